@@ -1,0 +1,88 @@
+"""The only way a file is written: a temporary file in the same folder, fsync, rename, fsync of the folder.
+
+A reader sees the old file or the new one, never a half. A temporary file is flocked while its writer lives, so
+that `sweep` can tell the leftovers of a killed process from work in progress and removes only the former.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from ikoma.errors import DiskFull
+
+_PREFIX = ".ikoma-writing-"
+
+
+def write_file(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
+    """Put `content` at `path`, replacing what was there, whole or not at all."""
+    with whole_file(path, mode=mode) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[BinaryIO]:
+    """A stream whose content appears at `path` when the block ends well, and nowhere otherwise.
+
+    Args:
+        path: where the file goes; its folder must exist.
+        mode: permissions, set before the first byte.
+        replace: False to raise FileExistsError where `path` exists by then.
+    """
+    temporary = path.with_name(f"{_PREFIX}{secrets.token_hex(6)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    except OSError as error:
+        raise _translated(error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(stream.fileno(), mode)
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            if replace:
+                os.rename(temporary, path)
+            else:
+                os.link(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _translated(error) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove the temporary files that killed processes left in `folder`; those still being written stay."""
+    removed = []
+    for leftover in folder.glob(f"{_PREFIX}*"):
+        try:
+            with leftover.open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                leftover.unlink()
+        except (BlockingIOError, FileNotFoundError):
+            continue
+        removed.append(leftover)
+    return removed
+
+
+def _translated(error: OSError) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull()
+    return error

@@ -1,0 +1,285 @@
+"""Every error a caller can meet, in one list.
+
+A class is one situation: `code` is stable and made for programs, `status` is the HTTP status, the docstring is
+the sentence a person reads (unless a better one is known where it is raised) and `hint` says what to do next.
+Messages never hold secrets. What may quote a user's own text (SQL, log lines) travels in `details`, which is
+given to the caller and never written to the audit log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class IkomaError(Exception):
+    """Something went wrong inside IKOMA."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    default_hint: ClassVar[str] = "The server's log holds the cause; quote the requestId when you report it."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        audit_message: str | None = None,
+        **details: Any,
+    ) -> None:
+        """
+        Args:
+            message: one sentence for the caller; the class's docstring when omitted.
+            hint: the next safe step; the class's own when omitted.
+            audit_message: what the audit log says instead of `message`, where `message` quotes a user's text.
+            details: further JSON-ready facts for the caller only.
+        """
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.hint = hint or self.default_hint
+        self.audit_message = audit_message or self.message
+        self.details = details
+        super().__init__(self.message)
+
+
+# --- the request itself ------------------------------------------------------------------------------------
+
+
+class MalformedRequest(IkomaError):
+    """The body is not a JSON object."""
+
+    code, status = "malformed_request", 400
+    default_hint = 'Send a JSON object, for example {"appName": "myapp"}.'
+
+
+class UnknownRole(IkomaError):
+    """X-Role names no role."""
+
+    code, status = "unknown_role", 400
+    default_hint = "Roles are observer, operator, builder and admin."
+
+
+class Unauthenticated(IkomaError):
+    """No valid API key was given."""
+
+    code, status = "unauthenticated", 401
+    default_hint = "Send the key in the X-Api-Key header; on the server it is in api-key.txt of IKOMA_HOME."
+
+
+class RoleTooLow(IkomaError):
+    """The key's role does not allow this."""
+
+    code, status = "role_too_low", 403
+    default_hint = "Use a key with a higher role; X-Role can only lower the role of a key."
+
+
+class OutOfScope(IkomaError):
+    """The key does not reach this app or capability."""
+
+    code, status = "out_of_scope", 403
+    default_hint = "Ask an admin for a key whose apps and capabilities include this call."
+
+
+class NotFound(IkomaError):
+    """There is nothing at this address."""
+
+    code, status = "not_found", 404
+    default_hint = "GET /capabilities lists what can be called; POST /execute/<capability> calls it."
+
+
+class MethodNotAllowed(IkomaError):
+    """This address does not take that HTTP method."""
+
+    code, status = "method_not_allowed", 405
+    default_hint = "Capabilities are called with POST /execute/<capability>."
+
+
+class UnknownCapability(IkomaError):
+    """There is no such capability."""
+
+    code, status = "unknown_capability", 404
+    default_hint = "GET /capabilities lists what can be called."
+
+
+class BodyTooLarge(IkomaError):
+    """The body is larger than this capability takes."""
+
+    code, status = "body_too_large", 413
+    default_hint = "Bodies are limited to 1 MiB, and to 32 MiB where SQL is sent."
+
+
+class InvalidArguments(IkomaError):
+    """The arguments do not fit this capability."""
+
+    code, status = "invalid_arguments", 422
+    default_hint = "GET /capabilities shows each capability's arguments."
+
+
+class RateLimited(IkomaError):
+    """This key has made too many requests."""
+
+    code, status = "rate_limited", 429
+    default_hint = "Wait as long as Retry-After says, then try again."
+
+
+class AuditUnavailable(IkomaError):
+    """The audit log cannot be written, so nothing was changed."""
+
+    code, status = "audit_unavailable", 503
+    default_hint = "Free space on the disk of AUDIT_LOG or correct its permissions; reading calls still work."
+
+
+# --- apps --------------------------------------------------------------------------------------------------
+
+
+class AppNotFound(IkomaError):
+    """There is no such app."""
+
+    code, status = "app_not_found", 404
+    default_hint = "apps.list shows the apps; apps.init creates one."
+
+
+class AppBusy(IkomaError):
+    """Another operation is working on this app."""
+
+    code, status = "app_busy", 409
+    default_hint = "Wait until it has ended, then try again."
+
+
+class PathOutside(IkomaError):
+    """A path leads outside the app's folder."""
+
+    code, status = "path_outside", 422
+    default_hint = "Keep the app's files inside its own folder, and not behind symbolic links that leave it."
+
+
+class FileMissing(IkomaError):
+    """A file that this needs is not there."""
+
+    code, status = "file_missing", 404
+    default_hint = "Create the file in the app's folder, then try again."
+
+
+class InvalidCompose(IkomaError):
+    """The compose file cannot be deployed."""
+
+    code, status = "invalid_compose", 422
+    default_hint = "apps.validate lists each problem with its place and its fix."
+
+
+class ProjectNameTaken(IkomaError):
+    """Containers of this name belong to something else on this machine."""
+
+    code, status = "project_name_taken", 409
+    default_hint = "Choose another app name, or remove the other Compose project first."
+
+
+class DeployFailed(IkomaError):
+    """The deployment failed."""
+
+    code, status = "deploy_failed", 422
+    default_hint = "details holds the failing service, its exit code and its last log lines."
+
+
+class NotDeployed(IkomaError):
+    """The app has not been deployed yet."""
+
+    code, status = "not_deployed", 409
+    default_hint = "Call deploy.up first."
+
+
+# --- databases ---------------------------------------------------------------------------------------------
+
+
+class DatabaseMissing(IkomaError):
+    """The app has no database yet."""
+
+    code, status = "database_missing", 409
+    default_hint = "Call db.create first."
+
+
+class DatabaseForeign(IkomaError):
+    """A database or role of this name exists and was not made by IKOMA."""
+
+    code, status = "database_foreign", 409
+    default_hint = "Choose another app name, or rename the existing database; IKOMA never takes over another's."
+
+
+class MigrationChanged(IkomaError):
+    """A migration that was applied has been changed since."""
+
+    code, status = "migration_changed", 409
+    default_hint = "Restore the file as it was and put the change into a new migration."
+
+
+class SqlFailed(IkomaError):
+    """PostgreSQL refused a statement, and nothing of this file was kept."""
+
+    code, status = "sql_failed", 422
+    default_hint = "Correct the statement that details names and call again: the transaction was rolled back."
+
+
+class BackupExists(IkomaError):
+    """A backup of this name exists, and backups are never overwritten."""
+
+    code, status = "backup_exists", 409
+    default_hint = "Choose another backupName, or leave it out to get one with the time in it."
+
+
+class BackupFailed(IkomaError):
+    """The backup failed and left no file."""
+
+    code, status = "backup_failed", 500
+    default_hint = "Check the free space under BACKUPS_ROOT and PostgreSQL's log."
+
+
+class ToolMissing(IkomaError):
+    """A program that this needs is not installed."""
+
+    code, status = "tool_missing", 503
+    default_hint = "Run `ikoma doctor` on the server: it names what is missing."
+
+
+# --- what we stand on --------------------------------------------------------------------------------------
+
+
+class EngineUnavailable(IkomaError):
+    """The Docker Engine does not answer."""
+
+    code, status = "docker_unavailable", 503
+    default_hint = (
+        "Start Docker (`systemctl start docker`) or correct DOCKER_HOST; platform.check shows the state."
+    )
+
+
+class DatabasesUnavailable(IkomaError):
+    """PostgreSQL does not answer."""
+
+    code, status = "postgres_unavailable", 503
+    default_hint = "The server restarts its own PostgreSQL by itself; check POSTGRES_* where it is external."
+
+
+class DiskFull(IkomaError):
+    """There is no space left on the disk."""
+
+    code, status = "disk_full", 503
+    default_hint = "Remove old backups and unused images, then try again; nothing was half-written."
+
+
+class ShuttingDown(IkomaError):
+    """The server is stopping."""
+
+    code, status = "shutting_down", 503
+    default_hint = "Try again when it has started."
+
+
+class InvalidSetting(IkomaError):
+    """A setting has a wrong value."""
+
+    code = "invalid_setting"
+    default_hint = "Settings are environment variables, also read from .env in IKOMA_HOME."
+
+
+class StartRefused(IkomaError):
+    """The server cannot start here."""
+
+    code = "start_refused"
+    default_hint = "Correct what the message names, then start again."

@@ -1,0 +1,158 @@
+"""The values everyone shares, parsed once at the edge and frozen.
+
+Parse, don't sanitise: a wrong value is refused with the right one as hint, and no character is ever dropped.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from enum import Enum, IntEnum
+from typing import Any, Self
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+__all__ = ["AppName", "BackupName", "Effect", "ReleaseId", "Role", "Secret", "SqlFileName"]
+
+
+class Role(IntEnum):
+    """What a caller may do; each role includes the ones before it."""
+
+    OBSERVER = 1
+    OPERATOR = 2
+    BUILDER = 3
+    ADMIN = 4
+
+    @classmethod
+    def parse(cls, text: str) -> Role:
+        """The role of that name; ValueError when there is none."""
+        try:
+            return cls[text.strip().upper()]
+        except KeyError:
+            raise ValueError(f"{text[:40]!r} is no role: use observer, operator, builder or admin") from None
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Effect(Enum):
+    """What a capability does to the world."""
+
+    READS = "reads"
+    CHANGES = "changes"
+    DESTROYS = "destroys"
+
+
+class ParsedText(str):
+    """Text of one fixed form: `pattern` accepts it whole, `advice` tells a person the form."""
+
+    pattern: re.Pattern[str]
+    advice: str
+    example: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The value, or ValueError with the advice."""
+        if not cls.pattern.fullmatch(text):
+            raise ValueError(cls.advice)
+        return cls(text)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": f"^{cls.pattern.pattern}$", "examples": [cls.example]}
+
+
+class AppName(ParsedText):
+    """An app's name; also its folder, its Compose project, its database and its database role.
+
+    The mapping to database and role is the identity, so two apps never share one. Names that PostgreSQL or
+    IKOMA itself owns are reserved.
+    """
+
+    pattern = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+    advice = "1 to 63 of a-z, 0-9, - and _, beginning and ending with a letter or digit"
+    example = "myapp"
+    reserved = frozenset({"ikoma", "postgres", "template0", "template1", "public", "none", "replication"})
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not cls.pattern.fullmatch(text):
+            lowered = text.lower()
+            near = f"; did you mean {lowered!r}?" if cls.pattern.fullmatch(lowered) else ""
+            raise ValueError(f"{cls.advice}{near}")
+        if text in cls.reserved or text.startswith(("pg_", "ikoma-", "ikoma_")):
+            raise ValueError(f"{text!r} is reserved for the platform: choose another name")
+        return cls(text)
+
+    @property
+    def database(self) -> str:
+        """Name of the app's PostgreSQL database."""
+        return str(self)
+
+    @property
+    def role(self) -> str:
+        """Name of the app's PostgreSQL login role."""
+        return str(self)
+
+    @property
+    def project(self) -> str:
+        """Name of the app's Compose project."""
+        return str(self)
+
+
+class BackupName(ParsedText):
+    """The file name of a backup under BACKUPS_ROOT: no folder, no hidden file, never an option."""
+
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,123}\.sql")
+    advice = "a file name ending .sql, of letters, digits, '.', '-' and '_', beginning with a letter or digit"
+    example = "myapp-20260101.sql"
+
+
+class SqlFileName(ParsedText):
+    """The name of a file directly inside migrations/ or seeds/."""
+
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,123}\.sql")
+    advice = "the name of a .sql file directly inside the folder, without a path"
+    example = "001_init.sql"
+
+
+class ReleaseId(ParsedText):
+    """Identifies one deployment of an app; sorts by time: YYYYMMDD-HHMMSS-xxxx (UTC)."""
+
+    pattern = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
+    advice = "a release id as release.list shows it"
+    example = "20260102-150405-9f3a"
+
+    @classmethod
+    def new(cls) -> Self:
+        return cls(time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(2))
+
+
+class Secret:
+    """Text that never shows itself: not in repr, str, JSON or logs. `reveal()` is the only way to it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and secrets.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)

@@ -1,0 +1,225 @@
+"""The Protocols between what IKOMA decides and what carries it out.
+
+Capabilities see containers and databases only through these. Every Protocol has one suite in tests/contract.
+All methods are coroutines unless they are cheap and local; all sizes are bytes, all durations seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ikoma.model import AppName, Secret
+
+
+class Progress(Protocol):
+    """Tells the caller how long work goes on. `fraction` is 0..1 where known."""
+
+    def __call__(self, message: str, fraction: float | None = None) -> None: ...
+
+
+def no_progress(message: str, fraction: float | None = None) -> None:
+    """Progress for those who do not want it."""
+
+
+# --- engine ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EngineVersion:
+    version: str
+    api: str
+    """API version as "1.41"."""
+    root: str
+    """Where the engine keeps images and volumes."""
+    gateway: str | None
+    """The bridge's gateway address, where containers reach this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of an app as the engine sees it now."""
+
+    id: str
+    name: str
+    service: str
+    state: str
+    """created, running, paused, restarting, removing, exited or dead."""
+    health: str | None
+    """healthy, unhealthy, starting, or None when the container has no healthcheck."""
+    exit_code: int | None
+    """Only where the container is not running."""
+    image: str
+    started_at: str | None
+    release: str | None
+    """The release id that IKOMA labelled it with."""
+    working_dir: str | None
+    """The folder of the Compose project it belongs to."""
+    addresses: tuple[str, ...] = ()
+    """Its addresses on the networks of this machine."""
+    published: tuple[tuple[str, int, int], ...] = ()
+    """(host address, host port, container port) of each published TCP port."""
+    one_shot: bool = False
+    """True for a service that others wait for with service_completed_successfully."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What the real Compose parser made of an app's files."""
+
+    model: Mapping[str, Any] | None
+    """The canonical model; None when `error` is set."""
+    error: str | None
+    """Compose's own words when it refused the files."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """How a deploy or restart went."""
+
+    services: tuple[str, ...]
+    downtime_ms: int
+    """The longest time any one service that ran before was not serving."""
+
+
+class Engine(Protocol):
+    """Where containers run. Raises EngineUnavailable within 5 s when the engine is away."""
+
+    async def version(self) -> EngineVersion: ...
+
+    async def containers(self, app: AppName) -> Sequence[Container]:
+        """All containers, running or not, of the app's Compose project."""
+
+    async def all_containers(self) -> Mapping[str, Sequence[Container]]:
+        """Containers of every Compose project on the engine, by project name."""
+
+    async def resolve(self, app: AppName, folder: Path, compose_file: Path) -> Resolved:
+        """Parse, interpolate and normalise the app's compose file with the real Compose parser."""
+
+    async def up(
+        self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
+    ) -> Deployed:
+        """Build, pull, create and start what a resolved compose file says, and wait until it is healthy.
+
+        `secrets` are scrubbed from every progress message and error. Raises DeployFailed with details
+        {service, exitCode, logs (last 20 lines)}.
+        """
+
+    async def restart(
+        self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
+    ) -> Deployed: ...
+
+    async def down(self, app: AppName, *, volumes: bool, progress: Progress) -> None:
+        """Stop and remove the app's containers and networks, and its own named volumes when asked."""
+
+    async def stop(self, app: AppName, *, progress: Progress) -> None:
+        """Stop the app's containers and keep them."""
+
+    async def logs(self, container: Container, lines: int) -> Sequence[str]:
+        """The last lines of a container's output, without control characters."""
+
+    async def volumes(self, app: AppName) -> Sequence[str]:
+        """Names of the named volumes that the app's Compose project owns."""
+
+    async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
+        """Write a volume's content to `target` as a tar file, whole or not at all; its size."""
+
+    async def image_present(self, reference: str) -> bool: ...
+
+    async def image_obtainable(self, reference: str) -> str | None:
+        """None when the image's registry would give it, else the reason in one sentence."""
+
+    async def close(self) -> None: ...
+
+
+# --- databases ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How an app reaches its own database from inside a container and from this process."""
+
+    database: str
+    role: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where containers reach PostgreSQL."""
+
+    host: str
+    port: int
+    host_gateway: bool
+    """True when `host` must be mapped to the engine's host-gateway address."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    exists: bool
+    name: str
+    size: int = 0
+    tables: tuple[str, ...] = ()
+    """Table names; with their schema in front when it is not public. IKOMA's ledger is not among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One SQL file that is applied once. `name` is what errors and the ledger call it."""
+
+    name: str
+    sql: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    name: str
+    checksum: str
+    applied_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    path: Path
+    size: int
+    sha256: str
+    tables: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each table in the same snapshot as the dump."""
+
+
+class Databases(Protocol):
+    """PostgreSQL. Raises DatabasesUnavailable within 5 s when it is away."""
+
+    async def version(self) -> str: ...
+
+    def endpoint(self) -> Endpoint: ...
+
+    async def create(self, app: AppName, password: Secret) -> None:
+        """Converge on: the app's database and its own login role with this password, isolated from all else."""
+
+    async def drop(self, app: AppName) -> None:
+        """Drop the app's database and role if IKOMA made them; sessions in it are ended."""
+
+    async def state(self, app: AppName) -> DatabaseState: ...
+
+    async def check_login(self, credentials: Credentials) -> None:
+        """Log in as the app's own role and run one statement; raises where that fails."""
+
+    async def ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]: ...
+
+    async def migrate(
+        self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float
+    ) -> bool:
+        """Apply one migration with its ledger entry in one transaction; False when it was applied before."""
+
+    async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
+        """Run a seed file in one transaction as the app's role."""
+
+    async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
+        """Write plain SQL that psql restores over the existing database, whole or not at all."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,205 @@
+"""The only place that starts a child process.
+
+Arguments are lists, never shell strings. A child gets a clean environment: never the server's own variables.
+It dies with the process that started it (the kernel sees to that, also after `kill -9`), and a cancelled or
+timed-out call ends its child with everything the child started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ikoma.errors import ToolMissing
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CHUNK = 1 << 20
+_LINE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a child ended. `code` is negative for a signal, as in the standard library."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a child may know: where programs are, whose home it is, and what `extra` says."""
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    return {"PATH": _PATH, "HOME": home, "LANG": "C.UTF-8", **(extra or {})}
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+    user: str | None = None,
+    timeout: float = 60,
+) -> Finished:
+    """Run a program to its end and return what it said.
+
+    Args:
+        argv: program and arguments; the program is a path or found on a fixed PATH.
+        env: variables besides the clean ones.
+        stdin: what the child reads; nothing when omitted.
+        user: run as this system user, without its groups; needs root.
+        timeout: seconds, after which the child is killed and TimeoutError raised.
+    """
+    process = await _start(argv, env, cwd, user, stdin=PIPE if stdin is not None else DEVNULL)
+    async with _Ended(process), asyncio.timeout(timeout):
+        stdout, stderr = await process.communicate(stdin)
+    return Finished(_code(process), stdout, stderr)
+
+
+async def follow(
+    argv: Sequence[str],
+    *,
+    on_line: Callable[[str], None],
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float,
+) -> int:
+    """Run a program and hand over each line of its output (both streams) as it comes; its exit code."""
+    process = await _start(argv, env, cwd, None)
+
+    async def read(stream: asyncio.StreamReader | None) -> None:
+        assert stream is not None
+        while line := await _read_line(stream):
+            on_line(line.decode(errors="replace").rstrip("\r\n"))
+
+    async with _Ended(process), asyncio.timeout(timeout):
+        await asyncio.gather(read(process.stdout), read(process.stderr))
+        await process.wait()
+    return _code(process)
+
+
+async def pour(
+    argv: Sequence[str],
+    *,
+    into: Callable[[bytes], object],
+    env: Mapping[str, str] | None = None,
+    timeout: float,
+) -> Finished:
+    """Run a program and pass its output on in large pieces, from a thread, so that memory stays flat.
+
+    `into` runs in that thread. `Finished.stdout` is empty.
+    """
+    readable, writable = os.pipe()
+    try:
+        process = await _start(argv, env, None, None, stdout=writable)
+    except BaseException:
+        os.close(readable)
+        raise
+    finally:
+        os.close(writable)
+
+    def copy() -> None:
+        with os.fdopen(readable, "rb", buffering=0) as stream:
+            while chunk := stream.read(_CHUNK):
+                into(chunk)
+
+    copying = asyncio.ensure_future(asyncio.to_thread(copy))
+    try:
+        async with _Ended(process), asyncio.timeout(timeout):
+            assert process.stderr is not None
+            reading = asyncio.ensure_future(process.stderr.read())
+            await asyncio.shield(copying)
+            stderr = await reading
+            await process.wait()
+    finally:
+        # The child is gone, so its end of the pipe is closed and the thread comes to its end too.
+        await asyncio.wait([copying])
+    return Finished(_code(process), b"", stderr)
+
+
+async def serve(
+    argv: Sequence[str], *, log: Path, user: str | None, env: Mapping[str, str] | None = None
+) -> Process:
+    """Start a long-lived server that outlives a crash of this process; its output goes to the file `log`."""
+    with log.open("ab") as stream:
+        return await asyncio.create_subprocess_exec(
+            *_privileged(_located(argv), user),
+            stdin=DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env=environment(env),
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+async def _start(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    user: str | None,
+    *,
+    stdin: int = DEVNULL,
+    stdout: int = PIPE,
+) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *_privileged(_located(argv), user, "--pdeathsig", "KILL"),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=PIPE,
+        env=environment(env),
+        cwd=cwd or "/",
+        start_new_session=True,
+        limit=_LINE_LIMIT,
+    )
+
+
+def _located(argv: Sequence[str]) -> list[str]:
+    program = shutil.which(argv[0], path=_PATH)
+    if program is None:
+        raise ToolMissing(f"{Path(argv[0]).name} is not installed.")
+    return [program, *argv[1:]]
+
+
+def _privileged(argv: Sequence[str], user: str | None, *options: str) -> list[str]:
+    """The same command by way of setpriv, which sets the signal on the parent's death and the user."""
+    if user is not None:
+        account = pwd.getpwnam(user)
+        options = (*options, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups")
+    return ["setpriv", *options, "--", *argv] if options else list(argv)
+
+
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
+    try:
+        return await stream.readline()
+    except ValueError:  # longer than _LINE_LIMIT: asyncio has dropped it
+        return b"[a line of more than 1 MiB was left out]\n"
+
+
+class _Ended:
+    """Sees that a child and all it started have ended when the block ends, however it ends."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+
+
+def _code(process: Process) -> int:
+    assert process.returncode is not None
+    return process.returncode

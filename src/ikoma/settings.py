@@ -1,0 +1,170 @@
+"""One Settings object, and the one place that reads the environment.
+
+A setting is an environment variable, or a line in IKOMA_HOME/.env; the environment wins. API_KEY_HASH is the
+exception: there the file wins, because that is how a key is rotated while the server runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from dotenv import dotenv_values
+
+from ikoma.errors import InvalidSetting
+from ikoma.model import Role, Secret
+
+T = TypeVar("T")
+
+__all__ = ["Settings", "load_settings", "read_api_key_hash"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where things are and how the server behaves. Paths are absolute."""
+
+    server_mode: str
+    http_host: str
+    http_port: int
+    postgres_host: str | None
+    """None: IKOMA runs its own PostgreSQL."""
+    postgres_port: int | None
+    """None: 5432, or for the embedded server the first free port from there on, remembered."""
+    postgres_db: str
+    postgres_user: str
+    postgres_password: Secret | None
+    api_key_hash: str | None
+    docker_host: str
+    rate_limit_window_ms: int
+    rate_limit_max_requests: int
+    ikoma_role: Role
+    apps_root: Path
+    ikoma_home: Path
+    ikoma_state: Path
+    audit_log: Path
+    backups_root: Path
+
+    @property
+    def env_file(self) -> Path:
+        return self.ikoma_home / ".env"
+
+    @property
+    def api_key_file(self) -> Path:
+        return self.ikoma_home / "api-key.txt"
+
+    @property
+    def database_file(self) -> Path:
+        """SQLite: keys and operations."""
+        return self.ikoma_state / "state.db"
+
+    @property
+    def socket_file(self) -> Path:
+        """The server's unix socket."""
+        return self.ikoma_state / "ikoma.sock"
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check every setting.
+
+    Args:
+        environ: the variables to read instead of this process's own.
+
+    Raises:
+        InvalidSetting: names the variable and says what it takes.
+    """
+    given = dict(os.environ if environ is None else environ)
+    home = _folder(given.get("IKOMA_HOME") or "/opt/ikoma", "IKOMA_HOME")
+    values = {**_read_env_file(home / ".env"), **{name: value for name, value in given.items() if value != ""}}
+
+    def read(name: str, default: str, parse: Callable[[str, str], T]) -> T:
+        return parse(values.get(name) or default, name)
+
+    return Settings(
+        server_mode=read("SERVER_MODE", "http", _one_of("http", "mcp", "hybrid")),
+        http_host=read("HTTP_HOST", "127.0.0.1", _text),
+        http_port=read("HTTP_PORT", "3000", _integer(1, 65535)),
+        postgres_host=values.get("POSTGRES_HOST") or None,
+        postgres_port=read("POSTGRES_PORT", "5432", _integer(1, 65535)) if values.get("POSTGRES_PORT") else None,
+        postgres_db=read("POSTGRES_DB", "postgres", _text),
+        postgres_user=read("POSTGRES_USER", "ikoma", _text),
+        postgres_password=Secret(values["POSTGRES_PASSWORD"]) if values.get("POSTGRES_PASSWORD") else None,
+        api_key_hash=_hash(values.get("API_KEY_HASH"), "API_KEY_HASH"),
+        docker_host=read("DOCKER_HOST", "unix:///var/run/docker.sock", _docker_host),
+        rate_limit_window_ms=read("RATE_LIMIT_WINDOW_MS", "60000", _integer(1, 86_400_000)),
+        rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _integer(1, 1_000_000_000)),
+        ikoma_role=read("IKOMA_ROLE", "operator", _role),
+        apps_root=read("APPS_ROOT", "/srv/apps", _folder),
+        ikoma_home=home,
+        ikoma_state=read("IKOMA_STATE", "/var/lib/ikoma", _folder),
+        audit_log=read("AUDIT_LOG", "/var/log/ikoma/audit.jsonl", _folder),
+        backups_root=read("BACKUPS_ROOT", "/var/backups/ikoma", _folder),
+    )
+
+
+def read_api_key_hash(env_file: Path) -> str | None:
+    """The last API_KEY_HASH in the file, or None; a malformed one counts as none."""
+    try:
+        return _hash(_read_env_file(env_file).get("API_KEY_HASH"), "API_KEY_HASH")
+    except InvalidSetting:
+        return None
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    try:
+        return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"IKOMA_HOME: {path} cannot be read: {error}.") from error
+
+
+def _text(value: str, name: str) -> str:
+    return value
+
+
+def _one_of(*allowed: str) -> Callable[[str, str], str]:
+    def parse(value: str, name: str) -> str:
+        if value not in allowed:
+            raise InvalidSetting(f"{name} is {value!r}; it takes one of {', '.join(allowed)}.")
+        return value
+
+    return parse
+
+
+def _integer(low: int, high: int) -> Callable[[str, str], int]:
+    def parse(value: str, name: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
+            raise InvalidSetting(f"{name} is {value!r}; it takes a whole number from {low} to {high}.")
+        return int(value)
+
+    return parse
+
+
+def _role(value: str, name: str) -> Role:
+    try:
+        return Role.parse(value)
+    except ValueError as error:
+        raise InvalidSetting(f"{name}: {error}.") from None
+
+
+def _folder(value: str, name: str) -> Path:
+    path = Path(value)
+    if not path.is_absolute() or "\0" in value:
+        raise InvalidSetting(f"{name} is {value!r}; it takes an absolute path.")
+    return path
+
+
+def _docker_host(value: str, name: str) -> str:
+    if not re.match(r"(unix:///|tcp://|http://|https://)\S+$", value):
+        raise InvalidSetting(f"{name} is {value!r}; it takes unix:///path or tcp://host:port.")
+    return value
+
+
+def _hash(value: str | None, name: str) -> str | None:
+    if not value:
+        return None
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", value.strip()):
+        raise InvalidSetting(f"{name} must be a SHA-256 in hexadecimal, 64 characters.")
+    return value.strip().lower()
