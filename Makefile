@@ -1,0 +1,55 @@
+# IKOMA: every habit has a name here. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test lint bench docs lock clean
+
+venv := .venv/bin
+PYTHON ?=
+ARGS ?=
+export PYTHON
+
+help: ## Show this list
+	@printf '\n  \033[1mIKOMA\033[0m  deploy and run applications on your own server\n\n'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[36mmake %-7s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n'
+
+setup: ## Make .venv and get a Docker Engine running (installs what is missing, when root)
+	@scripts/setup engine
+	@printf '✓ Ready: .venv/bin/ikoma\n'
+
+demo: ## Take a sample app with a database through the whole runbook, then clean up
+	@scripts/setup engine images
+	@$(venv)/python scripts/demo.py $(ARGS)
+
+up: ## Start IKOMA here (its PostgreSQL included) and stay in the foreground
+	@scripts/setup engine
+	@exec $(venv)/ikoma up $(ARGS)
+
+test: ## Run all tests against a real Docker Engine and PostgreSQL (ARGS="-k name" for some)
+	@[ "$$(id -u)" = 0 ] || { printf '✗ The tests need root: they run PostgreSQL as a user of its own and start containers.\n' >&2; exit 1; }
+	@scripts/setup engine images dev
+	@$(venv)/python scripts/images.py
+	@$(venv)/python -m pytest $(ARGS)
+
+lint: ## Check format, style, types and the direction of imports; prints all findings
+	@scripts/setup dev
+	@scripts/lint
+
+bench: ## Measure IKOMA beside the alternative, and print the ratios
+	@scripts/setup engine images dev
+	@$(venv)/python scripts/images.py
+	@$(venv)/python -m bench $(ARGS)
+
+docs: ## Write docs/capabilities.md anew from the registry
+	@scripts/setup
+	@$(venv)/python -m ikoma.docs
+
+lock: ## Pin all dependencies anew, with hashes, into requirements/
+	@scripts/setup
+	@scripts/lock
+
+clean: ## Remove .venv and everything that tools left behind
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
