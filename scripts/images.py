@@ -31,6 +31,19 @@ import aiodocker
 REGISTRY_PATIENCE = 8.0  # seconds until the registry must have answered
 PULL_PATIENCE = 300.0  # seconds for the pull once it has
 
+_COMPANIONS = (
+    *(
+        "libpthread.so.0",
+        "libdl.so.2",
+        "libm.so.6",
+        "librt.so.1",
+        "libutil.so.1",
+        "libgcc_s.so.1",
+        "libstdc++.so.6",
+    ),
+    *("libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2"),
+)
+
 
 @dataclass(frozen=True)
 class StandIn:
@@ -97,7 +110,7 @@ class _InBigPieces:
 
 
 class RootFilesystem:
-    """An image's files, written straight into an archive. All belong to root; of two with one name the first stays."""
+    """An image's files, straight into an archive. All belong to root; of two with one name the first stays."""
 
     def __init__(self, archive: tarfile.TarFile, below: str = "") -> None:
         self._archive = archive
@@ -128,12 +141,19 @@ class RootFilesystem:
                 self.file(f"{path}/{entry.name}", entry)
 
     def libraries_of(self, programs: Iterable[Path]) -> None:
-        """The shared libraries that these need, and the loader, where the programs look for them."""
+        """The shared libraries that these need, and the loader, where the programs look for them.
+
+        With the C library come its companions: extension modules from elsewhere, and names' lookup, count on them.
+        """
         listed = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, check=False).stdout
         for line in listed.splitlines():
-            place = line.split("=>")[-1].split(" (")[0].strip()
-            if line.startswith("\t") and place.startswith("/"):
-                self.file(place, Path(place))
+            place = Path(line.split("=>")[-1].split(" (")[0].strip())
+            if not line.startswith("\t") or not place.is_absolute():
+                continue
+            self.file(str(place), place)
+            if place.name == "libc.so.6":
+                for companion in filter(Path.exists, (place.with_name(name) for name in _COMPANIONS)):
+                    self.file(str(companion), companion)
 
     def _add(self, path: str, kind: bytes, mode: int, content: bytes = b"", target: str = "") -> None:
         place = self._below / path.lstrip("/")
