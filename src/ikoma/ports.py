@@ -6,6 +6,7 @@ All methods are coroutines unless they are cheap and local; all sizes are bytes,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,8 @@ class Container:
     """(host address, host port, container port) of each published TCP port."""
     one_shot: bool = False
     """True for a service that others wait for with service_completed_successfully."""
+    config_hash: str | None = None
+    """Compose's hash of the configuration it was made of (label com.docker.compose.config-hash)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,12 @@ class Migration:
     sql: str
     checksum: str
 
+    @classmethod
+    def of(cls, name: str, sql: str) -> Migration:
+        """The checksum does not see line endings and trailing space: `$(cat FILE)` in a shell changes those."""
+        text = sql.replace("\r\n", "\n").rstrip()
+        return cls(name, sql, hashlib.sha256(text.encode()).hexdigest())
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
@@ -204,9 +213,12 @@ class Databases(Protocol):
     async def drop(self, app: AppName) -> None:
         """Drop the app's database and role if IKOMA made them; sessions in it are ended."""
 
+    async def owns(self, app: AppName) -> bool:
+        """Whether there is a database that IKOMA made for this app."""
+
     async def state(self, app: AppName) -> DatabaseState: ...
 
-    async def check_login(self, credentials: Credentials) -> None:
+    async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         """Log in as the app's own role and run one statement; raises where that fails."""
 
     async def ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]: ...

@@ -1,0 +1,73 @@
+"""Backups on disk: `NAME.sql` under BACKUPS_ROOT and its manifest `NAME.sql.json` beside it.
+
+A dump is whole or absent, is never overwritten, and carries its manifest only once it is on the disk.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from ikoma.durable import sweep, write_file
+from ikoma.errors import BackupExists
+from ikoma.model import AppName, BackupName
+from ikoma.ports import Dump
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is known of a backup. `tables` are rows by table, counted in the dump's own snapshot."""
+
+    app: str
+    name: str
+    created_at: str
+    size: int
+    sha256: str
+    tables: Mapping[str, int]
+
+
+class Backups:
+    """All backups under one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def reserve(self, app: AppName, name: BackupName | None) -> Path:
+        """Where a new backup goes; BackupExists when there is one of that name."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sweep(self.root)
+        target = self.root / (name or f"{app}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.sql")
+        if target.exists() or target.is_symlink():
+            raise BackupExists(f"A backup named {target.name} exists already.")
+        return target
+
+    def record(self, app: AppName, dump: Dump) -> Manifest:
+        """Write the manifest of a finished dump."""
+        manifest = Manifest(
+            app=app,
+            name=dump.path.name,
+            created_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            size=dump.size,
+            sha256=dump.sha256,
+            tables=dump.tables,
+        )
+        content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+        write_file(dump.path.with_name(dump.path.name + ".json"), content, mode=0o600)
+        return manifest
+
+    def latest(self, app: AppName) -> Manifest | None:
+        """The app's newest backup whose file is still there."""
+        return max(self._of(app), key=lambda manifest: manifest.created_at, default=None)
+
+    def _of(self, app: AppName) -> list[Manifest]:
+        found = []
+        for path in self.root.glob("*.sql.json"):
+            manifest = Manifest(**orjson.loads(path.read_bytes()))
+            if manifest.app == app and path.with_suffix("").is_file():
+                found.append(manifest)
+        return found

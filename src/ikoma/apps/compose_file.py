@@ -1,0 +1,134 @@
+"""What IKOMA reads from a compose file besides what Compose itself makes of it.
+
+`Source` knows on which line of the person's own file a thing stands; `Web` is how the app answers HTTP, as the
+`x-ikoma` block says or, without one, as a healthcheck's URL shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ikoma.errors import InvalidCompose
+
+MOST_BYTES = 1 << 20
+
+_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[^\s\"'|;&)]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The service that answers HTTP, its port inside the container, and the path that says all is well."""
+
+    service: str
+    port: int
+    path: str
+
+
+class Source:
+    """A compose file's text and where its parts stand."""
+
+    def __init__(self, path: Path) -> None:
+        content = path.read_bytes()
+        if len(content) > MOST_BYTES:
+            raise InvalidCompose(f"{path.name} is larger than 1 MiB.")
+        self.path = path
+        self.text = content.decode(errors="replace")
+        self._lines = _lines(self.text)
+
+    def line(self, *place: str | int) -> int | None:
+        """The line, from 1, of a place such as ("services", "web", "ports", 0), or of the nearest part above it."""
+        for end in range(len(place), 0, -1):
+            found = self._lines.get(place[:end])
+            if found is not None:
+                return found
+        return None
+
+    def line_with(self, text: str) -> int | None:
+        """The first line that holds this text."""
+        return next((number for number, line in enumerate(self.text.splitlines(), 1) if text in line), None)
+
+
+def web(model: Mapping[str, Any]) -> Web | None:
+    """How the app answers HTTP, or None where nothing says so.
+
+    Raises:
+        InvalidCompose: the x-ikoma block is there and wrong.
+    """
+    block = model.get("x-ikoma")
+    services: Mapping[str, Any] = model.get("services") or {}
+    if block is None:
+        return next(_from_healthchecks(services), None)
+    if not isinstance(block, Mapping):
+        raise InvalidCompose("x-ikoma must be a mapping with service, port and health.")
+    unknown = set(block) - {"service", "port", "health", "database"}
+    if unknown:
+        raise InvalidCompose(f"x-ikoma: {sorted(unknown)[0]} is unknown; it takes service, port, health, database.")
+    if "health" not in block and "port" not in block:
+        return next(_from_healthchecks(services), None)
+    service = block.get("service") or (next(iter(services)) if len(services) == 1 else "web")
+    if service not in services:
+        raise InvalidCompose(f"x-ikoma: there is no service {service!r}.")
+    port, path = str(block.get("port", "")), str(block.get("health", "/health"))
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise InvalidCompose(f"x-ikoma: port is {port!r}; it takes the port the service listens on.")
+    if not re.fullmatch(r"/[!-~]*", path):
+        raise InvalidCompose(f"x-ikoma: health is {path!r}; it takes a path that begins with /.")
+    return Web(service, int(port), path)
+
+
+def uses_database(model: Mapping[str, Any], service: str) -> bool:
+    """Whether a service gets the app's database credentials: all do, unless `x-ikoma: database:` lists some."""
+    block = model.get("x-ikoma")
+    listed = block.get("database") if isinstance(block, Mapping) else None
+    return service in listed if isinstance(listed, list) else listed is not False
+
+
+def one_shot_services(model: Mapping[str, Any]) -> set[str]:
+    """Services that run once: others wait for them with service_completed_successfully."""
+    return {
+        name
+        for service in (model.get("services") or {}).values()
+        for name, need in (service.get("depends_on") or {}).items()
+        if need.get("condition") == "service_completed_successfully"
+    }
+
+
+def _from_healthchecks(services: Mapping[str, Any]) -> Iterator[Web]:
+    for name, service in services.items():
+        test = (service.get("healthcheck") or {}).get("test")
+        found = _URL.search(" ".join(test) if isinstance(test, list) else str(test or ""))
+        if found:
+            yield Web(name, int(found[1] or 80), found[2] or "/")
+
+
+def _lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """Line numbers by path. Empty where YAML can't be read: Compose's own error then says what is wrong."""
+    try:
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return {}
+    lines: dict[tuple[str | int, ...], int] = {}
+    seen: set[int] = set()  # aliases share nodes: each is walked once, so that none can blow up
+
+    def walk(node: yaml.Node | None, place: tuple[str | int, ...]) -> None:
+        if id(node) in seen or len(place) > 40:
+            return
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    lines[(*place, key.value)] = key.start_mark.line + 1
+                    walk(value, (*place, key.value))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                lines[(*place, index)] = item.start_mark.line + 1
+                walk(item, (*place, index))
+
+    walk(root, ())
+    return lines

@@ -1,0 +1,65 @@
+"""An app's database password: made once, kept 0600 under `.ikoma`, given to nothing but its containers."""
+
+from __future__ import annotations
+
+import secrets
+
+import orjson
+
+from ikoma.apps.folder import App
+from ikoma.durable import write_file
+from ikoma.errors import DatabaseMissing
+from ikoma.model import Secret
+from ikoma.ports import Credentials, Endpoint
+
+_FILE = "database.json"
+
+
+def obtain(app: App) -> Credentials:
+    """The app's credentials, made now when it has none."""
+    found = find(app)
+    if found is None:
+        password = secrets.token_urlsafe(24)
+        content = orjson.dumps({"database": app.name.database, "role": app.name.role, "password": password})
+        write_file(app.make_state() / _FILE, content, mode=0o600)
+        found = Credentials(app.name.database, app.name.role, Secret(password))
+    return found
+
+
+def find(app: App) -> Credentials | None:
+    """The app's credentials, or None before db.create."""
+    try:
+        stored = orjson.loads((app.state / _FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    return Credentials(stored["database"], stored["role"], Secret(stored["password"]))
+
+
+def require(app: App) -> Credentials:
+    found = find(app)
+    if found is None:
+        raise DatabaseMissing(f"{app.name} has no database yet.")
+    return found
+
+
+def forget(app: App) -> None:
+    (app.state / _FILE).unlink(missing_ok=True)
+
+
+def variables(credentials: Credentials, endpoint: Endpoint) -> dict[str, str]:
+    """What containers get in their environment to reach the app's own database."""
+    host, port, password = endpoint.host, str(endpoint.port), credentials.password.reveal()
+    names = {
+        "HOST": host,
+        "PORT": port,
+        "USER": credentials.role,
+        "PASSWORD": password,
+    }
+    return {
+        # Role names and passwords are made of URL-safe characters only, so nothing needs quoting.
+        "DATABASE_URL": f"postgresql://{credentials.role}:{password}@{host}:{port}/{credentials.database}",
+        **{f"PG{name}": value for name, value in names.items()},
+        "PGDATABASE": credentials.database,
+        **{f"POSTGRES_{name}": value for name, value in names.items()},
+        "POSTGRES_DB": credentials.database,
+    }

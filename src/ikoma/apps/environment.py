@@ -1,0 +1,102 @@
+"""An app's `.env`: which names it has, which it should have, and which of them IKOMA replaces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dotenv import dotenv_values
+
+from ikoma.apps.folder import App
+
+DATABASE_NAMES = (
+    "DATABASE_URL",
+    *(f"PG{name}" for name in ("HOST", "PORT", "USER", "PASSWORD", "DATABASE")),
+    *(f"POSTGRES_{name}" for name in ("HOST", "PORT", "USER", "PASSWORD", "DB")),
+)
+"""The variables through which an app's containers learn of their database."""
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?error}, ${NAME:+other} and $NAME; $$ is a plain dollar sign.
+_REFERENCE = re.compile(
+    r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<operator>:?[-?+])?(?P<rest>[^}]*)\})"
+)
+
+_EXAMPLES = (".env.example", "config/.env.example", "src/.env.example")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One use of a variable in a compose file. `line` counts from 1."""
+
+    name: str
+    line: int
+    default: str | None
+    """The value used when the variable is not set; None where it would be blank or an error."""
+
+
+def read(app: App) -> dict[str, str]:
+    """Names and values in the app's .env, as written; empty when there is none."""
+    if not app.env_file.is_file():
+        return {}
+    app.check_inside(app.env_file)
+    return {name: value or "" for name, value in dotenv_values(app.env_file, interpolate=False).items()}
+
+
+def references(text: str) -> list[Reference]:
+    """Every variable that a compose file's text uses, comments left out."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        code = re.split(r"(?:^|\s)#", line, maxsplit=1)[0]
+        for match in _REFERENCE.finditer(code):
+            name = match["plain"] or match["braced"]
+            if name:
+                default = match["rest"] if match["operator"] in (":-", "-", ":+", "+") else None
+                found.append(Reference(name, number, default))
+    return found
+
+
+def expected(app: App) -> dict[str, str]:
+    """Names that the app's own .env.example files ask for: name → the file that does."""
+    names: dict[str, str] = {}
+    for relative in _EXAMPLES:
+        path = app.path / relative
+        if path.is_file():
+            app.check_inside(path)
+            names |= dict.fromkeys(dotenv_values(path, interpolate=False), relative)
+    return names
+
+
+def example(app: App, compose_text: str) -> str:
+    """The text of a .env file for this app: what its compose file and its .env.example files ask for."""
+    wanted = {reference.name: reference.default or "" for reference in references(compose_text)}
+    for name in expected(app):
+        wanted.setdefault(name, "")
+    lines = [f"# Environment of {app.name}. Save it as {app.env_file} (chmod 600) and fill in what is empty.", ""]
+    lines += [f"{name}={value}" for name, value in wanted.items() if name not in DATABASE_NAMES]
+    lines += [
+        "",
+        "# The database. After db.create, IKOMA gives the containers the app's own role and password in",
+        "# DATABASE_URL, PG* and POSTGRES_*; values written here are for running the app elsewhere.",
+        f"POSTGRES_DB={app.name.database}",
+        f"POSTGRES_USER={app.name.role}",
+        "POSTGRES_PASSWORD=",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def replaced(written: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
+    """Names in .env whose values the containers will not see, because IKOMA gives them others."""
+    return [name for name in written if name in given and written[name] not in ("", given[name])]
+
+
+def escaped(values: Mapping[str, str]) -> dict[str, str]:
+    """The same values as a compose file must spell them, where `$` begins a variable."""
+    return {name: value.replace("$", "$$") for name, value in values.items()}
+
+
+def bad_names(names: Iterable[str]) -> list[str]:
+    """Those that cannot be names of environment variables."""
+    return [name for name in names if not NAME.fullmatch(name)]

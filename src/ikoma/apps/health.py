@@ -1,0 +1,191 @@
+"""Health is observed, not guessed.
+
+An app is healthy when the containers of its current release run, their healthchecks pass, its HTTP health path
+answers, and its database accepts the app's own role. Each answer is newer than its question; many who ask at once
+share one look (see kernel/coalesce.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from ikoma.apps import credentials
+from ikoma.apps.compose_file import Web
+from ikoma.apps.folder import App
+from ikoma.apps.release import Release, Releases
+from ikoma.errors import IkomaError
+from ikoma.kernel.coalesce import Coalesced
+from ikoma.ports import Container, Databases, Engine
+
+HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
+
+_PROBE_SECONDS = 3.0
+_STOPPED_BY_REQUEST = (0, 137, 143)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `passed` is None where there is nothing to look at."""
+
+    passed: bool | None
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """How an app was a moment ago."""
+
+    health: str
+    containers: Sequence[Container]
+    release: Release | None
+    urls: tuple[str, ...]
+    database: bool | None
+    """Whether the app has a database; None where PostgreSQL could not be asked."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+
+    @property
+    def docker_running(self) -> bool:
+        return any(container.state == "running" for container in self.containers)
+
+
+class HealthObserver:
+    """Looks at apps."""
+
+    def __init__(self, engine: Engine, databases: Databases) -> None:
+        self._engine = engine
+        self._databases = databases
+        self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def observe(self, app: App, *, fresh_login: bool = False) -> Observation:
+        """Look at an app now.
+
+        Args:
+            fresh_login: log in to the database anew instead of using a session of the last seconds.
+        """
+        look = self._looks.get((app, fresh_login))
+        if look is None:
+            look = self._looks[app, fresh_login] = Coalesced(lambda: self._look(app, fresh_login))
+        return await look.get()
+
+    async def answers(self, app: App, web: Web) -> Check:
+        """Whether the app's HTTP health path answers 2xx or 3xx."""
+        containers = await self._engine.containers(app.name)
+        return await self._probe(web, containers)
+
+    def forget(self, app: App) -> None:
+        for fresh in (True, False):
+            self._looks.pop((app, fresh), None)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _look(self, app: App, fresh_login: bool) -> Observation:
+        containers = await self._engine.containers(app.name)
+        release = Releases(app).current()
+        web = Web(**release.web) if release and release.web else None
+        path, (exists, database) = await asyncio.gather(self._probe(web, containers), self._login(app, fresh_login))
+        checks = {"containers": _containers(release, containers), "healthPath": path, "database": database}
+        return Observation(
+            health=_health(release, containers, checks),
+            containers=containers,
+            release=release,
+            urls=tuple(_urls(web, containers)),
+            database=exists,
+            checks=checks,
+        )
+
+    async def _probe(self, web: Web | None, containers: Sequence[Container]) -> Check:
+        if web is None:
+            return Check(None, "The compose file names no health path (x-ikoma).")
+        base = next(iter(_urls(web, containers)), None)
+        if base is None:
+            return Check(False, f"No container of {web.service} runs.")
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        try:
+            async with self._session.get(base + web.path, allow_redirects=False) as response:
+                return Check(200 <= response.status < 400, f"{web.path} answers {response.status}.")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return Check(False, f"{web.path} does not answer: {error or type(error).__name__}.")
+
+    async def _login(self, app: App, fresh: bool) -> tuple[bool | None, Check]:
+        owned = credentials.find(app)
+        if owned is None:
+            return False, Check(None, "The app has no database.")
+        try:
+            await self._databases.check_login(owned, fresh=fresh)
+        except IkomaError as error:
+            try:
+                exists = (await self._databases.state(app.name)).exists
+            except IkomaError:
+                return None, Check(False, error.message)
+            return exists, Check(False, error.message if exists else f"The database {owned.database} is gone.")
+        return True, Check(True, f"The database accepts the role {owned.role}.")
+
+
+def _containers(release: Release | None, containers: Sequence[Container]) -> Check:
+    """Whether the containers of what was deployed run and their healthchecks pass."""
+    if not containers:
+        return Check(False, "No containers.")
+    wrong = [_trouble(container) for container in containers]
+    by_service = {container.service: container for container in containers}
+    for name, record in (release.long_running if release else {}).items():
+        if name not in by_service:
+            wrong.append(f"{name} has no container")
+        elif record.config_hash is not None and by_service[name].config_hash != record.config_hash:
+            wrong.append(f"{name} runs another configuration than the one deployed")
+    found = [trouble for trouble in wrong if trouble]
+    if found:
+        return Check(False, "; ".join(found) + ".")
+    return Check(True, f"{len(containers)} running as deployed.")
+
+
+def _trouble(container: Container) -> str | None:
+    if container.one_shot:
+        failed = container.state != "running" and container.exit_code != 0
+        return f"{container.service} ended with exit code {container.exit_code}" if failed else None
+    if container.state != "running":
+        code = "" if container.exit_code is None else f" (exit code {container.exit_code})"
+        return f"{container.service} is {container.state}{code}"
+    return f"{container.service} is {container.health}" if container.health not in (None, "healthy") else None
+
+
+def _health(release: Release | None, containers: Sequence[Container], checks: Mapping[str, Check]) -> str:
+    lasting = [container for container in containers if not container.one_shot]
+    if not lasting:
+        return STOPPED
+    if all(container.state in ("exited", "created") for container in lasting) and all(
+        container.exit_code in (None, *_STOPPED_BY_REQUEST) for container in lasting
+    ):
+        return STOPPED
+    if all(check.passed is not False for check in checks.values()):
+        return HEALTHY
+    if any(container.health == "starting" for container in lasting) and not any(
+        container.health == "unhealthy" or container.state != "running" for container in lasting
+    ):
+        return STARTING
+    return UNHEALTHY
+
+
+def _urls(web: Web | None, containers: Sequence[Container]) -> list[str]:
+    """Where this machine reaches the app: its published port, else its address on its own network."""
+    if web is None:
+        return []
+    found = []
+    for container in containers:
+        if container.service != web.service or container.state != "running":
+            continue
+        published = [(host, port) for host, port, inside in container.published if inside == web.port]
+        if published:
+            host, port = published[0]
+            found.append(f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}")  # noqa: S104
+        else:
+            found += [f"http://{address}:{web.port}" for address in container.addresses[:1]]
+    return found

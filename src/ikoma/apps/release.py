@@ -1,0 +1,178 @@
+"""Releases: each deployment leaves an immutable record under the app's `.ikoma/releases/ID/`.
+
+`compose.json` is the resolved compose file that runs, with the database's variables in it (0600), and
+`release.json` says who deployed it, when, and how it ended. `current` names the release that serves. A record
+whose state is still `started` belongs to a deploy that was interrupted: the next deploy supersedes it.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps import compose_file, environment
+from ikoma.apps.folder import App
+from ikoma.durable import write_file
+from ikoma.errors import NotDeployed
+from ikoma.model import ReleaseId
+from ikoma.ports import Endpoint
+
+STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
+_KEEP = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """What one service was deployed as. Hashes are Compose's own, by which it tells changed services."""
+
+    one_shot: bool
+    config_hash: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    id: str
+    caller: str
+    started_at: str
+    state: str = STARTED
+    finished_at: str | None = None
+    cause: str | None = None
+    web: dict[str, Any] | None = None
+    source_checksum: str = ""
+    """Checksum of the resolved model the release was made of: tells whether the files have changed since."""
+    services: dict[str, ServiceRecord] = field(default_factory=dict)
+
+    @property
+    def long_running(self) -> dict[str, ServiceRecord]:
+        return {name: service for name, service in self.services.items() if not service.one_shot}
+
+
+class Releases:
+    """The releases of one app."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._folder = app.state / "releases"
+
+    def open(self, release: Release, model: Mapping[str, Any]) -> Path:
+        """Record that a release begins; the path of its compose file."""
+        folder = self._app.make_state() / "releases" / release.id
+        folder.mkdir(parents=True, mode=0o700)
+        write_file(folder / "compose.json", orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+        self._write(release)
+        return folder / "compose.json"
+
+    def succeed(self, release: Release, services: Mapping[str, ServiceRecord]) -> Release:
+        """Record that a release serves: from now on it is the current one."""
+        ended = replace(release, state=SUCCEEDED, finished_at=now(), services=dict(services))
+        self._write(ended)
+        write_file(self._folder / "current", ended.id)
+        self._retire()
+        return ended
+
+    def fail(self, release: Release, cause: str) -> None:
+        self._write(replace(release, state=FAILED, finished_at=now(), cause=cause))
+
+    def current(self) -> Release | None:
+        """The release that serves, or None before the first deploy."""
+        try:
+            identity = (self._folder / "current").read_text()
+            return self._read(identity)
+        except FileNotFoundError:
+            return None
+
+    def require_current(self) -> tuple[Release, Path]:
+        """The release that serves, and its compose file."""
+        release = self.current()
+        if release is None:
+            raise NotDeployed(f"{self._app.name} has not been deployed yet.")
+        return release, self._folder / release.id / "compose.json"
+
+    def latest(self) -> Release | None:
+        """The newest release, however it ended."""
+        names = self._names()
+        return self._read(names[-1]) if names else None
+
+    def _names(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(entry.name for entry in self._folder.iterdir() if (entry / "release.json").is_file())
+
+    def _read(self, identity: str) -> Release:
+        stored = orjson.loads((self._folder / identity / "release.json").read_bytes())
+        services = {name: ServiceRecord(**record) for name, record in stored.pop("services").items()}
+        return Release(services=services, **stored)
+
+    def _write(self, release: Release) -> None:
+        content = orjson.dumps(asdict(release), option=orjson.OPT_INDENT_2)
+        write_file(self._folder / release.id / "release.json", content, mode=0o600)
+
+    def _retire(self) -> None:
+        current = self.current()
+        for name in self._names()[:-_KEEP]:
+            if current is None or name != current.id:
+                shutil.rmtree(self._folder / name)
+
+
+def new_release(caller: str, model: Mapping[str, Any]) -> Release:
+    """A release that begins now."""
+    web = compose_file.web(model)
+    one_shot = compose_file.one_shot_services(model)
+    return Release(
+        id=ReleaseId.new(),
+        caller=caller,
+        started_at=now(),
+        web=asdict(web) if web else None,
+        services={name: ServiceRecord(one_shot=name in one_shot) for name in model.get("services") or {}},
+    )
+
+
+def deployable(
+    app: App,
+    model: Mapping[str, Any],
+    *,
+    env: Mapping[str, str],
+    database: Mapping[str, str],
+    endpoint: Endpoint,
+) -> dict[str, Any]:
+    """The model that runs: the resolved one, with what IKOMA adds to each service.
+
+    Args:
+        model: the canonical model as Compose resolved it.
+        env: further variables for every container, from the call.
+        database: variables of the app's own database; they win over all others.
+        endpoint: where containers reach PostgreSQL.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(model))
+    result["name"] = app.name.project
+    one_shot = compose_file.one_shot_services(model)
+    for name, service in result["services"].items():
+        added = dict(env)
+        if database and compose_file.uses_database(model, name):
+            added |= database
+            if endpoint.host_gateway:
+                service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
+        if added:
+            service["environment"] = {**(service.get("environment") or {}), **environment.escaped(added)}
+        labels = {"ikoma.app": str(app.name), **({"ikoma.one-shot": "true"} if name in one_shot else {})}
+        service["labels"] = {**(service.get("labels") or {}), **labels}
+    return result
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _hosts(service: Mapping[str, Any]) -> Sequence[str]:
+    hosts = service.get("extra_hosts") or []
+    if isinstance(hosts, Mapping):
+        return [f"{name}={address}" for name, address in hosts.items()]
+    return list(hosts)

@@ -1,0 +1,78 @@
+"""An app's migrations and seeds: the .sql files directly in migrations/ and seeds/, in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ikoma.apps.folder import App
+from ikoma.errors import FileMissing, SqlFailed
+from ikoma.kernel.registry import SQL_BODY_LIMIT
+from ikoma.model import SqlFileName
+from ikoma.ports import LedgerEntry, Migration
+
+_DOWN = ".down.sql"
+
+
+def migrations(app: App) -> list[Migration]:
+    """All migrations in migrations/, in the order they apply. `NNN_name.down.sql` is not one of them."""
+    return [_read(app, path) for path in _files(app.migrations) if not path.name.endswith(_DOWN)]
+
+
+def migration(app: App, name: SqlFileName) -> Migration:
+    return _read(app, app.migrations / name)
+
+
+def seeds(app: App) -> list[Migration]:
+    """All files in seeds/, in order."""
+    return [_read(app, path) for path in _files(app.seeds)]
+
+
+def seed(app: App, name: SqlFileName) -> Migration:
+    return _read(app, app.seeds / name)
+
+
+def as_migration(app: App, sql: str) -> Migration:
+    """SQL text as a migration: under the name of the file that holds the same text, else under its checksum.
+
+    So a file that was sent as text is not pending afterwards.
+    """
+    sent = Migration.of("", sql)
+    for known in migrations(app):
+        if known.checksum == sent.checksum:
+            return known
+    return Migration.of(f"sql-{sent.checksum[:12]}", sql)
+
+
+def pending(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:
+    """Those that have not been applied."""
+    applied = {entry.name for entry in ledger}
+    return [item for item in known if item.name not in applied]
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.glob("*.sql") if not path.name.startswith(".")), key=_order)
+
+
+def _order(path: Path) -> tuple[int, str]:
+    """By the number a name begins with, then by name: 2_b.sql comes before 10_a.sql."""
+    number = re.match(r"\d{1,18}", path.name)
+    return (int(number[0]) if number else -1, path.name)
+
+
+def _read(app: App, path: Path) -> Migration:
+    shown = path.relative_to(app.path)
+    app.check_inside(path)
+    if not path.is_file():
+        raise FileMissing(f"{app.name} has no file {shown}.")
+    if path.stat().st_size > SQL_BODY_LIMIT:
+        raise SqlFailed(f"{shown} is larger than {SQL_BODY_LIMIT >> 20} MiB.", hint="Split the file.")
+    try:
+        return Migration.of(path.name, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise SqlFailed(
+            f"{shown} is not UTF-8: {error.reason} at byte {error.start}.", hint="Save it as UTF-8."
+        ) from None

@@ -1,0 +1,46 @@
+"""The folders that apps.init writes: one template per kind of app, plain files that deploy as they stand."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ikoma.apps.folder import App
+from ikoma.durable import write_file
+
+TEMPLATES = ("node", "python", "static", "dockerfile")
+_FOLDERS = ("src", "config", "migrations", "seeds")
+
+
+def write(app: App, template: str) -> list[str]:
+    """Write what the template has and the app has not; nothing that exists is touched.
+
+    Returns:
+        The paths that were made, relative to the app's folder.
+    """
+    made = []
+    for folder in (app.path, *(app.path / name for name in _FOLDERS)):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o755, exist_ok=True)
+            made.append(f"{folder.relative_to(app.path)}/")
+    app.make_state()
+    has_compose_file = app.compose_file.is_file()
+    for relative, source in _files(files("ikoma.apps") / "templates" / template):
+        target = app.path / relative
+        # A compose file under another of its names is the person's own: ours must not shadow it.
+        if target.exists() or target.is_symlink() or (has_compose_file and relative == Path("docker-compose.yml")):
+            continue
+        write_file(target, source.read_bytes())
+        made.append(str(relative))
+    return [path for path in made if path != "./"]
+
+
+def _files(folder: Traversable, prefix: Path = Path()) -> list[tuple[Path, Traversable]]:
+    found = []
+    for item in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if item.is_dir():
+            found += _files(item, prefix / item.name)
+        else:
+            found.append((prefix / item.name, item))
+    return found

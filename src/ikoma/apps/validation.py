@@ -1,0 +1,329 @@
+"""Can this app be deployed as it stands? Every problem with its file, its line where known, and its fix.
+
+The real Compose parser decides what the files mean; what is checked here beyond it is what would fail, or harm,
+at the deploy: images and build contexts, undefined variables, ports, volumes outside the folder, disk space.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ikoma.apps import compose_file, credentials, environment
+from ikoma.apps.compose_file import Source
+from ikoma.apps.folder import App
+from ikoma.errors import IkomaError, InvalidCompose
+from ikoma.ports import Container, Databases, Engine
+
+_LEAST_FREE = 512 << 20
+_LITTLE_FREE = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem. `file` is relative to the app's folder, `line` counts from 1."""
+
+    file: str
+    line: int | None
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.problem} {self.fix}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, and the resolved model where Compose could make one."""
+
+    model: Mapping[str, Any] | None = None
+    errors: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+
+    def refuse_errors(self) -> Mapping[str, Any]:
+        """The model; InvalidCompose with all findings where there is an error."""
+        if self.errors or self.model is None:
+            more = f" ({len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
+            raise InvalidCompose(
+                f"{self.errors[0]}{more}",
+                audit_message=f"The compose file has {len(self.errors)} errors.",
+                errors=[_shown(finding) for finding in self.errors],
+                warnings=[_shown(finding) for finding in self.warnings],
+            )
+        return self.model
+
+
+class Validator:
+    """Examines apps.
+
+    Args:
+        platform_ports: host ports that the platform itself uses → what uses them.
+    """
+
+    def __init__(self, engine: Engine, databases: Databases, platform_ports: Mapping[int, str]) -> None:
+        self._engine = engine
+        self._databases = databases
+        self._platform_ports = platform_ports
+
+    async def examine(self, app: App, *, images: bool = True) -> Report:
+        """Look at everything.
+
+        Args:
+            images: also ask registries for images that are not on this machine; a deploy finds that out itself.
+        """
+        path = app.require_compose_file()
+        source = Source(path)
+        resolved = await self._engine.resolve(app.name, app.path, path)
+        if resolved.model is None:
+            error = _compose_error(source, resolved.error or "Compose refused the file.")
+            return Report(errors=[error])
+        report = Report(model=resolved.model)
+        report.errors += _names(app, source)
+        report.errors += _web(source, resolved.model)
+        report.errors += _undefined(app, source)
+        report.errors += _builds(app, source, resolved.model)
+        report.errors += _volumes(app, source, resolved.model)
+        report.errors += await self._ports(app, source, resolved.model)
+        if images:
+            report.errors += await self._images(source, resolved.model)
+        await self._disk(app, report)
+        report.warnings += _missing_names(app)
+        report.warnings += self._replaced(app, source)
+        return report
+
+    async def _ports(self, app: App, source: Source, model: Mapping[str, Any]) -> list[Finding]:
+        wanted = list(_published(model))
+        if not wanted:
+            return []
+        projects = await self._engine.all_containers()
+        own = {port for container in projects.get(app.name.project, ()) for port in _host_ports(container)}
+        others = {
+            port: f"the app {project}"
+            for project, containers in projects.items()
+            if project != app.name.project
+            for container in containers
+            for port in _host_ports(container)
+        }
+        listening = await asyncio.to_thread(_listening)
+        findings = []
+        seen: dict[int, str] = {}
+        for service, index, port in wanted:
+            holder = self._platform_ports.get(port) or others.get(port) or seen.get(port)
+            if holder is None and port in listening and port not in own:
+                holder = listening[port]
+            seen[port] = f"the service {service} of this app"
+            if holder:
+                findings.append(
+                    Finding(
+                        source.path.name,
+                        source.line("services", service, "ports", index),
+                        f"Host port {port} is used by {holder}.",
+                        "Publish another host port, or none: IKOMA reaches the app on its own network.",
+                    )
+                )
+        return findings
+
+    async def _images(self, source: Source, model: Mapping[str, Any]) -> list[Finding]:
+        wanted = {
+            name: service["image"]
+            for name, service in (model.get("services") or {}).items()
+            if "build" not in service and service.get("image")
+        }
+
+        async def look(name: str, image: str) -> Finding | None:
+            if await self._engine.image_present(image):
+                return None
+            reason = await self._engine.image_obtainable(image)
+            if reason is None:
+                return None
+            line = source.line("services", name, "image")
+            fix = "Correct the image's name and tag, or log in to its registry on the server."
+            return Finding(source.path.name, line, f"The image {image} is not on this machine: {reason}", fix)
+
+        found = await asyncio.gather(*(look(name, image) for name, image in wanted.items()))
+        return [finding for finding in found if finding]
+
+    async def _disk(self, app: App, report: Report) -> None:
+        engine_root = Path((await self._engine.version()).root)
+        for folder in dict.fromkeys((app.path, engine_root)):
+            if not folder.is_dir():  # the engine may run on another machine
+                continue
+            free = shutil.disk_usage(folder).free
+            fix = "Remove old backups and unused images (`docker system df` shows them)."
+            if free < _LEAST_FREE:
+                report.errors.append(Finding(str(folder), None, f"Only {free >> 20} MiB of disk are free.", fix))
+            elif free < _LITTLE_FREE:
+                report.warnings.append(Finding(str(folder), None, f"Only {free >> 20} MiB of disk are free.", fix))
+
+    def _replaced(self, app: App, source: Source) -> list[Finding]:
+        """What .env says of a database and the containers will not see, and why."""
+        written = environment.read(app)
+        owned = credentials.find(app)
+        if owned is None:
+            named = [name for name in environment.DATABASE_NAMES if written.get(name)]
+            if not named:
+                return []
+            problem = f".env names a database ({', '.join(named)}), but the app has none on this platform yet."
+            return [Finding(".env", _line_of(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
+        given = credentials.variables(owned, self._databases.endpoint())
+        return [
+            Finding(
+                ".env",
+                _line_of(app, name),
+                f"{name} is replaced when the containers start.",
+                f"They get the app's own database role {owned.role!r}: no app is given the platform's login. "
+                "Remove the line, or leave it for running the app elsewhere.",
+            )
+            for name in environment.replaced(written, given)
+        ]
+
+
+def _compose_error(source: Source, message: str) -> Finding:
+    line = None
+    if found := re.search(r"\bline:? (\d+)", message):
+        line = int(found[1])
+    elif found := re.search(r"\b(services|networks|volumes|configs|secrets)\.([\w.-]+)", message):
+        line = source.line(found[1], *found[2].strip(".").split("."))
+        if extra := re.search(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?", message):
+            line = source.line(found[1], *found[2].strip(".").split("."), extra[1]) or line
+    elif found := re.search(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?", message):
+        line = source.line(found[1])
+    return Finding(source.path.name, line, _sentence(message), _compose_fix(message))
+
+
+def _compose_fix(message: str) -> str:
+    if "dditional propert" in message:
+        return "Correct the key's name or indentation, or remove it."
+    if "env file" in message:
+        return "Create the file (apps.env.example gives a start), or mark it `required: false`."
+    if "neither an image nor a build" in message:
+        return "Give the service an image or a build."
+    if "required variable" in message:
+        return "Set the variable in .env."
+    return "Correct the file; `docker compose config` shows the same error."
+
+
+def _names(app: App, source: Source) -> Iterator[Finding]:
+    found = re.search(r"^name:\s*[\"']?([^\"'\s#]+)", source.text, re.MULTILINE)
+    if found and found[1] != app.name.project:
+        fix = f"Remove the line, or write `name: {app.name.project}`."
+        problem = f"The project is named {found[1]!r}, not after the app."
+        yield Finding(source.path.name, source.line("name"), problem, fix)
+
+
+def _web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        compose_file.web(model)
+    except InvalidCompose as error:
+        fix = "The block takes service, port and health, as in the templates of apps.init."
+        yield Finding(source.path.name, source.line("x-ikoma"), error.message, fix)
+
+
+def _undefined(app: App, source: Source) -> Iterator[Finding]:
+    known = environment.read(app)
+    for reference in environment.references(source.text):
+        if reference.name not in known and reference.default is None:
+            problem = f"The variable {reference.name} is not set and has no default: it would be blank."
+            fix = f"Set {reference.name} in .env, or write ${{{reference.name}:-default}}."
+            yield Finding(source.path.name, reference.line, problem, fix)
+
+
+def _builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, service in (model.get("services") or {}).items():
+        build = service.get("build")
+        if not build:
+            continue
+        context = str(build.get("context", ""))
+        line = source.line("services", name, "build", "context") or source.line("services", name, "build")
+        if "://" in context or context.startswith("git@"):
+            continue
+        folder = Path(context)
+        shown = os.path.relpath(folder, app.path)
+        if not folder.is_dir():
+            yield Finding(source.path.name, line, f"The build context {shown} is not there.", "Create the folder.")
+            continue
+        try:
+            app.check_inside(folder)
+        except IkomaError as error:
+            yield Finding(source.path.name, line, error.message, error.hint)
+            continue
+        if not any(folder.iterdir()):
+            fix = "Copy the app's source into it."
+            yield Finding(source.path.name, line, f"The build context {shown} is empty.", fix)
+        elif "dockerfile_inline" not in build:
+            dockerfile = folder / build.get("dockerfile", "Dockerfile")
+            if not dockerfile.is_file():
+                line = source.line("services", name, "build", "dockerfile") or line
+                problem = f"The Dockerfile {os.path.relpath(dockerfile, app.path)} is not there."
+                yield Finding(source.path.name, line, problem, "Write one, or correct `dockerfile:`.")
+
+
+def _volumes(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, service in (model.get("services") or {}).items():
+        for index, volume in enumerate(service.get("volumes") or []):
+            if volume.get("type") != "bind":
+                continue
+            try:
+                app.check_inside(Path(volume["source"]))
+            except IkomaError:
+                line = source.line("services", name, "volumes", index)
+                problem = f"The volume {volume['source']} is outside the app's folder."
+                yield Finding(source.path.name, line, problem, "Use a named volume, or a folder of the app's own.")
+
+
+def _missing_names(app: App) -> Iterator[Finding]:
+    known = {*environment.read(app), *environment.DATABASE_NAMES}
+    for name, file in environment.expected(app).items():
+        if name not in known:
+            yield Finding(".env", None, f"{name} is missing; {file} asks for it.", f"Add {name}= to .env.")
+
+
+def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """(service, index, host port) of each port the model publishes."""
+    for name, service in (model.get("services") or {}).items():
+        for index, port in enumerate(service.get("ports") or []):
+            first, _, last = str(port.get("published") or "").partition("-")
+            if first.isdigit():
+                for number in range(int(first), int(last or first) + 1):
+                    yield name, index, number
+
+
+def _host_ports(container: Container) -> Iterator[int]:
+    return (host_port for _, host_port, _ in container.published)
+
+
+def _listening() -> dict[int, str]:
+    """Ports that processes of this machine listen on → which process."""
+    found = {}
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr:
+            try:
+                name = psutil.Process(connection.pid).name() if connection.pid else "another process"
+            except psutil.Error:
+                name = "another process"
+            found[connection.laddr.port] = f"{name} (pid {connection.pid})" if connection.pid else name
+    return found
+
+
+def _line_of(app: App, name: str) -> int | None:
+    lines = app.env_file.read_text(errors="replace").splitlines()
+    pattern = re.compile(rf"\s*(export\s+)?{re.escape(name)}\s*=")
+    return next((number for number, line in enumerate(lines, 1) if pattern.match(line)), None)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    return {"file": finding.file, "line": finding.line, "problem": finding.problem, "fix": finding.fix}

@@ -1,0 +1,112 @@
+"""The post-deployment checklist, answered from facts.
+
+Every check looks at the thing itself, now. `required` ones decide; the others are advice that a good deployment
+follows too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ikoma.apps import credentials, sql_files
+from ikoma.apps.backups import Backups
+from ikoma.apps.folder import App
+from ikoma.apps.health import Check, HealthObserver, Observation
+from ikoma.apps.runbook import is_current
+from ikoma.errors import IkomaError
+from ikoma.kernel.coalesce import Coalesced
+from ikoma.ports import Databases, Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """One line of the checklist."""
+
+    name: str
+    passed: bool
+    required: bool
+    details: str
+
+
+class Verifier:
+    """Verifies releases. Those who ask at once share one look, which starts after they asked."""
+
+    def __init__(self, engine: Engine, databases: Databases, health: HealthObserver, backups: Backups) -> None:
+        self._engine = engine
+        self._databases = databases
+        self._health = health
+        self._backups = backups
+        self._looks: dict[App, Coalesced[list[Verified]]] = {}
+
+    async def verify(self, app: App) -> list[Verified]:
+        """The answers, in the order of the runbook's checklist."""
+        look = self._looks.get(app)
+        if look is None:
+            look = self._looks[app] = Coalesced(lambda: self._look(app))
+        return await look.get()
+
+    async def _look(self, app: App) -> list[Verified]:
+        seen, compose, migrations = await asyncio.gather(
+            self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app)
+        )
+        return [
+            Verified("folder", app.compose_file.is_file(), True, f"{app.path} and its compose file."),
+            compose,
+            _from_check("containers", seen.checks["containers"]),
+            _health(seen),
+            _from_check("healthPath", seen.checks["healthPath"]),
+            _from_check("database", seen.checks["database"]),
+            migrations,
+            self._backup(app, seen),
+            _runbook(app, seen),
+            Verified("alerts", False, False, "No alerts are configured."),
+        ]
+
+    async def _compose(self, app: App) -> Verified:
+        try:
+            resolved = await self._engine.resolve(app.name, app.path, app.require_compose_file())
+        except IkomaError as error:
+            return Verified("compose", False, True, error.message)
+        return Verified("compose", resolved.model is not None, True, resolved.error or "The compose file resolves.")
+
+    async def _migrations(self, app: App) -> Verified:
+        owned = credentials.find(app)
+        try:
+            known = sql_files.migrations(app)
+            ledger = await self._databases.ledger(owned) if owned else []
+        except IkomaError as error:
+            return Verified("migrations", False, True, error.message)
+        waiting = [item.name for item in sql_files.pending(known, ledger)]
+        applied = {entry.name: entry.checksum for entry in ledger}
+        changed = [item.name for item in known if applied.get(item.name, item.checksum) != item.checksum]
+        if waiting:
+            return Verified("migrations", False, True, f"Pending: {', '.join(waiting)}.")
+        if changed:
+            return Verified("migrations", False, True, f"Changed since they were applied: {', '.join(changed)}.")
+        return Verified("migrations", True, True, f"{len(ledger)} applied, none pending.")
+
+    def _backup(self, app: App, seen: Observation) -> Verified:
+        if credentials.find(app) is None:
+            return Verified("backup", True, False, "The app has no database.")
+        latest = self._backups.latest(app.name)
+        if latest is None:
+            return Verified("backup", False, False, "There is no backup; call db.backup.")
+        newer = seen.release is not None and latest.created_at > seen.release.started_at
+        age = "newer" if newer else "older"
+        return Verified("backup", newer, False, f"The last backup, {latest.name}, is {age} than the release.")
+
+
+def _from_check(name: str, check: Check) -> Verified:
+    """A look at health as a line of the checklist; where there is nothing to look at, nothing is wrong."""
+    return Verified(name, check.passed is not False, check.passed is not None, check.details)
+
+
+def _health(seen: Observation) -> Verified:
+    return Verified("health", seen.health == "healthy", True, f"The app is {seen.health}.")
+
+
+def _runbook(app: App, seen: Observation) -> Verified:
+    current = is_current(app, seen.release.id if seen.release else None)
+    details = "RUNBOOK.md describes this release." if current else "Call artifact.generate_runbook."
+    return Verified("runbook", current, False, details)

@@ -1,0 +1,16 @@
+"""apps.env.example: the text of a .env file for an app."""
+
+from __future__ import annotations
+
+from ikoma.apps import environment
+from ikoma.apps.compose_file import Source
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, capability
+from ikoma.model import Effect, Role
+
+
+@capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS)
+async def example(call: Call, request: AppRequest) -> str:
+    """A .env file to start from: every variable the app's compose file uses, with its default."""
+    app = call.app(request.app_name)
+    return environment.example(app, Source(app.require_compose_file()).text)

@@ -1,0 +1,26 @@
+"""apps.health: one word for how an app is, and what was looked at."""
+
+from __future__ import annotations
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Look(Result):
+    passed: bool | None
+    details: str
+
+
+class Health(Result):
+    health: str
+    status: str
+    details: dict[str, Look]
+
+
+@capability("apps.health", role=Role.OBSERVER, effect=Effect.READS)
+async def health(call: Call, request: AppRequest) -> Health:
+    """Look at the app's containers, its HTTP health path and its database, and say how it is."""
+    seen = await call.platform.health.observe(call.app(request.app_name))
+    details = {name: Look(passed=check.passed, details=check.details) for name, check in seen.checks.items()}
+    return Health(health=seen.health, status=seen.health, details=details)

@@ -1,0 +1,40 @@
+"""apps.list: every app this key reaches."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ikoma.apps.folder import App
+from ikoma.apps.health import UNKNOWN
+from ikoma.capabilities.context import Call
+from ikoma.errors import EngineUnavailable
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Item(Result):
+    name: str
+    health: str
+    release: str | None
+    urls: list[str]
+
+
+class Listing(Result):
+    apps: list[Item]
+
+
+@capability("apps.list", role=Role.OBSERVER, effect=Effect.READS)
+async def listing(call: Call, request: Request) -> Listing:
+    """All apps with their health, the release that serves, and where they answer."""
+    platform = call.platform
+    apps = [platform.apps.at(name) for name in platform.apps.names() if call.caller.reaches(name)]
+    return Listing(apps=await asyncio.gather(*(_item(call, app) for app in apps)))
+
+
+async def _item(call: Call, app: App) -> Item:
+    try:
+        seen = await call.platform.health.observe(app)
+    except EngineUnavailable:
+        return Item(name=app.name, health=UNKNOWN, release=None, urls=[])
+    release = seen.release.id if seen.release else None
+    return Item(name=app.name, health=seen.health, release=release, urls=list(seen.urls))

@@ -1,0 +1,56 @@
+"""apps.status: how an app is, service by service."""
+
+from __future__ import annotations
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Service(Result):
+    name: str
+    container: str
+    state: str
+    health: str | None
+    exit_code: int | None
+    image: str
+    started_at: str | None
+
+
+class Status(Result):
+    name: str
+    exists: bool
+    docker_running: bool
+    db_exists: bool | None
+    health: str
+    services: list[Service]
+    release: str | None
+    urls: list[str]
+
+
+@capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
+async def status(call: Call, request: AppRequest) -> Status:
+    """Whether an app runs, with each of its services, its database, its release and its addresses."""
+    app = await call.app_or_remains(request.app_name)
+    seen = await call.platform.health.observe(app)
+    return Status(
+        name=app.name,
+        exists=app.exists,
+        docker_running=seen.docker_running,
+        db_exists=seen.database,
+        health=seen.health,
+        services=[
+            Service(
+                name=container.service,
+                container=container.name,
+                state=container.state,
+                health=container.health,
+                exit_code=container.exit_code,
+                image=container.image,
+                started_at=container.started_at,
+            )
+            for container in seen.containers
+        ],
+        release=seen.release.id if seen.release else None,
+        urls=list(seen.urls),
+    )

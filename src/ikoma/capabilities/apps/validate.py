@@ -1,0 +1,34 @@
+"""apps.validate: can this app be deployed as it stands?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ikoma.apps.validation import Finding
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Found(Result):
+    file: str
+    line: int | None
+    problem: str
+    fix: str
+
+
+class Validation(Result):
+    valid: bool
+    errors: list[Found]
+    warnings: list[Found]
+
+
+@capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS)
+async def validate(call: Call, request: AppRequest) -> Validation:
+    """Check an app before it is deployed: every problem with its file, its line and its fix. Changes nothing."""
+    report = await call.platform.validator.examine(call.app(request.app_name))
+    return Validation(valid=not report.errors, errors=_found(report.errors), warnings=_found(report.warnings))
+
+
+def _found(findings: list[Finding]) -> list[Found]:
+    return [Found(**asdict(finding)) for finding in findings]

@@ -1,0 +1,26 @@
+"""artifact.generate_runbook: the runbook of this very app."""
+
+from __future__ import annotations
+
+from ikoma.apps.runbook import write_runbook
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Runbook(Result):
+    app_name: str
+    markdown: str
+    path: str
+
+
+@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.CHANGES, exclusive=False)
+async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
+    """Write a Markdown runbook of the app into its folder, from how it is now, and return it.
+
+    It holds the app's addresses, commands, variable names, last backup, and how to restore and roll back.
+    """
+    platform = call.platform
+    app = call.app(request.app_name)
+    markdown, path = await write_runbook(app, platform.health, platform.backups, platform.settings)
+    return Runbook(app_name=app.name, markdown=markdown, path=str(path))

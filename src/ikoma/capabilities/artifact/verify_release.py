@@ -1,0 +1,32 @@
+"""artifact.verify_release: is the deployment good?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Item(Result):
+    name: str
+    passed: bool
+    required: bool
+    details: str
+
+
+class Verification(Result):
+    verified: bool
+    checks: list[Item]
+    summary: str
+
+
+@capability("artifact.verify_release", role=Role.OBSERVER, effect=Effect.READS)
+async def verify_release(call: Call, request: AppRequest) -> Verification:
+    """Answer the post-deployment checklist from facts, each looked at now; verified when all required ones pass."""
+    checks = await call.platform.verifier.verify(call.app(request.app_name))
+    failed = [check.name for check in checks if check.required and not check.passed]
+    passed = sum(check.passed for check in checks)
+    summary = f"{passed} of {len(checks)} checks passed" + (f"; failed: {', '.join(failed)}." if failed else ".")
+    return Verification(verified=not failed, checks=[Item(**asdict(check)) for check in checks], summary=summary)

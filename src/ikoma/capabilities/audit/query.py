@@ -1,0 +1,47 @@
+"""audit.query: what was done, tried and refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Query(Request):
+    app_name: str | None = None
+    capability: str | None = None
+    caller: str | None = None
+    result: str | None = None
+    """started, success or error."""
+    since: str | None = None
+    """ISO 8601 time in UTC, as the entries have it."""
+    limit: int = Field(default=50, ge=1, le=1000)
+
+
+class Entries(Result):
+    entries: list[dict[str, Any]]
+    """Newest last."""
+
+
+@capability("audit.query", role=Role.OBSERVER, effect=Effect.READS)
+async def query(call: Call, request: Query) -> Entries:
+    """The last entries of the audit log that match, for the apps this key reaches, oldest first."""
+
+    def wanted(entry: dict[str, Any]) -> bool:
+        app = entry["arguments"].get("appName")
+        reached = call.role >= Role.ADMIN if app is None else call.caller.reaches(str(app))
+        return (
+            reached
+            and request.app_name in (None, app)
+            and request.capability in (None, entry["capability"])
+            and request.caller in (None, entry["caller"])
+            and request.result in (None, entry["result"])
+            and (request.since is None or entry["timestamp"] >= request.since)
+        )
+
+    return Entries(entries=await asyncio.to_thread(call.platform.audit.last, request.limit, wanted))

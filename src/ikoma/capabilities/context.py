@@ -1,0 +1,82 @@
+"""What a capability works with: the call, and through it the parts of the platform."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ikoma.apps.backups import Backups
+from ikoma.apps.deployment import Deployments
+from ikoma.apps.folder import App, Apps
+from ikoma.apps.health import HealthObserver
+from ikoma.apps.trash import Trash
+from ikoma.apps.validation import Validator
+from ikoma.apps.verification import Verifier
+from ikoma.errors import AppNotFound
+from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.call import Identified
+from ikoma.kernel.callers import Caller, Callers
+from ikoma.model import AppName, Role
+from ikoma.ports import Databases, Engine, Progress
+from ikoma.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The parts, put together in platform.py."""
+
+    settings: Settings
+    engine: Engine
+    databases: Databases
+    apps: Apps
+    backups: Backups
+    trash: Trash
+    validator: Validator
+    health: HealthObserver
+    verifier: Verifier
+    deployments: Deployments
+    callers: Callers
+    audit: AuditLog
+    started: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to a capability, already allowed and validated."""
+
+    platform: Platform
+    caller: Caller
+    role: Role
+    request_id: str
+    progress: Progress
+
+    def app(self, name: AppName) -> App:
+        """The app of that name; AppNotFound, with the nearest name this caller may know of."""
+        return self.platform.apps.find(name, visible=self.caller.reaches)
+
+    async def app_or_remains(self, name: AppName) -> App:
+        """The app, even when its folder is gone, as long as containers or a database of it remain."""
+        try:
+            return self.app(name)
+        except AppNotFound:
+            app = self.platform.apps.at(name)
+            ours = [
+                container
+                for container in await self.platform.engine.containers(name)
+                if container.working_dir == str(app.path)
+            ]
+            if ours or await self.platform.databases.owns(name):
+                return app
+            raise
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Names a part of the work for whoever follows the progress."""
+        self.progress(name)
+        yield
+
+
+def make_call(platform: Platform, identified: Identified) -> Call:
+    return Call(platform, identified.caller, identified.role, identified.request_id, identified.progress)

@@ -1,0 +1,33 @@
+"""db.backup: a dump that psql restores over the database."""
+
+from __future__ import annotations
+
+from ikoma.apps import credentials
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import BackupName, Effect, Role
+
+
+class Backup(AppRequest):
+    backup_name: BackupName | None = None
+    """A file name ending .sql; by default the app's name with the time."""
+
+
+class BackedUp(Result):
+    backup_path: str
+    size: int
+    sha256: str
+    tables: dict[str, int]
+    """Rows of each table, counted in the dump's own snapshot."""
+
+
+@capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES)
+async def backup(call: Call, request: Backup) -> BackedUp:
+    """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten."""
+    app = call.app(request.app_name)
+    credentials.require(app)
+    target = call.platform.backups.reserve(app.name, request.backup_name)
+    with call.step("dump"):
+        dump = await call.platform.databases.dump(app.name, target, progress=call.progress)
+    call.platform.backups.record(app.name, dump)
+    return BackedUp(backup_path=str(dump.path), size=dump.size, sha256=dump.sha256, tables=dict(dump.tables))

@@ -1,0 +1,30 @@
+"""db.create: the app's own database."""
+
+from __future__ import annotations
+
+from ikoma.apps import credentials
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Created(Result):
+    exists: bool
+    name: str
+    size: int
+    tables: list[str]
+    role: str
+
+
+@capability("db.create", role=Role.BUILDER, effect=Effect.CHANGES)
+async def create(call: Call, request: AppRequest) -> Created:
+    """Create the app's database with a login role of its own, isolated from all other databases.
+
+    The containers get the credentials at the next deploy (DATABASE_URL, PG*, POSTGRES_*). Calling it again
+    changes nothing.
+    """
+    app = call.app(request.app_name)
+    owned = credentials.obtain(app)
+    await call.platform.databases.create(app.name, owned.password)
+    state = await call.platform.databases.state(app.name)
+    return Created(exists=state.exists, name=state.name, size=state.size, tables=list(state.tables), role=owned.role)

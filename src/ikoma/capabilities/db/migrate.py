@@ -1,0 +1,67 @@
+"""db.migrate: bring the app's database schema forward."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from ikoma.apps import credentials, sql_files
+from ikoma.apps.folder import App
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.model import Effect, Role, SqlFileName
+from ikoma.ports import Migration
+
+
+class Migrate(AppRequest):
+    sql: Annotated[str | None, Sensitive("SQL")] = None
+    """The text of one migration."""
+    file: SqlFileName | None = None
+    """One file in migrations/; with neither sql nor file, all pending ones in order."""
+    timeout: int = Field(default=600, ge=1, le=86_400)
+    """Seconds one statement may take."""
+    lock_timeout: int = Field(default=10, ge=1, le=3600)
+    """Seconds to wait for a lock."""
+
+    @model_validator(mode="after")
+    def only_one(self) -> Self:
+        if self.sql is not None and self.file is not None:
+            raise ValueError("give sql or file, not both")
+        return self
+
+
+class Migrated(Result):
+    success: bool
+    message: str
+    applied: list[str]
+    """Names of the migrations applied now, in order."""
+
+
+@capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, takes_sql=True)
+async def migrate(call: Call, request: Migrate) -> Migrated:
+    """Apply migrations as the app's own role: one given as text, one file, or all pending files in order.
+
+    Each runs in one transaction with its entry in the ledger; one that was applied before is passed over.
+    """
+    app = call.app(request.app_name)
+    owned = credentials.require(app)
+    applied: list[str] = []
+    wanted = _wanted(app, request)
+    for number, migration in enumerate(wanted):
+        call.progress(f"migrate {migration.name}", number / len(wanted))
+        if await call.platform.databases.migrate(
+            owned, migration, timeout=request.timeout, lock_timeout=request.lock_timeout
+        ):
+            applied.append(migration.name)
+    message = f"Applied {', '.join(applied)}." if applied else "Nothing to apply."
+    return Migrated(success=True, message=message, applied=applied)
+
+
+def _wanted(app: App, request: Migrate) -> list[Migration]:
+    if request.sql is not None:
+        return [sql_files.as_migration(app, request.sql)]
+    if request.file is not None:
+        return [sql_files.migration(app, request.file)]
+    # Applied ones are among them on purpose: one that was changed since is an error, not passed over.
+    return sql_files.migrations(app)

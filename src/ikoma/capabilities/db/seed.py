@@ -1,0 +1,60 @@
+"""db.seed: put first rows into the app's database."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from ikoma.apps import credentials, sql_files
+from ikoma.apps.folder import App
+from ikoma.capabilities.context import Call
+from ikoma.errors import FileMissing
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.model import Effect, Role, SqlFileName
+from ikoma.ports import Migration
+
+
+class Seed(AppRequest):
+    sql: Annotated[str | None, Sensitive("SQL")] = None
+    file: SqlFileName | None = None
+    """One file in seeds/; with neither sql nor file, all of them in order."""
+    timeout: int = Field(default=600, ge=1, le=86_400)
+    """Seconds one statement may take."""
+
+    @model_validator(mode="after")
+    def only_one(self) -> Self:
+        if self.sql is not None and self.file is not None:
+            raise ValueError("give sql or file, not both")
+        return self
+
+
+class Seeded(Result):
+    success: bool
+    message: str
+
+
+@capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, takes_sql=True)
+async def seed(call: Call, request: Seed) -> Seeded:
+    """Run seed SQL as the app's own role: given as text, one file of seeds/, or all of them in order.
+
+    Each file is one transaction. Seeds are not remembered: write them so that running them twice does no harm.
+    """
+    app = call.app(request.app_name)
+    owned = credentials.require(app)
+    wanted = _wanted(app, request)
+    for number, item in enumerate(wanted):
+        call.progress(f"seed {item.name}", number / len(wanted))
+        await call.platform.databases.run_sql(owned, item.name, item.sql, timeout=request.timeout)
+    return Seeded(success=True, message=f"Ran {', '.join(item.name for item in wanted)}.")
+
+
+def _wanted(app: App, request: Seed) -> list[Migration]:
+    if request.sql is not None:
+        return [Migration.of("sql", request.sql)]
+    if request.file is not None:
+        return [sql_files.seed(app, request.file)]
+    found = sql_files.seeds(app)
+    if not found:
+        raise FileMissing(f"{app.name} has no files in seeds/.", hint="Put a .sql file there, or send sql.")
+    return found

@@ -1,0 +1,38 @@
+"""db.status: what is in the app's database."""
+
+from __future__ import annotations
+
+from ikoma.apps import credentials, sql_files
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Migrations(Result):
+    applied: list[str]
+    pending: list[str]
+
+
+class Status(Result):
+    exists: bool
+    name: str
+    size: int
+    tables: list[str]
+    migrations: Migrations
+
+
+@capability("db.status", role=Role.OBSERVER, effect=Effect.READS)
+async def status(call: Call, request: AppRequest) -> Status:
+    """Whether the app has a database, its size in bytes, its tables, and which migrations are applied or pending."""
+    app = call.app(request.app_name)
+    state = await call.platform.databases.state(app.name)
+    owned = credentials.find(app)
+    ledger = await call.platform.databases.ledger(owned) if owned and state.exists else []
+    pending = sql_files.pending(sql_files.migrations(app), ledger)
+    return Status(
+        exists=state.exists,
+        name=state.name,
+        size=state.size,
+        tables=list(state.tables),
+        migrations=Migrations(applied=[entry.name for entry in ledger], pending=[item.name for item in pending]),
+    )

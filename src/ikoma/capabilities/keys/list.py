@@ -1,0 +1,44 @@
+"""keys.list: who may call."""
+
+from __future__ import annotations
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Item(Result):
+    id: str
+    name: str
+    role: str
+    apps: list[str]
+    capabilities: list[str]
+    read_only: bool
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class Listing(Result):
+    keys: list[Item]
+
+
+@capability("keys.list", role=Role.ADMIN, effect=Effect.READS)
+async def listing(call: Call, request: Request) -> Listing:
+    """All API keys but the admin key of the settings: names, roles, scopes and dates, never the keys."""
+    return Listing(
+        keys=[
+            Item(
+                id=stored.caller.id,
+                name=stored.caller.name,
+                role=str(stored.caller.role),
+                apps=list(stored.caller.apps),
+                capabilities=list(stored.caller.capabilities),
+                read_only=stored.caller.read_only,
+                created_at=stored.created_at,
+                expires_at=stored.caller.expires_at,
+                revoked_at=stored.revoked_at,
+            )
+            for stored in call.platform.callers.all()
+        ]
+    )

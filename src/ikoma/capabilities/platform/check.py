@@ -1,0 +1,62 @@
+"""platform.check: whether what IKOMA stands on is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+from ikoma.capabilities.context import Call
+from ikoma.errors import IkomaError
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Checks(Result):
+    docker: bool
+    postgres: bool
+    apps_root: bool
+
+
+class Check(Result):
+    healthy: bool
+    checks: Checks
+    details: dict[str, dict[str, Any]]
+
+
+@capability("platform.check", role=Role.OBSERVER, effect=Effect.READS)
+async def check(call: Call, request: Request) -> Check:
+    """Whether Docker, PostgreSQL and the apps' folder are usable, and what is wrong where they are not."""
+    platform = call.platform
+    docker, postgres = await asyncio.gather(_ask(_engine(call)), _ask(_postgres(call)))
+    apps_root = _folder(platform.settings.apps_root)
+    details = {"docker": docker, "postgres": postgres, "appsRoot": apps_root}
+    passed = {name: "error" not in facts for name, facts in details.items()}
+    checks = Checks(docker=passed["docker"], postgres=passed["postgres"], apps_root=passed["appsRoot"])
+    return Check(healthy=all(passed.values()), checks=checks, details=details)
+
+
+async def _engine(call: Call) -> dict[str, Any]:
+    version = await call.platform.engine.version()
+    return {"version": version.version, "api": version.api}
+
+
+async def _postgres(call: Call) -> dict[str, Any]:
+    return {"version": await call.platform.databases.version()}
+
+
+async def _ask(question: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return await question
+    except IkomaError as error:
+        return {"error": error.message, "hint": error.hint}
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    if not path.is_dir() or not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return {"path": str(path), "error": f"{path} is not a folder that the server can write to."}
+    usage = shutil.disk_usage(path)
+    return {"path": str(path), "freeBytes": usage.free, "totalBytes": usage.total}

@@ -1,0 +1,35 @@
+"""platform.info: what this server is."""
+
+from __future__ import annotations
+
+import time
+
+from ikoma import __version__
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import BODY_LIMIT, SQL_BODY_LIMIT, Request, Result, capability, registry
+from ikoma.model import Effect, Role
+
+
+class Info(Result):
+    version: str
+    uptime: float
+    """Seconds since the server started."""
+    capabilities: list[str]
+    limits: dict[str, int]
+
+
+@capability("platform.info", role=Role.OBSERVER, effect=Effect.READS)
+async def info(call: Call, request: Request) -> Info:
+    """Version, uptime, the names of all capabilities, and the limits of this server."""
+    settings = call.platform.settings
+    return Info(
+        version=__version__,
+        uptime=round(time.monotonic() - call.platform.started, 3),
+        capabilities=registry.names(),
+        limits={
+            "bodyBytes": BODY_LIMIT,
+            "sqlBodyBytes": SQL_BODY_LIMIT,
+            "requestsPerWindow": settings.rate_limit_max_requests,
+            "windowMs": settings.rate_limit_window_ms,
+        },
+    )

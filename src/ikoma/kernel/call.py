@@ -1,0 +1,35 @@
+"""A call: one request to a capability, from the door to the function that does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ikoma.kernel.callers import Caller
+from ikoma.model import Role
+from ikoma.ports import Progress
+
+ReadArguments = Callable[[int], Awaitable[Mapping[str, Any]]]
+"""Reads the arguments, given the most bytes they may take. Called only once the caller is known and allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a door hands to the pipeline: nothing in it is checked yet."""
+
+    capability: str
+    key: str | None
+    role: str | None
+    request_id: str
+    read_arguments: ReadArguments
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The part of a call that every capability has: who calls, as what, and where progress goes."""
+
+    caller: Caller
+    role: Role
+    request_id: str
+    progress: Progress

@@ -1,0 +1,43 @@
+"""What the audit log says of a call's arguments: enough to know what was asked, never a secret.
+
+SQL and environment values are described, not quoted; of an unknown argument only the name is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ikoma.kernel.registry import Capability
+
+_LONGEST = 200
+_MOST = 20
+
+
+def mask_arguments(capability: Capability, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as the audit log may keep them."""
+    masked: dict[str, Any] = {}
+    for name, value in list(arguments.items())[:_MOST]:
+        if name in capability.sensitive:
+            masked[name] = _described(value, capability.sensitive[name])
+        elif name in capability.arguments:
+            masked[name] = _quoted(value)
+        else:
+            masked[name[:80]] = "[unknown argument]"
+    return masked
+
+
+def _described(value: Any, what: str) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name)[:80]: "[redacted]" for name in list(value)[:_MOST]}
+    return f"[{what}, {len(value)} characters]" if isinstance(value, str) else f"[{what}]"
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list) and len(value) <= _MOST and all(isinstance(item, str) for item in value):
+        return [item[:_LONGEST] for item in value]
+    return f"[{type(value).__name__}]"

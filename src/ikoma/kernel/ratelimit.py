@@ -1,0 +1,36 @@
+"""At most so many calls of one caller in one window of time."""
+
+from __future__ import annotations
+
+import time
+
+from ikoma.errors import RateLimited
+
+_KEEP = 10_000
+
+
+class RateLimit:
+    """Fixed windows, counted per caller.
+
+    Args:
+        window_ms: length of a window in milliseconds.
+        max_requests: calls that one caller may make in it.
+    """
+
+    def __init__(self, window_ms: int, max_requests: int) -> None:
+        self._window = window_ms / 1000
+        self._most = max_requests
+        self._counts: dict[str, tuple[float, int]] = {}
+
+    def count(self, caller: str) -> None:
+        """Count a call; RateLimited, with the seconds to wait, when it is one too many."""
+        now = time.monotonic()
+        start, count = self._counts.get(caller, (now, 0))
+        if now - start >= self._window:
+            start, count = now, 0
+        if count >= self._most:
+            wait = max(1, int(start + self._window - now) + 1)
+            raise RateLimited(f"More than {self._most} requests in {self._window:g} s with this key.", retryAfter=wait)
+        if len(self._counts) > _KEEP:
+            self._counts = {name: seen for name, seen in self._counts.items() if now - seen[0] < self._window}
+        self._counts[caller] = (start, count + 1)

@@ -1,0 +1,198 @@
+"""The registry: every capability, declared once.
+
+All doors read it: HTTP routes, CLI commands, OpenAPI and the documentation follow from what stands here. A
+capability is one function with a request model and a result type; `@capability` adds it when its module is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ikoma.errors import InvalidArguments, UnknownCapability
+from ikoma.model import AppName, Effect, Role
+
+__all__ = ["AppRequest", "Capability", "Registry", "Request", "Result", "Sensitive", "capability", "registry"]
+
+BODY_LIMIT = 1 << 20
+SQL_BODY_LIMIT = 32 << 20
+
+
+class Request(BaseModel):
+    """Arguments of a capability: camelCase, strictly typed; unknown ones are refused, never dropped."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, hide_input_in_errors=True
+    )
+
+
+class AppRequest(Request):
+    """Arguments of a capability that works on one app."""
+
+    app_name: AppName
+
+
+class Result(BaseModel):
+    """What a capability answers: camelCase."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitive:
+    """Marks an argument whose value never reaches the audit log: `Annotated[str, Sensitive("SQL")]`."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One thing that can be done."""
+
+    name: str
+    role: Role
+    effect: Effect
+    request: type[Request]
+    result: Any
+    run: Callable[[Any, Any], Awaitable[Any]]
+    description: str
+    body_limit: int
+    exclusive: bool
+    """True when no other exclusive call may work on the same app meanwhile."""
+
+    @property
+    def summary(self) -> str:
+        return self.description.split("\n", 1)[0]
+
+    @cached_property
+    def result_adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.result)
+
+    @cached_property
+    def sensitive(self) -> Mapping[str, str]:
+        """Argument name → what it holds, for arguments that the audit log must not quote."""
+        marked = {}
+        for name, field in self.request.model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, Sensitive):
+                    marked[field.alias or name] = mark.what
+        return marked
+
+    @cached_property
+    def arguments(self) -> Mapping[str, bool]:
+        """Argument name → whether it must be given."""
+        return {field.alias or name: field.is_required() for name, field in self.request.model_fields.items()}
+
+    def parse(self, arguments: Mapping[str, Any]) -> Request:
+        """The typed request, or InvalidArguments that names each argument and what is wrong with it."""
+        try:
+            return self.request.model_validate(arguments)
+        except ValidationError as error:
+            raise self._refusal(error) from None
+
+    def encode(self, result: Any) -> bytes:
+        """The result as JSON."""
+        return self.result_adapter.dump_json(result, by_alias=True)
+
+    def _refusal(self, error: ValidationError) -> InvalidArguments:
+        problems = [self._problem(entry) for entry in error.errors(include_url=False, include_input=False)]
+        takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in self.arguments.items()) or "nothing"
+        return InvalidArguments(
+            "; ".join(f"{problem['argument']}: {problem['problem']}" for problem in problems) + ".",
+            hint=f"{self.name} takes {takes}.",
+            arguments=problems,
+        )
+
+    def _problem(self, entry: Any) -> dict[str, str]:
+        name = ".".join(str(part)[:80] for part in entry["loc"]) or "body"
+        kind, message = entry["type"], str(entry["msg"])
+        if kind == "missing":
+            return {"argument": name, "problem": "is missing"}
+        if kind == "extra_forbidden":
+            near = difflib.get_close_matches(name, self.arguments, n=1)
+            return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
+        text = message.removeprefix("Value error, ")
+        return {"argument": name, "problem": text[:1].lower() + text[1:]}
+
+
+class Registry:
+    """Capabilities by name, in alphabetical order."""
+
+    def __init__(self) -> None:
+        self._capabilities: dict[str, Capability] = {}
+
+    def add(self, item: Capability) -> None:
+        if item.name in self._capabilities:
+            raise ValueError(f"capability {item.name} is declared twice")
+        self._capabilities[item.name] = item
+
+    def get(self, name: str) -> Capability:
+        """The capability of that name; UnknownCapability, with the nearest name, when there is none."""
+        found = self._capabilities.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self._capabilities, n=1, cutoff=0.5)
+            raise UnknownCapability(
+                f"There is no capability {name[:80]!r}.", hint=f"Did you mean {near[0]}?" if near else None
+            )
+        return found
+
+    def __iter__(self) -> Iterator[Capability]:
+        return iter(sorted(self._capabilities.values(), key=lambda item: item.name))
+
+    def __len__(self) -> int:
+        return len(self._capabilities)
+
+    def names(self) -> list[str]:
+        return sorted(self._capabilities)
+
+
+registry = Registry()
+"""The product's own registry, filled by importing `ikoma.capabilities`."""
+
+
+def capability(
+    name: str,
+    *,
+    role: Role,
+    effect: Effect,
+    takes_sql: bool = False,
+    exclusive: bool | None = None,
+    into: Registry = registry,
+) -> Callable[[Callable[[Any, Any], Awaitable[Any]]], Callable[[Any, Any], Awaitable[Any]]]:
+    """Declare a function as a capability.
+
+    Args:
+        name: namespace, dot, verb.
+        role: the lowest role that may call it.
+        effect: what it does to the world; anything but READS is journalled before it acts.
+        takes_sql: the body may be as large as SQL files are.
+        exclusive: whether it holds the app's lock; by default when it changes something.
+        into: where to declare it; the product's registry unless a test says otherwise.
+    """
+
+    def declare(run: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+        hints = typing.get_type_hints(run)
+        into.add(
+            Capability(
+                name=name,
+                role=role,
+                effect=effect,
+                request=hints["request"],
+                result=hints["return"],
+                run=run,
+                description=inspect.cleandoc(run.__doc__ or ""),
+                body_limit=SQL_BODY_LIMIT if takes_sql else BODY_LIMIT,
+                exclusive=effect is not Effect.READS if exclusive is None else exclusive,
+            )
+        )
+        return run
+
+    return declare

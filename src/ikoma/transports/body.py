@@ -1,0 +1,79 @@
+"""Reads a request's body as the JSON object it should be.
+
+The content type is not looked at, and raw newlines and tabs inside strings are taken: people paste SQL files into
+JSON with a shell. What does not fit the limit is refused before it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import orjson
+from starlette.types import Receive, Scope
+
+from ikoma.errors import BodyTooLarge, MalformedRequest
+
+
+async def read_object(scope: Scope, receive: Receive, limit: int) -> Mapping[str, Any]:
+    """The body as an object; an empty body is an empty object.
+
+    Args:
+        limit: the most bytes it may have.
+
+    Raises:
+        BodyTooLarge, MalformedRequest
+    """
+    return parse_object(await _read(scope, receive, limit))
+
+
+def parse_object(body: bytes) -> Mapping[str, Any]:
+    if not body.strip():
+        return {}
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = _lenient(body)
+    if not isinstance(value, dict):
+        raise MalformedRequest("The body is JSON, but not an object.")
+    return value
+
+
+async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if int(declared) > limit:
+        raise BodyTooLarge(f"The body has {int(declared)} bytes; this call takes at most {limit}.")
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedRequest("The client went away before it had sent the whole body.")
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body has more than {limit} bytes.")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _lenient(body: bytes) -> Any:
+    try:
+        value = json.loads(body.decode("utf-8"), strict=False, parse_constant=_no_constant)
+        orjson.dumps(value)  # refuses what could not be written again, such as half a surrogate pair
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(f"The body is not UTF-8: byte {error.start} is wrong.") from None
+    except json.JSONDecodeError as error:
+        raise MalformedRequest(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
+            line=error.lineno,
+            column=error.colno,
+        ) from None
+    except RecursionError:
+        raise MalformedRequest("The body is nested too deeply.") from None
+    except (ValueError, TypeError):
+        raise MalformedRequest("The body holds a number or text that JSON cannot carry.") from None
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -1,0 +1,197 @@
+"""The HTTP door: translate, call the pipeline, translate back.
+
+`POST /execute/<capability>` calls a capability. With `Accept: application/x-ndjson` the answer of a long call is a
+stream: lines {"progress": …} while it works, at last the envelope. A client that goes away does not end its call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ikoma.errors import IkomaError, MethodNotAllowed, NotFound, RateLimited, Unauthenticated
+from ikoma.kernel.call import Attempt
+from ikoma.kernel.pipeline import Pipeline
+from ikoma.ports import Progress, no_progress
+from ikoma.transports import envelope, openapi
+from ikoma.transports.body import read_object
+from ikoma.web.reference import reference_page
+
+_PREFIX = "/execute/"
+_JSON, _STREAM = b"application/json", b"application/x-ndjson"
+
+
+class Summary(Protocol):
+    """What GET /health tells anyone: version, and how many apps are healthy."""
+
+    async def __call__(self) -> Mapping[str, Any]: ...
+
+
+def http_app(pipeline: Pipeline, summary: Summary) -> ASGIApp:
+    """The ASGI application."""
+    pages = Starlette(
+        routes=[
+            Route("/", lambda request: RedirectResponse("/docs")),
+            Route("/docs", _docs(pipeline)),
+            Route("/openapi.json", _openapi(pipeline)),
+            Route("/capabilities", _capabilities(pipeline)),
+            Route("/health", _health(summary)),
+        ],
+        exception_handlers={HTTPException: _refused, IkomaError: _refused},
+    )
+    execute = Execute(pipeline)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # The one hot path does not go through the router.
+        if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
+            await execute(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return app
+
+
+class Execute:
+    """POST /execute/<capability>."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = secrets.token_hex(12)
+        headers = dict(scope["headers"])
+        if scope["method"] != "POST":
+            await _fail(send, request_id, MethodNotAllowed(f"{scope['method']} does not call a capability."))
+            return
+        attempt = Attempt(
+            capability=scope["path"].removeprefix(_PREFIX),
+            key=_key(headers),
+            role=_text(headers.get(b"x-role")),
+            request_id=request_id,
+            read_arguments=lambda limit: read_object(scope, receive, limit),
+        )
+        if _STREAM in headers.get(b"accept", b""):
+            await self._stream(attempt, send)
+            return
+        try:
+            result = await self._pipeline.execute(attempt, no_progress)
+        except IkomaError as error:
+            await _fail(send, request_id, error)
+        else:
+            await _send(send, 200, envelope.success(request_id, result))
+
+    async def _stream(self, attempt: Attempt, send: Send) -> None:
+        """Progress lines from the first one on; a call that reports none is answered like any other."""
+        loop = asyncio.get_running_loop()
+        lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+        def progress(message: str, fraction: float | None = None) -> None:
+            line = orjson.dumps({"progress": {"message": message, "fraction": fraction}})
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+
+        working = asyncio.ensure_future(self._answer(attempt, progress))
+        working.add_done_callback(lambda _: lines.put_nowait(None))
+        line = await lines.get()
+        if line is None:
+            await _send(send, *await working)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", _STREAM)]})
+        while line is not None:
+            await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})
+            line = await lines.get()
+        _, body, _ = await working
+        await send({"type": "http.response.body", "body": body + b"\n"})
+
+    async def _answer(self, attempt: Attempt, progress: Progress) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        try:
+            result = await self._pipeline.execute(attempt, progress)
+        except IkomaError as error:
+            return error.status, envelope.failure(attempt.request_id, error), _extra_headers(error)
+        return 200, envelope.success(attempt.request_id, result), []
+
+
+def _docs(pipeline: Pipeline) -> Any:
+    page = reference_page(pipeline.registry)
+    return lambda request: HTMLResponse(page)
+
+
+def _openapi(pipeline: Pipeline) -> Any:
+    content = orjson.dumps(openapi.document(pipeline.registry))
+    return lambda request: Response(content, media_type="application/json")
+
+
+def _capabilities(pipeline: Pipeline) -> Any:
+    async def listing(request: Request) -> Response:
+        caller = pipeline.callers.authenticate(_key(dict(request.scope["headers"])))
+        described = [
+            {
+                "name": item.name,
+                "role": str(item.role),
+                "effect": item.effect.value,
+                "description": item.description,
+                "allowed": caller.role >= item.role,
+                "request": openapi.request_schema(item),
+            }
+            for item in pipeline.registry
+        ]
+        return Response(orjson.dumps({"capabilities": described}), media_type="application/json")
+
+    return listing
+
+
+def _health(summary: Summary) -> Any:
+    async def health(request: Request) -> Response:
+        return Response(orjson.dumps(await summary()), media_type="application/json")
+
+    return health
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers or {})
+        error = MethodNotAllowed() if error.status_code == 405 else NotFound()
+    else:
+        assert isinstance(error, IkomaError)
+        headers = {name.decode(): value.decode() for name, value in _extra_headers(error)}
+    body = envelope.failure(secrets.token_hex(12), error)
+    return Response(body, error.status, headers, media_type="application/json")
+
+
+async def _fail(send: Send, request_id: str, error: IkomaError) -> None:
+    await _send(send, error.status, envelope.failure(request_id, error), _extra_headers(error))
+
+
+async def _send(send: Send, status: int, body: bytes, more: list[tuple[bytes, bytes]] | None = None) -> None:
+    headers = [(b"content-type", _JSON), (b"content-length", str(len(body)).encode()), *(more or [])]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _extra_headers(error: IkomaError) -> list[tuple[bytes, bytes]]:
+    if isinstance(error, RateLimited):
+        return [(b"retry-after", str(error.details["retryAfter"]).encode())]
+    if isinstance(error, Unauthenticated):
+        return [(b"www-authenticate", b'ApiKey realm="ikoma"')]
+    if isinstance(error, MethodNotAllowed):
+        return [(b"allow", b"POST")]
+    return []
+
+
+def _key(headers: Mapping[bytes, bytes]) -> str | None:
+    key = _text(headers.get(b"x-api-key"))
+    bearer = _text(headers.get(b"authorization")) or ""
+    return key or (bearer[7:].strip() if bearer[:7].lower() == "bearer " else None)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1").strip()
