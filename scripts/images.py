@@ -176,9 +176,7 @@ def _base(root: RootFilesystem) -> None:
     """What every small image has: a shell with its tools, users, somewhere to write, certificates."""
     busybox = shutil.which("busybox")
     if busybox is None:
-        raise SystemExit(
-            "✗ No image registry answers, and busybox-static is missing: apt-get install busybox-static"
-        )
+        raise SystemExit("✗ No image registry answers, and busybox-static is missing: apt-get install busybox-static")
     root.file("bin/busybox", Path(busybox).resolve())
     root.libraries_of([Path(busybox).resolve()])
     applets = subprocess.run([busybox, "--list-full"], capture_output=True, text=True, check=True).stdout.split()

@@ -77,9 +77,7 @@ class Guestbook(BaseHTTPRequestHandler):
         except psycopg.Error as error:
             self.answer_json(503, {"error": f"the database does not answer: {type(error).__name__}"})
 
-    def answer(
-        self, status: int, text: str, content_type: str = "text/plain", location: str | None = None
-    ) -> None:
+    def answer(self, status: int, text: str, content_type: str = "text/plain", location: str | None = None) -> None:
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", content_type)
@@ -99,9 +97,7 @@ def page(rows: list[dict]) -> str:
         f"<footer>{escape(row['name'])}, <time>{row['written_at']}</time></footer></li>"
         for row in rows
     )
-    return PAGE.substitute(
-        entries=items or "<li><p>Nobody has written yet. Be the first!</p></li>", count=len(rows)
-    )
+    return PAGE.substitute(entries=items or "<li><p>Nobody has written yet. Be the first!</p></li>", count=len(rows))
 
 
 class Server(ThreadingHTTPServer):
