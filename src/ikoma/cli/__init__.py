@@ -1,0 +1,63 @@
+"""The `ikoma` command.
+
+`ikoma --help` must be quick, so nothing heavy is imported here: a command's module is loaded when it is called,
+and the friendly verbs are made from the registry's own request models then.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from ikoma.cli.catalogue import LOCAL, SECTIONS, VERBS
+
+
+class Commands(click.Group):
+    """Loads a command when it is asked for, and lists all of them without loading any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for _, names in SECTIONS for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in LOCAL:
+            module = importlib.import_module(LOCAL[cmd_name].module)
+            found: click.Command = module.COMMANDS[cmd_name]
+            return found
+        if cmd_name in VERBS:
+            verbs: Any = importlib.import_module("ikoma.cli.verbs")
+            made: click.Command = verbs.verb_command(cmd_name)
+            return made
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and "." in args[0] and not args[0].startswith("-"):
+            raise click.UsageError(f"To call a capability by its name: ikoma call {args[0]}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(name, (LOCAL.get(name) or VERBS[name]).summary) for name in names])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ikoma", prog_name="ikoma", message="%(prog)s %(version)s")
+def main() -> None:
+    """Deploy and run Docker Compose applications with PostgreSQL on your own server.
+
+    Start the server with `ikoma up`; every other command talks to it.
+    """
+
+
+def run() -> None:
+    """The console script: a CLI that was interrupted, or whose reader has gone, says nothing more."""
+    try:
+        main()
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,29 @@
+"""`ikoma call`: any capability by its name."""
+
+from __future__ import annotations
+
+import click
+
+from ikoma.cli import client, verbs
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from ikoma import capabilities
+
+    return [name for name in capabilities.load().names() if name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("capability", shell_complete=_complete)
+@click.option("--app", help="The app: the same as --arg appName=APP.", shell_complete=client.complete_apps)
+@click.option("--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="An argument; NAME=@FILE reads a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def call(capability: str, app: str | None, pairs: tuple[str, ...], as_json: bool) -> None:
+    """Call any capability by its name, such as deploy.up."""
+    arguments = verbs.arguments_of(capability, pairs)
+    if app is not None:
+        arguments["appName"] = app
+    verbs.perform(capability, arguments, as_json)
+
+
+COMMANDS = {"call": call}

@@ -1,0 +1,60 @@
+"""What the command line offers: names and one line each, without loading anything."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Local(NamedTuple):
+    """A command of its own, and the module that has it."""
+
+    module: str
+    summary: str
+
+
+class Verb(NamedTuple):
+    """A friendly name for a capability."""
+
+    capability: str
+    summary: str
+
+
+LOCAL = {
+    "up": Local("ikoma.cli.up", "Start the server (and its PostgreSQL) and serve until it is stopped."),
+    "doctor": Local("ikoma.cli.doctor", "Check this machine and say what is missing."),
+    "call": Local("ikoma.cli.call", "Call any capability by its name."),
+    "keys": Local("ikoma.cli.keys", "Create, list and revoke API keys."),
+    "audit": Local("ikoma.cli.audit", "Show what was done, tried and refused."),
+    "psql": Local("ikoma.cli.psql", "Open psql in an app's database, as the app's own role."),
+    "completion": Local("ikoma.cli.completion", "Print the completion script for your shell."),
+}
+
+VERBS = {
+    "init": Verb("apps.init", "Create an app's folder from a template."),
+    "env-example": Verb("apps.env.example", "Print a .env file to start from."),
+    "validate": Verb("apps.validate", "Check an app before it is deployed."),
+    "deploy": Verb("deploy.up", "Deploy an app and wait until it is healthy."),
+    "restart": Verb("deploy.restart", "Restart an app."),
+    "down": Verb("deploy.down", "Stop an app; its data stays."),
+    "remove": Verb("apps.remove", "Move an app with its data to the trash."),
+    "list": Verb("apps.list", "List all apps."),
+    "status": Verb("apps.status", "Show an app, service by service."),
+    "health": Verb("apps.health", "Look at an app and say how it is."),
+    "verify": Verb("artifact.verify_release", "Answer the post-deployment checklist."),
+    "runbook": Verb("artifact.generate_runbook", "Write the app's own runbook."),
+    "db-create": Verb("db.create", "Create the app's database."),
+    "migrate": Verb("db.migrate", "Apply pending migrations."),
+    "seed": Verb("db.seed", "Run the app's seed files."),
+    "db-status": Verb("db.status", "Show the app's database and migrations."),
+    "backup": Verb("db.backup", "Dump the app's database to a file."),
+    "check": Verb("platform.check", "Check Docker, PostgreSQL and the apps' folder."),
+    "info": Verb("platform.info", "Show version, uptime and limits."),
+}
+
+SECTIONS = [
+    ("Server", ["up", "doctor", "check", "info", "keys", "audit", "completion"]),
+    ("Apps", ["init", "env-example", "validate", "deploy", "restart", "down", "remove"]),
+    ("Looking", ["list", "status", "health", "verify", "runbook"]),
+    ("Databases", ["db-create", "migrate", "seed", "db-status", "backup", "psql"]),
+    ("Everything else", ["call"]),
+]

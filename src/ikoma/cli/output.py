@@ -1,0 +1,129 @@
+"""How the command line speaks: tables for people, JSON for scripts, colours only on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+_MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[dim]–[/]"}
+_COLOURS = {"healthy": "green", "running": "green", "unhealthy": "red", "starting": "yellow", "stopped": "dim"}
+
+
+def fail(message: str, code: str, hint: str | None, details: Mapping[str, Any] | None = None) -> NoReturn:
+    """Say what is wrong and what to do next, and end with exit code 1."""
+    click.secho(f"error: {message}", fg="red", err=True)
+    for line in (details or {}).get("logs", []):
+        click.echo(f"  | {line}", err=True)
+    if hint:
+        click.echo(f"hint:  {hint}", err=True)
+    click.secho(f"code:  {code}", dim=True, err=True)
+    sys.exit(1)
+
+
+def show(result: Any, as_json: bool) -> None:
+    """Print a capability's result."""
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False, indent=2))
+    elif isinstance(result, str):
+        click.echo(result, nl=not result.endswith("\n"))
+    elif isinstance(result, dict) and "markdown" in result:
+        click.echo(result["markdown"])
+    else:
+        _show_tables(result)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Any]:
+    """Yields a function (message, fraction) that shows how far long work is, on stderr."""
+    if not sys.stderr.isatty():
+
+        def say(message: str, fraction: float | None) -> None:
+            click.echo(f"… {message}", err=True)
+
+        yield say
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show_step(message: str, fraction: float | None) -> None:
+            bar.update(task, description=message[:70], total=1.0 if fraction is not None else None)
+            if fraction is not None:
+                bar.update(task, completed=fraction)
+
+        yield show_step
+
+
+def _show_tables(result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    plain = {name: value for name, value in result.items() if not _is_rows(value)}
+    message = plain.pop("message", None)
+    plain.pop("success", None)
+    if message:
+        console.print(f"[green]✓[/] {_escaped(message)}")
+    if plain:
+        console.print(_pairs(plain))
+    for name, rows in result.items():
+        if _is_rows(rows):
+            console.print(_rows(name, rows))
+
+
+def _pairs(values: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in _flat(values):
+        table.add_row(f"[dim]{name}[/]", _cell(value))
+    return table
+
+
+def _rows(title: str, rows: list[Mapping[str, Any]]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    return table
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _cell(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return _MARKS[value]
+    if isinstance(value, list):
+        return "\n".join(_cell(item) for item in value) or _MARKS[None]
+    if isinstance(value, dict):
+        return _escaped(json.dumps(value, ensure_ascii=False))
+    text = str(value)
+    return f"[{_COLOURS[text]}]{text}[/]" if text in _COLOURS else _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

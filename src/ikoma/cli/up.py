@@ -1,0 +1,63 @@
+"""`ikoma up`: the server, from first start to clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+import click
+
+from ikoma.cli.client import settings_or_exit
+from ikoma.cli.output import fail
+from ikoma.errors import IkomaError
+
+
+@click.command()
+@click.option("--verbose", is_flag=True, help="Log more of what the server does.")
+def up(verbose: bool) -> None:
+    """Start the server, and with it PostgreSQL where none is given, and serve until SIGTERM or Ctrl-C.
+
+    The first start makes the folders and the admin key. Settings are environment variables, also read from .env in
+    IKOMA_HOME.
+    """
+    import uvloop
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    settings = settings_or_exit()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
+    except IkomaError as error:
+        fail(error.message, error.code, error.hint)
+
+
+async def _serve(settings: object) -> None:
+    from ikoma.platform import running
+    from ikoma.settings import Settings
+    from ikoma.transports.http import http_app
+    from ikoma.transports.server import listen, serve
+
+    assert isinstance(settings, Settings)
+    settings.ikoma_state.parent.mkdir(parents=True, exist_ok=True)
+    async with running(settings) as started:
+        sockets = listen(settings)
+
+        def say_ready() -> None:
+            url = f"http://{settings.http_host}:{settings.http_port}"
+            click.echo(f"IKOMA is up: {url}  (reference: {url}/docs)")
+            if started.new_key:
+                click.echo(f"The admin key is in {settings.api_key_file}:")
+                click.echo(f"  export API_KEY=$(cat {settings.api_key_file})")
+            click.echo(f"Apps: {settings.apps_root}  Backups: {settings.backups_root}  Audit: {settings.audit_log}")
+            sys.stdout.flush()
+
+        await serve(http_app(started.pipeline, started.summary), sockets, on_ready=say_ready)
+    click.echo("IKOMA has stopped.")
+
+
+COMMANDS = {"up": up}

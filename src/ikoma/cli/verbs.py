@@ -1,0 +1,121 @@
+"""The friendly verbs: commands made from the capabilities' own request models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ikoma import capabilities
+from ikoma.cli import client, output
+from ikoma.cli.catalogue import VERBS
+from ikoma.model import Effect
+
+
+def verb_command(name: str) -> click.Command:
+    """The command for a verb: APP as argument, everything else as options, `--json` for scripts."""
+    capability = capabilities.load().get(VERBS[name].capability)
+    schema = capability.request.model_json_schema(by_alias=True)
+    properties: dict[str, Any] = schema.get("properties", {})
+    parameters: list[click.Parameter] = []
+    if "appName" in properties:
+        parameters.append(click.Argument(["app_name"], metavar="APP", shell_complete=client.complete_apps))
+    for argument, described in properties.items():
+        if argument != "appName":
+            parameters.append(_option(argument, described, argument in schema.get("required", [])))
+    parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
+
+    def run(as_json: bool, app_name: str | None = None, **options: Any) -> None:
+        arguments = {_camel(key): value for key, value in options.items() if value is not None and value != ()}
+        if app_name is not None:
+            arguments["appName"] = app_name
+        perform(capability.name, {key: _value(properties[key], item) for key, item in arguments.items()}, as_json)
+
+    return click.Command(
+        name, params=parameters, callback=run, help=capability.description, short_help=capability.summary
+    )
+
+
+def perform(name: str, arguments: Mapping[str, Any], as_json: bool) -> None:
+    """Call the capability, with a progress bar where it changes something, and print what it answers."""
+    try:
+        if _is_long(name):
+            with output.progress_bar() as progress:
+                result = client.call(name, arguments, progress)
+        else:
+            result = client.call(name, arguments)
+    except client.Failed as failed:
+        if as_json:
+            click.echo(json.dumps(failed.answer, ensure_ascii=False, indent=2))
+            raise SystemExit(1) from None
+        answer = failed.answer
+        output.fail(answer["error"], answer["code"], answer.get("hint"), answer.get("details"))
+    output.show(result, as_json)
+
+
+def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`k=v` pairs as a capability's arguments; `k=@FILE` reads the value from a file."""
+    known = capabilities.load()
+    properties: dict[str, Any] = {}
+    if name in known.names():
+        properties = known.get(name).request.model_json_schema(by_alias=True).get("properties", {})
+    arguments = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator:
+            raise click.UsageError(f"--arg takes name=value, not {pair!r}")
+        if text.startswith("@"):
+            text = Path(text[1:]).read_text()
+        arguments[key] = _value(properties.get(key, {}), text)
+    return arguments
+
+
+def _is_long(name: str) -> bool:
+    known = capabilities.load()
+    return name in known.names() and known.get(name).effect is not Effect.READS
+
+
+def _option(name: str, described: dict[str, Any], required: bool) -> click.Option:
+    flag = "--" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+    kind: Any = {"integer": int, "number": float}.get(_type(described), str)
+    if "enum" in described:
+        kind = click.Choice(described["enum"])
+    if _type(described) == "boolean":
+        return click.Option([flag], is_flag=True, default=None, help=described.get("description"))
+    if _type(described) in ("object", "array"):
+        metavar = "NAME=VALUE" if _type(described) == "object" else "TEXT"
+        return click.Option([flag], multiple=True, metavar=metavar, help=described.get("description"))
+    return click.Option([flag], type=kind, required=required, help=_help(described))
+
+
+def _help(described: dict[str, Any]) -> str | None:
+    default = described.get("default")
+    return f"default {default}" if default is not None else described.get("description")
+
+
+def _value(described: dict[str, Any], value: Any) -> Any:
+    """A command line's text as the type the argument has; what does not fit is the server's to refuse."""
+    kind = _type(described)
+    if kind == "object" and isinstance(value, tuple):
+        return dict(item.partition("=")[::2] for item in value)
+    if kind == "array" and isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, str) and kind in ("integer", "number", "boolean", "object", "array"):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
+def _type(described: dict[str, Any]) -> str:
+    kinds = [part.get("type") for part in described.get("anyOf", [described])]
+    return next((kind for kind in kinds if kind and kind != "null"), "string")
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)

@@ -1,0 +1,73 @@
+"""Writes docs/capabilities.md from the registry: `python -m ikoma.docs FILE`. A test fails when it is stale."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ikoma import capabilities
+from ikoma.durable import write_file
+from ikoma.kernel.registry import Capability, Registry
+
+_HEAD = """# Capabilities
+
+Everything IKOMA can do. Each is called with `POST /execute/<capability>` and a JSON object, or on the command line with
+`ikoma call <capability> --app APP --arg name=value`. A `?` marks an argument that may be left out.
+
+This page is made from the registry by `make docs`.
+"""
+
+
+def capabilities_page(registry: Registry) -> str:
+    """The whole page."""
+    parts = [_HEAD, _table(registry)]
+    for namespace, items in groupby(registry, key=lambda item: item.name.split(".", 1)[0]):
+        parts.append(f"## {namespace}\n")
+        parts += [_section(item) for item in items]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table(registry: Registry) -> str:
+    rows = "\n".join(
+        f"| [{item.name}](#{item.name.replace('.', '')}) | {item.role} | {item.effect.value} | {item.summary} |"
+        for item in registry
+    )
+    return f"| capability | role | effect | what it does |\n| --- | --- | --- | --- |\n{rows}\n"
+
+
+def _section(item: Capability) -> str:
+    request = item.request.model_json_schema(by_alias=True)
+    needed = request.get("required", [])
+    rows = "\n".join(
+        f"| `{name}{'' if name in needed else '?'}` | {_kind(value)} | {_default(value)} |"
+        for name, value in request.get("properties", {}).items()
+    )
+    arguments = f"| argument | type | default |\n| --- | --- | --- |\n{rows}\n" if rows else "It takes no arguments.\n"
+    return (
+        f"### {item.name}\n\n{item.description}\n\nRole: **{item.role}**. Effect: **{item.effect.value}**.\n\n"
+        f"{arguments}\nResult: {_result(item)}\n"
+    )
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
+    return " or ".join(part.get("type", "object") for part in kinds)
+
+
+def _default(schema: dict[str, Any]) -> str:
+    return f"`{json.dumps(schema['default'])}`" if schema.get("default") is not None else ""
+
+
+def _result(item: Capability) -> str:
+    schema = item.result_adapter.json_schema(by_alias=True, mode="serialization")
+    names = schema.get("properties")
+    return ", ".join(f"`{name}`" for name in names) if names else "text"
+
+
+if __name__ == "__main__":
+    write_file(Path(sys.argv[1]), capabilities_page(capabilities.load()))

@@ -1,0 +1,165 @@
+"""The composition root: the only place where the parts are put together, started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ikoma import __version__, capabilities
+from ikoma.apps.backups import Backups
+from ikoma.apps.deployment import Deployments
+from ikoma.apps.folder import Apps
+from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
+from ikoma.apps.trash import Trash
+from ikoma.apps.validation import Validator
+from ikoma.apps.verification import Verifier
+from ikoma.capabilities.context import Platform, make_call
+from ikoma.durable import sweep, write_file
+from ikoma.engines.compose import ComposeEngine
+from ikoma.errors import EngineUnavailable, InvalidSetting, StartRefused
+from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.callers import Callers
+from ikoma.kernel.locks import Locks
+from ikoma.kernel.pipeline import Pipeline
+from ikoma.kernel.ratelimit import RateLimit
+from ikoma.postgres.databases import PostgresDatabases
+from ikoma.postgres.embedded import EmbeddedPostgres
+from ikoma.postgres.external import ExternalPostgres
+from ikoma.settings import Settings, read_api_key_hash
+
+log = logging.getLogger("ikoma")
+
+_GATEWAY_PAUSE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A started platform."""
+
+    platform: Platform
+    pipeline: Pipeline
+    new_key: bool
+    """Whether this start made the admin key."""
+
+    async def summary(self) -> Mapping[str, Any]:
+        """What GET /health tells anyone."""
+        apps = [self.platform.apps.at(name) for name in self.platform.apps.names()]
+        try:
+            seen = [
+                observation.health for observation in await asyncio.gather(*map(self.platform.health.observe, apps))
+            ]
+        except EngineUnavailable:
+            return {"status": "degraded", "version": __version__, "apps": {"total": len(apps)}}
+        counts = {"total": len(seen), "healthy": seen.count(HEALTHY), "unhealthy": seen.count(UNHEALTHY)}
+        return {"status": "healthy", "version": __version__, "apps": counts}
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Start everything, and stop it in the reverse order when the block ends."""
+    new_key = prepare(settings)
+    async with AsyncExitStack() as stack:
+        engine = ComposeEngine(settings.docker_host)
+        stack.push_async_callback(engine.close)
+        server = ExternalPostgres(settings) if settings.postgres_host else EmbeddedPostgres(settings)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        databases = PostgresDatabases(server)
+        stack.push_async_callback(databases.close)
+        health = HealthObserver(engine, databases)
+        stack.push_async_callback(health.close)
+        audit = AuditLog(settings.audit_log)
+        stack.callback(audit.close)
+        callers = Callers(settings.database_file, settings.env_file, settings.api_key_hash)
+        stack.callback(callers.close)
+        backups = Backups(settings.backups_root)
+        platform = Platform(
+            settings=settings,
+            engine=engine,
+            databases=databases,
+            apps=Apps(settings.apps_root),
+            backups=backups,
+            trash=Trash(settings.apps_root),
+            validator=Validator(engine, databases, _platform_ports(settings, databases)),
+            health=health,
+            deployments=Deployments(engine, databases, health),
+            verifier=Verifier(engine, databases, health, backups),
+            callers=callers,
+            audit=audit,
+        )
+        pipeline = Pipeline(
+            capabilities.load(),
+            callers=callers,
+            rate_limit=RateLimit(settings.rate_limit_window_ms, settings.rate_limit_max_requests),
+            audit=audit,
+            locks=Locks(settings.apps_root),
+            make_call=partial(make_call, platform),
+        )
+        watching = asyncio.ensure_future(_follow_gateway(engine, server))
+        stack.callback(watching.cancel)
+        yield Running(platform, pipeline, new_key)
+
+
+def prepare(settings: Settings) -> bool:
+    """Make the folders and, where there is none, the admin key; whether a key was made.
+
+    What killed processes left half-written is swept away.
+    """
+    if settings.server_mode == "mcp":
+        raise InvalidSetting("SERVER_MODE=mcp is not available in this version; use http.")
+    for folder, mode in (
+        (settings.apps_root, 0o755),
+        (settings.ikoma_home, 0o755),
+        (settings.ikoma_state, 0o711),
+        (settings.backups_root, 0o700),
+    ):
+        _make_folder(folder, mode)
+        sweep(folder)
+    if settings.api_key_hash or read_api_key_hash(settings.env_file):
+        return False
+    key = secrets.token_urlsafe(32)
+    write_file(settings.api_key_file, key + "\n", mode=0o600)
+    known = settings.env_file.read_text() if settings.env_file.is_file() else ""
+    gap = "" if not known or known.endswith("\n") else "\n"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
+    return True
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(mode)
+    except OSError as error:
+        raise StartRefused(
+            f"{folder} cannot be made: {error.strerror}.",
+            hint="Run as root, or point the setting at a folder of yours.",
+        ) from error
+
+
+def _platform_ports(settings: Settings, databases: PostgresDatabases) -> Mapping[int, str]:
+    ports = {settings.http_port: "IKOMA itself"}
+    if settings.postgres_host is None:
+        ports[databases.endpoint().port] = "IKOMA's PostgreSQL"
+    return ports
+
+
+async def _follow_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
+    """Lets PostgreSQL listen where containers reach it, also when Docker starts after us."""
+    while True:
+        try:
+            await server.set_gateway((await engine.version()).gateway)
+        except EngineUnavailable as error:
+            log.info("Docker does not answer yet: %s", error.message)
+        except OSError as error:
+            log.warning("PostgreSQL could not be told the bridge's address: %s", error)
+        await asyncio.sleep(_GATEWAY_PAUSE)

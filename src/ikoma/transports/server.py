@@ -1,0 +1,109 @@
+"""Serves the HTTP door on a TCP port and on a unix socket until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ikoma.errors import StartRefused
+from ikoma.settings import Settings
+
+log = logging.getLogger("ikoma")
+
+_GRACE_SECONDS = 60
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Signals are ours: the platform stops after the server has, not with it."""
+        yield
+
+
+async def serve(app: ASGIApp, sockets: list[socket.socket], *, on_ready: Callable[[], None]) -> None:
+    """Answer on the sockets until SIGTERM or SIGINT; calls under way get a minute to end."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = _Server(config)
+
+    def stop() -> None:
+        if server.should_exit:
+            server.force_exit = True
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    serving = asyncio.ensure_future(server.serve(sockets))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag, not an event
+        await asyncio.sleep(0.01)
+    if server.started:
+        on_ready()
+    await serving
+
+
+def listen(settings: Settings) -> list[socket.socket]:
+    """The sockets to serve on; StartRefused, saying what is in the way, where the port can't be had."""
+    address = f"{settings.http_host}:{settings.http_port}"
+    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+    tcp = socket.socket(family, socket.SOCK_STREAM)
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        tcp.bind((settings.http_host, settings.http_port))
+        tcp.listen(2048)
+    except OSError as error:
+        tcp.close()
+        if error.errno == errno.EADDRINUSE:
+            raise StartRefused(
+                f"{address} is in use by another process.",
+                hint="Stop it (it may be another `ikoma up`), or choose another HTTP_PORT.",
+            ) from error
+        raise StartRefused(f"Cannot listen on {address}: {error.strerror or error}.") from error
+    unix = _listen_unix(settings.socket_file)
+    return [tcp, unix] if unix else [tcp]
+
+
+def _listen_unix(path: Path) -> socket.socket | None:
+    """The unix socket for the CLI, for its owner only; None when another server on this state has it."""
+    unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("no unix socket: %s: %s", path, error)
+            return None
+        else:
+            log.info("another server answers on %s; this one serves TCP only", path)
+            return None
+    before = os.umask(0o177)
+    try:
+        unix.bind(str(path))
+    except OSError as error:
+        log.warning("no unix socket: %s: %s", path, error)
+        unix.close()
+        return None
+    finally:
+        os.umask(before)
+    unix.listen(512)
+    return unix
