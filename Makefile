@@ -11,9 +11,11 @@ ARGS ?=
 export PYTHON
 
 help: ## Show this list
-	@printf '\n  \033[1mIKOMA\033[0m  deploy and run applications on your own server\n\n'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  \033[36mmake %-7s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\n'
+	@[ -t 1 ] && bold=$$'\033[1m' name=$$'\033[36m' plain=$$'\033[0m' || bold= name= plain=; \
+	printf '\n  %sIKOMA%s  deploy and run applications on your own server\n\n' "$$bold" "$$plain"; \
+	awk -F ':.*## ' -v name="$$name" -v plain="$$plain" \
+		'/^[a-z]+:.*## / { printf "  %smake %-7s%s %s\n", name, $$1, plain, $$2 }' $(MAKEFILE_LIST); \
+	printf '\n'
 
 setup: ## Make .venv and get a Docker Engine running (installs what is missing, when root)
 	@scripts/setup engine
