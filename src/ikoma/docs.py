@@ -1,4 +1,4 @@
-"""Writes docs/capabilities.md from the registry: `python -m ikoma.docs FILE`. A test fails when it is stale."""
+"""Writes docs/capabilities.md from the registry: `python -m ikoma.docs [FILE]`. A test fails when it is stale."""
 
 from __future__ import annotations
 
@@ -70,4 +70,4 @@ def _result(item: Capability) -> str:
 
 
 if __name__ == "__main__":
-    write_file(Path(sys.argv[1]), capabilities_page(capabilities.load()))
+    write_file(Path(sys.argv[1] if sys.argv[1:] else "docs/capabilities.md"), capabilities_page(capabilities.load()))

@@ -13,9 +13,6 @@ from ikoma.kernel.registry import Registry, registry
 
 def load() -> Registry:
     """The product's registry with every capability in it."""
-    for package in pkgutil.iter_modules(__path__, f"{__name__}."):
-        if package.ispkg:
-            folder = importlib.import_module(package.name)
-            for module in pkgutil.iter_modules(folder.__path__, f"{package.name}."):
-                importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
     return registry

@@ -1,0 +1,202 @@
+"""A real IKOMA server in folders of its own, for tests that talk to it as a user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+IKOMA = Path(sys.executable).with_name("ikoma")
+DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+
+
+@dataclass
+class Answer:
+    """An HTTP answer, its body read as JSON."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def result(self) -> Any:
+        assert self.status == 200, f"{self.status}: {self.body}"
+        return self.body["result"]
+
+    @property
+    def code(self) -> str:
+        assert self.status != 200, self.body
+        return self.body["code"]
+
+
+@dataclass
+class Server:
+    """`ikoma up` as a child process. `folder` holds all that it writes."""
+
+    folder: Path
+    port: int
+    env: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    key: str = ""
+
+    @property
+    def apps(self) -> Path:
+        return self.folder / "apps"
+
+    @property
+    def backups(self) -> Path:
+        return self.folder / "backups"
+
+    @property
+    def audit_log(self) -> Path:
+        return Path(self.env["AUDIT_LOG"])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, timeout: float = 30) -> None:
+        log = (self.folder / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            [IKOMA, "up"], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        log.close()
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                    break
+            except (urllib.error.URLError, OSError):
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"the server did not start:\n{self.log()}") from None
+                time.sleep(0.02)
+        self.key = (self.folder / "home" / "api-key.txt").read_text().strip()
+
+    def stop(self) -> int:
+        """Ask it to stop, and wait; its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=90)
+        self.process = None
+        return code
+
+    def kill(self) -> None:
+        """`kill -9`, as the kernel's OOM killer would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text(errors="replace")
+
+    def call(
+        self,
+        capability: str,
+        arguments: Mapping[str, Any] | bytes | None = None,
+        *,
+        key: str | None = "",
+        role: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 300,
+    ) -> Answer:
+        """POST /execute/<capability>. `key` None sends none; bytes are sent as they are."""
+        body = arguments if isinstance(arguments, bytes) else json.dumps(arguments or {}).encode()
+        request = urllib.request.Request(f"{self.url}/execute/{capability}", data=body, method="POST")
+        if key is not None:
+            request.add_header("X-Api-Key", key or self.key)
+        if role is not None:
+            request.add_header("X-Role", role)
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        return fetch(request, timeout)
+
+    def get(self, path: str, timeout: float = 30) -> Answer:
+        return fetch(urllib.request.Request(self.url + path, headers={"X-Api-Key": self.key}), timeout)
+
+    def audit(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.audit_log.read_text().splitlines()]
+
+    def cli(self, *arguments: str, timeout: float = 120, **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [IKOMA, *arguments], env=self.env, capture_output=True, text=True, timeout=timeout, check=False, **more
+        )
+
+
+def fetch(request: urllib.request.Request, timeout: float = 30) -> Answer:
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return Answer(response.status, _parsed(response.read()), dict(response.headers))
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, _parsed(error.read()), dict(error.headers))
+
+
+@contextmanager
+def server(**settings: str) -> Iterator[Server]:
+    """A started server; it is stopped and all it made is removed at the end."""
+    made = make_server(**settings)
+    try:
+        made.start()
+        yield made
+    finally:
+        remove(made)
+
+
+def make_server(**settings: str) -> Server:
+    folder = Path(tempfile.mkdtemp(prefix="ikoma-test-"))
+    folder.chmod(0o711)  # PostgreSQL's own user must pass through
+    port = free_port()
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/root"),
+        "LANG": "C.UTF-8",
+        "DOCKER_HOST": DOCKER_HOST,
+        "APPS_ROOT": str(folder / "apps"),
+        "IKOMA_HOME": str(folder / "home"),
+        "IKOMA_STATE": str(folder / "state"),
+        "AUDIT_LOG": str(folder / "audit.jsonl"),
+        "BACKUPS_ROOT": str(folder / "backups"),
+        "HTTP_PORT": str(port),
+        "RATE_LIMIT_MAX_REQUESTS": "1000000",
+        **settings,
+    }
+    return Server(folder, port, env)
+
+
+def remove(made: Server) -> None:
+    if made.process is None:  # a crash may have left its PostgreSQL: a start takes it over, a stop ends it
+        made.start()
+    names = [path.name for path in made.apps.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    for name in names:
+        made.call("apps.remove", {"appName": name})
+    made.stop()
+    shutil.rmtree(made.folder)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        parsed: dict[str, Any] = json.loads(body)
+    except json.JSONDecodeError:
+        return {"text": body.decode(errors="replace")}
+    return parsed

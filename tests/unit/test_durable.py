@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ikoma.durable import sweep, whole_file, write_file
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from ikoma.durable import whole_file
+with whole_file(Path(sys.argv[1])) as stream:
+    stream.write(b"half")
+    stream.flush()
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def writer(path: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, "old")
+    write_file(path, "new", mode=0o600)
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, "old")
+    with pytest.raises(RuntimeError), whole_file(path) as stream:
+        stream.write(b"half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_without_replace_an_existing_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_file(path, "first")
+    with pytest.raises(FileExistsError), whole_file(path, replace=False) as stream:
+        stream.write(b"second")
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("safe")
+    (tmp_path / "file").symlink_to(elsewhere)
+    write_file(tmp_path / "file", "new")
+    assert elsewhere.read_text() == "safe"
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_the_sweep_takes_what_a_killed_writer_left_and_spares_a_living_one(tmp_path: Path) -> None:
+    killed, living = writer(tmp_path / "a"), writer(tmp_path / "b")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    time.sleep(0.05)
+    try:
+        assert len(sweep(tmp_path)) == 1
+        assert len(os.listdir(tmp_path)) == 1
+        assert not (tmp_path / "a").exists()
+    finally:
+        living.kill()
+        living.wait()

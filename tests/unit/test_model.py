@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ikoma.model import AppName, BackupName, ReleaseId, Role, Secret, SqlFileName
+
+HOSTILE = [
+    "",
+    "../x",
+    "a/b",
+    "-rf",
+    "a" * 64,
+    "a" * 300,
+    "ünïcode",
+    "; rm",
+    "a b",
+    "a\n",
+    "\n",
+    "a\0",
+    "_a",
+    "a-",
+    "A",
+    "$(id)",
+    ".",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_app_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        AppName.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["ikoma", "postgres", "template0", "template1", "public", "pg_catalog", "ikoma-postgres"]
+)
+def test_names_of_the_platform_are_reserved(text: str) -> None:
+    with pytest.raises(ValueError, match="reserved"):
+        AppName.parse(text)
+
+
+def test_an_upper_case_name_is_refused_with_the_lower_case_one_as_hint() -> None:
+    with pytest.raises(ValueError, match="did you mean 'myapp'"):
+        AppName.parse("MyApp")
+
+
+@given(st.text(max_size=80))
+def test_a_name_that_is_accepted_is_safe_everywhere(text: str) -> None:
+    try:
+        name = AppName.parse(text)
+    except ValueError:
+        return
+    assert re.fullmatch(r"[a-z0-9_-]+", name)
+    assert name == text
+    assert not name.startswith(("-", "_", "."))
+    assert len(name) <= 63
+
+
+@given(st.from_regex(AppName.pattern, fullmatch=True), st.from_regex(AppName.pattern, fullmatch=True))
+def test_two_apps_never_share_a_database_or_a_role(one: str, other: str) -> None:
+    if one != other:
+        assert AppName(one).database != AppName(other).database
+        assert AppName(one).role != AppName(other).role
+
+
+@given(st.text(max_size=140))
+def test_names_of_files_never_hold_a_path_or_begin_an_option(text: str) -> None:
+    for kind in (BackupName, SqlFileName):
+        try:
+            name = kind.parse(text)
+        except ValueError:
+            continue
+        assert "/" not in name
+        assert name[0] not in "-."
+        assert name.endswith(".sql")
+
+
+def test_release_ids_parse_as_they_are_made() -> None:
+    assert ReleaseId.parse(ReleaseId.new())
+
+
+def test_a_role_includes_the_ones_before_it() -> None:
+    assert Role.OBSERVER < Role.OPERATOR < Role.BUILDER < Role.ADMIN
+    assert Role.parse("Builder") is Role.BUILDER
+    with pytest.raises(ValueError, match="observer, operator, builder or admin"):
+        Role.parse("root")
+
+
+def test_a_secret_does_not_show_itself() -> None:
+    secret = Secret("hunter2")
+    assert "hunter2" not in f"{secret} {secret!r}"
+    assert secret.reveal() == "hunter2"
+    assert secret == Secret("hunter2")
+    assert secret != Secret("hunter3")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ikoma.errors import ToolMissing
+from ikoma.run import follow, pour, run
+
+
+def test_a_child_sees_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY_HASH", "secret")
+    monkeypatch.setenv("LD_PRELOAD", "")
+    finished = asyncio.run(run(["env"], env={"DOCKER_HOST": "unix:///x"}))
+    names = {line.split("=", 1)[0] for line in finished.stdout.decode().splitlines()}
+    assert names == {"PATH", "HOME", "LANG", "DOCKER_HOST"}
+
+
+def test_arguments_reach_the_child_as_they_are() -> None:
+    hostile = ["$(id)", "; rm -rf /", "a b", "'", "-n"]
+    finished = asyncio.run(run([sys.executable, "-c", "import sys; print(sys.argv[1:])", *hostile]))
+    assert finished.stdout.decode().strip() == str(hostile)
+
+
+def test_a_missing_program_is_an_answer() -> None:
+    with pytest.raises(ToolMissing, match="no-such-program"):
+        asyncio.run(run(["no-such-program"]))
+
+
+def test_a_child_that_takes_too_long_is_ended_with_all_it_started() -> None:
+    with pytest.raises(TimeoutError):
+        asyncio.run(run(["sh", "-c", "sleep 4711 & sleep 4711"], timeout=0.3))
+    assert b"sleep 4711" not in subprocess.check_output(["ps", "-eo", "args"])
+
+
+def test_lines_come_as_they_are_written() -> None:
+    lines: list[str] = []
+    code = asyncio.run(follow(["sh", "-c", "echo one; echo two >&2; exit 3"], on_line=lines.append, timeout=10))
+    assert sorted(lines) == ["one", "two"]
+    assert code == 3
+
+
+def test_pouring_keeps_order_and_ends_with_the_exit_code() -> None:
+    pieces: list[bytes] = []
+    finished = asyncio.run(pour(["sh", "-c", "seq 200000; echo oops >&2; exit 1"], into=pieces.append, timeout=20))
+    assert b"".join(pieces) == b"".join(b"%d\n" % n for n in range(1, 200001))
+    assert (finished.code, finished.stderr) == (1, b"oops\n")
+
+
+def test_a_child_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
+    program = "import asyncio; from ikoma.run import run; asyncio.run(run(['sleep', '4712']))"
+    parent = subprocess.Popen([sys.executable, "-c", program])
+    deadline = time.monotonic() + 10
+    while b"sleep 4712" not in subprocess.check_output(["ps", "-eo", "args"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    time.sleep(0.2)
+    assert b"sleep 4712" not in subprocess.check_output(["ps", "-eo", "args"])
+
+
+def test_a_child_starts_where_nothing_depends_on_the_working_folder() -> None:
+    assert asyncio.run(run(["pwd"])).stdout == b"/\n"
+    assert os.getcwd() != "/"
