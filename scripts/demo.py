@@ -252,7 +252,7 @@ class Server:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [ROOT / ".venv/bin/ikoma", "up"],
+                [Path(sys.executable).with_name("ikoma"), "up"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -60,13 +60,16 @@ class Story:
     def step(self, name: str, text: str = "") -> Iterator[Step]:
         began = time.monotonic()
         columns = (
+            TextColumn(""),
             SpinnerColumn(),
             TextColumn("{task.description:<26}"),
             BarColumn(16),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[message]}"),
         )
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        with Progress(
+            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
+        ) as progress:
             step = Step(progress, name)
             step.says(text)
             try:
