@@ -44,7 +44,7 @@ class Answer:
 
 @dataclass
 class Server:
-    """`ikoma up` as a child process. `folder` holds all that it writes."""
+    """`ikoma up` as a child process. `folder` holds its log, and all it writes unless `env` says otherwise."""
 
     folder: Path
     port: int
@@ -54,15 +54,19 @@ class Server:
 
     @property
     def apps(self) -> Path:
-        return self.folder / "apps"
+        return Path(self.env.get("APPS_ROOT", "/srv/apps"))
 
     @property
     def backups(self) -> Path:
-        return self.folder / "backups"
+        return Path(self.env.get("BACKUPS_ROOT", "/var/backups/ikoma"))
 
     @property
     def audit_log(self) -> Path:
-        return Path(self.env["AUDIT_LOG"])
+        return Path(self.env.get("AUDIT_LOG", "/var/log/ikoma/audit.jsonl"))
+
+    @property
+    def home(self) -> Path:
+        return Path(self.env.get("IKOMA_HOME", "/opt/ikoma"))
 
     @property
     def url(self) -> str:
@@ -83,7 +87,7 @@ class Server:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     raise AssertionError(f"the server did not start:\n{self.log()}") from None
                 time.sleep(0.02)
-        self.key = (self.folder / "home" / "api-key.txt").read_text().strip()
+        self.key = (self.home / "api-key.txt").read_text().strip()
 
     def stop(self) -> int:
         """Ask it to stop, and wait; its exit code."""
