@@ -1,0 +1,293 @@
+"""Apps, from init to remove, as a user sees them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.apps import COMPOSE, make_app
+from tests.images import busybox_image
+from tests.support import Server
+
+
+def containers(project: str) -> list[str]:
+    argv = ["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={project}"]
+    return subprocess.check_output(argv, text=True).split()
+
+
+@pytest.mark.parametrize("template", ["node", "python", "static", "dockerfile"])
+def test_init_writes_a_folder_that_validates_once_source_is_there(server: Server, template: str) -> None:
+    name = f"tpl-{template}"
+    made = server.call("apps.init", {"appName": name, "template": template}).result
+    folder = server.apps / name
+    for entry in ("config", "migrations", "seeds", "src", "docker-compose.yml"):
+        assert (folder / entry).exists()
+    assert made["details"]["path"] == str(folder)
+    assert "docker-compose.yml" in made["details"]["files"]
+    (folder / "src" / "Dockerfile").write_text("FROM scratch\n")
+    report = server.call("apps.validate", {"appName": name}).result
+    assert [item for item in report["errors"] if "image" not in item["problem"]] == []
+
+
+def test_init_again_touches_nothing_that_a_person_has_edited(server: Server) -> None:
+    server.call("apps.init", {"appName": "again"}).result
+    compose = server.apps / "again" / "docker-compose.yml"
+    compose.write_text("# mine\nservices: {}\n")
+    (server.apps / "again" / "config" / "Dockerfile").unlink()
+    made = server.call("apps.init", {"appName": "again"}).result
+    assert compose.read_text() == "# mine\nservices: {}\n"
+    assert made["details"]["files"] == ["config/Dockerfile"]
+    assert server.call("apps.init", {"appName": "again", "template": "static"}).result["details"]["files"] == []
+
+
+def test_init_refuses_an_unknown_template(server: Server) -> None:
+    answer = server.call("apps.init", {"appName": "rails", "template": "rails"})
+    assert answer.code == "invalid_arguments"
+    assert not (server.apps / "rails").exists()
+
+
+def validate(server: Server, name: str, compose: str) -> dict[str, list[dict[str, object]]]:
+    server.call("apps.init", {"appName": name})
+    (server.apps / name / "docker-compose.yml").write_text(compose)
+    return server.call("apps.validate", {"appName": name}).result
+
+
+@pytest.mark.parametrize(
+    ("compose", "line", "problem"),
+    [
+        ("garbage: [", None, ""),
+        ("", None, ""),
+        ("- a\n- b\n", None, ""),
+        ("services:\n  web:\n    image: x\n    colour: red\n", 4, "colour"),
+        ("services:\n  web:\n    restart: always\n", 2, "neither an image nor a build"),
+        ("services:\n  web:\n    image: IMG\n    environment:\n      A: ${NOT_SET}\n", 5, "NOT_SET"),
+        ("services:\n  web:\n    build: ./missing\n", 3, "missing"),
+        ("services:\n  web:\n    build: ./src\n", 3, "empty"),
+        ("services:\n  web:\n    image: IMG\n    volumes:\n      - /etc:/host\n", 5, "/etc"),
+        ("services:\n  web:\n    image: IMG\n    volumes:\n      - ../..:/host\n", 5, "outside"),
+        ("name: other\nservices:\n  web:\n    image: IMG\n", 1, "other"),
+        ("services:\n  web:\n    image: IMG\nx-ikoma:\n  service: api\n  port: 1\n", 4, "api"),
+        ("services:\n  web:\n    image: IMG\n    env_file: gone.env\n", None, "gone.env"),
+        ("services:\n  web:\n    image: no-such-image-anywhere:1\n", 3, "no-such-image-anywhere:1"),
+    ],
+)
+def test_validate_names_file_line_and_fix(server: Server, compose: str, line: int | None, problem: str) -> None:
+    report = validate(server, "invalid", compose.replace("IMG", busybox_image()))
+    assert report["valid"] is False
+    finding = report["errors"][0]
+    assert finding["file"] == "docker-compose.yml"
+    assert problem in str(finding["problem"])
+    assert finding["fix"]
+    if line is not None:
+        assert finding["line"] == line
+
+
+def test_validate_finds_ports_in_use(server: Server) -> None:
+    listener = subprocess.Popen(["busybox", "nc", "-l", "-p", "17653"])
+    time.sleep(0.2)
+    try:
+        compose = f"services:\n  web:\n    image: {busybox_image()}\n    ports:\n      - '17653:80'\n      - '{server.port}:81'\n"
+        report = validate(server, "ports", compose)
+    finally:
+        listener.kill()
+        listener.wait()
+    assert [(item["line"], item["problem"].split(" is used by ")[0]) for item in report["errors"]] == [
+        (5, "Host port 17653"),
+        (6, f"Host port {server.port}"),
+    ]
+    assert "IKOMA itself" in report["errors"][1]["problem"]
+
+
+def test_validate_says_which_names_env_example_asks_for(server: Server) -> None:
+    folder = make_app(server, "asks")
+    (folder / ".env.example").write_text("API_TOKEN=\nPORT=1\n")
+    (folder / ".env").write_text("PORT=3000\n")
+    warnings = server.call("apps.validate", {"appName": "asks"}).result["warnings"]
+    assert [item["problem"].split(" ")[0] for item in warnings] == ["API_TOKEN"]
+
+
+def test_the_example_environment_is_text_of_an_env_file(server: Server) -> None:
+    server.call("apps.init", {"appName": "example"})
+    text = server.call("apps.env.example", {"appName": "example"}).result
+    assert "PORT=3000\n" in text
+    assert "NODE_ENV=production\n" in text
+    assert "POSTGRES_DB=example\n" in text
+
+
+def test_a_deployed_app_is_healthy_and_down_stops_it(server: Server) -> None:
+    make_app(server, "simple")
+    assert server.call("apps.health", {"appName": "simple"}).result["health"] == "stopped"
+    up = server.call("deploy.up", {"appName": "simple"}).result
+    assert up["success"] is True
+    assert up["details"]["services"] == ["web"]
+    assert up["details"]["downtimeMs"] == 0
+    status = server.call("apps.status", {"appName": "simple"}).result
+    assert status["health"] == "healthy"
+    assert status["dockerRunning"] is True
+    assert status["release"] == up["details"]["release"]
+    listed = {app["name"]: app for app in server.call("apps.list").result["apps"]}
+    assert listed["simple"]["health"] == "healthy"
+    assert listed["simple"]["urls"]
+    restarted = server.call("deploy.restart", {"appName": "simple"}).result
+    assert restarted["details"]["downtimeMs"] > 0
+    assert server.call("apps.health", {"appName": "simple"}).result["health"] == "healthy"
+    server.call("deploy.down", {"appName": "simple"}).result
+    assert server.call("apps.status", {"appName": "simple"}).result["health"] == "stopped"
+    assert containers("simple") == []
+    server.call("deploy.down", {"appName": "simple"}).result
+
+
+def test_an_app_whose_containers_exit_at_once_is_not_deployed(server: Server) -> None:
+    make_app(server, "exits", command='["sh", "-c", "echo about to fail; exit 3"]')
+    answer = server.call("deploy.up", {"appName": "exits", "timeout": 30})
+    assert (answer.status, answer.code) == (422, "deploy_failed")
+    assert answer.body["details"]["service"] == "web"
+    assert answer.body["details"]["exitCode"] == 3
+    assert any("about to fail" in line for line in answer.body["details"]["logs"])
+    assert server.call("apps.health", {"appName": "exits"}).result["health"] != "healthy"
+    assert server.call("artifact.verify_release", {"appName": "exits"}).result["verified"] is False
+
+
+def test_an_app_whose_health_path_answers_404_is_not_healthy(server: Server) -> None:
+    make_app(server, "lost", health="/nothing-here")
+    answer = server.call("deploy.up", {"appName": "lost"})
+    assert answer.code == "deploy_failed"
+    assert "404" in answer.body["error"]
+
+
+def test_a_health_path_that_is_lost_later_is_noticed(server: Server) -> None:
+    folder = make_app(server, "later", health="/page")
+    (folder / "src" / "page").write_text("here")
+    server.call("deploy.up", {"appName": "later"}).result
+    (folder / "src" / "page").unlink()
+    health = server.call("apps.health", {"appName": "later"}).result
+    assert health["health"] == "unhealthy"
+    assert "404" in health["details"]["healthPath"]["details"]
+
+
+def test_a_service_that_dies_is_noticed_at_once(server: Server) -> None:
+    make_app(server, "dies")
+    compose = server.apps / "dies" / "docker-compose.yml"
+    compose.write_text(compose.read_text().replace("restart: unless-stopped", 'restart: "no"'))
+    server.call("deploy.up", {"appName": "dies"}).result
+    subprocess.run(["docker", "kill", *containers("dies")], check=True, capture_output=True)
+    assert server.call("apps.status", {"appName": "dies"}).result["health"] in ("unhealthy", "stopped")
+
+
+def test_env_of_the_call_reaches_the_containers_and_never_our_children(server: Server, tmp_path: Path) -> None:
+    trap = tmp_path / "docker-compose"
+    trap.write_text("#!/bin/sh\ntouch " + str(tmp_path / "sprung"))
+    trap.chmod(0o755)
+    make_app(
+        server, "envs", command='["sh", "-c", "env > /tmp/env; cp /tmp/env /www2/env; exec httpd -f -p 3000 -h /www"]'
+    )
+    compose = server.apps / "envs" / "docker-compose.yml"
+    (server.apps / "envs" / "out").mkdir()
+    compose.write_text(compose.read_text().replace('["./src:/www:ro"]', '["./src:/www:ro", "./out:/www2", "/tmp"]'))
+    env = {
+        "PATH": f"{tmp_path}:/bin",
+        "DOCKER_HOST": "unix:///nowhere.sock",
+        "COMPOSE_FILE": "/etc/passwd",
+        "LD_PRELOAD": "/nowhere.so",
+        "PRICE": "$5 and $$",
+    }
+    server.call("deploy.up", {"appName": "envs", "env": env}).result
+    seen = (server.apps / "envs" / "out" / "env").read_text()
+    for name in ("DOCKER_HOST", "COMPOSE_FILE", "PRICE"):
+        assert f"{name}={env[name]}\n" in seen
+    assert not (tmp_path / "sprung").exists()
+    bad = server.call("deploy.up", {"appName": "envs", "env": {"A=B": "x"}})
+    assert bad.code == "invalid_arguments"
+
+
+def test_projects_of_others_are_left_alone(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        f"services:\n  x:\n    image: {busybox_image()}\n    command: [sleep, '600']\n"
+    )
+    from ikoma.engines.argv import compose_program
+
+    compose = [str(compose_program()), "-p", "foreign", "-f", str(tmp_path / "compose.yaml")]
+    subprocess.run([*compose, "up", "-d"], check=True, capture_output=True)
+    try:
+        make_app(server, "foreign")
+        for capability in ("deploy.up", "deploy.down", "apps.remove"):
+            assert server.call(capability, {"appName": "foreign"}).code == "project_name_taken"
+        assert len(containers("foreign")) == 1
+    finally:
+        subprocess.run([*compose, "down", "-t", "0"], check=True, capture_output=True)
+
+
+def test_remove_keeps_everything_in_the_trash(server: Server) -> None:
+    compose = COMPOSE.replace('["./src:/www:ro"]', '["./src:/www:ro", "data:/data"]') + "volumes:\n  data: {{}}\n"
+    make_app(
+        server, "gone", compose=compose, command='["sh", "-c", "echo kept > /data/f; exec httpd -f -p 3000 -h /www"]'
+    )
+    server.call("db.create", {"appName": "gone"}).result
+    server.call("db.migrate", {"appName": "gone", "sql": "CREATE TABLE t AS SELECT 42 AS answer"}).result
+    server.call("deploy.up", {"appName": "gone"}).result
+    details = server.call("apps.remove", {"appName": "gone"}).result["details"]
+    trash = Path(details["trash"])
+    assert (trash / "folder" / "docker-compose.yml").is_file()
+    assert "42" in Path(details["backup"]).read_text()
+    listing = subprocess.check_output(["tar", "-tf", trash / "volumes" / "gone_data.tar"], text=True)
+    assert "f" in {Path(line).name for line in listing.split()}
+    assert containers("gone") == []
+    assert "gone_data" not in subprocess.check_output(["docker", "volume", "ls", "-q"], text=True).split()
+    assert server.call("apps.status", {"appName": "gone"}).status == 404
+    assert server.call("apps.remove", {"appName": "gone"}).code == "app_not_found"
+    server.call("apps.init", {"appName": "gone"}).result
+    assert server.call("db.status", {"appName": "gone"}).result["exists"] is False
+
+
+def test_removing_one_app_leaves_its_namesakes(server: Server) -> None:
+    for name in ("my-app", "my_app", "myapp"):
+        server.call("apps.init", {"appName": name}).result
+        server.call("db.create", {"appName": name}).result
+        server.call("db.migrate", {"appName": name, "sql": f"CREATE TABLE of_it AS SELECT '{name}' AS name"}).result
+    server.call("apps.remove", {"appName": "my-app"}).result
+    for name in ("my_app", "myapp"):
+        state = server.call("db.status", {"appName": name}).result
+        assert (state["exists"], state["tables"]) == (True, ["of_it"])
+
+
+def test_the_runbook_of_an_app_holds_names_and_no_values(server: Server) -> None:
+    folder = make_app(server, "booked")
+    (folder / ".env").write_text("PORT=3000\nAPI_TOKEN=hunter2-token\n")
+    server.call("db.create", {"appName": "booked"}).result
+    server.call("deploy.up", {"appName": "booked"}).result
+    made = server.call("artifact.generate_runbook", {"appName": "booked"}, role="observer").result
+    assert Path(made["path"]).read_text() == made["markdown"]
+    assert "API_TOKEN" in made["markdown"]
+    secret = json.loads((folder / ".ikoma" / "database.json").read_text())["password"]
+    assert "hunter2" not in made["markdown"]
+    assert secret not in made["markdown"]
+    for part in ("/ok", "apps.status", "deploy.up", "Roll back", "Restore", "- [ ]"):
+        assert part in made["markdown"]
+
+
+def test_verification_looks_at_everything(server: Server) -> None:
+    folder = make_app(server, "proved")
+    server.call("db.create", {"appName": "proved"}).result
+    (folder / "migrations" / "001_a.sql").write_text("CREATE TABLE a (i int);")
+    server.call("deploy.up", {"appName": "proved"}).result
+
+    def checks() -> dict[str, bool]:
+        answer = server.call("artifact.verify_release", {"appName": "proved"}, role="observer").result
+        found = {item["name"]: item["passed"] for item in answer["checks"]}
+        assert answer["verified"] is all(item["passed"] for item in answer["checks"] if item["required"])
+        return found
+
+    assert checks()["migrations"] is False
+    server.call("db.migrate", {"appName": "proved"}).result
+    seen = checks()
+    assert seen["migrations"] is True
+    assert seen["backup"] is False
+    server.call("db.backup", {"appName": "proved"}).result
+    seen = checks()
+    assert {name for name, passed in seen.items() if not passed} == {"alerts"}
+    (folder / "docker-compose.yml").write_text("garbage: [")
+    assert checks()["compose"] is False
