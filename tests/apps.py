@@ -30,7 +30,7 @@ SERVE = '["httpd", "-f", "-p", "3000", "-h", "/www"]'
 
 def make_app(server: Server, name: str, *, command: str = SERVE, health: str = "/ok", compose: str = COMPOSE) -> Path:
     """An app's folder with a little web server in it; not deployed yet."""
-    server.call("apps.init", {"appName": name}).result
+    server.do("apps.init", {"appName": name})
     folder = server.apps / name
     (folder / "src" / "ok").write_text("ok\n")
     (folder / "docker-compose.yml").write_text(compose.format(image=busybox_image(), command=command, health=health))

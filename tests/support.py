@@ -129,6 +129,10 @@ class Server:
             request.add_header(name, value)
         return fetch(request, timeout)
 
+    def do(self, capability: str, arguments: Mapping[str, Any] | None = None, **more: Any) -> Any:
+        """Call a capability that must succeed; its result."""
+        return self.call(capability, arguments, **more).result
+
     def get(self, path: str, timeout: float = 30) -> Answer:
         return fetch(urllib.request.Request(self.url + path, headers={"X-Api-Key": self.key}), timeout)
 

@@ -22,26 +22,26 @@ def containers(project: str) -> list[str]:
 @pytest.mark.parametrize("template", ["node", "python", "static", "dockerfile"])
 def test_init_writes_a_folder_that_validates_once_source_is_there(server: Server, template: str) -> None:
     name = f"tpl-{template}"
-    made = server.call("apps.init", {"appName": name, "template": template}).result
+    made = server.do("apps.init", {"appName": name, "template": template})
     folder = server.apps / name
     for entry in ("config", "migrations", "seeds", "src", "docker-compose.yml"):
         assert (folder / entry).exists()
     assert made["details"]["path"] == str(folder)
     assert "docker-compose.yml" in made["details"]["files"]
     (folder / "src" / "Dockerfile").write_text("FROM scratch\n")
-    report = server.call("apps.validate", {"appName": name}).result
+    report = server.do("apps.validate", {"appName": name})
     assert [item for item in report["errors"] if "image" not in item["problem"]] == []
 
 
 def test_init_again_touches_nothing_that_a_person_has_edited(server: Server) -> None:
-    server.call("apps.init", {"appName": "again"}).result
+    server.do("apps.init", {"appName": "again"})
     compose = server.apps / "again" / "docker-compose.yml"
     compose.write_text("# mine\nservices: {}\n")
     (server.apps / "again" / "config" / "Dockerfile").unlink()
-    made = server.call("apps.init", {"appName": "again"}).result
+    made = server.do("apps.init", {"appName": "again"})
     assert compose.read_text() == "# mine\nservices: {}\n"
     assert made["details"]["files"] == ["config/Dockerfile"]
-    assert server.call("apps.init", {"appName": "again", "template": "static"}).result["details"]["files"] == []
+    assert server.do("apps.init", {"appName": "again", "template": "static"})["details"]["files"] == []
 
 
 def test_init_refuses_an_unknown_template(server: Server) -> None:
@@ -53,7 +53,7 @@ def test_init_refuses_an_unknown_template(server: Server) -> None:
 def validate(server: Server, name: str, compose: str) -> dict[str, list[dict[str, object]]]:
     server.call("apps.init", {"appName": name})
     (server.apps / name / "docker-compose.yml").write_text(compose)
-    return server.call("apps.validate", {"appName": name}).result
+    return server.do("apps.validate", {"appName": name})
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ def test_validate_says_which_names_env_example_asks_for(server: Server) -> None:
     folder = make_app(server, "asks")
     (folder / ".env.example").write_text("API_TOKEN=\nPORT=1\n")
     (folder / ".env").write_text("PORT=3000\n")
-    warnings = server.call("apps.validate", {"appName": "asks"}).result["warnings"]
+    warnings = server.do("apps.validate", {"appName": "asks"})["warnings"]
     assert [item["problem"].split(" ")[0] for item in warnings] == ["API_TOKEN"]
 
 
 def test_the_example_environment_is_text_of_an_env_file(server: Server) -> None:
     server.call("apps.init", {"appName": "example"})
-    text = server.call("apps.env.example", {"appName": "example"}).result
+    text = server.do("apps.env.example", {"appName": "example"})
     assert "PORT=3000\n" in text
     assert "NODE_ENV=production\n" in text
     assert "POSTGRES_DB=example\n" in text
@@ -120,25 +120,25 @@ def test_the_example_environment_is_text_of_an_env_file(server: Server) -> None:
 
 def test_a_deployed_app_is_healthy_and_down_stops_it(server: Server) -> None:
     make_app(server, "simple")
-    assert server.call("apps.health", {"appName": "simple"}).result["health"] == "stopped"
-    up = server.call("deploy.up", {"appName": "simple"}).result
+    assert server.do("apps.health", {"appName": "simple"})["health"] == "stopped"
+    up = server.do("deploy.up", {"appName": "simple"})
     assert up["success"] is True
     assert up["details"]["services"] == ["web"]
     assert up["details"]["downtimeMs"] == 0
-    status = server.call("apps.status", {"appName": "simple"}).result
+    status = server.do("apps.status", {"appName": "simple"})
     assert status["health"] == "healthy"
     assert status["dockerRunning"] is True
     assert status["release"] == up["details"]["release"]
-    listed = {app["name"]: app for app in server.call("apps.list").result["apps"]}
+    listed = {app["name"]: app for app in server.do("apps.list")["apps"]}
     assert listed["simple"]["health"] == "healthy"
     assert listed["simple"]["urls"]
-    restarted = server.call("deploy.restart", {"appName": "simple"}).result
+    restarted = server.do("deploy.restart", {"appName": "simple"})
     assert restarted["details"]["downtimeMs"] > 0
-    assert server.call("apps.health", {"appName": "simple"}).result["health"] == "healthy"
-    server.call("deploy.down", {"appName": "simple"}).result
-    assert server.call("apps.status", {"appName": "simple"}).result["health"] == "stopped"
+    assert server.do("apps.health", {"appName": "simple"})["health"] == "healthy"
+    server.do("deploy.down", {"appName": "simple"})
+    assert server.do("apps.status", {"appName": "simple"})["health"] == "stopped"
     assert containers("simple") == []
-    server.call("deploy.down", {"appName": "simple"}).result
+    server.do("deploy.down", {"appName": "simple"})
 
 
 def test_an_app_whose_containers_exit_at_once_is_not_deployed(server: Server) -> None:
@@ -148,8 +148,8 @@ def test_an_app_whose_containers_exit_at_once_is_not_deployed(server: Server) ->
     assert answer.body["details"]["service"] == "web"
     assert answer.body["details"]["exitCode"] == 3
     assert any("about to fail" in line for line in answer.body["details"]["logs"])
-    assert server.call("apps.health", {"appName": "exits"}).result["health"] != "healthy"
-    assert server.call("artifact.verify_release", {"appName": "exits"}).result["verified"] is False
+    assert server.do("apps.health", {"appName": "exits"})["health"] != "healthy"
+    assert server.do("artifact.verify_release", {"appName": "exits"})["verified"] is False
 
 
 def test_an_app_whose_health_path_answers_404_is_not_healthy(server: Server) -> None:
@@ -162,9 +162,9 @@ def test_an_app_whose_health_path_answers_404_is_not_healthy(server: Server) -> 
 def test_a_health_path_that_is_lost_later_is_noticed(server: Server) -> None:
     folder = make_app(server, "later", health="/page")
     (folder / "src" / "page").write_text("here")
-    server.call("deploy.up", {"appName": "later"}).result
+    server.do("deploy.up", {"appName": "later"})
     (folder / "src" / "page").unlink()
-    health = server.call("apps.health", {"appName": "later"}).result
+    health = server.do("apps.health", {"appName": "later"})
     assert health["health"] == "unhealthy"
     assert "404" in health["details"]["healthPath"]["details"]
 
@@ -173,9 +173,9 @@ def test_a_service_that_dies_is_noticed_at_once(server: Server) -> None:
     make_app(server, "dies")
     compose = server.apps / "dies" / "docker-compose.yml"
     compose.write_text(compose.read_text().replace("restart: unless-stopped", 'restart: "no"'))
-    server.call("deploy.up", {"appName": "dies"}).result
+    server.do("deploy.up", {"appName": "dies"})
     subprocess.run(["docker", "kill", *containers("dies")], check=True, capture_output=True)
-    assert server.call("apps.status", {"appName": "dies"}).result["health"] in ("unhealthy", "stopped")
+    assert server.do("apps.status", {"appName": "dies"})["health"] in ("unhealthy", "stopped")
 
 
 def test_env_of_the_call_reaches_the_containers_and_never_our_children(server: Server, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_env_of_the_call_reaches_the_containers_and_never_our_children(server: S
         "LD_PRELOAD": "/nowhere.so",
         "PRICE": "$5 and $$",
     }
-    server.call("deploy.up", {"appName": "envs", "env": env}).result
+    server.do("deploy.up", {"appName": "envs", "env": env})
     seen = (server.apps / "envs" / "out" / "env").read_text()
     for name in ("DOCKER_HOST", "COMPOSE_FILE", "PRICE"):
         assert f"{name}={env[name]}\n" in seen
@@ -226,10 +226,10 @@ def test_remove_keeps_everything_in_the_trash(server: Server) -> None:
     make_app(
         server, "gone", compose=compose, command='["sh", "-c", "echo kept > /data/f; exec httpd -f -p 3000 -h /www"]'
     )
-    server.call("db.create", {"appName": "gone"}).result
-    server.call("db.migrate", {"appName": "gone", "sql": "CREATE TABLE t AS SELECT 42 AS answer"}).result
-    server.call("deploy.up", {"appName": "gone"}).result
-    details = server.call("apps.remove", {"appName": "gone"}).result["details"]
+    server.do("db.create", {"appName": "gone"})
+    server.do("db.migrate", {"appName": "gone", "sql": "CREATE TABLE t AS SELECT 42 AS answer"})
+    server.do("deploy.up", {"appName": "gone"})
+    details = server.do("apps.remove", {"appName": "gone"})["details"]
     trash = Path(details["trash"])
     assert (trash / "folder" / "docker-compose.yml").is_file()
     assert "42" in Path(details["backup"]).read_text()
@@ -239,27 +239,27 @@ def test_remove_keeps_everything_in_the_trash(server: Server) -> None:
     assert "gone_data" not in subprocess.check_output(["docker", "volume", "ls", "-q"], text=True).split()
     assert server.call("apps.status", {"appName": "gone"}).status == 404
     assert server.call("apps.remove", {"appName": "gone"}).code == "app_not_found"
-    server.call("apps.init", {"appName": "gone"}).result
-    assert server.call("db.status", {"appName": "gone"}).result["exists"] is False
+    server.do("apps.init", {"appName": "gone"})
+    assert server.do("db.status", {"appName": "gone"})["exists"] is False
 
 
 def test_removing_one_app_leaves_its_namesakes(server: Server) -> None:
     for name in ("my-app", "my_app", "myapp"):
-        server.call("apps.init", {"appName": name}).result
-        server.call("db.create", {"appName": name}).result
-        server.call("db.migrate", {"appName": name, "sql": f"CREATE TABLE of_it AS SELECT '{name}' AS name"}).result
-    server.call("apps.remove", {"appName": "my-app"}).result
+        server.do("apps.init", {"appName": name})
+        server.do("db.create", {"appName": name})
+        server.do("db.migrate", {"appName": name, "sql": f"CREATE TABLE of_it AS SELECT '{name}' AS name"})
+    server.do("apps.remove", {"appName": "my-app"})
     for name in ("my_app", "myapp"):
-        state = server.call("db.status", {"appName": name}).result
+        state = server.do("db.status", {"appName": name})
         assert (state["exists"], state["tables"]) == (True, ["of_it"])
 
 
 def test_the_runbook_of_an_app_holds_names_and_no_values(server: Server) -> None:
     folder = make_app(server, "booked")
     (folder / ".env").write_text("PORT=3000\nAPI_TOKEN=hunter2-token\n")
-    server.call("db.create", {"appName": "booked"}).result
-    server.call("deploy.up", {"appName": "booked"}).result
-    made = server.call("artifact.generate_runbook", {"appName": "booked"}, role="observer").result
+    server.do("db.create", {"appName": "booked"})
+    server.do("deploy.up", {"appName": "booked"})
+    made = server.do("artifact.generate_runbook", {"appName": "booked"}, role="observer")
     assert Path(made["path"]).read_text() == made["markdown"]
     assert "API_TOKEN" in made["markdown"]
     secret = json.loads((folder / ".ikoma" / "database.json").read_text())["password"]
@@ -271,22 +271,22 @@ def test_the_runbook_of_an_app_holds_names_and_no_values(server: Server) -> None
 
 def test_verification_looks_at_everything(server: Server) -> None:
     folder = make_app(server, "proved")
-    server.call("db.create", {"appName": "proved"}).result
+    server.do("db.create", {"appName": "proved"})
     (folder / "migrations" / "001_a.sql").write_text("CREATE TABLE a (i int);")
-    server.call("deploy.up", {"appName": "proved"}).result
+    server.do("deploy.up", {"appName": "proved"})
 
     def checks() -> dict[str, bool]:
-        answer = server.call("artifact.verify_release", {"appName": "proved"}, role="observer").result
+        answer = server.do("artifact.verify_release", {"appName": "proved"}, role="observer")
         found = {item["name"]: item["passed"] for item in answer["checks"]}
         assert answer["verified"] is all(item["passed"] for item in answer["checks"] if item["required"])
         return found
 
     assert checks()["migrations"] is False
-    server.call("db.migrate", {"appName": "proved"}).result
+    server.do("db.migrate", {"appName": "proved"})
     seen = checks()
     assert seen["migrations"] is True
     assert seen["backup"] is False
-    server.call("db.backup", {"appName": "proved"}).result
+    server.do("db.backup", {"appName": "proved"})
     seen = checks()
     assert {name for name, passed in seen.items() if not passed} == {"alerts"}
     (folder / "docker-compose.yml").write_text("garbage: [")

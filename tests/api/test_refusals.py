@@ -16,7 +16,7 @@ HOSTILE = ["../x", "a/b", "-rf", "a" * 300, "ünïcode", "; rm", "", "a b", "a\0
 
 
 def key_of_role(server: Server, role: str, **scope: object) -> str:
-    return server.call("keys.create", {"name": f"test-{role}", "role": role, **scope}).result["key"]
+    return server.do("keys.create", {"name": f"test-{role}", "role": role, **scope})["key"]
 
 
 @pytest.mark.parametrize("key", [None, "wrong", "ikoma_" + "x" * 43])
@@ -70,7 +70,7 @@ def test_a_scoped_key_reaches_its_apps_only(server: Server) -> None:
     assert server.call("apps.env.example", {"appName": "scope-b"}, key=key).code == "out_of_scope"
     assert server.call("apps.status", {"appName": "scope-none"}, key=key).code == "out_of_scope"
     assert server.call("db.status", {"appName": "scope-a"}, key=key).code == "out_of_scope"
-    assert [app["name"] for app in server.call("apps.list", key=key).result["apps"]] == ["scope-a"]
+    assert [app["name"] for app in server.do("apps.list", key=key)["apps"]] == ["scope-a"]
     hint = server.call("apps.status", {"appName": "scope-ab"}, key=key).body["hint"]
     assert "scope-b" not in hint
 
@@ -82,15 +82,15 @@ def test_a_read_only_key_changes_nothing(server: Server) -> None:
 
 
 def test_a_revoked_key_ends_at_once(server: Server) -> None:
-    made = server.call("keys.create", {"name": "short", "role": "observer"}).result
+    made = server.do("keys.create", {"name": "short", "role": "observer"})
     assert server.call("platform.info", key=made["key"]).status == 200
-    server.call("keys.revoke", {"id": made["id"]}).result
+    server.do("keys.revoke", {"id": made["id"]})
     assert server.call("platform.info", key=made["key"]).status == 401
     assert server.call("keys.revoke", {"id": made["id"]}).status == 404
 
 
 def test_keys_are_shown_once_and_stored_hashed(server: Server) -> None:
-    made = server.call("keys.create", {"name": "once", "role": "observer"}).result
+    made = server.do("keys.create", {"name": "once", "role": "observer"})
     assert made["key"] not in json.dumps(server.call("keys.list").body)
     for path in (server.folder / "state").glob("state.db*"):
         assert made["key"].encode() not in path.read_bytes()
@@ -247,8 +247,8 @@ def test_every_refusal_is_in_the_audit_log(server: Server) -> None:
 
 def test_secrets_in_arguments_do_not_reach_the_audit_log(server: Server) -> None:
     server.call("apps.init", {"appName": "hush"})
-    server.call("db.create", {"appName": "hush"}).result
-    server.call("db.migrate", {"appName": "hush", "sql": "CREATE TABLE t (p text DEFAULT 'hunter2-in-sql')"}).result
+    server.do("db.create", {"appName": "hush"})
+    server.do("db.migrate", {"appName": "hush", "sql": "CREATE TABLE t (p text DEFAULT 'hunter2-in-sql')"})
     server.call("db.migrate", {"appName": "hush", "sql": "SELECT 'hunter2-in-failing-sql'::int"})
     server.call("deploy.up", {"appName": "hush", "env": {"TOKEN": "hunter2-in-env"}})
     server.call("deploy.up", {"appName": "hush", "password": "hunter2-in-unknown"})
