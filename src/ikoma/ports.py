@@ -53,9 +53,7 @@ class Container:
     exit_code: int | None
     """Only where the container is not running."""
     image: str
-    started_at: str | None
-    release: str | None
-    """The release id that IKOMA labelled it with."""
+    created_at: str
     working_dir: str | None
     """The folder of the Compose project it belongs to."""
     addresses: tuple[str, ...] = ()

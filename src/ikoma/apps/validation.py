@@ -23,6 +23,7 @@ from ikoma.apps.folder import App
 from ikoma.errors import IkomaError, InvalidCompose
 from ikoma.ports import Container, Databases, Engine
 
+_EXTRA = re.compile(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?")
 _LEAST_FREE = 512 << 20
 _LITTLE_FREE = 2 << 30
 
@@ -189,19 +190,20 @@ class Validator:
 
 def _compose_error(source: Source, message: str) -> Finding:
     line = None
-    if found := re.search(r"\bline:? (\d+)", message):
-        line = int(found[1])
+    if found := re.search(r"\bline:? (\d+)|\bat L(\d+)\.C\d+", message):
+        line = int(found[1] or found[2])
     elif found := re.search(r"\b(services|networks|volumes|configs|secrets)\.([\w.-]+)", message):
         line = source.line(found[1], *found[2].strip(".").split("."))
-        if extra := re.search(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?", message):
+        if extra := _EXTRA.search(message):
             line = source.line(found[1], *found[2].strip(".").split("."), extra[1]) or line
-    elif found := re.search(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?", message):
+    elif found := _EXTRA.search(message):
         line = source.line(found[1])
-    return Finding(source.path.name, line, _sentence(message), _compose_fix(message))
+    problem = _sentence(message.replace(str(source.path), source.path.name).replace(" false schema", " is an unknown key"))
+    return Finding(source.path.name, line, problem, _compose_fix(message))
 
 
 def _compose_fix(message: str) -> str:
-    if "dditional propert" in message:
+    if "dditional propert" in message or "false schema" in message:
         return "Correct the key's name or indentation, or remove it."
     if "env file" in message:
         return "Create the file (apps.env.example gives a start), or mark it `required: false`."

@@ -14,7 +14,7 @@ class Service(Result):
     health: str | None
     exit_code: int | None
     image: str
-    started_at: str | None
+    created_at: str
 
 
 class Status(Result):
@@ -47,7 +47,7 @@ async def status(call: Call, request: AppRequest) -> Status:
                 health=container.health,
                 exit_code=container.exit_code,
                 image=container.image,
-                started_at=container.started_at,
+                created_at=container.created_at,
             )
             for container in seen.containers
         ],

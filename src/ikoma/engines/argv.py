@@ -1,0 +1,98 @@
+"""Which argument list Compose gets: pure functions that return lists and know nothing of what happens when.
+
+The project, the file and the project's folder are always said, so that nothing in an app's `.env` or in the place a
+command is started from can choose another.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from functools import cache
+from pathlib import Path
+
+from ikoma.errors import ToolMissing
+from ikoma.model import AppName
+
+_NOWHERE = "/dev/null"
+_PLUGINS = (
+    "/usr/libexec/docker/cli-plugins/docker-compose",
+    "/usr/lib/docker/cli-plugins/docker-compose",
+    "/usr/local/lib/docker/cli-plugins/docker-compose",
+)
+
+
+@cache
+def compose_program() -> Path:
+    """Compose itself: the version that was installed with IKOMA, else the machine's own plugin."""
+    beside = Path(sys.executable).with_name("docker-compose")
+    for candidate in (str(beside), *_PLUGINS):
+        if found := shutil.which(candidate):
+            return Path(found)
+    raise ToolMissing("Docker Compose is not installed.")
+
+
+def config(app: AppName, folder: Path, compose_file: Path) -> list[str]:
+    """Print the canonical model of an app's own file, its `.env` in effect."""
+    return [*_compose(app, folder, compose_file), "config", "--format", "json"]
+
+
+def up(app: AppName, folder: Path, compose_file: Path, *, timeout: int) -> list[str]:
+    """Bring a resolved file up and wait for health. No `.env` is in effect: the file has it all."""
+    return [
+        *_compose(app, folder, compose_file, progress=True, env_file=_NOWHERE),
+        *("up", "--detach", "--build", "--remove-orphans"),
+        *("--wait", "--wait-timeout", str(timeout)),
+    ]
+
+
+def wait(app: AppName, folder: Path, compose_file: Path, *, timeout: int) -> list[str]:
+    """Wait for the health of containers that are there, starting those that are not, replacing none."""
+    return [
+        *_compose(app, folder, compose_file, progress=True, env_file=_NOWHERE),
+        *("up", "--detach", "--no-build", "--no-recreate"),
+        *("--wait", "--wait-timeout", str(timeout)),
+    ]
+
+
+def restart(app: AppName, folder: Path, compose_file: Path) -> list[str]:
+    return [*_compose(app, folder, compose_file, progress=True, env_file=_NOWHERE), "restart"]
+
+
+def stop(app: AppName) -> list[str]:
+    """Stop a project's containers; no file is needed for that."""
+    return [str(compose_program()), "--progress", "json", "-p", app.project, "stop"]
+
+
+def down(app: AppName, *, volumes: bool) -> list[str]:
+    """Remove a project's containers and networks; no file is needed for that."""
+    removing = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
+    return [str(compose_program()), "--progress", "json", "-p", app.project, *removing]
+
+
+def environment(docker_host: str) -> dict[str, str]:
+    """Variables of the child: what is set here cannot be set by an app's `.env`."""
+    return {
+        "DOCKER_HOST": docker_host,
+        "DOCKER_CONTEXT": "",
+        "COMPOSE_FILE": "",
+        "COMPOSE_PROJECT_NAME": "",
+        "COMPOSE_ENV_FILES": "",
+        "COMPOSE_REMOVE_ORPHANS": "false",
+        "COMPOSE_PARALLEL_LIMIT": "-1",
+        "COMPOSE_ANSI": "never",
+        "COMPOSE_BAKE": "false",
+        "COMPOSE_MENU": "false",
+        "COMPOSE_STATUS_STDOUT": "",
+    }
+
+
+def _compose(
+    app: AppName, folder: Path, compose_file: Path, *, progress: bool = False, env_file: str | None = None
+) -> list[str]:
+    return [
+        str(compose_program()),
+        *(["--progress", "json"] if progress else []),
+        *("-p", app.project, "--project-directory", str(folder), "-f", str(compose_file)),
+        *(["--env-file", env_file] if env_file else []),
+    ]
