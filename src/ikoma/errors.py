@@ -245,9 +245,7 @@ class EngineUnavailable(IkomaError):
     """The Docker Engine does not answer."""
 
     code, status = "docker_unavailable", 503
-    default_hint = (
-        "Start Docker (`systemctl start docker`) or correct DOCKER_HOST; platform.check shows the state."
-    )
+    default_hint = "Start Docker (`systemctl start docker`) or correct DOCKER_HOST; platform.check shows the state."
 
 
 class DatabasesUnavailable(IkomaError):

@@ -70,6 +70,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         engine = ComposeEngine(settings.docker_host)
         stack.push_async_callback(engine.close)
         server = ExternalPostgres(settings) if settings.postgres_host else EmbeddedPostgres(settings)
+        await _tell_gateway(engine, server)
         await server.start()
         stack.push_async_callback(server.stop)
         databases = PostgresDatabases(server)
@@ -156,10 +157,14 @@ def _platform_ports(settings: Settings, databases: PostgresDatabases) -> Mapping
 async def _follow_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
     """Lets PostgreSQL listen where containers reach it, also when Docker starts after us."""
     while True:
-        try:
-            await server.set_gateway((await engine.version()).gateway)
-        except EngineUnavailable as error:
-            log.info("Docker does not answer yet: %s", error.message)
-        except OSError as error:
-            log.warning("PostgreSQL could not be told the bridge's address: %s", error)
         await asyncio.sleep(_GATEWAY_PAUSE)
+        await _tell_gateway(engine, server)
+
+
+async def _tell_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
+    try:
+        await server.set_gateway((await engine.version()).gateway)
+    except EngineUnavailable as error:
+        log.info("Docker does not answer yet: %s", error.message)
+    except StartRefused as error:
+        log.error("PostgreSQL could not be restarted: %s", error.message)

@@ -125,9 +125,7 @@ async def pour(
     return Finished(_code(process), b"", stderr)
 
 
-async def serve(
-    argv: Sequence[str], *, log: Path, user: str | None, env: Mapping[str, str] | None = None
-) -> Process:
+async def serve(argv: Sequence[str], *, log: Path, user: str | None, env: Mapping[str, str] | None = None) -> Process:
     """Start a long-lived server that outlives a crash of this process; its output goes to the file `log`."""
     with log.open("ab") as stream:
         return await asyncio.create_subprocess_exec(

@@ -198,7 +198,9 @@ def _compose_error(source: Source, message: str) -> Finding:
             line = source.line(found[1], *found[2].strip(".").split("."), extra[1]) or line
     elif found := _EXTRA.search(message):
         line = source.line(found[1])
-    problem = _sentence(message.replace(str(source.path), source.path.name).replace(" false schema", " is an unknown key"))
+    problem = _sentence(
+        message.replace(str(source.path), source.path.name).replace(" false schema", " is an unknown key")
+    )
     return Finding(source.path.name, line, problem, _compose_fix(message))
 
 

@@ -1,0 +1,46 @@
+"""Connections to PostgreSQL, and what their failures mean."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+
+from ikoma.errors import DatabasesUnavailable
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+_SECONDS = 4.0
+
+
+async def connect(parameters: Mapping[str, Any]) -> Connection:
+    """A connection in autocommit mode; DatabasesUnavailable, within four seconds, where there is none to be had."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            return await psycopg.AsyncConnection.connect(
+                **parameters, autocommit=True, connect_timeout=3, application_name="ikoma"
+            )
+    except (psycopg.OperationalError, TimeoutError) as error:
+        raise unavailable(error) from error
+
+
+@asynccontextmanager
+async def connected(parameters: Mapping[str, Any]) -> AsyncIterator[Connection]:
+    """A connection for the block; a server that goes away inside it is DatabasesUnavailable."""
+    connection = await connect(parameters)
+    try:
+        yield connection
+    except psycopg.OperationalError as error:
+        raise unavailable(error) from error
+    finally:
+        await connection.close()
+
+
+def unavailable(error: BaseException) -> DatabasesUnavailable:
+    """What a person should know of it: the server's last word, without addresses or advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = next((line.split("FATAL:", 1)[1].strip() for line in lines if "FATAL:" in line), "")
+    return DatabasesUnavailable(f"PostgreSQL does not answer: {said}." if said else "PostgreSQL does not answer.")

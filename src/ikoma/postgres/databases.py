@@ -1,0 +1,66 @@
+"""`Databases` on a PostgreSQL server: each method is a line into the module that knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ikoma.model import AppName, Secret
+from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress
+from ikoma.postgres import dump, migrations, provision
+from ikoma.postgres.connect import connected
+from ikoma.postgres.logins import Logins
+from ikoma.postgres.server import PostgresServer
+
+
+class PostgresDatabases:
+    """The apps' databases on one server."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._logins = Logins(server)
+
+    async def version(self) -> str:
+        async with connected(self._server.admin()) as connection:
+            cursor = await connection.execute("SHOW server_version")
+            row = await cursor.fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def endpoint(self) -> Endpoint:
+        return self._server.endpoint()
+
+    async def create(self, app: AppName, password: Secret) -> None:
+        await provision.create(self._server, app, password)
+
+    async def drop(self, app: AppName) -> None:
+        await self._logins.forget(app.database)
+        await provision.drop(self._server, app)
+
+    async def owns(self, app: AppName) -> bool:
+        return await provision.owns(self._server, app)
+
+    async def state(self, app: AppName) -> DatabaseState:
+        return await provision.state(self._server, app)
+
+    async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
+        await self._logins.check(credentials, fresh=fresh)
+
+    async def ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]:
+        return await migrations.ledger(self._server, credentials)
+
+    async def migrate(
+        self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float
+    ) -> bool:
+        return await migrations.migrate(
+            self._server, credentials, migration, timeout=timeout, lock_timeout=lock_timeout
+        )
+
+    async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
+        await migrations.run_sql(self._server, credentials, name, sql, timeout=timeout)
+
+    async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
+        return await dump.dump(self._server, app, target, progress)
+
+    async def close(self) -> None:
+        await self._logins.close()

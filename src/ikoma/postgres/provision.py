@@ -1,0 +1,154 @@
+"""An app's database and role: made, looked at and dropped with the admin's rights, and never another's.
+
+What IKOMA made carries a comment that says for which app. A database or role without it is never touched. Making
+is a way towards a state, not a script: a run that was killed is simply done again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from ikoma.errors import DatabaseForeign
+from ikoma.model import AppName, Secret
+from ikoma.ports import DatabaseState
+from ikoma.postgres.connect import Connection, connected
+from ikoma.postgres.server import PostgresServer
+
+_ROLE_LIMITS = {
+    "temp_file_limit": "2GB",
+    "idle_in_transaction_session_timeout": "15min",
+}
+
+_SIZE = "SELECT pg_database_size(current_database())"
+
+_TABLES = """
+SELECT CASE WHEN n.nspname = 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'ikoma') AND n.nspname !~ '^pg_'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+
+
+async def create(server: PostgresServer, app: AppName, password: Secret) -> None:
+    """Converge on the app's database with its own isolated role; DatabaseForeign where the name is another's."""
+    async with connected(server.admin()) as connection:
+        await _refuse_foreign(connection, app)
+        async with connection.transaction():
+            if await _mark(connection, "role", app) is None:
+                await connection.execute(sql.SQL("CREATE ROLE {}").format(_role(app)))
+            await _comment(connection, "ROLE", app)
+            await _set_role(connection, app, password)
+        if not await _exists(connection, app):
+            await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(_database(app)))
+        await _isolate(connection, app)
+    async with connected(server.admin(app.database)) as connection:
+        await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
+
+
+async def drop(server: PostgresServer, app: AppName) -> None:
+    """Drop what was made for the app; sessions in it are ended. What is another's stays, silently: it is not ours."""
+    async with connected(server.admin()) as connection:
+        if not await _is_ours(connection, app):
+            return
+        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_database(app)))
+        await connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(_role(app)))
+
+
+async def owns(server: PostgresServer, app: AppName) -> bool:
+    """Whether there is a database that was made for this app."""
+    async with connected(server.admin()) as connection:
+        return await _exists(connection, app) and await _is_ours(connection, app)
+
+
+async def state(server: PostgresServer, app: AppName) -> DatabaseState:
+    """Whether the app has a database, its size in bytes and its tables."""
+    async with connected(server.admin()) as connection:
+        if not (await _exists(connection, app) and await _is_ours(connection, app)):
+            return DatabaseState(exists=False, name=app.database)
+    async with connected(server.admin(app.database)) as connection:
+        size = await _value(connection, _SIZE)
+        cursor = await connection.execute(_TABLES)
+        tables = tuple(str(row[0]) for row in await cursor.fetchall())
+    return DatabaseState(exists=True, name=app.database, size=int(size), tables=tables)
+
+
+async def _set_role(connection: Connection, app: AppName, password: Secret) -> None:
+    # The server gets a verifier, never the password: it can be in no log and in no list of running statements.
+    verifier = connection.pgconn.encrypt_password(
+        password.reveal().encode(), app.role.encode(), b"scram-sha-256"
+    ).decode()
+    await connection.execute(
+        sql.SQL(
+            "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT"
+            " CONNECTION LIMIT 50 PASSWORD {}"
+        ).format(_role(app), sql.Literal(verifier))
+    )
+    for name, value in _ROLE_LIMITS.items():
+        await connection.execute(
+            sql.SQL("ALTER ROLE {} SET {} = {}").format(_role(app), sql.Identifier(name), sql.Literal(value))
+        )
+
+
+async def _isolate(connection: Connection, app: AppName) -> None:
+    """Nobody but the app's role may enter; the database stays the admin's, so that its app cannot drop it."""
+    async with connection.transaction():
+        await connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(_database(app)))
+        await connection.execute(
+            sql.SQL("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}").format(_database(app), _role(app))
+        )
+        await _comment(connection, "DATABASE", app)
+
+
+async def _refuse_foreign(connection: Connection, app: AppName) -> None:
+    role, database = await _mark(connection, "role", app), await _mark(connection, "database", app)
+    ours = _mark_of(app)
+    # A database without a mark under our own role was made by a run that was killed before it could mark it.
+    if role not in (None, ours) or (database is not None and database != ours and role != ours):
+        raise DatabaseForeign(f"PostgreSQL has a database or role {app.database!r} that IKOMA did not make.")
+
+
+async def _is_ours(connection: Connection, app: AppName) -> bool:
+    ours = _mark_of(app)
+    return ours in (await _mark(connection, "role", app), await _mark(connection, "database", app))
+
+
+async def _exists(connection: Connection, app: AppName) -> bool:
+    return await _mark(connection, "database", app) is not None
+
+
+async def _mark(connection: Connection, kind: str, app: AppName) -> str | None:
+    """The comment on the app's role or database: "" where there is none, None where the thing is not there."""
+    query = {
+        "role": "SELECT coalesce(shobj_description(oid, 'pg_authid'), '') FROM pg_roles WHERE rolname = %s",
+        "database": "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s",
+    }[kind]
+    value = await _value(connection, query, (str(app),))
+    return None if value is None else str(value)
+
+
+async def _comment(connection: Connection, kind: str, app: AppName) -> None:
+    text = sql.Literal(_mark_of(app))
+    await connection.execute(sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), _role(app), text))
+
+
+async def _value(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) -> Any:
+    cursor: psycopg.AsyncCursor[tuple[Any, ...]] = await connection.execute(query.encode(), parameters)
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+def _mark_of(app: AppName) -> str:
+    return f"IKOMA app {app}"
+
+
+def _role(app: AppName) -> sql.Identifier:
+    return sql.Identifier(app.role)
+
+
+def _database(app: AppName) -> sql.Identifier:
+    return sql.Identifier(app.database)
