@@ -196,6 +196,8 @@ def _compose_error(source: Source, message: str) -> Finding:
         line = source.line(found[1], *found[2].strip(".").split("."))
         if extra := _EXTRA.search(message):
             line = source.line(found[1], *found[2].strip(".").split("."), extra[1]) or line
+    elif found := re.search(r'\bservice "?([\w.-]+)"?', message):
+        line = source.line("services", found[1])
     elif found := _EXTRA.search(message):
         line = source.line(found[1])
     problem = _sentence(

@@ -29,6 +29,7 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     Everything goes to the trash first: a dump of the database, the content of the volumes, the folder.
     """
     app = await call.app_or_remains(request.app_name)
+    await call.platform.deployments.check_project(app)
     entry = call.platform.trash.entry(app)
     await _keep_volumes(call, app, entry)
     await _keep_database(call, app, entry)
