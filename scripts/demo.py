@@ -171,19 +171,16 @@ class Demo:
 
     def verify(self) -> bool:
         self.story.phase("Phase 5 · Verify")
-        with self.call("db.backup", "operator", backupName=f"{self.app}-{time.strftime('%Y%m%d')}.sql") as (
-            step,
-            result,
-        ):
+        name = f"{self.app}-{time.strftime('%Y%m%d')}.sql"
+        with self.call("db.backup", "operator", backupName=name) as (step, result):
             rows = ", ".join(f"{name} {count}" for name, count in result["tables"].items())
             step.says(f"{result['size']:,} bytes with a checksum; rows: {rows}")
         with self.call("artifact.generate_runbook", "observer") as (step, result):
             step.says(f"{len(result['markdown'].splitlines())} lines on how to run this very app")
         with self.call("artifact.verify_release", "observer") as (step, result):
             passed = sum(check["passed"] for check in result["checks"])
-            step.says(
-                f"{passed} of {len(result['checks'])} checks pass, {'every' if result['verified'] else 'not every'} required one"
-            )
+            required = "every required one" if result["verified"] else "not every required one"
+            step.says(f"{passed} of {len(result['checks'])} checks pass, {required}")
         self.story.checks(result["checks"])
         return bool(result["verified"])
 
