@@ -90,7 +90,8 @@ def test_validate_finds_ports_in_use(server: Server) -> None:
     listener = subprocess.Popen(["busybox", "nc", "-l", "-p", "17653"])
     time.sleep(0.2)
     try:
-        compose = f"services:\n  web:\n    image: {busybox_image()}\n    ports:\n      - '17653:80'\n      - '{server.port}:81'\n"
+        ports = f"    ports:\n      - '17653:80'\n      - '{server.port}:81'\n"
+        compose = f"services:\n  web:\n    image: {busybox_image()}\n{ports}"
         report = validate(server, "ports", compose)
     finally:
         listener.kill()

@@ -7,6 +7,7 @@ written the call is refused. Writers in several processes may share the file: ea
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections import deque
@@ -41,21 +42,22 @@ class Entry:
     duration: float = 0.0
 
     def line(self) -> bytes:
-        return orjson.dumps(
-            {
-                "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "requestId": self.request_id,
-                "capability": self.capability,
-                "role": self.role,
-                "caller": self.caller,
-                "arguments": self.arguments,
-                "result": self.result,
-                "error": self.error,
-                "code": self.code,
-                "duration": round(self.duration, 3),
-            },
-            option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS,
-        )
+        """The entry as one line of JSON."""
+        fields = {
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "requestId": self.request_id,
+            "capability": self.capability,
+            "role": self.role,
+            "caller": self.caller,
+            "arguments": self.arguments,
+            "result": self.result,
+            "error": self.error,
+            "code": self.code,
+            "duration": round(self.duration, 3),
+        }
+        line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+        # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
+        return line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
 class AuditLog:
