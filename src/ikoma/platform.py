@@ -18,6 +18,7 @@ from ikoma.apps.backups import Backups
 from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import Apps
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
+from ikoma.apps.resolution import Resolutions
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
@@ -92,7 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             validator=Validator(engine, databases, _platform_ports(settings, databases)),
             health=health,
             deployments=Deployments(engine, databases, health),
-            verifier=Verifier(engine, databases, health, backups),
+            verifier=Verifier(Resolutions(engine), databases, health, backups),
             callers=callers,
             audit=audit,
         )
@@ -124,6 +125,7 @@ def prepare(settings: Settings) -> bool:
     ):
         _make_folder(folder, mode)
         sweep(folder)
+    Apps(settings.apps_root).sweep()
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
     key = secrets.token_urlsafe(32)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ikoma.durable import sweep
 from ikoma.errors import AppNotFound, FileMissing, PathOutside
 from ikoma.model import AppName
 
@@ -97,6 +98,15 @@ class Apps:
                     except ValueError:
                         continue
         return sorted(found)
+
+    def sweep(self) -> None:
+        """Remove the temporary files that killed processes left where IKOMA writes inside apps."""
+        for name in self.names():
+            app = self.at(name)
+            releases = app.state / "releases"
+            for folder in (app.path, app.path / "config", app.state, releases, *releases.glob("*/")):
+                if folder.is_dir() and not folder.is_symlink():
+                    sweep(folder)
 
     def at(self, name: AppName) -> App:
         """The app of that name, whether or not its folder exists."""

@@ -2,7 +2,7 @@
 
 `compose.json` is the resolved compose file that runs, with the database's variables in it (0600), and
 `release.json` says who deployed it, when, and how it ended. `current` names the release that serves. A record
-whose state is still `started` belongs to a deploy that was interrupted: the next deploy supersedes it.
+whose state is still `started` while nobody holds the app's lock is of a deploy that was killed; the next one says so.
 """
 
 from __future__ import annotations
@@ -63,7 +63,14 @@ class Releases:
         self._folder = app.state / "releases"
 
     def open(self, release: Release, model: Mapping[str, Any]) -> Path:
-        """Record that a release begins; the path of its compose file."""
+        """Record that a release begins; the path of its compose file.
+
+        Called under the app's lock: a record that is still `started` is of a deploy that was killed.
+        """
+        for name in self._names():
+            earlier = self._read(name)
+            if earlier.state == STARTED:
+                self.fail(earlier, "The deploy was interrupted: its server was stopped or killed.")
         folder = self._app.make_state() / "releases" / release.id
         folder.mkdir(parents=True, mode=0o700)
         write_file(folder / "compose.json", orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)

@@ -13,10 +13,11 @@ from ikoma.apps import credentials, sql_files
 from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App
 from ikoma.apps.health import Check, HealthObserver, Observation
+from ikoma.apps.resolution import Resolutions
 from ikoma.apps.runbook import is_current
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports import Databases, Engine
+from ikoma.ports import Databases
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,10 @@ class Verified:
 class Verifier:
     """Verifies releases. Those who ask at once share one look, which starts after they asked."""
 
-    def __init__(self, engine: Engine, databases: Databases, health: HealthObserver, backups: Backups) -> None:
-        self._engine = engine
+    def __init__(
+        self, resolutions: Resolutions, databases: Databases, health: HealthObserver, backups: Backups
+    ) -> None:
+        self._resolutions = resolutions
         self._databases = databases
         self._health = health
         self._backups = backups
@@ -65,7 +68,7 @@ class Verifier:
 
     async def _compose(self, app: App) -> Verified:
         try:
-            resolved = await self._engine.resolve(app.name, app.path, app.require_compose_file())
+            resolved = await self._resolutions.resolve(app)
         except IkomaError as error:
             return Verified("compose", False, True, error.message)
         return Verified("compose", resolved.model is not None, True, resolved.error or "The compose file resolves.")
