@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.apps import make_app
-from tests.support import Server, free_port
+from tests.support import IKOMA, Server, free_port
 
 
 def test_verbs_take_the_app_and_options_from_the_request_models(server: Server) -> None:
@@ -81,7 +81,7 @@ def test_a_backup_restores_through_psql(server: Server) -> None:
     for _ in range(2):
         with Path(path).open() as dump:
             done = subprocess.run(
-                [Path(server_program()), "psql", "--admin", "cli-back"],
+                [IKOMA, "psql", "--admin", "cli-back"],
                 env=server.env, stdin=dump, capture_output=True, text=True, check=False,
             )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -91,20 +91,14 @@ def test_a_backup_restores_through_psql(server: Server) -> None:
     assert server.cli("psql", "cli-back", "-Atc", "SELECT count(*) FROM t").stdout == "5\n"
 
 
-def server_program() -> str:
-    from tests.support import IKOMA
-
-    return str(IKOMA)
-
-
 def test_keys_are_made_listed_and_revoked(server: Server) -> None:
     made = json.loads(server.cli("keys", "create", "ci", "--role", "operator", "--apps", "web-*", "--json").stdout)
     env = server.env | {"IKOMA_API_KEY": made["key"]}
-    refused = subprocess.run([server_program(), "init", "other"], env=env, capture_output=True, text=True, check=False)
+    refused = subprocess.run([IKOMA, "init", "other"], env=env, capture_output=True, text=True, check=False)
     assert "role_too_low" in refused.stderr
     assert "ci" in server.cli("keys", "list").stdout
     assert server.cli("keys", "revoke", made["id"]).returncode == 0
-    ended = subprocess.run([server_program(), "list"], env=env, capture_output=True, text=True, check=False)
+    ended = subprocess.run([IKOMA, "list"], env=env, capture_output=True, text=True, check=False)
     assert "unauthenticated" in ended.stderr
 
 
@@ -118,7 +112,7 @@ def test_the_audit_log_is_shown_and_filtered(server: Server) -> None:
 
 def test_without_a_server_it_says_how_to_start_one(server: Server, tmp_path: Path) -> None:
     env = server.env | {"HTTP_PORT": str(free_port()), "IKOMA_STATE": str(tmp_path)}
-    done = subprocess.run([server_program(), "list"], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([IKOMA, "list"], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "`ikoma up`" in done.stderr
 
@@ -126,7 +120,7 @@ def test_without_a_server_it_says_how_to_start_one(server: Server, tmp_path: Pat
 def test_doctor_names_what_is_missing(server: Server) -> None:
     assert server.cli("doctor").returncode == 0
     env = server.env | {"DOCKER_HOST": "unix:///nowhere.sock"}
-    done = subprocess.run([server_program(), "doctor", "--json"], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([IKOMA, "doctor", "--json"], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert [item["check"] for item in json.loads(done.stdout) if not item["ok"]] == ["docker"]
 
@@ -134,17 +128,17 @@ def test_doctor_names_what_is_missing(server: Server) -> None:
 def test_help_and_completion_need_no_server() -> None:
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "IKOMA_HOME": "/nonexistent"}
     for arguments in (["--help"], ["--version"], ["completion", "bash"], ["deploy", "--help"], ["call", "--help"]):
-        done = subprocess.run([server_program(), *arguments], env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run([IKOMA, *arguments], env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, arguments
         assert done.stdout
     completing = env | {"_IKOMA_COMPLETE": "bash_complete", "COMP_WORDS": "ikoma dep", "COMP_CWORD": "1"}
-    done = subprocess.run([server_program()], env=completing, capture_output=True, text=True, check=False)
+    done = subprocess.run([IKOMA], env=completing, capture_output=True, text=True, check=False)
     assert "deploy" in done.stdout
 
 
 def test_a_wrong_setting_is_one_clear_sentence() -> None:
     env = {"PATH": os.environ["PATH"], "HTTP_PORT": "x", "IKOMA_HOME": "/nonexistent"}
-    done = subprocess.run([server_program(), "up"], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([IKOMA, "up"], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "HTTP_PORT" in done.stderr
     assert "Traceback" not in done.stderr

@@ -65,7 +65,8 @@ def progress_bar() -> Iterator[Any]:
 def _show_tables(result: Mapping[str, Any]) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    # Into a file or a pipe, lines stay whole: people search them.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
     plain = {name: value for name, value in result.items() if not _is_rows(value)}
     message = plain.pop("message", None)
     plain.pop("success", None)
@@ -94,7 +95,7 @@ def _rows(title: str, rows: list[Mapping[str, Any]]) -> Any:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     return table
