@@ -47,8 +47,6 @@ class Running:
 
     platform: Platform
     pipeline: Pipeline
-    new_key: bool
-    """Whether this start made the admin key."""
 
     async def summary(self) -> Mapping[str, Any]:
         """What GET /health tells anyone."""
@@ -65,8 +63,7 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Start everything, and stop it in the reverse order when the block ends."""
-    new_key = prepare(settings)
+    """Start everything, and stop it in the reverse order when the block ends. The folders are prepared before."""
     async with AsyncExitStack() as stack:
         engine = ComposeEngine(settings.docker_host)
         stack.push_async_callback(engine.close)
@@ -107,7 +104,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         watching = asyncio.ensure_future(_follow_gateway(engine, server))
         stack.callback(watching.cancel)
-        yield Running(platform, pipeline, new_key)
+        yield Running(platform, pipeline)
 
 
 def prepare(settings: Settings) -> bool:

@@ -7,6 +7,7 @@ one in the records.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from ikoma.errors import DeployFailed, IkomaError, ProjectNameTaken
 from ikoma.model import Secret
 from ikoma.ports import Container, Databases, Deployed, Engine, Progress
 
+_HARMLESS = re.compile(r"(HOST|PORT|USER|DB|DATABASE|ENV|MODE|LEVEL|NAME)$")
 _ANSWER_SECONDS = 15.0
 _PAUSE = 0.2
 
@@ -140,8 +142,8 @@ def _services(release: Release, containers: Sequence[Container]) -> dict[str, Se
 
 
 def _secrets(values: Mapping[str, str]) -> list[Secret]:
-    """Values worth hiding: all but those that say nothing, such as a port or `production`."""
-    return [Secret(value) for value in values.values() if len(value) >= 8 and value != "production"]
+    """Values worth hiding: all but short ones and those whose names say that they are no secret."""
+    return [Secret(value) for name, value in values.items() if len(value) >= 8 and not _HARMLESS.search(name)]
 
 
 def _password(app: App) -> list[Secret]:

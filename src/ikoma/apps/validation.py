@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Validator:
         report = Report(model=resolved.model)
         report.errors += _names(app, source)
         report.errors += _web(source, resolved.model)
-        report.errors += _undefined(app, source)
+        report.errors += _undefined(app, source, resolved.warnings)
         report.errors += _builds(app, source, resolved.model)
         report.errors += _volumes(app, source, resolved.model)
         report.errors += await self._ports(app, source, resolved.model)
@@ -234,13 +234,23 @@ def _web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(source.path.name, source.line("x-ikoma"), error.message, fix)
 
 
-def _undefined(app: App, source: Source) -> Iterator[Finding]:
+def _undefined(app: App, source: Source, warnings: Sequence[str]) -> Iterator[Finding]:
     known = environment.read(app)
+    named = set()
     for reference in environment.references(source.text):
         if reference.name not in known and reference.default is None:
-            problem = f"The variable {reference.name} is not set and has no default: it would be blank."
-            fix = f"Set {reference.name} in .env, or write ${{{reference.name}:-default}}."
-            yield Finding(source.path.name, reference.line, problem, fix)
+            named.add(reference.name)
+            yield _blank(source.path.name, reference.line, reference.name)
+    # Compose also sees the variables in .env itself and in files that this one pulls in.
+    for name in re.findall(r'The "(\w+)" variable is not set', "\n".join(warnings)):
+        if name not in named:
+            line = source.line_with(f"${{{name}") or source.line_with(f"${name}")
+            yield _blank(source.path.name if line else ".env", line, name)
+
+
+def _blank(file: str, line: int | None, name: str) -> Finding:
+    problem = f"The variable {name} is not set and has no default: it would be blank."
+    return Finding(file, line, problem, f"Set {name} in .env, or write ${{{name}:-default}}; $$ is a plain $.")
 
 
 def _builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:

@@ -37,20 +37,20 @@ def up(verbose: bool) -> None:
 
 
 async def _serve(settings: object) -> None:
-    from ikoma.platform import running
+    from ikoma.platform import prepare, running
     from ikoma.settings import Settings
     from ikoma.transports.http import http_app
     from ikoma.transports.server import listen, serve
 
     assert isinstance(settings, Settings)
-    settings.ikoma_state.parent.mkdir(parents=True, exist_ok=True)
+    new_key = prepare(settings)
+    sockets = listen(settings)  # first: where the port is taken, nothing else is started
     async with running(settings) as started:
-        sockets = listen(settings)
 
         def say_ready() -> None:
             url = f"http://{settings.http_host}:{settings.http_port}"
             click.echo(f"IKOMA is up: {url}  (reference: {url}/docs)")
-            if started.new_key:
+            if new_key:
                 click.echo(f"The admin key is in {settings.api_key_file}:")
                 click.echo(f"  export API_KEY=$(cat {settings.api_key_file})")
             click.echo(f"Apps: {settings.apps_root}  Backups: {settings.backups_root}  Audit: {settings.audit_log}")

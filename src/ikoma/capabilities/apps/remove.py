@@ -30,9 +30,11 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     """
     app = await call.app_or_remains(request.app_name)
     await call.platform.deployments.check_project(app)
+    has_database = await call.platform.databases.owns(app.name)
     entry = call.platform.trash.entry(app)
     await _keep_volumes(call, app, entry)
-    await _keep_database(call, app, entry)
+    if has_database:
+        await _keep_database(call, app, entry)
     with call.step("remove containers, networks and volumes"):
         await call.platform.engine.down(app.name, volumes=True, progress=call.progress)
     with call.step("remove the database"):
@@ -59,6 +61,6 @@ async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:
 
 
 async def _keep_database(call: Call, app: App, entry: TrashEntry) -> None:
-    if not entry.dump.is_file() and await call.platform.databases.owns(app.name):
+    if not entry.dump.is_file():  # an interrupted removal may have it already
         with call.step("keep the database"):
             await call.platform.databases.dump(app.name, entry.dump, progress=call.progress)

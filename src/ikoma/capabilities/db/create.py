@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ikoma.apps import credentials
 from ikoma.capabilities.context import Call
+from ikoma.errors import DatabaseForeign
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -24,7 +25,13 @@ async def create(call: Call, request: AppRequest) -> Created:
     changes nothing.
     """
     app = call.app(request.app_name)
+    had_one = credentials.find(app) is not None
     owned = credentials.obtain(app)
-    await call.platform.databases.create(app.name, owned.password)
+    try:
+        await call.platform.databases.create(app.name, owned.password)
+    except DatabaseForeign:
+        if not had_one:
+            credentials.forget(app)
+        raise
     state = await call.platform.databases.state(app.name)
     return Created(exists=state.exists, name=state.name, size=state.size, tables=list(state.tables), role=owned.role)
