@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 
 import click
@@ -43,6 +44,10 @@ async def _serve(settings: object) -> None:
     from ikoma.transports.server import listen, serve
 
     assert isinstance(settings, Settings)
+    # Asked to stop while it starts, the server finishes starting: only what has started can be stopped cleanly.
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     new_key = prepare(settings)
     sockets = listen(settings)  # first: where the port is taken, nothing else is started
     async with running(settings) as started:
@@ -56,7 +61,8 @@ async def _serve(settings: object) -> None:
             click.echo(f"Apps: {settings.apps_root}  Backups: {settings.backups_root}  Audit: {settings.audit_log}")
             sys.stdout.flush()
 
-        await serve(http_app(started.pipeline, started.summary), sockets, on_ready=say_ready)
+        if not asked_to_stop.is_set():
+            await serve(http_app(started.pipeline, started.summary), sockets, on_ready=say_ready)
     click.echo("IKOMA has stopped.")
 
 
