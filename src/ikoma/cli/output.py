@@ -55,9 +55,8 @@ def progress_bar() -> Iterator[Any]:
         task = bar.add_task("starting", total=None)
 
         def show_step(message: str, fraction: float | None) -> None:
-            bar.update(task, description=message[:70], total=1.0 if fraction is not None else None)
-            if fraction is not None:
-                bar.update(task, completed=fraction)
+            bar.tasks[0].total = None if fraction is None else 1.0  # None: the bar only shows that work goes on
+            bar.update(task, description=message[:70], completed=fraction or 0.0)
 
         yield show_step
 
