@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import aiodocker
 
 import images
-from story import Step, Story, plural
+from story import Step, Story, plural, uninterrupted
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "guestbook"
@@ -62,10 +62,13 @@ def main() -> int:
         verified = demo.run()
     except Failed as failure:
         story.failure(str(failure), *failure.details, *demo.server.kept_log())
+    except aiodocker.DockerError as error:
+        story.failure(f"Docker: {error}")
     except KeyboardInterrupt:
         story.failure("Stopped by you.")
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         clean = demo.clean_up()
     story.ending(verified)
     return 0 if verified and clean else 1
@@ -187,33 +190,40 @@ class Demo:
     def clean_up(self) -> bool:
         """Leave nothing; whether that succeeded."""
         self.story.phase("Cleaning up")
-        try:
-            if self.folder.exists() and self.server.is_running():
-                self.remove()
-            with self.story.step("everything else") as step:
-                stopped = self.server.stop()
-                leftovers = asyncio.run(remove_leftovers(self.app))
-                shutil.rmtree(self.server.folder)
-                step.says(f"temporary folders gone{''.join(f', {left} removed' for left in leftovers)}")
-                if not stopped:
-                    raise Failed(f"The server did not stop within {STOP_PATIENCE:.0f} s and was killed.")
-        except Failed as failure:
-            self.story.failure(str(failure), *failure.details)
-            return False
-        return True
+        clean = True
+        for part in (self.remove, self.remove_the_rest):
+            try:
+                part()
+            except (Failed, aiodocker.DockerError, OSError) as failure:
+                self.story.failure(str(failure), *getattr(failure, "details", ()))
+                clean = False
+        return clean
 
     def remove(self) -> None:
+        """Remove the app, once a call that was interrupted has come to its end."""
+        if not self.folder.exists() or not self.server.is_running():
+            return
         deadline = time.monotonic() + CALL_PATIENCE
-        while True:
-            try:
-                with self.call("apps.remove", "admin") as (step, _):
+        with self.story.step("apps.remove") as step:
+            while True:
+                try:
+                    self.server.call("apps.remove", "admin", {"appName": self.app}, step.progresses)
+                except Failed as failure:
+                    if failure.code != "app_busy" or time.monotonic() > deadline:
+                        raise
+                    step.progresses("waiting for the interrupted call to end")
+                else:
                     step.says("containers, network and database are gone; a dump went to the trash first")
-                return
-            except Failed as failure:  # a call that was interrupted goes on to its end
-                if failure.code != "app_busy" or time.monotonic() > deadline:
-                    self.story.failure(str(failure), *failure.details, *self.server.kept_log())
                     return
-            time.sleep(1)
+
+    def remove_the_rest(self) -> None:
+        with self.story.step("everything else") as step:
+            stopped = self.server.stop()
+            leftovers = asyncio.run(remove_leftovers(self.app))
+            shutil.rmtree(self.server.folder)
+            step.says(f"temporary folders gone{''.join(f', {left} removed' for left in leftovers)}")
+            if not stopped:
+                raise Failed(f"The server did not stop within {STOP_PATIENCE:.0f} s and was killed.")
 
     @contextmanager
     def call(self, capability: str, role: str, **arguments: Any) -> Iterator[tuple[Step, Any]]:
@@ -248,8 +258,9 @@ class Server:
             "AUDIT_LOG": str(self.folder / "log" / "audit.jsonl"),
             "BACKUPS_ROOT": str(self.folder / "backups"),
             "HTTP_PORT": str(urlsplit(self.address).port),
+            "POSTGRES_PORT": str(free_port()),  # not one that an IKOMA of this machine may come to want
         }
-        with self.log.open("wb") as log:
+        with uninterrupted(), self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [Path(sys.executable).with_name("ikoma"), "up"],
                 env=environment,

@@ -6,6 +6,7 @@ In a terminal the current step moves; elsewhere only finished lines are printed,
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,23 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Step", "Story", "plural"]
+__all__ = ["Step", "Story", "plural", "uninterrupted"]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C within the block counts at its end: a line is printed whole, a child that was started is known."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda arrived, _: came.append(arrived))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came and signal.SIG_IGN not in before.values():
+        raise KeyboardInterrupt
 
 
 class Step:
@@ -110,7 +127,8 @@ class Story:
         row.add_column(ratio=1)
         row.add_column(width=8, justify="right", style="dim")
         row.add_row(f" {mark}", Text(name), Text(text, style="" if name else "yellow"), since(began))
-        self._console.print(row)
+        with uninterrupted():
+            self._console.print(row)
 
 
 def since(began: float | None) -> str:

@@ -36,7 +36,7 @@ def test_the_demo_goes_through_the_runbook_and_ends_verified() -> None:
     assert "✓ verified: true" in told.stdout.rstrip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("moment", ["base image", "db.create", "apps.validate"])
+@pytest.mark.parametrize("moment", ["base image", "platform.check", "db.create", "apps.validate"])
 def test_an_interrupted_demo_cleans_up_and_does_not_claim_success(moment: str) -> None:
     with subprocess.Popen([sys.executable, "-u", DEMO], stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
@@ -49,6 +49,7 @@ def test_an_interrupted_demo_cleans_up_and_does_not_claim_success(moment: str) -
         told += demo.stdout.read()
 
     assert demo.returncode == 1, told
+    assert told.count("apps.remove") <= 1
     assert "verified: false" in told.rstrip().splitlines()[-1]
 
 
