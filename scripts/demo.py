@@ -219,8 +219,8 @@ class Demo:
     def remove_the_rest(self) -> None:
         with self.story.step("everything else") as step:
             stopped = self.server.stop()
-            leftovers = asyncio.run(remove_leftovers(self.app))
             shutil.rmtree(self.server.folder)
+            leftovers = asyncio.run(remove_leftovers(self.app))
             step.says(f"temporary folders gone{''.join(f', {left} removed' for left in leftovers)}")
             if not stopped:
                 raise Failed(f"The server did not stop within {STOP_PATIENCE:.0f} s and was killed.")
