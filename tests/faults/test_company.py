@@ -1,0 +1,141 @@
+"""Several clients and servers: nobody works on an app that another works on, and nobody who leaves ends the work."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.apps import COMPOSE, make_app
+from tests.faults.witness import Background, eventually, listening, postmaster, processes_of
+from tests.images import busybox_image
+from tests.support import Server, make_server
+from tests.support import server as started_server
+
+LONG_START = "[sh, -c, 'sleep 4; exec httpd -f -p 3000 -h /www']"
+
+
+@pytest.fixture
+def slow_app(server: Server) -> Iterator[dict[str, str]]:
+    """An app whose deploy takes more than four seconds; not deployed yet."""
+    folder = make_app(server, "fault-slow")
+    (folder / "docker-compose.yml").write_text(
+        COMPOSE.format(image=busybox_image(), command=LONG_START, health="/ok").replace("retries: 3", "retries: 9")
+    )
+    yield {"appName": "fault-slow"}
+    server.do("deploy.down", {"appName": "fault-slow"})
+
+
+def neighbour(server: Server, *shared: str) -> Server:
+    """Another server, not started, that has these settings in common with the first."""
+    return make_server(**{name: server.env[name] for name in shared})
+
+
+def test_a_client_that_goes_away_does_not_end_its_deploy(server: Server, slow_app: dict[str, str]) -> None:
+    body = json.dumps(slow_app).encode()
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(
+            b"POST /execute/deploy.up HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: %s\r\nContent-Length: %d\r\n\r\n%s"
+            % (server.key.encode(), len(body), body)
+        )
+        time.sleep(0.5)
+
+    def audited() -> list[str]:
+        entries = [entry for entry in server.audit() if entry["capability"] == "deploy.up"]
+        mine = entries[-1]["requestId"]
+        return [entry["result"] for entry in entries if entry["requestId"] == mine]
+
+    eventually(lambda: audited() == ["started", "success"], "the deploy has ended and is audited", 30)
+    assert server.do("apps.status", slow_app)["health"] == "healthy"
+
+
+def test_of_two_deploys_at_once_the_second_is_told_who_works(server: Server, slow_app: dict[str, str]) -> None:
+    first = Background(server, "deploy.up", slow_app)
+    time.sleep(0.3)
+    refused = server.call("deploy.up", slow_app)
+    assert (refused.status, refused.code) == (409, "app_busy")
+    assert "deploy.up (request " in refused.body["error"]
+    answer = first.wait()
+    assert answer is not None
+    assert answer.result["success"] is True
+    assert refused.body["details"]["holder"]["requestId"] == answer.body["requestId"]
+
+
+def test_a_short_call_waits_for_another_one_on_its_app(server: Server) -> None:
+    app = {"appName": "fault-turns"}
+    make_app(server, "fault-turns")
+    calls = [Background(server, "db.create", app) for _ in range(4)]
+    assert [answer.status for call in calls if (answer := call.wait())] == [200] * 4
+
+
+@pytest.mark.parametrize("common", [("APPS_ROOT",), ("APPS_ROOT", "IKOMA_HOME", "IKOMA_STATE")], ids=["apps", "all"])
+def test_a_lock_holds_across_two_servers(server: Server, slow_app: dict[str, str], common: tuple[str, ...]) -> None:
+    second = neighbour(server, *common)
+    second.start()
+    try:
+        deploying = Background(server, "deploy.up", slow_app)
+        time.sleep(0.3)
+        refused = second.call("deploy.down", slow_app)
+        assert refused.code == "app_busy"
+        answer = deploying.wait()
+        assert answer is not None
+        assert refused.body["details"]["holder"]["requestId"] == answer.body["requestId"]
+        assert second.do("apps.status", slow_app)["dockerRunning"] is True
+    finally:
+        assert second.stop() == 0
+    assert server.do("platform.check")["healthy"] is True
+
+
+def test_a_second_server_on_a_state_takes_over_when_the_first_one_ends() -> None:
+    with started_server() as first:
+        second = neighbour(first, "APPS_ROOT", "IKOMA_HOME", "IKOMA_STATE", "BACKUPS_ROOT", "AUDIT_LOG")
+        second.start()
+        make_app(second, "fault-heir")
+        second.do("db.create", {"appName": "fault-heir"})
+        assert first.stop() == 0
+        eventually(lambda: second.do("platform.check")["checks"]["postgres"], "PostgreSQL is up again", 15)
+        assert second.do("db.status", {"appName": "fault-heir"})["exists"] is True
+        assert second.stop() == 0
+        assert processes_of(first) == []
+
+
+@pytest.mark.parametrize("common", [(), ("APPS_ROOT", "IKOMA_HOME", "IKOMA_STATE")], ids=["port", "everything"])
+def test_a_second_server_on_a_port_says_so_in_a_sentence(server: Server, common: tuple[str, ...]) -> None:
+    before = postmaster(server)
+    second = neighbour(server, *common)
+    second.env["HTTP_PORT"] = str(server.port)
+    ended = second.cli("up", timeout=30)
+    assert ended.returncode == 1
+    assert f"127.0.0.1:{server.port} is in use" in ended.stderr
+    assert "HTTP_PORT" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) <= 3
+    assert postmaster(server) == before
+    assert server.do("platform.check")["healthy"] is True
+
+
+def test_the_server_listens_on_loopback_and_postgres_where_containers_are(server: Server) -> None:
+    assert server.process is not None
+    assert listening(psutil.Process(server.process.pid)) == {"127.0.0.1"}
+    bridge = {item.address for item in psutil.net_if_addrs().get("docker0", []) if item.family == socket.AF_INET}
+    assert listening(postmaster(server)) == {"127.0.0.1", *bridge}
+
+
+def test_sigterm_lets_a_deploy_end_first(server: Server, slow_app: dict[str, str]) -> None:
+    deploying = Background(server, "deploy.up", slow_app)
+    time.sleep(0.5)
+    assert server.stop() == 0
+    answer = deploying.wait()
+    assert answer is not None
+    assert answer.result["success"] is True
+    server.start()
+
+
+def test_the_unix_socket_is_for_its_owner(server: Server) -> None:
+    mode = (Path(server.env["IKOMA_STATE"]) / "ikoma.sock").stat().st_mode
+    assert mode & 0o777 == 0o600

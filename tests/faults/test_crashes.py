@@ -1,0 +1,194 @@
+"""The server is killed in the middle of its work; after the next start it is as if the call had never begun."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.apps import COMPOSE, make_app
+from tests.faults.witness import (
+    alive,
+    eventually,
+    half_written,
+    kill_during,
+    moments,
+    postmaster,
+    processes_of,
+    shortest,
+    timed,
+    tools_of,
+)
+from tests.images import busybox_image
+from tests.support import Server
+
+FIVE = ["first", "second", "third", "fourth", "fifth"]
+SLOW_START = "[sh, -c, 'sleep 1; exec httpd -f -p 3000 -h /www']"
+STEPS = 60
+LONG_MIGRATION = "\n".join(
+    f"CREATE TABLE step_{n} (id int PRIMARY KEY); INSERT INTO step_{n} VALUES ({n}); SELECT pg_sleep(0.02);"
+    for n in range(STEPS)
+)
+MUCH_DATA = (
+    "CREATE TABLE much (id int PRIMARY KEY, text text);"
+    "INSERT INTO much SELECT n, repeat(md5(n::text), 8) FROM generate_series(1, 600000) n;"
+)
+
+
+def write_compose(folder: Path, version: str) -> None:
+    """The app's compose file, changed enough that its container must be made anew."""
+    text = COMPOSE.format(image=busybox_image(), command=SLOW_START, health="/ok")
+    (folder / "docker-compose.yml").write_text(
+        text.replace("    restart:", f"    environment: {{VERSION: '{version}'}}\n    restart:")
+    )
+
+
+@pytest.fixture(scope="session")
+def deployed(shared: Server) -> float:
+    """An app that is up; how many seconds its redeploy takes."""
+    folder = make_app(shared, "fault-deploy")
+    write_compose(folder, "0")
+    shared.do("deploy.up", {"appName": "fault-deploy"})
+
+    def redeploy(version: str) -> None:
+        write_compose(folder, version)
+        shared.do("deploy.up", {"appName": "fault-deploy"})
+
+    return shortest(partial(redeploy, version) for version in "12")
+
+
+@pytest.mark.parametrize("moment", moments("deploy.up"), ids=FIVE)
+def test_a_server_killed_during_a_deploy_deploys_after_the_next_start(
+    server: Server, deployed: float, moment: float
+) -> None:
+    app = {"appName": "fault-deploy"}
+    write_compose(server.apps / "fault-deploy", f"at {moment}")
+    kill_during(server, "deploy.up", app, after=moment * deployed)
+    assert half_written(server) == []
+    result = server.do("deploy.up", app)
+    status = server.do("apps.status", app)
+    assert (status["health"], status["release"]) == ("healthy", result["details"]["release"])
+    assert running_versions("fault-deploy") == [f"at {moment}"]
+    assert release_states(server.apps / "fault-deploy") <= {"succeeded", "failed"}
+    assert tools_of(server) == []
+
+
+@pytest.fixture(scope="session")
+def migrated(shared: Server) -> float:
+    """An app with a database; how many seconds the long migration takes in it."""
+    make_app(shared, "fault-migrate")
+    shared.do("db.create", {"appName": "fault-migrate"})
+    drops = "\n".join(f"DROP TABLE step_{n};" for n in range(STEPS))
+    call = {"appName": "fault-migrate", "sql": LONG_MIGRATION + drops}
+    return timed(lambda: shared.do("db.migrate", call))
+
+
+@pytest.mark.parametrize("moment", moments("db.migrate"), ids=FIVE)
+def test_a_server_killed_during_a_migration_leaves_no_half_of_it(
+    server: Server, migrated: float, moment: float
+) -> None:
+    app = {"appName": "fault-migrate"}
+    name = f"killed_at_{int(moment * 1000)}"
+    migration = LONG_MIGRATION.replace("step_", f"{name}_")
+    (server.apps / "fault-migrate" / "migrations" / f"{name}.sql").write_text(migration)
+    call = {**app, "file": f"{name}.sql"}
+    kill_during(server, "db.migrate", call, after=moment * migrated)
+    status = server.do("db.status", app)
+    assert f"{name}.sql" in status["migrations"]["pending"]
+    assert not [table for table in status["tables"] if table.startswith(name)]
+    assert server.do("db.migrate", call)["applied"] == [f"{name}.sql"]
+    status = server.do("db.status", app)
+    assert f"{name}.sql" in status["migrations"]["applied"]
+    assert len([table for table in status["tables"] if table.startswith(name)]) == STEPS
+
+
+@pytest.fixture(scope="session")
+def filled(shared: Server) -> float:
+    """An app with much in its database; how many seconds its backup takes."""
+    make_app(shared, "fault-backup")
+    shared.do("db.create", {"appName": "fault-backup"})
+    shared.do("db.migrate", {"appName": "fault-backup", "sql": MUCH_DATA})
+    calls = [{"appName": "fault-backup", "backupName": f"whole-{number}.sql"} for number in range(3)]
+    return shortest(partial(shared.do, "db.backup", call) for call in calls)
+
+
+@pytest.mark.parametrize("moment", moments("db.backup"), ids=FIVE)
+def test_a_server_killed_during_a_backup_leaves_no_part_of_one(server: Server, filled: float, moment: float) -> None:
+    call = {"appName": "fault-backup", "backupName": f"killed-at-{int(moment * 1000)}.sql"}
+    kill_during(server, "db.backup", call, after=moment * filled)
+    assert half_written(server) == []
+    assert sorted(path.name for path in server.backups.glob(f"{call['backupName']}*")) == []
+    made = server.do("db.backup", call)
+    assert made["tables"]["much"] == 600_000
+    content = Path(made["backupPath"]).read_bytes()
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (made["size"], made["sha256"])
+    assert b"-- PostgreSQL database dump complete" in content[-500:]
+    for path in server.backups.glob("killed-*"):
+        path.unlink()
+
+
+def test_postgres_outlives_a_killed_server_and_the_next_start_takes_it_over(server: Server) -> None:
+    before = postmaster(server)
+    server.kill()
+    assert alive(before)
+    server.start()
+    assert postmaster(server) == before
+    assert server.do("platform.check")["checks"]["postgres"] is True
+
+
+def test_a_killed_postgres_comes_back_and_the_server_lives_on(server: Server) -> None:
+    assert server.process is not None
+    pid = server.process.pid
+    before = postmaster(server)
+    before.kill()
+    seen: list[bool] = []
+
+    def back() -> bool:
+        seen.append(server.do("platform.check")["checks"]["postgres"])
+        return seen[-1] and False in seen
+
+    eventually(back, "platform.check says that PostgreSQL is away, and that it is back")
+    assert postmaster(server) != before
+    assert (server.process.pid, server.process.poll()) == (pid, None)
+
+
+def test_a_start_on_the_ruins_of_a_killed_server_and_a_killed_postgres_works(server: Server) -> None:
+    before = postmaster(server)
+    server.kill()
+    before.kill()
+    server.start()
+    assert server.do("platform.check")["checks"] == {"docker": True, "postgres": True, "appsRoot": True}
+
+
+def test_sigterm_ends_everything_and_leaves_the_apps_running(server: Server, deployed: float) -> None:
+    assert server.process is not None
+    mine = [psutil.Process(server.process.pid), *processes_of(server)]
+    assert postmaster(server) in mine
+    codes: list[int] = []
+    seconds = timed(lambda: codes.append(server.stop()))
+    assert codes == [0]
+    assert seconds < 10
+    assert [process for process in mine if alive(process)] == []
+    assert processes_of(server) == []
+    assert len(running_versions("fault-deploy")) == 1
+    server.start()
+
+
+def running_versions(project: str) -> list[str]:
+    """VERSION of each of a project's containers that run."""
+    listed = ["docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={project}"]
+    found = []
+    for container in subprocess.check_output(listed, text=True).split():
+        inspected = json.loads(subprocess.check_output(["docker", "inspect", container], text=True))
+        variables = dict(item.split("=", 1) for item in inspected[0]["Config"]["Env"])
+        found.append(variables["VERSION"])
+    return found
+
+
+def release_states(folder: Path) -> set[str]:
+    return {json.loads(path.read_text())["state"] for path in folder.glob(".ikoma/releases/*/release.json")}

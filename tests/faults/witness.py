@@ -1,0 +1,146 @@
+"""What the fault tests look at from outside: processes, files, and calls that end with their server."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import threading
+import time
+import urllib.error
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support import Answer, Server
+
+TOOLS = ("docker-compose", "pg_dump", "initdb", "setpriv")
+SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(10**6))
+
+
+def moments(subject: str, count: int = 5) -> list[float]:
+    """Random parts (0..1) of an operation's time at which it is interrupted; FAULTS_SEED brings them back."""
+    chance = random.Random(f"{SEED} {subject}")
+    return [round(chance.uniform(0.02, 0.8), 3) for _ in range(count)]
+
+
+class Background:
+    """A call under way in a thread. `answer` is None when the connection broke before one came."""
+
+    def __init__(self, server: Server, capability: str, arguments: dict[str, Any]) -> None:
+        self.answer: Answer | None = None
+        self._thread = threading.Thread(target=self._call, args=(server, capability, arguments), daemon=True)
+        self._thread.start()
+
+    def _call(self, server: Server, capability: str, arguments: dict[str, Any]) -> None:
+        try:
+            self.answer = server.call(capability, arguments)
+        except (urllib.error.URLError, OSError, HTTPException):
+            self.answer = None
+
+    def wait(self, timeout: float = 120) -> Answer | None:
+        self._thread.join(timeout)
+        assert not self._thread.is_alive(), "the call did not end"
+        return self.answer
+
+
+def kill_during(server: Server, capability: str, arguments: dict[str, Any], *, after: float) -> None:
+    """`kill -9` the server while it works on a call, `after` seconds into it, and start it again."""
+    print(f"seed {SEED}: kill -9 {after:.3f} s into {capability}")
+    call = Background(server, capability, arguments)
+    time.sleep(after)
+    server.kill()
+    assert call.wait() is None, "the call had ended before the kill: make the operation longer"
+    eventually(lambda: not tools_of(server), "the tools of the killed server have ended", 2)
+    server.start()
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def shortest(works: Iterable[Callable[[], object]]) -> float:
+    """The seconds of the fastest, so that a part of that time is surely in the middle of the work."""
+    return min(map(timed, works))
+
+
+def eventually(holds: Callable[[], object], what: str, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def half_written(server: Server) -> list[Path]:
+    """Temporary files anywhere under the server's folders. PostgreSQL's own are its own business."""
+    roots = {server.folder, server.apps, server.backups, server.home}
+    return [path for root in roots for path in root.rglob(".ikoma-writing-*")]
+
+
+def processes_of(server: Server) -> list[psutil.Process]:
+    """All child processes that work in this server's folders or on its PostgreSQL, whoever their parent is now."""
+    marks = (str(server.folder), f"port={postgres_port(server)} ")
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd", "status"]):
+        known = " ".join([*(process.info["cmdline"] or []), process.info["cwd"] or "", ""])
+        if (
+            process.info["status"] != psutil.STATUS_ZOMBIE
+            and process.pid != os.getpid()
+            and any(mark in known for mark in marks)
+        ):
+            found.append(process)
+    return found
+
+
+def tools_of(server: Server) -> list[psutil.Process]:
+    """Short-lived programs (Compose, pg_dump) that work for this server."""
+    return [process for process in processes_of(server) if process.name() in TOOLS]
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def postgres_port(server: Server) -> int:
+    kept = Path(server.env["IKOMA_STATE"]) / "postgres" / "port"
+    return int(kept.read_text()) if kept.is_file() else 0
+
+
+def postmaster(server: Server) -> psutil.Process:
+    pid_file = Path(server.env["IKOMA_STATE"]) / "postgres" / "data" / "postmaster.pid"
+    return psutil.Process(int(pid_file.read_text().split("\n", 1)[0]))
+
+
+def listening(process: psutil.Process) -> set[str]:
+    """The addresses a process listens on."""
+    return {item.laddr.ip for item in process.net_connections("inet") if item.status == psutil.CONN_LISTEN}
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of its own, as small as said."""
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take all space that is left on a disk."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as stream:
+        for piece in (1 << 16, 1 << 12, 1):
+            try:
+                while stream.write(b"\0" * piece) == piece:
+                    pass
+            except OSError:
+                continue
+    return filler
