@@ -79,6 +79,7 @@ class AuditLog:
             written = os.write(descriptor, line)
             self._line_is_open = written != len(line)
             if self._line_is_open:
+                _take_back(descriptor, written)
                 raise OSError("the disk took only a part of the entry")
         except OSError as error:
             self._forget()
@@ -143,3 +144,10 @@ class AuditLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _take_back(descriptor: int, written: int) -> None:
+    """Remove the line that was cut, so that readers meet whole lines only; unless another has written after it."""
+    end = os.lseek(descriptor, 0, os.SEEK_CUR)
+    if os.fstat(descriptor).st_size == end:
+        os.ftruncate(descriptor, end - written)
