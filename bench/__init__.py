@@ -1,0 +1,1 @@
+"""IKOMA measured beside the alternative, in one run: `make bench`."""
