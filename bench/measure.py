@@ -69,14 +69,16 @@ def load(url: str, capability: str, arguments: dict[str, object], key: str, *, s
     return Rate(float(rate[1]), float(slow[1]) * factor, int(failed[1]) if failed else 0)
 
 
-def spawn_rate(argv: list[str], *, seconds: float, clients: int = 16) -> float:
+def spawn_rate(argv: list[str], env: dict[str, str], *, seconds: float, clients: int = 16) -> float:
     """Runs of a command per second, with so many at once."""
     deadline = time.monotonic() + seconds
     counts = [0] * clients
 
     def work(index: int) -> None:
         while time.monotonic() < deadline:
-            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                argv, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             counts[index] += 1
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(clients)]

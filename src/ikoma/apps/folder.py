@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,11 @@ class App:
 
     @property
     def exists(self) -> bool:
-        return self.path.is_dir() and not self.path.is_symlink()
+        """Whether the folder is there; a link is no app."""
+        try:
+            return stat.S_ISDIR(os.lstat(self.path).st_mode)
+        except FileNotFoundError:
+            return False
 
     @property
     def env_file(self) -> Path:

@@ -23,6 +23,7 @@ from ikoma.ports import Container, Databases, Engine
 
 HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
 
+_GATHER_SECONDS = 0.001
 _PROBE_SECONDS = 3.0
 _STOPPED_BY_REQUEST = (0, 137, 143)
 
@@ -69,13 +70,15 @@ class HealthObserver:
         """
         look = self._looks.get((app, fresh_login))
         if look is None:
-            look = self._looks[app, fresh_login] = Coalesced(lambda: self._look(app, fresh_login))
+            look = self._looks[app, fresh_login] = Coalesced(
+                lambda: self._look(app, fresh_login), gather=_GATHER_SECONDS
+            )
         return await look.get()
 
     async def answers(self, app: App, web: Web) -> Check:
         """Whether the app's HTTP health path answers 2xx or 3xx."""
-        containers = await self._engine.containers(app.name)
-        return await self._probe(web, containers)
+        _, check = await self._serving(app, web)
+        return check
 
     def forget(self, app: App) -> None:
         for fresh in (True, False):
@@ -86,10 +89,11 @@ class HealthObserver:
             await self._session.close()
 
     async def _look(self, app: App, fresh_login: bool) -> Observation:
-        containers = await self._engine.containers(app.name)
         release = Releases(app).current()
         web = Web(**release.web) if release and release.web else None
-        path, (exists, database) = await asyncio.gather(self._probe(web, containers), self._login(app, fresh_login))
+        (containers, path), (exists, database) = await asyncio.gather(
+            self._serving(app, web), self._login(app, fresh_login)
+        )
         checks = {"containers": _containers(release, containers), "healthPath": path, "database": database}
         return Observation(
             health=_health(release, containers, checks),
@@ -99,6 +103,10 @@ class HealthObserver:
             database=exists,
             checks=checks,
         )
+
+    async def _serving(self, app: App, web: Web | None) -> tuple[Sequence[Container], Check]:
+        containers = await self._engine.containers(app.name)
+        return containers, await self._probe(web, containers)
 
     async def _probe(self, web: Web | None, containers: Sequence[Container]) -> Check:
         if web is None:

@@ -19,6 +19,8 @@ from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Databases
 
+_GATHER_SECONDS = 0.005
+
 
 @dataclass(frozen=True, slots=True)
 class Verified:
@@ -46,7 +48,7 @@ class Verifier:
         """The answers, in the order of the runbook's checklist."""
         look = self._looks.get(app)
         if look is None:
-            look = self._looks[app] = Coalesced(lambda: self._look(app))
+            look = self._looks[app] = Coalesced(lambda: self._look(app), gather=_GATHER_SECONDS)
         return await look.get()
 
     async def _look(self, app: App) -> list[Verified]:

@@ -15,27 +15,30 @@ T = TypeVar("T")
 
 
 class Coalesced(Generic[T]):
-    """Runs `work` for all who call `get` while an earlier run is under way, together."""
+    """Runs `work` for all who call `get` before it starts, together.
 
-    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+    Args:
+        gather: seconds to wait for company before a run that nobody waits behind; answers of one run set off the
+            next questions, and without this pause the first of them would start a run of its own.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[T]], *, gather: float = 0.0) -> None:
         self._work = work
+        self._gather = gather
         self._running: asyncio.Task[T] | None = None
         self._waiting: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
         """The outcome of a run that started after this call."""
-        if self._running is None or self._running.done():
-            self._running = asyncio.ensure_future(self._work())
-            return await self._join(self._running)
         if self._waiting is None:
-            self._waiting = asyncio.ensure_future(self._after(self._running))
-        return await self._join(self._waiting)
-
-    async def _after(self, earlier: asyncio.Task[T]) -> T:
-        await asyncio.wait([earlier])
-        self._running, self._waiting = asyncio.current_task(), None
-        return await self._work()
-
-    async def _join(self, task: asyncio.Task[T]) -> T:
+            self._waiting = asyncio.ensure_future(self._start(self._running))
         # Shielded: one caller who goes away must not cancel the work of the others.
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._waiting)
+
+    async def _start(self, earlier: asyncio.Task[T] | None) -> T:
+        if earlier is not None and not earlier.done():
+            await asyncio.wait([earlier])
+        if self._gather:
+            await asyncio.sleep(self._gather)
+        self._running, self._waiting = self._waiting, None
+        return await self._work()

@@ -40,6 +40,7 @@ async def serve(app: ASGIApp, sockets: list[socket.socket], *, on_ready: Callabl
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

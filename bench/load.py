@@ -1,0 +1,108 @@
+"""Load: clients that call a capability as fast as it answers, and clients that spawn a program instead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support import Server
+
+_SCRIPT = """
+wrk.method = "POST"
+wrk.body = {body}
+wrk.headers["X-Api-Key"] = {key}
+done = function(summary, latency, requests)
+    io.write(string.format("RESULT %d %d %f %d\\n", summary.requests, summary.duration, latency:percentile(99),
+        summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a number of clients got: answers per second, and the time in which 99 of 100 were given (ms)."""
+
+    rate: float
+    p99: float
+
+
+def generator() -> str:
+    return "wrk" if shutil.which("wrk") else "a load generator in Python"
+
+
+def call(server: Server, capability: str, arguments: Mapping[str, Any], *, clients: int, seconds: float) -> Load:
+    """Clients that call one capability over kept connections. Every answer must be a success."""
+    url = f"{server.url}/execute/{capability}"
+    body = json.dumps(arguments)
+    if shutil.which("wrk"):
+        return _wrk(url, body, server.key, clients, seconds)
+    return asyncio.run(_python(server, capability, body, clients, seconds))
+
+
+def spawn(argv: Sequence[str], *, clients: int, seconds: float) -> Load:
+    """Clients that start a program, wait for its end and start it again."""
+    taken: list[float] = []
+    began = time.perf_counter()
+
+    def client() -> None:
+        while time.perf_counter() - began < seconds:
+            start = time.perf_counter()
+            subprocess.run(argv, stdout=subprocess.DEVNULL, check=True)
+            taken.append(time.perf_counter() - start)
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return _load(taken, time.perf_counter() - began)
+
+
+def _wrk(url: str, body: str, key: str, clients: int, seconds: float) -> Load:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(_SCRIPT.format(body=json.dumps(body), key=json.dumps(key)))
+        script.flush()
+        argv = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "-s", script.name, url]
+        output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    words = next(line for line in output.splitlines() if line.startswith("RESULT")).split()
+    requests, microseconds, p99, errors = int(words[1]), int(words[2]), float(words[3]), int(words[4])
+    assert errors == 0, output
+    return Load(requests / (microseconds / 1e6), p99 / 1000)
+
+
+async def _python(server: Server, capability: str, body: str, clients: int, seconds: float) -> Load:
+    request = (
+        f"POST /execute/{capability} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {server.key}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+    taken: list[float] = []
+    began = time.perf_counter()
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        while time.perf_counter() - began < seconds:
+            start = time.perf_counter()
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            taken.append(time.perf_counter() - start)
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return _load(taken, time.perf_counter() - began)
+
+
+def _load(taken: Sequence[float], elapsed: float) -> Load:
+    p99 = statistics.quantiles(taken, n=100)[98] if len(taken) > 1 else taken[0]
+    return Load(len(taken) / elapsed, p99 * 1000)

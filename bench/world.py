@@ -1,0 +1,102 @@
+"""What the measurements run on: a server in folders of its own, and an app with a health path and a database."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ikoma.engines.argv import compose_program
+from ikoma.model import Secret
+from ikoma.ports import Credentials
+from tests.apps import make_app
+from tests.support import Server
+from tests.support import server as started_server
+
+CLIENTS = 16
+
+
+@dataclass
+class World:
+    """A started server. `rounds` is how often each thing is measured, `seconds` how long a load lasts."""
+
+    server: Server
+    rounds: int
+    seconds: float
+    token: str = field(default_factory=lambda: secrets.token_hex(3))
+    _app: str | None = None
+
+    def name(self, what: str) -> str:
+        """An app's name that nothing else on this machine's Docker has."""
+        return f"bench-{what}-{self.token}"
+
+    def app(self) -> str:
+        """A deployed, healthy app with a database, a migration and a backup."""
+        if self._app is None:
+            self._app = self.name("app")
+            app = {"appName": self._app}
+            folder = make_app(self.server, self._app)
+            (folder / "migrations" / "001_things.sql").write_text("CREATE TABLE things (id int PRIMARY KEY);\n")
+            for capability in ("db.create", "db.migrate", "deploy.up", "db.backup"):
+                self.server.do(capability, app)
+            assert self.server.do("artifact.verify_release", app)["verified"] is True
+        return self._app
+
+    def database(self, what: str) -> tuple[str, Credentials]:
+        """An app with an empty database of its own, not deployed: its name, and the way into the database."""
+        name = self.name(what)
+        self.server.do("apps.init", {"appName": name})
+        made = self.server.do("db.create", {"appName": name})
+        password = _database_password(self.server.apps / name)
+        return name, Credentials(made["name"], made["role"], Secret(password))
+
+
+@contextmanager
+def world(*, quick: bool) -> Iterator[World]:
+    with started_server(RATE_LIMIT_MAX_REQUESTS="1000000000") as server:
+        yield World(server, rounds=2 if quick else 5, seconds=1 if quick else 3)
+
+
+def compose(*arguments: str) -> list[str]:
+    """The same Compose that IKOMA uses, called directly."""
+    return [str(compose_program()), *arguments]
+
+
+def docker_environment(server: Server) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": server.env["HOME"], "DOCKER_HOST": server.env["DOCKER_HOST"]}
+
+
+def took(work: Callable[[], object]) -> float:
+    """Seconds that some work took."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def ratio(ours: Sequence[float], beside: Sequence[float]) -> float:
+    return statistics.median(ours) / statistics.median(beside)
+
+
+def status_field(pid: int, name: str) -> int:
+    """A size from /proc/PID/status, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def proportional_memory(pid: int) -> int:
+    """A process's share of memory (PSS), in bytes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _database_password(folder: Path) -> str:
+    from ikoma.apps import credentials
+    from ikoma.apps.folder import App
+    from ikoma.model import AppName
+
+    return credentials.require(App(AppName(folder.name), folder)).password.reveal()
