@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ikoma.apps import credentials
+from ikoma.apps.folder import App
 from ikoma.engines.argv import compose_program
-from ikoma.model import Secret
+from ikoma.model import AppName
 from ikoma.ports import Credentials
+from ikoma.postgres.tools import bundled
 from tests.apps import make_app
 from tests.support import Server
 from tests.support import server as started_server
@@ -51,15 +54,35 @@ class World:
         """An app with an empty database of its own, not deployed: its name, and the way into the database."""
         name = self.name(what)
         self.server.do("apps.init", {"appName": name})
-        made = self.server.do("db.create", {"appName": name})
-        password = _database_password(self.server.apps / name)
-        return name, Credentials(made["name"], made["role"], Secret(password))
+        self.server.do("db.create", {"appName": name})
+        return name, credentials.require(App(AppName(name), self.server.apps / name))
+
+    def connection(self, owned: Credentials) -> dict[str, str]:
+        """Variables by which psql and pg_dump get into a database."""
+        return {
+            "PATH": os.environ["PATH"],
+            "PGHOST": "127.0.0.1",
+            "PGPORT": (Path(self.server.env["IKOMA_STATE"]) / "postgres" / "port").read_text(),
+            "PGUSER": owned.role,
+            "PGPASSWORD": owned.password.reveal(),
+            "PGDATABASE": owned.database,
+        }
+
+    @property
+    def pid(self) -> int:
+        assert self.server.process is not None
+        return self.server.process.pid
 
 
 @contextmanager
 def world(*, quick: bool) -> Iterator[World]:
     with started_server(RATE_LIMIT_MAX_REQUESTS="1000000000") as server:
         yield World(server, rounds=2 if quick else 5, seconds=1 if quick else 3)
+
+
+def postgres_program(name: str) -> str:
+    """One of PostgreSQL's own programs, of the server's version."""
+    return str(bundled() / "bin" / name)
 
 
 def compose(*arguments: str) -> list[str]:
@@ -92,11 +115,3 @@ def proportional_memory(pid: int) -> int:
     """A process's share of memory (PSS), in bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
-def _database_password(folder: Path) -> str:
-    from ikoma.apps import credentials
-    from ikoma.apps.folder import App
-    from ikoma.model import AppName
-
-    return credentials.require(App(AppName(folder.name), folder)).password.reveal()

@@ -1,0 +1,41 @@
+"""Reads by 16 clients, against a control plane that spawns `docker compose ps` for each call."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from bench.figures import Figure, at_least, at_most, rate
+from bench.load import Load, call, spawn
+from bench.world import CLIENTS, World, compose
+
+_LIVE = ("apps.status", "apps.health", "artifact.verify_release")
+_TIMES = {"apps.status": 50, "apps.health": 50, "artifact.verify_release": 8}
+_P99_MS = 50
+_INFO_RATE = 6000
+
+
+def reads(world: World) -> Iterator[Figure]:
+    """Each round measures every capability and the alternative, one after the other."""
+    app = world.app()
+    spawning = compose("-p", app, "ps", "--format", "json")
+    spawned: list[Load] = []
+    loads: dict[str, list[Load]] = {name: [] for name in (*_LIVE, "platform.info")}
+    for _ in range(world.rounds):
+        spawned.append(spawn(spawning, clients=CLIENTS, seconds=world.seconds))
+        for name, taken in loads.items():
+            arguments = {"appName": app} if name in _LIVE else {}
+            taken.append(call(world.server, name, arguments, clients=CLIENTS, seconds=world.seconds))
+    beside = [load.rate for load in spawned]
+    for name in _LIVE:
+        ours = [load.rate for load in loads[name]]
+        times = statistics.median(ours) / statistics.median(beside)
+        what = f"{name}, {CLIENTS} clients, rate over spawning `docker compose ps`"
+        yield at_least(what, times, _TIMES[name], "×", ours=rate(ours), beside=rate(beside))
+        p99 = statistics.median(load.p99 for load in loads[name])
+        beside_p99 = f"{statistics.median(load.p99 for load in spawned):.0f} ms"
+        if name in ("apps.status", "apps.health"):
+            yield at_most(f"{name}, p99", p99, _P99_MS, " ms", ours=f"{p99:.1f} ms", beside=beside_p99)
+    info = [load.rate for load in loads["platform.info"]]
+    what = f"platform.info, {CLIENTS} clients, audit on"
+    yield at_least(what, statistics.median(info), _INFO_RATE, "/s", ours=rate(info))

@@ -1,0 +1,66 @@
+"""The table, on a terminal while it grows and in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.figures import Figure
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+_INTRODUCTION = """# Benchmarks
+
+IKOMA beside the alternative a control plane would otherwise use, measured by `make bench` in one run on one machine:
+the two alternate, a figure is the ratio of their medians, and the numbers in brackets are the fastest and the slowest.
+Absolute numbers differ from machine to machine; ratios hardly do. `make bench ARGS="--only deploys"` measures one
+subject, `--quick` fewer rounds; only a whole run writes this page.
+"""
+
+_SUBJECTS = """
+What is compared with what:
+
+- **Reads**: 16 clients call over kept connections for some seconds; 16 others each spawn the same Compose binary with
+  `ps --format json` over and over. Every answer is as new as its question; callers at the same time share one look.
+  `artifact.verify_release` runs every check live.
+- **deploy.up**: validation, release record, health path and runbook included, against Compose alone on the file that
+  IKOMA resolved. The app has a healthcheck every second, so about a second of each is waiting for the first.
+- **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f`; both flush what
+  they wrote to the disk.
+- **db.migrate**: one file, one transaction, in fresh databases, as an app's role; with its entry in the ledger.
+- **Memory**: resident memory of the server process; PostgreSQL's and the containers' is their own.
+"""
+
+
+def row(figure: Figure) -> str:
+    """A figure as a line for the terminal."""
+    sides = f"{figure.ours} against {figure.beside}" if figure.beside else figure.ours
+    return f"{figure.mark} {figure.shown:>12}  {figure.shown_target:>12}  {figure.what}  [{sides}]"
+
+
+def heading() -> str:
+    return f"  {'figure':>12}  {'target':>12}"
+
+
+def write(figures: Sequence[Figure], facts: Mapping[str, str]) -> None:
+    """Write the page anew."""
+    PAGE.write_text(page(figures, facts))
+
+
+def page(figures: Sequence[Figure], facts: Mapping[str, str]) -> str:
+    lines = [_INTRODUCTION, "| what | IKOMA | beside it | figure | target | |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {item.what} | {item.ours} | {item.beside or '–'} | **{item.shown}** | {item.shown_target} | {item.mark} |"
+        for item in figures
+    ]
+    measured = (
+        "Measured "
+        + facts["date"]
+        + " on "
+        + "; ".join(
+            f"{name} {value}" if name not in ("processor",) else value
+            for name, value in facts.items()
+            if name != "date"
+        )
+    )
+    return "\n".join([*lines, _SUBJECTS, measured + ".", ""])

@@ -1,0 +1,42 @@
+"""How long `ikoma up` takes to its first healthy answer, what the server keeps in memory, and `ikoma --help`."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+
+from bench.figures import Figure, at_most, seconds
+from bench.world import World, proportional_memory, status_field, took
+from tests.support import IKOMA
+
+_START_SECONDS, _IDLE_MIB, _HELP_SECONDS = 2.5, 110, 0.3
+_MIB = 1 << 20
+
+
+def starts(world: World) -> Iterator[Figure]:
+    """The server is stopped and started on its folders, an app with a database among them."""
+    app = world.app()
+    taken: list[float] = []
+    for _ in range(world.rounds):
+        world.server.stop()
+        taken.append(took(world.server.start))
+        assert world.server.get("/health").body["status"] == "healthy"
+    what = "`ikoma up` to the first healthy answer, second start"
+    yield at_most(what, statistics.median(taken), _START_SECONDS, " s", ours=seconds(taken))
+    for capability in ("platform.check", "apps.list"):
+        world.server.do(capability)
+    world.server.do("apps.status", {"appName": app})
+    time.sleep(world.seconds)
+    resident = status_field(world.pid, "VmRSS") / _MIB
+    share = proportional_memory(world.pid) / _MIB
+    yield at_most("idle memory of the server process", resident, _IDLE_MIB, " MiB", ours=f"its share: {share:.0f} MiB")
+
+
+def help_texts(world: World) -> Iterator[Figure]:
+    taken = [
+        took(lambda: subprocess.run([IKOMA, "--help"], check=True, capture_output=True))
+        for _ in range(world.rounds * 3)
+    ]
+    yield at_most("`ikoma --help`", statistics.median(taken), _HELP_SECONDS, " s", ours=seconds(taken))
