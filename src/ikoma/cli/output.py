@@ -17,7 +17,8 @@ _COLOURS = {"healthy": "green", "running": "green", "unhealthy": "red", "startin
 def fail(message: str, code: str, hint: str | None, details: Mapping[str, Any] | None = None) -> NoReturn:
     """Say what is wrong and what to do next, and end with exit code 1."""
     click.secho(f"error: {message}", fg="red", err=True)
-    for line in (details or {}).get("logs", []):
+    quoted = details or {}
+    for line in [*(str(quoted.get("sql") or "").splitlines()[:12]), *quoted.get("logs", [])]:
         click.echo(f"  | {line}", err=True)
     if hint:
         click.echo(f"hint:  {hint}", err=True)
