@@ -14,6 +14,7 @@ from ikoma.errors import DatabasesUnavailable
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _SECONDS = 4.0
+_AWAY = ("08", "57P", "53300")
 
 
 async def connect(parameters: Mapping[str, Any]) -> Connection:
@@ -21,7 +22,7 @@ async def connect(parameters: Mapping[str, Any]) -> Connection:
     try:
         async with asyncio.timeout(_SECONDS):
             return await psycopg.AsyncConnection.connect(
-                **parameters, autocommit=True, connect_timeout=3, application_name="ikoma"
+                **parameters, autocommit=True, connect_timeout=3, application_name="ikoma", client_encoding="utf8"
             )
     except (psycopg.OperationalError, TimeoutError) as error:
         raise unavailable(error) from error
@@ -33,10 +34,17 @@ async def connected(parameters: Mapping[str, Any]) -> AsyncIterator[Connection]:
     connection = await connect(parameters)
     try:
         yield connection
-    except psycopg.OperationalError as error:
-        raise unavailable(error) from error
+    except psycopg.Error as error:
+        if is_lost(error, connection):
+            raise unavailable(error) from error
+        raise
     finally:
         await connection.close()
+
+
+def is_lost(error: psycopg.Error, connection: Connection) -> bool:
+    """Whether the session has ended, rather than a statement in it failed."""
+    return connection.closed or (error.sqlstate or "").startswith(_AWAY)
 
 
 def unavailable(error: BaseException) -> DatabasesUnavailable:

@@ -1,20 +1,18 @@
 """A dump that plain `psql` restores over the existing database, so that it equals the dump afterwards.
 
 The file itself sees to that: it stops at the first error, runs in one transaction, and first drops everything the
-app has made, whatever it is. Rows are counted in the very snapshot that pg_dump writes.
+app has made, whatever it is. A file that was cut off fails as well: its `\\if` is never closed. Rows are counted as
+they go into the file, so the counts are of the very snapshot that it holds.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import psycopg
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ikoma import __version__
@@ -22,7 +20,8 @@ from ikoma.durable import whole_file
 from ikoma.errors import BackupExists, BackupFailed
 from ikoma.model import AppName
 from ikoma.ports import Dump, Progress
-from ikoma.postgres.connect import Connection, connected
+from ikoma.postgres.connect import connected
+from ikoma.postgres.rows import RowCounter
 from ikoma.postgres.server import PostgresServer
 from ikoma.postgres.tools import tool
 from ikoma.run import Finished, pour
@@ -30,13 +29,7 @@ from ikoma.run import Finished, pour
 _SECONDS = 24 * 3600.0
 _EVERY = 32 << 20
 
-_SNAPSHOT = "SELECT pg_export_snapshot(), pg_database_size(current_database()), current_setting('server_version_num')"
-_TABLES = """
-SELECT n.nspname, c.relname
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'ikoma') AND n.nspname !~ '^pg_'
-ORDER BY 1, 2
-"""
+_FACTS = "SELECT pg_database_size(current_database()), current_setting('server_version_num')"
 
 
 async def dump(server: PostgresServer, app: AppName, target: Path, progress: Progress) -> Dump:
@@ -46,28 +39,20 @@ async def dump(server: PostgresServer, app: AppName, target: Path, progress: Pro
         BackupExists: there is a file at `target`.
         BackupFailed: pg_dump failed; there is no file then.
     """
-    async with connected(server.admin(app.database)) as connection:
-        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        cursor = await connection.execute(_SNAPSHOT)
-        row = await cursor.fetchone()
-        assert row is not None
-        snapshot, estimate, version = str(row[0]), int(row[1]), int(row[2]) // 10_000
-        program = await tool("pg_dump", version)
-        try:
-            with whole_file(target, mode=0o600, replace=False) as stream:
-                written = _Written(stream, progress, estimate)
-                written(_header(app, version))
-                finished, tables = await asyncio.gather(
-                    _pg_dump(program, server.admin(app.database), snapshot, written), _count(connection)
-                )
-                if finished.code != 0:
-                    raise BackupFailed(f"pg_dump failed: {_last_line(finished)}")
-                written(b"\nCOMMIT;\n")
-        except FileExistsError:
-            raise BackupExists(f"A backup named {target.name} exists already.") from None
-        except psycopg.OperationalError as error:
-            raise BackupFailed("PostgreSQL went away during the backup.") from error
-    return Dump(target, written.size, written.digest.hexdigest(), tables)
+    _refuse_existing(target)
+    estimate, version = await _facts(server, app)
+    program = await tool("pg_dump", version)
+    try:
+        with whole_file(target, mode=0o600, replace=False) as stream:
+            written = _Written(stream, progress, estimate)
+            written.add(_header(app, version))
+            finished = await _pg_dump(program, server.admin(app.database), written)
+            if finished.code != 0:
+                raise BackupFailed(f"pg_dump failed: {_last_line(finished)}")
+            written.add(_FOOTER)
+    except FileExistsError:
+        raise _exists(target) from None
+    return Dump(target, written.size, written.digest.hexdigest(), written.counter.tables())
 
 
 class _Written:
@@ -80,37 +65,35 @@ class _Written:
         self._reported = 0
         self.size = 0
         self.digest = hashlib.sha256()
+        self.counter = RowCounter()
 
-    def __call__(self, piece: bytes) -> None:
+    def add(self, piece: bytes) -> None:
         self._stream.write(piece)
         self.digest.update(piece)
+        self.counter.feed(piece)
         self.size += len(piece)
         if self.size - self._reported >= _EVERY:
             self._reported = self.size
             self._progress(f"dump: {self.size >> 20} MiB", min(self.size / self._estimate, 0.99))
 
 
-async def _pg_dump(program: Path, parameters: dict[str, Any], snapshot: str, into: _Written) -> Finished:
+async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int]:
+    """The database's size in bytes and the server's major version."""
+    async with connected(server.admin(app.database)) as connection:
+        cursor = await connection.execute(_FACTS)
+        row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1]) // 10_000
+
+
+async def _pg_dump(program: Path, parameters: dict[str, Any], into: _Written) -> Finished:
     password = parameters.pop("password")
     argv = [
         str(program),
-        *("--format=plain", "--no-password", "--encoding=UTF8", f"--snapshot={snapshot}"),
+        *("--format=plain", "--no-password", "--encoding=UTF8"),
         f"--dbname={make_conninfo(**parameters)}",
     ]
-    return await pour(argv, into=into, env={"PGPASSWORD": password}, timeout=_SECONDS)
-
-
-async def _count(connection: Connection) -> dict[str, int]:
-    cursor = await connection.execute(_TABLES)
-    tables = {}
-    for schema, name in await cursor.fetchall():
-        counted = await connection.execute(
-            sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(str(schema), str(name)))
-        )
-        row = await counted.fetchone()
-        assert row is not None
-        tables[str(name) if schema == "public" else f"{schema}.{name}"] = int(row[0])
-    return tables
+    return await pour(argv, into=into.add, env={"PGPASSWORD": password}, timeout=_SECONDS)
 
 
 def _header(app: AppName, version: int) -> bytes:
@@ -122,9 +105,24 @@ def _header(app: AppName, version: int) -> bytes:
         "-- One transaction that stops at the first error: the database equals this file afterwards, or is as before.\n"
         "\\set ON_ERROR_STOP on\n"
         "\\set QUIET on\n"
+        "\\if true\n"
+        # Nothing that the app has put into its own schemas may stand in for what is called here.
+        "SET search_path = pg_catalog;\n"
         "SET client_min_messages = warning;\n"
         f"BEGIN;\n{clearing}\n"
     ).encode()
+
+
+_FOOTER = b"\nCOMMIT;\n\\endif\n"
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise _exists(target)
+
+
+def _exists(target: Path) -> BackupExists:
+    return BackupExists(f"A backup named {target.name} exists already.")
 
 
 def _last_line(finished: Finished) -> str:

@@ -24,7 +24,7 @@ from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.ports import Credentials, Endpoint
 from ikoma.postgres import cluster
 from ikoma.postgres.connect import connect
-from ikoma.postgres.server import HOST_NAME
+from ikoma.postgres.server import ADMIN_OPTIONS, HOST_NAME
 from ikoma.run import serve
 from ikoma.settings import Settings
 
@@ -85,7 +85,8 @@ class EmbeddedPostgres:
         return Endpoint(HOST_NAME, self._port, host_gateway=True)
 
     def admin(self, database: str | None = None) -> dict[str, Any]:
-        return self._parameters(cluster.ADMIN, self._password, database or "postgres")
+        parameters = self._parameters(cluster.ADMIN, self._password, database or "postgres")
+        return {**parameters, "options": ADMIN_OPTIONS}
 
     def as_app(self, credentials: Credentials) -> dict[str, Any]:
         return self._parameters(credentials.role, credentials.password.reveal(), credentials.database)
@@ -205,9 +206,14 @@ class EmbeddedPostgres:
 def _running(root: Path) -> int | None:
     """The pid of the postmaster of this data folder, if one is alive."""
     data = root / "data"
+    pid_file = data / "postmaster.pid"
     try:
-        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-        return pid if str(data) in psutil.Process(pid).cmdline() else None
+        process = psutil.Process(int(pid_file.read_text().split("\n", 1)[0]))
+        if process.status() == psutil.STATUS_ZOMBIE:
+            # It is dead, but whoever inherited it has not taken note: a new one would think it alive and refuse.
+            pid_file.unlink()
+            return None
+        return process.pid if str(data) in process.cmdline() else None
     except (OSError, ValueError, psutil.Error):
         return None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ikoma.errors import InvalidSetting
 from ikoma.ports import Credentials, Endpoint
-from ikoma.postgres.server import HOST_NAME, LOOPBACK
+from ikoma.postgres.server import ADMIN_OPTIONS, HOST_NAME, LOOPBACK
 from ikoma.settings import Settings
 
 
@@ -41,6 +41,7 @@ class ExternalPostgres:
             "user": self._settings.postgres_user,
             "password": self._password.reveal(),
             "dbname": database or self._settings.postgres_db,
+            "options": ADMIN_OPTIONS,
         }
 
     def as_app(self, credentials: Credentials) -> dict[str, Any]:

@@ -1,34 +1,37 @@
-"""Whether an app's own role can log in: asked often, so a session of the last seconds may answer."""
+"""Whether an app's own role can log in: asked often, so a session of the last seconds may answer.
+
+Those who ask at once share one login, so that checks never use up the sessions that the role may have.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psycopg
 
 from ikoma.errors import DatabasesUnavailable
+from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Credentials
 from ikoma.postgres.connect import Connection, connect, unavailable
 from ikoma.postgres.server import PostgresServer
 
 _KEEP_SECONDS = 5.0
+_ANSWER_SECONDS = 3.0
 
 
 @dataclass(slots=True)
 class _Session:
     connection: Connection
-    credentials: Credentials
     ends: float
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Logins:
-    """Sessions kept for at most five seconds after their login, one for each app that is looked at."""
+    """The checks of each app's role, and the session that each may keep for a while."""
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
-        self._sessions: dict[str, _Session] = {}
+        self._checks: dict[Credentials, _Checks] = {}
 
     async def check(self, credentials: Credentials, *, fresh: bool) -> None:
         """Run a statement as the app's role; DatabasesUnavailable where that can't be done.
@@ -36,49 +39,80 @@ class Logins:
         Args:
             fresh: make a new login, whatever session there is.
         """
-        kept = self._sessions.get(credentials.database)
-        if not fresh and kept is not None and kept.credentials == credentials and await self._alive(kept):
-            return
-        connection = await connect(self._server.as_app(credentials))
-        try:
-            await connection.execute("SELECT 1")
-        except psycopg.Error as error:
-            await connection.close()
-            raise unavailable(error) from error
-        if fresh:
-            await connection.close()
-        else:
-            await self._keep(connection, credentials)
+        checks = self._checks.get(credentials)
+        if checks is None:
+            # With another password than before: the session of the former one must not answer any more.
+            await self.forget(credentials.database)
+            checks = self._checks.setdefault(credentials, _Checks(self._server, credentials))
+        await (checks.fresh if fresh else checks.quick).get()
 
     async def forget(self, database: str) -> None:
-        session = self._sessions.pop(database, None)
-        if session is not None:
-            await session.connection.close()
+        for known in [known for known in self._checks if known.database == database]:
+            await self._checks.pop(known).close()
 
     async def close(self) -> None:
-        for database in list(self._sessions):
-            await self.forget(database)
+        for known in list(self._checks):
+            await self.forget(known.database)
+
+
+class _Checks:
+    """The checks of one role with one password."""
+
+    def __init__(self, server: PostgresServer, credentials: Credentials) -> None:
+        self._server = server
+        self._credentials = credentials
+        self._session: _Session | None = None
+        self._closed = False
+        self.fresh = Coalesced(self._log_in_once)
+        self.quick = Coalesced(self._ask)
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._drop(self._session)
+
+    async def _log_in_once(self) -> None:
+        await (await self._log_in()).close()
+
+    async def _ask(self) -> None:
+        """Ask the session that is kept, else a new one."""
+        session = self._session
+        if session is not None and await self._alive(session):
+            return
+        await self._drop(session)
+        loop = asyncio.get_running_loop()
+        session = _Session(await self._log_in(), loop.time() + _KEEP_SECONDS)
+        self._session = session
+        if self._closed:
+            await self._drop(session)
+            return
+        loop.call_later(_KEEP_SECONDS, self._expire, session)
+
+    async def _log_in(self) -> Connection:
+        connection = await connect(self._server.as_app(self._credentials))
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await connection.execute("SELECT 1")
+        except (psycopg.Error, TimeoutError) as error:
+            await connection.close()
+            raise unavailable(error) from error
+        return connection
 
     async def _alive(self, session: _Session) -> bool:
         if asyncio.get_running_loop().time() >= session.ends:
             return False
-        async with session.lock:
-            try:
-                async with asyncio.timeout(3):
-                    await session.connection.execute("SELECT 1")
-            except (psycopg.Error, TimeoutError, DatabasesUnavailable):
-                return False
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await session.connection.execute("SELECT 1")
+        except (psycopg.Error, TimeoutError, DatabasesUnavailable):
+            return False
         return True
 
-    async def _keep(self, connection: Connection, credentials: Credentials) -> None:
-        await self.forget(credentials.database)
-        loop = asyncio.get_running_loop()
-        session = _Session(connection, credentials, loop.time() + _KEEP_SECONDS)
-        self._sessions[credentials.database] = session
-        loop.call_later(_KEEP_SECONDS, self._expire, credentials.database, session)
+    async def _drop(self, session: _Session | None) -> None:
+        if session is not None:
+            if self._session is session:
+                self._session = None
+            await session.connection.close()
 
-    def _expire(self, database: str, session: _Session) -> None:
-        if self._sessions.get(database) is session:
-            del self._sessions[database]
-            closing = asyncio.ensure_future(session.connection.close())
-            closing.add_done_callback(lambda task: task.exception())
+    def _expire(self, session: _Session) -> None:
+        closing = asyncio.ensure_future(self._drop(session))
+        closing.add_done_callback(lambda task: task.exception())

@@ -1,23 +1,25 @@
 """Migrations and seeds: a file of SQL in one transaction, as the app's own role.
 
 The whole file goes to the server as one message, which is what makes 20,000 statements quick; the ledger's entry is
-in the same transaction, so a file is applied with its entry or not at all.
+in the same transaction, so a file is applied with its entry or not at all. Results are thrown away as they come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 from psycopg import pq
-from psycopg.generators import execute as send_and_fetch
+from psycopg.abc import PQGen
+from psycopg.generators import fetch, send
 
 from ikoma.errors import MigrationChanged, SqlFailed
 from ikoma.ports import Credentials, LedgerEntry, Migration
 from ikoma.postgres import statements
-from ikoma.postgres.connect import Connection, connected
+from ikoma.postgres.connect import Connection, connected, is_lost
 from ikoma.postgres.server import PostgresServer
 
 _LEDGER = """
@@ -29,6 +31,8 @@ CREATE TABLE IF NOT EXISTS ikoma.migrations (
 )
 """
 _LOCK = 7_234_011_502
+_ROWS_AT_ONCE = 1000
+_SEED_LOCK_SECONDS = 10.0
 _COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
 
@@ -55,34 +59,43 @@ async def migrate(
         MigrationChanged: it was applied with another content.
         SqlFailed: with file, line and statement; nothing of it is kept.
     """
-    async with connected(server.as_app(credentials)) as connection, connection.transaction():
-        await _prepare(connection, timeout=timeout, lock_timeout=lock_timeout)
+    name, text = migration.name, _text(migration.sql)
+    async with _transaction(server, credentials, name, timeout=timeout, lock_timeout=lock_timeout) as connection:
         # Two runners at once: the second waits here, then finds the entry of the first.
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         await connection.execute(_LEDGER.encode())
         if await _applied(connection, migration):
             return False
         # The check reads the whole file; in a thread, so that the server goes on answering meanwhile.
-        await asyncio.to_thread(statements.check, migration.name, migration.sql)
-        await _run(connection, migration.name, migration.sql)
-        await connection.execute(
-            "INSERT INTO ikoma.migrations (name, checksum) VALUES (%s, %s)", (migration.name, migration.checksum)
-        )
+        await asyncio.to_thread(statements.check, name, text)
+        await _run(connection, name, text)
+        await _enter(connection, migration)
         return True
 
 
 async def run_sql(server: PostgresServer, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
     """Run a file of SQL in one transaction, leaving no entry."""
-    await asyncio.to_thread(statements.check, name, sql)
-    async with connected(server.as_app(credentials)) as connection, connection.transaction():
-        await _prepare(connection, timeout=timeout, lock_timeout=10)
-        await _run(connection, name, sql)
+    text = _text(sql)
+    await asyncio.to_thread(statements.check, name, text)
+    async with _transaction(server, credentials, name, timeout=timeout, lock_timeout=_SEED_LOCK_SECONDS) as connection:
+        await _run(connection, name, text)
 
 
-async def _prepare(connection: Connection, *, timeout: float, lock_timeout: float) -> None:
-    settings = {"statement_timeout": timeout, "lock_timeout": lock_timeout}
-    for name, seconds in settings.items():
-        await connection.execute("SELECT set_config(%s, %s, true)", (name, str(int(seconds * 1000))))
+@asynccontextmanager
+async def _transaction(
+    server: PostgresServer, credentials: Credentials, name: str, *, timeout: float, lock_timeout: float
+) -> AsyncIterator[Connection]:
+    """A transaction as the app's role; what the server refuses in it, or at its end, is SqlFailed."""
+    async with connected(server.as_app(credentials)) as connection:
+        try:
+            async with connection.transaction():
+                for setting, seconds in (("statement_timeout", timeout), ("lock_timeout", lock_timeout)):
+                    await connection.execute("SELECT set_config(%s, %s, true)", (setting, str(int(seconds * 1000))))
+                yield connection
+        except psycopg.Error as error:
+            if is_lost(error, connection):
+                raise
+            raise _refused(name, error) from error
 
 
 async def _applied(connection: Connection, migration: Migration) -> bool:
@@ -93,24 +106,58 @@ async def _applied(connection: Connection, migration: Migration) -> bool:
     return row is not None
 
 
+async def _enter(connection: Connection, migration: Migration) -> None:
+    """Write the ledger's entry, whatever role or schema the file has left behind."""
+    problem = f"{migration.name} changes IKOMA's ledger, or the role that writes it, so it could not be recorded."
+    hint = "Leave the schema ikoma alone, and end with RESET ROLE where the file uses SET ROLE."
+    try:
+        cursor = await connection.execute(
+            "INSERT INTO ikoma.migrations (name, checksum) VALUES (%s, %s)", (migration.name, migration.checksum)
+        )
+    except psycopg.Error as error:
+        if is_lost(error, connection):
+            raise
+        raise SqlFailed(problem, hint=hint, file=migration.name, sqlstate=error.sqlstate) from error
+    if cursor.rowcount != 1:
+        raise SqlFailed(problem, hint=hint, file=migration.name)
+
+
 async def _run(connection: Connection, name: str, sql: str) -> None:
     """Run all statements as one message, and know which one failed."""
     if not sql.strip():
         return
-    connection.pgconn.send_query(sql.encode())
     try:
-        results: Sequence[pq.abc.PGresult] = await connection.wait(send_and_fetch(connection.pgconn))
-    except psycopg.OperationalError as error:
+        await connection.wait(_send(connection.pgconn, name, sql))
+        # What was deferred to the end is checked here, while it can still be told from a lost connection.
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    except psycopg.Error as error:
+        if not is_lost(error, connection):
+            raise
         raise SqlFailed(
             f"{name}: the session was ended while the file ran.",
             hint="A statement may have ended it, or PostgreSQL was restarted; nothing of the file was kept.",
             file=name,
         ) from error
-    for number, result in enumerate(results, 1):
+    if connection.pgconn.transaction_status != pq.TransactionStatus.INTRANS:
+        raise SqlFailed(f"{name} ended its transaction itself.", hint="Remove what does.", file=name)
+
+
+def _send(pgconn: pq.abc.PGconn, name: str, sql: str) -> PQGen[None]:
+    """Send the file and go through its results, keeping none of them: a query may have any number of rows."""
+    pgconn.send_query(sql.encode())
+    pgconn.set_chunked_rows_mode(_ROWS_AT_ONCE)
+    yield from send(pgconn)
+    number = 1
+    failed: pq.abc.PGresult | None = None
+    while (result := (yield from fetch(pgconn))) is not None:
         if result.status == pq.ExecStatus.FATAL_ERROR:
-            raise _failure(name, sql, result, number)
-        if result.status in _COPYING:
+            failed = failed or result
+        elif result.status in _COPYING:
             raise SqlFailed(f"{name}: COPY cannot use the client here.", hint="Write INSERT statements.", file=name)
+        elif result.command_status:  # a piece of a statement's rows has none
+            number += 1
+    if failed is not None:
+        raise _failure(name, sql, failed, number)
 
 
 def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int) -> SqlFailed:
@@ -144,7 +191,21 @@ def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int) -> SqlFa
         # The server's message quotes the statement's own values: the audit log gets the condition's name.
         audit_message=f"{name}, line {line}: {_condition(sqlstate)}.",
         hint=_HINTS.get(sqlstate),
-        **details,
+        **{key: value for key, value in details.items() if key != "hint"},
+        serverHint=details["hint"],
+    )
+
+
+def _refused(name: str, error: psycopg.Error) -> SqlFailed:
+    """An error outside the statements themselves: while waiting for another run, or when deferred checks ran."""
+    sqlstate = error.sqlstate or ""
+    return SqlFailed(
+        f"{name}: {error.diag.message_primary or 'PostgreSQL refused it'}.",
+        audit_message=f"{name}: {_condition(sqlstate)}.",
+        hint=_HINTS.get(sqlstate),
+        file=name,
+        sqlstate=sqlstate,
+        detail=error.diag.message_detail,
     )
 
 
@@ -153,6 +214,11 @@ def _condition(sqlstate: str) -> str:
         return f"{psycopg.errors.lookup(sqlstate).__name__} ({sqlstate})"
     except KeyError:
         return f"SQLSTATE {sqlstate}"
+
+
+def _text(sql: str) -> str:
+    """Without the mark that some editors put in front; psql leaves it out too."""
+    return sql.removeprefix("\ufeff")
 
 
 _HINTS = {

@@ -1,17 +1,18 @@
 """An app's database and role: made, looked at and dropped with the admin's rights, and never another's.
 
-What IKOMA made carries a comment that says for which app. A database or role without it is never touched. Making
-is a way towards a state, not a script: a run that was killed is simply done again.
+What IKOMA made carries a comment that says for which app, from the first moment it has its name. A database or role
+without it is never touched. Making is a way towards a state, not a script: a run that was killed is simply done again.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from ikoma.errors import DatabaseForeign
+from ikoma.errors import AppBusy, DatabaseForeign
 from ikoma.model import AppName, Secret
 from ikoma.ports import DatabaseState
 from ikoma.postgres.connect import Connection, connected
@@ -37,15 +38,16 @@ ORDER BY 1
 async def create(server: PostgresServer, app: AppName, password: Secret) -> None:
     """Converge on the app's database with its own isolated role; DatabaseForeign where the name is another's."""
     async with connected(server.admin()) as connection:
+        await _take_turns(connection, app)
         await _refuse_foreign(connection, app)
         async with connection.transaction():
             if await _mark(connection, "role", app) is None:
                 await connection.execute(sql.SQL("CREATE ROLE {}").format(_role(app)))
-            await _comment(connection, "ROLE", app)
+            await _comment(connection, "ROLE", _role(app), app)
             await _set_role(connection, app, password)
         if not await _exists(connection, app):
-            await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(_database(app)))
-        await _isolate(connection, app)
+            await _make_database(connection, app)
+        await _isolate(connection, app, _database(app))
     async with connected(server.admin(app.database)) as connection:
         await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
 
@@ -53,28 +55,41 @@ async def create(server: PostgresServer, app: AppName, password: Secret) -> None
 async def drop(server: PostgresServer, app: AppName) -> None:
     """Drop what was made for the app; sessions in it are ended. What is another's stays, silently: it is not ours."""
     async with connected(server.admin()) as connection:
-        if not await _is_ours(connection, app):
-            return
-        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_database(app)))
-        await connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(_role(app)))
+        await _take_turns(connection, app)
+        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_unfinished(app)))
+        if await _mark(connection, "database", app) == _mark_of(app):
+            await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_database(app)))
+        if await _mark(connection, "role", app) == _mark_of(app):
+            await _drop_role(connection, app)
 
 
 async def owns(server: PostgresServer, app: AppName) -> bool:
     """Whether there is a database that was made for this app."""
     async with connected(server.admin()) as connection:
-        return await _exists(connection, app) and await _is_ours(connection, app)
+        return await _is_ours(connection, app)
 
 
 async def state(server: PostgresServer, app: AppName) -> DatabaseState:
     """Whether the app has a database, its size in bytes and its tables."""
     async with connected(server.admin()) as connection:
-        if not (await _exists(connection, app) and await _is_ours(connection, app)):
+        if not await _is_ours(connection, app):
             return DatabaseState(exists=False, name=app.database)
     async with connected(server.admin(app.database)) as connection:
         size = await _value(connection, _SIZE)
         cursor = await connection.execute(_TABLES)
         tables = tuple(str(row[0]) for row in await cursor.fetchall())
     return DatabaseState(exists=True, name=app.database, size=int(size), tables=tables)
+
+
+async def _take_turns(connection: Connection, app: AppName) -> None:
+    """Wait for a run that was killed: its last statement may still be at work in the server."""
+    key = int.from_bytes(hashlib.sha256(app.database.encode()).digest()[:8], signed=True)
+    await connection.execute("SET lock_timeout = '10s'")
+    try:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (key,))
+    except psycopg.errors.LockNotAvailable as error:
+        raise AppBusy("Another run is making or dropping this database.") from error
+    await connection.execute("RESET lock_timeout")
 
 
 async def _set_role(connection: Connection, app: AppName, password: Secret) -> None:
@@ -94,27 +109,43 @@ async def _set_role(connection: Connection, app: AppName, password: Secret) -> N
         )
 
 
-async def _isolate(connection: Connection, app: AppName) -> None:
+async def _make_database(connection: Connection, app: AppName) -> None:
+    """Make it under another name, and let it have its own once it is marked and closed to others."""
+    unfinished = _unfinished(app)
+    await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(unfinished))
+    await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(unfinished))
+    await _isolate(connection, app, unfinished)
+    await connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(unfinished, _database(app)))
+
+
+async def _isolate(connection: Connection, app: AppName, database: sql.Identifier) -> None:
     """Nobody but the app's role may enter; the database stays the admin's, so that its app cannot drop it."""
     async with connection.transaction():
-        await connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(_database(app)))
+        await connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
         await connection.execute(
-            sql.SQL("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}").format(_database(app), _role(app))
+            sql.SQL("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}").format(database, _role(app))
         )
-        await _comment(connection, "DATABASE", app)
+        await _comment(connection, "DATABASE", database, app)
+
+
+async def _drop_role(connection: Connection, app: AppName) -> None:
+    try:
+        await connection.execute(sql.SQL("DROP ROLE {}").format(_role(app)))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise DatabaseForeign(
+            f"The role {app.role!r} has rights or objects in databases that IKOMA did not make, and stays.",
+            hint=f"As the admin: `DROP OWNED BY {app.role}` in those databases, then try again.",
+        ) from error
 
 
 async def _refuse_foreign(connection: Connection, app: AppName) -> None:
-    role, database = await _mark(connection, "role", app), await _mark(connection, "database", app)
-    ours = _mark_of(app)
-    # A database without a mark under our own role was made by a run that was killed before it could mark it.
-    if role not in (None, ours) or (database is not None and database != ours and role != ours):
-        raise DatabaseForeign(f"PostgreSQL has a database or role {app.database!r} that IKOMA did not make.")
+    for kind in ("role", "database"):
+        if await _mark(connection, kind, app) not in (None, _mark_of(app)):
+            raise DatabaseForeign(f"PostgreSQL has a {kind} {app.database!r} that IKOMA did not make.")
 
 
 async def _is_ours(connection: Connection, app: AppName) -> bool:
-    ours = _mark_of(app)
-    return ours in (await _mark(connection, "role", app), await _mark(connection, "database", app))
+    return await _mark(connection, "database", app) == _mark_of(app)
 
 
 async def _exists(connection: Connection, app: AppName) -> bool:
@@ -131,9 +162,9 @@ async def _mark(connection: Connection, kind: str, app: AppName) -> str | None:
     return None if value is None else str(value)
 
 
-async def _comment(connection: Connection, kind: str, app: AppName) -> None:
+async def _comment(connection: Connection, kind: str, name: sql.Identifier, app: AppName) -> None:
     text = sql.Literal(_mark_of(app))
-    await connection.execute(sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), _role(app), text))
+    await connection.execute(sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), name, text))
 
 
 async def _value(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) -> Any:
@@ -152,3 +183,8 @@ def _role(app: AppName) -> sql.Identifier:
 
 def _database(app: AppName) -> sql.Identifier:
     return sql.Identifier(app.database)
+
+
+def _unfinished(app: AppName) -> sql.Identifier:
+    """The name of a database that is being made. No app can be called so."""
+    return sql.Identifier(f"ikoma-making-{hashlib.sha256(app.database.encode()).hexdigest()[:32]}")

@@ -9,6 +9,9 @@ from ikoma.ports import Credentials, Endpoint
 HOST_NAME = "ikoma-postgres"
 """What containers call a PostgreSQL that runs on this machine."""
 
+ADMIN_OPTIONS = "-c search_path=pg_catalog"
+"""The admin enters apps' databases: no function or operator of an app may stand in for one of PostgreSQL's there."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 

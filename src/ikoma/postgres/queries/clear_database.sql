@@ -3,6 +3,7 @@ SET LOCAL lock_timeout = '60s';
 DO $clear$
 DECLARE
     item record;
+    grantee text;
 BEGIN
     FOR item IN SELECT evtname AS name FROM pg_event_trigger LOOP
         EXECUTE format('DROP EVENT TRIGGER %I', item.name);
@@ -27,13 +28,19 @@ BEGIN
                 WHERE oid >= 16384 LOOP
         EXECUTE format('DROP CAST (%s AS %s)', item.source, item.target);
     END LOOP;
-    FOR item IN SELECT pg_get_userbyid(defaclrole) AS role, nspname AS schema, acl.grantee,
+    -- Those for one schema went with it. The others go when they say what holds without them.
+    FOR item IN SELECT pg_get_userbyid(defaclrole) AS role, defaclacl AS acl,
                        CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
                             WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END AS kind
-                FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace,
-                     aclexplode(defaclacl) AS acl LOOP
-        EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I REVOKE ALL ON %s FROM %s', item.role, item.kind,
-                       CASE item.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(item.grantee)) END);
+                FROM pg_default_acl LOOP
+        FOR grantee IN SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
+                              ELSE quote_ident(pg_get_userbyid(a.grantee)) END FROM aclexplode(item.acl) AS a LOOP
+            EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I REVOKE ALL ON %s FROM %s', item.role, item.kind, grantee);
+        END LOOP;
+        EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT ALL ON %s TO %I', item.role, item.kind, item.role);
+        IF item.kind IN ('FUNCTIONS', 'TYPES') THEN
+            EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT ALL ON %s TO PUBLIC', item.role, item.kind);
+        END IF;
     END LOOP;
     PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
     CREATE SCHEMA public AUTHORIZATION pg_database_owner;

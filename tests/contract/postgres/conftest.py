@@ -1,0 +1,59 @@
+"""Apps' databases on the one real server of the contract tests, and ways into it that pass by the code under test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from ikoma.model import AppName, Secret
+from ikoma.ports import Credentials
+from ikoma.postgres.databases import PostgresDatabases
+from ikoma.postgres.embedded import EmbeddedPostgres
+
+
+@dataclass(frozen=True)
+class Postgres:
+    server: EmbeddedPostgres
+    databases: PostgresDatabases
+    do: Callable[[Coroutine[Any, Any, Any]], Any]
+    """Run a coroutine to its end; the server's own tasks go on meanwhile."""
+
+    def admin(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        parameters = {**self.server.admin(database), "options": ""}
+        return psycopg.connect(**parameters, autocommit=True)
+
+    def login(self, owned: Credentials, database: str | None = None) -> psycopg.Connection[tuple[Any, ...]]:
+        parameters = {**self.server.as_app(owned), "dbname": database or owned.database}
+        return psycopg.connect(**parameters, autocommit=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    do: Callable[[Coroutine[Any, Any, Any]], Any], server: EmbeddedPostgres, databases: PostgresDatabases
+) -> Postgres:
+    return Postgres(server, databases, do)
+
+
+@pytest.fixture
+def app(postgres: Postgres) -> Iterator[AppName]:
+    """The name of an app whose database, if it gets one, is dropped at the end."""
+    name = AppName.parse(f"app-{secrets.token_hex(4)}")
+    yield name
+    postgres.do(postgres.databases.drop(name))
+
+
+@pytest.fixture
+def owned(postgres: Postgres, app: AppName) -> Credentials:
+    """Credentials of an app that has a database."""
+    return make_database(postgres, app)
+
+
+def make_database(postgres: Postgres, app: AppName) -> Credentials:
+    password = Secret(secrets.token_urlsafe(16))
+    postgres.do(postgres.databases.create(app, password))
+    return Credentials(app.database, app.role, password)
