@@ -8,6 +8,7 @@ they go into the file, so the counts are of the very snapshot that it holds.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,7 @@ from ikoma.errors import BackupExists, BackupFailed
 from ikoma.model import AppName
 from ikoma.ports import Dump, Progress
 from ikoma.postgres.connect import connected
-from ikoma.postgres.rows import RowCounter
+from ikoma.postgres.plain_dump import PlainDump
 from ikoma.postgres.server import PostgresServer
 from ikoma.postgres.tools import tool
 from ikoma.run import Finished, pour
@@ -46,17 +47,20 @@ async def dump(server: PostgresServer, app: AppName, target: Path, progress: Pro
         with whole_file(target, mode=0o600, replace=False) as stream:
             written = _Written(stream, progress, estimate)
             written.add(_header(app, version))
-            finished = await _pg_dump(program, server.admin(app.database), written)
+            content = PlainDump()
+            finished = await _pg_dump(
+                program, server.admin(app.database), lambda piece: written.add(content.feed(piece))
+            )
             if finished.code != 0:
                 raise BackupFailed(f"pg_dump failed: {_last_line(finished)}")
-            written.add(_FOOTER)
+            written.add(content.end() + _FOOTER)
     except FileExistsError:
         raise _exists(target) from None
-    return Dump(target, written.size, written.digest.hexdigest(), written.counter.tables())
+    return Dump(target, written.size, written.digest.hexdigest(), content.tables())
 
 
 class _Written:
-    """Takes the dump piece by piece: writes, counts, hashes, reports."""
+    """Takes the file piece by piece: writes, hashes, reports."""
 
     def __init__(self, stream: BinaryIO, progress: Progress, estimate: int) -> None:
         self._stream = stream
@@ -65,12 +69,10 @@ class _Written:
         self._reported = 0
         self.size = 0
         self.digest = hashlib.sha256()
-        self.counter = RowCounter()
 
     def add(self, piece: bytes) -> None:
         self._stream.write(piece)
         self.digest.update(piece)
-        self.counter.feed(piece)
         self.size += len(piece)
         if self.size - self._reported >= _EVERY:
             self._reported = self.size
@@ -86,14 +88,14 @@ async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int]:
     return int(row[0]), int(row[1]) // 10_000
 
 
-async def _pg_dump(program: Path, parameters: dict[str, Any], into: _Written) -> Finished:
+async def _pg_dump(program: Path, parameters: dict[str, Any], into: Callable[[bytes], object]) -> Finished:
     password = parameters.pop("password")
     argv = [
         str(program),
         *("--format=plain", "--no-password", "--encoding=UTF8"),
         f"--dbname={make_conninfo(**parameters)}",
     ]
-    return await pour(argv, into=into.add, env={"PGPASSWORD": password}, timeout=_SECONDS)
+    return await pour(argv, into=into, env={"PGPASSWORD": password}, timeout=_SECONDS)
 
 
 def _header(app: AppName, version: int) -> bytes:
