@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ikoma.postgres.plain_dump import PlainDump
 
-DUMP = rb"""--
+DUMP = rb'''--
 -- PostgreSQL database dump
 --
 CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT '
@@ -56,7 +56,7 @@ CREATE PROCEDURE p() LANGUAGE plpgsql AS $$
 BEGIN;
 COMMIT;
 $$;
-"""
+'''
 WRITTEN = DUMP.replace(b"\nBEGIN;\n\nSELECT", b"\n\n\nSELECT").replace(b"(0);\n\nCOMMIT;\n", b"(0);\n\n")
 ROWS = {"people": 2, "empty": 0, 'stock.My "Table"': 2}
 
