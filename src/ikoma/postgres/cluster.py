@@ -147,7 +147,12 @@ def last_words(root: Path) -> str:
     """The end of what the server said when it could not start."""
     logs = [root / "start.log", *sorted((root / "data" / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)]
     for path in reversed(logs):
-        lines = [line for line in path.read_text(errors="replace").splitlines() if "FATAL" in line or "error" in line]
+        lines = [
+            line
+            for line in path.read_text(errors="replace").splitlines()
+            # What it answers to our own asking, while it starts, is no reason.
+            if ("FATAL" in line or "error" in line) and "the database system is" not in line
+        ]
         if lines:
             return lines[-1]
     return "it gave no reason."

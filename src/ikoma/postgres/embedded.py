@@ -23,7 +23,7 @@ from ikoma.durable import write_file
 from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.ports import Credentials, Endpoint
 from ikoma.postgres import cluster
-from ikoma.postgres.connect import connect
+from ikoma.postgres.connect import connect, connected
 from ikoma.postgres.server import ADMIN_OPTIONS, HOST_NAME
 from ikoma.run import serve
 from ikoma.settings import Settings
@@ -34,6 +34,7 @@ _READY_SECONDS = 60.0
 _POLL = 0.02
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _STOP_SECONDS = 30.0
+_ORPHAN_SECONDS = 2.0
 
 
 class EmbeddedPostgres:
@@ -95,10 +96,10 @@ class EmbeddedPostgres:
         return {"host": "127.0.0.1", "port": self._port, "user": user, "password": password, "dbname": database}
 
     async def _bring_up(self) -> None:
-        self._port = self._settings.postgres_port or cluster.remembered_port(self._root) or _free_port()
         self._gateway = self._gateway or cluster.remembered_gateway(self._root)
         program = await cluster.create(self._root, self._settings.postgres_password)
         self._password = cluster.password(self._root)
+        self._port = self._settings.postgres_port or cluster.remembered_port(self._root) or _free_port()
         stale = cluster.configure(self._root, self._port, self._gateway)
         self._pid = _running(self._root) or 0
         if self._pid and stale:
@@ -109,6 +110,7 @@ class EmbeddedPostgres:
                     f"Port {self._port} is in use, and apps know IKOMA's PostgreSQL by that port.",
                     hint="Stop what listens there, or set POSTGRES_PORT before the first app has a database.",
                 )
+            await asyncio.to_thread(_clear_away, self._root / "data")
             process = await serve(
                 [str(program / "bin" / "postgres"), "-D", str(self._root / "data")],
                 log=self._root / "start.log",
@@ -122,7 +124,9 @@ class EmbeddedPostgres:
         deadline = asyncio.get_running_loop().time() + _READY_SECONDS
         while True:
             try:
-                connection = await connect(self.admin())
+                # It may die again before this is through: then it is away, like one that never answered.
+                async with connected(self.admin()) as connection:
+                    await cluster.close_to_public(connection)
             except DatabasesUnavailable as error:
                 if not psutil.pid_exists(self._pid) or asyncio.get_running_loop().time() > deadline:
                     raise StartRefused(
@@ -131,8 +135,6 @@ class EmbeddedPostgres:
                     ) from error
                 await asyncio.sleep(_POLL)
             else:
-                await cluster.close_to_public(connection)
-                await connection.close()
                 return
 
     async def _shut_down(self) -> None:
@@ -206,16 +208,37 @@ class EmbeddedPostgres:
 def _running(root: Path) -> int | None:
     """The pid of the postmaster of this data folder, if one is alive."""
     data = root / "data"
-    pid_file = data / "postmaster.pid"
     try:
-        process = psutil.Process(int(pid_file.read_text().split("\n", 1)[0]))
-        if process.status() == psutil.STATUS_ZOMBIE:
-            # It is dead, but whoever inherited it has not taken note: a new one would think it alive and refuse.
-            pid_file.unlink()
-            return None
-        return process.pid if str(data) in process.cmdline() else None
+        process = psutil.Process(int((data / "postmaster.pid").read_text().split("\n", 1)[0]))
+        alive = process.status() != psutil.STATUS_ZOMBIE and str(data) in process.cmdline()
+        return process.pid if alive else None
     except (OSError, ValueError, psutil.Error):
         return None
+
+
+def _clear_away(data: Path) -> None:
+    """Remove what a killed postmaster leaves: backends still at work, and a pid that may be another's by now.
+
+    The file itself stays. Its last lines name the shared memory, by which PostgreSQL sees that nobody else is at the
+    data; without them two servers could write to it at once. A pid of its parent counts as nobody's.
+    """
+    orphans = [process for process in psutil.process_iter(["name", "cwd"]) if _is_orphan(process, data)]
+    for process in orphans:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGQUIT)
+    for process in psutil.wait_procs(orphans, timeout=_ORPHAN_SECONDS)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(orphans, timeout=_ORPHAN_SECONDS)
+    with suppress(FileNotFoundError):
+        lines = (data / "postmaster.pid").read_text().split("\n")
+        owner = (data / "postmaster.pid").stat()
+        write_file(data / "postmaster.pid", "\n".join([str(os.getpid()), *lines[1:]]), mode=0o600)
+        os.chown(data / "postmaster.pid", owner.st_uid, owner.st_gid)
+
+
+def _is_orphan(process: psutil.Process, data: Path) -> bool:
+    return bool(process.info["name"] == "postgres" and process.info["cwd"] == str(data))
 
 
 async def _ended(pid: int) -> None:
