@@ -21,7 +21,9 @@ def psql_session(
         credentials: the app's own role; the platform's when None.
     """
     port, password = _server(settings)
-    user = credentials.role if credentials else settings.postgres_user
+    # POSTGRES_USER names the role of an external server; the embedded one has its own.
+    admin = settings.postgres_user if settings.postgres_host else cluster.ADMIN
+    user = credentials.role if credentials else admin
     secret = credentials.password if credentials else password
     variables = {
         "PGHOST": settings.postgres_host or "127.0.0.1",
