@@ -1,0 +1,48 @@
+"""The documentation agrees with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ikoma import capabilities, errors
+from ikoma.docs import capabilities_page
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMESPACES = {name.split(".", 1)[0] for name in capabilities.load().names()}
+
+
+def test_the_list_of_capabilities_is_the_registrys() -> None:
+    page = (ROOT / "docs" / "capabilities.md").read_text()
+    assert page == capabilities_page(capabilities.load()), "stale: run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_capabilities_that_are_named_exist(page: Path) -> None:
+    known = capabilities.load().names()
+    for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z_]+)?)`", page.read_text()):
+        if name.split(".", 1)[0] in NAMESPACES - {"platform"} and not name.endswith((".py", ".md", ".json", ".yml")):
+            assert name in known, name
+
+
+def test_every_error_code_is_documented() -> None:
+    text = (ROOT / "docs" / "http.md").read_text()
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.IkomaError)]
+    missing = {kind.code for kind in kinds if f"`{kind.code}`" not in text}
+    assert missing <= {errors.InvalidSetting.code, errors.StartRefused.code}, missing
+
+
+def test_every_setting_is_documented() -> None:
+    read = set(re.findall(r'(?:read|values\.get)\("([A-Z_]+)"', (ROOT / "src/ikoma/settings.py").read_text()))
+    text = (ROOT / "docs" / "install.md").read_text()
+    assert read
+    assert {name for name in read if f"`{name}`" not in text} == set()
