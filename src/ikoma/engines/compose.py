@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from ikoma.engines import argv
+from ikoma.engines import archive, argv, failure, registry
 from ikoma.engines.docker_api import DockerApi
 from ikoma.engines.progress import ComposeOutput
+from ikoma.engines.readable import log_line, readable, sentence
 from ikoma.engines.watch import Watch
-from ikoma.errors import DeployFailed, EngineUnavailable
+from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction import scrub
 from ikoma.model import AppName, Secret
 from ikoma.ports import Container, Deployed, EngineVersion, Progress, Resolved
-from ikoma.run import follow, run
+from ikoma.run import Finished, follow, run
 
+_RESOLVE_SECONDS = 30
 _BUILD_SECONDS = 3600
 _STOP_SECONDS = 300
-_LOG_LINES = 20
+_STAND_SECONDS = 1.0
+"""How long a container without a healthcheck must run before it counts as running."""
+_LONGEST_LINE = 2000
+_RECONNECT_SECONDS = 1.0
 _UNAVAILABLE = re.compile(r"[Cc]annot connect to the Docker daemon|docker daemon is not running|no such host docker")
 
 
@@ -52,80 +60,116 @@ class ComposeEngine:
         return await self._api.volumes(app.project)
 
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
-        return await self._api.save_volume(app.project, volume, target)
+        return await archive.save_volume(self._api, app.project, volume, target)
 
     async def logs(self, container: Container, lines: int) -> Sequence[str]:
-        return await self._api.logs(container.id, lines)
+        return [line[:_LONGEST_LINE] for line in await self._api.logs(container.id, lines)]
 
     async def image_present(self, reference: str) -> bool:
-        return await self._api.image_present(reference)
+        return await registry.present(self._api, reference)
 
     async def image_obtainable(self, reference: str) -> str | None:
-        return await self._api.image_obtainable(reference)
+        return await registry.obtainable(self._api, reference)
+
+    async def watch(self, on_change: Callable[[str], None]) -> None:
+        """Call `on_change(project)` whenever a container starts, ends or changes its health. Never returns.
+
+        Every project is told after a reconnection, because what happened meanwhile is unknown.
+        """
+        while True:
+            with suppress(IkomaError):
+                async with self._api.events(None) as events:
+                    for project in await self.all_containers():
+                        on_change(project)
+                    async for event in events:
+                        on_change(event["Actor"]["Attributes"]["com.docker.compose.project"])
+            await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def resolve(self, app: AppName, folder: Path, compose_file: Path) -> Resolved:
-        finished = await run(argv.config(app, folder, compose_file), env=self._env, cwd=folder)
-        said = [_cleaned(line) for line in finished.stderr.decode(errors="replace").splitlines() if line.strip()]
-        if finished.code != 0:
-            return Resolved(None, said[-1] if said else "Compose refused the file.")
-        model = orjson.loads(finished.stdout)
-        if not model.get("services"):
-            return Resolved(None, "The file has no services.")
-        return Resolved(model, None, tuple(dict.fromkeys(said)))
+        try:
+            command = argv.config(app, folder, compose_file)
+            finished = await run(command, env=self._env, cwd=folder, timeout=_RESOLVE_SECONDS)
+        except TimeoutError:
+            return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
+        return _resolved(finished)
 
     async def up(
         self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
     ) -> Deployed:
-        command = argv.up(app, _folder(app, compose_file), compose_file, timeout=int(timeout))
-        return await self._work(app, [command], timeout, progress, secrets)
+        command = argv.up(app, _folder(compose_file), compose_file, timeout=_whole(timeout))
+        return await self._work(app, compose_file, [command], timeout, progress, secrets)
 
     async def restart(
         self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
     ) -> Deployed:
-        folder = _folder(app, compose_file)
+        folder = _folder(compose_file)
         commands = [
             argv.restart(app, folder, compose_file),
-            argv.wait(app, folder, compose_file, timeout=int(timeout)),
+            argv.wait(app, folder, compose_file, timeout=_whole(timeout)),
         ]
-        return await self._work(app, commands, timeout, progress, secrets)
+        return await self._work(app, compose_file, commands, timeout, progress, secrets)
 
     async def stop(self, app: AppName, *, progress: Progress) -> None:
-        await self._simple(app, argv.stop(app), progress)
+        await self._simple(app, argv.stop(app), progress, "stopped")
 
     async def down(self, app: AppName, *, volumes: bool, progress: Progress) -> None:
-        await self._simple(app, argv.down(app, volumes=volumes), progress)
+        await self._simple(app, argv.down(app, volumes=volumes), progress, "removed")
 
-    async def _simple(self, app: AppName, command: list[str], progress: Progress) -> None:
+    async def _simple(self, app: AppName, command: list[str], progress: Progress, done: str) -> None:
+        await self.containers(app)  # where the engine is away, that is the answer
         output = ComposeOutput(app.project, progress, ())
-        code = await follow(command, on_line=output.line, env=self._env, timeout=_STOP_SECONDS)
+        try:
+            code = await follow(command, on_line=output.line, env=self._env, timeout=_STOP_SECONDS)
+        except TimeoutError:
+            output.error, code = f"It did not end within {_STOP_SECONDS} s.", 1
         if code != 0:
-            await self.version()  # where the engine is away, that is the answer
-            raise DeployFailed(f"Compose could not stop {app}: {_sentence(output.error)}")
+            await self.containers(app)
+            raise DeployFailed(f"The containers of {app} could not be {done}: {sentence(output.reason)}")
 
     async def _work(
         self,
         app: AppName,
+        compose_file: Path,
         commands: Sequence[list[str]],
         timeout: float,
         progress: Progress,
         secrets: Sequence[Secret],
     ) -> Deployed:
         """Run Compose commands in turn while events are followed, and see that the outcome is good."""
-        before = [container.service for container in await self.containers(app) if container.state == "running"]
-        async with Watch(self._host, app.project, before) as watch:
+        output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
+        async with Watch(self._api, app.project, await self.containers(app)) as watch:
             for command in commands:
-                output = ComposeOutput(app.project, progress, secrets)
-                code = await self._unless_crashing(command, output, watch)
-                if code != 0:
+                succeeded = await self._unless_crashing(command, output, watch) == 0
+                if not (succeeded or await self._recovers(app, compose_file, output, watch, timeout)):
                     raise await self._failure(app, output, watch, timeout, secrets)
-            containers = await self.containers(app)
-            wrong = next((item for item in containers if _is_wrong(item)), None)
-            if wrong is not None or not containers:
+            containers = await self._settled(app, watch)
+            if not containers or watch.crash or any(failure.is_wrong(item) for item in containers):
+                output.reached_containers = True
                 raise await self._failure(app, output, watch, timeout, secrets)
-            return Deployed(tuple(dict.fromkeys(item.service for item in containers)), watch.downtime_ms())
+            names = dict.fromkeys(item.service for item in containers)
+            return Deployed(tuple(names), watch.downtime_ms(containers))
+
+    async def _recovers(
+        self, app: AppName, compose_file: Path, output: ComposeOutput, watch: Watch, timeout: float
+    ) -> bool:
+        """Whether containers that ended once, and that Docker starts again, come to stand.
+
+        Compose gives up if it happens to look at one that is down; an app that is up before its database is has to
+        fail a time or two. One that keeps failing is a crash.
+        """
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            container = failure.culprit(await self.containers(app), output, watch)
+            if watch.crash or container is None or not failure.may_recover(container, watch):
+                return False
+            command = argv.wait(app, _folder(compose_file), compose_file, timeout=_whole(left))
+            if await self._unless_crashing(command, output, watch) == 0:
+                return True
+        return False
 
     async def _unless_crashing(self, command: list[str], output: ComposeOutput, watch: Watch) -> int:
         """Compose's exit code; it is ended early, with 1, when a service keeps dying."""
+        output.error = None
         working = asyncio.ensure_future(follow(command, on_line=output.line, env=self._env, timeout=_BUILD_SECONDS))
         crashing = asyncio.ensure_future(watch.crashed.wait())
         try:
@@ -139,76 +183,61 @@ class ComposeEngine:
                 task.cancel()
             await asyncio.wait([working, crashing])
 
+    async def _settled(self, app: AppName, watch: Watch) -> Sequence[Container]:
+        """The containers, once those that have no healthcheck to tell have run for a moment since they started."""
+        while True:
+            containers = await self.containers(app)
+            unproven = [item for item in containers if item.state == "running" and item.health is None]
+            pause = max((_STAND_SECONDS - watch.seconds_since_start(item) for item in unproven), default=0.0)
+            if pause <= 0 or watch.crash or any(item.state == "restarting" for item in containers):
+                return containers
+            with suppress(TimeoutError):
+                await asyncio.wait_for(watch.crashed.wait(), pause)
+
     async def _failure(
         self, app: AppName, output: ComposeOutput, watch: Watch, timeout: float, secrets: Sequence[Secret]
     ) -> Exception:
         if output.error and _UNAVAILABLE.search(output.error):
             return EngineUnavailable(f"The Docker Engine does not answer at {self._host}.")
-        containers = await self.containers(app)
-        culprit = _culprit(containers, output.error, watch.crash) if output.reached_containers else None
-        if culprit is None:
-            return _without_container(output)
-        crash = watch.crash if watch.crash and watch.crash[0] == culprit.service else None
-        exit_code = crash[1] if crash else culprit.exit_code
-        logs = [scrub(line, secrets) for line in await self.logs(culprit, _LOG_LINES)]
-        return DeployFailed(
-            _reason(culprit, exit_code, crash is not None, timeout),
-            service=culprit.service,
-            exitCode=exit_code,
-            state=culprit.state,
-            logs=logs,
+        container = failure.culprit(await self.containers(app), output, watch)
+        if container is None:
+            return failure.without_container(output)
+        # What is secret is taken out of whole lines: one that was cut could end in half a secret.
+        lines = [scrub(line, secrets) for line in await self._api.logs(container.id, failure.LOG_LINES)]
+        check = await self._api.last_check(container.id) if container.health else None
+        return failure.of_container(
+            container,
+            output,
+            watch,
+            timeout=timeout,
+            logs=[line[:_LONGEST_LINE] for line in lines],
+            check=scrub(check, secrets)[:_LONGEST_LINE] if check else None,
         )
 
 
-def _is_wrong(container: Container) -> bool:
-    if container.one_shot:
-        return container.state != "running" and container.exit_code != 0
-    return container.state != "running" or container.health not in (None, "healthy")
+def _resolved(finished: Finished) -> Resolved:
+    lines = [readable(line).strip() for line in finished.stderr.decode(errors="replace").splitlines()]
+    logged = [entry for entry in map(log_line, lines) if entry is not None]
+    if finished.code != 0:
+        said = [line for line in lines if line and log_line(line) is None]
+        return Resolved(None, " ".join(said or [message for _, message in logged]) or "Compose refused the file.")
+    model: dict[str, Any] = orjson.loads(finished.stdout)
+    if not model.get("services"):
+        return Resolved(None, "The file has no services.")
+    for name, service in model["services"].items():
+        if service.get("provider"):  # Compose would run a program of the file's choice on this machine
+            return Resolved(None, f"services.{name}.provider: a provider runs on the server itself; none is allowed.")
+    return Resolved(model, None, tuple(dict.fromkeys(message for level, message in logged if level == "warning")))
 
 
-def _culprit(containers: Sequence[Container], error: str | None, crash: tuple[str, int] | None) -> Container | None:
-    """The container that is to blame: the one that keeps dying, the one Compose names, else the first in trouble."""
-    if crash is not None:
-        return next((item for item in containers if item.service == crash[0]), None)
-    named = [item for item in containers if error and re.search(rf"\b{re.escape(item.name)}\b", error)]
-    return next(iter([*named, *(item for item in containers if _is_wrong(item))]), None)
+def _image_services(app: AppName, compose_file: Path) -> Mapping[str, str]:
+    return failure.image_services(app.project, orjson.loads(compose_file.read_bytes()))
 
 
-def _reason(container: Container, exit_code: int | None, keeps_dying: bool, timeout: float) -> str:
-    if keeps_dying:
-        return f"The service {container.service} keeps exiting, with code {exit_code}."
-    if container.state in ("exited", "restarting", "dead"):
-        return f"The service {container.service} exited with code {exit_code}."
-    if container.health == "unhealthy":
-        return f"The service {container.service} is unhealthy: its healthcheck fails."
-    return f"The service {container.service} was not healthy within {timeout:g} s."
-
-
-def _without_container(output: ComposeOutput) -> DeployFailed:
-    """Compose failed before any container was in trouble: at a build, a pull or a network."""
-    error = _sentence(output.error)
-    if output.building is not None:
-        return DeployFailed(
-            f"The image of {output.building} could not be built: {error}",
-            audit_message=f"The image of {output.building} could not be built.",
-            service=output.building,
-            exitCode=None,
-            logs=output.build_lines[-_LOG_LINES:],
-        )
-    return DeployFailed(f"Compose failed: {error}", service=None, exitCode=None, logs=output.build_lines[-_LOG_LINES:])
-
-
-def _folder(app: AppName, compose_file: Path) -> Path:
+def _folder(compose_file: Path) -> Path:
     """The app's folder, above `.ikoma/releases/ID/compose.json`."""
     return compose_file.parents[3]
 
 
-def _cleaned(line: str) -> str:
-    """Compose's own words without the log's frame around them."""
-    found = re.match(r'time="[^"]*" level=\w+ msg="((?:[^"\\]|\\.)*)"', line)
-    return found[1].replace('\\"', '"') if found else line.strip()
-
-
-def _sentence(text: str | None) -> str:
-    text = (text or "it gave no reason").strip()
-    return text if text.endswith(".") else f"{text}."
+def _whole(seconds: float) -> int:
+    return max(1, round(seconds))

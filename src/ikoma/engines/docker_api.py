@@ -6,153 +6,152 @@ The engine may be away, come back or hang: every read answers or raises EngineUn
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiodocker
 import aiohttp
 import psutil
-from aiodocker.containers import DockerContainer
 
-from ikoma.durable import whole_file
+from ikoma.engines.readable import readable, sentence
 from ikoma.errors import EngineUnavailable, IkomaError
 from ikoma.ports import Container, EngineVersion
 
 _SECONDS = 4.0
-_LONGEST_LINE = 2000
+_VERSION_KEPT = 5.0
 _PROJECT = "com.docker.compose.project"
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
+_EVENTS = ("start", "die", "oom", "health_status", "destroy")
+_STREAMS = (0, 1, 2)
+_FRAME = 8
+_COULD_NOT_CONNECT = 900  # aiodocker's own status
 
 
 class DockerApi:
-    """Docker's API on one host."""
+    """Docker's API on one host. Nothing is connected before the first question."""
 
     def __init__(self, docker_host: str) -> None:
         self._host = docker_host
-        self._client: aiodocker.Docker | None = None
+        self._docker: aiodocker.Docker | None = None
+        self._version: EngineVersion | None = None
+        self._version_at = 0.0
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        docker, self._docker = self._docker, None
+        if docker is not None:
+            await docker.close()
 
     @asynccontextmanager
     async def client(self, seconds: float | None = _SECONDS) -> AsyncIterator[aiodocker.Docker]:
-        """The client; what goes wrong with the connection inside the block is EngineUnavailable."""
-        if self._client is None:
-            # A version in the path is refused by engines that are older or much newer; without one each takes its own.
-            self._client = aiodocker.Docker(url=self._host)
+        """The client; a connection that fails inside the block is EngineUnavailable, a refusal an IkomaError."""
+        if self._docker is None:
+            self._docker = aiodocker.Docker(url=self._host)
+        docker = self._docker
         try:
             async with asyncio.timeout(seconds):
-                yield self._client
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            await self.close()
+                yield docker
+        except (aiohttp.ClientError, TimeoutError) as error:
+            docker.api_version = "auto"  # it may come back as another version: then ask it anew
             raise EngineUnavailable(f"The Docker Engine does not answer at {self._host}.") from error
         except aiodocker.DockerError as error:
-            if error.status == 900:  # aiodocker's own: it could not connect
-                raise EngineUnavailable(f"The Docker Engine failed: {error.message}.") from error
-            raise
+            if error.status == _COULD_NOT_CONNECT:
+                docker.api_version = "auto"
+                raise EngineUnavailable(f"The Docker Engine does not answer at {self._host}.") from error
+            raise IkomaError(f"The Docker Engine refused: {sentence(error.message)}") from error
 
     async def version(self) -> EngineVersion:
-        async with self.client() as docker:
-            version, system, network = await asyncio.gather(
-                docker.version(), docker.system.info(), docker.networks.get("bridge")
-            )
-            shown = await network.show()
-        return EngineVersion(
-            version=version["Version"],
-            api=version["ApiVersion"],
-            root=system["DockerRootDir"],
-            gateway=_gateway(shown),
-        )
+        """What the engine is; an answer is kept for a few seconds, a failure is not."""
+        if self._version is None or time.monotonic() - self._version_at > _VERSION_KEPT:
+            self._version = None
+            self._version = await self._ask_version()
+            self._version_at = time.monotonic()
+        return self._version
 
     async def containers(self, project: str | None) -> Mapping[str, Sequence[Container]]:
         """Containers by Compose project, of one project or of all."""
         label = _PROJECT if project is None else f"{_PROJECT}={project}"
         async with self.client() as docker:
-            listed = await docker.containers.list(all=True, filters={"label": [label]})
+            listed = await docker._query_json(
+                "containers/json", params={"all": "1", "filters": json.dumps({"label": [label]})}
+            )
         found: dict[str, list[Container]] = defaultdict(list)
         for item in listed:
-            if item["Labels"].get("com.docker.compose.oneoff") != "True":
+            if all(item["Labels"].get(name, "False") == "False" for name in _NO_SERVICE):
                 found[item["Labels"][_PROJECT]].append(_container(item))
         for group in found.values():
             group.sort(key=lambda container: container.name)
         return found
 
     async def logs(self, identity: str, lines: int) -> list[str]:
+        """The last lines of both streams in full length; none where the container is gone or keeps no log."""
         async with self.client() as docker:
-            text = await docker.containers.container(identity).log(stdout=True, stderr=True, tail=lines)
-        return [_CONTROL.sub("", line.rstrip("\n"))[:_LONGEST_LINE] for line in text][-lines:]
+            query = docker._query(
+                f"containers/{identity}/logs", params={"stdout": "1", "stderr": "1", "tail": str(lines)}
+            )
+            try:
+                async with query as response:
+                    output = await response.read()
+            except aiodocker.DockerError as error:
+                if error.status == _COULD_NOT_CONNECT:
+                    raise
+                return []
+        text = _demultiplexed(output).decode(errors="replace")
+        return [readable(line) for line in text.removesuffix("\n").split("\n") if text][-lines:]
 
-    async def image_present(self, reference: str) -> bool:
-        try:
-            async with self.client() as docker:
-                await docker.images.inspect(reference)
-        except aiodocker.DockerError:
-            return False
-        return True
-
-    async def image_obtainable(self, reference: str) -> str | None:
-        """None when the image's registry would give it, else why not. Takes at most five seconds."""
-        try:
-            async with self.client(5.0) as docker:
-                await docker._query_json(f"distribution/{reference}/json")
-        except aiodocker.DockerError as error:
-            if error.status in (401, 403):
-                return "its registry says there is no such image, or that it takes a login."
-            return f"its registry does not have it ({error.message})." if error.status == 404 else f"{error.message}."
-        except EngineUnavailable as error:
-            await self.version()  # the engine itself is away: that is the answer
-            return f"its registry cannot be reached ({error.message})"
-        return None
+    async def last_check(self, identity: str) -> str | None:
+        """What the last run of a container's healthcheck said."""
+        async with self.client() as docker:
+            try:
+                shown = await docker._query_json(f"containers/{identity}/json")
+            except aiodocker.DockerError as error:
+                if error.status == _COULD_NOT_CONNECT:
+                    raise
+                return None
+        checks = ((shown["State"] or {}).get("Health") or {}).get("Log") or []
+        said = str(checks[-1].get("Output", "")).strip() if checks else ""
+        return " ".join(readable(line) for line in said.splitlines()) or None
 
     async def volumes(self, project: str) -> list[str]:
         async with self.client() as docker:
-            filters = {"label": [f"{_PROJECT}={project}"]}
-            listed = await docker.volumes.list(filters=filters)  # type: ignore[no-untyped-call]
+            filters = json.dumps({"label": [f"{_PROJECT}={project}"]})
+            listed = await docker._query_json("volumes", params={"filters": filters})
         return sorted(volume["Name"] for volume in listed["Volumes"] or [])
 
-    async def save_volume(self, project: str, volume: str, target: Path) -> int:
-        """Write a volume's content to `target` as a tar file; its size in bytes."""
-        async with self.client(None) as docker:
-            holder, place, temporary = await self._holder(docker, project, volume)
-            try:
-                return await self._archive(holder, place, target)
-            finally:
-                if temporary:
-                    await holder.delete(force=True)
+    @asynccontextmanager
+    async def events(self, project: str | None) -> AsyncIterator[AsyncIterator[Any]]:
+        """Containers' events of one Compose project or of all; in the block, none is missed until the engine goes."""
+        label = _PROJECT if project is None else f"{_PROJECT}={project}"
+        filters = json.dumps({"type": ["container"], "event": _EVENTS, "label": [label]})
+        endless = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS)
+        async with self.client() as docker:
+            response = await docker._do_query("events", "GET", params={"filters": filters}, timeout=endless)
+        try:
+            yield _json_lines(response)
+        finally:
+            response.close()
 
-    async def _holder(self, docker: aiodocker.Docker, project: str, volume: str) -> tuple[DockerContainer, str, bool]:
-        """A container that mounts the volume, where, and whether it was made for that."""
-        for item in await docker.containers.list(all=True, filters={"volume": [volume]}):
-            for mount in item["Mounts"]:
-                if mount.get("Name") == volume:
-                    return item, mount["Destination"], False
-        images = await docker.images.list()
-        if not images:
-            raise IkomaError(f"The volume {volume} cannot be read: there is no image to mount it with.")
-        config = {
-            "Image": images[0]["Id"],
-            "Cmd": ["true"],
-            "Labels": {"ikoma.reads-volume": project},
-            "HostConfig": {"Mounts": [{"Type": "volume", "Source": volume, "Target": "/ikoma-volume"}]},
-        }
-        return await docker.containers.create(config=config), "/ikoma-volume", True
+    async def _ask_version(self) -> EngineVersion:
+        async with self.client() as docker:
+            version, system, bridge = await asyncio.gather(
+                docker.version(), docker.system.info(), docker._query_json("networks", params=_only_bridge())
+            )
+        return EngineVersion(
+            version=version["Version"],
+            api=version["ApiVersion"],
+            root=system["DockerRootDir"],
+            gateway=_gateway(bridge[0] if bridge else {}),
+        )
 
-    async def _archive(self, holder: DockerContainer, place: str, target: Path) -> int:
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
-        query = holder.docker._query(f"containers/{holder.id}/archive", params={"path": place}, timeout=timeout)
-        with whole_file(target, mode=0o600) as stream:
-            async with query as response:
-                async for chunk in response.content.iter_chunked(1 << 20):
-                    stream.write(chunk)
-            return stream.tell()
+
+def _only_bridge() -> dict[str, str]:
+    return {"filters": json.dumps({"type": ["builtin"], "driver": ["bridge"], "name": ["bridge"]})}
 
 
 def _gateway(bridge: Mapping[str, Any]) -> str | None:
@@ -163,14 +162,14 @@ def _gateway(bridge: Mapping[str, Any]) -> str | None:
     return next((address for address in (*said, *has) if address and ":" not in address), None)
 
 
-def _container(item: DockerContainer) -> Container:
-    labels, state = item["Labels"], item["State"]
-    networks = (item["NetworkSettings"] or {}).get("Networks") or {}
-    exited = re.match(r"(?:Exited|Restarting) \((\d+)\)", item["Status"])
-    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", item["Status"])
+def _container(item: Mapping[str, Any]) -> Container:
+    labels, state, status = item["Labels"], item["State"], item["Status"]
+    networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
+    exited = re.match(r"(?:Exited|Restarting) \((-?\d+)\)", status)
+    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", status)
     return Container(
         id=item["Id"],
-        name=item["Names"][0].lstrip("/"),
+        name=item["Names"][0].lstrip("/") if item["Names"] else item["Id"][:12],
         service=labels.get("com.docker.compose.service", ""),
         state=state,
         health=health[1] if health else None,
@@ -182,10 +181,34 @@ def _container(item: DockerContainer) -> Container:
         published=tuple(
             dict.fromkeys(
                 (port.get("IP", ""), port["PublicPort"], port["PrivatePort"])
-                for port in item["Ports"]
+                for port in item["Ports"] or []
                 if port.get("PublicPort") and port.get("Type") == "tcp"
             )
         ),
         one_shot=labels.get("ikoma.one-shot") == "true",
         config_hash=labels.get("com.docker.compose.config-hash"),
     )
+
+
+def _demultiplexed(output: bytes) -> bytes:
+    """Both streams in the order of their pieces, without the frame before each; a terminal's output has none."""
+    pieces, place = [], 0
+    while place < len(output):
+        head = output[place : place + _FRAME]
+        size = int.from_bytes(head[4:], "big")
+        place += _FRAME + size
+        if len(head) < _FRAME or head[0] not in _STREAMS or head[1:4] != b"\0\0\0" or place > len(output):
+            return output.replace(b"\r\n", b"\n")
+        pieces.append(output[place - size : place])
+    return b"".join(pieces)
+
+
+async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
+    """Each line as it comes, to the end of the connection."""
+    pending = b""
+    with suppress(aiohttp.ClientError):
+        async for piece in response.content.iter_any():
+            *lines, pending = (pending + piece).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield json.loads(line)

@@ -3,86 +3,128 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import Iterable
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, Self
 
-import aiodocker
-import aiohttp
+from ikoma.engines.docker_api import DockerApi
+from ikoma.ports import Container
 
 _CRASHES = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a container; `at` is nanoseconds of the engine's clock."""
+
+    at: int
+    container: str
+    service: str
+    action: str
+    exit_code: int | None = None
+
+
 class Watch:
-    """Measures downtime and notices crash loops while the block runs.
+    """Notices crash loops and measures downtime while the block runs.
 
     Args:
-        before: services that were running when it began; only these can have downtime.
+        before: the project's containers as it begins.
     """
 
-    def __init__(self, docker_host: str, project: str, before: Iterable[str]) -> None:
-        self._docker = aiodocker.Docker(url=docker_host)
+    def __init__(self, api: DockerApi, project: str, before: Sequence[Container]) -> None:
+        self._api = api
         self._project = project
-        self._before = set(before)
-        self._down_since: dict[str, int] = {}
-        self._started: dict[str, int] = {}
-        self._healthy: dict[str, int] = {}
-        self._crashes: Counter[str] = Counter()
-        self._following: asyncio.Task[None] | None = None
+        self._before = before
+        self._events: list[Event] = []
+        self._started: dict[str, float] = {}
+        self._deaths: Counter[str] = Counter()
+        self._following = AsyncExitStack()
         self.crashed = asyncio.Event()
         self.crash: tuple[str, int] | None = None
         """The service that keeps dying, and its exit code."""
+        self.exit_codes: dict[str, int] = {}
+        """The last exit code of each container, by id, that ended meanwhile."""
+        self.out_of_memory: set[str] = set()
+        """Containers, by id, that needed more memory than they may have."""
 
     async def __aenter__(self) -> Self:
-        self._following = asyncio.ensure_future(self._follow())
+        events = await self._following.enter_async_context(self._api.events(self._project))
+        noting = asyncio.ensure_future(self._note_all(events))
+        self._following.push_async_callback(asyncio.wait, [noting])
+        self._following.callback(noting.cancel)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._following is not None
-        self._following.cancel()
-        await asyncio.wait([self._following])
-        await self._docker.close()
+        await self._following.aclose()
 
-    def downtime_ms(self) -> int:
-        """The longest time that a service which ran before was away, in milliseconds."""
-        longest = 0
-        for service, since in self._down_since.items():
-            # A container with a healthcheck serves when it is healthy, one without when it has started.
-            back = self._healthy.get(service) or self._started.get(service)
-            if service in self._before and back is not None and back > since:
-                longest = max(longest, back - since)
-        return longest // 1_000_000
+    def seconds_since_start(self, container: Container) -> float:
+        """How long ago a container started; long ago when it was not during this block."""
+        started = self._started.get(container.id)
+        return float("inf") if started is None else time.monotonic() - started
 
-    async def _follow(self) -> None:
-        subscriber = self._docker.events.subscribe(create_task=False)  # type: ignore[no-untyped-call]
-        filters = json.dumps({"type": ["container"], "label": [f"com.docker.compose.project={self._project}"]})
-        running = asyncio.ensure_future(self._docker.events.run(filters=filters))
-        try:
-            while (event := await subscriber.get()) is not None:
-                self._note(event)
-        except (aiohttp.ClientError, aiodocker.DockerError, OSError):
-            return  # the deploy itself will say that Docker is away
-        finally:
-            running.cancel()
-            await asyncio.wait([running])
+    def downtime_ms(self, after: Sequence[Container]) -> int:
+        """The longest time any service was away that served before and is there after, in milliseconds."""
+        return downtime_ns(self._before, self._events, after, time.time_ns()) // 1_000_000
 
-    def _note(self, event: dict[str, Any]) -> None:
-        attributes, action, now = event["Actor"]["Attributes"], event["Action"], event["timeNano"]
-        service = attributes.get("com.docker.compose.service", "")
-        if action == "die":
-            self._down_since.setdefault(service, now)
-            self._healthy.pop(service, None)
-            self._note_exit(service, int(attributes.get("exitCode", 0)))
-        elif action == "start":
-            self._started[service] = now
-        elif action == "health_status: healthy":
-            self._healthy[service] = now
+    async def _note_all(self, events: AsyncIterator[Any]) -> None:
+        async for event in events:
+            self._note(event)
 
-    def _note_exit(self, service: str, code: int) -> None:
-        if code in (0, 137, 143):
-            return
-        self._crashes[service] += 1
-        if self._crashes[service] >= _CRASHES and self.crash is None:
-            self.crash = (service, code)
+    def _note(self, said: dict[str, Any]) -> None:
+        attributes = said["Actor"]["Attributes"]
+        code = attributes.get("exitCode")
+        event = Event(
+            at=said["timeNano"],
+            container=said["Actor"]["ID"],
+            service=attributes.get("com.docker.compose.service", ""),
+            action=said["Action"],
+            exit_code=None if code is None else int(code),
+        )
+        self._events.append(event)
+        if event.action == "start":
+            self._started[event.container] = time.monotonic()
+        elif event.action == "oom":
+            self.out_of_memory.add(event.container)
+        elif event.action == "die":
+            self._note_death(event)
+
+    def _note_death(self, event: Event) -> None:
+        """One container that dies three times does not do so because Compose stopped it."""
+        code = event.exit_code or 0
+        self.exit_codes[event.container] = code
+        self._deaths[event.container] += 1
+        if self._deaths[event.container] >= _CRASHES and self.crash is None:
+            self.crash = (event.service, code)
             self.crashed.set()
+
+
+def downtime_ns(before: Iterable[Container], events: Iterable[Event], after: Sequence[Container], now: int) -> int:
+    """The longest time, in nanoseconds, that a service which served before had no container that serves.
+
+    A container with a healthcheck serves once it is healthy, one without once it has started.
+    """
+    serving: dict[str, set[str]] = defaultdict(set)
+    for item in before:
+        if item.state == "running" and item.health in (None, "healthy"):
+            serving[item.service].add(item.id)
+    there = {item.service for item in after}
+    served = set(serving) & there
+    unchecked = {item.id for item in after if item.health is None}
+    down_since: dict[str, int] = {}
+    longest = 0
+    for event in events:
+        if event.service not in served:
+            continue
+        alive = serving[event.service]
+        if event.action == "die":
+            alive.discard(event.container)
+            if not alive:
+                down_since.setdefault(event.service, event.at)
+        elif event.action == "health_status: healthy" or (event.action == "start" and event.container in unchecked):
+            alive.add(event.container)
+            if event.service in down_since:
+                longest = max(longest, event.at - down_since.pop(event.service))
+    return max([longest, *(now - since for since in down_since.values())])

@@ -1,0 +1,142 @@
+"""Finds the service a deploy failed at, and says why in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ikoma.engines.progress import ComposeOutput
+from ikoma.engines.readable import sentence
+from ikoma.engines.watch import Watch
+from ikoma.errors import DeployFailed
+from ikoma.ports import Container
+
+LOG_LINES = 20
+_ENDED = ("exited", "restarting", "dead", "removing")
+_SHOULD_WAIT = (
+    "A service that is meant to end is one that another waits for, with "
+    "`depends_on: {SERVICE: {condition: service_completed_successfully}}`."
+)
+
+
+def is_wrong(container: Container) -> bool:
+    """Whether a container is not as a deployed one has to be."""
+    if container.one_shot:
+        return container.state != "running" and container.exit_code != 0
+    return container.state != "running" or container.health not in (None, "healthy")
+
+
+def culprit(containers: Sequence[Container], output: ComposeOutput, watch: Watch) -> Container | None:
+    """The container to blame: one that keeps dying, one that Compose names, else the worst of those in trouble."""
+    if watch.crash is not None:
+        return next((item for item in containers if item.service == watch.crash[0]), None)
+    if not output.reached_containers:
+        return None
+    wrong = [item for item in containers if is_wrong(item)]
+    named = [item for item in wrong if output.error and _names(output.error, item)]
+    return min(named or wrong, key=_rank, default=None)
+
+
+def may_recover(container: Container, watch: Watch) -> bool:
+    """Whether a container has ended and Docker has started it again, or is about to."""
+    if container.id not in watch.exit_codes or container.health == "unhealthy":
+        return False
+    return container.state in ("restarting", "running")
+
+
+def of_container(
+    container: Container, output: ComposeOutput, watch: Watch, *, timeout: float, logs: list[str], check: str | None
+) -> DeployFailed:
+    """The error for a container in trouble.
+
+    Args:
+        timeout: seconds that were given to become healthy.
+        logs: its last lines, without secrets.
+        check: what its healthcheck said last, without secrets.
+    """
+    exit_code = container.exit_code
+    if container.state != "created":
+        exit_code = watch.exit_codes.get(container.id, exit_code)
+    message, audit_message, hint = _reason(container, exit_code, output, watch, timeout)
+    details: dict[str, object] = {"service": container.service, "exitCode": exit_code, "state": container.state}
+    if check is not None:
+        details["healthcheck"] = check
+    return DeployFailed(message, hint=hint, audit_message=audit_message, **details, logs=logs)
+
+
+def without_container(output: ComposeOutput) -> DeployFailed:
+    """The error where no container is in trouble: a build, a pull or a network failed."""
+    error = sentence(output.reason)
+    logs = list(output.build_lines)[-LOG_LINES:]
+    if output.not_pulled is not None:
+        return _image_failed(output.not_pulled, "pulled", error, [])
+    if output.building:
+        return _image_failed(_blamed(output), "built", error, logs)
+    return DeployFailed(
+        f"Compose failed: {error}", audit_message="Compose failed.", service=None, exitCode=None, state=None, logs=logs
+    )
+
+
+def image_services(project: str, model: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """Service by the name of its image, for what Compose says about images."""
+    services = model.get("services") or {}
+    defaults = {f"{project}-{name}": name for name in services}
+    return defaults | {
+        str(service["image"]): name
+        for name, service in services.items()
+        if isinstance(service, Mapping) and service.get("image")
+    }
+
+
+def _reason(
+    container: Container, exit_code: int | None, output: ComposeOutput, watch: Watch, timeout: float
+) -> tuple[str, str | None, str | None]:
+    """Message, another one for the audit log where the first quotes, and hint."""
+    name = f"The service {container.service}"
+    if container.id in watch.out_of_memory:
+        return f"{name} needed more memory than its limit and was ended.", None, "Raise its `mem_limit` or need less."
+    if watch.crash is not None:
+        return f"{name} keeps exiting with code {exit_code}.", None, None
+    if container.state in _ENDED:
+        return f"{name} exited with code {exit_code}.", None, _SHOULD_WAIT if exit_code == 0 else None
+    if container.state == "created" and output.error and "timeout waiting" not in output.error:
+        return f"{name} could not be started: {sentence(output.reason)}", f"{name} could not be started.", None
+    if container.health == "unhealthy":
+        return f"{name} is unhealthy: its healthcheck fails.", None, None
+    return f"{name} did not become healthy within {timeout:g} s.", None, None
+
+
+def _image_failed(service: str | None, verb: str, error: str, logs: list[str]) -> DeployFailed:
+    image = f"The image of {service}" if service else "An image"
+    return DeployFailed(
+        f"{image} could not be {verb}: {error}",
+        audit_message=f"{image} could not be {verb}.",
+        service=service,
+        exitCode=None,
+        state=None,
+        logs=logs,
+    )
+
+
+def _blamed(output: ComposeOutput) -> str | None:
+    """The service whose build failed; None where several were being built and Compose does not say which."""
+    named = re.match(r"target ([^:\s]+):", output.error or "")
+    if named:
+        return next((name for name in output.building if name.replace(".", "_") == named[1]), named[1])
+    return output.building[0] if len(output.building) == 1 else None
+
+
+def _names(error: str, container: Container) -> bool:
+    """`app-web-1` is not named by `app-web-10`, nor by `my-app-web-1`."""
+    return bool(
+        re.search(rf"(?<![\w.-]){re.escape(container.name)}(?![\w-])", error)
+        or re.search(rf'service "{re.escape(container.service)}"', error)
+    )
+
+
+def _rank(container: Container) -> tuple[int, str]:
+    if container.state in _ENDED:
+        return (0 if container.exit_code else 1), container.name
+    if container.state == "created":
+        return 4, container.name
+    return (2 if container.health == "unhealthy" else 3), container.name

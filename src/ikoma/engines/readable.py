@@ -1,0 +1,41 @@
+"""Text from programs and containers, made fit for people: no control characters, no frames of logs around it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # window titles and other strings for a terminal
+    r"|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
+)
+_LOG_LINE = re.compile(r'time="[^"]*" level=(?P<level>\w+) msg=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))')
+
+
+def readable(line: str) -> str:
+    """One line without what would steer a terminal."""
+    return _CONTROL.sub("", line)
+
+
+def log_line(line: str) -> tuple[str, str] | None:
+    """Level and message of a line in the form of Compose's own log, None for any other line."""
+    found = _LOG_LINE.match(line)
+    if found is None:
+        return None
+    quoted = found["quoted"]
+    return found["level"], found["bare"] if quoted is None else _unquoted(quoted)
+
+
+def sentence(text: str | None) -> str:
+    """The text on one line, with a full stop."""
+    text = " ".join((text or "it gave no reason").split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"'))
+    except json.JSONDecodeError:  # Go quotes some characters in its own way
+        return text.replace('\\"', '"')

@@ -1,0 +1,127 @@
+"""A Compose project of its own for one test, on the real engine, laid out as IKOMA lays out an app's folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ikoma.engines.compose import ComposeEngine
+from ikoma.model import AppName, Secret
+from ikoma.ports import Container, Deployed
+from tests.images import busybox_image
+from tests.support import DOCKER_HOST
+
+T = TypeVar("T")
+
+SERVE = ["httpd", "-f", "-p", "3000", "-h", "/bin"]
+ANSWERS = {"test": ["CMD", "wget", "-q", "--spider", "http://127.0.0.1:3000/ls"], "interval": "1s", "retries": 3}
+FAILS = {"test": ["CMD-SHELL", "echo not today; exit 1"], "interval": "1s", "retries": 2}
+
+
+@dataclass
+class Project:
+    """What a test does with its project."""
+
+    app: AppName
+    folder: Path
+    engine: ComposeEngine
+    runner: asyncio.Runner
+    said: list[tuple[str, float | None]] = field(default_factory=list)
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def progress(self, message: str, fraction: float | None = None) -> None:
+        self.said.append((message, fraction))
+
+    @property
+    def messages(self) -> list[str]:
+        return [message for message, _ in self.said]
+
+    def release(self, services: dict[str, Any], **more: Any) -> Path:
+        """A resolved compose file in a new release's folder."""
+        folder = self.folder / ".ikoma" / "releases" / secrets.token_hex(4)
+        folder.mkdir(parents=True)
+        path = folder / "compose.json"
+        path.write_text(json.dumps({"name": self.app.project, "services": services, **more}))
+        return path
+
+    async def start(self, path: Path, *, timeout: float = 20, hidden: Sequence[str] = ()) -> Deployed:
+        return await self.engine.up(
+            self.app, path, timeout=timeout, progress=self.progress, secrets=[Secret(text) for text in hidden]
+        )
+
+    def up(self, services: dict[str, Any], *, timeout: float = 20, hidden: Sequence[str] = (), **more: Any) -> Deployed:
+        return self.do(self.start(self.release(services, **more), timeout=timeout, hidden=hidden))
+
+    def containers(self) -> dict[str, Container]:
+        return {item.service: item for item in self.do(self.engine.containers(self.app))}
+
+    def image(self, dockerfile: str, **files: str) -> dict[str, Any]:
+        """The build section of an image made of busybox and these lines."""
+        context = self.folder / f"src-{secrets.token_hex(4)}"
+        context.mkdir()
+        (context / "Dockerfile").write_text(f"FROM {busybox_image()}\n{dockerfile}\n")
+        for name, content in files.items():
+            (context / name).write_text(content)
+        return {"context": str(context), "dockerfile": "Dockerfile"}
+
+
+def service(command: Sequence[str] = SERVE, **more: Any) -> dict[str, Any]:
+    return {"image": busybox_image(), "command": list(command), "init": True, "stop_grace_period": "1s", **more}
+
+
+def shell(script: str, **more: Any) -> dict[str, Any]:
+    return service(["sh", "-c", script], **more)
+
+
+@contextmanager
+def a_project() -> Iterator[Project]:
+    folder = Path(tempfile.mkdtemp(prefix="ikoma-engine-"))
+    folder.chmod(0o711)
+    app = AppName.parse(f"t-eng-{secrets.token_hex(3)}")
+    with asyncio.Runner() as runner:
+        engine = ComposeEngine(DOCKER_HOST)
+        try:
+            yield Project(app, folder, engine, runner)
+        finally:
+            runner.run(engine.close())
+            _remove_all(app)
+            shutil.rmtree(folder)
+
+
+def docker(*arguments: str, check: bool = True) -> list[str]:
+    """Lines of what the docker program prints."""
+    finished = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=check)
+    return finished.stdout.split("\n")[:-1]
+
+
+def _remove_all(app: AppName) -> None:
+    mine = ["--filter", f"label=com.docker.compose.project={app}"]
+    for listed, removed in (
+        (["ps", "--all", "--quiet", *mine], ["rm", "--force", "--volumes"]),
+        (["network", "ls", "--quiet", *mine], ["network", "rm"]),
+        (["volume", "ls", "--quiet", *mine], ["volume", "rm"]),
+        (["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={app}*"], ["image", "rm"]),
+        (["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={app}/*"], ["image", "rm"]),
+    ):
+        if found := docker(*listed):
+            docker(*removed, *found)
+    _remove_what_failed_builds_left(app)
+
+
+def _remove_what_failed_builds_left(app: AppName) -> None:
+    """The classic builder keeps the container of a step that failed; tests write the project's name into such steps."""
+    for line in docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Command}}"):
+        identity, _, command = line.partition(" ")
+        if str(app) in command:  # it may go by itself meanwhile
+            docker("rm", "--force", identity, check=False)

@@ -1,0 +1,425 @@
+"""What an Engine promises of reading: files, logs, volumes, images; and what it does when Docker is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikoma.engines.compose import ComposeEngine
+from ikoma.errors import EngineUnavailable, IkomaError
+from ikoma.model import AppName
+from ikoma.ports import Resolved, no_progress
+from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
+from tests.contract.registry import a_registry
+from tests.images import busybox_image
+from tests.support import DOCKER_HOST
+
+VOLUME = [{"type": "volume", "source": "store", "target": "/data", "volume": {}}]
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    with a_project() as made:
+        yield made
+
+
+def resolve(project: Project, text: str | bytes, env: str = "") -> Resolved:
+    path = project.folder / "docker-compose.yml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    (project.folder / ".env").write_text(env)
+    return project.do(project.engine.resolve(project.app, project.folder, path))
+
+
+# --- compose files -----------------------------------------------------------------------------------------
+
+
+def test_a_file_is_resolved_with_its_dotenv(project: Project) -> None:
+    resolved = resolve(project, "services: {web: {image: 'app:${TAG}', ports: ['80']}}", "TAG=7\n")
+    assert resolved.error is None
+    assert resolved.model is not None
+    assert resolved.model["name"] == project.app
+    assert resolved.model["services"]["web"]["image"] == "app:7"
+    assert resolved.warnings == ()
+
+
+def test_variables_that_are_not_set_are_warnings_once_each(project: Project) -> None:
+    resolved = resolve(project, "services: {web: {image: 'a:${FOO}${FOO}', command: '${FOO}${BAR}'}}")
+    assert sorted(resolved.warnings) == [
+        'The "BAR" variable is not set. Defaulting to a blank string.',
+        'The "FOO" variable is not set. Defaulting to a blank string.',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("garbage: [", "did not find expected node content"),
+        ("- a\n- b", "must be a mapping"),
+        ("", "empty"),
+        ("services: {}", "no services"),
+        ("services:", "must be a mapping"),
+        ("just words", "must be a mapping"),
+        (b"\x7fELF\x02\x01\x01\x00\x00", "control characters"),
+        (b"\xff\xfe\xfd", ""),
+        ("services: {web: {image: x, imagee: y}}", "imagee"),
+        ("services: {web: {}}", "neither an image nor a build context"),
+        ("services: {web: {image: x, depends_on: [db]}}", 'undefined service "db"'),
+        ("services: {web: {image: '${NEEDED:?say what}'}}", "say what"),
+        ("services: {web: {image: x, provider: {type: sh}}}", "provider"),
+    ],
+)
+def test_what_is_no_compose_file_gives_its_error(project: Project, text: str | bytes, said: str) -> None:
+    resolved = resolve(project, text)
+    assert resolved.model is None
+    assert resolved.error
+    assert said in resolved.error
+    assert "level=" not in resolved.error
+
+
+@pytest.mark.parametrize("place", ["https://127.0.0.1:1/a/b.git", "git@127.0.0.1:a/b.git", "oci://127.0.0.1:1/x"])
+def test_a_file_may_not_fetch_others_from_the_network(project: Project, place: str) -> None:
+    began = time.monotonic()
+    for text in (f"include: ['{place}']", f"services: {{web: {{extends: {{file: '{place}', service: x}}}}}}"):
+        resolved = resolve(project, text, "COMPOSE_EXPERIMENTAL_GIT_REMOTE=1\nCOMPOSE_EXPERIMENTAL_OCI_REMOTE=1\n")
+        assert resolved.error
+        assert "refused" not in resolved.error
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "COMPOSE_FILE=other.yml",
+        "COMPOSE_PROJECT_NAME=stolen",
+        "COMPOSE_ENV_FILES=other.env",
+        "COMPOSE_DISABLE_ENV_FILE=true",
+        "COMPOSE_PARALLEL_LIMIT=nonsense",
+        "COMPOSE_PATH_SEPARATOR=o",
+        "COMPOSE_COMPATIBILITY=true",
+        "COMPOSE_PROGRESS=nonsense",
+        "COMPOSE_ANSI=nonsense",
+        "DOCKER_HOST=tcp://127.0.0.1:1",
+        "DOCKER_CONTEXT=evil",
+        "DOCKER_CONFIG=/evil",
+        "HOME=/evil",
+        "PATH=/evil",
+        "LD_PRELOAD=/evil.so",
+    ],
+)
+def test_a_dotenv_chooses_no_file_no_engine_and_no_program(project: Project, line: str) -> None:
+    (project.folder / "other.yml").write_text("services: {other: {image: other}}")
+    (project.folder / "other.env").write_text("TAG=other\n")
+    text = (
+        "services: {web: {image: 'app:${TAG}', environment: "
+        "{PATH_HERE: '${PATH}', ENGINE: '${DOCKER_HOST}', HOME_HERE: '${HOME}'}}}"
+    )
+    resolved = resolve(project, text, f"TAG=own\n{line}\n")
+    assert resolved.error is None
+    assert resolved.model is not None
+    assert resolved.model["name"] == project.app
+    assert set(resolved.model["services"]) == {"web"}
+    web = resolved.model["services"]["web"]
+    assert web["image"] == "app:own"
+    assert web["environment"]["ENGINE"] == DOCKER_HOST
+    assert "evil" not in json.dumps(web["environment"])
+
+
+def test_a_dotenv_may_choose_profiles(project: Project) -> None:
+    text = "services: {web: {image: x}, extra: {image: y, profiles: [more]}}"
+    resolved = resolve(project, text, "COMPOSE_PROFILES=more\n")
+    assert resolved.model is not None
+    assert set(resolved.model["services"]) == {"web", "extra"}
+
+
+# --- containers and logs -----------------------------------------------------------------------------------
+
+
+def test_ports_states_and_exit_codes_come_from_one_list(project: Project) -> None:
+    port = {"target": 3000, "host_ip": "127.0.0.1", "protocol": "tcp", "mode": "ingress"}
+    project.up({"web": service(ports=[port])})
+    docker("stop", "-t", "1", project.containers()["web"].id)
+    stopped = project.containers()["web"]
+    assert (stopped.state, stopped.published, stopped.addresses) == ("exited", (), ())
+    assert stopped.exit_code is not None
+    docker("start", stopped.id)
+    started = project.containers()["web"]
+    assert (started.state, started.exit_code) == ("running", None)
+    assert [(host, inside) for host, _, inside in started.published] == [("127.0.0.1", 3000)]
+    everything = project.do(project.engine.all_containers())
+    assert [item.id for item in everything[project.app]] == [started.id]
+
+
+def test_logs_are_both_streams_as_plain_lines(project: Project) -> None:
+    script = (
+        "printf 'one\\n'; sleep 0.1; printf 'two\\n' >&2; sleep 0.1;"
+        " printf '\\033[31mred\\033[0m \\007\\033]0;title\\007bell\\ttab\\r\\n'; head -c 5000 /dev/zero | tr '\\0' x;"
+        " echo; sleep 1000"
+    )
+    project.up({"web": shell(script), "tty": shell("echo on a terminal; sleep 1000", tty=True)})
+    containers = project.containers()
+    assert project.do(project.engine.logs(containers["web"], 20)) == ["one", "two", "red bell\ttab", "x" * 2000]
+    assert project.do(project.engine.logs(containers["web"], 1)) == ["x" * 2000]
+    assert project.do(project.engine.logs(containers["tty"], 20)) == ["on a terminal"]
+
+
+def test_a_line_longer_than_docker_s_own_pieces_is_one_line(project: Project) -> None:
+    project.up({"web": shell("head -c 40000 /dev/zero | tr '\\0' x; echo; echo last; sleep 1000")})
+    lines = project.do(project.engine.logs(project.containers()["web"], 20))
+    assert lines == ["x" * 2000, "last"]
+
+
+def test_a_container_that_is_gone_or_keeps_no_log_has_none(project: Project) -> None:
+    project.up({"web": service(), "silent": shell("echo hello; sleep 1000", logging={"driver": "none"})})
+    containers = project.containers()
+    assert project.do(project.engine.logs(containers["silent"], 5)) == []
+    docker("rm", "-f", containers["web"].id)
+    assert project.do(project.engine.logs(containers["web"], 5)) == []
+
+
+def test_changes_are_told_as_they_happen(project: Project) -> None:
+    told: list[str] = []
+
+    async def story() -> None:
+        watching = asyncio.ensure_future(project.engine.watch(told.append))
+        await project.start(project.release({"web": service(healthcheck=ANSWERS)}))
+        await asyncio.sleep(0.2)
+        watching.cancel()
+
+    project.do(story())
+    assert told.count(project.app) >= 2  # it started, it became healthy
+
+
+# --- volumes -----------------------------------------------------------------------------------------------
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as tar:
+        return {item.name: tar.extractfile(item).read() for item in tar if item.isfile()}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("state", ["running", "stopped", "removed"])
+def test_a_volume_is_saved_whatever_its_app_does(project: Project, state: str) -> None:
+    script = "mkdir -p /data/deep; echo kept > /data/deep/note; head -c 3000000 /dev/urandom > /data/large; sleep 1000"
+    project.up({"web": shell(script, volumes=VOLUME)}, volumes={"store": {}})
+    time.sleep(0.5)
+    volume = f"{project.app}_store"
+    if state == "stopped":
+        project.do(project.engine.stop(project.app, progress=no_progress))
+    elif state == "removed":
+        project.do(project.engine.down(project.app, volumes=False, progress=no_progress))
+    before = docker("ps", "--all", "--quiet", "--filter", f"volume={volume}")
+    target = project.folder / "saved.tar"
+    size = project.do(project.engine.save_volume(project.app, volume, target))
+    assert size == target.stat().st_size
+    assert target.stat().st_mode & 0o777 == 0o600
+    members = _members(target)
+    assert members["./deep/note"] == b"kept\n"
+    assert len(members["./large"]) == 3_000_000
+    assert docker("ps", "--all", "--quiet", "--filter", f"volume={volume}") == before
+
+
+def test_saving_a_volume_that_is_not_there_makes_none(project: Project) -> None:
+    with pytest.raises(IkomaError, match="no volume"):
+        project.do(project.engine.save_volume(project.app, f"{project.app}_none", project.folder / "x.tar"))
+    assert not (project.folder / "x.tar").exists()
+    assert docker("volume", "ls", "--quiet", "--filter", f"name={project.app}") == []
+
+
+def test_a_mount_inside_the_volume_s_place_is_not_saved_with_it(project: Project) -> None:
+    nested = [*VOLUME, {"type": "volume", "source": "other", "target": "/data/inside", "volume": {}}]
+    script = "echo outer > /data/outer; echo inner > /data/inside/inner; sleep 1000"
+    project.up({"web": shell(script, volumes=nested)}, volumes={"store": {}, "other": {}})
+    time.sleep(0.3)
+    target = project.folder / "saved.tar"
+    project.do(project.engine.save_volume(project.app, f"{project.app}_store", target))
+    assert set(_members(target)) == {"./outer"}
+
+
+def test_what_a_killed_process_left_does_not_keep_a_volume_in_use(project: Project) -> None:
+    project.up({"web": shell("echo kept > /data/note; sleep 1000", volumes=VOLUME)}, volumes={"store": {}})
+    project.do(project.engine.down(project.app, volumes=False, progress=no_progress))
+    volume = f"{project.app}_store"
+    mark = ["--label", f"ikoma.reads-volume={project.app}"]
+    docker("create", *mark, "-v", f"{volume}:/x", busybox_image(), "true")
+    project.do(project.engine.save_volume(project.app, volume, project.folder / "saved.tar"))
+    assert docker("ps", "--all", "--quiet", "--filter", f"volume={volume}") == []
+
+
+# --- images ------------------------------------------------------------------------------------------------
+
+
+def test_images_are_present_or_not(project: Project) -> None:
+    assert project.do(project.engine.image_present(busybox_image()))
+    for reference in ("no-such-image:1", "../containers/json", "a b", "UPPER", "", "a?b=c"):
+        assert not project.do(project.engine.image_present(reference))
+
+
+def test_a_registry_is_asked_for_an_image(project: Project) -> None:
+    def ask(reference: str) -> str | None:
+        return project.do(project.engine.image_obtainable(reference))
+
+    with a_registry() as address:
+        assert ask(f"{address}/there:1") is None
+        assert ask(f"{address}/there:2") == "its registry has no such image."
+        assert "takes a login" in str(ask(f"{address}/private:1"))
+        began = time.monotonic()
+        assert ask(f"{address}/slow:1") == "its registry did not answer within 5 s."
+        assert time.monotonic() - began < 6
+        assert project.do(project.engine.containers(project.app)) == ()  # the others were not held up
+    assert str(ask(f"{address}/there:1")).startswith("its registry cannot be reached: ")
+    assert ask("../../containers/json") == "its name is not one that an image can have."
+
+
+def test_a_pull_says_how_far_it_is(project: Project) -> None:
+    with a_registry(padding=30_000_000) as address:
+        image = f"{address}/there:1"
+        try:
+            project.up({"web": {"image": image, "stop_grace_period": "0s"}}, timeout=30)
+        finally:
+            docker("rm", "-f", *docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={project.app}"))
+            docker("image", "rm", "-f", image)
+    fractions = [fraction for message, fraction in project.said if message.startswith(f"pulling {image}")]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+# --- Docker away -------------------------------------------------------------------------------------------
+
+
+Question = Callable[[ComposeEngine, AppName, Path], Coroutine[Any, Any, Any]]
+
+QUESTIONS: dict[str, Question] = {
+    "version": lambda engine, app, folder: engine.version(),
+    "containers": lambda engine, app, folder: engine.containers(app),
+    "all_containers": lambda engine, app, folder: engine.all_containers(),
+    "volumes": lambda engine, app, folder: engine.volumes(app),
+    "save_volume": lambda engine, app, folder: engine.save_volume(app, "x", folder / "x.tar"),
+    "image_present": lambda engine, app, folder: engine.image_present("busybox"),
+    "image_obtainable": lambda engine, app, folder: engine.image_obtainable("busybox"),
+    "up": lambda engine, app, folder: engine.up(app, _file(folder), timeout=9, progress=no_progress, secrets=()),
+    "restart": lambda engine, app, folder: engine.restart(
+        app, _file(folder), timeout=9, progress=no_progress, secrets=()
+    ),
+    "stop": lambda engine, app, folder: engine.stop(app, progress=no_progress),
+    "down": lambda engine, app, folder: engine.down(app, volumes=False, progress=no_progress),
+}
+
+
+@pytest.fixture(params=["missing", "refused", "silent"])
+def dead_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A DOCKER_HOST where nothing is, where nobody listens, or where somebody does and never says a word."""
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        if request.param != "missing":
+            listener.bind(str(path))
+        if request.param == "silent":
+            listener.listen(100)
+        yield f"unix://{path}"
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_an_engine_that_is_away_is_an_answer_within_five_seconds(
+    dead_engine: str, question: str, tmp_path: Path
+) -> None:
+    async def ask() -> None:
+        engine = ComposeEngine(dead_engine)
+        try:
+            with pytest.raises(EngineUnavailable, match="does not answer"):
+                await QUESTIONS[question](engine, AppName("t-eng-away"), tmp_path)
+        finally:
+            await engine.close()
+
+    began = time.monotonic()
+    asyncio.run(ask())
+    assert time.monotonic() - began < 5
+
+
+def test_an_engine_that_comes_later_is_found_and_one_that_comes_back_too(tmp_path: Path) -> None:
+    path = tmp_path / "docker.sock"
+
+    async def story() -> None:
+        engine = ComposeEngine(f"unix://{path}")
+        for _ in range(2):
+            with pytest.raises(EngineUnavailable):
+                await engine.all_containers()
+            with _forwarded(path):
+                await engine.all_containers()
+                assert (await engine.version()).api
+        await engine.close()
+
+    asyncio.run(story())
+
+
+def test_one_slow_answer_does_not_spoil_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "docker.sock"
+
+    async def story() -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen(100)
+            engine = ComposeEngine(f"unix://{path}")
+            slow = asyncio.ensure_future(engine.all_containers())
+            await asyncio.sleep(0.5)
+            others = [asyncio.ensure_future(engine.containers(AppName("t-eng-away"))) for _ in range(5)]
+            outcomes = await asyncio.gather(slow, *others, return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {EngineUnavailable}
+            await engine.close()
+
+    asyncio.run(story())
+
+
+@contextmanager
+def _forwarded(path: Path) -> Iterator[None]:
+    """The real engine's socket under another name, until the block ends."""
+    sockets: list[socket.socket] = []
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(100)
+
+    def serve() -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(DOCKER_HOST.removeprefix("unix://"))
+            sockets.extend((near, far))
+            for source, target in ((near, far), (far, near)):
+                threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    yield
+    path.unlink()
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    serving.join()
+    for connection in sockets:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(65536):
+            target.sendall(chunk)
+        target.shutdown(socket.SHUT_RDWR)
+
+
+def _file(folder: Path) -> Path:
+    path = folder / ".ikoma" / "releases" / "one" / "compose.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"services": {"web": {"image": "x"}}}))
+    return path

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ikoma.engines import argv
+from ikoma.model import AppName
+
+APP = AppName("my-app")
+FOLDER = Path("/srv/apps/my-app")
+FILE = FOLDER / ".ikoma/releases/one/compose.json"
+PROGRAM = str(argv.compose_program())
+PROJECT = ["-p", "my-app", "--project-directory", "/srv/apps/my-app", "-f", str(FILE)]
+QUIET = ["--env-file", "/dev/null"]
+
+
+def test_config_reads_the_dotenv_beside_the_file() -> None:
+    own = FOLDER / "docker-compose.yml"
+    assert argv.config(APP, FOLDER, own) == [
+        *[PROGRAM, "-p", "my-app", "--project-directory", str(FOLDER), "-f", str(own)],
+        *["config", "--format", "json"],
+    ]
+
+
+def test_up_builds_waits_and_removes_what_the_file_no_longer_has() -> None:
+    assert argv.up(APP, FOLDER, FILE, timeout=60) == [
+        *[PROGRAM, "--progress", "json", *PROJECT, *QUIET],
+        *["up", "--detach", "--build", "--remove-orphans", "--wait", "--wait-timeout", "60"],
+    ]
+
+
+def test_waiting_replaces_nothing() -> None:
+    assert argv.wait(APP, FOLDER, FILE, timeout=9) == [
+        *[PROGRAM, "--progress", "json", *PROJECT, *QUIET],
+        *["up", "--detach", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "9"],
+    ]
+
+
+def test_restart() -> None:
+    assert argv.restart(APP, FOLDER, FILE) == [PROGRAM, "--progress", "json", *PROJECT, *QUIET, "restart"]
+
+
+def test_stopping_needs_no_file() -> None:
+    assert argv.stop(APP) == [PROGRAM, "--progress", "json", "-p", "my-app", "stop"]
+
+
+@pytest.mark.parametrize(("volumes", "more"), [(False, []), (True, ["--volumes"])])
+def test_down_removes_volumes_only_when_asked(volumes: bool, more: list[str]) -> None:
+    assert argv.down(APP, volumes=volumes) == [
+        *[PROGRAM, "--progress", "json", "-p", "my-app", "down", "--remove-orphans", *more]
+    ]
+
+
+def test_the_program_is_the_one_that_came_with_ikoma() -> None:
+    assert argv.compose_program().name == "docker-compose"
+    assert argv.compose_program() in [Path(PROGRAM), *argv._of_the_package()]
+
+
+def test_every_setting_of_compose_is_taken_but_profiles() -> None:
+    environment = argv.environment("unix:///x")
+    assert environment["DOCKER_HOST"] == "unix:///x"
+    assert "COMPOSE_PROFILES" not in environment
+    assert {name for name, value in environment.items() if value} == {
+        "DOCKER_HOST",
+        "COMPOSE_ANSI",
+        "COMPOSE_DISABLE_ENV_FILE",
+        "COMPOSE_EXPERIMENTAL_GIT_REMOTE",
+        "COMPOSE_EXPERIMENTAL_OCI_REMOTE",
+        "COMPOSE_MENU",
+        "COMPOSE_PARALLEL_LIMIT",
+        "COMPOSE_REMOVE_ORPHANS",
+    }
