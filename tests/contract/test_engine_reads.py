@@ -360,6 +360,24 @@ def test_an_engine_that_comes_later_is_found_and_one_that_comes_back_too(tmp_pat
     asyncio.run(story())
 
 
+def test_an_engine_that_goes_during_a_deploy_is_said(project: Project, tmp_path: Path) -> None:
+    never = {"test": ["CMD", "false"], "interval": "1s", "retries": 99}
+    path = project.release({"web": service(healthcheck=never)})
+
+    async def story() -> None:
+        engine = ComposeEngine(f"unix://{tmp_path}/docker.sock")
+        with _forwarded(tmp_path / "docker.sock"):
+            up = engine.up(project.app, path, timeout=60, progress=project.progress, secrets=())
+            deploying = asyncio.ensure_future(up)
+            while "web: waiting" not in project.messages:
+                await asyncio.sleep(0.05)
+        with pytest.raises(EngineUnavailable):
+            await asyncio.wait_for(deploying, 10)
+        await engine.close()
+
+    asyncio.run(story())
+
+
 def test_one_slow_answer_does_not_spoil_the_others(tmp_path: Path) -> None:
     path = tmp_path / "docker.sock"
 
