@@ -41,7 +41,9 @@ shared_buffers = 64MB
 temp_file_limit = 8GB
 idle_in_transaction_session_timeout = 1h
 client_connection_check_interval = 1s
-# A statement may hold a secret: none is ever logged.
+# A statement may hold a secret, and so may the error it gets: neither is ever logged.
+log_min_messages = 'log'
+log_error_verbosity = 'terse'
 log_statement = 'none'
 log_min_error_statement = 'panic'
 log_min_duration_statement = -1

@@ -80,7 +80,8 @@ class PlainDump:
     def _pass_rows(self, text: bytes, place: int, out: list[bytes]) -> int:
         """Count rows up to the end of the table or of the text. `place` is at the line feed before a row."""
         assert self._table is not None
-        end = text.find(_ROWS_END, place)
+        backslash = text.find(b"\\", place)  # much quicker to look for, and most pieces hold none
+        end = text.find(_ROWS_END, max(place, backslash - 1)) if backslash >= 0 else -1
         known = end if end >= 0 else max(place, len(text) - len(_ROWS_END) + 1)
         # The line feed before the first row counts for it; the one that begins the end marker counts for none.
         self._rows[self._table] += text.count(b"\n", place, known)
