@@ -8,6 +8,7 @@ timed-out call ends its child with everything the child started.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import pwd
 import shutil
@@ -98,6 +99,8 @@ async def pour(
     `into` runs in that thread. `Finished.stdout` is empty.
     """
     readable, writable = os.pipe()
+    with suppress(OSError):  # a larger pipe means fewer turns; the system may allow none
+        fcntl.fcntl(writable, fcntl.F_SETPIPE_SZ, _CHUNK)
     try:
         process = await _start(argv, env, None, None, stdout=writable)
     except BaseException:
