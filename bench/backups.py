@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 from collections.abc import Iterator
@@ -26,25 +27,38 @@ def backups(world: World) -> Iterator[Figure]:
     world.server.do("db.migrate", {"appName": name, "sql": _TABLE})
     _psql(environment, "VACUUM ANALYZE orders")
     size = int(_psql(environment, "SELECT pg_table_size('orders')")) / 1e6
-    raw_file = world.server.folder / "raw.sql"
     ours: list[float] = []
     beside: list[float] = []
     growth: list[int] = []
-    for number in range(world.rounds):
-        call = {"appName": name, "backupName": f"bench-{number}.sql"}
+
+    def backup() -> None:
         forget_high_water(world.pid)
         before = status_field(world.pid, "VmRSS")
-        ours.append(took(lambda call=call: world.server.do("db.backup", call)))  # type: ignore[misc]
+        call = {"appName": name, "backupName": "bench.sql"}
+        ours.append(took(lambda: world.server.do("db.backup", call)))
         growth.append(status_field(world.pid, "VmHWM") - before)
-        argv = [postgres_program("pg_dump"), "-f", str(raw_file)]
-        beside.append(took(lambda argv=argv: subprocess.run(argv, check=True, env=environment)))  # type: ignore[misc]
-        raw_file.unlink()
-        (world.server.backups / f"bench-{number}.sql").unlink()
+        discard(world.server.backups / "bench.sql")
+
+    def pg_dump() -> None:
+        file = world.server.backups / "raw.sql"
+        argv = [postgres_program("pg_dump"), "-f", str(file)]
+        beside.append(took(lambda: subprocess.run(argv, check=True, env=environment)))
+        discard(file)
+
+    for number in range(world.rounds * 2):
+        for measure in (backup, pg_dump) if number % 2 else (pg_dump, backup):
+            measure()
     what = f"db.backup of {_ROWS:,} rows ({size:.0f} MB) over raw `pg_dump`"
     yield at_most(what, ratio(ours, beside), _TARGET, "×", ours=seconds(ours), beside=seconds(beside))
     most = max(growth) / (1 << 20)
     spread = f"{statistics.median(growth) / (1 << 20):.1f} MiB median"
     yield at_most("db.backup, growth of the server's memory", most, _GROWTH_MIB, " MiB", ours=spread)
+
+
+def discard(file: Path) -> None:
+    """Remove a file and let the disk come to rest, so that the next one starts as this one did."""
+    file.unlink()
+    os.sync()
 
 
 def forget_high_water(pid: int) -> None:
