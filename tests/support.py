@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.leftovers import remove_leftovers
+
 IKOMA = Path(sys.executable).with_name("ikoma")
 DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
@@ -165,6 +167,7 @@ def server(**settings: str) -> Iterator[Server]:
 
 
 def make_server(**settings: str) -> Server:
+    remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix="ikoma-test-"))
     folder.chmod(0o711)  # PostgreSQL's own user must pass through
     port = free_port()
