@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -40,6 +42,23 @@ async def connected(parameters: Mapping[str, Any]) -> AsyncIterator[Connection]:
         raise
     finally:
         await connection.close()
+
+
+async def ask(connection: Connection, seconds: float) -> None:
+    """Have the server answer something; psycopg.OperationalError where it does not in time.
+
+    The socket is shut then: psycopg would first ask a server that hangs to cancel the query, and wait for that.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
+    try:
+        await connection.execute("SELECT 1")
+    finally:
+        timer.cancel()
+
+
+def _hang_up(connection: Connection) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 def is_lost(error: psycopg.Error, connection: Connection) -> bool:

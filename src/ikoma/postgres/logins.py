@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 import psycopg
 
-from ikoma.errors import DatabasesUnavailable
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Credentials
-from ikoma.postgres.connect import Connection, connect, unavailable
+from ikoma.postgres.connect import Connection, ask, connect, unavailable
 from ikoma.postgres.server import PostgresServer
 
 _KEEP_SECONDS = 5.0
-_ANSWER_SECONDS = 3.0
+_ANSWER_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -90,9 +89,8 @@ class _Checks:
     async def _log_in(self) -> Connection:
         connection = await connect(self._server.as_app(self._credentials))
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await connection.execute("SELECT 1")
-        except (psycopg.Error, TimeoutError) as error:
+            await ask(connection, _ANSWER_SECONDS)
+        except psycopg.Error as error:
             await connection.close()
             raise unavailable(error) from error
         return connection
@@ -101,9 +99,8 @@ class _Checks:
         if asyncio.get_running_loop().time() >= session.ends:
             return False
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await session.connection.execute("SELECT 1")
-        except (psycopg.Error, TimeoutError, DatabasesUnavailable):
+            await ask(session.connection, _ANSWER_SECONDS)
+        except psycopg.Error:
             return False
         return True
 
