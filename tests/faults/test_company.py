@@ -12,23 +12,24 @@ import psutil
 import pytest
 
 from tests.apps import COMPOSE, make_app
-from tests.faults.witness import Background, eventually, listening, postmaster, processes_of
+from tests.faults.witness import Background, eventually, listening, named, postmaster, processes_of
 from tests.images import busybox_image
 from tests.support import Server, make_server
 from tests.support import server as started_server
 
+SLOW = named("slow")
 LONG_START = "[sh, -c, 'sleep 4; exec httpd -f -p 3000 -h /www']"
 
 
 @pytest.fixture
 def slow_app(server: Server) -> Iterator[dict[str, str]]:
     """An app whose deploy takes more than four seconds; not deployed yet."""
-    folder = make_app(server, "fault-slow")
+    folder = make_app(server, SLOW)
     (folder / "docker-compose.yml").write_text(
         COMPOSE.format(image=busybox_image(), command=LONG_START, health="/ok").replace("retries: 3", "retries: 9")
     )
-    yield {"appName": "fault-slow"}
-    server.do("deploy.down", {"appName": "fault-slow"})
+    yield {"appName": SLOW}
+    server.do("deploy.down", {"appName": SLOW})
 
 
 def neighbour(server: Server, *shared: str) -> Server:

@@ -18,6 +18,7 @@ from tests.faults.witness import (
     half_written,
     kill_during,
     moments,
+    named,
     postmaster,
     processes_of,
     shortest,
@@ -27,6 +28,7 @@ from tests.faults.witness import (
 from tests.images import busybox_image
 from tests.support import Server
 
+DEPLOYED = named("deploy")
 FIVE = ["first", "second", "third", "fourth", "fifth"]
 SLOW_START = "[sh, -c, 'sleep 1; exec httpd -f -p 3000 -h /www']"
 STEPS = 60
@@ -51,13 +53,13 @@ def write_compose(folder: Path, version: str) -> None:
 @pytest.fixture(scope="session")
 def deployed(shared: Server) -> float:
     """An app that is up; how many seconds its redeploy takes."""
-    folder = make_app(shared, "fault-deploy")
+    folder = make_app(shared, DEPLOYED)
     write_compose(folder, "0")
-    shared.do("deploy.up", {"appName": "fault-deploy"})
+    shared.do("deploy.up", {"appName": DEPLOYED})
 
     def redeploy(version: str) -> None:
         write_compose(folder, version)
-        shared.do("deploy.up", {"appName": "fault-deploy"})
+        shared.do("deploy.up", {"appName": DEPLOYED})
 
     return shortest(partial(redeploy, version) for version in "12")
 
@@ -66,15 +68,15 @@ def deployed(shared: Server) -> float:
 def test_a_server_killed_during_a_deploy_deploys_after_the_next_start(
     server: Server, deployed: float, moment: float
 ) -> None:
-    app = {"appName": "fault-deploy"}
-    write_compose(server.apps / "fault-deploy", f"at {moment}")
+    app = {"appName": DEPLOYED}
+    write_compose(server.apps / DEPLOYED, f"at {moment}")
     kill_during(server, "deploy.up", app, after=moment * deployed)
     assert half_written(server) == []
     result = server.do("deploy.up", app)
     status = server.do("apps.status", app)
     assert (status["health"], status["release"]) == ("healthy", result["details"]["release"])
-    assert running_versions("fault-deploy") == [f"at {moment}"]
-    assert release_states(server.apps / "fault-deploy") <= {"succeeded", "failed"}
+    assert running_versions(DEPLOYED) == [f"at {moment}"]
+    assert release_states(server.apps / DEPLOYED) <= {"succeeded", "failed"}
     assert tools_of(server) == []
 
 
@@ -175,7 +177,7 @@ def test_sigterm_ends_everything_and_leaves_the_apps_running(server: Server, dep
     assert seconds < 10
     assert [process for process in mine if alive(process)] == []
     assert processes_of(server) == []
-    assert len(running_versions("fault-deploy")) == 1
+    assert len(running_versions(DEPLOYED)) == 1
     server.start()
 
 

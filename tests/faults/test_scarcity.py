@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.apps import make_app
-from tests.faults.witness import fill, small_disk, timed
+from tests.faults.witness import fill, named, small_disk, timed
 from tests.support import Answer, Server, free_port
 from tests.support import server as started_server
 
@@ -63,8 +63,8 @@ def test_without_postgres_what_needs_it_says_so_and_apps_go_down_and_up(absent_p
     with started_server(**settings) as server:
         checks = promptly(server, "platform.check", {}).result["checks"]
         assert checks == {"docker": True, "postgres": False, "appsRoot": True}
-        make_app(server, "fault-bereft")
-        app = {"appName": "fault-bereft"}
+        make_app(server, named("bereft"))
+        app = {"appName": named("bereft")}
         server.do("deploy.up", app)
         assert promptly(server, "apps.status", app).result["health"] == "healthy"
         for capability in ("db.create", "db.status"):

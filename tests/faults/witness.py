@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import subprocess
 import threading
 import time
@@ -19,7 +20,13 @@ import psutil
 from tests.support import Answer, Server
 
 TOOLS = ("docker-compose", "pg_dump", "initdb", "setpriv")
+_RUN = secrets.token_hex(2)
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(10**6))
+
+
+def named(what: str) -> str:
+    """An app's name that no other run of these tests on this machine's Docker has."""
+    return f"fault-{what}-{_RUN}"
 
 
 def moments(subject: str, count: int = 5) -> list[float]:
