@@ -24,6 +24,7 @@ from ikoma.ports import Container, Databases, Engine
 HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
 
 _GATHER_SECONDS = 0.001
+_LOOKS = 3
 _PROBE_SECONDS = 3.0
 _STOPPED_BY_REQUEST = (0, 137, 143)
 
@@ -41,6 +42,8 @@ class Observation:
     """How an app was a moment ago."""
 
     health: str
+    exists: bool
+    """Whether the app's folder is there."""
     containers: Sequence[Container]
     release: Release | None
     urls: tuple[str, ...]
@@ -73,7 +76,10 @@ class HealthObserver:
             look = self._looks[app, fresh_login] = Coalesced(
                 lambda: self._look(app, fresh_login), gather=_GATHER_SECONDS
             )
-        return await look.get()
+        seen = await look.get()
+        if not seen.exists:
+            self.forget(app)  # names that are no apps must not fill the memory
+        return seen
 
     async def answers(self, app: App, web: Web) -> Check:
         """Whether the app's HTTP health path answers 2xx or 3xx."""
@@ -97,6 +103,7 @@ class HealthObserver:
         checks = {"containers": _containers(release, containers), "healthPath": path, "database": database}
         return Observation(
             health=_health(release, containers, checks),
+            exists=app.exists,
             containers=containers,
             release=release,
             urls=tuple(_urls(web, containers)),

@@ -66,6 +66,7 @@ class AuditLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
+        self._file = (0, 0)
         self._line_is_open = False
         self._synced = Coalesced(self._sync)
 
@@ -122,8 +123,8 @@ class AuditLog:
     def _open(self) -> int:
         if self._descriptor is not None:
             try:
-                here, there = os.fstat(self._descriptor), os.stat(self._path)
-                if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                there = os.stat(self._path)
+                if self._file == (there.st_dev, there.st_ino):
                     return self._descriptor
             except FileNotFoundError:
                 pass
@@ -131,9 +132,9 @@ class AuditLog:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, 0o600)
-        size = os.fstat(descriptor).st_size
-        self._line_is_open = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        self._descriptor = descriptor
+        opened = os.fstat(descriptor)
+        self._line_is_open = opened.st_size > 0 and os.pread(descriptor, 1, opened.st_size - 1) != b"\n"
+        self._descriptor, self._file = descriptor, (opened.st_dev, opened.st_ino)
         return descriptor
 
     async def _sync(self) -> None:

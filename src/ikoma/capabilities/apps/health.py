@@ -21,6 +21,8 @@ class Health(Result):
 @capability("apps.health", role=Role.OBSERVER, effect=Effect.READS)
 async def health(call: Call, request: AppRequest) -> Health:
     """Look at the app's containers, its HTTP health path and its database, and say how it is."""
-    seen = await call.platform.health.observe(call.app(request.app_name))
+    seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
+    if not seen.exists:
+        call.app(request.app_name)  # says so, with the nearest name
     details = {name: Look(passed=check.passed, details=check.details) for name, check in seen.checks.items()}
     return Health(health=seen.health, status=seen.health, details=details)

@@ -31,11 +31,12 @@ class Status(Result):
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
 async def status(call: Call, request: AppRequest) -> Status:
     """Whether an app runs, with each of its services, its database, its release and its addresses."""
-    app = await call.app_or_remains(request.app_name)
-    seen = await call.platform.health.observe(app)
+    seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
+    if not seen.exists:
+        await call.app_or_remains(request.app_name)  # where nothing of it remains, this says so
     return Status(
-        name=app.name,
-        exists=app.exists,
+        name=request.app_name,
+        exists=seen.exists,
         docker_running=seen.docker_running,
         db_exists=seen.database,
         health=seen.health,
