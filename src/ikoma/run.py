@@ -8,11 +8,11 @@ timed-out call ends its child with everything the child started.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import pwd
 import shutil
 import signal
+import threading
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -87,44 +87,33 @@ async def follow(
     return _code(process)
 
 
-async def pour(
+async def fill(
     argv: Sequence[str],
     *,
-    into: Callable[[bytes], object],
+    output: int,
+    alongside: Callable[[threading.Event], None],
     env: Mapping[str, str] | None = None,
     timeout: float,
 ) -> Finished:
-    """Run a program and pass its output on in large pieces, from a thread, so that memory stays flat.
+    """Run a program whose output goes straight to an open file, so that not a byte of it passes through us.
 
-    `into` runs in that thread. `Finished.stdout` is empty.
+    Args:
+        output: the file's descriptor.
+        alongside: runs in a thread meanwhile, for example to read what is written. It is told by the event that the
+            program has ended, and should then come to its own end.
     """
-    readable, writable = os.pipe()
-    with suppress(OSError):  # a larger pipe means fewer turns; the system may allow none
-        fcntl.fcntl(writable, fcntl.F_SETPIPE_SZ, _CHUNK)
-    try:
-        process = await _start(argv, env, None, None, stdout=writable)
-    except BaseException:
-        os.close(readable)
-        raise
-    finally:
-        os.close(writable)
-
-    def copy() -> None:
-        with os.fdopen(readable, "rb", buffering=0) as stream:
-            while chunk := stream.read(_CHUNK):
-                into(chunk)
-
-    copying = asyncio.ensure_future(asyncio.to_thread(copy))
+    process = await _start(argv, env, None, None, stdout=output)
+    ended = threading.Event()
+    working = asyncio.ensure_future(asyncio.to_thread(alongside, ended))
     try:
         async with _Ended(process), asyncio.timeout(timeout):
             assert process.stderr is not None
-            reading = asyncio.ensure_future(process.stderr.read())
-            await asyncio.shield(copying)
-            stderr = await reading
+            stderr = await process.stderr.read()
             await process.wait()
     finally:
-        # The child is gone, so its end of the pipe is closed and the thread comes to its end too.
-        await asyncio.wait([copying])
+        ended.set()
+        await asyncio.wait([working])
+    working.result()
     return Finished(_code(process), b"", stderr)
 
 

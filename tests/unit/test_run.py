@@ -4,13 +4,14 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from ikoma.errors import ToolMissing
-from ikoma.run import follow, pour, run
+from ikoma.run import fill, follow, run
 
 
 def test_a_child_sees_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,11 +46,20 @@ def test_lines_come_as_they_are_written() -> None:
     assert code == 3
 
 
-def test_pouring_keeps_order_and_ends_with_the_exit_code() -> None:
-    pieces: list[bytes] = []
-    finished = asyncio.run(pour(["sh", "-c", "seq 200000; echo oops >&2; exit 1"], into=pieces.append, timeout=20))
-    assert b"".join(pieces) == b"".join(b"%d\n" % n for n in range(1, 200001))
-    assert (finished.code, finished.stderr) == (1, b"oops\n")
+def test_a_file_is_filled_while_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "filled"
+    seen: list[bool] = []
+
+    def alongside(ended: threading.Event) -> None:
+        seen.append(ended.is_set())
+        ended.wait(10)
+        seen.append(file.stat().st_size > 1_000_000)
+
+    with file.open("wb") as stream:
+        argv = ["sh", "-c", "seq 200000; echo oops >&2; exit 1"]
+        finished = asyncio.run(fill(argv, output=stream.fileno(), alongside=alongside, timeout=20))
+    assert file.read_bytes() == b"".join(b"%d\n" % n for n in range(1, 200001))
+    assert (finished.code, finished.stderr, seen) == (1, b"oops\n", [False, True])
 
 
 def test_a_child_does_not_outlive_a_killed_server(tmp_path: Path) -> None:

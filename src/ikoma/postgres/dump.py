@@ -7,10 +7,14 @@ they go into the file, so the counts are of the very snapshot that it holds.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.resources import files
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,17 +22,19 @@ from psycopg.conninfo import make_conninfo
 
 from ikoma import __version__
 from ikoma.durable import whole_file
-from ikoma.errors import BackupExists, BackupFailed
+from ikoma.errors import BackupExists, BackupFailed, DiskFull, IkomaError
 from ikoma.model import AppName
 from ikoma.ports import Dump, Progress
 from ikoma.postgres.connect import connected
 from ikoma.postgres.plain_dump import PlainDump
 from ikoma.postgres.server import PostgresServer
 from ikoma.postgres.tools import tool
-from ikoma.run import Finished, pour
+from ikoma.run import Finished, fill
 
 _SECONDS = 24 * 3600.0
 _EVERY = 32 << 20
+_PIECE = 256 << 10
+_PAUSE = 0.005
 
 _FACTS = "SELECT pg_database_size(current_database()), current_setting('server_version_num')"
 
@@ -45,34 +51,62 @@ async def dump(server: PostgresServer, app: AppName, target: Path, progress: Pro
     program = await tool("pg_dump", version)
     try:
         with whole_file(target, mode=0o600, replace=False) as stream:
-            written = _Written(stream, progress, estimate)
-            written.add(_header(app, version))
-            content = PlainDump()
-            finished = await _pg_dump(
-                program, server.admin(app.database), lambda piece: written.add(content.feed(piece))
-            )
+            reading = _Reading(stream, _header(app, version), progress, estimate)
+            finished = await _pg_dump(program, server.admin(app.database), stream.fileno(), reading.follow)
             if finished.code != 0:
-                raise BackupFailed(f"pg_dump failed: {_last_line(finished)}")
-            written.add(content.end() + _FOOTER)
+                raise _failure(finished)
+            reading.finish()
     except FileExistsError:
         raise _exists(target) from None
-    return Dump(target, written.size, written.digest.hexdigest(), content.tables())
+    return Dump(target, reading.size, reading.digest.hexdigest(), reading.content.tables())
 
 
-class _Written:
-    """Takes the file piece by piece: writes, hashes, reports."""
+class _Reading:
+    """The file, whose middle pg_dump writes: read again as it grows, to hash and count it and to tell how far it is."""
 
-    def __init__(self, stream: BinaryIO, progress: Progress, estimate: int) -> None:
+    def __init__(self, stream: BinaryIO, header: bytes, progress: Progress, estimate: int) -> None:
         self._stream = stream
         self._progress = progress
         self._estimate = max(estimate, 1)
         self._reported = 0
-        self.size = 0
-        self.digest = hashlib.sha256()
+        self._header = len(header)
+        self.content = PlainDump()
+        self.digest = hashlib.sha256(header)
+        self.size = len(header)
+        stream.write(header)
+        stream.flush()
 
-    def add(self, piece: bytes) -> None:
-        self._stream.write(piece)
-        self.digest.update(piece)
+    def follow(self, ended: threading.Event) -> None:
+        """Read until pg_dump has ended, and then to the end."""
+        with self._opened() as file:
+            file.seek(self._header)
+            while True:
+                last = ended.is_set()
+                piece = file.read(_PIECE)
+                if piece:
+                    self._take(piece)
+                elif last:
+                    return
+                if len(piece) < _PIECE and not last:
+                    ended.wait(_PAUSE)
+
+    def finish(self) -> None:
+        """Blank what has no place in one transaction, and write the end."""
+        self.digest.update(self.content.end())
+        with self._opened() as file:
+            for start, length in self.content.blanked:
+                os.pwrite(file.fileno(), b" " * length, self._header + start)
+        self._stream.seek(0, os.SEEK_END)
+        self._stream.write(_FOOTER)
+        self.digest.update(_FOOTER)
+        self.size += len(_FOOTER)
+
+    def _opened(self) -> FileIO:
+        """The same file a second time: pg_dump has the first only append, wherever one writes."""
+        return FileIO(f"/proc/self/fd/{self._stream.fileno()}", "r+")
+
+    def _take(self, piece: bytes) -> None:
+        self.digest.update(self.content.feed(piece))
         self.size += len(piece)
         if self.size - self._reported >= _EVERY:
             self._reported = self.size
@@ -88,14 +122,16 @@ async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int]:
     return int(row[0]), int(row[1]) // 10_000
 
 
-async def _pg_dump(program: Path, parameters: dict[str, Any], into: Callable[[bytes], object]) -> Finished:
+async def _pg_dump(
+    program: Path, parameters: dict[str, Any], output: int, alongside: Callable[[threading.Event], None]
+) -> Finished:
     password = parameters.pop("password")
     argv = [
         str(program),
         *("--format=plain", "--no-password", "--encoding=UTF8"),
         f"--dbname={make_conninfo(**parameters)}",
     ]
-    return await pour(argv, into=into, env={"PGPASSWORD": password}, timeout=_SECONDS)
+    return await fill(argv, output=output, alongside=alongside, env={"PGPASSWORD": password}, timeout=_SECONDS)
 
 
 def _header(app: AppName, version: int) -> bytes:
@@ -127,6 +163,9 @@ def _exists(target: Path) -> BackupExists:
     return BackupExists(f"A backup named {target.name} exists already.")
 
 
-def _last_line(finished: Finished) -> str:
+def _failure(finished: Finished) -> IkomaError:
     lines = finished.stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("pg_dump: ") if lines else f"exit code {finished.code}."
+    if any(os.strerror(errno.ENOSPC) in line or os.strerror(errno.EDQUOT) in line for line in lines):
+        return DiskFull()
+    said = lines[-1].removeprefix("pg_dump: ") if lines else f"exit code {finished.code}."
+    return BackupFailed(f"pg_dump failed: {said}")

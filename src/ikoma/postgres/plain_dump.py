@@ -1,4 +1,4 @@
-"""Reads a plain dump while it streams by: counts the rows of each table, and takes out the COMMIT that pg_dump puts in.
+"""Reads a plain dump while it is written: counts the rows of each table, and blanks the COMMIT that pg_dump puts in.
 
 Counting in the stream asks nothing of the server: no second scan of every table, and no query on an app's tables
 with the admin's rights, which could run code that the app has put into an index. pg_dump wraps large objects in a
@@ -20,13 +20,16 @@ _HIDDEN = "ikoma"
 
 
 class PlainDump:
-    """Feed it the dump in pieces of any size; what it returns is what to write."""
+    """Feed it the dump in pieces of any size; what it returns is what the file should hold, as long as what it got."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._rows: dict[tuple[str, str], int] = {}
         self._table: tuple[str, str] | None = None
         self._in_large_objects = False
+        self._passed = 0
+        self.blanked: list[tuple[int, int]] = []
+        """Offset and length of what should be spaces."""
 
     def feed(self, piece: bytes) -> bytes:
         text = self._rest + piece
@@ -43,6 +46,7 @@ class PlainDump:
             if place == start:
                 break
         self._rest = text[place:]
+        self._passed += place
         return b"".join(out)
 
     def end(self) -> bytes:
@@ -65,6 +69,7 @@ class PlainDump:
             if found["begin"]:
                 self._in_large_objects = True
                 out.append(text[place : found.start("begin")])
+                out.append(self._blank(found.start("begin"), end))
             else:
                 self._table = (_name(found[1]), _name(found[2]))
                 self._rows[self._table] = 0
@@ -92,14 +97,19 @@ class PlainDump:
         return known
 
     def _pass_large_objects(self, text: bytes, place: int, out: list[bytes]) -> int:
-        """Up to their COMMIT, which is left out. Their content is in hexadecimal, so it cannot be taken for one."""
+        """Up to and with their COMMIT. Their content is in hexadecimal, so it cannot be taken for one."""
         end = text.find(_LARGE_OBJECTS_END, place)
         known = end if end >= 0 else max(place, len(text) - len(_LARGE_OBJECTS_END) + 1)
         out.append(text[place:known])
         if end >= 0:
             self._in_large_objects = False
             known = end + len(_LARGE_OBJECTS_END) - 1
+            out.append(text[end : end + 1] + self._blank(end + 1, known))
         return known
+
+    def _blank(self, start: int, end: int) -> bytes:
+        self.blanked.append((self._passed + start, end - start))
+        return b" " * (end - start)
 
 
 def _name(identifier: bytes) -> str:

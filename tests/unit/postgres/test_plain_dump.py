@@ -1,4 +1,4 @@
-"""Rows are counted right and large objects' COMMIT is left out, wherever the pieces of the stream are cut."""
+"""Rows are counted right and large objects' COMMIT is blanked, wherever the pieces of the stream are cut."""
 
 from __future__ import annotations
 
@@ -59,13 +59,17 @@ BEGIN;
 COMMIT;
 $$;
 '''
-WRITTEN = DUMP.replace(b"\nBEGIN;\n\nSELECT", b"\n\n\nSELECT").replace(b"(0);\n\nCOMMIT;\n", b"(0);\n\n")
+WRITTEN = DUMP.replace(b"\nBEGIN;\n\nSELECT", b"\n      \n\nSELECT").replace(b"(0);\n\nCOMMIT;\n", b"(0);\n\n       \n")
 ROWS = {"people": 2, "empty": 0, 'stock.My "Table"': 2}
 
 
 def read(pieces: list[bytes]) -> tuple[bytes, dict[str, int]]:
     dump = PlainDump()
     written = b"".join(dump.feed(piece) for piece in pieces) + dump.end()
+    blanked = bytearray(DUMP)
+    for start, length in dump.blanked:
+        blanked[start : start + length] = b" " * length
+    assert bytes(blanked) == written
     return written, dump.tables()
 
 
