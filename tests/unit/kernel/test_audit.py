@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from ikoma.errors import AuditUnavailable
+from ikoma.kernel.audit import AuditLog, Entry
+
+WRITER = """
+import sys
+from pathlib import Path
+from ikoma.kernel.audit import AuditLog, Entry
+log = AuditLog(Path(sys.argv[1]))
+for number in range(300):
+    log.append(Entry(f"{sys.argv[2]}-{number}", "test.write", arguments={"text": "x" * 500}))
+"""
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def test_entries_of_several_processes_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name]) for name in "abc"]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert len({entry["requestId"] for entry in lines(path)}) == 900
+
+
+def test_a_log_that_was_rotated_away_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path)
+    log.append(Entry("1", "test.read"))
+    path.rename(tmp_path / "audit.jsonl.1")
+    log.append(Entry("2", "test.read"))
+    assert [entry["requestId"] for entry in lines(path)] == ["2"]
+    path.unlink()
+    log.append(Entry("3", "test.read"))
+    assert [entry["requestId"] for entry in lines(path)] == ["3"]
+
+
+def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b'{"requestId":"1"}\n{"requestId":"2","capab')
+    AuditLog(path).append(Entry("3", "test.read"))
+    assert orjson.loads(path.read_bytes().splitlines()[-1])["requestId"] == "3"
+    assert [entry["requestId"] for entry in AuditLog(path).last(10, lambda _: True)] == ["1", "3"]
+
+
+def test_the_last_entries_that_are_wanted_come_oldest_first(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+    for number in range(5):
+        log.append(Entry(str(number), "test.read" if number % 2 else "test.write"))
+    found = log.last(2, lambda entry: entry["capability"] == "test.write")
+    assert [entry["requestId"] for entry in found] == ["2", "4"]
+
+
+def test_whatever_an_entry_holds_it_is_one_ascii_line(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    AuditLog(path).append(Entry("1", "a\nb\u2028\x85\x1b[31m", arguments={"appName": "ü\u202e"}))
+    content = path.read_bytes()
+    assert content.isascii()
+    assert content.count(b"\n") == 1
+    assert lines(path)[0]["arguments"] == {"appName": "ü\u202e"}
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "/proc/nowhere/audit.jsonl"])
+def test_a_log_that_cannot_be_written_says_so(path: str) -> None:
+    log = AuditLog(Path(path))
+    with pytest.raises(AuditUnavailable):
+        log.append(Entry("1", "test.write"))
+    with pytest.raises(AuditUnavailable):
+        asyncio.run(log.append_durably(Entry("1", "test.write")))
+    log.append_if_possible(Entry("1", "test.read"))
+
+
+def test_durable_entries_of_many_calls_are_all_there(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+
+    async def scenario() -> None:
+        await asyncio.gather(*(log.append_durably(Entry(str(number), "test.write")) for number in range(50)))
+
+    asyncio.run(scenario())
+    assert len(lines(tmp_path / "audit.jsonl")) == 50
