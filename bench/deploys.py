@@ -16,28 +16,34 @@ _TARGET = 1.15
 
 def deploys(world: World) -> Iterator[Figure]:
     """Ours and the other alternate; taking down is not timed."""
-    name = world.name("deploy")
-    folder = make_app(world.server, name)
-    world.server.do("db.create", {"appName": name})
+    call = {"appName": world.name("deploy")}
+    folder = make_app(world.server, call["appName"])
+    world.server.do("db.create", call)
     compose_file = folder / "docker-compose.yml"
     first = compose_file.read_text()
-    world.server.do("deploy.up", {"appName": name})
+    world.server.do("deploy.up", call)
     raw = _Raw(world, folder)
-    times: dict[str, tuple[list[float], list[float]]] = {"fresh": ([], []), "one changed container": ([], [])}
-    for number in range(world.rounds):
-        version = f"{number}"
-        world.server.do("deploy.down", {"appName": name})
-        compose_file.write_text(first)
-        times["fresh"][0].append(took(lambda: world.server.do("deploy.up", {"appName": name})))
+    fresh: tuple[list[float], list[float]] = ([], [])
+    changed: tuple[list[float], list[float]] = ([], [])
+
+    def deploy() -> None:
+        world.server.do("deploy.up", call)
+
+    try:
+        for number in range(world.rounds):
+            world.server.do("deploy.down", call)
+            compose_file.write_text(first)
+            fresh[0].append(took(deploy))
+            raw.down()
+            fresh[1].append(took(raw.up))
+            variables = f"    environment: {{VERSION: '{number}'}}\n"
+            compose_file.write_text(first.replace("    restart:", f"{variables}    restart:"))
+            changed[0].append(took(deploy))
+            raw.change(str(number))
+            changed[1].append(took(raw.up))
+    finally:
         raw.down()
-        times["fresh"][1].append(took(raw.up))
-        changed = first.replace("    restart:", f"    environment: {{VERSION: 'v{version}'}}\n    restart:")
-        compose_file.write_text(changed)
-        times["one changed container"][0].append(took(lambda: world.server.do("deploy.up", {"appName": name})))
-        raw.change(version)
-        times["one changed container"][1].append(took(raw.up))
-    raw.down()
-    for kind, (ours, beside) in times.items():
+    for kind, (ours, beside) in {"fresh": fresh, "one changed container": changed}.items():
         what = f"deploy.up, {kind}, over raw `docker compose up -d --wait`"
         yield at_most(what, ratio(ours, beside), _TARGET, "×", ours=seconds(ours), beside=seconds(beside))
 
@@ -61,7 +67,7 @@ class _Raw:
 
     def change(self, version: str) -> None:
         """Change it so that its container must be made anew."""
-        self._model["services"]["web"]["environment"]["VERSION"] = f"v{version}"
+        self._model["services"]["web"]["environment"]["VERSION"] = version
         self._write()
 
     def up(self) -> None:

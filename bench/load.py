@@ -48,7 +48,7 @@ def call(server: Server, capability: str, arguments: Mapping[str, Any], *, clien
     return asyncio.run(_python(server, capability, body, clients, seconds))
 
 
-def spawn(argv: Sequence[str], *, clients: int, seconds: float) -> Load:
+def spawn(argv: Sequence[str], *, environment: Mapping[str, str], clients: int, seconds: float) -> Load:
     """Clients that start a program, wait for its end and start it again."""
     taken: list[float] = []
     began = time.perf_counter()
@@ -56,7 +56,7 @@ def spawn(argv: Sequence[str], *, clients: int, seconds: float) -> Load:
     def client() -> None:
         while time.perf_counter() - began < seconds:
             start = time.perf_counter()
-            subprocess.run(argv, stdout=subprocess.DEVNULL, check=True)
+            subprocess.run(argv, env=environment, stdout=subprocess.DEVNULL, check=True)
             taken.append(time.perf_counter() - start)
 
     threads = [threading.Thread(target=client) for _ in range(clients)]

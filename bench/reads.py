@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bench.figures import Figure, at_least, at_most, rate
 from bench.load import Load, call, spawn
-from bench.world import CLIENTS, World, compose
+from bench.world import CLIENTS, World, compose, docker_environment
 
 _LIVE = ("apps.status", "apps.health", "artifact.verify_release")
 _TIMES = {"apps.status": 50, "apps.health": 50, "artifact.verify_release": 8}
@@ -19,10 +19,11 @@ def reads(world: World) -> Iterator[Figure]:
     """Each round measures every capability and the alternative, one after the other."""
     app = world.app()
     spawning = compose("-p", app, "ps", "--format", "json")
+    environment = docker_environment(world.server)
     spawned: list[Load] = []
     loads: dict[str, list[Load]] = {name: [] for name in (*_LIVE, "platform.info")}
     for _ in range(world.rounds):
-        spawned.append(spawn(spawning, clients=CLIENTS, seconds=world.seconds))
+        spawned.append(spawn(spawning, environment=environment, clients=CLIENTS, seconds=world.seconds))
         for name, taken in loads.items():
             arguments = {"appName": app} if name in _LIVE else {}
             taken.append(call(world.server, name, arguments, clients=CLIENTS, seconds=world.seconds))

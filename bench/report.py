@@ -20,9 +20,10 @@ subject, `--quick` fewer rounds; only a whole run writes this page.
 _SUBJECTS = """
 What is compared with what:
 
-- **Reads**: 16 clients call over kept connections for some seconds; 16 others each spawn the same Compose binary with
-  `ps --format json` over and over. Every answer is as new as its question; callers at the same time share one look.
-  `artifact.verify_release` runs every check live.
+- **Reads**: 16 clients call over kept connections for some seconds; 16 others each spawn `docker compose -p APP ps
+  --format json` over and over. (Compose's own binary, without the docker command around it, is about twice as fast.)
+  Every answer is newer than its question; callers at the same time share one look. `artifact.verify_release` runs every
+  check live.
 - **deploy.up**: validation, release record, health path and runbook included, against Compose alone on the file that
   IKOMA resolved. The app has a healthcheck every second, so about a second of each is waiting for the first.
 - **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f`; both flush what

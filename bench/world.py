@@ -86,12 +86,23 @@ def postgres_program(name: str) -> str:
 
 
 def compose(*arguments: str) -> list[str]:
-    """The same Compose that IKOMA uses, called directly."""
-    return [str(compose_program()), *arguments]
+    """`docker compose` as a person or another control plane calls it."""
+    return ["docker", "compose", *arguments]
 
 
 def docker_environment(server: Server) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": server.env["HOME"], "DOCKER_HOST": server.env["DOCKER_HOST"]}
+    """Variables for `docker compose` that make the Compose that IKOMA uses its plugin."""
+    configuration = server.folder / "docker"
+    plugin = configuration / "cli-plugins" / "docker-compose"
+    if not plugin.is_symlink():
+        plugin.parent.mkdir(parents=True)
+        plugin.symlink_to(compose_program())
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": server.env["HOME"],
+        "DOCKER_HOST": server.env["DOCKER_HOST"],
+        "DOCKER_CONFIG": str(configuration),
+    }
 
 
 def took(work: Callable[[], object]) -> float:
