@@ -20,7 +20,19 @@ from pydantic.alias_generators import to_camel
 from ikoma.errors import InvalidArguments, UnknownCapability
 from ikoma.model import AppName, Effect, Role
 
-__all__ = ["AppRequest", "Capability", "Registry", "Request", "Result", "Sensitive", "capability", "registry"]
+__all__ = [
+    "AppRequest",
+    "Capability",
+    "Loses",
+    "Loss",
+    "Registry",
+    "Request",
+    "Result",
+    "Sensitive",
+    "Untrusted",
+    "capability",
+    "registry",
+]
 
 BODY_LIMIT = 1 << 20
 SQL_BODY_LIMIT = 32 << 20
@@ -53,6 +65,29 @@ class Sensitive:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Untrusted:
+    """Marks a part of a result that others wrote: `Annotated[list[str], Untrusted("container logs")]`.
+
+    A model must take such text for data, never for instructions: the MCP door hands it over wrapped.
+    """
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a destroying call would take away, exactly: one line for each thing, and what of it remains."""
+
+    summary: str
+    lost: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+
+
+Loses = Callable[[Any, Any], Awaitable[Loss]]
+"""Looks at what a destroying call, with its request, would take away. Changes nothing."""
+
+
 @dataclass(frozen=True)
 class Capability:
     """One thing that can be done."""
@@ -67,6 +102,12 @@ class Capability:
     body_limit: int
     exclusive: bool
     """True when no other exclusive call may work on the same app meanwhile."""
+    idempotent: bool
+    """True when the same call again changes nothing more."""
+    open_world: bool
+    """True when it reaches beyond this machine: image registries, git hosts."""
+    loses: Loses | None
+    """What a person is told before it is done; every capability that destroys has one."""
 
     @property
     def summary(self) -> str:
@@ -165,6 +206,9 @@ def capability(
     effect: Effect,
     takes_sql: bool = False,
     exclusive: bool | None = None,
+    idempotent: bool = False,
+    open_world: bool = False,
+    loses: Loses | None = None,
     into: Registry = registry,
 ) -> Callable[[Callable[[Any, Any], Awaitable[Any]]], Callable[[Any, Any], Awaitable[Any]]]:
     """Declare a function as a capability.
@@ -175,10 +219,15 @@ def capability(
         effect: what it does to the world; anything but READS is journalled before it acts.
         takes_sql: the body may be as large as SQL files are.
         exclusive: whether it holds the app's lock; by default when it changes something.
+        idempotent: the same call again changes nothing more; reads always are.
+        open_world: it reaches beyond this machine.
+        loses: says what would be lost; needed where the effect is DESTROYS.
         into: where to declare it; the product's registry unless a test says otherwise.
     """
 
     def declare(run: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+        if (effect is Effect.DESTROYS) != (loses is not None):
+            raise ValueError(f"{name}: a capability says what it loses exactly when it destroys")
         hints = typing.get_type_hints(run)
         into.add(
             Capability(
@@ -191,6 +240,9 @@ def capability(
                 description=inspect.cleandoc(run.__doc__ or ""),
                 body_limit=SQL_BODY_LIMIT if takes_sql else BODY_LIMIT,
                 exclusive=effect is not Effect.READS if exclusive is None else exclusive,
+                idempotent=idempotent or effect is Effect.READS,
+                open_world=open_world,
+                loses=loses,
             )
         )
         return run

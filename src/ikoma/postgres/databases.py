@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ikoma.model import AppName, Secret
@@ -42,6 +42,9 @@ class PostgresDatabases:
 
     async def state(self, app: AppName) -> DatabaseState:
         return await provision.state(self._server, app)
+
+    async def rows(self, app: AppName, *, timeout: float = 5) -> Mapping[str, int | None]:
+        return await provision.rows(self._server, app, timeout=timeout)
 
     async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         await self._logins.check(credentials, fresh=fresh)

@@ -7,6 +7,7 @@ without it is never touched. Making is a way towards a state, not a script: a ru
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Any
 
 import psycopg
@@ -26,12 +27,12 @@ _ROLE_LIMITS = {
 _SIZE = "SELECT pg_database_size(current_database())"
 
 _TABLES = """
-SELECT CASE WHEN n.nspname = 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END
+SELECT n.nspname, c.relname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'ikoma') AND n.nspname !~ '^pg_'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
-ORDER BY 1
+ORDER BY n.nspname <> 'public', n.nspname, c.relname
 """
 
 
@@ -77,8 +78,39 @@ async def state(server: PostgresServer, app: AppName) -> DatabaseState:
     async with connected(server.admin(app.database)) as connection:
         size = await _value(connection, _SIZE)
         cursor = await connection.execute(_TABLES)
-        tables = tuple(str(row[0]) for row in await cursor.fetchall())
+        tables = tuple(_shown(schema, table) for schema, table in await cursor.fetchall())
     return DatabaseState(exists=True, name=app.database, size=int(size), tables=tables)
+
+
+async def rows(server: PostgresServer, app: AppName, *, timeout: float) -> dict[str, int | None]:
+    """Rows of each table, counted now in one snapshot; None for those that could not be counted in time (seconds)."""
+    counted: dict[str, int | None] = {}
+    async with connected(server.admin(app.database)) as connection:
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        tables = await (await connection.execute(_TABLES)).fetchall()
+        deadline = time.monotonic() + timeout
+        for schema, table in tables:
+            left = deadline - time.monotonic()
+            query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
+            counted[_shown(schema, table)] = await _in_time(connection, query, left)
+    return counted
+
+
+async def _in_time(connection: Connection, query: sql.Composed, seconds: float) -> int | None:
+    if seconds <= 0:
+        return None
+    try:
+        async with connection.transaction():  # a savepoint: one table that takes too long ends only its own count
+            await connection.execute(
+                "SELECT set_config('statement_timeout', %s, true)", (str(int(seconds * 1000) + 1),)
+            )
+            return int(await _value(connection, query))
+    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
+        return None
+
+
+def _shown(schema: str, table: str) -> str:
+    return table if schema == "public" else f"{schema}.{table}"
 
 
 async def _take_turns(connection: Connection, app: AppName) -> None:
@@ -167,8 +199,8 @@ async def _comment(connection: Connection, kind: str, name: sql.Identifier, app:
     await connection.execute(sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), name, text))
 
 
-async def _value(connection: Connection, query: str, parameters: tuple[Any, ...] = ()) -> Any:
-    cursor: psycopg.AsyncCursor[tuple[Any, ...]] = await connection.execute(query.encode(), parameters)
+async def _value(connection: Connection, query: str | sql.Composed, parameters: tuple[Any, ...] = ()) -> Any:
+    cursor: psycopg.AsyncCursor[tuple[Any, ...]] = await connection.execute(query.encode() if isinstance(query, str) else query, parameters)
     row = await cursor.fetchone()
     return None if row is None else row[0]
 

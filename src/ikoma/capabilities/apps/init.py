@@ -26,7 +26,7 @@ class Initialised(Result):
     details: Details
 
 
-@capability("apps.init", role=Role.BUILDER, effect=Effect.CHANGES)
+@capability("apps.init", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
 async def init(call: Call, request: Init) -> Initialised:
     """Create an app's folder from a template: node, python, static or dockerfile.
 

@@ -7,7 +7,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.release import now
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
 
@@ -22,7 +22,26 @@ class Removed(Result):
     details: Details
 
 
-@capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS)
+async def losses(call: Call, request: AppRequest) -> Loss:
+    """The containers, volumes, tables with their rows, and files that would go; and the backup that stays."""
+    app = await call.app_or_remains(request.app_name)
+    platform = call.platform
+    containers = await platform.engine.containers(app.name)
+    lost = [f"container {container.name} ({container.state})" for container in containers]
+    lost += [f"volume {name}" for name in await platform.engine.volumes(app.name)]
+    if await platform.databases.owns(app.name):
+        rows = await platform.databases.rows(app.name)
+        tables = [
+            f"{table} ({'rows not counted' if count is None else f'{count} rows'})" for table, count in rows.items()
+        ]
+        lost.append(f"database {app.name.database}: {', '.join(tables) or 'no tables'}")
+    lost.append(f"folder {app.path}")
+    latest = platform.backups.latest(app.name)
+    kept = f"the last backup, {latest.name} of {latest.created_at}" if latest else "no backup: none was ever made"
+    return Loss(f"Remove {app.name} with all its data.", tuple(lost), ("a copy of all of it in the trash", kept))
+
+
+@capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
 async def remove(call: Call, request: AppRequest) -> Removed:
     """Remove an app: its containers, networks, volumes, database and folder.
 

@@ -23,7 +23,7 @@ class Validation(Result):
     warnings: list[Found]
 
 
-@capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS)
+@capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
 async def validate(call: Call, request: AppRequest) -> Validation:
     """Check an app before it is deployed: every problem with its file, its line and its fix. Changes nothing."""
     report = await call.platform.validator.examine(call.app(request.app_name))

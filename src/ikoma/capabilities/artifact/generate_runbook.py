@@ -14,7 +14,8 @@ class Runbook(Result):
     path: str
 
 
-@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.CHANGES, exclusive=False)
+# It reads: the file is IKOMA's own account of what it saw, and nothing runs differently for it.
+@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS)
 async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
     """Write a Markdown runbook of the app into its folder, from how it is now, and return it.
 

@@ -17,7 +17,7 @@ class Created(Result):
     role: str
 
 
-@capability("db.create", role=Role.BUILDER, effect=Effect.CHANGES)
+@capability("db.create", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
 async def create(call: Call, request: AppRequest) -> Created:
     """Create the app's database with a login role of its own, isolated from all other databases.
 

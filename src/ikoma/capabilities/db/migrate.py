@@ -38,7 +38,7 @@ class Migrated(Result):
     """Names of the migrations applied now, in order."""
 
 
-@capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, takes_sql=True)
+@capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, takes_sql=True, idempotent=True)
 async def migrate(call: Call, request: Migrate) -> Migrated:
     """Apply migrations as the app's own role: one given as text, one file, or all pending files in order.
 

@@ -42,7 +42,7 @@ class Deployed(Result):
     details: Details
 
 
-@capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES)
+@capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True)
 async def up(call: Call, request: Up) -> Deployed:
     """Deploy an app from its folder: build or pull, start, and wait until every service is healthy.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import Loss, Request, Result, capability
 from ikoma.model import Effect, Role
 
 
@@ -16,7 +16,14 @@ class Revoked(Result):
     message: str
 
 
-@capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS)
+async def losses(call: Call, request: Revoke) -> Loss:
+    """The key that would end, and what it may do."""
+    found = [stored.caller for stored in call.platform.callers.all() if stored.caller.id == request.id]
+    lost = tuple(f"key {caller.name}, role {caller.role}, apps {', '.join(caller.apps) or 'all'}" for caller in found)
+    return Loss(f"End the key {request.id} on every door.", lost)
+
+
+@capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
 async def revoke(call: Call, request: Revoke) -> Revoked:
     """End an API key at once, on every door."""
     call.platform.callers.revoke(request.id)
