@@ -216,8 +216,8 @@ class Databases(Protocol):
 
     async def state(self, app: AppName) -> DatabaseState: ...
 
-    async def rows(self, app: AppName, *, timeout: float = 5) -> Mapping[str, int | None]:
-        """Rows of each table now; None for a table that could not be counted within the time."""
+    async def rows(self, credentials: Credentials, *, timeout: float = 5) -> Mapping[str, int | None]:
+        """Rows of each of the app's tables now; None for a table that could not be counted within the time."""
 
     async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         """Log in as the app's own role and run one statement; raises where that fails."""

@@ -43,8 +43,8 @@ class PostgresDatabases:
     async def state(self, app: AppName) -> DatabaseState:
         return await provision.state(self._server, app)
 
-    async def rows(self, app: AppName, *, timeout: float = 5) -> Mapping[str, int | None]:
-        return await provision.rows(self._server, app, timeout=timeout)
+    async def rows(self, credentials: Credentials, *, timeout: float = 5) -> Mapping[str, int | None]:
+        return await provision.rows(self._server, credentials, timeout=timeout)
 
     async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         await self._logins.check(credentials, fresh=fresh)

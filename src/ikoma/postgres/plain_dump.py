@@ -32,7 +32,7 @@ class PlainDump:
         """Offset and length of what should be spaces."""
 
     def feed(self, piece: bytes) -> bytes:
-        text = self._rest + piece
+        text = self._rest + piece if self._rest else piece
         out: list[bytes] = []
         place = 0
         while True:
@@ -43,11 +43,11 @@ class PlainDump:
                 place = self._pass_large_objects(text, place, out)
             else:
                 place = self._pass_statements(text, place, out)
-            if place == start:
+            if place in (start, len(text)):
                 break
         self._rest = text[place:]
         self._passed += place
-        return b"".join(out)
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def end(self) -> bytes:
         """What was held back: it might have been the beginning of something."""
@@ -87,7 +87,10 @@ class PlainDump:
         assert self._table is not None
         backslash = text.find(b"\\", place)  # much quicker to look for, and most pieces hold none
         end = text.find(_ROWS_END, max(place, backslash - 1)) if backslash >= 0 else -1
-        known = end if end >= 0 else max(place, len(text) - len(_ROWS_END) + 1)
+        if backslash < 0 and not text.endswith(b"\n"):
+            known = len(text)  # rows and nothing else: no end marker has begun
+        else:
+            known = end if end >= 0 else max(place, len(text) - len(_ROWS_END) + 1)
         # The line feed before the first row counts for it; the one that begins the end marker counts for none.
         self._rows[self._table] += text.count(b"\n", place, known)
         if end >= 0:

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ikoma.errors import AppBusy, DatabaseForeign
 from ikoma.model import AppName, Secret
-from ikoma.ports import DatabaseState
+from ikoma.ports import Credentials, DatabaseState
 from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.server import PostgresServer
 
@@ -82,10 +82,13 @@ async def state(server: PostgresServer, app: AppName) -> DatabaseState:
     return DatabaseState(exists=True, name=app.database, size=int(size), tables=tables)
 
 
-async def rows(server: PostgresServer, app: AppName, *, timeout: float) -> dict[str, int | None]:
-    """Rows of each table, counted now in one snapshot; None for those that could not be counted in time (seconds)."""
+async def rows(server: PostgresServer, credentials: Credentials, *, timeout: float) -> dict[str, int | None]:
+    """Rows of each table, counted now in one snapshot; None for those that could not be counted in time (seconds).
+
+    As the app's own role: to plan a query can run code that the app has put into an index.
+    """
     counted: dict[str, int | None] = {}
-    async with connected(server.admin(app.database)) as connection:
+    async with connected(server.as_app(credentials)) as connection:
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         tables = await (await connection.execute(_TABLES)).fetchall()
         deadline = time.monotonic() + timeout
@@ -105,7 +108,7 @@ async def _in_time(connection: Connection, query: sql.Composed, seconds: float) 
                 "SELECT set_config('statement_timeout', %s, true)", (str(int(seconds * 1000) + 1),)
             )
             return int(await _value(connection, query))
-    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
+    except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
         return None
 
 
@@ -200,7 +203,9 @@ async def _comment(connection: Connection, kind: str, name: sql.Identifier, app:
 
 
 async def _value(connection: Connection, query: str | sql.Composed, parameters: tuple[Any, ...] = ()) -> Any:
-    cursor: psycopg.AsyncCursor[tuple[Any, ...]] = await connection.execute(query.encode() if isinstance(query, str) else query, parameters)
+    cursor: psycopg.AsyncCursor[tuple[Any, ...]] = await connection.execute(
+        query.encode() if isinstance(query, str) else query, parameters
+    )
     row = await cursor.fetchone()
     return None if row is None else row[0]
 

@@ -29,8 +29,9 @@ async def losses(call: Call, request: AppRequest) -> Loss:
     containers = await platform.engine.containers(app.name)
     lost = [f"container {container.name} ({container.state})" for container in containers]
     lost += [f"volume {name}" for name in await platform.engine.volumes(app.name)]
-    if await platform.databases.owns(app.name):
-        rows = await platform.databases.rows(app.name)
+    owned = credentials.find(app)
+    if owned and await platform.databases.owns(app.name):
+        rows = await platform.databases.rows(owned)
         tables = [
             f"{table} ({'rows not counted' if count is None else f'{count} rows'})" for table, count in rows.items()
         ]
