@@ -8,6 +8,7 @@ given to the caller and never written to the audit log.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -38,6 +39,18 @@ class IkomaError(Exception):
         self.audit_message = audit_message or self.message
         self.details = details
         super().__init__(self.message)
+
+
+def stored_failure(*, code: str, error: str, hint: str, details: dict[str, Any]) -> IkomaError:
+    """The error again that was written down with these facts."""
+    kinds = {kind.code: kind for kind in _kinds(IkomaError)}
+    return kinds.get(code, IkomaError)(error, hint=hint, **details)
+
+
+def _kinds(parent: type[IkomaError]) -> Iterator[type[IkomaError]]:
+    yield parent
+    for child in parent.__subclasses__():
+        yield from _kinds(child)
 
 
 # --- the request itself ------------------------------------------------------------------------------------
@@ -127,6 +140,61 @@ class AuditUnavailable(IkomaError):
     default_hint = "Free space on the disk of AUDIT_LOG or correct its permissions; reading calls still work."
 
 
+class ConfirmationNeeded(IkomaError):
+    """A person must agree to this first; nothing was changed."""
+
+    code, status = "confirmation_needed", 409
+    default_hint = (
+        "Show a person what details lists as lost. If they agree, make the same call again with the argument "
+        "confirmation set to details.confirmation; it works once and for ten minutes."
+    )
+
+
+class ConfirmationInvalid(IkomaError):
+    """This confirmation is not for this very call, has ended, or was used before; nothing was changed."""
+
+    code, status = "confirmation_invalid", 409
+    default_hint = "Make the call without a confirmation: the answer lists what would be lost and carries a new one."
+
+
+class Declined(IkomaError):
+    """A person was asked and did not agree; nothing was changed."""
+
+    code, status = "declined", 409
+    default_hint = "Do not try again unless the person asks for it."
+
+
+class IdempotencyMismatch(IkomaError):
+    """This idempotency key was used for another call."""
+
+    code, status = "idempotency_mismatch", 409
+    default_hint = "Use a new key for every new call, and the same one only for its retries."
+
+
+# --- operations --------------------------------------------------------------------------------------------
+
+
+class OperationNotFound(IkomaError):
+    """There is no such operation."""
+
+    code, status = "operation_not_found", 404
+    default_hint = "operations.list shows the operations and their ids."
+
+
+class OperationCancelled(IkomaError):
+    """The operation was cancelled before it ended."""
+
+    code, status = "operation_cancelled", 409
+    default_hint = "apps.status shows what is there now; make the call again when it should be done after all."
+
+
+class OperationElsewhere(IkomaError):
+    """Another server works on this operation."""
+
+    code, status = "operation_elsewhere", 409
+    default_hint = "Ask the server that took the call."
+
+
 # --- apps --------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +209,7 @@ class AppBusy(IkomaError):
     """Another operation is working on this app."""
 
     code, status = "app_busy", 409
-    default_hint = "Wait until it has ended, then try again."
+    default_hint = "Wait until it has ended (operations.wait takes its request as operationId), then try again."
 
 
 class PathOutside(IkomaError):

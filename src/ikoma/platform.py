@@ -28,7 +28,9 @@ from ikoma.engines.compose import ComposeEngine
 from ikoma.errors import EngineUnavailable, InvalidSetting, StartRefused
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.callers import Callers
+from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
+from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.postgres.databases import PostgresDatabases
@@ -39,6 +41,7 @@ from ikoma.settings import Settings, read_api_key_hash
 log = logging.getLogger("ikoma")
 
 _GATEWAY_PAUSE = 5.0
+_GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.callback(audit.close)
         callers = Callers(settings.database_file, settings.env_file, settings.api_key_hash)
         stack.callback(callers.close)
+        journal = Journal(settings.database_file)
+        stack.callback(journal.close)
+        journal.recover()
+        operations = Operations(journal)
+        stack.push_async_callback(operations.close, _GRACE_SECONDS)
         backups = Backups(settings.backups_root)
         platform = Platform(
             settings=settings,
@@ -93,6 +101,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             verifier=Verifier(Resolutions(engine), databases, health, backups),
             callers=callers,
             audit=audit,
+            operations=operations,
         )
         pipeline = Pipeline(
             capabilities.load(),
@@ -100,6 +109,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             rate_limit=RateLimit(settings.rate_limit_window_ms, settings.rate_limit_max_requests),
             audit=audit,
             locks=Locks(settings.apps_root),
+            operations=operations,
             make_call=partial(make_call, platform),
         )
         watching = asyncio.ensure_future(_follow_gateway(engine, server))

@@ -18,6 +18,7 @@ from ikoma.errors import AppNotFound
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.call import Identified
 from ikoma.kernel.callers import Caller, Callers
+from ikoma.kernel.operations import Operations
 from ikoma.model import AppName, Role
 from ikoma.ports import Databases, Engine, Progress
 from ikoma.settings import Settings
@@ -39,6 +40,7 @@ class Platform:
     deployments: Deployments
     callers: Callers
     audit: AuditLog
+    operations: Operations
     started: float = field(default_factory=time.monotonic)
 
 

@@ -23,6 +23,19 @@ class Attempt:
     role: str | None
     request_id: str
     read_arguments: ReadArguments
+    idempotency_key: str | None = None
+    wait: float | None = None
+    """Seconds after which this door would rather have an operation's id, where the call does not say; None: never."""
+    asks: bool = False
+    """Whether this door puts destroying calls before a person first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call came to: JSON. `operation` is set when the work goes on as that operation."""
+
+    body: bytes
+    operation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 import orjson
 
 from ikoma.errors import NotFound, OutOfScope, RoleTooLow, Unauthenticated
+from ikoma.kernel.registry import Capability
 from ikoma.model import AppName, Effect, Role
 from ikoma.settings import read_api_key_hash
 
@@ -56,6 +57,9 @@ class Caller:
             raise OutOfScope("This key may only read.")
         if not _matches(name, self.capabilities):
             raise OutOfScope(f"This key does not reach {name}.")
+
+    def reaches_capability(self, item: Capability) -> bool:
+        return not (self.read_only and item.effect is not Effect.READS) and _matches(item.name, self.capabilities)
 
     def check_app(self, app: str) -> None:
         """Raises OutOfScope where this key does not reach the app, whether or not it exists."""

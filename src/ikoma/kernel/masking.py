@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from ikoma.kernel.registry import Capability
 
 _LONGEST = 200
@@ -25,6 +27,16 @@ def mask_arguments(capability: Capability, arguments: Mapping[str, Any]) -> dict
         else:
             masked[name[:80]] = "[unknown argument]"
     return masked
+
+
+def mask_result(capability: Capability, answer: bytes) -> bytes:
+    """The result as a record may keep it: what it showed this once is gone."""
+    if not capability.secret_results:
+        return answer
+    result = orjson.loads(answer)
+    return orjson.dumps(
+        {name: "[shown once]" if name in capability.secret_results else result[name] for name in result}
+    )
 
 
 def _described(value: Any, what: str) -> Any:

@@ -1,7 +1,8 @@
 """The path that every call walks, whatever the door: nothing goes round it.
 
-authenticate → authorise → validate → lock → journal → run → audit. A call that fails on the way leaves one audit
-entry that says why; a changing call leaves two, its intent before it acts and its result after.
+authenticate → authorise → validate → confirm → lock → journal → run → audit. A read is answered at once; a call that
+changes something is an operation of its own, which goes on when its caller has gone. A call that fails on the way
+leaves one audit entry that says why; a changing call leaves two, its intent before it acts and its result after.
 """
 
 from __future__ import annotations
@@ -10,22 +11,50 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from ikoma.errors import DiskFull, IkomaError, RoleTooLow, ShuttingDown, UnknownRole
+import orjson
+
+from ikoma.errors import Declined, DiskFull, IkomaError, OperationCancelled, RoleTooLow, UnknownRole
+from ikoma.kernel import controls
 from ikoma.kernel.audit import ERROR, STARTED, SUCCESS, AuditLog, Entry
-from ikoma.kernel.call import Attempt, Identified
+from ikoma.kernel.call import Answer, Attempt, Identified
 from ikoma.kernel.callers import Caller, Callers
+from ikoma.kernel.confirmations import Confirmations
+from ikoma.kernel.journal import Record
 from ikoma.kernel.locks import Locks
-from ikoma.kernel.masking import mask_arguments
+from ikoma.kernel.masking import mask_arguments, mask_result
+from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.registry import AppRequest, Capability, Registry, Request
 from ikoma.model import Effect, Role
 from ikoma.ports import Progress, no_progress
 
 log = logging.getLogger("ikoma")
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A call that is allowed and fits: what is left is to do it."""
+
+    attempt: Attempt
+    caller: Caller
+    role: Role
+    capability: Capability
+    given: controls.Given
+    request: Request
+
+    @property
+    def app(self) -> str | None:
+        return self.request.app_name if isinstance(self.request, AppRequest) else None
+
+    @property
+    def digest(self) -> str:
+        return controls.digest(self.capability, self.given.arguments)
 
 
 class Pipeline:
@@ -44,38 +73,55 @@ class Pipeline:
         rate_limit: RateLimit,
         audit: AuditLog,
         locks: Locks,
+        operations: Operations,
         make_call: Callable[[Identified], Any],
     ) -> None:
         self.registry = registry
         self.callers = callers
+        self.operations = operations
         self._rate_limit = rate_limit
         self._audit = audit
         self._locks = locks
+        self._confirmations = Confirmations()
         self._make_call = make_call
 
-    async def execute(self, attempt: Attempt, progress: Progress = no_progress) -> bytes:
-        """Do what was asked and return the result as JSON; every refusal and failure is an IkomaError."""
-        began = time.perf_counter()
+    async def execute(self, attempt: Attempt, progress: Progress = no_progress) -> Answer:
+        """Do what was asked; every refusal and failure is an IkomaError."""
         entry = Entry(attempt.request_id, attempt.capability[:100])
-        try:
-            caller, role = self._authenticate(attempt, entry)
-            capability = self.registry.get(attempt.capability)
-            self._authorise(caller, role, capability)
-            request = await self._read(attempt, capability, entry)
-            self._check_scope(caller, request)
-            async with self._lock(capability, request, attempt):
-                await self._journal(capability, entry)
-                call = self._make_call(Identified(caller, role, attempt.request_id, progress))
-                answer = capability.encode(await capability.run(call, request))
-        except BaseException as error:
-            raised = _as_answer(error, entry)
-            self._close(entry, began)
-            if raised is error:
-                raise
-            raise raised from error
-        entry.result = SUCCESS
-        self._close(entry, began)
-        return answer
+        with self._audited(entry) as settle:
+            admitted = await self._admit(attempt, entry)
+            if admitted.capability.effect is Effect.READS:
+                body = await self._run(admitted, progress)
+                settle(SUCCESS)
+                return Answer(body)
+            record = self._record(admitted, entry)
+            operation = self.operations.earlier(record)
+            if operation is None:
+                await self._confirm(admitted)
+                work = partial(self._work, admitted, entry)
+                keeps = partial(mask_result, admitted.capability)
+                operation = self.operations.start(record, work, progress, keeps=keeps)
+            if operation.record.id != record.id:  # a retry: the first call has its own entries
+                settle(SUCCESS, code="replayed")
+        return await self._outcome(operation, admitted)
+
+    def visible(self, key: str | None, role: str | None) -> Sequence[Capability]:
+        """The capabilities that this key, in this role, may call."""
+        caller = self.callers.authenticate(key)
+        taken = caller.at_role(_wanted_role(role))
+        return [item for item in self.registry if item.role <= taken and caller.reaches_capability(item)]
+
+    async def _admit(self, attempt: Attempt, entry: Entry) -> _Admitted:
+        caller, role = self._authenticate(attempt, entry)
+        capability = self.registry.get(attempt.capability)
+        self._authorise(caller, role, capability)
+        sent = await attempt.read_arguments(capability.body_limit)
+        entry.arguments = mask_arguments(capability, sent)
+        given = controls.split(capability, sent)
+        request = capability.parse(given.arguments)
+        if isinstance(request, AppRequest):
+            caller.check_app(request.app_name)
+        return _Admitted(attempt, caller, role, capability, given, request)
 
     def _authenticate(self, attempt: Attempt, entry: Entry) -> tuple[Caller, Role]:
         caller = self.callers.authenticate(attempt.key)
@@ -90,29 +136,97 @@ class Pipeline:
             raise RoleTooLow(f"{capability.name} needs the role {capability.role}; this call has {role}.")
         caller.check_capability(capability.name, capability.effect)
 
-    async def _read(self, attempt: Attempt, capability: Capability, entry: Entry) -> Request:
-        arguments = await attempt.read_arguments(capability.body_limit)
-        entry.arguments = mask_arguments(capability, arguments)
-        return capability.parse(arguments)
+    def _record(self, admitted: _Admitted, entry: Entry) -> Record:
+        attempt, caller = admitted.attempt, admitted.caller
+        return Record(
+            id=attempt.request_id,
+            capability=admitted.capability.name,
+            app=admitted.app,
+            caller_id=caller.id,
+            caller=caller.name,
+            arguments=entry.arguments,
+            digest=admitted.digest,
+            idempotency_key=admitted.given.idempotency_key or attempt.idempotency_key,
+        )
 
-    def _check_scope(self, caller: Caller, request: Request) -> None:
-        if isinstance(request, AppRequest):
-            caller.check_app(request.app_name)
+    async def _confirm(self, admitted: _Admitted) -> None:
+        """Where the door puts destroying calls before a person: go on only with that person's word."""
+        capability, caller, token = admitted.capability, admitted.caller.id, admitted.given.confirmation
+        if capability.loses is None or not (admitted.attempt.asks or token):
+            return
+        if token == controls.DECLINED:
+            raise Declined
+        if token is not None:
+            self._confirmations.redeem(token, caller, capability.name, admitted.digest)
+            return
+        loss = await capability.loses(self._call(admitted, no_progress), admitted.request)
+        raise self._confirmations.ask(caller, capability.name, admitted.digest, loss)
 
-    def _lock(self, capability: Capability, request: Request, attempt: Attempt) -> AbstractAsyncContextManager[None]:
+    async def _work(self, admitted: _Admitted, entry: Entry, began: Callable[[], None], progress: Progress) -> bytes:
+        """A changing call's own work, in its operation."""
+        with self._audited(entry) as settle:
+            async with self._lock(admitted):
+                # Its intent is on the disk before the call acts, or the call is refused.
+                entry.result = STARTED
+                await self._audit.append_durably(entry)
+                began()
+                answer = await self._run(admitted, progress)
+            settle(SUCCESS)
+            return answer
+
+    async def _run(self, admitted: _Admitted, progress: Progress) -> bytes:
+        capability = admitted.capability
+        return capability.encode(await capability.run(self._call(admitted, progress), admitted.request))
+
+    def _call(self, admitted: _Admitted, progress: Progress) -> Any:
+        return self._make_call(Identified(admitted.caller, admitted.role, admitted.attempt.request_id, progress))
+
+    def _lock(self, admitted: _Admitted) -> AbstractAsyncContextManager[None]:
+        capability, request = admitted.capability, admitted.request
         if capability.exclusive and isinstance(request, AppRequest):
-            return self._locks.hold(request.app_name, capability=capability.name, request_id=attempt.request_id)
+            return self._locks.hold(
+                request.app_name, capability=capability.name, request_id=admitted.attempt.request_id
+            )
         return nullcontext()
 
-    async def _journal(self, capability: Capability, entry: Entry) -> None:
-        """The intent of a changing call is on the disk before the call acts, or the call is refused."""
-        if capability.effect is not Effect.READS:
-            entry.result = STARTED
-            await self._audit.append_durably(entry)
+    async def _outcome(self, operation: Operation, admitted: _Admitted) -> Answer:
+        given = admitted.given.wait
+        seconds = admitted.attempt.wait if given is None else given
+        answer = await self.operations.outcome(operation, seconds)
+        if answer is not None:
+            return Answer(answer)
+        return Answer(orjson.dumps(still_running(operation.view())), operation=operation.record.id)
 
-    def _close(self, entry: Entry, began: float) -> None:
-        entry.duration = (time.perf_counter() - began) * 1000
-        self._audit.append_if_possible(entry)
+    @contextmanager
+    def _audited(self, entry: Entry) -> Iterator[Callable[..., None]]:
+        """Sees that a call's last entry is written: when it is settled, or fails; and that failures are IkomaErrors."""
+        began = time.perf_counter()
+
+        def settle(result: str, code: str | None = None) -> None:
+            entry.result, entry.code = result, code
+            entry.duration = (time.perf_counter() - began) * 1000
+            self._audit.append_if_possible(entry)
+
+        try:
+            yield settle
+        except BaseException as error:
+            answer = _as_answer(error, entry)
+            settle(ERROR, entry.code)
+            if answer is error:
+                raise
+            raise answer from error
+
+
+def still_running(record: Record) -> dict[str, Any]:
+    """What a caller is told whose call goes on as an operation."""
+    step = record.steps[-1].name if record.steps else "started"
+    return {
+        "operationId": record.id,
+        "state": record.state,
+        "capability": record.capability,
+        "message": f"{record.capability} goes on ({step}).",
+        "next": "operations.wait with this operationId waits for its end; operations.cancel stops it.",
+    }
 
 
 def _wanted_role(text: str | None) -> Role | None:
@@ -126,12 +240,11 @@ def _wanted_role(text: str | None) -> Role | None:
 
 def _as_answer(error: BaseException, entry: Entry) -> BaseException:
     """What the caller sees of a failure; the audit entry is filled to match."""
-    entry.result = ERROR
     if isinstance(error, IkomaError):
         entry.error, entry.code = error.audit_message, error.code
         return error
     if isinstance(error, asyncio.CancelledError):
-        entry.error, entry.code = "The call was cancelled before it ended.", ShuttingDown.code
+        entry.error, entry.code = "The call was cancelled before it ended.", OperationCancelled.code
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         full = DiskFull()

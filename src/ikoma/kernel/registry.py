@@ -12,7 +12,7 @@ import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -33,6 +33,8 @@ __all__ = [
     "capability",
     "registry",
 ]
+
+R = TypeVar("R", bound="Request")
 
 BODY_LIMIT = 1 << 20
 SQL_BODY_LIMIT = 32 << 20
@@ -128,40 +130,78 @@ class Capability:
         return marked
 
     @cached_property
+    def secret_results(self) -> frozenset[str]:
+        """Names of what the result shows this once and no record may keep."""
+        fields = getattr(self.result, "model_fields", {})
+        return frozenset(
+            field.alias or name
+            for name, field in fields.items()
+            if any(isinstance(mark, Sensitive) for mark in field.metadata)
+        )
+
+    @cached_property
     def arguments(self) -> Mapping[str, bool]:
         """Argument name → whether it must be given."""
-        return {field.alias or name: field.is_required() for name, field in self.request.model_fields.items()}
+        return _arguments(self.request)
 
     def parse(self, arguments: Mapping[str, Any]) -> Request:
         """The typed request, or InvalidArguments that names each argument and what is wrong with it."""
-        try:
-            return self.request.model_validate(arguments)
-        except ValidationError as error:
-            raise self._refusal(error) from None
+        return parse_arguments(self.request, arguments, of=self.name)
 
     def encode(self, result: Any) -> bytes:
         """The result as JSON."""
         return self.result_adapter.dump_json(result, by_alias=True)
 
-    def _refusal(self, error: ValidationError) -> InvalidArguments:
-        problems = [self._problem(entry) for entry in error.errors(include_url=False, include_input=False)]
-        takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in self.arguments.items()) or "nothing"
-        return InvalidArguments(
-            "; ".join(f"{problem['argument']}: {problem['problem']}" for problem in problems) + ".",
-            hint=f"{self.name} takes {takes}.",
-            arguments=problems,
-        )
 
-    def _problem(self, entry: Any) -> dict[str, str]:
-        name = ".".join(str(part)[:80] for part in entry["loc"]) or "body"
-        kind, message = entry["type"], str(entry["msg"])
-        if kind == "missing":
-            return {"argument": name, "problem": "is missing"}
-        if kind == "extra_forbidden":
-            near = difflib.get_close_matches(name, self.arguments, n=1)
-            return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
-        text = message.removeprefix("Value error, ")
-        return {"argument": name, "problem": text[:1].lower() + text[1:]}
+def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str) -> R:
+    """The typed arguments; InvalidArguments names each that does not fit, what it takes, and an example.
+
+    Args:
+        of: the capability, as the hint names it.
+    """
+    try:
+        return model.model_validate(arguments)
+    except ValidationError as error:
+        problems = [_problem(model, entry) for entry in error.errors(include_url=False, include_input=False)]
+    takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _arguments(model).items()) or "nothing"
+    raise InvalidArguments(
+        "; ".join(f"{problem['argument']}: {problem['problem']}" for problem in problems) + ".",
+        hint=f"{of} takes {takes}.",
+        arguments=problems,
+    )
+
+
+def _arguments(model: type[Request]) -> dict[str, bool]:
+    return {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
+
+
+def _problem(model: type[Request], entry: Any) -> dict[str, Any]:
+    name = ".".join(str(part)[:80] for part in entry["loc"]) or "body"
+    kind, message = entry["type"], str(entry["msg"])
+    if kind == "extra_forbidden":
+        known = _arguments(model)
+        near = difflib.get_close_matches(name, known, n=1)
+        return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
+    text = "is missing" if kind == "missing" else message.removeprefix("Value error, ")
+    described = model.model_json_schema(by_alias=True).get("properties", {}).get(str(entry["loc"][0]), {})
+    problem = {"argument": name, "problem": text[:1].lower() + text[1:], "example": example_of(described)}
+    return problem | ({"allowed": described["enum"]} if "enum" in described else {})
+
+
+_EXAMPLES: Mapping[str, Any] = {"integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
+
+
+def example_of(schema: Mapping[str, Any]) -> Any:
+    """A value that fits a property of a JSON schema."""
+    described = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
+    for source in (schema, described):
+        if source.get("examples"):
+            return source["examples"][0]
+        if source.get("default") is not None:
+            return source["default"]
+    if "enum" in described:
+        return described["enum"][0]
+    return described.get("minimum", _EXAMPLES.get(described.get("type", "string"), "text"))
 
 
 class Registry:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound, RateLimited, Unauthenticated
-from ikoma.kernel.call import Attempt
+from ikoma.kernel.call import Answer, Attempt
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.ports import Progress, no_progress
 from ikoma.transports import envelope, openapi
@@ -80,16 +80,18 @@ class Execute:
             role=_text(headers.get(b"x-role")),
             request_id=request_id,
             read_arguments=lambda limit: read_object(scope, receive, limit),
+            idempotency_key=_text(headers.get(b"idempotency-key")) or None,
+            asks=headers.get(b"x-confirm") == b"ask",
         )
         if _STREAM in headers.get(b"accept", b""):
             await self._stream(attempt, send)
             return
         try:
-            result = await self._pipeline.execute(attempt, no_progress)
+            answer = await self._pipeline.execute(attempt, no_progress)
         except IkomaError as error:
             await _fail(send, request_id, error)
         else:
-            await _send(send, 200, envelope.success(request_id, result))
+            await _send(send, _status(answer), envelope.success(request_id, answer.body))
 
     async def _stream(self, attempt: Attempt, send: Send) -> None:
         """Progress lines from the first one on; a call that reports none is answered like any other."""
@@ -115,10 +117,14 @@ class Execute:
 
     async def _answer(self, attempt: Attempt, progress: Progress) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         try:
-            result = await self._pipeline.execute(attempt, progress)
+            answer = await self._pipeline.execute(attempt, progress)
         except IkomaError as error:
             return error.status, envelope.failure(attempt.request_id, error), _extra_headers(error)
-        return 200, envelope.success(attempt.request_id, result), []
+        return _status(answer), envelope.success(attempt.request_id, answer.body), []
+
+
+def _status(answer: Answer) -> int:
+    return 200 if answer.operation is None else 202
 
 
 def _docs(pipeline: Pipeline) -> Any:

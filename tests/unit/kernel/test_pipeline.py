@@ -27,7 +27,9 @@ from ikoma.errors import (
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.call import Attempt, Identified
 from ikoma.kernel.callers import Callers
+from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
+from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.registry import AppRequest, Registry, Request, Result, Sensitive, capability
@@ -70,13 +72,6 @@ async def full(call: Identified, request: Request) -> Answer:
     raise OSError(28, "No space left on device")
 
 
-@capability("test.wait", role=Role.OBSERVER, effect=Effect.CHANGES, into=REGISTRY)
-async def wait(call: Identified, request: Request) -> Answer:
-    """Wait."""
-    await asyncio.sleep(60)
-    return Answer()
-
-
 class House:
     """A pipeline in a folder."""
 
@@ -90,9 +85,11 @@ class House:
             rate_limit=RateLimit(60_000, most),
             audit=AuditLog(self.log),
             locks=self.locks,
+            operations=Operations(Journal(folder / "state.db")),
             make_call=lambda identified: identified,
         )
         self.bodies_read = 0
+        self.calls = 0
 
     def key(self, role: Role, **scope: Any) -> str:
         return self.callers.create(str(role), role, **scope)[1]
@@ -104,7 +101,9 @@ class House:
             self.bodies_read += 1
             return arguments or {}
 
-        return orjson.loads(await self.pipeline.execute(Attempt(name, key, role, "request-1", body)))
+        self.calls += 1
+        answer = await self.pipeline.execute(Attempt(name, key, role, f"request-{self.calls}", body))
+        return orjson.loads(answer.body)
 
     def entries(self) -> list[dict[str, Any]]:
         return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
@@ -224,16 +223,3 @@ def test_what_nobody_foresaw_is_logged_here_and_not_told_outside(
 
 def test_a_full_disk_is_an_answer(house: House) -> None:
     refused(house, DiskFull, "test.full", key=house.key(Role.ADMIN))
-
-
-def test_a_cancelled_call_is_on_record(house: House) -> None:
-    key = house.key(Role.ADMIN)
-
-    async def scenario() -> None:
-        call = asyncio.ensure_future(house.call("test.wait", key=key))
-        await asyncio.sleep(0.1)
-        call.cancel()
-        await asyncio.wait([call])
-
-    asyncio.run(scenario())
-    assert [entry["result"] for entry in house.entries()] == ["started", "error"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import Request, Result, Sensitive, capability
 from ikoma.model import Effect, Role
 
 
@@ -43,7 +44,7 @@ class Create(Request):
 
 class Created(Result):
     id: str
-    key: str
+    key: Annotated[str, Sensitive("API key")]
     """Shown this once."""
     name: str
     role: str

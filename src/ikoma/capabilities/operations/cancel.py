@@ -1,0 +1,14 @@
+"""operations.cancel: stop an operation."""
+
+from __future__ import annotations
+
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.operations.get import Get, Operation
+from ikoma.kernel.registry import capability
+from ikoma.model import Effect, Role
+
+
+@capability("operations.cancel", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
+async def cancel(call: Call, request: Get) -> Operation:
+    """Stop a long call of your own; what it had begun is put right first. One that has ended stays as it is."""
+    return Operation.of(await call.platform.operations.cancel(request.operation_id, call.caller, call.role))

@@ -1,0 +1,76 @@
+"""operations.get: an operation as it is now."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.journal import FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Record
+from ikoma.kernel.registry import Request, Result, Untrusted, capability
+from ikoma.model import Effect, Role
+
+_NEXT = {
+    RUNNING: "operations.wait waits for its end; operations.cancel stops it.",
+    SUCCEEDED: "",
+    FAILED: "failure says why and what to do.",
+    INTERRUPTED: "The server stopped in the middle. What is there is whole: make the call again.",
+}
+
+
+class Get(Request):
+    operation_id: str = Field(max_length=80)
+
+
+class Step(Result):
+    name: str
+    at: str
+    fraction: float | None
+
+
+class Failure(Result):
+    code: str
+    error: Annotated[str, Untrusted("what the failure quotes")]
+    hint: str
+    details: Annotated[dict[str, Any], Untrusted("what the failure quotes")]
+
+
+class Operation(Result):
+    id: str
+    state: str
+    """running, succeeded, failed, cancelled or interrupted."""
+    capability: str
+    app_name: str | None
+    caller: str
+    started_at: str
+    finished_at: str | None
+    steps: list[Step]
+    result: Any = None
+    """The call's own result, when it succeeded."""
+    failure: Failure | None = None
+    next: str
+    """What to do now."""
+
+    @classmethod
+    def of(cls, record: Record) -> Operation:
+        return cls(
+            id=record.id,
+            state=record.state,
+            capability=record.capability,
+            app_name=record.app,
+            caller=record.caller,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            steps=[Step(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps],
+            result=None if record.result is None else orjson.loads(record.result),
+            failure=None if record.failure is None else Failure(**record.failure),
+            next=_NEXT.get(record.state, "apps.status shows what is there now."),
+        )
+
+
+@capability("operations.get", role=Role.OBSERVER, effect=Effect.READS)
+async def get(call: Call, request: Get) -> Operation:
+    """See how far a long call is, or how it ended: state, steps, result or failure."""
+    return Operation.of(call.platform.operations.get(request.operation_id, call.caller, call.role))

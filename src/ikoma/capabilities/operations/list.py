@@ -1,0 +1,53 @@
+"""operations.list: what is being done, and what was."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import AppName, Effect, Role
+
+
+class List(Request):
+    app_name: AppName | None = None
+    limit: int = Field(default=20, ge=1, le=200)
+
+
+class Line(Result):
+    id: str
+    state: str
+    capability: str
+    app_name: str | None
+    caller: str
+    started_at: str
+    finished_at: str | None
+    step: str | None
+    """The step it is at, or ended at."""
+
+
+class Operations(Result):
+    operations: list[Line]
+
+
+@capability("operations.list", role=Role.OBSERVER, effect=Effect.READS)
+async def list_operations(call: Call, request: List) -> Operations:
+    """List the latest changing calls, newest first: what runs now, what ended how."""
+    if request.app_name is not None:
+        call.caller.check_app(request.app_name)
+    records = call.platform.operations.last(request.limit, request.app_name, call.caller, call.role)
+    return Operations(
+        operations=[
+            Line(
+                id=record.id,
+                state=record.state,
+                capability=record.capability,
+                app_name=record.app,
+                caller=record.caller,
+                started_at=record.started_at,
+                finished_at=record.finished_at,
+                step=record.steps[-1].name if record.steps else None,
+            )
+            for record in records
+        ]
+    )

@@ -1,0 +1,24 @@
+"""operations.wait: be there when an operation ends."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.operations.get import Get, Operation
+from ikoma.kernel.registry import capability
+from ikoma.model import Effect, Role
+
+
+class Wait(Get):
+    seconds: int = Field(default=45, ge=0, le=3600)
+    """The longest to wait."""
+
+
+@capability("operations.wait", role=Role.OPERATOR, effect=Effect.READS)
+async def wait(call: Call, request: Wait) -> Operation:
+    """Wait until a long call has ended, and get its result. Still running afterwards? Call it again."""
+    record = await call.platform.operations.wait(
+        request.operation_id, call.caller, call.role, seconds=request.seconds, progress=call.progress
+    )
+    return Operation.of(record)

@@ -1,0 +1,77 @@
+"""What any changing call may carry besides its own arguments, whatever the door.
+
+How long to wait before the work goes on as an operation, the key that makes a retry harmless, and a person's word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import Field
+
+from ikoma.kernel.registry import Capability, Request, parse_arguments
+from ikoma.model import Effect
+
+DECLINED = "declined"
+"""As `confirmation`: the person was asked and said no."""
+
+
+class Controls(Request):
+    """Arguments that every changing capability takes."""
+
+    wait: int | None = Field(default=None, ge=0, le=3600)
+    """Seconds after which an operationId is returned while the work goes on."""
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
+    """A call with the same key and arguments is done once; a retry gets the first one's result."""
+
+
+class Confirmed(Controls):
+    """Arguments that every destroying capability takes."""
+
+    confirmation: str | None = Field(default=None, min_length=1, max_length=400)
+    """The token that came with the list of what would be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The parts of what a caller sent."""
+
+    arguments: Mapping[str, Any]
+    wait: int | None = None
+    idempotency_key: str | None = None
+    confirmation: str | None = None
+
+
+def model_for(capability: Capability) -> type[Controls] | None:
+    """The controls that a capability takes; None for one that only reads."""
+    if capability.effect is Effect.READS:
+        return None
+    return Confirmed if capability.effect is Effect.DESTROYS else Controls
+
+
+def split(capability: Capability, sent: Mapping[str, Any]) -> Given:
+    """Tell a call's own arguments from its controls; InvalidArguments where a control does not fit."""
+    model = model_for(capability)
+    if model is None:
+        return Given(sent)
+    names = {field.alias for field in model.model_fields.values()}
+    if not names & sent.keys():
+        return Given(sent)
+    given = {name: sent[name] for name in names & sent.keys() if isinstance(name, str)}
+    controls = parse_arguments(model, given, of=capability.name)
+    return Given(
+        {name: value for name, value in sent.items() if name not in names},
+        controls.wait,
+        controls.idempotency_key,
+        controls.confirmation if isinstance(controls, Confirmed) else None,
+    )
+
+
+def digest(capability: Capability, arguments: Mapping[str, Any]) -> str:
+    """Tells whether two calls ask for the very same."""
+    asked = orjson.dumps([capability.name, arguments], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(asked).hexdigest()

@@ -1,0 +1,273 @@
+"""Operations: changing calls at work, which go on when whoever asked for them has gone.
+
+Each runs in a task of its own and is journalled. Who waits may stop waiting, come back with its id, follow its
+steps, or have it cancelled; a retry with the same idempotency key joins it instead of doing the work again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from ikoma.errors import (
+    IdempotencyMismatch,
+    IkomaError,
+    OperationCancelled,
+    OperationElsewhere,
+    OperationNotFound,
+    OutOfScope,
+    ShuttingDown,
+    stored_failure,
+)
+from ikoma.kernel.callers import Caller
+from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, Record, Step, now
+from ikoma.model import Role
+from ikoma.ports import Progress
+
+log = logging.getLogger("ikoma")
+
+_MOST_STEPS = 100
+_NOTE_SECONDS = 0.5
+_REMEMBER = 500
+_POLL_SECONDS = 0.5
+
+Work = Callable[[Callable[[], None], Progress], Awaitable[bytes]]
+"""Does the work and returns the result as JSON. It says when it begins to change things, and how far it is."""
+
+
+@dataclass
+class Operation:
+    """One that this process works on, or has worked on lately."""
+
+    record: Record
+    keeps: Callable[[bytes], bytes]
+    """The result as the journal may keep it: without what is shown once."""
+    steps: list[Step] = field(default_factory=list)
+    followers: list[Progress] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: bytes | None = None
+    error: IkomaError | None = None
+    began: bool = False
+    """Whether it has changed anything: until it holds the app's lock, a retry may do it."""
+    task: asyncio.Task[None] | None = None
+    cancelled: bool = False
+    noted: float = 0.0
+
+    def view(self) -> Record:
+        """The record as it is now."""
+        return replace(self.record, steps=tuple(self.steps))
+
+
+class Operations:
+    """All operations: those at work in memory, every one of them in the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._here: dict[str, Operation] = {}
+        self._closing = False
+
+    def earlier(self, record: Record) -> Operation | None:
+        """The operation that this caller has begun with the same idempotency key.
+
+        Raises:
+            IdempotencyMismatch: it was another call.
+        """
+        if record.idempotency_key is None:
+            return None
+        found = self._journal.by_key(record.caller_id, record.idempotency_key)
+        if found is None:
+            return None
+        if found.digest != record.digest:
+            raise IdempotencyMismatch(f"This key was used for another call, {found.capability} (request {found.id}).")
+        return self._here.get(found.id) or self._from_journal(found)
+
+    def start(
+        self, record: Record, work: Work, progress: Progress, *, keeps: Callable[[bytes], bytes] = bytes
+    ) -> Operation:
+        """Begin an operation; the earlier one where another with its key came first."""
+        if self._closing:
+            raise ShuttingDown()
+        if self._journal.begin(record) is not None:
+            return self.earlier(record) or self.start(record, work, progress, keeps=keeps)
+        operation = Operation(record, keeps, followers=[progress])
+        self._here[record.id] = operation
+        operation.task = asyncio.ensure_future(self._perform(operation, work))
+        self._forget_old()
+        return operation
+
+    async def outcome(self, operation: Operation, seconds: float | None) -> bytes | None:
+        """What it came to: the result, its error raised, or None when it has not ended within that time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended(operation)
+        if not operation.ended.is_set():
+            return None
+        if operation.error is not None:
+            raise operation.error
+        assert operation.answer is not None
+        return operation.answer
+
+    def get(self, identity: str, caller: Caller, role: Role) -> Record:
+        """An operation's record; OperationNotFound where there is none that this caller may see."""
+        record = self._find(identity)
+        if record is None or not _may_see(record, caller, role):
+            raise OperationNotFound(f"There is no operation {identity[:40]!r}.")
+        return record
+
+    async def wait(self, identity: str, caller: Caller, role: Role, *, seconds: float, progress: Progress) -> Record:
+        """The record when it has ended, or as it is after that many seconds."""
+        record = self.get(identity, caller, role)
+        operation = self._here.get(identity) or self._from_journal(record)
+        with _following(operation, progress), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended(operation)
+        return self.get(identity, caller, role)
+
+    async def cancel(self, identity: str, caller: Caller, role: Role) -> Record:
+        """Stop an operation and wait until all it had under way is put right; one that has ended stays as it is.
+
+        Raises:
+            OutOfScope: another key's operation; only an admin may stop those.
+            OperationElsewhere: another server works on it.
+        """
+        record = self.get(identity, caller, role)
+        if record.caller_id != caller.id and role < Role.ADMIN:
+            raise OutOfScope(
+                "This operation was begun with another key.", hint="Only that key or an admin may cancel it."
+            )
+        operation = self._here.get(identity)
+        if operation is None or operation.task is None:
+            if record.state == RUNNING:
+                raise OperationElsewhere(f"Operation {identity} runs in another server.")
+            return record
+        operation.cancelled = True
+        operation.task.cancel()
+        await asyncio.wait([operation.task])
+        return self.get(identity, caller, role)
+
+    def last(self, limit: int, app: str | None, caller: Caller, role: Role) -> list[Record]:
+        """The newest operations that this caller may see, newest first."""
+        found = self._journal.last(limit, app, lambda record: _may_see(record, caller, role))
+        return [self._find(record.id) or record for record in found]
+
+    async def close(self, grace: float) -> None:
+        """Take no more, let those at work end within the grace (seconds), and cut off the others."""
+        self._closing = True
+        tasks = [operation.task for operation in self._here.values() if operation.task and not operation.task.done()]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=grace)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    async def _perform(self, operation: Operation, work: Work) -> None:
+        def progress(message: str, fraction: float | None = None) -> None:
+            self._note(operation, message, fraction)
+
+        def began() -> None:
+            operation.began = True
+
+        state = SUCCEEDED
+        try:
+            operation.answer = await work(began, progress)
+        except IkomaError as error:
+            state, operation.error = FAILED, error
+        except asyncio.CancelledError:
+            state = CANCELLED if operation.cancelled else INTERRUPTED
+            operation.error = (
+                OperationCancelled()
+                if operation.cancelled
+                else ShuttingDown("The server stopped before this was done.")
+            )
+        finally:
+            self._end(operation, state)
+
+    def _end(self, operation: Operation, state: str) -> None:
+        error = operation.error
+        failure = None
+        if error is not None:
+            failure = {"code": error.code, "error": error.message, "hint": error.hint, "details": error.details}
+        operation.record = replace(
+            operation.view(), state=state, result=operation.answer, failure=failure, finished_at=now()
+        )
+        operation.ended.set()
+        try:
+            self._journal.end(
+                replace(
+                    operation.record, result=None if operation.answer is None else operation.keeps(operation.answer)
+                )
+            )
+            if state == INTERRUPTED or not operation.began:
+                self._journal.release_key(operation.record.id)
+        except IkomaError as failed:
+            log.error("operation %s: its end is not journalled: %s", operation.record.id, failed.message)
+
+    def _note(self, operation: Operation, message: str, fraction: float | None) -> None:
+        steps = operation.steps
+        if steps and steps[-1].name == message:
+            steps[-1] = replace(steps[-1], fraction=fraction)
+        else:
+            steps.append(Step(message[:200], now(), fraction))
+            del steps[:-_MOST_STEPS]
+        if time.monotonic() - operation.noted >= _NOTE_SECONDS:
+            operation.noted = time.monotonic()
+            with contextlib.suppress(IkomaError):  # a full disk must not end work that is nearly done
+                self._journal.note(operation.record.id, steps)
+        for follower in list(operation.followers):
+            follower(message, fraction)
+
+    async def _ended(self, operation: Operation) -> None:
+        if operation.task is not None or operation.ended.is_set():
+            await operation.ended.wait()
+            return
+        while not operation.ended.is_set():  # another server works on it: its journal tells
+            await asyncio.sleep(_POLL_SECONDS)
+            found = self._journal.find(operation.record.id)
+            if found is None or found.state != RUNNING:
+                _take_over(operation, found or operation.record)
+
+    def _find(self, identity: str) -> Record | None:
+        operation = self._here.get(identity)
+        return operation.view() if operation else self._journal.find(identity)
+
+    def _from_journal(self, record: Record) -> Operation:
+        operation = Operation(record, bytes, steps=list(record.steps))
+        if record.state != RUNNING:
+            _take_over(operation, record)
+        return operation
+
+    def _forget_old(self) -> None:
+        done = [identity for identity, operation in self._here.items() if operation.ended.is_set()]
+        for identity in done[:-_REMEMBER]:
+            del self._here[identity]
+
+
+@contextmanager
+def _following(operation: Operation, progress: Progress) -> Iterator[None]:
+    operation.followers.append(progress)
+    try:
+        yield
+    finally:
+        operation.followers.remove(progress)
+
+
+def _take_over(operation: Operation, record: Record) -> None:
+    operation.record, operation.answer = record, record.result
+    if record.failure is not None:
+        operation.error = stored_failure(**record.failure)
+    elif record.result is None:
+        operation.error = ShuttingDown("The server was stopped or killed before this was done.")
+    operation.ended.set()
+
+
+def _may_see(record: Record, caller: Caller, role: Role) -> bool:
+    if record.caller_id == caller.id or (role == Role.ADMIN and not caller.apps):
+        return True
+    return record.app is not None and caller.reaches(record.app)

@@ -1,0 +1,337 @@
+"""Changing calls as operations: they outlive their callers, are done once, and are put before a person."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import pytest
+
+from ikoma.errors import (
+    AppBusy,
+    ConfirmationInvalid,
+    ConfirmationNeeded,
+    Declined,
+    DeployFailed,
+    IdempotencyMismatch,
+    InvalidArguments,
+    OperationCancelled,
+    OperationNotFound,
+    OutOfScope,
+    ShuttingDown,
+)
+from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.call import Answer, Attempt, Identified
+from ikoma.kernel.callers import Caller, Callers
+from ikoma.kernel.journal import Journal
+from ikoma.kernel.locks import Locks
+from ikoma.kernel.operations import Operations
+from ikoma.kernel.pipeline import Pipeline
+from ikoma.kernel.ratelimit import RateLimit
+from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
+from ikoma.model import AppName, Effect, Role
+
+REGISTRY = Registry()
+
+
+class Work(AppRequest):
+    seconds: float = 0
+    fail: bool = False
+
+
+class Done(Result):
+    number: int
+
+
+class World:
+    """What the capabilities of these tests change."""
+
+    number = 0
+    undone = 0
+
+
+@capability("test.work", role=Role.OPERATOR, effect=Effect.CHANGES, into=REGISTRY)
+async def work(call: Identified, request: Work) -> Done:
+    """Work for a while."""
+    World.number += 1
+    number = World.number
+    call.progress("first half", 0.5)
+    try:
+        await asyncio.sleep(request.seconds)
+    except asyncio.CancelledError:
+        World.undone += 1
+        raise
+    call.progress("second half", 1.0)
+    if request.fail:
+        raise DeployFailed("It broke.", hint="Mend it.", service="web")
+    return Done(number=number)
+
+
+class Made(Result):
+    key: Annotated[str, Sensitive("key")]
+
+
+@capability("test.secret", role=Role.ADMIN, effect=Effect.CHANGES, into=REGISTRY)
+async def secret(call: Identified, request: Request) -> Made:
+    """Show something once."""
+    return Made(key="hunter2-hunter2")
+
+
+async def losses(call: Identified, request: AppRequest) -> Loss:
+    return Loss(f"Remove {request.app_name}.", ("table orders (3 rows)",), ("backup a.sql",))
+
+
+@capability("test.destroy", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, into=REGISTRY)
+async def destroy(call: Identified, request: AppRequest) -> Done:
+    """Destroy."""
+    World.number += 1
+    return Done(number=World.number)
+
+
+class House:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.callers = Callers(folder / "state.db", folder / ".env", None)
+        self.operations = Operations(Journal(folder / "state.db"))
+        self.locks = Locks(folder)
+        self.pipeline = Pipeline(
+            REGISTRY,
+            callers=self.callers,
+            rate_limit=RateLimit(60_000, 1000),
+            audit=AuditLog(folder / "audit.jsonl"),
+            locks=self.locks,
+            operations=self.operations,
+            make_call=lambda identified: identified,
+        )
+        self.key = self.callers.create("ann", Role.ADMIN)[1]
+        self.calls = 0
+
+    async def call(self, name: str, arguments: Mapping[str, Any], *, key: str | None = None, **more: Any) -> Answer:
+        async def body(limit: int) -> Mapping[str, Any]:
+            return arguments
+
+        self.calls += 1
+        return await self.pipeline.execute(Attempt(name, key or self.key, None, f"request-{self.calls}", body, **more))
+
+    async def result(self, name: str, arguments: Mapping[str, Any], **more: Any) -> Any:
+        return orjson.loads((await self.call(name, arguments, **more)).body)
+
+    def caller(self, key: str | None = None) -> Caller:
+        return self.callers.authenticate(key or self.key)
+
+    def audit(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in (self.folder / "audit.jsonl").read_bytes().splitlines()]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    World.number = World.undone = 0
+    return House(tmp_path)
+
+
+def test_a_call_that_takes_longer_than_it_may_wait_goes_on_as_an_operation(house: House) -> None:
+    async def scenario() -> None:
+        answer = await house.call("test.work", {"appName": "shop", "seconds": 0.3, "wait": 0})
+        said = orjson.loads(answer.body)
+        assert answer.operation == said["operationId"] == "request-1"
+        assert said["state"] == "running"
+        assert "operations.wait" in said["next"]
+        steps: list[tuple[str, float | None]] = []
+        ended = await house.operations.wait(
+            "request-1", house.caller(), Role.ADMIN, seconds=5, progress=lambda m, f=None: steps.append((m, f))
+        )
+        assert ended.state == "succeeded"
+        assert orjson.loads(ended.result or b"") == {"number": 1}
+        assert [step.name for step in ended.steps] == ["first half", "second half"]
+        assert ("second half", 1.0) in steps
+
+    asyncio.run(scenario())
+    assert [entry["result"] for entry in house.audit()] == ["started", "success"]
+
+
+def test_work_goes_on_when_its_caller_has_gone(house: House) -> None:
+    async def scenario() -> None:
+        call = asyncio.ensure_future(house.call("test.work", {"appName": "shop", "seconds": 0.2}))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await asyncio.wait([call])
+        ended = await house.operations.wait(
+            "request-1", house.caller(), Role.ADMIN, seconds=5, progress=lambda m, f=None: None
+        )
+        assert ended.state == "succeeded"
+
+    asyncio.run(scenario())
+    assert World.undone == 0
+
+
+def test_a_retry_with_the_same_key_is_done_once(house: House) -> None:
+    async def scenario() -> None:
+        asked = {"appName": "shop", "seconds": 0.1, "idempotencyKey": "k1"}
+        both = await asyncio.gather(house.result("test.work", asked), house.result("test.work", asked))
+        assert both == [{"number": 1}, {"number": 1}]
+        del asked["idempotencyKey"]
+        assert await house.result("test.work", asked, idempotency_key="k1") == {"number": 1}
+        with pytest.raises(IdempotencyMismatch, match="request-1"):
+            await house.call("test.work", {"appName": "other", "idempotencyKey": "k1"})
+        other = house.callers.create("bob", Role.ADMIN)[1]
+        assert await house.result("test.work", {**asked, "idempotencyKey": "k1"}, key=other) == {"number": 2}
+
+    asyncio.run(scenario())
+    assert World.number == 2
+    assert [entry["code"] for entry in house.audit() if entry["code"]] == ["replayed"] * 2 + ["idempotency_mismatch"]
+
+
+def test_a_retry_gets_the_first_failure_also_after_a_restart(house: House) -> None:
+    asked = {"appName": "shop", "fail": True, "idempotencyKey": "k2"}
+    for again in (house, house, House(house.folder)):
+        again.key = house.key
+        with pytest.raises(DeployFailed) as raised:
+            asyncio.run(again.call("test.work", asked))
+        assert (raised.value.message, raised.value.hint, raised.value.details) == (
+            "It broke.",
+            "Mend it.",
+            {"service": "web"},
+        )
+    assert World.number == 1
+
+
+def test_what_never_began_may_be_done_by_a_retry(house: House) -> None:
+    asked = {"appName": "shop", "idempotencyKey": "k3"}
+
+    async def scenario() -> None:
+        async with house.locks.hold(AppName("shop"), capability="deploy.up", request_id="other"):
+            with pytest.raises(AppBusy):
+                await house.call("test.work", asked)
+        assert await house.result("test.work", asked) == {"number": 1}
+
+    asyncio.run(scenario())
+
+
+def test_cancelling_ends_the_work_and_lets_it_be_put_right(house: House) -> None:
+    async def scenario() -> None:
+        call = asyncio.ensure_future(house.call("test.work", {"appName": "shop", "seconds": 30}))
+        await asyncio.sleep(0.1)
+        ended = await house.operations.cancel("request-1", house.caller(), Role.ADMIN)
+        assert ended.state == "cancelled"
+        with pytest.raises(OperationCancelled):
+            await call
+        async with house.locks.hold(AppName("shop"), capability="test", request_id="free"):
+            pass
+        assert (await house.operations.cancel("request-1", house.caller(), Role.ADMIN)).state == "cancelled"
+
+    asyncio.run(scenario())
+    assert World.undone == 1
+    assert [(entry["result"], entry["code"]) for entry in house.audit()] == [
+        ("started", None),
+        ("error", "operation_cancelled"),
+    ]
+
+
+def test_nobody_cancels_or_sees_what_is_not_theirs(house: House) -> None:
+    same_app = house.caller(house.callers.create("bob", Role.OPERATOR, apps=["shop"])[1])
+    other_app = house.caller(house.callers.create("eve", Role.OPERATOR, apps=["blog"])[1])
+
+    async def scenario() -> None:
+        call = asyncio.ensure_future(house.call("test.work", {"appName": "shop", "seconds": 0.3}))
+        await asyncio.sleep(0.1)
+        assert house.operations.get("request-1", same_app, Role.OPERATOR).state == "running"
+        with pytest.raises(OutOfScope):
+            await house.operations.cancel("request-1", same_app, Role.OPERATOR)
+        with pytest.raises(OperationNotFound):
+            await house.operations.cancel("request-1", other_app, Role.OPERATOR)
+        assert house.operations.last(10, None, other_app, Role.OPERATOR) == []
+        await call
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_was_killed_leaves_an_operation_that_says_so(house: House) -> None:
+    asyncio.run(house.call("test.work", {"appName": "shop", "idempotencyKey": "k4"}))
+    with sqlite3.connect(house.folder / "state.db") as database:
+        database.execute("UPDATE operations SET state = 'running', result = NULL, process = '4194304@1.00'")
+    journal = Journal(house.folder / "state.db")
+    assert [record.id for record in journal.recover()] == ["request-1"]
+    later = House(house.folder)
+    later.key = house.key
+    assert later.operations.get("request-1", later.caller(), Role.ADMIN).state == "interrupted"
+    assert asyncio.run(later.result("test.work", {"appName": "shop", "idempotencyKey": "k4"})) == {"number": 2}
+
+
+def test_a_server_that_stops_lets_work_end_and_cuts_off_what_takes_too_long(house: House) -> None:
+    async def scenario() -> None:
+        short = asyncio.ensure_future(house.call("test.work", {"appName": "shop", "seconds": 0.2}))
+        long = asyncio.ensure_future(house.call("test.work", {"appName": "blog", "seconds": 30}))
+        await asyncio.sleep(0.1)
+        await house.operations.close(0.5)
+        assert orjson.loads((await short).body) == {"number": 1}
+        with pytest.raises(ShuttingDown):
+            await long
+        with pytest.raises(ShuttingDown):
+            await house.call("test.work", {"appName": "late"})
+
+    asyncio.run(scenario())
+    states = {record.app: record.state for record in house.operations.last(9, None, house.caller(), Role.ADMIN)}
+    assert states == {"shop": "succeeded", "blog": "interrupted", "late": "failed"} or "late" not in states
+
+
+def test_no_record_keeps_what_is_shown_once(house: House) -> None:
+    async def scenario() -> None:
+        assert await house.result("test.secret", {"idempotencyKey": "k"}) == {"key": "hunter2-hunter2"}
+        assert await house.result("test.secret", {"idempotencyKey": "k"}) == {"key": "hunter2-hunter2"}
+
+    asyncio.run(scenario())
+    for file in house.folder.iterdir():
+        if file.is_file():
+            assert b"hunter2" not in file.read_bytes(), file
+    later = House(house.folder)
+    later.key = house.key
+    assert asyncio.run(later.result("test.secret", {"idempotencyKey": "k"})) == {"key": "[shown once]"}
+
+
+def test_a_destroying_call_goes_on_only_with_a_persons_word(house: House) -> None:
+    async def scenario() -> None:
+        asked = {"appName": "shop"}
+        with pytest.raises(ConfirmationNeeded) as raised:
+            await house.call("test.destroy", asked, asks=True)
+        assert raised.value.details["lost"] == ["table orders (3 rows)"]
+        assert raised.value.details["kept"] == ["backup a.sql"]
+        token = raised.value.details["confirmation"]
+        bob = house.callers.create("bob", Role.ADMIN)[1]
+        for wrong, how in (
+            ({"appName": "other", "confirmation": token}, {}),
+            ({**asked, "confirmation": token}, {"key": bob}),
+            ({**asked, "confirmation": token[:-4] + "AAAA"}, {}),
+            ({**asked, "confirmation": "no token at all"}, {}),
+            ({**asked, "confirmation": "é" * 20}, {}),
+        ):
+            with pytest.raises(ConfirmationInvalid):
+                await house.call("test.destroy", wrong, asks=True, **how)
+        assert World.number == 0
+        assert await house.result("test.destroy", {**asked, "confirmation": token}, asks=True) == {"number": 1}
+        with pytest.raises(ConfirmationInvalid):
+            await house.call("test.destroy", {**asked, "confirmation": token}, asks=True)
+
+    asyncio.run(scenario())
+    assert World.number == 1
+
+
+def test_a_decline_changes_nothing_and_is_on_record(house: House) -> None:
+    with pytest.raises(Declined):
+        asyncio.run(house.call("test.destroy", {"appName": "shop", "confirmation": "declined"}, asks=True))
+    assert World.number == 0
+    assert [(entry["result"], entry["code"]) for entry in house.audit()] == [("error", "declined")]
+
+
+def test_a_door_that_does_not_ask_destroys_at_once(house: House) -> None:
+    assert asyncio.run(house.result("test.destroy", {"appName": "shop"})) == {"number": 1}
+
+
+def test_controls_are_checked_like_other_arguments(house: House) -> None:
+    for wrong in ({"wait": -1}, {"wait": "soon"}, {"idempotencyKey": ""}, {"confirmation": "x"}):
+        with pytest.raises(InvalidArguments, match=next(iter(wrong))):
+            asyncio.run(house.call("test.work", {"appName": "shop", **wrong}))
+    assert World.number == 0
