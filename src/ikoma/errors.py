@@ -126,6 +126,20 @@ class InvalidArguments(IkomaError):
     default_hint = "GET /capabilities shows each capability's arguments."
 
 
+class HostNotAllowed(IkomaError):
+    """This server is not known by that name."""
+
+    code, status = "host_not_allowed", 421
+    default_hint = "Use its address or localhost, or put the name into ALLOWED_HOSTS."
+
+
+class OriginNotAllowed(IkomaError):
+    """Pages of that origin may not call this server."""
+
+    code, status = "origin_not_allowed", 403
+    default_hint = "Put the page's host into ALLOWED_HOSTS if it is yours."
+
+
 class RateLimited(IkomaError):
     """This key has made too many requests."""
 
@@ -145,8 +159,8 @@ class ConfirmationNeeded(IkomaError):
 
     code, status = "confirmation_needed", 409
     default_hint = (
-        "Show a person what details lists as lost. If they agree, make the same call again with the argument "
-        "confirmation set to details.confirmation; it works once and for ten minutes."
+        "Show a person what would be lost. If they agree, make the same call again with the argument confirmation set "
+        "to this answer's confirmation; it works once, for ten minutes."
     )
 
 
@@ -335,6 +349,13 @@ class ShuttingDown(IkomaError):
 
     code, status = "shutting_down", 503
     default_hint = "Try again when it has started."
+
+
+class ServerGone(IkomaError):
+    """The server does not answer any more."""
+
+    code, status = "server_gone", 503
+    default_hint = "Start it again with `ikoma up`. What it was doing is in operations.list; operations survive."
 
 
 class InvalidSetting(IkomaError):

@@ -25,7 +25,7 @@ from ikoma.apps.verification import Verifier
 from ikoma.capabilities.context import Platform, make_call
 from ikoma.durable import sweep, write_file
 from ikoma.engines.compose import ComposeEngine
-from ikoma.errors import EngineUnavailable, InvalidSetting, StartRefused
+from ikoma.errors import EngineUnavailable, StartRefused
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.callers import Callers
 from ikoma.kernel.journal import Journal
@@ -33,6 +33,7 @@ from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
+from ikoma.kernel.tokens import Tokens
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.external import ExternalPostgres
@@ -110,6 +111,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             audit=audit,
             locks=Locks(settings.apps_root),
             operations=operations,
+            tokens=_tokens(settings),
             make_call=partial(make_call, platform),
         )
         watching = asyncio.ensure_future(_follow_gateway(engine, server))
@@ -122,8 +124,6 @@ def prepare(settings: Settings) -> bool:
 
     What killed processes left half-written is swept away.
     """
-    if settings.server_mode == "mcp":
-        raise InvalidSetting("SERVER_MODE=mcp is not available in this version; use http.")
     for folder, mode in (
         (settings.apps_root, 0o755),
         (settings.ikoma_home, 0o755),
@@ -142,6 +142,13 @@ def prepare(settings: Settings) -> bool:
     digest = hashlib.sha256(key.encode()).hexdigest()
     write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
     return True
+
+
+def _tokens(settings: Settings) -> Tokens | None:
+    if settings.jwt_issuer is None:
+        return None
+    audience = settings.jwt_audience or f"http://{settings.http_host}:{settings.http_port}/mcp"
+    return Tokens(settings.jwt_issuer, audience, settings.jwt_jwks_url)
 
 
 def _make_folder(folder: Path, mode: int) -> None:

@@ -30,6 +30,8 @@ class Settings:
     server_mode: str
     http_host: str
     http_port: int
+    allowed_hosts: tuple[str, ...]
+    """Names by which this server may be called, besides localhost and addresses."""
     postgres_host: str | None
     """None: IKOMA runs its own PostgreSQL."""
     postgres_port: int | None
@@ -39,6 +41,12 @@ class Settings:
     postgres_password: Secret | None
     api_key_hash: str | None
     docker_host: str
+    jwt_issuer: str | None
+    """Whose tokens are taken besides API keys; None: nobody's."""
+    jwt_audience: str | None
+    """The `aud` that a token must have; None: this server's own /mcp address."""
+    jwt_jwks_url: str | None
+    """Where the issuer's keys are; None: the issuer's own metadata says."""
     rate_limit_window_ms: int
     rate_limit_max_requests: int
     ikoma_role: Role
@@ -84,9 +92,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         return parse(values.get(name) or default, name)
 
     return Settings(
-        server_mode=read("SERVER_MODE", "http", _one_of("http", "mcp", "hybrid")),
+        server_mode=read("SERVER_MODE", "hybrid", _one_of("http", "mcp", "hybrid")),
         http_host=read("HTTP_HOST", "127.0.0.1", _text),
         http_port=read("HTTP_PORT", "3000", _integer(1, 65535)),
+        allowed_hosts=read("ALLOWED_HOSTS", "", _names),
         postgres_host=values.get("POSTGRES_HOST") or None,
         postgres_port=read("POSTGRES_PORT", "5432", _integer(1, 65535)) if values.get("POSTGRES_PORT") else None,
         postgres_db=read("POSTGRES_DB", "postgres", _text),
@@ -94,6 +103,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         postgres_password=Secret(values["POSTGRES_PASSWORD"]) if values.get("POSTGRES_PASSWORD") else None,
         api_key_hash=_hash(values.get("API_KEY_HASH"), "API_KEY_HASH"),
         docker_host=read("DOCKER_HOST", "unix:///var/run/docker.sock", _docker_host),
+        jwt_issuer=read("JWT_ISSUER", "", _url),
+        jwt_audience=values.get("JWT_AUDIENCE") or None,
+        jwt_jwks_url=read("JWT_JWKS_URL", "", _url),
         rate_limit_window_ms=read("RATE_LIMIT_WINDOW_MS", "60000", _integer(1, 86_400_000)),
         rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _integer(1, 1_000_000_000)),
         ikoma_role=read("IKOMA_ROLE", "operator", _role),
@@ -133,6 +145,14 @@ def _one_of(*allowed: str) -> Callable[[str, str], str]:
     return parse
 
 
+def _names(value: str, name: str) -> tuple[str, ...]:
+    found = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+    for part in found:
+        if not re.fullmatch(r"[a-z0-9.-]{1,253}", part):
+            raise InvalidSetting(f"{name} holds {part!r}; it takes host names, separated by commas.")
+    return found
+
+
 def _integer(low: int, high: int) -> Callable[[str, str], int]:
     def parse(value: str, name: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
@@ -160,6 +180,13 @@ def _docker_host(value: str, name: str) -> str:
     if not re.match(r"(unix:///|tcp://|http://|https://)\S+$", value):
         raise InvalidSetting(f"{name} is {value!r}; it takes unix:///path or tcp://host:port.")
     return value
+
+
+def _url(value: str, name: str) -> str | None:
+    """https, or plain http on this machine."""
+    if value and not re.fullmatch(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
+        raise InvalidSetting(f"{name} is {value!r}; it takes an https:// address.")
+    return value or None
 
 
 def _hash(value: str | None, name: str) -> str | None:

@@ -21,6 +21,7 @@ class Verb(NamedTuple):
 
 LOCAL = {
     "up": Local("ikoma.cli.up", "Start the server (and its PostgreSQL) and serve until it is stopped."),
+    "mcp": Local("ikoma.cli.mcp", "Speak MCP on stdin and stdout, for an AI assistant's host."),
     "doctor": Local("ikoma.cli.doctor", "Check this machine and say what is missing."),
     "call": Local("ikoma.cli.call", "Call any capability by its name."),
     "keys": Local("ikoma.cli.keys", "Create, list and revoke API keys."),
@@ -52,7 +53,7 @@ VERBS = {
 }
 
 SECTIONS = [
-    ("Server", ["up", "doctor", "check", "info", "keys", "audit", "completion"]),
+    ("Server", ["up", "mcp", "doctor", "check", "info", "keys", "audit", "completion"]),
     ("Apps", ["init", "env-example", "validate", "deploy", "restart", "down", "remove"]),
     ("Looking", ["list", "status", "health", "verify", "runbook"]),
     ("Databases", ["db-create", "migrate", "seed", "db-status", "backup", "psql"]),

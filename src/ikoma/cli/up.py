@@ -40,7 +40,7 @@ def up(verbose: bool) -> None:
 async def _serve(settings: object) -> None:
     from ikoma.platform import prepare, running
     from ikoma.settings import Settings
-    from ikoma.transports.http import http_app
+    from ikoma.transports.door import Door
     from ikoma.transports.server import listen, serve
 
     assert isinstance(settings, Settings)
@@ -61,8 +61,10 @@ async def _serve(settings: object) -> None:
             click.echo(f"Apps: {settings.apps_root}  Backups: {settings.backups_root}  Audit: {settings.audit_log}")
             sys.stdout.flush()
 
-        if not asked_to_stop.is_set():
-            await serve(http_app(started.pipeline, started.summary), sockets, on_ready=say_ready)
+        door = Door(started.pipeline, started.summary, settings)
+        async with door.open():
+            if not asked_to_stop.is_set():
+                await serve(door, sockets, on_ready=say_ready, on_stop=door.close)
     click.echo("IKOMA has stopped.")
 
 

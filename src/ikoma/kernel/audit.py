@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -133,7 +134,7 @@ class AuditLog:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, 0o600)
         opened = os.fstat(descriptor)
-        self._line_is_open = opened.st_size > 0 and os.pread(descriptor, 1, opened.st_size - 1) != b"\n"
+        self._line_is_open = _ends_in_a_line(descriptor)
         self._descriptor, self._file = descriptor, (opened.st_dev, opened.st_ino)
         return descriptor
 
@@ -145,6 +146,17 @@ class AuditLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _ends_in_a_line(descriptor: int) -> bool:
+    """Whether the last line was cut: another process that is just writing its own gets a moment to end it."""
+    for pause in (0.001, 0.004, None):
+        end = os.fstat(descriptor).st_size
+        if end == 0 or os.pread(descriptor, 1, end - 1) == b"\n":
+            return False
+        if pause is not None:
+            time.sleep(pause)
+    return True
 
 
 def _take_back(descriptor: int, written: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import psutil
 
-from ikoma.errors import DiskFull
+from ikoma.errors import DiskFull, IdempotencyMismatch
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED, INTERRUPTED = "running", "succeeded", "failed", "cancelled", "interrupted"
 
@@ -117,7 +117,9 @@ class Journal:
         try:
             self._write(f"INSERT INTO operations ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608
         except sqlite3.IntegrityError:
-            return self.by_key(record.caller_id, record.idempotency_key or "")
+            if record.idempotency_key and (earlier := self.by_key(record.caller_id, record.idempotency_key)):
+                return earlier
+            raise IdempotencyMismatch(f"The request id {record.id} was used for another call.") from None
         return None
 
     def note(self, identity: str, steps: Sequence[Step]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -168,8 +169,15 @@ class Operations:
             await asyncio.wait(late)
 
     async def _perform(self, operation: Operation, work: Work) -> None:
+        loop = asyncio.get_running_loop()
+
         def progress(message: str, fraction: float | None = None) -> None:
-            self._note(operation, message, fraction)
+            if threading.get_ident() == here:
+                self._note(operation, message, fraction)
+            else:  # work in a thread reports from there
+                loop.call_soon_threadsafe(self._note, operation, message, fraction)
+
+        here = threading.get_ident()
 
         def began() -> None:
             operation.began = True

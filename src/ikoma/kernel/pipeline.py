@@ -25,12 +25,14 @@ from ikoma.kernel.audit import ERROR, STARTED, SUCCESS, AuditLog, Entry
 from ikoma.kernel.call import Answer, Attempt, Identified
 from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.confirmations import Confirmations
+from ikoma.kernel.events import Changed, Events
 from ikoma.kernel.journal import Record
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.registry import AppRequest, Capability, Registry, Request
+from ikoma.kernel.tokens import Tokens
 from ikoma.model import Effect, Role
 from ikoma.ports import Progress, no_progress
 
@@ -75,10 +77,14 @@ class Pipeline:
         locks: Locks,
         operations: Operations,
         make_call: Callable[[Identified], Any],
+        events: Events | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self.registry = registry
         self.callers = callers
         self.operations = operations
+        self.events = events or Events()
+        self._tokens = tokens
         self._rate_limit = rate_limit
         self._audit = audit
         self._locks = locks
@@ -105,14 +111,31 @@ class Pipeline:
                 settle(SUCCESS, code="replayed")
         return await self._outcome(operation, admitted)
 
-    def visible(self, key: str | None, role: str | None) -> Sequence[Capability]:
+    async def caller(self, key: str | None) -> Caller:
+        """Whose key or token this is; Unauthenticated where it is nobody's."""
+        if self._tokens is not None and key and self._tokens.looks_like_one(key):
+            return await asyncio.to_thread(self._tokens.caller, key)
+        return self.callers.authenticate(key)
+
+    async def visible(self, key: str | None, role: str | None) -> Sequence[Capability]:
         """The capabilities that this key, in this role, may call."""
-        caller = self.callers.authenticate(key)
+        caller = await self.caller(key)
         taken = caller.at_role(_wanted_role(role))
         return [item for item in self.registry if item.role <= taken and caller.reaches_capability(item)]
 
+    async def identify(self, key: str | None, role: str | None, request_id: str, *, what: str) -> Caller:
+        """Who asks, for a door that answers some things before anything is called; a refusal is on record.
+
+        Args:
+            what: the name under which the audit log has it.
+        """
+        with self._audited(Entry(request_id, what)):
+            caller = await self.caller(key)
+            caller.at_role(_wanted_role(role))
+            return caller
+
     async def _admit(self, attempt: Attempt, entry: Entry) -> _Admitted:
-        caller, role = self._authenticate(attempt, entry)
+        caller, role = await self._authenticate(attempt, entry)
         capability = self.registry.get(attempt.capability)
         self._authorise(caller, role, capability)
         sent = await attempt.read_arguments(capability.body_limit)
@@ -123,8 +146,8 @@ class Pipeline:
             caller.check_app(request.app_name)
         return _Admitted(attempt, caller, role, capability, given, request)
 
-    def _authenticate(self, attempt: Attempt, entry: Entry) -> tuple[Caller, Role]:
-        caller = self.callers.authenticate(attempt.key)
+    async def _authenticate(self, attempt: Attempt, entry: Entry) -> tuple[Caller, Role]:
+        caller = await self.caller(attempt.key)
         entry.caller = caller.name
         self._rate_limit.count(caller.id)
         role = caller.at_role(_wanted_role(attempt.role))
@@ -172,6 +195,7 @@ class Pipeline:
                 began()
                 answer = await self._run(admitted, progress)
             settle(SUCCESS)
+            self.events.publish(Changed(admitted.capability.name, admitted.app))
             return answer
 
     async def _run(self, admitted: _Admitted, progress: Progress) -> bytes:

@@ -183,8 +183,11 @@ def _problem(model: type[Request], entry: Any) -> dict[str, Any]:
         near = difflib.get_close_matches(name, known, n=1)
         return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
     text = "is missing" if kind == "missing" else message.removeprefix("Value error, ")
+    problem: dict[str, Any] = {"argument": name, "problem": text[:1].lower() + text[1:]}
+    if not entry["loc"]:  # two arguments that do not go together
+        return problem
     described = model.model_json_schema(by_alias=True).get("properties", {}).get(str(entry["loc"][0]), {})
-    problem = {"argument": name, "problem": text[:1].lower() + text[1:], "example": example_of(described)}
+    problem["example"] = example_of(described)
     return problem | ({"allowed": described["enum"]} if "enum" in described else {})
 
 

@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ikoma.errors import IkomaError, MethodNotAllowed, NotFound, RateLimited, Unauthenticated
+from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
 from ikoma.kernel.call import Answer, Attempt
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.ports import Progress, no_progress
-from ikoma.transports import envelope, openapi
+from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
 from ikoma.web.reference import reference_page
 
 _PREFIX = "/execute/"
-_JSON, _STREAM = b"application/json", b"application/x-ndjson"
+_REQUEST_ID = re.compile(rb"[0-9a-f]{24}")
+_PREFER = re.compile(rb"\bwait\s*=\s*(\d{1,4})\b")
+_STREAM = b"application/x-ndjson"
 
 
 class Summary(Protocol):
@@ -38,8 +41,10 @@ class Summary(Protocol):
     async def __call__(self) -> Mapping[str, Any]: ...
 
 
-def http_app(pipeline: Pipeline, summary: Summary) -> ASGIApp:
-    """The ASGI application."""
+def http_app(pipeline: Pipeline, summary: Summary, *, api: bool = True) -> ASGIApp:
+    """The ASGI application; without `api`, only what tells of the server."""
+    if not api:
+        return Starlette(routes=[Route("/health", _health(summary))], exception_handlers={HTTPException: _refused})
     pages = Starlette(
         routes=[
             Route("/", lambda request: RedirectResponse("/docs")),
@@ -47,6 +52,7 @@ def http_app(pipeline: Pipeline, summary: Summary) -> ASGIApp:
             Route("/openapi.json", _openapi(pipeline)),
             Route("/capabilities", _capabilities(pipeline)),
             Route("/health", _health(summary)),
+            Route("/events", _events(pipeline)),
         ],
         exception_handlers={HTTPException: _refused, IkomaError: _refused},
     )
@@ -69,29 +75,30 @@ class Execute:
         self._pipeline = pipeline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = f"{random.getrandbits(96):024x}"  # a name for the call, not a secret
-        headers = dict(scope["headers"])
+        given = dict(scope["headers"])
+        request_id = _request_id(given)
         if scope["method"] != "POST":
-            await _fail(send, request_id, MethodNotAllowed(f"{scope['method']} does not call a capability."))
+            await headers.refuse(send, request_id, MethodNotAllowed(f"{scope['method']} does not call a capability."))
             return
         attempt = Attempt(
             capability=scope["path"].removeprefix(_PREFIX),
-            key=_key(headers),
-            role=_text(headers.get(b"x-role")),
+            key=headers.key(given),
+            role=headers.text(given.get(b"x-role")),
             request_id=request_id,
             read_arguments=lambda limit: read_object(scope, receive, limit),
-            idempotency_key=_text(headers.get(b"idempotency-key")) or None,
-            asks=headers.get(b"x-confirm") == b"ask",
+            idempotency_key=headers.text(given.get(b"idempotency-key")) or None,
+            wait=_preferred_wait(given),
+            asks=given.get(b"x-confirm") == b"ask",
         )
-        if _STREAM in headers.get(b"accept", b""):
+        if _STREAM in given.get(b"accept", b""):
             await self._stream(attempt, send)
             return
         try:
             answer = await self._pipeline.execute(attempt, no_progress)
         except IkomaError as error:
-            await _fail(send, request_id, error)
+            await headers.refuse(send, request_id, error)
         else:
-            await _send(send, _status(answer), envelope.success(request_id, answer.body))
+            await headers.answer(send, _status(answer), envelope.success(request_id, answer.body))
 
     async def _stream(self, attempt: Attempt, send: Send) -> None:
         """Progress lines from the first one on; a call that reports none is answered like any other."""
@@ -106,7 +113,7 @@ class Execute:
         working.add_done_callback(lambda _: lines.put_nowait(None))
         line = await lines.get()
         if line is None:
-            await _send(send, *await working)
+            await headers.answer(send, *await working)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", _STREAM)]})
         while line is not None:
@@ -119,8 +126,20 @@ class Execute:
         try:
             answer = await self._pipeline.execute(attempt, progress)
         except IkomaError as error:
-            return error.status, envelope.failure(attempt.request_id, error), _extra_headers(error)
+            return error.status, envelope.failure(attempt.request_id, error), headers.accompanying(error)
         return _status(answer), envelope.success(attempt.request_id, answer.body), []
+
+
+def _request_id(given: headers.Headers) -> str:
+    """A name for the call, not a secret: the client's own where it gives one of this form."""
+    wanted = given.get(b"x-request-id", b"")
+    return wanted.decode() if _REQUEST_ID.fullmatch(wanted) else f"{random.getrandbits(96):024x}"
+
+
+def _preferred_wait(given: headers.Headers) -> float | None:
+    """`Prefer: wait=SECONDS` (RFC 7240): after that, the answer is 202 with the operation that goes on."""
+    found = _PREFER.search(given.get(b"prefer", b""))
+    return float(found[1]) if found else None
 
 
 def _status(answer: Answer) -> int:
@@ -139,7 +158,7 @@ def _openapi(pipeline: Pipeline) -> Any:
 
 def _capabilities(pipeline: Pipeline) -> Any:
     async def listing(request: Request) -> Response:
-        caller = pipeline.callers.authenticate(_key(dict(request.scope["headers"])))
+        caller = await pipeline.caller(headers.key(dict(request.scope["headers"])))
         described = [
             {
                 "name": item.name,
@@ -163,42 +182,30 @@ def _health(summary: Summary) -> Any:
     return health
 
 
+def _events(pipeline: Pipeline) -> Any:
+    """GET /events: a line for each change, as it happens, of the apps that the key reaches."""
+
+    async def lines(key: str | None) -> AsyncIterator[bytes]:
+        with pipeline.events.listening() as changes:
+            yield b"\n"  # from here on, none is missed
+            async for changed in changes:
+                if changed.app is None or (await pipeline.caller(key)).reaches(changed.app):
+                    yield orjson.dumps(changed, option=orjson.OPT_APPEND_NEWLINE)
+
+    async def events(request: Request) -> Response:
+        key = headers.key(dict(request.scope["headers"]))
+        await pipeline.identify(key, None, secrets.token_hex(12), what="events")
+        return StreamingResponse(lines(key), media_type=_STREAM.decode())
+
+    return events
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        headers = dict(error.headers or {})
+        more = dict(error.headers or {})
         error = MethodNotAllowed() if error.status_code == 405 else NotFound()
     else:
         assert isinstance(error, IkomaError)
-        headers = {name.decode(): value.decode() for name, value in _extra_headers(error)}
+        more = {name.decode(): value.decode() for name, value in headers.accompanying(error)}
     body = envelope.failure(secrets.token_hex(12), error)
-    return Response(body, error.status, headers, media_type="application/json")
-
-
-async def _fail(send: Send, request_id: str, error: IkomaError) -> None:
-    await _send(send, error.status, envelope.failure(request_id, error), _extra_headers(error))
-
-
-async def _send(send: Send, status: int, body: bytes, more: list[tuple[bytes, bytes]] | None = None) -> None:
-    headers = [(b"content-type", _JSON), (b"content-length", str(len(body)).encode()), *(more or [])]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _extra_headers(error: IkomaError) -> list[tuple[bytes, bytes]]:
-    if isinstance(error, RateLimited):
-        return [(b"retry-after", str(error.details["retryAfter"]).encode())]
-    if isinstance(error, Unauthenticated):
-        return [(b"www-authenticate", b'ApiKey realm="ikoma"')]
-    if isinstance(error, MethodNotAllowed):
-        return [(b"allow", b"POST")]
-    return []
-
-
-def _key(headers: Mapping[bytes, bytes]) -> str | None:
-    key = _text(headers.get(b"x-api-key"))
-    bearer = _text(headers.get(b"authorization")) or ""
-    return key or (bearer[7:].strip() if bearer[:7].lower() == "bearer " else None)
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1").strip()
+    return Response(body, error.status, more, media_type="application/json")

@@ -30,8 +30,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, sockets: list[socket.socket], *, on_ready: Callable[[], None]) -> None:
-    """Answer on the sockets until SIGTERM or SIGINT; calls under way get a minute to end."""
+async def serve(
+    app: ASGIApp,
+    sockets: list[socket.socket],
+    *,
+    on_ready: Callable[[], None],
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer on the sockets until SIGTERM or SIGINT; calls under way get a minute to end.
+
+    Args:
+        on_stop: called when it is asked to stop; ends what would stay open for as long as its client likes.
+    """
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -50,6 +60,7 @@ async def serve(app: ASGIApp, sockets: list[socket.socket], *, on_ready: Callabl
         if server.should_exit:
             server.force_exit = True
         server.should_exit = True
+        on_stop()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,52 @@
+"""What stands at the server's address: the HTTP door, the MCP door or both, as SERVER_MODE says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.types import Receive, Scope, Send
+
+from ikoma.kernel.pipeline import Pipeline
+from ikoma.settings import Settings
+from ikoma.transports import headers
+from ikoma.transports.http import Summary, http_app
+from ikoma.transports.mcp.http import METADATA, PATH, McpEndpoint, metadata
+
+
+class Door:
+    """The whole ASGI application."""
+
+    def __init__(self, pipeline: Pipeline, summary: Summary, settings: Settings) -> None:
+        self._pipeline = pipeline
+        self._issuer = settings.jwt_issuer
+        self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None
+        self._http = http_app(pipeline, summary, api=settings.server_mode != "mcp")
+        self._guarded = headers.guarded(self._route, settings.allowed_hosts)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """It answers inside the block."""
+        if self._mcp is None:
+            yield
+            return
+        async with self._mcp.running():
+            yield
+
+    def close(self) -> None:
+        """End what would stay open for as long as its client likes."""
+        self._pipeline.events.close()
+        if self._mcp is not None:
+            self._mcp.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._guarded(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if self._mcp is not None and path == PATH:
+            await self._mcp(scope, receive, send)
+        elif self._mcp is not None and path in (METADATA, METADATA + PATH):
+            await headers.answer(send, 200, metadata(scope, self._issuer))
+        else:
+            await self._http(scope, receive, send)

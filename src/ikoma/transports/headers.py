@@ -1,0 +1,114 @@
+"""What the HTTP door reads from headers, and the checks that hold for every request, whatever its path.
+
+A page that a browser has loaded from elsewhere must not reach a server on the loopback address by making its own
+name point there: a Host that is a name is taken only when it is known, and an Origin only when it is this server's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ikoma.errors import HostNotAllowed, IkomaError, MethodNotAllowed, OriginNotAllowed, RateLimited, Unauthenticated
+from ikoma.transports import envelope
+
+Headers = Mapping[bytes, bytes]
+_JSON = b"application/json"
+
+
+def key(headers: Headers) -> str | None:
+    """The API key or token: X-Api-Key, or else a bearer token."""
+    given = text(headers.get(b"x-api-key"))
+    bearer = text(headers.get(b"authorization")) or ""
+    return given or (bearer[7:].strip() if bearer[:7].lower() == "bearer " else None)
+
+
+def text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1").strip()
+
+
+def length(headers: Headers) -> int:
+    """Content-Length; 0 where the request does not say."""
+    declared = headers.get(b"content-length", b"0")
+    return int(declared) if declared.isdigit() else 0
+
+
+def base_url(scope: Scope) -> str:
+    """This server as the client knows it."""
+    host = text(dict(scope["headers"]).get(b"host")) or "localhost"
+    return f"{scope.get('scheme', 'http')}://{host}"
+
+
+def guarded(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
+    """The same application for known names of this server only."""
+    allowed = frozenset(name.lower() for name in allowed_hosts)
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = dict(scope["headers"])
+            host, origin = text(headers.get(b"host")) or "", text(headers.get(b"origin"))
+            if not _is_known(_name(f"//{host}"), allowed):
+                await refuse(send, "", HostNotAllowed(f"This server is not known as {host[:80]!r}."))
+                return
+            if origin and not _is_own(origin, host, allowed):
+                await refuse(send, "", OriginNotAllowed(f"Pages of {origin[:80]!r} may not call this server."))
+                return
+        await app(scope, receive, send)
+
+    return guard
+
+
+async def refuse(
+    send: Send, request_id: str, error: IkomaError, more: Sequence[tuple[bytes, bytes]] | None = None
+) -> None:
+    """Answer with the error's envelope."""
+    await answer(send, error.status, envelope.failure(request_id, error), accompanying(error) if more is None else more)
+
+
+async def answer(send: Send, status: int, body: bytes, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    headers = [(b"content-type", _JSON), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def accompanying(error: IkomaError) -> list[tuple[bytes, bytes]]:
+    """The headers that go with a refusal."""
+    if isinstance(error, RateLimited):
+        return [(b"retry-after", str(error.details["retryAfter"]).encode())]
+    if isinstance(error, Unauthenticated):
+        return [(b"www-authenticate", b'ApiKey realm="ikoma"')]
+    if isinstance(error, MethodNotAllowed):
+        return [(b"allow", b"POST")]
+    return []
+
+
+def _is_known(name: str, allowed: frozenset[str]) -> bool:
+    if name == "localhost" or name.endswith(".localhost") or name in allowed:
+        return True
+    try:
+        ipaddress.ip_address(name)  # an address can't be made to point elsewhere
+    except ValueError:
+        return False
+    return True
+
+
+def _is_own(origin: str, host: str, allowed: frozenset[str]) -> bool:
+    name = _name(origin)
+    return urlsplit(origin).netloc.lower() == host.lower() or name in allowed or _is_loopback(name)
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _name(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

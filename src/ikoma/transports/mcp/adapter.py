@@ -1,0 +1,263 @@
+"""The one adapter between the SDK's low-level server and the pipeline: translate, call, translate back.
+
+Whoever speaks, over whichever transport and in whichever revision of the protocol, walks the same path as over HTTP.
+What a caller may do is looked up at each request, so a key that loses a role loses its tools at the next list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from mcp.server.caching import CacheHint
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    CancelledNotificationParams,
+    CompleteRequestParams,
+    CompleteResult,
+    Completion,
+    EmptyResult,
+    InputRequiredResult,
+    ListToolsResult,
+    NotificationParams,
+    PaginatedRequestParams,
+    RequestId,
+    SetLevelRequestParams,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    UnsubscribeRequestParams,
+)
+
+from ikoma import __version__
+from ikoma.errors import ConfirmationNeeded, IkomaError, UnknownCapability
+from ikoma.kernel.call import Answer
+from ikoma.kernel.registry import Capability, Registry
+from ikoma.model import Effect
+from ikoma.transports.mcp import answers, people, tools
+from ikoma.transports.mcp.calls import Ask, Calls, Connection
+from ikoma.transports.mcp.notifications import Notifier
+from ikoma.transports.mcp.progress import Reporter
+from ikoma.transports.mcp.prompts import Prompts
+from ikoma.transports.mcp.resources import Resources
+
+Context = ServerRequestContext[Any, Any]
+Outcome = CallToolResult | InputRequiredResult
+
+_LISTS_MS = 30_000
+
+
+Identify = Callable[[Context], Connection]
+"""Tells who sent a request. The transport knows: from headers, or because there is only one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The tool call under way, as the SDK sees it."""
+
+    ctx: Context
+    params: CallToolRequestParams
+
+
+exchange: ContextVar[Exchange] = ContextVar("exchange")
+
+
+class Adapter:
+    """Serves one registry over MCP.
+
+    Args:
+        registry: what can be called; what a caller sees of it, `calls` says.
+        identify: who sent a request.
+        resources, prompts: what can be read and begun; the product's own when left out.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        calls: Calls,
+        identify: Identify,
+        *,
+        resources: Resources | None = None,
+        prompts: Prompts | None = None,
+    ) -> None:
+        self._calls = calls
+        self._identify = identify
+        self._capabilities = {item.name: item for item in registry}
+        self._names = tools.names(registry)
+        self._tools = {item.name: tools.tool(item) for item in registry}
+        self._resources = resources or Resources(calls)
+        self._prompts = prompts or Prompts(calls)
+        self._under_way: dict[tuple[str, RequestId], Ask] = {}
+        self.notifier = Notifier()
+        self.server = self._server()
+
+    def _server(self) -> Server[Any]:
+        hint = CacheHint(_LISTS_MS, scope="private")
+        server: Server[Any] = Server(
+            "ikoma",
+            version=__version__,
+            title="IKOMA",
+            instructions=files("ikoma.transports.mcp").joinpath("instructions.md").read_text(encoding="utf-8"),
+            cache_hints={
+                "tools/list": hint,
+                "prompts/list": hint,
+                "resources/list": hint,
+                "resources/templates/list": hint,
+                "resources/read": CacheHint(0, scope="private"),
+            },
+            get_tool_input_schema=self._input_schema,
+            on_list_tools=self.list_tools,
+            on_call_tool=self.call_tool,
+            on_list_resources=self._on_resources(lambda who, params: self._resources.listing(who, params)),
+            on_list_resource_templates=self._on_resources(lambda who, params: self._resources.templates(who)),
+            on_read_resource=self._on_resources(lambda who, params: self._resources.read(who, params.uri)),
+            on_list_prompts=self._on_resources(lambda who, params: self._prompts.listing(who)),
+            on_get_prompt=self._on_resources(lambda who, params: self._prompts.get(who, params)),
+            on_completion=self.complete,
+            on_subscribe_resource=self._subscribe,
+            on_unsubscribe_resource=self._unsubscribe,
+            on_subscriptions_listen=self._listen,
+        )
+        # Older clients ask for log messages of a level; there is nothing that progress does not say already.
+        server.add_request_handler("logging/setLevel", SetLevelRequestParams, self._set_level)
+        server.add_notification_handler("notifications/initialized", NotificationParams, self._began)
+        server.add_notification_handler("notifications/cancelled", CancelledNotificationParams, self._cancelled)
+        security = RequestStateSecurity(keys=[os.urandom(32)], bind_principal=self._principal)
+        server.middleware.append(RequestStateBoundary(security, default_audience="ikoma"))
+        return server
+
+    async def list_tools(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
+        who = self._identify(ctx)
+        visible = tools.chosen(await self._visible(who), who.toolsets)
+        return ListToolsResult(tools=[self._tools[item.name] for item in visible])
+
+    async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> Outcome:
+        """tools/call: refusals and failures are results that a model can act on; only an unknown tool is not."""
+        exchange.set(Exchange(ctx, params))
+        who = self._identify(ctx)
+        arguments = dict(params.arguments or {})
+        if word := people.answered(params):
+            arguments["confirmation"] = word
+        ask = Ask.of(self._names.get(params.name, params.name), arguments, who.credential, who.size)
+        try:
+            try:
+                return await self._perform(ctx, ask)
+            except ConfirmationNeeded as plan:
+                answer = await people.ask(ctx, plan)
+                if answer is None or isinstance(answer, InputRequiredResult):
+                    return answer or await self._failure(plan, ask, who)
+                confirmed = Ask.of(ask.capability, {**arguments, "confirmation": answer}, who.credential, who.size)
+                return await self._perform(ctx, confirmed)
+        except UnknownCapability as error:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:80]}. {error.hint}") from error
+        except IkomaError as error:
+            return await self._failure(error, ask, who)
+
+    async def complete(self, ctx: Context, params: CompleteRequestParams) -> CompleteResult:
+        who = self._identify(ctx)
+        source = self._prompts if params.ref.type == "ref/prompt" else self._resources
+        try:
+            found = await source.complete(who, params)
+        except IkomaError:
+            found = []  # a completion has no way to say why there is none
+        return CompleteResult(
+            completion=Completion(values=list(found[:100]), total=len(found), has_more=len(found) > 100)
+        )
+
+    def present(self, capability: Capability, answer: Answer) -> Outcome:
+        """A result as the client gets it."""
+        return answers.success(capability, answer.body, pending=answer.operation is not None)
+
+    async def _perform(self, ctx: Context, ask: Ask) -> Outcome:
+        place = (_session(ctx), ctx.request_id or "")
+        capability = self._capabilities.get(ask.capability)
+        async with Reporter(ctx) as progress:
+            self._under_way[place] = ask
+            try:
+                answer = await self._calls.execute(ask, progress)
+            finally:
+                self._under_way.pop(place, None)
+        assert capability is not None  # or execute would have raised UnknownCapability
+        return self.present(capability, answer)
+
+    async def _failure(self, error: IkomaError, ask: Ask, who: Connection) -> CallToolResult:
+        try:
+            may_call = {item.name for item in await self._visible(who)}
+        except IkomaError:
+            may_call = set()
+        return answers.failure(error, ask.request_id, may_call)
+
+    async def _cancelled(self, ctx: Context, params: CancelledNotificationParams) -> None:
+        """A client takes a request back: the operation it began is stopped. (That it has gone stops nothing.)"""
+        ask = self._under_way.get((_session(ctx), params.request_id or ""))
+        capability = self._capabilities.get(ask.capability) if ask else None
+        if ask is not None and capability is not None and capability.effect is not Effect.READS:
+            await asyncio.sleep(0)
+            await self._calls.execute(
+                Ask.of("operations.cancel", {"operationId": ask.request_id}, self._identify(ctx).credential)
+            )
+
+    async def _began(self, ctx: Context, params: NotificationParams) -> None:
+        who = self._identify(ctx)
+        self.notifier.began(_session(ctx), ctx, lambda changed: self._calls.sees(who.credential, changed))
+
+    async def _subscribe(self, ctx: Context, params: SubscribeRequestParams) -> EmptyResult:
+        await self._check_readable(ctx, [str(params.uri)])
+        self.notifier.follow(_session(ctx), str(params.uri))
+        return EmptyResult()
+
+    async def _unsubscribe(self, ctx: Context, params: UnsubscribeRequestParams) -> EmptyResult:
+        self.notifier.unfollow(_session(ctx), str(params.uri))
+        return EmptyResult()
+
+    async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        await self._check_readable(ctx, params.notifications.resource_subscriptions or [])
+        return await self.notifier.listen(ctx, params)
+
+    async def _set_level(self, ctx: Context, params: SetLevelRequestParams) -> EmptyResult:
+        return EmptyResult()
+
+    async def _check_readable(self, ctx: Context, uris: Sequence[str]) -> None:
+        """Who follows a resource learns when it changes: only those who may read it."""
+        read = self._on_resources(lambda who, uri: self._resources.read(who, uri))
+        for uri in uris:
+            await read(ctx, uri)
+
+    async def _visible(self, who: Connection) -> Sequence[Capability]:
+        return await self._calls.visible(who.credential)
+
+    def _input_schema(self, name: str) -> Mapping[str, Any] | None:
+        found = self._tools.get(self._names.get(name, ""))
+        return found.input_schema if found else None
+
+    def _on_resources(self, act: Callable[[Connection, Any], Any]) -> Any:
+        """A handler whose failures are protocol errors: these methods have no other way to say why."""
+
+        async def handle(ctx: Context, params: Any) -> Any:
+            try:
+                return await act(self._identify(ctx), params)
+            except IkomaError as error:
+                data = {"code": error.code, "hint": error.hint}
+                raise MCPError(INVALID_PARAMS, error.audit_message, data) from error
+
+        return handle
+
+    def _principal(self, ctx: Context) -> str:
+        credential = self._identify(ctx).credential
+        return f"{credential.key}"
+
+
+def _session(ctx: Context) -> str:
+    """Request ids are a session's own: this keeps those of two clients apart."""
+    return "" if ctx.request is None else str(ctx.request.headers.get("mcp-session-id", ""))

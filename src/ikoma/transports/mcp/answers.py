@@ -1,0 +1,158 @@
+"""Results and failures, worded for a model.
+
+What others wrote (logs of containers, SQL errors, content of files) is data and never an instruction: it reaches a
+model only between markers that nobody can guess, without control characters, and cut where it is too long.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import typing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import orjson
+from mcp_types import CallToolResult, TextContent
+from pydantic import BaseModel
+
+from ikoma.errors import IkomaError
+from ikoma.kernel.registry import Capability, Untrusted
+
+LONGEST = 100_000
+"""Characters of one untrusted piece that an answer holds."""
+
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+)
+_REST = "Ask for less at a time to see the rest: a smaller tail or limit, an offset, a filter."
+
+# The next safe call after each failure; the first of them that this caller may make.
+_NEXT = {
+    "unauthenticated": ("platform.info",),
+    "role_too_low": ("platform.info",),
+    "out_of_scope": ("apps.list",),
+    "unknown_capability": ("platform.info",),
+    "app_not_found": ("apps.list", "apps.init"),
+    "app_busy": ("operations.list",),
+    "file_missing": ("files.list", "apps.init"),
+    "invalid_compose": ("apps.validate",),
+    "project_name_taken": ("apps.list",),
+    "deploy_failed": ("apps.logs", "apps.status"),
+    "not_deployed": ("deploy.up", "apps.validate"),
+    "database_missing": ("db.create", "db.status"),
+    "database_foreign": ("db.status",),
+    "migration_changed": ("db.status",),
+    "sql_failed": ("db.status",),
+    "backup_exists": ("db.backup",),
+    "operation_not_found": ("operations.list",),
+    "operation_cancelled": ("apps.status",),
+    "shutting_down": ("operations.list",),
+}
+_ANYTIME = ("platform.check", "platform.info")
+
+
+class Wrapper:
+    """Wraps the untrusted pieces of one answer. Each answer has a marker of its own."""
+
+    def __init__(self) -> None:
+        self._marker = f"untrusted-{secrets.token_hex(6)}"
+
+    def wrap(self, text: str, what: str) -> str:
+        clean = _CONTROL.sub("", text)
+        if len(clean) > LONGEST:
+            clean = f"{clean[:LONGEST]}\n[cut: {len(clean) - LONGEST} more characters. {_REST}]"
+        return f"<{self._marker} what={what!r}>\n{clean}\n</{self._marker}>"
+
+    def inside(self, value: Any, what: str) -> Any:
+        """The same form with every text wrapped: a list of lines becomes a list of one wrapped text."""
+        if isinstance(value, str):
+            return self.wrap(value, what)
+        if isinstance(value, list):
+            if value and all(isinstance(item, str) for item in value):
+                return [self.wrap("\n".join(value), what)]
+            return [self.inside(item, what) for item in value]
+        if isinstance(value, dict):
+            return {"untrusted": self.wrap(_pretty(value), what)} if value else value
+        return value
+
+
+def success(capability: Capability, body: bytes, *, pending: bool) -> CallToolResult:
+    """What a call came to; or, `pending`, the operation that it goes on as."""
+    result = orjson.loads(body)
+    if not pending:
+        wrapper = Wrapper()
+        for path, mark in _untrusted(capability):
+            result = _applied(result, path, partial(wrapper.inside, what=mark.what))
+    if not isinstance(result, dict):
+        result = {"result": result}
+    return CallToolResult(content=[TextContent(text=_text(result))], structured_content=result)
+
+
+def failure(error: IkomaError, request_id: str, may_call: Collection[str]) -> CallToolResult:
+    """A failure that says what to do: code, one sentence, hint and the next safe call.
+
+    Args:
+        may_call: names of the capabilities that this caller may call.
+    """
+    quoted = {key: value for key, value in error.details.items() if key not in _OURS}
+    if error.audit_message != error.message:
+        quoted = {"message": error.message, **quoted}
+    said: dict[str, Any] = {"code": error.code, "error": error.audit_message, "hint": error.hint}
+    said |= {key: value for key, value in error.details.items() if key in _OURS}
+    if safe := next((name for name in (*_NEXT.get(error.code, ()), *_ANYTIME) if name in may_call), None):
+        said["next"] = safe.replace(".", "_")
+    said["requestId"] = request_id
+    if quoted:
+        said["details"] = Wrapper().wrap(_pretty(quoted), "what the failure quotes")
+    return CallToolResult(content=[TextContent(text=_text(said))], is_error=True)
+
+
+# Details that hold only our own words: names of arguments, what would be lost, tokens.
+_OURS = frozenset({"arguments", "summary", "confirmation", "expiresAt", "retryAfter"})
+
+
+@lru_cache(maxsize=256)
+def _untrusted(capability: Capability) -> Sequence[tuple[tuple[str, ...], Untrusted]]:
+    return list(_marks(capability.result, ()))
+
+
+def _marks(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Untrusted]]:
+    """Where in a result's JSON untrusted text stands. `*` stands for each item of a list."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            here = (*path, field.serialization_alias or field.alias or name)
+            marks = [mark for mark in field.metadata if isinstance(mark, Untrusted)]
+            if marks:
+                yield here, marks[0]
+            else:
+                yield from _marks(field.annotation, here)
+        return
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Annotated:
+        marks = [mark for mark in arguments[1:] if isinstance(mark, Untrusted)]
+        if marks:
+            yield path, marks[0]
+            return
+    inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
+    for argument in arguments:
+        yield from _marks(argument, inner)
+
+
+def _applied(value: Any, path: tuple[str, ...], change: Callable[[Any], Any]) -> Any:
+    if not path:
+        return change(value)
+    if path[0] == "*":
+        return [_applied(item, path[1:], change) for item in value] if isinstance(value, list) else value
+    if isinstance(value, dict) and path[0] in value:
+        return {**value, path[0]: _applied(value[path[0]], path[1:], change)}
+    return value
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _pretty(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()

@@ -1,0 +1,137 @@
+"""/mcp on the HTTP server: who asks is known before the SDK sees a byte.
+
+A request without a valid key is answered 401 with where to learn of authorisation, and never falls back to any other
+role. The key is checked again at every request, so one that was revoked ends with the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.context import ServerRequestContext
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.types import Receive, Scope, Send
+
+from ikoma.errors import BodyTooLarge, IkomaError, Unauthenticated
+from ikoma.kernel.callers import Caller
+from ikoma.kernel.pipeline import Pipeline
+from ikoma.kernel.registry import SQL_BODY_LIMIT
+from ikoma.transports import headers
+from ikoma.transports.mcp.adapter import Adapter
+from ikoma.transports.mcp.calls import Connection, Credential, OwnPipeline
+from ikoma.transports.mcp.replay import RecentEvents
+
+PATH = "/mcp"
+METADATA = "/.well-known/oauth-protected-resource"
+
+_BODY_LIMIT = SQL_BODY_LIMIT + (1 << 20)
+_IDLE_SECONDS = 1800.0
+_MOST_SESSIONS = 1000
+_CONNECTION = "ikoma.connection"
+
+
+class McpEndpoint:
+    """The ASGI application under /mcp."""
+
+    def __init__(self, pipeline: Pipeline, *, adapter: Adapter | None = None) -> None:
+        self._pipeline = pipeline
+        self.adapter = adapter or Adapter(pipeline.registry, OwnPipeline(pipeline), connection_of)
+        self._manager = StreamableHTTPSessionManager(
+            self.adapter.server,
+            event_store=RecentEvents(),
+            retry_interval=1000,
+            session_idle_timeout=_IDLE_SECONDS,
+            max_sessions=_MOST_SESSIONS,
+            max_request_body_size=_BODY_LIMIT,
+        )
+        self._streams: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serves inside the block."""
+        with self._pipeline.events.listening() as changes:
+            telling = asyncio.ensure_future(self.adapter.notifier.pump(changes))
+            try:
+                async with self._manager.run():
+                    yield
+            finally:
+                telling.cancel()
+
+    def close(self) -> None:
+        """End the streams that only wait for news: what is being done goes on to its end."""
+        self.adapter.notifier.close()
+        for stream in self._streams:
+            stream.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = secrets.token_hex(12)
+        given = dict(scope["headers"])
+        credential = Credential(headers.key(given), headers.text(given.get(b"x-role")))
+        size = headers.length(given)
+        try:
+            caller = await self._pipeline.identify(credential.key, credential.role, request_id, what="mcp")
+            if size > _BODY_LIMIT:
+                raise BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
+        except IkomaError as error:
+            await headers.refuse(send, request_id, error, _challenge(scope, error))
+            return
+        scope["user"] = _user(caller)
+        scope[_CONNECTION] = Connection(credential, _toolsets(scope), size)
+        if scope["method"] != "GET":
+            await self._manager.handle_request(scope, receive, send)
+            return
+        stream = asyncio.ensure_future(self._manager.handle_request(scope, receive, send))
+        self._streams.add(stream)
+        try:
+            await asyncio.wait([stream])
+        finally:
+            self._streams.discard(stream)
+            stream.cancel()
+
+
+def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
+    """Who sent a request over HTTP: what `McpEndpoint` found out."""
+    assert ctx.request is not None
+    connection: Connection = ctx.request.scope[_CONNECTION]
+    return connection
+
+
+def metadata(scope: Scope, issuer: str | None) -> bytes:
+    """The protected resource metadata (RFC 9728): where a client gets a token, where there is such a place."""
+    return orjson.dumps(
+        {
+            "resource": f"{headers.base_url(scope)}{PATH}",
+            "resource_name": "IKOMA",
+            "authorization_servers": [issuer] if issuer else [],
+            "scopes_supported": ["ikoma:observer", "ikoma:operator", "ikoma:builder", "ikoma:admin"],
+            "bearer_methods_supported": ["header"],
+        }
+    )
+
+
+def _challenge(scope: Scope, error: IkomaError) -> list[tuple[bytes, bytes]]:
+    if not isinstance(error, Unauthenticated):
+        return []
+    where = f"{headers.base_url(scope)}{METADATA}{PATH}"
+    return [(b"www-authenticate", f'Bearer realm="ikoma", resource_metadata="{where}"'.encode())]
+
+
+def _user(caller: Caller) -> AuthenticatedUser:
+    """By this the SDK sees that a session is used only by the one who began it."""
+    return AuthenticatedUser(AccessToken(token="", client_id=caller.id, scopes=[str(caller.role)]))
+
+
+def _toolsets(scope: Scope) -> tuple[str, ...]:
+    """?toolsets=apps,deploy chooses the namespaces whose tools a connection lists."""
+    for part in scope["query_string"].decode("latin-1").split("&"):
+        name, _, value = part.partition("=")
+        if name == "toolsets":
+            return tuple(item for item in value.replace("%2C", ",").split(",") if item)
+    return ()

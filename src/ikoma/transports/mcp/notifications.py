@@ -1,0 +1,113 @@
+"""Tells clients what has changed: lists, and the resources they follow, in both eras of the protocol.
+
+Newer clients hold a `subscriptions/listen` stream; older ones have a session, which is remembered here from its start
+until it can't be reached any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+from mcp_types import ResourceListChangedNotification, ServerNotification, ToolListChangedNotification
+
+from ikoma.errors import IkomaError
+from ikoma.kernel.events import Changed
+from ikoma.transports.mcp.resources import Resources
+
+log = logging.getLogger("ikoma.mcp")
+
+Context = ServerRequestContext[Any, Any]
+
+_MOST_SESSIONS = 1000
+_SEND_SECONDS = 2.0
+
+
+@dataclass
+class _Session:
+    session: ServerSession
+    sees: Callable[[Changed], Awaitable[bool]]
+    followed: set[str] = field(default_factory=set)
+
+
+class Notifier:
+    """Knows who wants to hear, and tells them."""
+
+    def __init__(self) -> None:
+        self._bus = InMemorySubscriptionBus()
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self.listen = ListenHandler(self._bus)
+
+    def began(self, session_id: str, ctx: Context, sees: Callable[[Changed], Awaitable[bool]]) -> None:
+        """An older client has begun its session; it is told of what it may see."""
+        self._sessions[session_id] = _Session(ctx.session, sees)
+        while len(self._sessions) > _MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+
+    def follow(self, session_id: str, uri: str) -> None:
+        if session_id in self._sessions:
+            self._sessions[session_id].followed.add(uri)
+
+    def unfollow(self, session_id: str, uri: str) -> None:
+        if session_id in self._sessions:
+            self._sessions[session_id].followed.discard(uri)
+
+    async def pump(self, changes: AsyncIterator[Changed]) -> None:
+        """Pass on each change until there are no more."""
+        try:
+            async for changed in changes:
+                for event in _events(changed):
+                    await self._bus.publish(event)
+                    for identity, held in list(self._sessions.items()):
+                        if await held.sees(changed):
+                            await self._tell(identity, event)
+        except IkomaError as error:
+            log.info("no more changes are heard of: %s", error.message)
+
+    def close(self) -> None:
+        """End the open streams, so that nothing holds up a stop."""
+        self.listen.close()
+        self._sessions.clear()
+
+    async def _tell(self, identity: str, event: ServerEvent) -> None:
+        held = self._sessions.get(identity)
+        if held is None:
+            return
+        try:
+            async with asyncio.timeout(_SEND_SECONDS):
+                if isinstance(event, ResourceUpdated):
+                    if event.uri in held.followed:
+                        await held.session.send_resource_updated(event.uri)
+                else:
+                    await held.session.send_notification(_notification(event))
+        except TimeoutError:  # it does not read any more
+            self._sessions.pop(identity, None)
+
+
+def _events(changed: Changed) -> list[ServerEvent]:
+    events: list[ServerEvent] = [ResourceUpdated(uri) for uri in Resources.touched(changed)]
+    if changed.capability in ("apps.init", "apps.remove"):
+        events.append(ResourcesListChanged())
+    if changed.capability.startswith("keys."):
+        events.append(ToolsListChanged())
+    return events
+
+
+def _notification(event: ServerEvent) -> ServerNotification:
+    if isinstance(event, ToolsListChanged):
+        return ToolListChangedNotification()
+    return ResourceListChangedNotification()

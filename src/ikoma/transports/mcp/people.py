@@ -1,0 +1,74 @@
+"""Asking the person at the other end before something is destroyed: by elicitation, where the client can.
+
+The newer protocol ends the call with a question and the client calls again with the answer; the older one asks while
+the call waits. A client that can do neither gets the plan with its token, for the model to show.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp_types import (
+    CallToolRequestParams,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ElicitResult,
+    InputRequiredResult,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from ikoma.errors import ConfirmationNeeded
+from ikoma.kernel.controls import DECLINED
+
+Context = ServerRequestContext[Any, Any]
+
+_QUESTION = "confirm"
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "confirm": {
+            "type": "boolean",
+            "title": "Do it",
+            "description": "What is listed will be lost.",
+            "default": False,
+        }
+    },
+    "required": ["confirm"],
+}
+
+
+def answered(params: CallToolRequestParams) -> str | None:
+    """The person's word that came with a repeated call, as the argument `confirmation`; None where none came."""
+    answer = (params.input_responses or {}).get(_QUESTION)
+    if params.request_state is None or not isinstance(answer, ElicitResult):
+        return None
+    return params.request_state if _agreed(answer) else DECLINED
+
+
+async def ask(ctx: Context, plan: ConfirmationNeeded) -> str | InputRequiredResult | None:
+    """The person's word as the argument `confirmation`, the question to end the call with, or None: nobody to ask."""
+    capabilities = ctx.session.client_capabilities
+    if capabilities is None or capabilities.elicitation is None:
+        return None
+    message = _question(plan)
+    if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        form = ElicitRequestFormParams(message=message, requested_schema=_SCHEMA)
+        return InputRequiredResult(
+            input_requests={_QUESTION: ElicitRequest(params=form)}, request_state=plan.details["confirmation"]
+        )
+    if not ctx.session.can_send_request:
+        return None
+    answer = await ctx.session.elicit_form(message, _SCHEMA, related_request_id=ctx.request_id)
+    return str(plan.details["confirmation"]) if _agreed(answer) else DECLINED
+
+
+def _agreed(answer: ElicitResult) -> bool:
+    return answer.action == "accept" and (answer.content or {}).get("confirm") is True
+
+
+def _question(plan: ConfirmationNeeded) -> str:
+    lines = [plan.details["summary"], "", "Lost:", *(f"- {item}" for item in plan.details["lost"])]
+    if plan.details["kept"]:
+        lines += ["", "Kept:", *(f"- {item}" for item in plan.details["kept"])]
+    return "\n".join(lines)

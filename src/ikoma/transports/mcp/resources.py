@@ -1,0 +1,157 @@
+"""What can be read without choosing a tool: each app from several sides, and the platform's health.
+
+A resource is a reading capability under an address. Who may not call the one does not see the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from mcp_types import (
+    CompleteRequestParams,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    PaginatedRequestParams,
+    ReadResourceResult,
+    Resource,
+    ResourceTemplate,
+    TextResourceContents,
+)
+
+from ikoma.errors import NotFound
+from ikoma.kernel.events import Changed
+from ikoma.transports.mcp import answers
+from ikoma.transports.mcp.calls import Ask, Calls, Connection
+
+_PAGE = 50
+_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One side of an app: the capability that shows it, and what of its result is shown."""
+
+    capability: str
+    description: str
+    arguments: Mapping[str, Any]
+    mime_type: str = _JSON
+    field: str | None = None
+
+
+VIEWS = {
+    "status": View("apps.status", "Services, health, database, release and addresses of {app}.", {}),
+    "runbook": View(
+        "artifact.generate_runbook", "How {app} is operated, as it is now.", {}, "text/markdown", "markdown"
+    ),
+    "compose": View(
+        "files.read", "The compose file of {app}.", {"path": "docker-compose.yml"}, "application/yaml", "content"
+    ),
+    "environment": View("env.list", "Names of the environment variables of {app}, never their values.", {}),
+    "releases": View("release.list", "The releases of {app}, newest first.", {}),
+    "audit": View("audit.query", "What was done to {app}, tried and refused.", {"limit": 50}),
+}
+_HEALTH = "ikoma://platform/health"
+_ADDRESS = re.compile(r"ikoma://apps/([^/]+)/([a-z]+)")
+
+
+class Resources:
+    """Lists and reads them, as far as the caller may."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def listing(self, who: Connection, params: PaginatedRequestParams | None) -> ListResourcesResult:
+        allowed = await self._allowed(who)
+        found: list[Resource] = []
+        if "platform.check" in allowed:
+            found.append(
+                Resource(
+                    uri=_HEALTH,
+                    name="platform health",
+                    description="Whether Docker, PostgreSQL and the apps' folder are usable.",
+                    mime_type=_JSON,
+                )
+            )
+        apps = await self._apps(who)
+        start = _place(params, len(apps))
+        for app in apps[start : start + _PAGE]:
+            found += [_resource(app, name, view) for name, view in VIEWS.items() if view.capability in allowed]
+        more = str(start + _PAGE) if start + _PAGE < len(apps) else None
+        return ListResourcesResult(resources=found if start == 0 else found[1:], next_cursor=more)
+
+    async def templates(self, who: Connection) -> ListResourceTemplatesResult:
+        allowed = await self._allowed(who)
+        return ListResourceTemplatesResult(
+            resource_templates=[
+                ResourceTemplate(
+                    uri_template=f"ikoma://apps/{{appName}}/{name}",
+                    name=f"app {name}",
+                    description=view.description.format(app="an app"),
+                    mime_type=view.mime_type,
+                )
+                for name, view in VIEWS.items()
+                if view.capability in allowed
+            ]
+        )
+
+    async def read(self, who: Connection, uri: str) -> ReadResourceResult:
+        """The content now; raises NotFound, or why this caller may not read it."""
+        if uri == _HEALTH:
+            return _content(uri, View("platform.check", "", {}), await self._look(who, "platform.check", {}))
+        match = _ADDRESS.fullmatch(uri)
+        view = VIEWS.get(match[2]) if match else None
+        if match is None or view is None:
+            raise NotFound(f"There is no resource {uri[:200]!r}.", hint="resources/list shows them.")
+        return _content(uri, view, await self._look(who, view.capability, {**view.arguments, "appName": match[1]}))
+
+    async def complete(self, who: Connection, params: CompleteRequestParams) -> Sequence[str]:
+        """Names of apps that begin with what is there."""
+        if params.argument.name != "appName":
+            return []
+        return [app for app in await self._apps(who) if app.startswith(params.argument.value)]
+
+    @staticmethod
+    def touched(changed: Changed) -> list[str]:
+        """The addresses whose content an event may have changed."""
+        return [f"ikoma://apps/{changed.app}/{name}" for name in VIEWS] if changed.app else []
+
+    async def _look(self, who: Connection, capability: str, arguments: Mapping[str, Any]) -> Any:
+        ask = Ask.of(capability, arguments, who.credential)
+        found = next((item for item in await self._calls.visible(who.credential) if item.name == capability), None)
+        answer = await self._calls.execute(ask)  # says why, and on record, where the caller may not
+        assert found is not None
+        return answers.success(found, answer.body, pending=False).structured_content
+
+    async def _apps(self, who: Connection) -> list[str]:
+        answer = await self._calls.execute(Ask.of("apps.list", {}, who.credential))
+        return [app["name"] for app in orjson.loads(answer.body)["apps"]]
+
+    async def _allowed(self, who: Connection) -> set[str]:
+        return {item.name for item in await self._calls.visible(who.credential)}
+
+
+def _resource(app: str, name: str, view: View) -> Resource:
+    return Resource(
+        uri=f"ikoma://apps/{app}/{name}",
+        name=f"{app} {name}",
+        description=view.description.format(app=app),
+        mime_type=view.mime_type,
+    )
+
+
+def _content(uri: str, view: View, result: Any) -> ReadResourceResult:
+    text = str(result[view.field]) if view.field else orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()
+    return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=view.mime_type, text=text)])
+
+
+def _place(params: PaginatedRequestParams | None, length: int) -> int:
+    cursor = params.cursor if params else None
+    if cursor is None:
+        return 0
+    if not cursor.isdecimal() or int(cursor) >= max(length, 1):
+        raise NotFound("This cursor leads nowhere.", hint="Begin again without a cursor.")
+    return int(cursor)

@@ -1,0 +1,112 @@
+"""Tools, made of the registry's capabilities.
+
+A tool's name is the capability's with `_` for `.`, because several hosts refuse dots and one refused name hides the
+whole server. Schemas are cut down to what a model needs: it reads every one of them in every conversation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mcp_types import Tool, ToolAnnotations
+
+from ikoma.kernel import controls
+from ikoma.kernel.registry import Capability
+from ikoma.model import Effect
+
+NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+_NOT_FOR_MODELS = ("title", "pattern", "examples", "additionalProperties")
+_PENDING: dict[str, Any] = {
+    "required": ["operationId", "state", "next"],
+    "properties": {"operationId": {"type": "string"}, "state": {"type": "string"}, "next": {"type": "string"}},
+}
+
+
+def tool_name(capability: str) -> str:
+    return capability.replace(".", "_")
+
+
+def names(capabilities: Iterable[Capability]) -> Mapping[str, str]:
+    """What tools/call takes → the capability: a tool's name, and the capability's own."""
+    found: dict[str, str] = {}
+    for item in capabilities:
+        for name in (tool_name(item.name), item.name):
+            if found.setdefault(name, item.name) != item.name or not NAME.fullmatch(tool_name(item.name)):
+                raise ValueError(f"{item.name} and {found[name]} cannot both be tools of their own name")
+    return found
+
+
+def tool(item: Capability) -> Tool:
+    """The capability as a client lists it."""
+    reads, destroys = item.effect is Effect.READS, item.effect is Effect.DESTROYS
+    return Tool(
+        name=tool_name(item.name),
+        title=item.name,
+        description=" ".join(item.description.split("\n\n", 1)[0].split()),
+        input_schema=input_schema(item),
+        output_schema=output_schema(item),
+        annotations=ToolAnnotations(
+            read_only_hint=reads,
+            destructive_hint=destroys,
+            idempotent_hint=item.idempotent,
+            open_world_hint=item.open_world,
+        ),
+    )
+
+
+def input_schema(item: Capability) -> dict[str, Any]:
+    """The arguments, and for what changes something the controls that go with every such call."""
+    schema = item.request.model_json_schema(by_alias=True)
+    properties = {name: _compact(value) for name, value in schema.get("properties", {}).items()}
+    if model := controls.model_for(item):
+        for name, value in model.model_json_schema(by_alias=True)["properties"].items():
+            properties[name] = {"type": _compact(value)["type"]}
+    compact: dict[str, Any] = {"type": "object", "properties": properties}
+    if schema.get("required"):
+        compact["required"] = schema["required"]
+    if "$defs" in schema:
+        compact["$defs"] = {name: _compact(value) for name, value in schema["$defs"].items()}
+    compact["additionalProperties"] = False
+    return compact
+
+
+def output_schema(item: Capability) -> dict[str, Any]:
+    """The result; and for what may take long, what is answered while it goes on."""
+    schema: dict[str, Any] = _compact(item.result_adapter.json_schema(by_alias=True, mode="serialization"))
+    if schema.get("type") != "object":
+        schema = {"type": "object", "properties": {"result": schema}, "required": ["result"]}
+    if item.effect is Effect.READS:
+        return schema
+    definitions = schema.pop("$defs", None)
+    both: dict[str, Any] = {"type": "object", "anyOf": [schema, _PENDING]}
+    return both | ({"$defs": definitions} if definitions else {})
+
+
+def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capability]:
+    """The capabilities of the chosen namespaces; all where none is chosen. The platform's own and operations stay."""
+    wanted = {*toolsets, "platform", "operations"}
+    return [item for item in tools if not toolsets or item.name.split(".", 1)[0] in wanted]
+
+
+def _compact(schema: Any) -> Any:
+    """The same schema without what only a person or a form needs, and without `null` as another way to leave out."""
+    if isinstance(schema, list):
+        return [_compact(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) == 1 and len(kinds) < len(schema["anyOf"]) and schema.get("default", "") is None:
+        rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+        return _compact({**kinds[0], **rest})
+    compact = {}
+    for key, value in schema.items():
+        if key in ("properties", "$defs"):
+            compact[key] = {name: _compact(item) for name, item in value.items()}
+        elif (isinstance(value, dict) and value) or not (
+            key in _NOT_FOR_MODELS or (key == "default" and value in (None, [], {}))
+        ):
+            compact[key] = _compact(value)
+    return compact
