@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -53,6 +54,8 @@ async def _serve(settings: object) -> None:
     async with running(settings) as started:
 
         def say_ready() -> None:
+            gc.collect()
+            gc.freeze()  # what is there now stays: no collection need look at it again
             url = f"http://{settings.http_host}:{settings.http_port}"
             click.echo(f"IKOMA is up: {url}  (reference: {url}/docs)")
             if new_key:

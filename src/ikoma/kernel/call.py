@@ -26,6 +26,8 @@ class Attempt:
     idempotency_key: str | None = None
     wait: float | None = None
     """Seconds after which this door would rather have an operation's id, where the call does not say; None: never."""
+    caller: Caller | None = None
+    """Whose key it is, where the door has just found that out for this very request."""
     asks: bool = False
     """Whether this door puts destroying calls before a person first."""
 

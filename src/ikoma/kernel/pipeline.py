@@ -147,7 +147,7 @@ class Pipeline:
         return _Admitted(attempt, caller, role, capability, given, request)
 
     async def _authenticate(self, attempt: Attempt, entry: Entry) -> tuple[Caller, Role]:
-        caller = await self.caller(attempt.key)
+        caller = attempt.caller or await self.caller(attempt.key)
         entry.caller = caller.name
         self._rate_limit.count(caller.id)
         role = caller.at_role(_wanted_role(attempt.role))

@@ -53,7 +53,8 @@ from ikoma.transports.mcp.prompts import Prompts
 from ikoma.transports.mcp.resources import Resources
 
 Context = ServerRequestContext[Any, Any]
-Outcome = CallToolResult | InputRequiredResult
+Outcome = CallToolResult | InputRequiredResult | dict[str, Any]
+"""What tools/call answers; a dictionary is the result as it is on the wire."""
 
 _LISTS_MS = 30_000
 
@@ -118,7 +119,6 @@ class Adapter:
             },
             get_tool_input_schema=self._input_schema,
             on_list_tools=self.list_tools,
-            on_call_tool=self.call_tool,
             on_list_resources=self._on_resources(lambda who, params: self._resources.listing(who, params)),
             on_list_resource_templates=self._on_resources(lambda who, params: self._resources.templates(who)),
             on_read_resource=self._on_resources(lambda who, params: self._resources.read(who, params.uri)),
@@ -129,11 +129,13 @@ class Adapter:
             on_unsubscribe_resource=self._unsubscribe,
             on_subscriptions_listen=self._listen,
         )
+        server.add_request_handler("tools/call", CallToolRequestParams, self.call_tool)
         # Older clients ask for log messages of a level; there is nothing that progress does not say already.
         server.add_request_handler("logging/setLevel", SetLevelRequestParams, self._set_level)
         server.add_notification_handler("notifications/initialized", NotificationParams, self._began)
         server.add_notification_handler("notifications/cancelled", CancelledNotificationParams, self._cancelled)
         security = RequestStateSecurity(keys=[os.urandom(32)], bind_principal=self._principal)
+        server.middleware.clear()  # of OpenTelemetry's spans: the audit log has every call
         server.middleware.append(RequestStateBoundary(security, default_audience="ikoma"))
         return server
 

@@ -78,16 +78,19 @@ class Wrapper:
         return value
 
 
-def success(capability: Capability, body: bytes, *, pending: bool) -> CallToolResult:
-    """What a call came to; or, `pending`, the operation that it goes on as."""
+def success(capability: Capability, body: bytes, *, pending: bool) -> dict[str, Any]:
+    """What a call came to as a tools/call result on the wire; or, `pending`, the operation that it goes on as."""
     result = orjson.loads(body)
-    if not pending:
+    if not pending and _untrusted(capability):
         wrapper = Wrapper()
         for path, mark in _untrusted(capability):
             result = _applied(result, path, partial(wrapper.inside, what=mark.what))
+        body = orjson.dumps(result)
     if not isinstance(result, dict):
         result = {"result": result}
-    return CallToolResult(content=[TextContent(text=_text(result))], structured_content=result)
+        body = orjson.dumps(result)
+    # Not as the SDK's models: every call would pay for building and taking them apart again.
+    return {"content": [{"type": "text", "text": body.decode()}], "structuredContent": result, "resultType": "complete"}
 
 
 def failure(error: IkomaError, request_id: str, may_call: Collection[str]) -> CallToolResult:

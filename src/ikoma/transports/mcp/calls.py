@@ -5,13 +5,14 @@ The server gives its own pipeline; `ikoma mcp` beside a running server gives tha
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ikoma.errors import BodyTooLarge, Unauthenticated
 from ikoma.kernel.call import Answer, Attempt
+from ikoma.kernel.callers import Caller
 from ikoma.kernel.events import Changed
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
@@ -23,10 +24,11 @@ WAIT_SECONDS = 45.0
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who is at the other end: a key, and the role it asks for."""
+    """Who is at the other end: a key, the role it asks for, and whose key it is, where that is known already."""
 
     key: str | None
     role: str | None
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Ask:
 
     @classmethod
     def of(cls, capability: str, arguments: Mapping[str, Any], credential: Credential, size: int = 0) -> Ask:
-        return cls(capability, arguments, credential, secrets.token_hex(12), size)
+        return cls(capability, arguments, credential, f"{random.getrandbits(96):024x}", size)
 
 
 class Calls(Protocol):
@@ -85,6 +87,7 @@ class OwnPipeline:
             role=ask.credential.role,
             request_id=ask.request_id,
             read_arguments=read,
+            caller=ask.credential.caller,
             wait=WAIT_SECONDS,
             asks=True,
         )

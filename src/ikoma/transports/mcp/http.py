@@ -73,17 +73,17 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = secrets.token_hex(12)
         given = dict(scope["headers"])
-        credential = Credential(headers.key(given), headers.text(given.get(b"x-role")))
+        key, role = headers.key(given), headers.text(given.get(b"x-role"))
         size = headers.length(given)
         try:
-            caller = await self._pipeline.identify(credential.key, credential.role, request_id, what="mcp")
+            caller = await self._pipeline.identify(key, role, request_id, what="mcp")
             if size > _BODY_LIMIT:
                 raise BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
         except IkomaError as error:
             await headers.refuse(send, request_id, error, _challenge(scope, error))
             return
         scope["user"] = _user(caller)
-        scope[_CONNECTION] = Connection(credential, _toolsets(scope), size)
+        scope[_CONNECTION] = Connection(Credential(key, role, caller), _toolsets(scope), size)
         if scope["method"] != "GET":
             await self._manager.handle_request(scope, receive, send)
             return

@@ -124,7 +124,7 @@ class Resources:
         found = next((item for item in await self._calls.visible(who.credential) if item.name == capability), None)
         answer = await self._calls.execute(ask)  # says why, and on record, where the caller may not
         assert found is not None
-        return answers.success(found, answer.body, pending=False).structured_content
+        return answers.success(found, answer.body, pending=False)["structuredContent"]
 
     async def _apps(self, who: Connection) -> list[str]:
         answer = await self._calls.execute(Ask.of("apps.list", {}, who.credential))
