@@ -1,11 +1,12 @@
 """What apps.remove takes away is kept here: the folder, a dump of the database, the content of the volumes.
 
-An entry is `APPS_ROOT/.ikoma/trash/APP-TIME/`. The app's folder moves last, so a removal that was interrupted is
+An entry is `APPS_ROOT/.ikoma/trash/APP-TIME-xxxx/`. The app's folder moves last, so a removal that was interrupted is
 simply called again: `.ikoma/removing` in the app's folder names the entry to go on with, and what is in it stays.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ class Trash:
         if marker.is_file():
             entry = TrashEntry(self._folder / marker.read_text())
         else:
-            name = f"{app.name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+            # The last part: the same app may be made and removed again within the second.
+            name = f"{app.name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
             entry = TrashEntry(self._folder / name)
             if app.exists:
                 write_file(app.make_state() / "removing", name)

@@ -158,14 +158,15 @@ def _openapi(pipeline: Pipeline) -> Any:
 
 def _capabilities(pipeline: Pipeline) -> Any:
     async def listing(request: Request) -> Response:
-        caller = await pipeline.caller(headers.key(dict(request.scope["headers"])))
+        given = dict(request.scope["headers"])
+        allowed = set(await pipeline.visible(headers.key(given), headers.text(given.get(b"x-role"))))
         described = [
             {
                 "name": item.name,
                 "role": str(item.role),
                 "effect": item.effect.value,
                 "description": item.description,
-                "allowed": caller.role >= item.role,
+                "allowed": item in allowed,
                 "request": openapi.request_schema(item),
             }
             for item in pipeline.registry

@@ -56,7 +56,7 @@ Context = ServerRequestContext[Any, Any]
 Outcome = CallToolResult | InputRequiredResult | dict[str, Any]
 """What tools/call answers; a dictionary is the result as it is on the wire."""
 
-_LISTS_MS = 30_000
+_FIXED_MS = 300_000
 
 
 Identify = Callable[[Context], Connection]
@@ -104,18 +104,18 @@ class Adapter:
         self.server = self._server()
 
     def _server(self) -> Server[Any]:
-        hint = CacheHint(_LISTS_MS, scope="private")
+        now, later = CacheHint(0, scope="private"), CacheHint(_FIXED_MS, scope="private")
         server: Server[Any] = Server(
             "ikoma",
             version=__version__,
             title="IKOMA",
             instructions=files("ikoma.transports.mcp").joinpath("instructions.md").read_text(encoding="utf-8"),
             cache_hints={
-                "tools/list": hint,
-                "prompts/list": hint,
-                "resources/list": hint,
-                "resources/templates/list": hint,
-                "resources/read": CacheHint(0, scope="private"),
+                "tools/list": now,  # a key that loses a role loses its tools at the next list
+                "prompts/list": later,
+                "resources/list": now,
+                "resources/templates/list": later,
+                "resources/read": now,
             },
             get_tool_input_schema=self._input_schema,
             on_list_tools=self.list_tools,

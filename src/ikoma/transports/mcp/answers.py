@@ -29,7 +29,7 @@ _CONTROL = re.compile(
 _REST = "Ask for less at a time to see the rest: a smaller tail or limit, an offset, a filter."
 
 # The next safe call after each failure; the first of them that this caller may make.
-_NEXT = {
+NEXT = {
     "unauthenticated": ("platform.info",),
     "role_too_low": ("platform.info",),
     "out_of_scope": ("apps.list",),
@@ -50,7 +50,7 @@ _NEXT = {
     "operation_cancelled": ("apps.status",),
     "shutting_down": ("operations.list",),
 }
-_ANYTIME = ("platform.check", "platform.info")
+ANYTIME = ("platform.check", "platform.info")
 
 
 class Wrapper:
@@ -104,7 +104,7 @@ def failure(error: IkomaError, request_id: str, may_call: Collection[str]) -> Ca
         quoted = {"message": error.message, **quoted}
     said: dict[str, Any] = {"code": error.code, "error": error.audit_message, "hint": error.hint}
     said |= {key: value for key, value in error.details.items() if key in _OURS}
-    if safe := next((name for name in (*_NEXT.get(error.code, ()), *_ANYTIME) if name in may_call), None):
+    if safe := next((name for name in (*NEXT.get(error.code, ()), *ANYTIME) if name in may_call), None):
         said["next"] = safe.replace(".", "_")
     said["requestId"] = request_id
     if quoted:

@@ -18,7 +18,6 @@ from ikoma.model import Effect
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
-_NOT_FOR_MODELS = ("title", "pattern", "examples", "additionalProperties")
 _PENDING: dict[str, Any] = {
     "required": ["operationId", "state", "next"],
     "properties": {"operationId": {"type": "string"}, "state": {"type": "string"}, "next": {"type": "string"}},
@@ -75,7 +74,7 @@ def input_schema(item: Capability) -> dict[str, Any]:
 
 def output_schema(item: Capability) -> dict[str, Any]:
     """The result; and for what may take long, what is answered while it goes on."""
-    schema: dict[str, Any] = _compact(item.result_adapter.json_schema(by_alias=True, mode="serialization"))
+    schema: dict[str, Any] = _bare(item.result_adapter.json_schema(by_alias=True, mode="serialization"))
     if schema.get("type") != "object":
         schema = {"type": "object", "properties": {"result": schema}, "required": ["result"]}
     if item.effect is Effect.READS:
@@ -91,22 +90,31 @@ def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capabil
     return [item for item in tools if not toolsets or item.name.split(".", 1)[0] in wanted]
 
 
-def _compact(schema: Any) -> Any:
-    """The same schema without what only a person or a form needs, and without `null` as another way to leave out."""
+def _compact(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A property of the arguments; where `null` is only another way to leave it out, it is not offered."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) == 1 and schema.get("default", "") is None:
+        schema = {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+    bare: dict[str, Any] = _bare(schema)
+    return bare
+
+
+def _bare(schema: Any) -> Any:
+    """The same schema without what only a person or a form needs."""
     if isinstance(schema, list):
-        return [_compact(item) for item in schema]
+        return [_bare(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
-    if len(kinds) == 1 and len(kinds) < len(schema["anyOf"]) and schema.get("default", "") is None:
-        rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
-        return _compact({**kinds[0], **rest})
-    compact = {}
+    bare = {}
     for key, value in schema.items():
         if key in ("properties", "$defs"):
-            compact[key] = {name: _compact(item) for name, item in value.items()}
-        elif (isinstance(value, dict) and value) or not (
-            key in _NOT_FOR_MODELS or (key == "default" and value in (None, [], {}))
-        ):
-            compact[key] = _compact(value)
-    return compact
+            bare[key] = {name: _bare(item) for name, item in value.items()}
+        elif not _is_for_forms(key, value):
+            bare[key] = _bare(value)
+    return bare
+
+
+def _is_for_forms(key: str, value: Any) -> bool:
+    if key == "additionalProperties":
+        return not (isinstance(value, dict) and value)
+    return key in ("title", "pattern", "examples") or (key == "default" and value in (None, [], {}))

@@ -1,0 +1,76 @@
+"""The official Python client, over both transports and in both eras of the protocol, for tests that are not async."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import httpx2
+from mcp import StdioServerParameters
+from mcp.client.client import Client
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, TextContent
+
+from tests.support import IKOMA, Server
+
+T = TypeVar("T")
+
+MODERN, LEGACY = "2026-07-28", "legacy"
+
+
+@asynccontextmanager
+async def over_http(
+    server: Server, *, key: str | None = None, role: str | None = None, query: str = "", mode: str = "auto", **more: Any
+) -> AsyncIterator[Client]:
+    headers = {"X-Api-Key": key or server.key, **({"X-Role": role} if role else {})}
+    async with httpx2.AsyncClient(headers=headers, timeout=120) as http:
+        transport = streamable_http_client(f"{server.url}/mcp{query}", http_client=http)
+        async with Client(transport, mode=mode, cache=None, **more) as client:
+            yield client
+
+
+@asynccontextmanager
+async def over_stdio(
+    server: Server, *arguments: str, role: str = "admin", mode: str = "auto", **more: Any
+) -> AsyncIterator[Client]:
+    parameters = StdioServerParameters(
+        command=str(IKOMA), args=["mcp", *arguments], env={**server.env, "IKOMA_ROLE": role}
+    )
+    with (server.folder / "stdio.log").open("ab") as log:
+        async with Client(stdio_client(parameters, errlog=log), mode=mode, cache=None, **more) as client:
+            yield client
+
+
+def talk(opened: Any, conversation: Callable[[Client], Awaitable[T]]) -> T:
+    """Run a conversation with a client that is opened for it."""
+
+    async def run() -> T:
+        async with opened as client:
+            return await conversation(client)
+
+    return asyncio.run(run())
+
+
+def said(result: CallToolResult) -> Any:
+    """What the text of a result holds."""
+    assert isinstance(result.content[0], TextContent)
+    return json.loads(result.content[0].text)
+
+
+async def do(client: Client, tool: str, **arguments: Any) -> Any:
+    """Call a tool that must succeed; its structured result."""
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, said(result)
+    return result.structured_content
+
+
+async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    """Call a tool that must fail; what it says."""
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error, result.structured_content
+    answer: dict[str, Any] = said(result)
+    return answer
