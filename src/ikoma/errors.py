@@ -351,13 +351,6 @@ class ShuttingDown(IkomaError):
     default_hint = "Try again when it has started."
 
 
-class ServerGone(IkomaError):
-    """The server does not answer any more."""
-
-    code, status = "server_gone", 503
-    default_hint = "Start it again with `ikoma up`. What it was doing is in operations.list; operations survive."
-
-
 class InvalidSetting(IkomaError):
     """A setting has a wrong value."""
 

@@ -74,6 +74,11 @@ class Settings:
         """The server's unix socket."""
         return self.ikoma_state / "ikoma.sock"
 
+    @property
+    def mcp_socket_file(self) -> Path:
+        """Where `ikoma mcp` passes its host's messages on to the server."""
+        return self.ikoma_state / "mcp.sock"
+
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read and check every setting.

@@ -333,6 +333,34 @@ def test_cancelling_stops_the_work_and_only_the_own(house: Server) -> None:
     talk(over_http(house, key=mine), stop)
 
 
+@pytest.mark.parametrize(
+    "opened",
+    [
+        pytest.param(lambda house: over_http(house, mode=LEGACY), id="http-2025"),
+        pytest.param(lambda house: over_stdio(house, mode=LEGACY), id="stdio-2025"),
+        pytest.param(lambda house: over_stdio(house, mode=MODERN), id="stdio-2026"),
+    ],
+)
+def test_a_request_that_a_client_takes_back_is_stopped(house: Server, opened: Opened) -> None:
+    async def conversation(client: Client) -> None:
+        await do(client, "apps_init", appName="mcp-back")
+        await do(client, "db_create", appName="mcp-back")
+        asked = {"appName": "mcp-back", "sql": "SELECT pg_sleep(30)"}
+        call = asyncio.ensure_future(client.call_tool("db_seed", asked))
+        await asyncio.sleep(0.7)
+        call.cancel()
+        await asyncio.wait([call])
+        async with asyncio.timeout(10):
+            while True:
+                newest = (await do(client, "operations_list", appName="mcp-back", limit=1))["operations"][0]
+                if newest["state"] != "running":
+                    break
+        assert newest["state"] == "cancelled"
+        assert (await do(client, "db_seed", appName="mcp-back", sql="SELECT 1"))["success"] is True
+
+    talk(opened(house), conversation)
+
+
 def test_a_graceful_stop_does_not_wait_for_open_streams(house: Server) -> None:
     async def conversation(client: Client) -> float:
         async with client.listen(resource_subscriptions=["ikoma://platform/health"]):
@@ -386,12 +414,13 @@ def test_stdout_of_the_stdio_server_is_protocol_only_and_alone_it_is_a_platform(
         for message in (json.dumps(hello), json.dumps(ready), garbage, json.dumps(call)):
             process.stdin.write(message + "\n")
             process.stdin.flush()
-        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        lines = [json.loads(process.stdout.readline()) for _ in range(3)]
         rest, errors = process.communicate(timeout=60)
         assert all(json.loads(line)["jsonrpc"] == "2.0" for line in rest.splitlines())
-        assert lines[0]["result"]["protocolVersion"] == "2025-06-18"
-        assert lines[1]["result"]["structuredContent"] == {"apps": []}
-        assert "no JSON" not in rest
+        answers = {line["id"]: line for line in lines}
+        assert answers[1]["result"]["protocolVersion"] == "2025-06-18"
+        assert answers[2]["result"]["structuredContent"] == {"apps": []}
+        assert answers[None]["error"]["code"] == -32700
         assert process.returncode == 0, errors
     finally:
         remove(alone)

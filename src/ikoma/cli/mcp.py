@@ -1,15 +1,20 @@
 """`ikoma mcp`: the MCP server for a host that starts it as its child.
 
-Beside a running server it is that server's other door; alone it is the platform itself for as long as its host wants.
+Beside a running server it only passes lines on, so it is quick to start and small; alone it is the platform itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
+import shutil
+import socket
 import sys
-from typing import TYPE_CHECKING
+import threading
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,8 +23,7 @@ from ikoma.cli.output import fail
 from ikoma.errors import IkomaError
 from ikoma.settings import Settings
 
-if TYPE_CHECKING:
-    from ikoma.transports.mcp.calls import Credential
+_PIECE = 1 << 16
 
 
 @click.command()
@@ -31,44 +35,78 @@ def mcp(toolsets: str, verbose: bool) -> None:
     The role is IKOMA_ROLE (operator when unset), the key IKOMA_API_KEY or else the admin key of IKOMA_HOME. A server
     that runs already is used; where none does, this is one until the host ends it.
     """
-    import uvloop
-
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = settings_or_exit()
-    chosen = tuple(name.strip() for name in toolsets.split(",") if name.strip())
+    chosen = [name.strip() for name in toolsets.split(",") if name.strip()]
+    running = _connect(settings.mcp_socket_file)
+    if running is not None:
+        _pass_on(running, {"key": _key(settings), "role": str(settings.ikoma_role), "toolsets": chosen})
+        return
+    import uvloop
+
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, chosen))
+            runner.run(_serve_alone(settings, chosen))
     except IkomaError as error:
         fail(error.message, error.code, error.hint)
 
 
-async def _serve(settings: Settings, toolsets: tuple[str, ...]) -> None:
-    from ikoma import capabilities
-    from ikoma.platform import prepare, running
-    from ikoma.transports.mcp.calls import Connection, OwnPipeline
-    from ikoma.transports.mcp.remote import connected
-    from ikoma.transports.mcp.stdio import serve_stdio
+def _connect(path: Path) -> socket.socket | None:
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        server.connect(str(path))
+    except OSError:
+        server.close()
+        return None
+    return server
 
-    registry = capabilities.load()
-    async with connected(settings.socket_file, registry) as server:
-        if server is not None:
-            who = Connection(_credential(settings), toolsets)
-            await serve_stdio(registry, server, who, server.changes(who.credential))
-            return
+
+def _pass_on(server: socket.socket, hello: dict[str, Any]) -> None:
+    """Bytes both ways, until either side ends."""
+    server.sendall(json.dumps(hello).encode() + b"\n")
+    answers = server.makefile("rb", buffering=0)
+    refusal = json.loads(_first_line(server) or b'{"error": "The server ended the connection.", "code": "server_gone"}')
+    if refusal:
+        fail(refusal["error"], refusal["code"], refusal.get("hint"))
+
+    def send() -> None:
+        while piece := os.read(0, _PIECE):
+            server.sendall(piece)
+        server.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=send, daemon=True).start()
+    with open(1, "wb", buffering=0, closefd=False) as out:
+        shutil.copyfileobj(answers, out, _PIECE)
+
+
+def _first_line(server: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and (byte := server.recv(1)):
+        line += byte
+    return line
+
+
+async def _serve_alone(settings: Settings, toolsets: list[str]) -> None:
+    from ikoma.platform import prepare, running
+    from ikoma.transports.mcp.adapter import Adapter, connection_of
+    from ikoma.transports.mcp.calls import Calls, Connection
+    from ikoma.transports.mcp.stdio import serve_standard_streams
+
     prepare(settings)
     async with running(settings) as started:
-        who = Connection(_credential(settings), toolsets)
-        with started.pipeline.events.listening() as changes:
-            await serve_stdio(registry, OwnPipeline(started.pipeline), who, changes)
+        adapter = Adapter(started.pipeline.registry, Calls(started.pipeline), connection_of)
+        who = Connection(_key(settings), str(settings.ikoma_role), tuple(toolsets))
+        async with adapter.telling(started.pipeline.events):
+            await serve_standard_streams(adapter, who)
 
 
-def _credential(settings: Settings) -> Credential:
-    from ikoma.transports.mcp.calls import Credential
-
-    key = os.environ.get("IKOMA_API_KEY") or os.environ.get("API_KEY")
-    return Credential(key or settings.api_key_file.read_text().strip(), str(settings.ikoma_role))
+def _key(settings: Settings) -> str:
+    given = os.environ.get("IKOMA_API_KEY") or os.environ.get("API_KEY")
+    try:
+        return given or settings.api_key_file.read_text().strip()
+    except OSError as error:
+        fail(f"{settings.api_key_file} cannot be read: {error.strerror}.", "unauthenticated", "Set IKOMA_API_KEY.")
 
 
 COMMANDS = {"mcp": mcp}

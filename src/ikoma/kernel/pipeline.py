@@ -243,12 +243,11 @@ class Pipeline:
 
 def still_running(record: Record) -> dict[str, Any]:
     """What a caller is told whose call goes on as an operation."""
-    step = record.steps[-1].name if record.steps else "started"
     return {
         "operationId": record.id,
         "state": record.state,
         "capability": record.capability,
-        "message": f"{record.capability} goes on ({step}).",
+        "message": f"{record.capability} goes on.",
         "next": "operations.wait with this operationId waits for its end; operations.cancel stops it.",
     }
 

@@ -44,7 +44,12 @@ class Request(BaseModel):
     """Arguments of a capability: camelCase, strictly typed; unknown ones are refused, never dropped."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, hide_input_in_errors=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        alias_generator=to_camel,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
 

@@ -12,6 +12,7 @@ from ikoma.settings import Settings
 from ikoma.transports import headers
 from ikoma.transports.http import Summary, http_app
 from ikoma.transports.mcp.http import METADATA, PATH, McpEndpoint, metadata
+from ikoma.transports.mcp.stdio import listening
 
 
 class Door:
@@ -19,7 +20,7 @@ class Door:
 
     def __init__(self, pipeline: Pipeline, summary: Summary, settings: Settings) -> None:
         self._pipeline = pipeline
-        self._issuer = settings.jwt_issuer
+        self._settings = settings
         self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None
         self._http = http_app(pipeline, summary, api=settings.server_mode != "mcp")
         self._guarded = headers.guarded(self._route, settings.allowed_hosts)
@@ -30,7 +31,8 @@ class Door:
         if self._mcp is None:
             yield
             return
-        async with self._mcp.running():
+        socket = self._settings.mcp_socket_file
+        async with self._mcp.running(), listening(socket, self._mcp.adapter, self._pipeline):
             yield
 
     def close(self) -> None:
@@ -47,6 +49,6 @@ class Door:
         if self._mcp is not None and path == PATH:
             await self._mcp(scope, receive, send)
         elif self._mcp is not None and path in (METADATA, METADATA + PATH):
-            await headers.answer(send, 200, metadata(scope, self._issuer))
+            await headers.answer(send, 200, metadata(scope, self._settings.jwt_issuer))
         else:
             await self._http(scope, receive, send)

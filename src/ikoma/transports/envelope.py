@@ -22,8 +22,6 @@ def failure(request_id: str, error: IkomaError) -> bytes:
         "hint": error.hint,
         "requestId": request_id,
     }
-    if error.audit_message != error.message:
-        answer["cause"] = error.audit_message
     if error.details:
         answer["details"] = error.details
     return orjson.dumps(answer)

@@ -10,14 +10,14 @@ import asyncio
 import random
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,7 +30,6 @@ from ikoma.transports.body import read_object
 from ikoma.web.reference import reference_page
 
 _PREFIX = "/execute/"
-_REQUEST_ID = re.compile(rb"[0-9a-f]{24}")
 _PREFER = re.compile(rb"\bwait\s*=\s*(\d{1,4})\b")
 _STREAM = b"application/x-ndjson"
 
@@ -52,7 +51,6 @@ def http_app(pipeline: Pipeline, summary: Summary, *, api: bool = True) -> ASGIA
             Route("/openapi.json", _openapi(pipeline)),
             Route("/capabilities", _capabilities(pipeline)),
             Route("/health", _health(summary)),
-            Route("/events", _events(pipeline)),
         ],
         exception_handlers={HTTPException: _refused, IkomaError: _refused},
     )
@@ -76,7 +74,7 @@ class Execute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = dict(scope["headers"])
-        request_id = _request_id(given)
+        request_id = f"{random.getrandbits(96):024x}"  # a name for the call, not a secret
         if scope["method"] != "POST":
             await headers.refuse(send, request_id, MethodNotAllowed(f"{scope['method']} does not call a capability."))
             return
@@ -130,12 +128,6 @@ class Execute:
         return _status(answer), envelope.success(attempt.request_id, answer.body), []
 
 
-def _request_id(given: headers.Headers) -> str:
-    """A name for the call, not a secret: the client's own where it gives one of this form."""
-    wanted = given.get(b"x-request-id", b"")
-    return wanted.decode() if _REQUEST_ID.fullmatch(wanted) else f"{random.getrandbits(96):024x}"
-
-
 def _preferred_wait(given: headers.Headers) -> float | None:
     """`Prefer: wait=SECONDS` (RFC 7240): after that, the answer is 202 with the operation that goes on."""
     found = _PREFER.search(given.get(b"prefer", b""))
@@ -181,24 +173,6 @@ def _health(summary: Summary) -> Any:
         return Response(orjson.dumps(await summary()), media_type="application/json")
 
     return health
-
-
-def _events(pipeline: Pipeline) -> Any:
-    """GET /events: a line for each change, as it happens, of the apps that the key reaches."""
-
-    async def lines(key: str | None) -> AsyncIterator[bytes]:
-        with pipeline.events.listening() as changes:
-            yield b"\n"  # from here on, none is missed
-            async for changed in changes:
-                if changed.app is None or (await pipeline.caller(key)).reaches(changed.app):
-                    yield orjson.dumps(changed, option=orjson.OPT_APPEND_NEWLINE)
-
-    async def events(request: Request) -> Response:
-        key = headers.key(dict(request.scope["headers"]))
-        await pipeline.identify(key, None, secrets.token_hex(12), what="events")
-        return StreamingResponse(lines(key), media_type=_STREAM.decode())
-
-    return events
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -90,12 +90,12 @@ def listen(settings: Settings) -> list[socket.socket]:
                 hint="Stop it (it may be another `ikoma up`), or choose another HTTP_PORT.",
             ) from error
         raise StartRefused(f"Cannot listen on {address}: {error.strerror or error}.") from error
-    unix = _listen_unix(settings.socket_file)
+    unix = listen_unix(settings.socket_file)
     return [tcp, unix] if unix else [tcp]
 
 
-def _listen_unix(path: Path) -> socket.socket | None:
-    """The unix socket for the CLI, for its owner only; None when another server on this state has it."""
+def listen_unix(path: Path) -> socket.socket | None:
+    """A unix socket for its owner only; None when another server on this state has it."""
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

@@ -256,7 +256,7 @@ def test_a_server_that_was_killed_leaves_an_operation_that_says_so(house: House)
     journal = Journal(house.folder / "state.db")
     assert [record.id for record in journal.recover()] == ["request-1"]
     later = House(house.folder)
-    later.key = house.key
+    later.key, later.calls = house.key, 10
     assert later.operations.get("request-1", later.caller(), Role.ADMIN).state == "interrupted"
     assert asyncio.run(later.result("test.work", {"appName": "shop", "idempotencyKey": "k4"})) == {"number": 2}
 

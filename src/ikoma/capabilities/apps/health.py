@@ -20,7 +20,10 @@ class Health(Result):
 
 @capability("apps.health", role=Role.OBSERVER, effect=Effect.READS)
 async def health(call: Call, request: AppRequest) -> Health:
-    """Look at the app's containers, its HTTP health path and its database, and say how it is."""
+    """Look at the app's containers, its HTTP health path and its database, and say how it is.
+
+    Use it when something seems wrong. Next: apps.logs for a service that is not healthy.
+    """
     seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
     if not seen.exists:
         call.app(request.app_name)  # says so, with the nearest name

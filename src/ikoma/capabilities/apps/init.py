@@ -32,6 +32,8 @@ async def init(call: Call, request: Init) -> Initialised:
 
     It deploys as it stands once the source is in src/. Calling it again adds what is missing and touches nothing
     that is there.
+
+    Use it first for a new app. Next: put the source in (files.write or source.clone), then apps.validate.
     """
     app = call.platform.apps.at(request.app_name)
     made = template.write(app, request.template)

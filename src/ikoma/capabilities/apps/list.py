@@ -25,7 +25,10 @@ class Listing(Result):
 
 @capability("apps.list", role=Role.OBSERVER, effect=Effect.READS)
 async def listing(call: Call, request: Request) -> Listing:
-    """All apps with their health, the release that serves, and where they answer."""
+    """All apps with their health, the release that serves, and where they answer.
+
+    Use it to find an app's name or to see what runs here.
+    """
     platform = call.platform
     apps = [platform.apps.at(name) for name in platform.apps.names() if call.caller.reaches(name)]
     return Listing(apps=await asyncio.gather(*(_item(call, app) for app in apps)))

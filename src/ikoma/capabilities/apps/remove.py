@@ -47,6 +47,8 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     """Remove an app: its containers, networks, volumes, database and folder.
 
     Everything goes to the trash first: a dump of the database, the content of the volumes, the folder.
+
+    Use it only when a person wants the app gone; deploy.down merely stops it.
     """
     app = await call.app_or_remains(request.app_name)
     await call.platform.deployments.check_project(app)

@@ -30,7 +30,10 @@ class Status(Result):
 
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
 async def status(call: Call, request: AppRequest) -> Status:
-    """Whether an app runs, with each of its services, its database, its release and its addresses."""
+    """Whether an app runs, with each of its services, its database, its release and its addresses.
+
+    Use it to see what serves now. Next: apps.logs or apps.health where something is wrong.
+    """
     seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
     if not seen.exists:
         await call.app_or_remains(request.app_name)  # where nothing of it remains, this says so

@@ -25,7 +25,10 @@ class Validation(Result):
 
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
 async def validate(call: Call, request: AppRequest) -> Validation:
-    """Check an app before it is deployed: every problem with its file, its line and its fix. Changes nothing."""
+    """Check an app before it is deployed: every problem with its file, its line and its fix. Changes nothing.
+
+    Use it before every deploy. Next: mend the errors, then deploy.up.
+    """
     report = await call.platform.validator.examine(call.app(request.app_name))
     return Validation(valid=not report.errors, errors=_found(report.errors), warnings=_found(report.warnings))
 

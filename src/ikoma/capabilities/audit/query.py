@@ -30,7 +30,10 @@ class Entries(Result):
 
 @capability("audit.query", role=Role.OBSERVER, effect=Effect.READS)
 async def query(call: Call, request: Query) -> Entries:
-    """The last entries of the audit log that match, for the apps this key reaches, oldest first."""
+    """The last entries of the audit log that match, for the apps this key reaches, oldest first.
+
+    Use it to find out who changed what, and what was refused.
+    """
 
     def wanted(entry: dict[str, Any]) -> bool:
         app = entry["arguments"].get("appName")

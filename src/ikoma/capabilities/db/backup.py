@@ -23,7 +23,10 @@ class BackedUp(Result):
 
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES)
 async def backup(call: Call, request: Backup) -> BackedUp:
-    """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten."""
+    """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten.
+
+    Use it before anything risky. Next: report its path and row counts.
+    """
     app = call.app(request.app_name)
     credentials.require(app)
     target = call.platform.backups.reserve(app.name, request.backup_name)

@@ -23,6 +23,8 @@ async def create(call: Call, request: AppRequest) -> Created:
 
     The containers get the credentials at the next deploy (DATABASE_URL, PG*, POSTGRES_*). Calling it again
     changes nothing.
+
+    Use it once, when the app needs a database. Next: db.migrate, then deploy.up.
     """
     app = call.app(request.app_name)
     had_one = credentials.find(app) is not None

@@ -43,6 +43,9 @@ async def migrate(call: Call, request: Migrate) -> Migrated:
     """Apply migrations as the app's own role: one given as text, one file, or all pending files in order.
 
     Each runs in one transaction with its entry in the ledger; one that was applied before is passed over.
+
+    Use it after writing a migration. Next: deploy.up. An error says which statement failed; nothing of that file
+    is kept.
     """
     app = call.app(request.app_name)
     owned = credentials.require(app)

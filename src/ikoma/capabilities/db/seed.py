@@ -39,6 +39,8 @@ async def seed(call: Call, request: Seed) -> Seeded:
     """Run seed SQL as the app's own role: given as text, one file of seeds/, or all of them in order.
 
     Each file is one transaction. Seeds are not remembered: write them so that running them twice does no harm.
+
+    Use it for first data, after db.migrate.
     """
     app = call.app(request.app_name)
     owned = credentials.require(app)

@@ -23,7 +23,10 @@ class Status(Result):
 
 @capability("db.status", role=Role.OBSERVER, effect=Effect.READS)
 async def status(call: Call, request: AppRequest) -> Status:
-    """Whether the app has a database, its size in bytes, its tables, and which migrations are applied or pending."""
+    """Whether the app has a database, its size in bytes, its tables, and which migrations are applied or pending.
+
+    Use it to look before db.migrate or db.backup.
+    """
     app = call.app(request.app_name)
     state = await call.platform.databases.state(app.name)
     owned = credentials.find(app)

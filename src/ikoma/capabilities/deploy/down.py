@@ -14,7 +14,10 @@ class Down(Result):
 
 @capability("deploy.down", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
 async def down(call: Call, request: AppRequest) -> Down:
-    """Stop an app and remove its containers and networks. Volumes, database and files stay."""
+    """Stop an app and remove its containers and networks. Volumes, database and files stay.
+
+    Use it to take an app out of service for a while. Next: deploy.up brings it back.
+    """
     app = await call.app_or_remains(request.app_name)
     await call.platform.deployments.check_project(app)
     await call.platform.engine.down(app.name, volumes=False, progress=call.progress)

@@ -27,7 +27,10 @@ class Restarted(Result):
 
 @capability("deploy.restart", role=Role.OPERATOR, effect=Effect.CHANGES)
 async def restart(call: Call, request: Restart) -> Restarted:
-    """Restart an app's containers as they were deployed and wait until they are healthy."""
+    """Restart an app's containers as they were deployed and wait until they are healthy.
+
+    Use it when an app hangs. Changed files or variables need deploy.up instead.
+    """
     app = call.app(request.app_name)
     release, deployed = await call.platform.deployments.restart(app, timeout=request.timeout, progress=call.progress)
     details = Details(downtime_ms=deployed.downtime_ms, release=release.id)

@@ -47,6 +47,8 @@ async def up(call: Call, request: Up) -> Deployed:
     """Deploy an app from its folder: build or pull, start, and wait until every service is healthy.
 
     On failure the error names the service, its exit code and its last log lines.
+
+    Use it after apps.validate. Next: artifact.verify_release, or apps.logs when it failed.
     """
     app = call.app(request.app_name)
     with call.step("validate"):

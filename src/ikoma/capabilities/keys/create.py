@@ -52,7 +52,10 @@ class Created(Result):
 
 @capability("keys.create", role=Role.ADMIN, effect=Effect.CHANGES)
 async def create(call: Call, request: Create) -> Created:
-    """Make an API key with a highest role, and optionally apps, capabilities and an end. It is shown once."""
+    """Make an API key with a highest role, and optionally apps, capabilities and an end. It is shown once.
+
+    Use it to let someone else in with no more than they need. Hand the key over at once.
+    """
     identity, key = call.platform.callers.create(
         request.name,
         Role.parse(request.role),

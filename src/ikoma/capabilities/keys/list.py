@@ -25,7 +25,10 @@ class Listing(Result):
 
 @capability("keys.list", role=Role.ADMIN, effect=Effect.READS)
 async def listing(call: Call, request: Request) -> Listing:
-    """All API keys but the admin key of the settings: names, roles, scopes and dates, never the keys."""
+    """All API keys but the admin key of the settings: names, roles, scopes and dates, never the keys.
+
+    Use it to find the id of a key.
+    """
     return Listing(
         keys=[
             Item(

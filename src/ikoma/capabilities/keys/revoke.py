@@ -25,6 +25,9 @@ async def losses(call: Call, request: Revoke) -> Loss:
 
 @capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
 async def revoke(call: Call, request: Revoke) -> Revoked:
-    """End an API key at once, on every door."""
+    """End an API key at once, on every door.
+
+    Use it when a key leaked or was replaced. The admin key of the settings is changed on the server.
+    """
     call.platform.callers.revoke(request.id)
     return Revoked(id=request.id, message="The key no longer works.")

@@ -12,6 +12,7 @@ from ikoma.kernel.journal import FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Record
 from ikoma.kernel.registry import Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
+_STEPS = 20
 _NEXT = {
     RUNNING: "operations.wait waits for its end; operations.cancel stops it.",
     SUCCEEDED: "",
@@ -25,7 +26,7 @@ class Get(Request):
 
 
 class Step(Result):
-    name: str
+    name: Annotated[str, Untrusted("progress")]
     at: str
     fraction: float | None
 
@@ -63,7 +64,7 @@ class Operation(Result):
             caller=record.caller,
             started_at=record.started_at,
             finished_at=record.finished_at,
-            steps=[Step(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps],
+            steps=[Step(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps[-_STEPS:]],
             result=None if record.result is None else orjson.loads(record.result),
             failure=None if record.failure is None else Failure(**record.failure),
             next=_NEXT.get(record.state, "apps.status shows what is there now."),
@@ -72,5 +73,8 @@ class Operation(Result):
 
 @capability("operations.get", role=Role.OBSERVER, effect=Effect.READS)
 async def get(call: Call, request: Get) -> Operation:
-    """See how far a long call is, or how it ended: state, steps, result or failure."""
+    """See how far a long call is, or how it ended: state, steps, result or failure.
+
+    Use it to look without waiting.
+    """
     return Operation.of(call.platform.operations.get(request.operation_id, call.caller, call.role))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import Request, Result, Untrusted, capability
 from ikoma.model import AppName, Effect, Role
 
 
@@ -22,7 +24,7 @@ class Line(Result):
     caller: str
     started_at: str
     finished_at: str | None
-    step: str | None
+    step: Annotated[str | None, Untrusted("progress")]
     """The step it is at, or ended at."""
 
 
@@ -32,7 +34,10 @@ class Operations(Result):
 
 @capability("operations.list", role=Role.OBSERVER, effect=Effect.READS)
 async def list_operations(call: Call, request: List) -> Operations:
-    """List the latest changing calls, newest first: what runs now, what ended how."""
+    """List the latest changing calls, newest first: what runs now, what ended how.
+
+    Use it to find the operationId of work under way, or why an app is busy.
+    """
     if request.app_name is not None:
         call.caller.check_app(request.app_name)
     records = call.platform.operations.last(request.limit, request.app_name, call.caller, call.role)

@@ -17,7 +17,10 @@ class Wait(Get):
 
 @capability("operations.wait", role=Role.OPERATOR, effect=Effect.READS)
 async def wait(call: Call, request: Wait) -> Operation:
-    """Wait until a long call has ended, and get its result. Still running afterwards? Call it again."""
+    """Wait until a long call has ended, and get its result. Still running afterwards? Call it again.
+
+    Use it whenever a call answered with an operationId.
+    """
     record = await call.platform.operations.wait(
         request.operation_id, call.caller, call.role, seconds=request.seconds, progress=call.progress
     )

@@ -29,7 +29,10 @@ class Check(Result):
 
 @capability("platform.check", role=Role.OBSERVER, effect=Effect.READS)
 async def check(call: Call, request: Request) -> Check:
-    """Whether Docker, PostgreSQL and the apps' folder are usable, and what is wrong where they are not."""
+    """Whether Docker, PostgreSQL and the apps' folder are usable, and what is wrong where they are not.
+
+    Use it when several apps fail at once, or before blaming an app.
+    """
     platform = call.platform
     docker, postgres = await asyncio.gather(_ask(_engine(call)), _ask(_postgres(call)))
     apps_root = _folder(platform.settings.apps_root)

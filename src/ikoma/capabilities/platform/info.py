@@ -20,7 +20,10 @@ class Info(Result):
 
 @capability("platform.info", role=Role.OBSERVER, effect=Effect.READS)
 async def info(call: Call, request: Request) -> Info:
-    """Version, uptime, the names of all capabilities, and the limits of this server."""
+    """Version, uptime, the names of all capabilities, and the limits of this server.
+
+    Use it to learn what this server can do.
+    """
     settings = call.platform.settings
     return Info(
         version=__version__,

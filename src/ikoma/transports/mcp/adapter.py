@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.resources import files
@@ -43,6 +44,7 @@ from mcp_types import (
 from ikoma import __version__
 from ikoma.errors import ConfirmationNeeded, IkomaError, UnknownCapability
 from ikoma.kernel.call import Answer
+from ikoma.kernel.events import Events
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
 from ikoma.transports.mcp import answers, people, tools
@@ -57,6 +59,7 @@ Outcome = CallToolResult | InputRequiredResult | dict[str, Any]
 """What tools/call answers; a dictionary is the result as it is on the wire."""
 
 _FIXED_MS = 300_000
+_TELLING_SECONDS = 5.0
 
 
 Identify = Callable[[Context], Connection]
@@ -151,7 +154,7 @@ class Adapter:
         arguments = dict(params.arguments or {})
         if word := people.answered(params):
             arguments["confirmation"] = word
-        ask = Ask.of(self._names.get(params.name, params.name), arguments, who.credential, who.size)
+        ask = Ask(who, self._names.get(params.name, params.name), arguments)
         try:
             try:
                 return await self._perform(ctx, ask)
@@ -159,7 +162,7 @@ class Adapter:
                 answer = await people.ask(ctx, plan)
                 if answer is None or isinstance(answer, InputRequiredResult):
                     return answer or await self._failure(plan, ask, who)
-                confirmed = Ask.of(ask.capability, {**arguments, "confirmation": answer}, who.credential, who.size)
+                confirmed = Ask(who, ask.capability, {**arguments, "confirmation": answer})
                 return await self._perform(ctx, confirmed)
         except UnknownCapability as error:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:80]}. {error.hint}") from error
@@ -182,14 +185,20 @@ class Adapter:
         return answers.success(capability, answer.body, pending=answer.operation is not None)
 
     async def _perform(self, ctx: Context, ask: Ask) -> Outcome:
-        place = (_session(ctx), ctx.request_id or "")
+        place = (self._session(ctx), ctx.request_id or "")
         capability = self._capabilities.get(ask.capability)
         async with Reporter(ctx) as progress:
             self._under_way[place] = ask
             try:
                 answer = await self._calls.execute(ask, progress)
-            finally:
-                self._under_way.pop(place, None)
+            except asyncio.CancelledError:
+                # Taken back or gone? The notification that tells comes after.
+                asyncio.get_running_loop().call_later(_TELLING_SECONDS, self._under_way.pop, place, None)
+                raise
+            except IkomaError:
+                del self._under_way[place]
+                raise
+            del self._under_way[place]
         assert capability is not None  # or execute would have raised UnknownCapability
         return self.present(capability, answer)
 
@@ -202,25 +211,22 @@ class Adapter:
 
     async def _cancelled(self, ctx: Context, params: CancelledNotificationParams) -> None:
         """A client takes a request back: the operation it began is stopped. (That it has gone stops nothing.)"""
-        ask = self._under_way.get((_session(ctx), params.request_id or ""))
+        ask = self._under_way.get((self._session(ctx), params.request_id or ""))
         capability = self._capabilities.get(ask.capability) if ask else None
         if ask is not None and capability is not None and capability.effect is not Effect.READS:
-            await asyncio.sleep(0)
-            await self._calls.execute(
-                Ask.of("operations.cancel", {"operationId": ask.request_id}, self._identify(ctx).credential)
-            )
+            await self._calls.execute(Ask(self._identify(ctx), "operations.cancel", {"operationId": ask.request_id}))
 
     async def _began(self, ctx: Context, params: NotificationParams) -> None:
         who = self._identify(ctx)
-        self.notifier.began(_session(ctx), ctx, lambda changed: self._calls.sees(who.credential, changed))
+        self.notifier.began(self._session(ctx), ctx, lambda changed: self._calls.sees(who, changed))
 
     async def _subscribe(self, ctx: Context, params: SubscribeRequestParams) -> EmptyResult:
         await self._check_readable(ctx, [str(params.uri)])
-        self.notifier.follow(_session(ctx), str(params.uri))
+        self.notifier.follow(self._session(ctx), str(params.uri))
         return EmptyResult()
 
     async def _unsubscribe(self, ctx: Context, params: UnsubscribeRequestParams) -> EmptyResult:
-        self.notifier.unfollow(_session(ctx), str(params.uri))
+        self.notifier.unfollow(self._session(ctx), str(params.uri))
         return EmptyResult()
 
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
@@ -237,7 +243,7 @@ class Adapter:
             await read(ctx, uri)
 
     async def _visible(self, who: Connection) -> Sequence[Capability]:
-        return await self._calls.visible(who.credential)
+        return await self._calls.visible(who)
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         found = self._tools.get(self._names.get(name, ""))
@@ -256,10 +262,42 @@ class Adapter:
         return handle
 
     def _principal(self, ctx: Context) -> str:
-        credential = self._identify(ctx).credential
-        return f"{credential.key}"
+        return f"{self._identify(ctx).key}"
+
+    def _session(self, ctx: Context) -> str:
+        """Request ids are a session's own: this keeps those of two clients apart."""
+        if ctx.request is None:
+            return self._identify(ctx).session
+        return str(ctx.request.headers.get("mcp-session-id", ""))
+
+    @asynccontextmanager
+    async def telling(self, events: Events) -> AsyncIterator[None]:
+        """Clients hear of what changes inside the block."""
+        with events.listening() as changes:
+            task = asyncio.ensure_future(self.notifier.pump(changes))
+            try:
+                yield
+            finally:
+                task.cancel()
 
 
-def _session(ctx: Context) -> str:
-    """Request ids are a session's own: this keeps those of two clients apart."""
-    return "" if ctx.request is None else str(ctx.request.headers.get("mcp-session-id", ""))
+_LINE = ContextVar[Connection]("connection")
+SCOPE_KEY = "ikoma.connection"
+
+
+@contextmanager
+def serving(who: Connection) -> Iterator[None]:
+    """What is received in the block, on a stream that has one client, is from this one."""
+    token = _LINE.set(who)
+    try:
+        yield
+    finally:
+        _LINE.reset(token)
+
+
+def connection_of(ctx: Context) -> Connection:
+    """Who sent a request: what the HTTP endpoint found out about it, or the one client of a stream."""
+    if ctx.request is None:
+        return _LINE.get()
+    connection: Connection = ctx.request.scope[SCOPE_KEY]
+    return connection

@@ -1,14 +1,16 @@
-"""What the adapter needs of the platform: to call, to know what may be called, and to hear what changed.
+"""How the adapter calls the platform: the same pipeline as every other door, with what is special about this one.
 
-The server gives its own pipeline; `ikoma mcp` beside a running server gives that server, over its socket.
+Destroying calls are put before a person first, and a call that takes long becomes an operation before its host gives
+up on it.
 """
 
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
 from ikoma.errors import BodyTooLarge, Unauthenticated
 from ikoma.kernel.call import Answer, Attempt
@@ -19,86 +21,68 @@ from ikoma.kernel.registry import Capability
 from ikoma.ports import Progress, no_progress
 
 WAIT_SECONDS = 45.0
-"""Hosts give up on a tool call after about a minute: before that, a call becomes an operation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """Who is at the other end: a key, the role it asks for, and whose key it is, where that is known already."""
-
-    key: str | None
-    role: str | None
-    caller: Caller | None = None
+"""Hosts give up on a tool call after about a minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Who sent a request, and what of the tools it wants to see."""
+    """Who is at the other end, and what of the tools it wants to see.
 
-    credential: Credential
+    `session` tells apart the requests of two clients, whose ids may be the same. `caller` is whose key it is, where
+    that was found out for this very request. `size` is the most bytes this request came in.
+    """
+
+    key: str | None
+    role: str | None
     toolsets: Sequence[str] = ()
+    session: str = field(default_factory=lambda: secrets.token_hex(8))
+    caller: Caller | None = None
     size: int = 0
-    """The most bytes this request came in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One call as a client makes it. `size` is the most bytes its arguments may have come in, where known."""
+    """One call as a client makes it."""
 
+    who: Connection
     capability: str
     arguments: Mapping[str, Any]
-    credential: Credential
-    request_id: str
-    size: int = 0
+    request_id: str = field(default_factory=lambda: f"{random.getrandbits(96):024x}")
 
-    @classmethod
-    def of(cls, capability: str, arguments: Mapping[str, Any], credential: Credential, size: int = 0) -> Ask:
-        return cls(capability, arguments, credential, f"{random.getrandbits(96):024x}", size)
-
-
-class Calls(Protocol):
-    """The platform, here or over a socket."""
-
-    async def execute(self, ask: Ask, progress: Progress = no_progress) -> Answer:
-        """Do what is asked; raises IkomaError."""
-
-    async def visible(self, credential: Credential) -> Sequence[Capability]:
-        """What this caller may call."""
-
-    async def sees(self, credential: Credential, changed: Changed) -> bool:
-        """Whether this caller may hear of a change."""
+    async def read(self, limit: int) -> Mapping[str, Any]:
+        if self.who.size > limit:
+            raise BodyTooLarge(f"The call has {self.who.size} bytes; this one takes at most {limit}.")
+        return self.arguments
 
 
-class OwnPipeline:
-    """The pipeline of this process."""
+class Calls:
+    """Calls over one pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     async def execute(self, ask: Ask, progress: Progress = no_progress) -> Answer:
-        async def read(limit: int) -> Mapping[str, Any]:
-            if ask.size > limit:
-                raise BodyTooLarge(f"The call has {ask.size} bytes; this one takes at most {limit}.")
-            return ask.arguments
-
+        """Do what is asked; raises IkomaError."""
         attempt = Attempt(
             capability=ask.capability,
-            key=ask.credential.key,
-            role=ask.credential.role,
+            key=ask.who.key,
+            role=ask.who.role,
             request_id=ask.request_id,
-            read_arguments=read,
-            caller=ask.credential.caller,
+            read_arguments=ask.read,
+            caller=ask.who.caller,
             wait=WAIT_SECONDS,
             asks=True,
         )
         return await self._pipeline.execute(attempt, progress)
 
-    async def visible(self, credential: Credential) -> Sequence[Capability]:
-        return await self._pipeline.visible(credential.key, credential.role)
+    async def visible(self, who: Connection) -> Sequence[Capability]:
+        """What this caller may call now."""
+        return await self._pipeline.visible(who.key, who.role)
 
-    async def sees(self, credential: Credential, changed: Changed) -> bool:
+    async def sees(self, who: Connection, changed: Changed) -> bool:
+        """Whether this caller may hear of a change."""
         try:
-            caller = await self._pipeline.caller(credential.key)
+            caller = await self._pipeline.caller(who.key)
         except Unauthenticated:  # it was revoked meanwhile
             return False
         return changed.app is None or caller.reaches(changed.app)

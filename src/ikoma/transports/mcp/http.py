@@ -10,12 +10,10 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import orjson
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from mcp.server.context import ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Receive, Scope, Send
 
@@ -24,8 +22,8 @@ from ikoma.kernel.callers import Caller
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.transports import headers
-from ikoma.transports.mcp.adapter import Adapter
-from ikoma.transports.mcp.calls import Connection, Credential, OwnPipeline
+from ikoma.transports.mcp.adapter import SCOPE_KEY, Adapter, connection_of
+from ikoma.transports.mcp.calls import Calls, Connection
 from ikoma.transports.mcp.replay import RecentEvents
 
 PATH = "/mcp"
@@ -34,7 +32,6 @@ METADATA = "/.well-known/oauth-protected-resource"
 _BODY_LIMIT = SQL_BODY_LIMIT + (1 << 20)
 _IDLE_SECONDS = 1800.0
 _MOST_SESSIONS = 1000
-_CONNECTION = "ikoma.connection"
 
 
 class McpEndpoint:
@@ -42,7 +39,7 @@ class McpEndpoint:
 
     def __init__(self, pipeline: Pipeline, *, adapter: Adapter | None = None) -> None:
         self._pipeline = pipeline
-        self.adapter = adapter or Adapter(pipeline.registry, OwnPipeline(pipeline), connection_of)
+        self.adapter = adapter or Adapter(pipeline.registry, Calls(pipeline), connection_of)
         self._manager = StreamableHTTPSessionManager(
             self.adapter.server,
             event_store=RecentEvents(),
@@ -56,13 +53,8 @@ class McpEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serves inside the block."""
-        with self._pipeline.events.listening() as changes:
-            telling = asyncio.ensure_future(self.adapter.notifier.pump(changes))
-            try:
-                async with self._manager.run():
-                    yield
-            finally:
-                telling.cancel()
+        async with self.adapter.telling(self._pipeline.events), self._manager.run():
+            yield
 
     def close(self) -> None:
         """End the streams that only wait for news: what is being done goes on to its end."""
@@ -83,7 +75,7 @@ class McpEndpoint:
             await headers.refuse(send, request_id, error, _challenge(scope, error))
             return
         scope["user"] = _user(caller)
-        scope[_CONNECTION] = Connection(Credential(key, role, caller), _toolsets(scope), size)
+        scope[SCOPE_KEY] = Connection(key, role, _toolsets(scope), caller=caller, size=size)
         if scope["method"] != "GET":
             await self._manager.handle_request(scope, receive, send)
             return
@@ -94,13 +86,6 @@ class McpEndpoint:
         finally:
             self._streams.discard(stream)
             stream.cancel()
-
-
-def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
-    """Who sent a request over HTTP: what `McpEndpoint` found out."""
-    assert ctx.request is not None
-    connection: Connection = ctx.request.scope[_CONNECTION]
-    return connection
 
 
 def metadata(scope: Scope, issuer: str | None) -> bytes:

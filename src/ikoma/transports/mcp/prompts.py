@@ -57,7 +57,7 @@ class Prompts:
         self._calls = calls
 
     async def listing(self, who: Connection) -> ListPromptsResult:
-        await self._calls.visible(who.credential)  # refuses a key that is no longer valid
+        await self._calls.visible(who)  # refuses a key that is no longer valid
         return ListPromptsResult(
             prompts=[
                 Prompt(
@@ -75,7 +75,7 @@ class Prompts:
 
     async def get(self, who: Connection, params: GetPromptRequestParams) -> GetPromptResult:
         """The plan for these arguments; NotFound or InvalidArguments where it can't be made."""
-        await self._calls.visible(who.credential)
+        await self._calls.visible(who)
         procedure = procedures().get(params.name)
         if procedure is None:
             raise NotFound(f"There is no prompt {params.name[:80]!r}.", hint="prompts/list shows them.")
@@ -95,7 +95,7 @@ class Prompts:
         name = params.argument.name
         values: Sequence[str] = _TEMPLATES if name == "template" else []
         if name == "appName":
-            answer = await self._calls.execute(Ask.of("apps.list", {}, who.credential))
+            answer = await self._calls.execute(Ask(who, "apps.list", {}))
             values = [app["name"] for app in orjson.loads(answer.body)["apps"]]
         return [value for value in values if value.startswith(params.argument.value)]
 

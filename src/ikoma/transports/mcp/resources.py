@@ -120,18 +120,18 @@ class Resources:
         return [f"ikoma://apps/{changed.app}/{name}" for name in VIEWS] if changed.app else []
 
     async def _look(self, who: Connection, capability: str, arguments: Mapping[str, Any]) -> Any:
-        ask = Ask.of(capability, arguments, who.credential)
-        found = next((item for item in await self._calls.visible(who.credential) if item.name == capability), None)
+        ask = Ask(who, capability, arguments)
+        found = next((item for item in await self._calls.visible(who) if item.name == capability), None)
         answer = await self._calls.execute(ask)  # says why, and on record, where the caller may not
         assert found is not None
         return answers.success(found, answer.body, pending=False)["structuredContent"]
 
     async def _apps(self, who: Connection) -> list[str]:
-        answer = await self._calls.execute(Ask.of("apps.list", {}, who.credential))
+        answer = await self._calls.execute(Ask(who, "apps.list", {}))
         return [app["name"] for app in orjson.loads(answer.body)["apps"]]
 
     async def _allowed(self, who: Connection) -> set[str]:
-        return {item.name for item in await self._calls.visible(who.credential)}
+        return {item.name for item in await self._calls.visible(who)}
 
 
 def _resource(app: str, name: str, view: View) -> Resource:

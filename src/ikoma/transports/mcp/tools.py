@@ -18,6 +18,9 @@ from ikoma.model import Effect
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
+_CAPABILITY = re.compile(
+    r"\b(?:apps|artifact|audit|db|deploy|env|files|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
+)
 _PENDING: dict[str, Any] = {
     "required": ["operationId", "state", "next"],
     "properties": {"operationId": {"type": "string"}, "state": {"type": "string"}, "next": {"type": "string"}},
@@ -44,7 +47,7 @@ def tool(item: Capability) -> Tool:
     return Tool(
         name=tool_name(item.name),
         title=item.name,
-        description=" ".join(item.description.split("\n\n", 1)[0].split()),
+        description=_named_as_tools(" ".join(item.description.split())),
         input_schema=input_schema(item),
         output_schema=output_schema(item),
         annotations=ToolAnnotations(
@@ -54,6 +57,11 @@ def tool(item: Capability) -> Tool:
             open_world_hint=item.open_world,
         ),
     )
+
+
+def _named_as_tools(text: str) -> str:
+    """The same text with capabilities named as a model calls them."""
+    return _CAPABILITY.sub(lambda found: tool_name(found[0]), text)
 
 
 def input_schema(item: Capability) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from ikoma.model import Effect, Role
 
 @capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS)
 async def example(call: Call, request: AppRequest) -> str:
-    """A .env file to start from: every variable the app's compose file uses, with its default."""
+    """A .env file to start from: every variable the app's compose file uses, with its default.
+
+    Use it to see what to set before deploying. Next: env.set for what is empty.
+    """
     app = call.app(request.app_name)
     return environment.example(app, Source(app.require_compose_file()).text)
