@@ -31,7 +31,7 @@ up: ## Start IKOMA here (its PostgreSQL included) and stay in the foreground
 
 test: ## Run all tests against a real Docker Engine and PostgreSQL (ARGS="-k name" for some)
 	@[ "$$(id -u)" = 0 ] || { printf '✗ The tests need root: they run PostgreSQL as a user of its own and start containers.\n' >&2; exit 1; }
-	@scripts/setup engine images dev
+	@scripts/setup engine images dev node
 	@$(venv)/python scripts/images.py
 	@$(venv)/python -m pytest $(ARGS)
 
@@ -48,10 +48,10 @@ docs: ## Write docs/capabilities.md anew from the registry
 	@scripts/setup
 	@$(venv)/python -m ikoma.docs
 
-lock: ## Pin all dependencies anew, with hashes, into requirements/
-	@scripts/setup
+lock: ## Pin all dependencies anew, with hashes, into requirements/ and tests/mcp/
+	@scripts/setup dev
 	@scripts/lock
 
 clean: ## Remove .venv and everything that tools left behind
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@rm -rf .venv tests/mcp/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	@find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
