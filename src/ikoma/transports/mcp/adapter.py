@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -33,13 +33,17 @@ from mcp_types import (
     ListToolsResult,
     NotificationParams,
     PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
     RequestId,
     SetLevelRequestParams,
     SubscribeRequestParams,
     SubscriptionsListenRequestParams,
     SubscriptionsListenResult,
+    Tool,
     UnsubscribeRequestParams,
 )
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ikoma import __version__
 from ikoma.errors import ConfirmationNeeded, IkomaError, UnknownCapability
@@ -53,12 +57,14 @@ from ikoma.transports.mcp.notifications import Notifier
 from ikoma.transports.mcp.progress import Reporter
 from ikoma.transports.mcp.prompts import Prompts
 from ikoma.transports.mcp.resources import Resources
+from ikoma.transports.mcp.tasks import MOMENT_SECONDS, Tasks, knows_tasks
 
 Context = ServerRequestContext[Any, Any]
 Outcome = CallToolResult | InputRequiredResult | dict[str, Any]
 """What tools/call answers; a dictionary is the result as it is on the wire."""
 
 _FIXED_MS = 300_000
+_RESOURCE_NOT_FOUND = -32002  # what it was called before 2026-07-28
 _TELLING_SECONDS = 5.0
 
 
@@ -99,10 +105,11 @@ class Adapter:
         self._identify = identify
         self._capabilities = {item.name: item for item in registry}
         self._names = tools.names(registry)
-        self._tools = {item.name: tools.tool(item) for item in registry}
+        self._tools = {item.name: self.tool(item) for item in registry}
         self._resources = resources or Resources(calls)
         self._prompts = prompts or Prompts(calls)
         self._under_way: dict[tuple[str, RequestId], Ask] = {}
+        self._tasks = Tasks(calls, identify, self._capabilities)
         self.notifier = Notifier()
         self.server = self._server()
 
@@ -124,7 +131,7 @@ class Adapter:
             on_list_tools=self.list_tools,
             on_list_resources=self._on_resources(lambda who, params: self._resources.listing(who, params)),
             on_list_resource_templates=self._on_resources(lambda who, params: self._resources.templates(who)),
-            on_read_resource=self._on_resources(lambda who, params: self._resources.read(who, params.uri)),
+            on_read_resource=self._read,
             on_list_prompts=self._on_resources(lambda who, params: self._prompts.listing(who)),
             on_get_prompt=self._on_resources(lambda who, params: self._prompts.get(who, params)),
             on_completion=self.complete,
@@ -137,6 +144,7 @@ class Adapter:
         server.add_request_handler("logging/setLevel", SetLevelRequestParams, self._set_level)
         server.add_notification_handler("notifications/initialized", NotificationParams, self._began)
         server.add_notification_handler("notifications/cancelled", CancelledNotificationParams, self._cancelled)
+        self._tasks.attach(server)
         security = RequestStateSecurity(keys=[os.urandom(32)], bind_principal=self._principal)
         server.middleware.clear()  # of OpenTelemetry's spans: the audit log has every call
         server.middleware.append(RequestStateBoundary(security, default_audience="ikoma"))
@@ -154,6 +162,8 @@ class Adapter:
         arguments = dict(params.arguments or {})
         if word := people.answered(params):
             arguments["confirmation"] = word
+        if knows_tasks(ctx):
+            who = replace(who, patience=MOMENT_SECONDS)
         ask = Ask(who, self._names.get(params.name, params.name), arguments)
         try:
             try:
@@ -169,6 +179,14 @@ class Adapter:
         except IkomaError as error:
             return await self._failure(error, ask, who)
 
+    async def _read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+        try:
+            return await self._resources.read(self._identify(ctx), params.uri)
+        except IkomaError as error:
+            data = {"uri": params.uri, "code": error.code, "hint": error.hint}
+            is_missing = error.status == 404 and ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS
+            raise MCPError(_RESOURCE_NOT_FOUND if is_missing else INVALID_PARAMS, error.audit_message, data) from error
+
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> CompleteResult:
         who = self._identify(ctx)
         source = self._prompts if params.ref.type == "ref/prompt" else self._resources
@@ -179,6 +197,10 @@ class Adapter:
         return CompleteResult(
             completion=Completion(values=list(found[:100]), total=len(found), has_more=len(found) > 100)
         )
+
+    def tool(self, capability: Capability) -> Tool:
+        """A capability as it is listed."""
+        return tools.tool(capability)
 
     def present(self, capability: Capability, answer: Answer) -> Outcome:
         """A result as the client gets it."""
@@ -199,6 +221,8 @@ class Adapter:
                 del self._under_way[place]
                 raise
             del self._under_way[place]
+        if answer.operation is not None and knows_tasks(ctx):
+            return await self._tasks.created(ask.who, answer.operation)
         assert capability is not None  # or execute would have raised UnknownCapability
         return self.present(capability, answer)
 
@@ -238,9 +262,8 @@ class Adapter:
 
     async def _check_readable(self, ctx: Context, uris: Sequence[str]) -> None:
         """Who follows a resource learns when it changes: only those who may read it."""
-        read = self._on_resources(lambda who, uri: self._resources.read(who, uri))
         for uri in uris:
-            await read(ctx, uri)
+            await self._read(ctx, ReadResourceRequestParams(uri=uri))
 
     async def _visible(self, who: Connection) -> Sequence[Capability]:
         return await self._calls.visible(who)

@@ -38,6 +38,8 @@ class Connection:
     session: str = field(default_factory=lambda: secrets.token_hex(8))
     caller: Caller | None = None
     size: int = 0
+    patience: float = WAIT_SECONDS
+    """Seconds after which an operation's id is welcome instead of its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Calls:
             request_id=ask.request_id,
             read_arguments=ask.read,
             caller=ask.who.caller,
-            wait=WAIT_SECONDS,
+            wait=ask.who.patience,
             asks=True,
         )
         return await self._pipeline.execute(attempt, progress)

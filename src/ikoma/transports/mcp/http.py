@@ -64,6 +64,8 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = secrets.token_hex(12)
+        # RFC 9110 wants the blanks around a value gone; the parser leaves those at its end.
+        scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         given = dict(scope["headers"])
         key, role = headers.key(given), headers.text(given.get(b"x-role"))
         size = headers.length(given)

@@ -48,9 +48,9 @@ class Notifier:
     """Knows who wants to hear, and tells them."""
 
     def __init__(self) -> None:
-        self._bus = InMemorySubscriptionBus()
+        self.bus = InMemorySubscriptionBus()
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
-        self.listen = ListenHandler(self._bus)
+        self.listen = ListenHandler(self.bus)
 
     def began(self, session_id: str, ctx: Context, sees: Callable[[Changed], Awaitable[bool]]) -> None:
         """An older client has begun its session; it is told of what it may see."""
@@ -71,7 +71,7 @@ class Notifier:
         try:
             async for changed in changes:
                 for event in _events(changed):
-                    await self._bus.publish(event)
+                    await self.bus.publish(event)
                     for identity, held in list(self._sessions.items()):
                         if await held.sees(changed):
                             await self._tell(identity, event)
