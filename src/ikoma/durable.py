@@ -59,6 +59,38 @@ def whole_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterat
             os.unlink(temporary)
 
 
+def write_at(folder: int, name: str, content: bytes, *, mode: int) -> None:
+    """The same promise as `write_file` for a name in a folder that is open: what its path leads to does not matter."""
+    temporary = f"{_PREFIX}{secrets.token_hex(6)}"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.fchmod(stream.fileno(), mode)
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+    except OSError as error:
+        raise _translated(error) from error
+
+
+def sweep_at(folder: int) -> None:
+    """Remove what killed processes left half-written in an open folder."""
+    for name in os.listdir(folder):
+        if name.startswith(_PREFIX):
+            with suppress(BlockingIOError, FileNotFoundError):
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                with os.fdopen(descriptor, "rb") as stream:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(name, dir_fd=folder)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

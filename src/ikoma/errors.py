@@ -240,6 +240,34 @@ class FileMissing(IkomaError):
     default_hint = "Create the file in the app's folder, then try again."
 
 
+class NotAFile(IkomaError):
+    """This is something else than a file."""
+
+    code, status = "not_a_file", 409
+    default_hint = "files.list shows what is there, and of which kind."
+
+
+class FileChanged(IkomaError):
+    """The file was changed meanwhile, and was not written."""
+
+    code, status = "file_changed", 409
+    default_hint = "Read it again, and write what you want with the sha256 of that answer."
+
+
+class VariableMissing(IkomaError):
+    """There is no such environment variable."""
+
+    code, status = "variable_missing", 404
+    default_hint = "env.list shows the names."
+
+
+class UnrepresentableValue(IkomaError):
+    """This value cannot be written into a .env file."""
+
+    code, status = "unrepresentable_value", 422
+    default_hint = "Encode it, for example as base64, and let the app decode it."
+
+
 class InvalidCompose(IkomaError):
     """The compose file cannot be deployed."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from enum import Enum, IntEnum
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["AppName", "BackupName", "Effect", "ReleaseId", "Role", "Secret", "SqlFileName"]
+__all__ = ["AppName", "BackupName", "Effect", "FilePath", "ReleaseId", "Role", "Secret", "SqlFileName"]
 
 
 class Role(IntEnum):
@@ -123,6 +124,44 @@ class SqlFileName(ParsedText):
     example = "001_init.sql"
 
 
+class FilePath(str):
+    """A file or folder inside an app, relative to it: `src/index.js`. `parts` are its steps."""
+
+    example = "src/index.js"
+    advice = "a path inside the app's folder, such as src/index.js: relative, without '..', '.' or empty parts"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.split("/"))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The path, or ValueError with the advice."""
+        parts = text.split("/")
+        if any(part in ("", ".", "..") or len(part.encode("utf-8", "surrogatepass")) > 255 for part in parts):
+            raise ValueError(cls.advice)
+        if len(text) > 1000 or not text.isprintable() or not _is_text(text):
+            raise ValueError(f"{cls.advice}, of printable characters, and at most 1000 of them")
+        if text == ".env":
+            raise ValueError("'.env' holds secrets: use env.list, env.set and env.unset")
+        if cls.is_hidden(parts):
+            raise ValueError(f"{parts[0]!r} is IKOMA's own: choose another path")
+        return cls(text)
+
+    @staticmethod
+    def is_hidden(parts: Sequence[str]) -> bool:
+        """Whether this is IKOMA's own state, or secrets: not read, written or listed as a file."""
+        return parts[0] in (".ikoma", ".env") or parts[-1].startswith(".ikoma-")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "examples": [cls.example]}
+
+
 class ReleaseId(ParsedText):
     """Identifies one deployment of an app; sorts by time: YYYYMMDD-HHMMSS-xxxx (UTC)."""
 
@@ -133,6 +172,15 @@ class ReleaseId(ParsedText):
     @classmethod
     def new(cls) -> Self:
         return cls(time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(2))
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written down at all: half of a surrogate pair can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Secret:

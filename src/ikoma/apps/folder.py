@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,6 +110,8 @@ class Apps:
         for name in self.names():
             app = self.at(name)
             releases = app.state / "releases"
+            for doomed in app.state.glob("deleting-*"):
+                shutil.rmtree(doomed)
             for folder in (app.path, app.path / "config", app.state, releases, *releases.glob("*/")):
                 if folder.is_dir() and not folder.is_symlink():
                     sweep(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,17 @@ def verb_command(name: str) -> click.Command:
         parameters.append(click.Argument(["app_name"], metavar="APP", shell_complete=client.complete_apps))
     for argument, described in properties.items():
         if argument != "appName":
-            parameters.append(_option(argument, described, argument in schema.get("required", [])))
+            needed = argument in schema.get("required", []) and argument not in capability.sensitive
+            parameters.append(_option(argument, described, needed))
     parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
 
     def run(as_json: bool, app_name: str | None = None, **options: Any) -> None:
         arguments = {_camel(key): value for key, value in options.items() if value is not None and value != ()}
         if app_name is not None:
             arguments["appName"] = app_name
+        for argument in capability.sensitive:
+            if argument in schema.get("required", []):
+                arguments[argument] = _secret(argument, arguments.get(argument))
         perform(capability.name, {key: _value(properties[key], item) for key, item in arguments.items()}, as_json)
 
     return click.Command(
@@ -71,6 +76,16 @@ def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
             text = Path(text[1:]).read_text()
         arguments[key] = _value(properties.get(key, {}), text)
     return arguments
+
+
+def _secret(name: str, given: str | None) -> str:
+    """A value that had better not stand in a command line: from @FILE, from stdin, or asked for unseen."""
+    if given is not None:
+        return Path(given[1:]).read_text() if given.startswith("@") else given
+    if sys.stdin.isatty():
+        typed: str = click.prompt(name.capitalize(), hide_input=True)
+        return typed
+    return sys.stdin.read().removesuffix("\n")
 
 
 def _is_long(name: str) -> bool:

@@ -38,6 +38,7 @@ R = TypeVar("R", bound="Request")
 
 BODY_LIMIT = 1 << 20
 SQL_BODY_LIMIT = 32 << 20
+FILE_BODY_LIMIT = 12 << 20
 
 
 class Request(BaseModel):
@@ -253,6 +254,7 @@ def capability(
     role: Role,
     effect: Effect,
     takes_sql: bool = False,
+    takes_files: bool = False,
     exclusive: bool | None = None,
     idempotent: bool = False,
     open_world: bool = False,
@@ -266,6 +268,7 @@ def capability(
         role: the lowest role that may call it.
         effect: what it does to the world; anything but READS is journalled before it acts.
         takes_sql: the body may be as large as SQL files are.
+        takes_files: the body may be as large as a file of source is, in base64.
         exclusive: whether it holds the app's lock; by default when it changes something.
         idempotent: the same call again changes nothing more; reads always are.
         open_world: it reaches beyond this machine.
@@ -286,7 +289,7 @@ def capability(
                 result=hints["return"],
                 run=run,
                 description=inspect.cleandoc(run.__doc__ or ""),
-                body_limit=SQL_BODY_LIMIT if takes_sql else BODY_LIMIT,
+                body_limit=SQL_BODY_LIMIT if takes_sql else FILE_BODY_LIMIT if takes_files else BODY_LIMIT,
                 exclusive=effect is not Effect.READS if exclusive is None else exclusive,
                 idempotent=idempotent or effect is Effect.READS,
                 open_world=open_world,

@@ -1,0 +1,238 @@
+"""An app's own files, read and written from outside without ever leaving its folder.
+
+Every step of a path is opened from the folder before it and never through a link, so that nothing swapped in meanwhile
+leads elsewhere. IKOMA's own state and `.env`, whose values are secrets, are not reached this way.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ikoma.apps.folder import App
+from ikoma.durable import sweep_at, write_at
+from ikoma.errors import FileChanged, FileMissing, NotAFile, PathOutside
+from ikoma.model import FilePath
+
+MOST_ENTRIES = 1000
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands in a folder. `kind` is file, folder, link or other; `modified` RFC 3339."""
+
+    path: str
+    kind: str
+    size: int
+    modified: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file, and what is known of the whole."""
+
+    content: bytes
+    size: int
+    sha256: str
+
+
+def entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[list[Entry], bool]:
+    """What stands in a folder, sorted by path; and whether there is more than is listed."""
+    with _folder(app, path.parts if path else ()) as folder:
+        found: list[Entry] = []
+        is_whole = all(_collect(folder, path.parts if path else (), found, recursive))
+    return sorted(found, key=lambda entry: entry.path), not is_whole
+
+
+def read(app: App, path: FilePath, *, offset: int, limit: int) -> Piece:
+    """A part of a file, from `offset` on."""
+    with _folder(app, path.parts[:-1]) as folder, os.fdopen(_open(folder, path), "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(min(offset, size))
+        return Piece(file.read(limit), size, digest)
+
+
+def write(app: App, path: FilePath, content: bytes, *, expected: str | None, executable: bool | None) -> Piece:
+    """Put content at a path, whole or not at all; folders on the way are made.
+
+    Args:
+        expected: the SHA-256 that the file must have now; FileChanged otherwise.
+        executable: None keeps what the file that is replaced has.
+    """
+    with _folder(app, path.parts[:-1], make=True) as folder:
+        mode = _mode(folder, path)
+        if expected is not None and _digest(folder, path) != expected:
+            raise FileChanged(f"{path} is not what it was when you read it.")
+        if executable is not None:
+            mode = mode | 0o111 if executable else mode & ~0o111
+        sweep_at(folder)
+        write_at(folder, path.parts[-1], content, mode=mode)
+    return Piece(content, len(content), hashlib.sha256(content).hexdigest())
+
+
+def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
+    """Take a file or link away, or with `recursive` a folder and all in it; what the file was."""
+    with _folder(app, path.parts[:-1]) as folder:
+        status = _status(folder, path)
+        if not stat.S_ISDIR(status.st_mode):
+            digest = (_digest(folder, path) or "") if stat.S_ISREG(status.st_mode) else ""
+            os.unlink(path.parts[-1], dir_fd=folder)
+            os.fsync(folder)
+            return Piece(b"", status.st_size, digest)
+        with _opened(folder, path.parts[-1], path) as inside:
+            if any(_names(inside)) and not recursive:
+                raise NotAFile(f"{path} is a folder that is not empty.", hint="Say recursive to delete all in it.")
+        # First away as a whole, so that nobody meets half a folder; then bit by bit.
+        doomed = f"deleting-{secrets.token_hex(6)}"
+        state = os.open(app.make_state(), _DIRECTORY)
+        try:
+            for leftover in _names(state):
+                if leftover.startswith("deleting-"):
+                    shutil.rmtree(leftover, dir_fd=state)
+            os.rename(path.parts[-1], doomed, src_dir_fd=folder, dst_dir_fd=state)
+            os.fsync(folder)
+            shutil.rmtree(doomed, dir_fd=state)
+        finally:
+            os.close(state)
+    return None
+
+
+def sizes(app: App, path: FilePath) -> list[tuple[str, int]]:
+    """The files that deleting this path would take: path and size."""
+    with _folder(app, path.parts[:-1]) as folder:
+        status = _status(folder, path)
+    if not stat.S_ISDIR(status.st_mode):
+        return [(str(path), status.st_size)]
+    return [(entry.path, entry.size) for entry in entries(app, path, recursive=True)[0] if entry.kind != "folder"]
+
+
+def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive: bool) -> Iterator[bool]:
+    """Adds what stands in an open folder; False where there was no more room."""
+    for name in sorted(_names(folder)):
+        parts = (*before, name)
+        if FilePath.is_hidden(parts):
+            continue
+        if len(found) >= MOST_ENTRIES:
+            yield False
+            return
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:  # it went while we looked
+            continue
+        kind = _kind(status.st_mode)
+        size = status.st_size if kind == "file" else 0
+        found.append(Entry("/".join(parts), kind, size, _time(status.st_mtime)))
+        if recursive and kind == "folder":
+            with _opened(folder, name, "/".join(parts)) as inside:
+                yield from _collect(inside, parts, found, recursive)
+    yield True
+
+
+@contextmanager
+def _folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+    """The folder of that path inside the app's, open."""
+    descriptor = os.open(app.path, _DIRECTORY)
+    try:
+        for number, part in enumerate(parts, 1):
+            if make:
+                try:
+                    os.mkdir(part, 0o755, dir_fd=descriptor)
+                    os.fsync(descriptor)
+                except FileExistsError:
+                    pass
+            inside = _open_folder(descriptor, part, "/".join(parts[:number]))
+            os.close(descriptor)
+            descriptor = inside
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as found:
+        return [entry.name for entry in found]
+
+
+@contextmanager
+def _opened(folder: int, name: str, shown: object) -> Iterator[int]:
+    descriptor = _open_folder(folder, name, shown)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_folder(folder: int, name: str, shown: object) -> int:
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=folder)
+    except FileNotFoundError:
+        raise FileMissing(f"There is no folder {shown}.", hint="files.list shows what is there.") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise PathOutside(f"{shown} is a link; links are not followed.") from None
+        raise NotAFile(f"{shown} is no folder.") from None
+
+
+def _open(folder: int, path: FilePath) -> int:
+    """The file, open for reading; NotAFile where it is none."""
+    _require_file(_status(folder, path), path)
+    descriptor = os.open(path.parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    _require_file(os.fstat(descriptor), path)
+    return descriptor
+
+
+def _status(folder: int, path: FilePath) -> os.stat_result:
+    try:
+        return os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        raise FileMissing(f"There is no file {path}.", hint="files.list shows what is there.") from None
+
+
+def _mode(folder: int, path: FilePath) -> int:
+    """The permissions of the file that is to be replaced; 0644 for a new one."""
+    try:
+        status = os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return 0o644
+    _require_file(status, path)
+    return stat.S_IMODE(status.st_mode) & 0o777
+
+
+def _digest(folder: int, path: FilePath) -> str | None:
+    try:
+        with os.fdopen(_open(folder, path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileMissing:
+        return None
+
+
+def _require_file(status: os.stat_result, path: FilePath) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise PathOutside(f"{path} is a link; links are not followed.")
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFile(f"{path} is a {_kind(status.st_mode)}, not a file.")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

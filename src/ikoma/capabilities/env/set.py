@@ -1,0 +1,28 @@
+"""env.set: give an app's variable a value."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ikoma.apps import env_file
+from ikoma.apps.environment import NAME
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.env.list import Names
+from ikoma.kernel.registry import AppRequest, Sensitive, capability
+from ikoma.model import Effect, Role
+
+
+class Set(AppRequest):
+    name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
+    value: Annotated[str, Sensitive("environment variable")] = Field(max_length=100_000)
+
+
+@capability("env.set", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
+async def set_value(call: Call, request: Set) -> Names:
+    """Set an environment variable of an app in its .env. The value is never shown again.
+
+    Use it for secrets and settings. Next: deploy.up, for containers keep the values they started with.
+    """
+    return Names(names=env_file.put(call.app(request.app_name), request.name, request.value))

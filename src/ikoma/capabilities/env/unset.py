@@ -1,0 +1,31 @@
+"""env.unset: take an app's variable away."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ikoma.apps import env_file
+from ikoma.apps.environment import NAME
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.env.list import Names
+from ikoma.kernel.registry import AppRequest, Loss, capability
+from ikoma.model import Effect, Role
+
+
+class Unset(AppRequest):
+    name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
+
+
+async def losses(call: Call, request: Unset) -> Loss:
+    """The variable whose value nobody can read back."""
+    app = call.app(request.app_name)
+    return Loss(f"Remove the variable {request.name} of {app.name}.", (f"the value of {request.name}",))
+
+
+@capability("env.unset", role=Role.BUILDER, effect=Effect.DESTROYS, loses=losses)
+async def unset(call: Call, request: Unset) -> Names:
+    """Remove an environment variable of an app from its .env. Its value cannot be read back.
+
+    Use it for what the app no longer needs. Next: deploy.up.
+    """
+    return Names(names=env_file.remove(call.app(request.app_name), request.name))

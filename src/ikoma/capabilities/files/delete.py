@@ -1,0 +1,46 @@
+"""files.delete: take a file or folder out of an app."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ikoma.apps import files
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability
+from ikoma.model import Effect, FilePath, Role
+
+_MOST = 20
+
+
+class Delete(AppRequest):
+    path: FilePath
+    recursive: bool = False
+    """Needed for a folder that is not empty."""
+
+
+class Deleted(Result):
+    path: str
+    size: int
+    sha256: str | None
+    """None for a folder or a link."""
+
+
+async def losses(call: Call, request: Delete) -> Loss:
+    """The files that would go, with their sizes."""
+    app = call.app(request.app_name)
+    found = await asyncio.to_thread(files.sizes, app, request.path)
+    lost = [f"{path} ({size} bytes)" for path, size in found[:_MOST]]
+    if len(found) > _MOST:
+        lost.append(f"and {len(found) - _MOST} more files")
+    return Loss(f"Delete {request.path} of {app.name}.", tuple(lost))
+
+
+@capability("files.delete", role=Role.BUILDER, effect=Effect.DESTROYS, idempotent=True, loses=losses)
+async def delete(call: Call, request: Delete) -> Deleted:
+    """Delete a file of an app, or with recursive a folder. There is no way back.
+
+    Use it for files that are in the way; files.write replaces a file by itself.
+    """
+    app = call.app(request.app_name)
+    gone = await asyncio.to_thread(files.delete, app, request.path, recursive=request.recursive)
+    return Deleted(path=request.path, size=gone.size if gone else 0, sha256=(gone.sha256 or None) if gone else None)

@@ -1,0 +1,67 @@
+"""files.read: a file of an app."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ikoma.apps import files
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.model import Effect, FilePath, Role
+
+
+class Read(AppRequest):
+    path: FilePath
+    encoding: Literal["utf-8", "base64"] | None = None
+    """utf-8 where the file is text, else base64."""
+    offset: int = Field(default=0, ge=0)
+    """Byte to begin at."""
+    limit: int = Field(default=65_536, ge=1, le=1_048_576)
+    """The most bytes to read."""
+
+
+class Content(Result):
+    content: Annotated[str, Untrusted("file content")]
+    encoding: str
+    sha256: str
+    """Of the whole file."""
+    size: int
+    truncated: bool
+    next_offset: int | None
+    """Where to go on."""
+
+
+@capability("files.read", role=Role.BUILDER, effect=Effect.READS)
+async def read(call: Call, request: Read) -> Content:
+    """Read a file of an app, or a part of it. Secrets in .env are not readable.
+
+    Use it before changing a file; give its sha256 to files.write to be safe.
+    """
+    app = call.app(request.app_name)
+    piece = await asyncio.to_thread(files.read, app, request.path, offset=request.offset, limit=request.limit)
+    end = request.offset + len(piece.content)
+    text = None if request.encoding == "base64" else _text(piece.content, is_part=end < piece.size)
+    if text is not None:
+        end = request.offset + len(text.encode())
+    return Content(
+        content=base64.b64encode(piece.content).decode() if text is None else text,
+        encoding="base64" if text is None else "utf-8",
+        sha256=piece.sha256,
+        size=piece.size,
+        truncated=end < piece.size,
+        next_offset=end if end < piece.size else None,
+    )
+
+
+def _text(content: bytes, *, is_part: bool) -> str | None:
+    """The content as text, None where it is none. A character that the end of a part cuts comes with the next."""
+    for cut in range(4 if is_part else 1):
+        try:
+            return content[: len(content) - cut].decode()
+        except UnicodeDecodeError:
+            continue
+    return None

@@ -1,0 +1,58 @@
+"""files.write: put a file into an app."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ikoma.apps import files
+from ikoma.capabilities.context import Call
+from ikoma.errors import InvalidArguments
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.model import Effect, FilePath, Role
+
+
+class Write(AppRequest):
+    path: FilePath
+    content: Annotated[str, Sensitive("file content")]
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Write only if the file still has this."""
+    executable: bool | None = None
+
+
+class Written(Result):
+    path: str
+    size: int
+    sha256: str
+
+
+@capability("files.write", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, idempotent=True)
+async def write(call: Call, request: Write) -> Written:
+    """Write a file of an app, whole; folders on the way are made. Source goes under src/, SQL under migrations/.
+
+    Use it to put source in or to mend a file. Next: apps.validate, then deploy.up.
+    """
+    app = call.app(request.app_name)
+    written = await asyncio.to_thread(
+        files.write,
+        app,
+        request.path,
+        _content(request),
+        expected=request.sha256,
+        executable=request.executable,
+    )
+    return Written(path=request.path, size=written.size, sha256=written.sha256)
+
+
+def _content(request: Write) -> bytes:
+    try:
+        if request.encoding == "base64":
+            return base64.b64decode(request.content, validate=True)
+        return request.content.encode()
+    except (binascii.Error, UnicodeEncodeError):
+        raise InvalidArguments(f"content: is not {request.encoding}.") from None
