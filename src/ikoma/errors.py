@@ -289,6 +289,20 @@ class DeployFailed(IkomaError):
     default_hint = "details holds the failing service, its exit code and its last log lines."
 
 
+class ServiceNotFound(IkomaError):
+    """The app has no such service."""
+
+    code, status = "service_not_found", 404
+    default_hint = "apps.status lists the services."
+
+
+class NotFollowing(IkomaError):
+    """This answer is not a stream, so new lines cannot be followed."""
+
+    code, status = "not_following", 406
+    default_hint = "Send Accept: application/x-ndjson, or use `ikoma logs APP --follow`; without follow, ask again."
+
+
 class NotDeployed(IkomaError):
     """The app has not been deployed yet."""
 

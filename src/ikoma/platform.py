@@ -18,6 +18,7 @@ from ikoma.apps.backups import Backups
 from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import Apps
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
+from ikoma.apps.logs import Logs
 from ikoma.apps.resolution import Resolutions
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
@@ -28,6 +29,7 @@ from ikoma.engines.compose import ComposeEngine
 from ikoma.errors import EngineUnavailable, StartRefused
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.callers import Callers
+from ikoma.kernel.events import Events
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
@@ -88,6 +90,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         journal.recover()
         operations = Operations(journal)
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
+        events = Events()
         backups = Backups(settings.backups_root)
         platform = Platform(
             settings=settings,
@@ -103,6 +106,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             callers=callers,
             audit=audit,
             operations=operations,
+            logs=Logs(engine),
+            events=events,
         )
         pipeline = Pipeline(
             capabilities.load(),
@@ -111,6 +116,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             audit=audit,
             locks=Locks(settings.apps_root),
             operations=operations,
+            events=events,
             tokens=_tokens(settings),
             make_call=partial(make_call, platform),
         )

@@ -7,7 +7,7 @@ All methods are coroutines unless they are cheap and local; all sizes are bytes,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,6 +86,14 @@ class Deployed:
     """The longest time any one service that ran before was not serving."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a container's output. `at` is when it was written: RFC 3339 in UTC, to the nanosecond."""
+
+    at: str
+    text: str
+
+
 class Engine(Protocol):
     """Where containers run. Raises EngineUnavailable within 5 s when the engine is away."""
 
@@ -121,6 +129,12 @@ class Engine(Protocol):
 
     async def logs(self, container: Container, lines: int) -> Sequence[str]:
         """The last lines of a container's output, without control characters."""
+
+    async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
+        """The last lines of a container's output, from a moment on where given (seconds of Unix time)."""
+
+    def follow_log(self, container: Container, *, since: float) -> AsyncIterator[LogLine]:
+        """Each line of a container's output from a moment on, until it ends."""
 
     async def volumes(self, app: AppName) -> Sequence[str]:
         """Names of the named volumes that the app's Compose project owns."""

@@ -7,7 +7,6 @@ one in the records.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,12 +15,11 @@ from ikoma.apps import credentials, environment
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
+from ikoma.apps.logs import app_secrets
 from ikoma.apps.release import Release, Releases, ServiceRecord, deployable, new_release
 from ikoma.errors import DeployFailed, IkomaError, ProjectNameTaken
-from ikoma.model import Secret
 from ikoma.ports import Container, Databases, Deployed, Engine, Progress
 
-_HARMLESS = re.compile(r"(HOST|PORT|USER|DB|DATABASE|ENV|MODE|LEVEL|NAME)$")
 _ANSWER_SECONDS = 15.0
 _PAUSE = 0.2
 
@@ -67,7 +65,7 @@ class Deployments:
                 compose_file,
                 timeout=timeout,
                 progress=progress,
-                secrets=[*_secrets(environment.read(app) | dict(env) | database)],
+                secrets=environment.secret_values(environment.read(app) | dict(env) | database),
             )
             await self._wait_until_it_answers(app, release, progress)
             containers = await self._engine.containers(app.name)
@@ -82,7 +80,7 @@ class Deployments:
             compose_file,
             timeout=timeout,
             progress=progress,
-            secrets=[*_secrets(environment.read(app)), *_password(app)],
+            secrets=app_secrets(app),
         )
         await self._wait_until_it_answers(app, release, progress)
         return release, deployed
@@ -139,13 +137,3 @@ def _services(release: Release, containers: Sequence[Container]) -> dict[str, Se
         )
         for name, record in release.services.items()
     }
-
-
-def _secrets(values: Mapping[str, str]) -> list[Secret]:
-    """Values worth hiding: all but short ones and those whose names say that they are no secret."""
-    return [Secret(value) for name, value in values.items() if len(value) >= 8 and not _HARMLESS.search(name)]
-
-
-def _password(app: App) -> list[Secret]:
-    owned = credentials.find(app)
-    return [owned.password] if owned else []

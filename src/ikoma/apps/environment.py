@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dotenv import dotenv_values
 
 from ikoma.apps.folder import App
+from ikoma.model import Secret
 
 DATABASE_NAMES = (
     "DATABASE_URL",
@@ -23,6 +24,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE = re.compile(
     r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<operator>:?[-?+])?(?P<rest>[^}]*)\})"
 )
+
+_HARMLESS = re.compile(r"(HOST|PORT|USER|DB|DATABASE|ENV|MODE|LEVEL|NAME)$")
 
 _EXAMPLES = (".env.example", "config/.env.example", "src/.env.example")
 
@@ -90,6 +93,11 @@ def example(app: App, compose_text: str) -> str:
 def replaced(written: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
     """Names in .env whose values the containers will not see, because IKOMA gives them others."""
     return [name for name in written if name in given and written[name] not in ("", given[name])]
+
+
+def secret_values(values: Mapping[str, str]) -> list[Secret]:
+    """Those worth hiding: all but short ones and those whose names say that they are no secret."""
+    return [Secret(value) for name, value in values.items() if len(value) >= 8 and not _HARMLESS.search(name)]
 
 
 def escaped(values: Mapping[str, str]) -> dict[str, str]:

@@ -103,6 +103,10 @@ class Releases:
             raise NotDeployed(f"{self._app.name} has not been deployed yet.")
         return release, self._folder / release.id / "compose.json"
 
+    def all(self) -> list[Release]:
+        """Every release that is kept, newest first."""
+        return [self._read(name) for name in reversed(self._names())]
+
     def latest(self) -> Release | None:
         """The newest release, however it ended."""
         names = self._names()

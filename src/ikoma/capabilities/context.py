@@ -11,13 +11,15 @@ from ikoma.apps.backups import Backups
 from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.health import HealthObserver
+from ikoma.apps.logs import Logs
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
 from ikoma.errors import AppNotFound
 from ikoma.kernel.audit import AuditLog
-from ikoma.kernel.call import Identified
+from ikoma.kernel.call import Emit, Identified
 from ikoma.kernel.callers import Caller, Callers
+from ikoma.kernel.events import Events
 from ikoma.kernel.operations import Operations
 from ikoma.model import AppName, Role
 from ikoma.ports import Databases, Engine, Progress
@@ -41,6 +43,8 @@ class Platform:
     callers: Callers
     audit: AuditLog
     operations: Operations
+    logs: Logs
+    events: Events
     started: float = field(default_factory=time.monotonic)
 
 
@@ -53,6 +57,7 @@ class Call:
     role: Role
     request_id: str
     progress: Progress
+    emit: Emit | None
 
     def app(self, name: AppName) -> App:
         """The app of that name; AppNotFound, with the nearest name this caller may know of."""
@@ -81,4 +86,6 @@ class Call:
 
 
 def make_call(platform: Platform, identified: Identified) -> Call:
-    return Call(platform, identified.caller, identified.role, identified.request_id, identified.progress)
+    return Call(
+        platform, identified.caller, identified.role, identified.request_id, identified.progress, identified.emit
+    )

@@ -26,6 +26,7 @@ LOCAL = {
     "call": Local("ikoma.cli.call", "Call any capability by its name."),
     "keys": Local("ikoma.cli.keys", "Create, list and revoke API keys."),
     "audit": Local("ikoma.cli.audit", "Show what was done, tried and refused."),
+    "logs": Local("ikoma.cli.logs", "Show what an app's containers say; --follow goes on."),
     "psql": Local("ikoma.cli.psql", "Open psql in an app's database, as the app's own role."),
     "completion": Local("ikoma.cli.completion", "Print the completion script for your shell."),
 }
@@ -55,6 +56,7 @@ VERBS = {
     "seed": Verb("db.seed", "Run the app's seed files."),
     "db-status": Verb("db.status", "Show the app's database and migrations."),
     "backup": Verb("db.backup", "Dump the app's database to a file."),
+    "releases": Verb("release.list", "List the deployments of an app."),
     "operations": Verb("operations.list", "List what is being done, and what was."),
     "wait": Verb("operations.wait", "Wait until an operation has ended."),
     "cancel": Verb("operations.cancel", "Stop an operation."),
@@ -83,7 +85,7 @@ SECTIONS = [
             "remove",
         ],
     ),
-    ("Looking", ["list", "status", "health", "verify", "runbook", "operations", "wait", "cancel"]),
+    ("Looking", ["list", "status", "health", "logs", "releases", "verify", "runbook", "operations", "wait", "cancel"]),
     ("Databases", ["db-create", "migrate", "seed", "db-status", "backup", "psql"]),
     ("Everything else", ["call"]),
 ]

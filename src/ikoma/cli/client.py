@@ -48,11 +48,17 @@ def settings_or_exit() -> Settings:
         fail(error.message, error.code, error.hint)
 
 
-def call(capability: str, arguments: Mapping[str, Any], progress: Progress | None = None) -> Any:
+def call(
+    capability: str,
+    arguments: Mapping[str, Any],
+    progress: Progress | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Any:
     """Call a capability of the running server and return its result.
 
     Args:
         progress: told of each step of long work: message and fraction (0..1, or None).
+        on_line: given each line of an answer that streams.
 
     Raises:
         Failed: the server refused or the work failed.
@@ -61,12 +67,12 @@ def call(capability: str, arguments: Mapping[str, Any], progress: Progress | Non
     headers = {"X-Api-Key": _key(settings), "Content-Type": "application/json"}
     if role := os.environ.get("IKOMA_ROLE"):
         headers["X-Role"] = role
-    if progress is not None:
+    if progress is not None or on_line is not None:
         headers["Accept"] = "application/x-ndjson"
     connection = _connection(settings)
     try:
         connection.request("POST", f"/execute/{capability}", json.dumps(arguments).encode(), headers)
-        answer = _read(connection.getresponse(), progress)
+        answer = _read(connection.getresponse(), progress, on_line)
     except (OSError, http.client.HTTPException) as error:
         _no_server(settings, error)
     finally:
@@ -76,9 +82,14 @@ def call(capability: str, arguments: Mapping[str, Any], progress: Progress | Non
     return answer["result"]
 
 
-def _read(response: http.client.HTTPResponse, progress: Progress | None) -> Mapping[str, Any]:
+def _read(
+    response: http.client.HTTPResponse, progress: Progress | None, on_line: Callable[[str], None] | None
+) -> Mapping[str, Any]:
     for line in response:
         message: Mapping[str, Any] = json.loads(line)
+        if "line" in message and on_line is not None:
+            on_line(message["line"])
+            continue
         if "progress" not in message:
             return message
         if progress is not None:

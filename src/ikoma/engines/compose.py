@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ikoma.engines import archive, argv, failure, registry
+from ikoma.engines import archive, argv, failure, log_stream, registry
 from ikoma.engines.docker_api import DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
@@ -23,7 +23,7 @@ from ikoma.engines.watch import Watch
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction import scrub
 from ikoma.model import AppName, Secret
-from ikoma.ports import Container, Deployed, EngineVersion, Progress, Resolved
+from ikoma.ports import Container, Deployed, EngineVersion, LogLine, Progress, Resolved
 from ikoma.run import Finished, follow, run
 
 _RESOLVE_SECONDS = 30
@@ -64,6 +64,12 @@ class ComposeEngine:
 
     async def logs(self, container: Container, lines: int) -> Sequence[str]:
         return [line[:_LONGEST_LINE] for line in await self._api.logs(container.id, lines)]
+
+    async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
+        return await log_stream.last_lines(self._api, container.id, tail=tail, since=since)
+
+    def follow_log(self, container: Container, *, since: float) -> AsyncIterator[LogLine]:
+        return log_stream.follow(self._api, container.id, since=since)
 
     async def image_present(self, reference: str) -> bool:
         return await registry.present(self._api, reference)

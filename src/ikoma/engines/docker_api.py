@@ -31,7 +31,7 @@ _NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
 _EVENTS = ("start", "die", "oom", "health_status", "destroy")
 _STREAMS = (0, 1, 2)
 _FRAME = 8
-_COULD_NOT_CONNECT = 900  # aiodocker's own status
+COULD_NOT_CONNECT = 900  # aiodocker's own status
 
 
 class DockerApi:
@@ -61,7 +61,7 @@ class DockerApi:
             docker.api_version = "auto"  # it may come back as another version: then ask it anew
             raise EngineUnavailable(f"The Docker Engine does not answer at {self._host}.") from error
         except aiodocker.DockerError as error:
-            if error.status == _COULD_NOT_CONNECT:
+            if error.status == COULD_NOT_CONNECT:
                 docker.api_version = "auto"
                 raise EngineUnavailable(f"The Docker Engine does not answer at {self._host}.") from error
             raise IkomaError(f"The Docker Engine refused: {sentence(error.message)}") from error
@@ -99,10 +99,10 @@ class DockerApi:
                 async with query as response:
                     output = await response.read()
             except aiodocker.DockerError as error:
-                if error.status == _COULD_NOT_CONNECT:
+                if error.status == COULD_NOT_CONNECT:
                     raise
                 return []
-        text = _demultiplexed(output).decode(errors="replace")
+        text = demultiplexed(output).decode(errors="replace")
         return [readable(line) for line in text.removesuffix("\n").split("\n") if text][-lines:]
 
     async def last_check(self, identity: str) -> str | None:
@@ -111,7 +111,7 @@ class DockerApi:
             try:
                 shown = await docker._query_json(f"containers/{identity}/json")
             except aiodocker.DockerError as error:
-                if error.status == _COULD_NOT_CONNECT:
+                if error.status == COULD_NOT_CONNECT:
                     raise
                 return None
         checks = ((shown["State"] or {}).get("Health") or {}).get("Log") or []
@@ -190,7 +190,7 @@ def _container(item: Mapping[str, Any]) -> Container:
     )
 
 
-def _demultiplexed(output: bytes) -> bytes:
+def demultiplexed(output: bytes) -> bytes:
     """Both streams in the order of their pieces, without the frame before each; a terminal's output has none."""
     pieces, place = [], 0
     while place < len(output):

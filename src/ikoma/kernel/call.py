@@ -10,6 +10,8 @@ from ikoma.kernel.callers import Caller
 from ikoma.model import Role
 from ikoma.ports import Progress
 
+Emit = Callable[[str], None]
+
 ReadArguments = Callable[[int], Awaitable[Mapping[str, Any]]]
 """Reads the arguments, given the most bytes they may take. Called only once the caller is known and allowed."""
 
@@ -48,3 +50,5 @@ class Identified:
     role: Role
     request_id: str
     progress: Progress
+    emit: Emit | None = None
+    """Hands a line of the answer over while the call goes on; None where the door has no stream."""

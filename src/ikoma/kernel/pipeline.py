@@ -22,7 +22,7 @@ import orjson
 from ikoma.errors import Declined, DiskFull, IkomaError, OperationCancelled, RoleTooLow, UnknownRole
 from ikoma.kernel import controls
 from ikoma.kernel.audit import ERROR, STARTED, SUCCESS, AuditLog, Entry
-from ikoma.kernel.call import Answer, Attempt, Identified
+from ikoma.kernel.call import Answer, Attempt, Emit, Identified
 from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.confirmations import Confirmations
 from ikoma.kernel.events import Changed, Events
@@ -91,13 +91,17 @@ class Pipeline:
         self._confirmations = Confirmations()
         self._make_call = make_call
 
-    async def execute(self, attempt: Attempt, progress: Progress = no_progress) -> Answer:
-        """Do what was asked; every refusal and failure is an IkomaError."""
+    async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> Answer:
+        """Do what was asked; every refusal and failure is an IkomaError.
+
+        Args:
+            emit: takes lines of the answer of a read that streams.
+        """
         entry = Entry(attempt.request_id, attempt.capability[:100])
         with self._audited(entry) as settle:
             admitted = await self._admit(attempt, entry)
             if admitted.capability.effect is Effect.READS:
-                body = await self._run(admitted, progress)
+                body = await self._run(admitted, progress, emit)
                 settle(SUCCESS)
                 return Answer(body)
             record = self._record(admitted, entry)
@@ -198,12 +202,13 @@ class Pipeline:
             self.events.publish(Changed(admitted.capability.name, admitted.app))
             return answer
 
-    async def _run(self, admitted: _Admitted, progress: Progress) -> bytes:
+    async def _run(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> bytes:
         capability = admitted.capability
-        return capability.encode(await capability.run(self._call(admitted, progress), admitted.request))
+        return capability.encode(await capability.run(self._call(admitted, progress, emit), admitted.request))
 
-    def _call(self, admitted: _Admitted, progress: Progress) -> Any:
-        return self._make_call(Identified(admitted.caller, admitted.role, admitted.attempt.request_id, progress))
+    def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
+        identity = admitted.attempt.request_id
+        return self._make_call(Identified(admitted.caller, admitted.role, identity, progress, emit))
 
     def _lock(self, admitted: _Admitted) -> AbstractAsyncContextManager[None]:
         capability, request = admitted.capability, admitted.request

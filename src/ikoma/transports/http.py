@@ -1,7 +1,8 @@
 """The HTTP door: translate, call the pipeline, translate back.
 
 `POST /execute/<capability>` calls a capability. With `Accept: application/x-ndjson` the answer of a long call is a
-stream: lines {"progress": …} while it works, at last the envelope. A client that goes away does not end its call.
+stream: lines {"progress": …} while it works, {"line": …} of what it reads, at last the envelope. A client that goes
+away does not end what its call changes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
-from ikoma.kernel.call import Answer, Attempt
+from ikoma.kernel.call import Answer, Attempt, Emit
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.ports import Progress, no_progress
 from ikoma.transports import envelope, headers, openapi
@@ -89,7 +90,7 @@ class Execute:
             asks=given.get(b"x-confirm") == b"ask",
         )
         if _STREAM in given.get(b"accept", b""):
-            await self._stream(attempt, send)
+            await self._stream(attempt, receive, send)
             return
         try:
             answer = await self._pipeline.execute(attempt, no_progress)
@@ -98,8 +99,11 @@ class Execute:
         else:
             await headers.answer(send, _status(answer), envelope.success(request_id, answer.body))
 
-    async def _stream(self, attempt: Attempt, send: Send) -> None:
-        """Progress lines from the first one on; a call that reports none is answered like any other."""
+    async def _stream(self, attempt: Attempt, receive: Receive, send: Send) -> None:
+        """Lines from the first one on; a call that has none is answered like any other.
+
+        A client that goes away ends what only it was told; work that changes something goes on as its operation.
+        """
         loop = asyncio.get_running_loop()
         lines: asyncio.Queue[bytes | None] = asyncio.Queue()
 
@@ -107,22 +111,38 @@ class Execute:
             line = orjson.dumps({"progress": {"message": message, "fraction": fraction}})
             loop.call_soon_threadsafe(lines.put_nowait, line)
 
-        working = asyncio.ensure_future(self._answer(attempt, progress))
+        def emit(text: str) -> None:
+            lines.put_nowait(orjson.dumps({"line": text}))
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            working.cancel()
+
+        working = asyncio.ensure_future(self._answer(attempt, progress, emit))
         working.add_done_callback(lambda _: lines.put_nowait(None))
         line = await lines.get()
         if line is None:
             await headers.answer(send, *await working)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", _STREAM)]})
-        while line is not None:
-            await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})
-            line = await lines.get()
+        watching = asyncio.ensure_future(watch())
+        try:
+            while line is not None:
+                await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})
+                line = await lines.get()
+        finally:
+            watching.cancel()
+        if working.cancelled():
+            return
         _, body, _ = await working
         await send({"type": "http.response.body", "body": body + b"\n"})
 
-    async def _answer(self, attempt: Attempt, progress: Progress) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    async def _answer(
+        self, attempt: Attempt, progress: Progress, emit: Emit
+    ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         try:
-            answer = await self._pipeline.execute(attempt, progress)
+            answer = await self._pipeline.execute(attempt, progress, emit)
         except IkomaError as error:
             return error.status, envelope.failure(attempt.request_id, error), headers.accompanying(error)
         return _status(answer), envelope.success(attempt.request_id, answer.body), []

@@ -1,0 +1,153 @@
+"""What an app's containers say: of all services in the order of time, without its secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ikoma.apps import credentials, environment
+from ikoma.apps.folder import App
+from ikoma.errors import InvalidArguments, ServiceNotFound
+from ikoma.kernel.redaction import scrub
+from ikoma.model import AppName, Secret
+from ikoma.ports import Container, Engine, LogLine
+
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LOOK_SECONDS = 1.0
+_MOST_BYTES = 256 << 10
+_ANY_LINE = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines. `grep` is plain text, looked for without regard to case; `since` a moment."""
+
+    service: str | None = None
+    tail: int = 100
+    since: datetime | None = None
+    grep: str | None = None
+    timestamps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The lines, oldest first. `cut` is True when there are earlier ones."""
+
+    lines: Sequence[str]
+    cut: bool
+
+
+def moment(text: str) -> datetime:
+    """A time as RFC 3339 has it, or how long ago: 30s, 10m, 2h, 1d."""
+    if found := _DURATION.fullmatch(text.strip()):
+        return datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        parsed = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidArguments(
+            f"since: {text[:40]!r} is no time.", hint="Give 30s, 10m, 2h, 1d, or a time such as 2026-01-02T15:04:05Z."
+        ) from None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+class Logs:
+    """Reads and follows the output of apps' containers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def last(self, app: App, wanted: Wanted) -> Said:
+        """The last lines that are wanted."""
+        containers = await self._containers(app.name, wanted.service)
+        since = wanted.since.timestamp() if wanted.since else None
+        # Where only some lines are wanted, those are looked for among more.
+        tail = _ANY_LINE if wanted.grep else wanted.tail + 1
+        found = await asyncio.gather(*(self._engine.log(item, tail=tail, since=since) for item in containers))
+        shown = _Shown(app, wanted, many=len({item.service for item in containers}) > 1)
+        lines = sorted(
+            (
+                (line.at, item.service, line.text)
+                for item, lines in zip(containers, found, strict=True)
+                for line in lines
+            ),
+            key=lambda line: line[0],
+        )
+        texts = [text for at, service, said in lines if (text := shown(service, LogLine(at, said))) is not None]
+        kept = _last_bytes(texts[-wanted.tail :])
+        return Said(kept, cut=len(kept) < len(texts))
+
+    async def follow(self, app: App, wanted: Wanted, emit: Callable[[str], None]) -> None:
+        """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
+        services = {item.service for item in await self._containers(app.name, wanted.service, known=True)}
+        shown = _Shown(app, wanted, many=len(services) > 1)
+        since = datetime.now(UTC).timestamp()
+        followed: dict[str, asyncio.Task[None]] = {}
+
+        async def hand_over(container: Container, begin: float) -> None:
+            async for line in self._engine.follow_log(container, since=begin):
+                if (text := shown(container.service, line)) is not None:
+                    emit(text)
+
+        try:
+            while True:
+                for container in await self._containers(app.name, wanted.service, known=bool(followed)):
+                    task = followed.get(container.id)
+                    if container.state == "running" and (task is None or task.done()):
+                        begin = since if task is None else datetime.now(UTC).timestamp() - _LOOK_SECONDS
+                        followed[container.id] = asyncio.ensure_future(hand_over(container, begin))
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            for task in followed.values():
+                task.cancel()
+            await asyncio.gather(*followed.values(), return_exceptions=True)
+
+    async def _containers(self, app: AppName, service: str | None, *, known: bool = False) -> list[Container]:
+        containers = await self._engine.containers(app)
+        services = sorted({item.service for item in containers})
+        if service is None:
+            return list(containers)
+        if service not in services and not known:
+            near = difflib.get_close_matches(service, services, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Its services are: {', '.join(services) or 'none'}."
+            raise ServiceNotFound(f"{app} has no container of a service {service[:80]!r}.", hint=hint)
+        return [item for item in containers if item.service == service]
+
+
+class _Shown:
+    """Decides of each line whether it is wanted, and how it reads."""
+
+    def __init__(self, app: App, wanted: Wanted, *, many: bool) -> None:
+        self._wanted = wanted
+        self._grep = wanted.grep.lower() if wanted.grep else None
+        self._many = many
+        self._secrets = app_secrets(app)
+
+    def __call__(self, service: str, line: LogLine) -> str | None:
+        text = scrub(line.text, self._secrets)
+        if self._grep is not None and self._grep not in text.lower():
+            return None
+        if self._many:
+            text = f"{service} | {text}"
+        return f"{line.at[:19]}Z {text}" if self._wanted.timestamps else text
+
+
+def app_secrets(app: App) -> list[Secret]:
+    """What an app's output may quote and nobody should read: values of its `.env`, its database's password."""
+    owned = credentials.find(app)
+    return [*environment.secret_values(environment.read(app)), *([owned.password] if owned else [])]
+
+
+def _last_bytes(lines: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    size = 0
+    for line in reversed(lines):
+        size += len(line.encode()) + 1
+        if size > _MOST_BYTES and kept:
+            break
+        kept.append(line)
+    return kept[::-1]

@@ -1,0 +1,90 @@
+"""apps.logs: what an app's containers say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ikoma.apps.logs import Wanted, moment
+from ikoma.capabilities.context import Call
+from ikoma.errors import NotFollowing
+from ikoma.kernel.events import Changed
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.model import Effect, Role
+
+
+class Logs(AppRequest):
+    service: str | None = Field(default=None, max_length=200)
+    tail: int = Field(default=100, ge=1, le=5000)
+    """The last lines."""
+    since: str | None = Field(default=None, max_length=60)
+    """10m, 2h, 1d or a time."""
+    grep: str | None = Field(default=None, min_length=1, max_length=200)
+    """Only lines with this text."""
+    timestamps: bool = False
+    follow: bool = False
+    """Stream new lines; not over MCP."""
+    seconds: int = Field(default=600, ge=1, le=3600)
+    """How long to follow."""
+
+
+class Lines(Result):
+    lines: Annotated[list[str], Untrusted("container logs")]
+    """Oldest first; with the service in front where there are several."""
+    truncated: bool
+    more: str | None
+    """How to see what is not shown."""
+
+
+@capability("apps.logs", role=Role.OBSERVER, effect=Effect.READS)
+async def logs(call: Call, request: Logs) -> Lines:
+    """Read the last lines of an app's containers, also of stopped ones; secrets are hidden.
+
+    Use it when a deploy failed or an app is unhealthy. Next: mend the cause, then deploy.up.
+    """
+    app = call.app(request.app_name)
+    wanted = Wanted(
+        service=request.service,
+        tail=request.tail,
+        since=moment(request.since) if request.since else None,
+        grep=request.grep,
+        timestamps=request.timestamps,
+    )
+    if request.follow and call.emit is None:
+        raise NotFollowing()
+    said = await call.platform.logs.last(app, wanted)
+    if request.follow and call.emit is not None:
+        for line in said.lines:
+            call.emit(line)
+        with suppress(TimeoutError), call.platform.events.listening() as changes:
+            async with asyncio.timeout(request.seconds):
+                await _until_stopping(call.platform.logs.follow(app, wanted, call.emit), changes)
+        return Lines(lines=[], truncated=False, more=None)
+    more = None
+    if said.cut:
+        more = "There are earlier lines: ask for a larger tail, or narrow with since, service or grep."
+    elif not said.lines:
+        more = "Nothing was said that fits; apps.status shows which containers there are."
+    return Lines(lines=list(said.lines), truncated=said.cut, more=more)
+
+
+async def _until_stopping(following: Coroutine[Any, Any, None], changes: AsyncIterator[Changed]) -> None:
+    """Follow until the server stops: then there are no more changes to hear of."""
+
+    async def stopping() -> None:
+        async for _ in changes:
+            pass
+
+    tasks = [asyncio.ensure_future(following), asyncio.ensure_future(stopping())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
