@@ -268,6 +268,48 @@ class UnrepresentableValue(IkomaError):
     default_hint = "Encode it, for example as base64, and let the app decode it."
 
 
+class HostNotListed(IkomaError):
+    """Source may not come from that host."""
+
+    code, status = "host_not_listed", 403
+    default_hint = "An admin names the hosts that source may come from in SOURCE_HOSTS."
+
+
+class SourceUnavailable(IkomaError):
+    """The repository could not be fetched."""
+
+    code, status = "source_unavailable", 422
+    default_hint = "details holds what git said; correct url, ref or token and call again. src/ is as it was."
+
+
+class SourceTooLarge(IkomaError):
+    """The repository is too large."""
+
+    code, status = "source_too_large", 422
+    default_hint = "Give only a folder of it as path, or keep large files elsewhere. src/ is as it was."
+
+
+class SourceUnsafe(IkomaError):
+    """The repository holds what must not be in an app."""
+
+    code, status = "source_unsafe", 422
+    default_hint = "Take the link out of the repository. src/ is as it was."
+
+
+class SourceChanged(IkomaError):
+    """src/ holds what did not come from the repository."""
+
+    code, status = "source_changed", 409
+    default_hint = "Save what you need, then call again with overwrite: it is moved aside, not deleted."
+
+
+class SourceMissing(IkomaError):
+    """The app's source did not come from a repository."""
+
+    code, status = "source_missing", 409
+    default_hint = "Call source.clone first."
+
+
 class InvalidCompose(IkomaError):
     """The compose file cannot be deployed."""
 

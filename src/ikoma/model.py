@@ -16,7 +16,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["AppName", "BackupName", "Effect", "FilePath", "ReleaseId", "Role", "Secret", "SqlFileName"]
+__all__ = ["AppName", "BackupName", "Effect", "FilePath", "GitRef", "ReleaseId", "Role", "Secret", "SqlFileName"]
 
 
 class Role(IntEnum):
@@ -122,6 +122,14 @@ class SqlFileName(ParsedText):
     pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,123}\.sql")
     advice = "the name of a .sql file directly inside the folder, without a path"
     example = "001_init.sql"
+
+
+class GitRef(ParsedText):
+    """A branch, tag or commit of a git repository."""
+
+    pattern = re.compile(r"(?!.*(\.\.|@\{|//))[A-Za-z0-9][A-Za-z0-9._/@+-]{0,199}(?<![./])")
+    advice = "a branch, tag or commit, of letters, digits and ._/@+-, beginning with a letter or digit"
+    example = "main"
 
 
 class FilePath(str):

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
+from ikoma.apps import source
 from ikoma.apps.backups import Backups
 from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import Apps
+from ikoma.apps.git import Reach
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.logs import Logs
 from ikoma.apps.resolution import Resolutions
+from ikoma.apps.source import Sources
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
@@ -107,6 +110,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             audit=audit,
             operations=operations,
             logs=Logs(engine),
+            sources=Sources(_reach(settings)),
             events=events,
         )
         pipeline = Pipeline(
@@ -138,7 +142,10 @@ def prepare(settings: Settings) -> bool:
     ):
         _make_folder(folder, mode)
         sweep(folder)
-    Apps(settings.apps_root).sweep()
+    apps = Apps(settings.apps_root)
+    apps.sweep()
+    for name in apps.names():
+        source.recover(apps.at(name))
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
     key = secrets.token_urlsafe(32)
@@ -155,6 +162,16 @@ def _tokens(settings: Settings) -> Tokens | None:
         return None
     audience = settings.jwt_audience or f"http://{settings.http_host}:{settings.http_port}/mcp"
     return Tokens(settings.jwt_issuer, audience, settings.jwt_jwks_url)
+
+
+def _reach(settings: Settings) -> Reach:
+    return Reach(
+        hosts=settings.source_hosts,
+        known_hosts=settings.ikoma_home / "known_hosts",
+        helpers=settings.ikoma_state,
+        ssh_key=settings.source_ssh_key,
+        ca_file=settings.source_ca_file,
+    )
 
 
 def _make_folder(folder: Path, mode: int) -> None:

@@ -20,6 +20,8 @@ from ikoma.model import Role, Secret
 
 T = TypeVar("T")
 
+_SOURCE_HOSTS = "github.com,gitlab.com,bitbucket.org,codeberg.org"
+
 __all__ = ["Settings", "load_settings", "read_api_key_hash"]
 
 
@@ -47,6 +49,11 @@ class Settings:
     """The `aud` that a token must have; None: this server's own /mcp address."""
     jwt_jwks_url: str | None
     """Where the issuer's keys are; None: the issuer's own metadata says."""
+    source_hosts: tuple[str, ...]
+    """Hosts that source may come from; `*` is any that is not on a private network."""
+    source_ssh_key: Path | None
+    source_ca_file: Path | None
+    """Certificates of the authorities by which private git hosts are trusted."""
     rate_limit_window_ms: int
     rate_limit_max_requests: int
     ikoma_role: Role
@@ -111,6 +118,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         jwt_issuer=read("JWT_ISSUER", "", _url),
         jwt_audience=values.get("JWT_AUDIENCE") or None,
         jwt_jwks_url=read("JWT_JWKS_URL", "", _url),
+        source_hosts=read("SOURCE_HOSTS", _SOURCE_HOSTS, _names),
+        source_ssh_key=read("SOURCE_SSH_KEY", "/", _folder) if values.get("SOURCE_SSH_KEY") else None,
+        source_ca_file=read("SOURCE_CA_FILE", "/", _folder) if values.get("SOURCE_CA_FILE") else None,
         rate_limit_window_ms=read("RATE_LIMIT_WINDOW_MS", "60000", _integer(1, 86_400_000)),
         rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _integer(1, 1_000_000_000)),
         ikoma_role=read("IKOMA_ROLE", "operator", _role),
@@ -153,7 +163,7 @@ def _one_of(*allowed: str) -> Callable[[str, str], str]:
 def _names(value: str, name: str) -> tuple[str, ...]:
     found = tuple(part.strip().lower() for part in value.split(",") if part.strip())
     for part in found:
-        if not re.fullmatch(r"[a-z0-9.-]{1,253}", part):
+        if not re.fullmatch(r"[a-z0-9.:-]{1,253}|\*", part):
             raise InvalidSetting(f"{name} holds {part!r}; it takes host names, separated by commas.")
     return found
 

@@ -1,4 +1,4 @@
-"""The protocol's own conformance suite against our adapter: over its fixtures without exception, and over the product."""
+"""The protocol's own conformance suite against our adapter: over its fixtures whole, and over the product."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ikoma.apps import credentials, environment
+from ikoma.apps import credentials, environment, source
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
@@ -57,7 +57,8 @@ class Deployments:
         endpoint = self._databases.endpoint()
         database = credentials.variables(owned, endpoint) if owned else {}
         runs = deployable(app, model, env=env, database=database, endpoint=endpoint)
-        release = new_release(caller, model)
+        brought = source.recorded(app)
+        release = new_release(caller, model, commit=brought.commit if brought else None)
         compose_file = Releases(app).open(release, runs)
         async with self._recorded(app, release):
             deployed = await self._engine.up(

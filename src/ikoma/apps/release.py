@@ -49,6 +49,8 @@ class Release:
     source_checksum: str = ""
     """Checksum of the resolved model the release was made of: tells whether the files have changed since."""
     services: dict[str, ServiceRecord] = field(default_factory=dict)
+    commit: str | None = None
+    """The commit that src/ came from, where it did."""
 
     @property
     def long_running(self) -> dict[str, ServiceRecord]:
@@ -133,7 +135,7 @@ class Releases:
                 shutil.rmtree(self._folder / name)
 
 
-def new_release(caller: str, model: Mapping[str, Any]) -> Release:
+def new_release(caller: str, model: Mapping[str, Any], *, commit: str | None) -> Release:
     """A release that begins now."""
     web = compose_file.web(model)
     one_shot = compose_file.one_shot_services(model)
@@ -142,6 +144,7 @@ def new_release(caller: str, model: Mapping[str, Any]) -> Release:
         caller=caller,
         started_at=now(),
         web=asdict(web) if web else None,
+        commit=commit,
         services={name: ServiceRecord(one_shot=name in one_shot) for name in model.get("services") or {}},
     )
 

@@ -12,6 +12,7 @@ from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.health import HealthObserver
 from ikoma.apps.logs import Logs
+from ikoma.apps.source import Sources
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
@@ -44,6 +45,7 @@ class Platform:
     audit: AuditLog
     operations: Operations
     logs: Logs
+    sources: Sources
     events: Events
     started: float = field(default_factory=time.monotonic)
 

@@ -17,6 +17,7 @@ class Release(Result):
     caller: str
     started_at: str
     finished_at: str | None
+    commit: str | None
     cause: str | None
     """Why it failed."""
 
@@ -42,6 +43,7 @@ async def list_releases(call: Call, request: AppRequest) -> Listed:
                 caller=item.caller,
                 started_at=item.started_at,
                 finished_at=item.finished_at,
+                commit=item.commit,
                 cause=item.cause,
             )
             for item in releases.all()

@@ -1,0 +1,180 @@
+"""A git host on this machine for tests: real git over real https, with a certificate of its own, and over real ssh."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from tests.support import free_port
+
+TOKEN = "s3cret-token-of-a-repository"
+
+
+@dataclass
+class GitHost:
+    """Serves the repositories under `folder/repositories`. `token` is wanted for those named private-*."""
+
+    folder: Path
+    port: int
+    ssh_port: int = 0
+    redirects: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ca_file(self) -> Path:
+        return self.folder / "ca.pem"
+
+    def url(self, name: str) -> str:
+        return f"https://localhost:{self.port}/{name}.git"
+
+    def ssh_url(self, name: str) -> str:
+        return f"ssh://root@localhost:{self.ssh_port}{self.folder}/repositories/{name}.git"
+
+    def make(self, name: str, files: Mapping[str, str], *, message: str = "first") -> str:
+        """A repository with one commit of these files, or one more commit in it; the commit's id."""
+        work = self.folder / "work" / name
+        if not work.exists():
+            work.mkdir(parents=True)
+            git(work, "init", "-q", "-b", "main")
+            git(self.folder, "init", "-q", "--bare", "-b", "main", str(self.folder / "repositories" / f"{name}.git"))
+            git(work, "remote", "add", "origin", str(self.folder / "repositories" / f"{name}.git"))
+            bare = self.folder / "repositories" / f"{name}.git"
+            git(bare, "config", "uploadpack.allowReachableSHA1InWant", "true")
+        for path, text in files.items():
+            (work / path).parent.mkdir(parents=True, exist_ok=True)
+            if text.startswith("-> "):
+                (work / path).unlink(missing_ok=True)
+                (work / path).symlink_to(text[3:])
+            else:
+                (work / path).write_text(text)
+        return self.commit(name, message)
+
+    def commit(self, name: str, message: str) -> str:
+        work = self.folder / "work" / name
+        git(work, "add", "-A")
+        git(work, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "--allow-empty", "-m", message)
+        git(work, "push", "-q", "--force", "origin", "HEAD:main")
+        return git(work, "rev-parse", "HEAD").strip()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
+    return subprocess.run(["git", *arguments], cwd=folder, env=env, check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def git_host(folder: Path) -> Iterator[GitHost]:
+    (folder / "repositories").mkdir(parents=True)
+    _certificate(folder)
+    host = GitHost(folder, free_port())
+    server = ThreadingHTTPServer(("127.0.0.1", host.port), _handler(host))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    daemon = _sshd(host)
+    try:
+        yield host
+    finally:
+        server.shutdown()
+        server.server_close()
+        daemon.terminate()
+        daemon.wait(10)
+
+
+def _certificate(folder: Path) -> None:
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject),
+            *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    shutil.copy(folder / "cert.pem", folder / "ca.pem")
+
+
+def _sshd(host: GitHost) -> subprocess.Popen[bytes]:
+    """An ssh server for the key `folder/id`, on a port of its own, with a host key of its own."""
+    host.ssh_port = free_port()
+    folder = host.folder
+    for name in ("id", "host"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+    (folder / "authorized").write_text((folder / "id.pub").read_text())
+    os.makedirs("/run/sshd", exist_ok=True)
+    options = {
+        "Port": host.ssh_port,
+        "ListenAddress": "127.0.0.1",
+        "HostKey": folder / "host",
+        "AuthorizedKeysFile": folder / "authorized",
+        "PidFile": folder / "sshd.pid",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PasswordAuthentication": "no",
+        "PermitRootLogin": "prohibit-password",
+    }
+    (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
+    log = (folder / "sshd.log").open("wb")
+    return subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], stdout=log, stderr=log)
+
+
+def _handler(host: GitHost) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            name = path.split("/")[1]
+            if name in host.redirects:
+                self.send_response(301)
+                self.send_header("Location", self.path.replace(f"/{name}", host.redirects[name], 1))
+                self.end_headers()
+                return
+            wanted = "Basic " + base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+            if name.startswith("private-") and self.headers.get("Authorization") != wanted:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="git"')
+                self.end_headers()
+                return
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            answer = subprocess.run(
+                ["git", "http-backend"],
+                input=body,
+                capture_output=True,
+                check=False,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "GIT_PROJECT_ROOT": str(host.folder / "repositories"),
+                    "GIT_HTTP_EXPORT_ALL": "1",
+                    "PATH_INFO": path,
+                    "QUERY_STRING": query,
+                    "REQUEST_METHOD": self.command,
+                    "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                    "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+                    "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                    "CONTENT_LENGTH": str(len(body)),
+                },
+            ).stdout
+            head, _, content = answer.partition(b"\r\n\r\n")
+            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
+            self.send_response(int(fields.pop("Status", "200").split()[0]))
+            for field_name, value in fields.items():
+                self.send_header(field_name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
