@@ -150,7 +150,8 @@ class Repository:
             await self._git("read-tree", tree, env=index, timeout=timeout)
             await self._git("checkout-index", "--all", "--force", "--quiet", env=index, timeout=timeout)
         finally:
-            Path(index["GIT_INDEX_FILE"]).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(index["GIT_INDEX_FILE"])
 
     async def _git(
         self,
