@@ -48,7 +48,7 @@ class Operation(Result):
     started_at: str
     finished_at: str | None
     steps: list[Step]
-    result: Any = None
+    result: dict[str, Any] | None = None
     """The call's own result, when it succeeded."""
     failure: Failure | None = None
     next: str
