@@ -14,6 +14,7 @@ from bench.backups import backups
 from bench.deploys import deploys
 from bench.figures import Figure
 from bench.machine import facts
+from bench.mcp import mcp
 from bench.migrations import migrations
 from bench.reads import reads
 from bench.starts import help_texts, starts
@@ -22,6 +23,7 @@ from bench.world import World, world
 SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "starts": starts,
     "reads": reads,
+    "mcp": mcp,
     "deploys": deploys,
     "backups": backups,
     "migrations": migrations,

@@ -13,13 +13,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.support import Server
 
 _SCRIPT = """
 wrk.method = "POST"
 wrk.body = {body}
-wrk.headers["X-Api-Key"] = {key}
+for name, value in pairs({headers}) do wrk.headers[name] = value end
 done = function(summary, latency, requests)
     io.write(string.format("RESULT %d %d %f %d\\n", summary.requests, summary.duration, latency:percentile(99),
         summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))
@@ -42,10 +43,14 @@ def generator() -> str:
 def call(server: Server, capability: str, arguments: Mapping[str, Any], *, clients: int, seconds: float) -> Load:
     """Clients that call one capability over kept connections. Every answer must be a success."""
     url = f"{server.url}/execute/{capability}"
-    body = json.dumps(arguments)
+    return post(url, json.dumps(arguments), {"X-Api-Key": server.key}, clients=clients, seconds=seconds)
+
+
+def post(url: str, body: str, headers: Mapping[str, str], *, clients: int, seconds: float) -> Load:
+    """Clients that send one request over kept connections, again and again. Every answer must be a success."""
     if shutil.which("wrk"):
-        return _wrk(url, body, server.key, clients, seconds)
-    return asyncio.run(_python(server, capability, body, clients, seconds))
+        return _wrk(url, body, headers, clients, seconds)
+    return asyncio.run(_python(url, body, headers, clients, seconds))
 
 
 def spawn(argv: Sequence[str], *, environment: Mapping[str, str], clients: int, seconds: float) -> Load:
@@ -67,9 +72,10 @@ def spawn(argv: Sequence[str], *, environment: Mapping[str, str], clients: int, 
     return _load(taken, time.perf_counter() - began)
 
 
-def _wrk(url: str, body: str, key: str, clients: int, seconds: float) -> Load:
+def _wrk(url: str, body: str, headers: Mapping[str, str], clients: int, seconds: float) -> Load:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_SCRIPT.format(body=json.dumps(body), key=json.dumps(key)))
+        table = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
+        script.write(_SCRIPT.format(body=json.dumps(body), headers=f"{{{table}}}"))
         script.flush()
         argv = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "-s", script.name, url]
         output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -79,16 +85,16 @@ def _wrk(url: str, body: str, key: str, clients: int, seconds: float) -> Load:
     return Load(requests / (microseconds / 1e6), p99 / 1000)
 
 
-async def _python(server: Server, capability: str, body: str, clients: int, seconds: float) -> Load:
-    request = (
-        f"POST /execute/{capability} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {server.key}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
+async def _python(url: str, body: str, headers: Mapping[str, str], clients: int, seconds: float) -> Load:
+    parts = urlsplit(url)
+    fields = {"Host": parts.netloc, **headers, "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    request = f"POST {parts.path} HTTP/1.1\r\n{head}\r\n{body}".encode()
     taken: list[float] = []
     began = time.perf_counter()
 
     async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         while time.perf_counter() - began < seconds:
             start = time.perf_counter()
             writer.write(request)

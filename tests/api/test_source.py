@@ -153,6 +153,13 @@ def test_hostile_refs_are_refused(server: Server, host: GitHost, ref: str) -> No
     assert server.call("source.clone", asked).code == "invalid_arguments"
 
 
+def test_a_password_in_an_address_is_refused_and_not_recorded(server: Server) -> None:
+    app(server, "src-url")
+    asked = {"appName": "src-url", "url": "https://ann:hunter2-hunter2@localhost/x.git"}
+    assert server.call("source.clone", asked).code == "invalid_arguments"
+    assert "hunter2" not in server.audit_log.read_text()
+
+
 def test_hosts_that_are_not_listed_are_refused(server: Server) -> None:
     app(server, "src-url")
     for url in (

@@ -1,6 +1,6 @@
 """The official SDK's bare low-level server with the suite's fixtures: proof of the fixtures, yardstick of our adapter.
 
-    python -m tests.mcp.bare --http PORT | --stdio [--without-fixtures]
+    python -m tests.mcp.bare --http PORT | --stdio [--without-fixtures] [--answer JSON]
 
 Without fixtures only `platform_info` is left, a tool that returns a constant: what the SDK itself costs, and nothing
 else. It has no authentication, and listens on 127.0.0.1 alone.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import secrets
 import warnings
 from collections import deque
@@ -47,7 +48,9 @@ def main() -> None:
     transport.add_argument("--http", type=int, metavar="PORT")
     transport.add_argument("--stdio", action="store_true")
     parser.add_argument("--without-fixtures", action="store_true")
+    parser.add_argument("--answer", metavar="JSON", type=json.loads, default={}, help="more of what platform_info says")
     arguments = parser.parse_args()
+    ANSWER.update(arguments.answer)
     warnings.simplefilter("ignore", MCPDeprecationWarning)  # logging, sampling and roots are here to be tested
     make = server_without_fixtures if arguments.without_fixtures else server_with_fixtures
     if arguments.stdio:
@@ -60,11 +63,13 @@ def main() -> None:
 # --- servers ---
 
 
+ANSWER = {"name": "bare", "version": "0"}
+"""What platform_info returns; the benchmark has it return what ours does, so that both write the same bytes."""
+
+
 async def platform_info(ctx: Context, params: types.CallToolRequestParams) -> Outcome:
-    return types.CallToolResult(
-        content=[types.TextContent(text='{"name":"bare","version":"0"}')],
-        structured_content={"name": "bare", "version": "0"},
-    )
+    content = types.TextContent(text=json.dumps(ANSWER, separators=(",", ":")))
+    return types.CallToolResult(content=[content], structured_content=ANSWER)
 
 
 PLATFORM_INFO = Fixture("platform_info", "Tells name and version.", platform_info)

@@ -90,7 +90,7 @@ def _written(value: str) -> str:
     if _PLAIN.fullmatch(value):
         return value
     if "\r" not in value:
-        if "'" not in value and not value.endswith("\\"):
+        if "'" not in value and "\\\\" not in value and not value.endswith("\\"):
             return f"'{value}'"
         if "\\" not in value:
             escaped = value.replace("'", "\\'")

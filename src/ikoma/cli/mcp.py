@@ -96,7 +96,7 @@ async def _serve_alone(settings: Settings, toolsets: list[str]) -> None:
     prepare(settings)
     async with running(settings) as started:
         adapter = Adapter(started.pipeline.registry, Calls(started.pipeline), connection_of)
-        who = Connection(_key(settings), str(settings.ikoma_role), tuple(toolsets))
+        who = Connection(_key(settings), str(settings.ikoma_role), tuple(toolsets), session="host")
         async with adapter.telling(started.pipeline.events):
             await serve_standard_streams(adapter, who)
 

@@ -14,6 +14,8 @@ from ikoma.cli.client import settings_or_exit
 from ikoma.cli.output import fail
 from ikoma.errors import IkomaError
 
+_ALLOCATIONS = 20_000  # a call makes thousands of short-lived objects; by default every 700 cause a collection
+
 
 @click.command()
 @click.option("--verbose", is_flag=True, help="Log more of what the server does.")
@@ -56,6 +58,7 @@ async def _serve(settings: object) -> None:
         def say_ready() -> None:
             gc.collect()
             gc.freeze()  # what is there now stays: no collection need look at it again
+            gc.set_threshold(_ALLOCATIONS, 20, 20)
             url = f"http://{settings.http_host}:{settings.http_port}"
             click.echo(f"IKOMA is up: {url}  (reference: {url}/docs)")
             if new_key:

@@ -5,6 +5,7 @@ SQL and environment values are described, not quoted; of an unknown argument onl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ import orjson
 from ikoma.kernel.registry import Capability
 
 _LONGEST = 200
+_IN_ADDRESS = re.compile(r"://[^/\s@]+@")
+"""User and password in an address; they are refused, but what is refused is on record too."""
 _MOST = 20
 
 
@@ -47,6 +50,7 @@ def _described(value: Any, what: str) -> Any:
 
 def _quoted(value: Any) -> Any:
     if isinstance(value, str):
+        value = _IN_ADDRESS.sub("://***@", value)
         return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
     if value is None or isinstance(value, bool | int | float):
         return value

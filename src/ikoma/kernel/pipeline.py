@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
@@ -127,16 +128,19 @@ class Pipeline:
         taken = caller.at_role(_wanted_role(role))
         return [item for item in self.registry if item.role <= taken and caller.reaches_capability(item)]
 
-    async def identify(self, key: str | None, role: str | None, request_id: str, *, what: str) -> Caller:
+    async def identify(self, key: str | None, role: str | None, *, what: str) -> Caller:
         """Who asks, for a door that answers some things before anything is called; a refusal is on record.
 
         Args:
             what: the name under which the audit log has it.
         """
-        with self._audited(Entry(request_id, what)):
+        try:
             caller = await self.caller(key)
             caller.at_role(_wanted_role(role))
-            return caller
+        except IkomaError:
+            with self._audited(Entry(f"{random.getrandbits(96):024x}", what)):
+                raise
+        return caller
 
     async def _admit(self, attempt: Attempt, entry: Entry) -> _Admitted:
         caller, role = await self._authenticate(attempt, entry)

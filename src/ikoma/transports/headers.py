@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -51,10 +52,10 @@ def guarded(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
             headers = dict(scope["headers"])
             host, origin = text(headers.get(b"host")) or "", text(headers.get(b"origin"))
             if not _is_known(_name(f"//{host}"), allowed):
-                await refuse(send, "", HostNotAllowed(f"This server is not known as {host[:80]!r}."))
+                await refuse(send, HostNotAllowed(f"This server is not known as {host[:80]!r}."))
                 return
             if origin and not _is_own(origin, host, allowed):
-                await refuse(send, "", OriginNotAllowed(f"Pages of {origin[:80]!r} may not call this server."))
+                await refuse(send, OriginNotAllowed(f"Pages of {origin[:80]!r} may not call this server."))
                 return
         await app(scope, receive, send)
 
@@ -62,7 +63,7 @@ def guarded(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
 
 
 async def refuse(
-    send: Send, request_id: str, error: IkomaError, more: Sequence[tuple[bytes, bytes]] | None = None
+    send: Send, error: IkomaError, more: Sequence[tuple[bytes, bytes]] | None = None, *, request_id: str = ""
 ) -> None:
     """Answer with the error's envelope."""
     await answer(send, error.status, envelope.failure(request_id, error), accompanying(error) if more is None else more)
@@ -85,6 +86,7 @@ def accompanying(error: IkomaError) -> list[tuple[bytes, bytes]]:
     return []
 
 
+@lru_cache(maxsize=256)
 def _is_known(name: str, allowed: frozenset[str]) -> bool:
     if name == "localhost" or name.endswith(".localhost") or name in allowed:
         return True

@@ -77,7 +77,8 @@ class Execute:
         given = dict(scope["headers"])
         request_id = f"{random.getrandbits(96):024x}"  # a name for the call, not a secret
         if scope["method"] != "POST":
-            await headers.refuse(send, request_id, MethodNotAllowed(f"{scope['method']} does not call a capability."))
+            error = MethodNotAllowed(f"{scope['method']} does not call a capability.")
+            await headers.refuse(send, error, request_id=request_id)
             return
         attempt = Attempt(
             capability=scope["path"].removeprefix(_PREFIX),
@@ -95,7 +96,7 @@ class Execute:
         try:
             answer = await self._pipeline.execute(attempt, no_progress)
         except IkomaError as error:
-            await headers.refuse(send, request_id, error)
+            await headers.refuse(send, error, request_id=request_id)
         else:
             await headers.answer(send, _status(answer), envelope.success(request_id, answer.body))
 

@@ -21,7 +21,22 @@ from ikoma.model import AppName
 TRICKY = [
     *("plain", "with space", "a#b", "a #b", "$HOME", "${X}", "$$", "it's", 'say "hi"', "back\\slash", "\\n", ""),
     *("line1\nline2", "tab\there", "é☃", " lead", "trail ", "'quoted'", '"dq"', "a'b\"c", "a'$b", "a\\'b", "end\\"),
-    *("`x`", "a=b", "\\$x", "$1", "x\r\ny", "%s", "!x", "#", "postgres://u:p%40s@h/d?x=1&y=2"),
+    *(
+        "`x`",
+        "a=b",
+        "\\$x",
+        "$1",
+        "x\r\ny",
+        "%s",
+        "!x",
+        "#",
+        "two\\\\back",
+        "it's \\0101",
+        "a'\\n",
+        "\\\\'",
+        "'\\",
+        "postgres://u:p%40s@h/d?x=1&y=2",
+    ),
 ]
 
 

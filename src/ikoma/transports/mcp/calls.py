@@ -7,7 +7,6 @@ up on it.
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +34,7 @@ class Connection:
     key: str | None
     role: str | None
     toolsets: Sequence[str] = ()
-    session: str = field(default_factory=lambda: secrets.token_hex(8))
+    session: str = ""
     caller: Caller | None = None
     size: int = 0
     patience: float = WAIT_SECONDS

@@ -7,9 +7,9 @@ role. The key is checked again at every request, so one that was revoked ends wi
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 import orjson
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -18,7 +18,6 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Receive, Scope, Send
 
 from ikoma.errors import BodyTooLarge, IkomaError, Unauthenticated
-from ikoma.kernel.callers import Caller
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.transports import headers
@@ -63,20 +62,20 @@ class McpEndpoint:
             stream.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = secrets.token_hex(12)
         # RFC 9110 wants the blanks around a value gone; the parser leaves those at its end.
-        scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        if any(value.endswith((b" ", b"\t")) for _, value in scope["headers"]):
+            scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         given = dict(scope["headers"])
         key, role = headers.key(given), headers.text(given.get(b"x-role"))
         size = headers.length(given)
         try:
-            caller = await self._pipeline.identify(key, role, request_id, what="mcp")
+            caller = await self._pipeline.identify(key, role, what="mcp")
             if size > _BODY_LIMIT:
                 raise BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
         except IkomaError as error:
-            await headers.refuse(send, request_id, error, _challenge(scope, error))
+            await headers.refuse(send, error, _challenge(scope, error))
             return
-        scope["user"] = _user(caller)
+        scope["user"] = _user(caller.id)
         scope[SCOPE_KEY] = Connection(key, role, _toolsets(scope), caller=caller, size=size)
         if scope["method"] != "GET":
             await self._manager.handle_request(scope, receive, send)
@@ -110,9 +109,10 @@ def _challenge(scope: Scope, error: IkomaError) -> list[tuple[bytes, bytes]]:
     return [(b"www-authenticate", f'Bearer realm="ikoma", resource_metadata="{where}"'.encode())]
 
 
-def _user(caller: Caller) -> AuthenticatedUser:
+@lru_cache(maxsize=256)
+def _user(caller: str) -> AuthenticatedUser:
     """By this the SDK sees that a session is used only by the one who began it."""
-    return AuthenticatedUser(AccessToken(token="", client_id=caller.id, scopes=[str(caller.role)]))
+    return AuthenticatedUser(AccessToken(token="", client_id=caller, scopes=[]))
 
 
 def _toolsets(scope: Scope) -> tuple[str, ...]:

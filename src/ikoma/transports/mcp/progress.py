@@ -19,7 +19,6 @@ class Reporter:
 
     def __init__(self, ctx: ServerRequestContext[Any, Any]) -> None:
         self._ctx = ctx
-        self._queue: asyncio.Queue[tuple[str, float | None] | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._last = 0.0
 
@@ -36,6 +35,7 @@ class Reporter:
         if self._task is None:
             if (self._ctx.meta or {}).get("progress_token") is None:
                 return
+            self._queue: asyncio.Queue[tuple[str, float | None] | None] = asyncio.Queue()
             self._task = asyncio.ensure_future(self._send())
         self._queue.put_nowait((message[:_LONGEST], fraction))
 

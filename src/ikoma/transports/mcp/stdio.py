@@ -77,8 +77,8 @@ async def _serve(
     request_id = secrets.token_hex(12)
     try:
         hello = orjson.loads(await reader.readline())
-        who = Connection(hello["key"], hello["role"], tuple(hello["toolsets"]))
-        await pipeline.identify(who.key, who.role, request_id, what="mcp")
+        who = Connection(hello["key"], hello["role"], tuple(hello["toolsets"]), session=request_id)
+        await pipeline.identify(who.key, who.role, what="mcp")
     except IkomaError as error:
         writer.write(envelope.failure(request_id, error) + b"\n")
         return
