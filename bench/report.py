@@ -24,7 +24,7 @@ What is compared with what:
   --format json` over and over. (Compose's own binary, without the docker command around it, is about twice as fast.)
   Every answer is newer than its question; callers at the same time share one look. `artifact.verify_release` runs every
   check live.
-- **MCP**: `platform_info` called by 16 clients (over stdio: 16 calls under way), with key, role, scope and audit, against
+- **MCP**: `platform_info` called by 16 clients (over stdio: 16 calls under way), with key, role and audit, against
   the SDK's bare low-level server that returns the same bytes to anyone. Over stdio, `ikoma mcp` passes the lines on to
   the running server.
 - **deploy.up**: validation, release record, health path and runbook included, against Compose alone on the file that
