@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.engines.docker_api import _demultiplexed
+from ikoma.engines.docker_api import demultiplexed
 from ikoma.engines.readable import log_line, readable, sentence
 
 
@@ -51,9 +51,9 @@ def _frame(stream: int, content: bytes) -> bytes:
 @given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50))))
 def test_frames_are_taken_off(pieces: list[tuple[int, bytes]]) -> None:
     framed = b"".join(_frame(stream, content) for stream, content in pieces)
-    assert _demultiplexed(framed) == b"".join(content for _, content in pieces)
+    assert demultiplexed(framed) == b"".join(content for _, content in pieces)
 
 
 def test_a_terminal_s_output_has_no_frames() -> None:
-    assert _demultiplexed(b"on a terminal\r\nmore\r\n") == b"on a terminal\nmore\n"
-    assert _demultiplexed(_frame(1, b"cut off")[:-2]) == _frame(1, b"cut off")[:-2]
+    assert demultiplexed(b"on a terminal\r\nmore\r\n") == b"on a terminal\nmore\n"
+    assert demultiplexed(_frame(1, b"cut off")[:-2]) == _frame(1, b"cut off")[:-2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -54,5 +53,5 @@ def _content(request: Write) -> bytes:
         if request.encoding == "base64":
             return base64.b64decode(request.content, validate=True)
         return request.content.encode()
-    except (binascii.Error, UnicodeEncodeError):
+    except ValueError:  # half a surrogate pair, or no base64
         raise InvalidArguments(f"content: is not {request.encoding}.") from None
