@@ -98,7 +98,7 @@ async def _serve_alone(settings: Settings, toolsets: list[str]) -> None:
         adapter = Adapter(started.pipeline.registry, Calls(started.pipeline), connection_of)
         who = Connection(_key(settings), str(settings.ikoma_role), tuple(toolsets), session="host")
         async with adapter.telling(started.pipeline.events):
-            await serve_standard_streams(adapter, who)
+            await serve_standard_streams(adapter, started.pipeline, who)
 
 
 def _key(settings: Settings) -> str:

@@ -137,10 +137,16 @@ class Pipeline:
         try:
             caller = await self.caller(key)
             caller.at_role(_wanted_role(role))
-        except IkomaError:
-            with self._audited(Entry(f"{random.getrandbits(96):024x}", what)):
-                raise
+        except IkomaError as error:
+            self.refused(what, error, None)
+            raise
         return caller
+
+    def refused(self, what: str, error: IkomaError, caller: str | None) -> None:
+        """Put on record what a door refused by itself, before there was a call."""
+        entry = Entry(f"{random.getrandbits(96):024x}", what, caller=caller, result=ERROR)
+        entry.error, entry.code = error.audit_message, error.code
+        self._audit.append_if_possible(entry)
 
     async def _admit(self, attempt: Attempt, entry: Entry) -> _Admitted:
         caller, role = await self._authenticate(attempt, entry)

@@ -306,6 +306,8 @@ class Adapter:
 
 _LINE = ContextVar[Connection]("connection")
 SCOPE_KEY = "ikoma.connection"
+UNDERSTOOD = "ikoma.understood"
+"""Set in a request's scope once a message in it has reached a handler: what is wrong from there on is on record."""
 
 
 @contextmanager
@@ -323,4 +325,5 @@ def connection_of(ctx: Context) -> Connection:
     if ctx.request is None:
         return _LINE.get()
     connection: Connection = ctx.request.scope[SCOPE_KEY]
+    ctx.request.scope[UNDERSTOOD] = True
     return connection

@@ -15,13 +15,13 @@ import orjson
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from ikoma.errors import BodyTooLarge, IkomaError, Unauthenticated
+from ikoma.errors import BodyTooLarge, IkomaError, MalformedRequest, Unauthenticated
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.transports import headers
-from ikoma.transports.mcp.adapter import SCOPE_KEY, Adapter, connection_of
+from ikoma.transports.mcp.adapter import SCOPE_KEY, UNDERSTOOD, Adapter, connection_of
 from ikoma.transports.mcp.calls import Calls, Connection
 from ikoma.transports.mcp.replay import RecentEvents
 
@@ -71,14 +71,16 @@ class McpEndpoint:
         try:
             caller = await self._pipeline.identify(key, role, what="mcp")
             if size > _BODY_LIMIT:
-                raise BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
+                large = BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
+                self._pipeline.refused("mcp", large, caller.name)
+                raise large
         except IkomaError as error:
             await headers.refuse(send, error, _challenge(scope, error))
             return
         scope["user"] = _user(caller.id)
         scope[SCOPE_KEY] = Connection(key, role, _toolsets(scope), caller=caller, size=size)
         if scope["method"] != "GET":
-            await self._manager.handle_request(scope, receive, send)
+            await self._manager.handle_request(scope, receive, _recording(self._pipeline, scope, caller.name, send))
             return
         stream = asyncio.ensure_future(self._manager.handle_request(scope, receive, send))
         self._streams.add(stream)
@@ -107,6 +109,18 @@ def _challenge(scope: Scope, error: IkomaError) -> list[tuple[bytes, bytes]]:
         return []
     where = f"{headers.base_url(scope)}{METADATA}{PATH}"
     return [(b"www-authenticate", f'Bearer realm="ikoma", resource_metadata="{where}"'.encode())]
+
+
+def _recording(pipeline: Pipeline, scope: Scope, caller: str, send: Send) -> Send:
+    """Passes the answer on; what the SDK refuses as no message of the protocol goes on record."""
+
+    async def passing(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 400 and UNDERSTOOD not in scope:
+            error = MalformedRequest(f"The message was refused with status {message['status']}.")
+            pipeline.refused("mcp", error, caller)
+        await send(message)
+
+    return passing
 
 
 @lru_cache(maxsize=256)

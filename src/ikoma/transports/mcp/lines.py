@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import anyio
 import orjson
@@ -36,7 +37,10 @@ Outgoing = MemoryObjectReceiveStream[SessionMessage]
 
 
 class _Lines:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_refused: Callable[[str], None]
+    ) -> None:
+        self._on_refused = on_refused
         self._reader = reader
         self._writer = writer
         self._open = 0
@@ -84,6 +88,7 @@ class _Lines:
         await incoming.send(SessionMessage(message))
 
     async def _refuse(self, code: int, message: str) -> None:
+        self._on_refused(message)
         await self._send(orjson.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}))
 
     async def _send(self, line: bytes) -> None:
@@ -92,9 +97,19 @@ class _Lines:
             await self._writer.drain()
 
 
-async def serve_lines(server: Server[object], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Serve one client until its stream ends."""
-    lines = _Lines(reader, writer)
+async def serve_lines(
+    server: Server[object],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    on_refused: Callable[[str], None],
+) -> None:
+    """Serve one client until its stream ends.
+
+    Args:
+        on_refused: told why, of each line that is no message.
+    """
+    lines = _Lines(reader, writer, on_refused)
     to_server, from_client = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_client, from_server = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as tasks:

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 
-from ikoma.errors import IkomaError
+from ikoma.errors import IkomaError, MalformedRequest
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.transports import envelope
 from ikoma.transports.mcp.adapter import Adapter, serving
@@ -57,7 +57,7 @@ async def listening(path: Path, adapter: Adapter, pipeline: Pipeline) -> AsyncIt
             client.cancel()
 
 
-async def serve_standard_streams(adapter: Adapter, who: Connection) -> None:
+async def serve_standard_streams(adapter: Adapter, pipeline: Pipeline, who: Connection) -> None:
     """Serve the host on this process's own stdin and stdout until it closes them."""
     loop = asyncio.get_running_loop()
     # Whatever prints by mistake goes to stderr: on stdout there is the protocol and nothing else.
@@ -68,7 +68,7 @@ async def serve_standard_streams(adapter: Adapter, who: Connection) -> None:
     transport, protocol = await loop.connect_write_pipe(lambda: asyncio.streams.FlowControlMixin(loop), wire)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
     with serving(who):
-        await serve_lines(adapter.server, reader, writer)
+        await serve_lines(adapter.server, reader, writer, on_refused=_recorder(pipeline, None))
 
 
 async def _serve(
@@ -78,7 +78,7 @@ async def _serve(
     try:
         hello = orjson.loads(await reader.readline())
         who = Connection(hello["key"], hello["role"], tuple(hello["toolsets"]), session=request_id)
-        await pipeline.identify(who.key, who.role, what="mcp")
+        caller = await pipeline.identify(who.key, who.role, what="mcp")
     except IkomaError as error:
         writer.write(envelope.failure(request_id, error) + b"\n")
         return
@@ -86,4 +86,8 @@ async def _serve(
         return
     writer.write(b"{}\n")
     with serving(who):
-        await serve_lines(adapter.server, reader, writer)
+        await serve_lines(adapter.server, reader, writer, on_refused=_recorder(pipeline, caller.name))
+
+
+def _recorder(pipeline: Pipeline, caller: str | None) -> Callable[[str], None]:
+    return lambda why: pipeline.refused("mcp", MalformedRequest(why), caller)
