@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx2
+import pytest
 from mcp import StdioServerParameters
 from mcp.client.client import Client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
-from tests.support import IKOMA, Server
+from tests.support import IKOMA, Server, fetch
 
 T = TypeVar("T")
 
@@ -74,3 +76,27 @@ async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]
     assert result.is_error, result.structured_content
     answer: dict[str, Any] = said(result)
     return answer
+
+
+def post(house: Server, body: bytes, **headers: str) -> Any:
+    given = {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": MODERN,
+        "X-Api-Key": house.key,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    request = urllib.request.Request(f"{house.url}/mcp", body, {name: value for name, value in given.items() if value})
+    return fetch(request)
+
+
+EVERYWHERE = pytest.mark.parametrize(
+    "opened",
+    [
+        pytest.param(lambda house, **more: over_http(house, mode=MODERN, **more), id="http-2026"),
+        pytest.param(lambda house, **more: over_http(house, mode=LEGACY, **more), id="http-2025"),
+        pytest.param(lambda house, **more: over_stdio(house, mode=MODERN, **more), id="stdio-2026"),
+        pytest.param(lambda house, **more: over_stdio(house, mode=LEGACY, **more), id="stdio-2025"),
+    ],
+)
+Opened = Callable[..., Any]

@@ -1,0 +1,119 @@
+"""Files and variables by HTTP and command line: what goes in comes out, and secrets do not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import support
+from tests.support import Server
+
+SECRET = "hunter2-it's-$ecret"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with support.server() as started:
+        started.do("apps.init", {"appName": "files-a"})
+        yield started
+
+
+def folder(server: Server) -> Path:
+    return server.apps / "files-a"
+
+
+def test_text_and_bytes_go_in_and_come_out(server: Server) -> None:
+    for content in ("héllo\n", base64.b64encode(os.urandom(3000)).decode()):
+        binary = not content.startswith("h")
+        asked = {"appName": "files-a", "path": "src/x/y.bin", "content": content}
+        written = server.do("files.write", asked | ({"encoding": "base64"} if binary else {}))
+        raw = base64.b64decode(content) if binary else content.encode()
+        assert (written["size"], written["sha256"]) == (len(raw), hashlib.sha256(raw).hexdigest())
+        read = server.do("files.read", {"appName": "files-a", "path": "src/x/y.bin"})
+        assert (read["content"], read["encoding"]) == (content, "base64" if binary else "utf-8")
+
+
+def test_a_large_file_is_read_piece_by_piece(server: Server) -> None:
+    text = "é" * 50_000
+    server.do("files.write", {"appName": "files-a", "path": "src/large.txt", "content": text})
+    pieces, offset = [], 0
+    while offset is not None:
+        asked = {"appName": "files-a", "path": "src/large.txt", "offset": offset, "limit": 33_333}
+        piece = server.do("files.read", asked)
+        pieces.append(piece["content"])
+        offset = piece["nextOffset"]
+    assert "".join(pieces) == text
+    assert len(pieces) > 2
+
+
+def test_content_over_the_limit_is_refused_before_it_is_read(server: Server) -> None:
+    asked = {"appName": "files-a", "path": "src/huge", "content": "x" * (13 << 20)}
+    with pytest.raises((AssertionError, OSError)) as raised:  # the server closes while we still send
+        server.do("files.write", asked)
+    assert not isinstance(raised.value, AssertionError) or "413" in str(raised.value)
+    assert not (folder(server) / "src" / "huge").exists()
+
+
+def test_what_is_no_file_of_the_app_is_refused(server: Server) -> None:
+    for path in ("../files-b/x", "/etc/passwd", ".env", ".ikoma/database.json", "src/../../x", "src/a\0b", "-rf/../x"):
+        for call in ("files.read", "files.write", "files.delete"):
+            asked = {"appName": "files-a", "path": path} | ({"content": "x"} if call == "files.write" else {})
+            assert server.call(call, asked).code == "invalid_arguments", path
+    (folder(server) / "src" / "link").symlink_to("/etc/passwd")
+    assert server.call("files.read", {"appName": "files-a", "path": "src/link"}).code == "path_outside"
+    missing = server.call("files.read", {"appName": "files-a", "path": "src/none"})
+    assert (missing.status, missing.code) == (404, "file_missing")
+    assert server.call("files.list", {"appName": "files-none"}).code == "app_not_found"
+    listed = {entry["path"] for entry in server.do("files.list", {"appName": "files-a", "recursive": True})["entries"]}
+    assert not any(path.startswith((".ikoma", ".env")) for path in listed)
+
+
+def test_a_write_that_expects_another_content_is_refused(server: Server) -> None:
+    first = server.do("files.write", {"appName": "files-a", "path": "src/once", "content": "1"})
+    asked = {"appName": "files-a", "path": "src/once", "content": "2", "sha256": first["sha256"]}
+    server.do("files.write", asked)
+    assert server.call("files.write", asked).code == "file_changed"
+
+
+def test_deleting_takes_files_and_folders(server: Server) -> None:
+    server.do("files.write", {"appName": "files-a", "path": "src/d/a", "content": "1"})
+    assert server.call("files.delete", {"appName": "files-a", "path": "src/d"}).code == "not_a_file"
+    plan = server.call(
+        "files.delete", {"appName": "files-a", "path": "src/d", "recursive": True}, headers={"X-Confirm": "ask"}
+    )
+    assert plan.code == "confirmation_needed"
+    assert plan.body["details"]["lost"] == ["src/d/a (1 bytes)"]
+    confirmed = {"appName": "files-a", "path": "src/d", "recursive": True}
+    token = plan.body["details"]["confirmation"]
+    server.do("files.delete", {**confirmed, "confirmation": token}, headers={"X-Confirm": "ask"})
+    assert not (folder(server) / "src" / "d").exists()
+
+
+def test_variables_are_set_listed_and_unset_and_never_shown(server: Server) -> None:
+    asked = {"appName": "files-a", "name": "TOKEN", "value": SECRET}
+    assert server.do("env.set", asked)["names"] == ["TOKEN"]
+    assert (folder(server) / ".env").stat().st_mode & 0o777 == 0o600
+    typed = server.cli("env-set", "files-a", "--name", "OTHER", "--json", input=f"{SECRET}\n")
+    assert typed.returncode == 0, typed.stderr
+    assert server.do("env.list", {"appName": "files-a"}, role="observer")["names"] == ["TOKEN", "OTHER"]
+    for wrong in ("1A", "A B", "A=B", "", "é"):
+        assert server.call("env.set", {**asked, "name": wrong}).code == "invalid_arguments"
+    unset = server.call("env.unset", {"appName": "files-a", "name": "TOKNE"})
+    assert (unset.code, unset.body["hint"]) == ("variable_missing", "Did you mean TOKEN?")
+    assert server.do("env.unset", {"appName": "files-a", "name": "TOKEN"})["names"] == ["OTHER"]
+    for place in (server.audit_log.read_text(), server.log(), server.cli("operations").stdout):
+        assert "hunter2" not in place
+    assert b"hunter2" not in (server.folder / "state" / "state.db").read_bytes()
+
+
+def test_the_command_line_puts_and_prints_files(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "page").write_text("<h1>Hello</h1>\n")
+    put = server.cli("put", "files-a", "--path", "src/index.html", "--content", f"@{tmp_path / 'page'}")
+    assert put.returncode == 0, put.stderr
+    assert "<h1>Hello</h1>" in server.cli("cat", "files-a", "--path", "src/index.html").stdout
+    assert "src/index.html" in server.cli("files", "files-a", "--recursive").stdout

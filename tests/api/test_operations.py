@@ -1,0 +1,72 @@
+"""Operations by HTTP: 202 with an id, a retry that is done once, a cancel, and what a client that goes leaves."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests import support
+from tests.support import Server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with support.server() as started:
+        started.do("apps.init", {"appName": "ops-a"})
+        started.do("db.create", {"appName": "ops-a"})
+        yield started
+
+
+def sleeping(seconds: float, **more: object) -> dict[str, object]:
+    return {"appName": "ops-a", "sql": f"SELECT pg_sleep({seconds})", **more}
+
+
+def test_a_call_that_may_not_take_long_answers_with_an_operation(server: Server) -> None:
+    answer = server.call("db.seed", sleeping(1), headers={"Prefer": "respond-async, wait=0"})
+    assert answer.status == 202
+    operation = answer.body["result"]["operationId"]
+    assert operation == answer.body["requestId"]
+    assert server.do("operations.get", {"operationId": operation})["state"] == "running"
+    ended = server.do("operations.wait", {"operationId": operation})
+    assert (ended["state"], ended["result"]["success"]) == ("succeeded", True)
+    assert server.call("db.seed", sleeping(0.1, wait=10)).status == 200
+
+
+def test_a_retry_with_the_header_is_done_once(server: Server) -> None:
+    sql = "CREATE TABLE IF NOT EXISTS once (n int); INSERT INTO once VALUES (1)"
+    for _ in range(3):
+        server.do("db.seed", {"appName": "ops-a", "sql": sql}, headers={"Idempotency-Key": "retry-1"})
+    assert server.do("db.backup", {"appName": "ops-a"})["tables"]["once"] == 1
+    other = server.call("db.seed", sleeping(0), headers={"Idempotency-Key": "retry-1"})
+    assert (other.status, other.code) == (409, "idempotency_mismatch")
+
+
+def test_cancelling_leaves_nothing_half_done_and_no_lock(server: Server) -> None:
+    sql = "CREATE TABLE half (n int); SELECT pg_sleep(30)"
+    started = server.call("db.seed", {"appName": "ops-a", "sql": sql, "wait": 0}).body["result"]
+    busy = server.call("db.seed", sleeping(0))
+    assert busy.code == "app_busy"
+    assert started["operationId"] in busy.body["error"]
+    assert server.do("operations.cancel", {"operationId": started["operationId"]})["state"] == "cancelled"
+    assert "half" not in server.do("db.status", {"appName": "ops-a"})["tables"]
+    server.do("db.seed", sleeping(0))
+
+
+def test_a_client_that_goes_away_does_not_end_its_call(server: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    headers = {"X-Api-Key": server.key, "Accept": "application/x-ndjson"}
+    connection.request("POST", "/execute/db.seed", json.dumps(sleeping(1)), headers)
+    time.sleep(0.3)
+    connection.close()
+    newest = server.do("operations.list", {"appName": "ops-a", "limit": 1})["operations"][0]
+    assert newest["state"] == "running"
+    assert server.do("operations.wait", {"operationId": newest["id"]})["state"] == "succeeded"
+
+
+def test_what_is_not_there_is_said(server: Server) -> None:
+    for call in ("operations.get", "operations.wait", "operations.cancel"):
+        assert server.call(call, {"operationId": "nowhere"}).code == "operation_not_found"

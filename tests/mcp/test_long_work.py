@@ -1,0 +1,200 @@
+"""Work that takes long, over MCP: it outlives clients and servers, and is stopped by who began it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from mcp.client.client import Client
+
+from tests.mcp.client import EVERYWHERE, LEGACY, MODERN, Opened, do, over_http, over_stdio, post, refused, talk
+from tests.support import Server
+
+SLOW = "SELECT pg_sleep({seconds})"
+
+
+@EVERYWHERE
+def test_long_work_answers_with_an_operation_that_goes_on(house: Server, opened: Opened) -> None:
+    steps: list[str] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        steps.append(message or "")
+
+    async def conversation(client: Client) -> None:
+        await do(client, "apps_init", appName="mcp-long")
+        await do(client, "db_create", appName="mcp-long")
+        asked = {"appName": "mcp-long", "sql": SLOW.format(seconds=2), "wait": 0, "idempotencyKey": f"k{time.time()}"}
+        started = await do(client, "db_seed", **asked)
+        assert started["state"] == "running"
+        assert "operations.wait" in started["next"]
+        assert (await do(client, "db_seed", **asked))["operationId"] == started["operationId"]
+        ended = await do(client, "operations_wait", operationId=started["operationId"], seconds=20)
+        assert ended["state"] == "succeeded"
+        assert ended["result"]["success"] is True
+        assert (await do(client, "db_seed", **asked))["success"] is True
+        listed = await do(client, "operations_list", appName="mcp-long", limit=1)
+        assert listed["operations"][0]["id"] == started["operationId"]
+        await client.call_tool("db_backup", {"appName": "mcp-long"}, progress_callback=progress)
+
+    talk(opened(house), conversation)
+    assert "dump" in steps
+
+
+def test_an_operation_survives_its_client_and_a_restart(house: Server) -> None:
+    async def start(client: Client) -> str:
+        await do(client, "apps_init", appName="mcp-lasting")
+        await do(client, "db_create", appName="mcp-lasting")
+        asked = {"appName": "mcp-lasting", "sql": SLOW.format(seconds=3), "wait": 0}
+        return str((await do(client, "db_seed", **asked))["operationId"])
+
+    done = talk(over_http(house), start)
+    house.stop()  # lets it end
+    cut_off = None
+    house.start()
+    assert house.do("operations.get", {"operationId": done})["state"] == "succeeded"
+    cut_off = talk(over_http(house), start)
+    house.kill()
+    house.start()
+    after = house.do("operations.get", {"operationId": cut_off})
+    assert after["state"] == "interrupted"
+    assert "make the call again" in after["next"]
+
+
+@pytest.mark.parametrize("mode", [MODERN, LEGACY])
+@pytest.mark.parametrize("transport", [over_http, over_stdio])
+def test_a_client_that_vanishes_does_not_stop_its_work(house: Server, mode: str, transport: Opened) -> None:
+    async def vanish(client: Client) -> None:
+        await do(client, "apps_init", appName="mcp-gone")
+        await do(client, "db_create", appName="mcp-gone")
+        name = f"t{int(time.time() * 1000)}"
+        sql = f"SELECT pg_sleep(1); CREATE TABLE {name} (n int)"
+        call = asyncio.ensure_future(client.call_tool("db_seed", {"appName": "mcp-gone", "sql": sql}))
+        await asyncio.sleep(0.5)
+        vanish.name = name  # type: ignore[attr-defined]
+        raise ConnectionAbortedError(call.done())
+
+    with pytest.raises(BaseException) as raised:
+        talk(transport(house, mode=mode), vanish)
+    assert not isinstance(raised.value, AssertionError)
+    deadline = time.monotonic() + 10
+    while vanish.name not in house.do("db.status", {"appName": "mcp-gone"})["tables"]:  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_cancelling_stops_the_work_and_only_the_own(house: Server) -> None:
+    mine = house.do("keys.create", {"name": "mine", "role": "builder"})["key"]
+    other = house.do("keys.create", {"name": "other", "role": "builder"})["key"]
+
+    async def start(client: Client) -> str:
+        await do(client, "apps_init", appName="mcp-stop")
+        await do(client, "db_create", appName="mcp-stop")
+        sql = "CREATE TABLE never (n int); SELECT pg_sleep(30)"
+        return str((await do(client, "db_seed", appName="mcp-stop", sql=sql, wait=0))["operationId"])
+
+    identity = talk(over_http(house, key=mine), start)
+
+    async def steal(client: Client) -> None:
+        assert (await refused(client, "operations_cancel", operationId=identity))["code"] == "out_of_scope"
+
+    async def stop(client: Client) -> None:
+        assert (await do(client, "operations_cancel", operationId=identity))["state"] == "cancelled"
+        assert (await do(client, "db_status", appName="mcp-stop"))["tables"] == []
+
+    talk(over_http(house, key=other), steal)
+    talk(over_http(house, key=mine), stop)
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        pytest.param(lambda house: over_http(house, mode=LEGACY), id="http-2025"),
+        pytest.param(lambda house: over_stdio(house, mode=LEGACY), id="stdio-2025"),
+        pytest.param(lambda house: over_stdio(house, mode=MODERN), id="stdio-2026"),
+    ],
+)
+def test_a_request_that_a_client_takes_back_is_stopped(house: Server, opened: Opened) -> None:
+    async def conversation(client: Client) -> None:
+        await do(client, "apps_init", appName="mcp-back")
+        await do(client, "db_create", appName="mcp-back")
+        asked = {"appName": "mcp-back", "sql": "SELECT pg_sleep(30)"}
+        call = asyncio.ensure_future(client.call_tool("db_seed", asked))
+        await asyncio.sleep(0.7)
+        call.cancel()
+        await asyncio.wait([call])
+        async with asyncio.timeout(10):
+            while True:
+                newest = (await do(client, "operations_list", appName="mcp-back", limit=1))["operations"][0]
+                if newest["state"] != "running":
+                    break
+        assert newest["state"] == "cancelled"
+        assert (await do(client, "db_seed", appName="mcp-back", sql="SELECT 1"))["success"] is True
+
+    talk(opened(house), conversation)
+
+
+def test_a_graceful_stop_does_not_wait_for_open_streams(house: Server) -> None:
+    async def conversation(client: Client) -> float:
+        async with client.listen(resource_subscriptions=["ikoma://platform/health"]):
+            began = time.monotonic()
+            await asyncio.to_thread(house.stop)
+            return time.monotonic() - began
+
+    async def legacy(client: Client) -> float:
+        await client.list_tools()
+        began = time.monotonic()
+        await asyncio.to_thread(house.stop)
+        return time.monotonic() - began
+
+    for mode, conversing in ((MODERN, conversation), (LEGACY, legacy)):
+        took = talk(over_http(house, mode=mode), conversing)
+        house.start()
+        assert took < 5, mode
+
+
+TASKS = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+
+
+def speak(house: Server, method: str, params: dict[str, Any], **headers: str) -> dict[str, Any]:
+    """One message of a client that knows tasks."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": TASKS,
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
+    answer = post(house, json.dumps(body).encode(), Mcp_Method=method, **headers)
+    return answer.body
+
+
+def test_a_client_that_knows_tasks_gets_one_for_long_work(house: Server) -> None:
+    house.do("apps.init", {"appName": "mcp-task"})
+    house.do("db.create", {"appName": "mcp-task"})
+
+    def start(sql: str) -> dict[str, Any]:
+        arguments = {"appName": "mcp-task", "sql": sql, "wait": 0}
+        said = speak(house, "tools/call", {"name": "db_seed", "arguments": arguments}, Mcp_Name="db_seed")["result"]
+        assert (said["resultType"], said["status"]) == ("task", "working")
+        return said
+
+    def ended(task: str) -> dict[str, Any]:
+        deadline = time.monotonic() + 20
+        while (seen := speak(house, "tasks/get", {"taskId": task}, Mcp_Name=task)["result"])["status"] == "working":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        return seen
+
+    done = ended(start("SELECT pg_sleep(1)")["taskId"])
+    assert (done["status"], done["result"]["structuredContent"]["success"]) == ("completed", True)
+    failed = ended(start("SELECT pg_sleep(0.5); SELECT 1/0")["taskId"])
+    assert (failed["status"], failed["result"]["isError"]) == ("completed", True)
+    assert "sql_failed" in failed["result"]["content"][0]["text"]
+    running = start("SELECT pg_sleep(30)")["taskId"]
+    assert speak(house, "tasks/get", {"taskId": running}, Mcp_Name="other")["error"]["code"] == -32020
+    acknowledged = speak(house, "tasks/cancel", {"taskId": running}, Mcp_Name=running)["result"]
+    assert acknowledged.keys() == {"resultType", "_meta"}
+    assert ended(running)["status"] == "cancelled"
+    assert speak(house, "tasks/get", {"taskId": "x" * 24}, Mcp_Name="x" * 24)["error"]["code"] == -32602
