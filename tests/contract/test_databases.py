@@ -120,6 +120,23 @@ def test_dropping_ends_sessions_and_leaves_nothing(
     do(databases.drop(AppName("gone")))
 
 
+def test_rows_are_counted_as_the_app_and_only_as_long_as_there_is_time(
+    do: Do[Any], databases: PostgresDatabases, make: Make, migrate: Callable[..., bool]
+) -> None:
+    credentials = make("counted")
+    migrate(
+        credentials,
+        "CREATE TABLE few (id int); INSERT INTO few SELECT generate_series(1, 3);"
+        "CREATE SCHEMA stock; CREATE TABLE stock.none (id int);"
+        # Planning a query on this table runs the app's own code.
+        "CREATE FUNCTION who() RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE WARNING 'as %', current_user; RETURN 1; END $$;"
+        "CREATE TABLE trap (id int); CREATE INDEX ON trap ((id + who()));",
+    )
+    assert do(databases.rows(credentials)) == {"few": 3, "stock.none": 0, "trap": 0}
+    assert do(databases.rows(credentials, timeout=0)) == {"few": None, "stock.none": None, "trap": None}
+
+
 def test_the_state_names_tables_of_the_app_only(
     do: Do[Any], databases: PostgresDatabases, server: EmbeddedPostgres, make: Make, migrate: Callable[..., bool]
 ) -> None:
