@@ -98,11 +98,14 @@ class Reach:
     ssh_key: Path | None = None
     ca_file: Path | None = None
 
-    async def check(self, url: SourceUrl) -> None:
-        """Raises HostNotListed; a host that only `*` allows must not be this machine or its neighbours."""
+    async def check(self, url: SourceUrl) -> dict[str, str]:
+        """What to tell git so that it goes where we looked; HostNotListed where it may not go.
+
+        A host that only `*` allows must not be this machine or its neighbours, now or when git looks again.
+        """
         if url.host in self.hosts:
-            return
-        if "*" not in self.hosts:
+            return {}
+        if "*" not in self.hosts or url.scheme == "ssh":
             raise HostNotListed(f"{url.host} is not among the hosts that source may come from.")
         try:
             found = await asyncio.get_running_loop().getaddrinfo(url.host, None, type=socket.SOCK_STREAM)
@@ -110,6 +113,7 @@ class Reach:
             raise SourceUnavailable(f"{url.host} cannot be found: {error.strerror}.") from error
         if not all(ipaddress.ip_address(item[4][0]).is_global for item in found):
             raise HostNotListed(f"{url.host} is on a private network.", hint="An admin may name it in SOURCE_HOSTS.")
+        return {"http.curloptResolve": f"{url.host}:{urlsplit(url.text).port or 443}:{found[0][4][0]}"}
 
 
 class Repository:
@@ -126,12 +130,12 @@ class Repository:
             SourceUnavailable: the host, the repository or the ref is not there, or not for us.
             SourceTooLarge
         """
-        await self._reach.check(url)
+        pinned = await self._reach.check(url)
         if not (self._folder / "HEAD").is_file():
             await self._git("init", "--quiet", "--bare", str(self._folder), timeout=30)
         argv = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force"]
         argv += [f"--depth={depth}", "--", url.text, f"{ref}:refs/ikoma/fetched"]
-        fetching = asyncio.ensure_future(self._git(*argv, url=url, token=token, timeout=timeout))
+        fetching = asyncio.ensure_future(self._git(*argv, url=url, token=token, pinned=pinned, timeout=timeout))
         while not (await asyncio.wait([fetching], timeout=_LOOK_SECONDS))[0]:
             if await asyncio.to_thread(folder_size, self._folder) > MOST_BYTES:
                 fetching.cancel()
@@ -158,10 +162,11 @@ class Repository:
         *arguments: str,
         url: SourceUrl | None = None,
         token: Secret | None = None,
+        pinned: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float,
     ) -> Finished:
-        config = [part for name, value in _CONFIG.items() for part in ("-c", f"{name}={value}")]
+        config = [part for name, value in (_CONFIG | dict(pinned or {})).items() for part in ("-c", f"{name}={value}")]
         folder = [] if arguments[0] == "init" else [f"--git-dir={self._folder}"]
         variables = {
             "GIT_CONFIG_NOSYSTEM": "1",
