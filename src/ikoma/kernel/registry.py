@@ -279,7 +279,7 @@ def capability(
     def declare(run: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
         if (effect is Effect.DESTROYS) != (loses is not None):
             raise ValueError(f"{name}: a capability says what it loses exactly when it destroys")
-        hints = typing.get_type_hints(run)
+        hints = typing.get_type_hints(run, include_extras=True)
         into.add(
             Capability(
                 name=name,
