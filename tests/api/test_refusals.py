@@ -200,7 +200,7 @@ def test_a_body_over_the_limit_is_413_before_it_is_read(server: Server, capabili
 
 def test_a_chunked_body_over_the_limit_is_413(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        head = f"POST /execute/apps.status HTTP/1.1\r\nHost: x\r\nX-Api-Key: {server.key}\r\n"
+        head = f"POST /execute/apps.status HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {server.key}\r\n"
         connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
         chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
         try:
