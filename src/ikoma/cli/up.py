@@ -70,7 +70,7 @@ async def _serve(settings: object) -> None:
         door = Door(started.pipeline, started.summary, settings)
         async with door.open():
             if not asked_to_stop.is_set():
-                await serve(door, sockets, on_ready=say_ready, on_stop=door.close)
+                await serve(door.app, sockets, on_ready=say_ready, on_stop=door.close)
     click.echo("IKOMA has stopped.")
 
 

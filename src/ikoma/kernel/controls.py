@@ -36,7 +36,7 @@ class Confirmed(Controls):
     """The token that came with the list of what would be lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Given:
     """The parts of what a caller sent."""
 

@@ -79,6 +79,8 @@ class Journal:
     def __init__(self, database: Path) -> None:
         self._connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
+        # A power cut may take the last moments of a record; what a call may not lose is in the audit log.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA busy_timeout = 5000")
         self._connection.executescript(_SCHEMA)
 

@@ -12,11 +12,11 @@ import errno
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -40,7 +40,7 @@ from ikoma.ports import Progress, no_progress
 log = logging.getLogger("ikoma")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Admitted:
     """A call that is allowed and fits: what is left is to do it."""
 
@@ -98,12 +98,12 @@ class Pipeline:
         Args:
             emit: takes lines of the answer of a read that streams.
         """
-        entry = Entry(attempt.request_id, attempt.capability[:100])
-        with self._audited(entry) as settle:
+        entry, began = Entry(attempt.request_id, attempt.capability[:100]), time.perf_counter()
+        try:
             admitted = await self._admit(attempt, entry)
             if admitted.capability.effect is Effect.READS:
                 body = await self._run(admitted, progress, emit)
-                settle(SUCCESS)
+                self._settle(entry, began)
                 return Answer(body)
             record = self._record(admitted, entry)
             operation = self.operations.earlier(record)
@@ -113,7 +113,9 @@ class Pipeline:
                 keeps = partial(mask_result, admitted.capability)
                 operation = self.operations.start(record, work, progress, keeps=keeps)
             if operation.record.id != record.id:  # a retry: the first call has its own entries
-                settle(SUCCESS, code="replayed")
+                self._settle(entry, began, code="replayed")
+        except BaseException as error:
+            self._fail(entry, began, error)
         return await self._outcome(operation, admitted)
 
     async def caller(self, key: str | None) -> Caller:
@@ -201,16 +203,19 @@ class Pipeline:
 
     async def _work(self, admitted: _Admitted, entry: Entry, began: Callable[[], None], progress: Progress) -> bytes:
         """A changing call's own work, in its operation."""
-        with self._audited(entry) as settle:
+        since = time.perf_counter()
+        try:
             async with self._lock(admitted):
                 # Its intent is on the disk before the call acts, or the call is refused.
                 entry.result = STARTED
                 await self._audit.append_durably(entry)
                 began()
                 answer = await self._run(admitted, progress)
-            settle(SUCCESS)
-            self.events.publish(Changed(admitted.capability.name, admitted.app))
-            return answer
+        except BaseException as error:
+            self._fail(entry, since, error)
+        self._settle(entry, since)
+        self.events.publish(Changed(admitted.capability.name, admitted.app))
+        return answer
 
     async def _run(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> bytes:
         capability = admitted.capability
@@ -236,24 +241,19 @@ class Pipeline:
             return Answer(answer)
         return Answer(orjson.dumps(still_running(operation.view())), operation=operation.record.id)
 
-    @contextmanager
-    def _audited(self, entry: Entry) -> Iterator[Callable[..., None]]:
-        """Sees that a call's last entry is written: when it is settled, or fails; and that failures are IkomaErrors."""
-        began = time.perf_counter()
+    def _settle(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
+        """Write a call's last entry."""
+        entry.result, entry.code = result, code
+        entry.duration = (time.perf_counter() - began) * 1000
+        self._audit.append_if_possible(entry)
 
-        def settle(result: str, code: str | None = None) -> None:
-            entry.result, entry.code = result, code
-            entry.duration = (time.perf_counter() - began) * 1000
-            self._audit.append_if_possible(entry)
-
-        try:
-            yield settle
-        except BaseException as error:
-            answer = _as_answer(error, entry)
-            settle(ERROR, entry.code)
-            if answer is error:
-                raise
-            raise answer from error
+    def _fail(self, entry: Entry, began: float, error: BaseException) -> NoReturn:
+        """Write the last entry of a call that failed, and raise what its caller sees: an IkomaError."""
+        answer = _as_answer(error, entry)
+        self._settle(entry, began, ERROR, entry.code)
+        if answer is error:
+            raise error
+        raise answer from error
 
 
 def still_running(record: Record) -> dict[str, Any]:

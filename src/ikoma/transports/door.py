@@ -16,14 +16,14 @@ from ikoma.transports.mcp.stdio import listening
 
 
 class Door:
-    """The whole ASGI application."""
+    """The whole ASGI application is `app`."""
 
     def __init__(self, pipeline: Pipeline, summary: Summary, settings: Settings) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None
         self._http = http_app(pipeline, summary, api=settings.server_mode != "mcp")
-        self._guarded = headers.guarded(self._route, settings.allowed_hosts)
+        self.app = headers.guarded(self._route, settings.allowed_hosts)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -40,9 +40,6 @@ class Door:
         self._pipeline.events.close()
         if self._mcp is not None:
             self._mcp.close()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._guarded(scope, receive, send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,6 +17,7 @@ from ikoma.transports import envelope
 
 Headers = Mapping[bytes, bytes]
 _JSON = b"application/json"
+_MOST_KNOWN = 1000
 
 
 def key(headers: Headers) -> str | None:
@@ -46,20 +46,29 @@ def base_url(scope: Scope) -> str:
 def guarded(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
     """The same application for known names of this server only."""
     allowed = frozenset(name.lower() for name in allowed_hosts)
+    known: set[tuple[bytes | None, bytes | None]] = set()
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = dict(scope["headers"])
-            host, origin = text(headers.get(b"host")) or "", text(headers.get(b"origin"))
-            if not _is_known(_name(f"//{host}"), allowed):
-                await refuse(send, HostNotAllowed(f"This server is not known as {host[:80]!r}."))
-                return
-            if origin and not _is_own(origin, host, allowed):
-                await refuse(send, OriginNotAllowed(f"Pages of {origin[:80]!r} may not call this server."))
-                return
+            pair = headers.get(b"host"), headers.get(b"origin")
+            if pair not in known:
+                if (error := _problem(text(pair[0]) or "", text(pair[1]), allowed)) is not None:
+                    await refuse(send, error)
+                    return
+                if len(known) < _MOST_KNOWN:
+                    known.add(pair)
         await app(scope, receive, send)
 
     return guard
+
+
+def _problem(host: str, origin: str | None, allowed: frozenset[str]) -> IkomaError | None:
+    if not _is_known(_name(f"//{host}"), allowed):
+        return HostNotAllowed(f"This server is not known as {host[:80]!r}.")
+    if origin and not _is_own(origin, host, allowed):
+        return OriginNotAllowed(f"Pages of {origin[:80]!r} may not call this server.")
+    return None
 
 
 async def refuse(
@@ -86,7 +95,6 @@ def accompanying(error: IkomaError) -> list[tuple[bytes, bytes]]:
     return []
 
 
-@lru_cache(maxsize=256)
 def _is_known(name: str, allowed: frozenset[str]) -> bool:
     if name == "localhost" or name.endswith(".localhost") or name in allowed:
         return True
