@@ -29,8 +29,8 @@ What is compared with what:
   the running server.
 - **deploy.up**: validation, release record, health path and runbook included, against Compose alone on the file that
   IKOMA resolved. The app has a healthcheck every second, so about a second of each is waiting for the first.
-- **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f`; the flush to the
-  disk counts.
+- **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f` and
+  the flush of its file: pg_dump leaves a plain file to the kernel, and a backup that a power cut takes is none.
 - **db.migrate**: one file, one transaction, in fresh databases, as an app's role; with its entry in the ledger.
 - **Memory**: resident memory of the server process; PostgreSQL's and the containers' is their own.
 """
