@@ -77,6 +77,11 @@ def test_followers_hear_of_changes(house: Server) -> None:
         heard.append(type(getattr(message, "root", message)).__name__)
 
     async def older(client: Client) -> None:
+        capabilities = client.server_capabilities
+        assert capabilities.tools is not None
+        assert capabilities.resources is not None
+        assert capabilities.tools.list_changed is capabilities.resources.list_changed is True
+        assert capabilities.resources.subscribe is True
         await client.subscribe_resource("ikoma://apps/mcp-heard/status")
         await asyncio.sleep(0.5)
         house.do("apps.init", {"appName": "mcp-heard"})

@@ -17,7 +17,8 @@ from typing import Any
 
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -83,6 +84,16 @@ class Exchange:
 exchange: ContextVar[Exchange] = ContextVar("exchange")
 
 
+class _Server(Server[Any]):
+    """The SDK's server, saying to older clients too that it tells of changed lists."""
+
+    def create_initialization_options(
+        self, notification_options: NotificationOptions | None = None, *more: Any, **options: Any
+    ) -> InitializationOptions:
+        told = notification_options or NotificationOptions(tools_changed=True, resources_changed=True)
+        return super().create_initialization_options(told, *more, **options)
+
+
 class Adapter:
     """Serves one registry over MCP.
 
@@ -115,7 +126,7 @@ class Adapter:
 
     def _server(self) -> Server[Any]:
         now, later = CacheHint(0, scope="private"), CacheHint(_FIXED_MS, scope="private")
-        server: Server[Any] = Server(
+        server = _Server(
             "ikoma",
             version=__version__,
             title="IKOMA",
