@@ -1,17 +1,23 @@
-"""Writes docs/capabilities.md from the registry: `python -m ikoma.docs [FILE]`. A test fails when it is stale."""
+"""Writes docs/capabilities.md from the registry and the rules in docs/policy.md: `python -m ikoma.docs`.
+
+A test fails when they are stale.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ikoma import capabilities
+from ikoma.apps.policy.rules import RULES
 from ikoma.durable import write_file
 from ikoma.kernel.registry import Capability, Registry
 
+_RULES = re.compile(r"(<!-- rules: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD = """# Capabilities
 
 Everything IKOMA can do. Each is called with `POST /execute/<capability>` and a JSON object, or on the command line with
@@ -28,6 +34,16 @@ def capabilities_page(registry: Registry) -> str:
         parts.append(f"## {namespace}\n")
         parts += [_section(item) for item in items]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def with_rules(page: str) -> str:
+    """The page on the policy, with the table of its rules as they are now."""
+    rows = "\n".join(
+        f"| `{name}` | {rule.danger} | {rule.instead} | {'' if rule.waivable else 'never'} |"
+        for name, rule in RULES.items()
+    )
+    table = f"| rule | why | instead | waived |\n| --- | --- | --- | --- |\n{rows}\n"
+    return _RULES.sub(lambda found: f"{found[1]}{table}{found[2]}", page)
 
 
 def _table(registry: Registry) -> str:
@@ -70,4 +86,6 @@ def _result(item: Capability) -> str:
 
 
 if __name__ == "__main__":
-    write_file(Path(sys.argv[1] if sys.argv[1:] else "docs/capabilities.md"), capabilities_page(capabilities.load()))
+    folder = Path(sys.argv[1] if sys.argv[1:] else "docs")
+    write_file(folder / "capabilities.md", capabilities_page(capabilities.load()))
+    write_file(folder / "policy.md", with_rules((folder / "policy.md").read_text()))

@@ -77,6 +77,13 @@ class Unauthenticated(IkomaError):
     default_hint = "Send the key in the X-Api-Key header; on the server it is in api-key.txt of IKOMA_HOME."
 
 
+class TooManyFailures(IkomaError):
+    """Too many wrong keys came from this address."""
+
+    code, status = "too_many_failures", 429
+    default_hint = "Wait as long as Retry-After says, then try again with the right key."
+
+
 class RoleTooLow(IkomaError):
     """The key's role does not allow this."""
 
@@ -138,6 +145,37 @@ class OriginNotAllowed(IkomaError):
 
     code, status = "origin_not_allowed", 403
     default_hint = "Put the page's host into ALLOWED_HOSTS if it is yours."
+
+
+class ApprovalNeeded(IkomaError):
+    """This call waits for the consent of another key."""
+
+    code, status = "approval_needed", 409
+    default_hint = (
+        "Someone with an admin key approves it (approvals.approve, `ikoma approvals approve ID`); then make the very "
+        "same call again. A request ends after an hour."
+    )
+
+
+class ApprovalDenied(IkomaError):
+    """Another key's holder has refused this call."""
+
+    code, status = "approval_denied", 403
+    default_hint = "Ask them why; the same call can be asked for again an hour after it first was."
+
+
+class ApprovalNotYours(IkomaError):
+    """Nobody decides on their own request, and no key that needs approval decides at all."""
+
+    code, status = "approval_not_yours", 403
+    default_hint = "Another key of role admin decides."
+
+
+class ApprovalClosed(IkomaError):
+    """This request was decided already, or has ended."""
+
+    code, status = "approval_closed", 409
+    default_hint = "approvals.list shows those that wait; the caller can ask again."
 
 
 class RateLimited(IkomaError):
@@ -254,6 +292,13 @@ class FileChanged(IkomaError):
     default_hint = "Read it again, and write what you want with the sha256 of that answer."
 
 
+class VariableExists(IkomaError):
+    """The variable has a value already, and nothing was changed."""
+
+    code, status = "variable_exists", 409
+    default_hint = "Say replace to give it another; what uses the old one must then be deployed again."
+
+
 class VariableMissing(IkomaError):
     """There is no such environment variable."""
 
@@ -315,6 +360,20 @@ class InvalidCompose(IkomaError):
 
     code, status = "invalid_compose", 422
     default_hint = "apps.validate lists each problem with its place and its fix."
+
+
+class PolicyViolation(InvalidCompose):
+    """The compose file asks for what no app may have here."""
+
+    code = "policy_violation"
+    default_hint = "apps.validate lists each finding with its place, its rule and the safe way."
+
+
+class NotWaivable(IkomaError):
+    """This rule holds for every app and cannot be waived."""
+
+    code, status = "not_waivable", 422
+    default_hint = "Change the compose file as apps.validate says."
 
 
 class ProjectNameTaken(IkomaError):

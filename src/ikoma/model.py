@@ -9,6 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import Enum, IntEnum
 from typing import Any, Self
 
@@ -16,7 +17,18 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["AppName", "BackupName", "Effect", "FilePath", "GitRef", "ReleaseId", "Role", "Secret", "SqlFileName"]
+__all__ = [
+    "AppName",
+    "BackupName",
+    "Effect",
+    "FilePath",
+    "FutureTime",
+    "GitRef",
+    "ReleaseId",
+    "Role",
+    "Secret",
+    "SqlFileName",
+]
 
 
 class Role(IntEnum):
@@ -168,6 +180,27 @@ class FilePath(str):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "examples": [cls.example]}
+
+
+class FutureTime(str):
+    """A moment that is still to come: RFC 3339 in UTC, to the second."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The moment; one without a zone is UTC. ValueError where it is no time, or past."""
+        when = datetime.fromisoformat(text)
+        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+        if when <= datetime.now(UTC):
+            raise ValueError("is in the past")
+        return cls(when.isoformat(timespec="seconds").replace("+00:00", "Z"))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "format": "date-time", "examples": ["2099-12-31T00:00:00Z"]}
 
 
 class ReleaseId(ParsedText):

@@ -21,7 +21,10 @@ from ikoma.apps.folder import Apps
 from ikoma.apps.git import Reach
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.logs import Logs
+from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.resolution import Resolutions
+from ikoma.apps.secret_book import SecretBook
 from ikoma.apps.source import Sources
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
@@ -30,6 +33,7 @@ from ikoma.capabilities.context import Platform, make_call
 from ikoma.durable import sweep, write_file
 from ikoma.engines.compose import ComposeEngine
 from ikoma.errors import EngineUnavailable, StartRefused
+from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.callers import Callers
 from ikoma.kernel.events import Events
@@ -38,7 +42,10 @@ from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
+from ikoma.kernel.redaction import Scrubber, ScrubbingFormatter
+from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
+from ikoma.model import Secret
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.external import ExternalPostgres
@@ -88,6 +95,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.callback(audit.close)
         callers = Callers(settings.database_file, settings.env_file, settings.api_key_hash)
         stack.callback(callers.close)
+        approvals = Approvals(settings.database_file)
+        stack.callback(approvals.close)
         journal = Journal(settings.database_file)
         stack.callback(journal.close)
         journal.recover()
@@ -95,17 +104,32 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         events = Events()
         backups = Backups(settings.backups_root)
+        apps = Apps(settings.apps_root)
+        waivers = Waivers(settings.database_file)
+        stack.callback(waivers.close)
+        policy = Policy(
+            engine,
+            apps,
+            waivers,
+            platform_ports=_platform_ports(settings, databases),
+            registries=settings.image_registries,
+            pinned=settings.image_pinned,
+        )
+        scrubber = Scrubber(SecretBook(apps, [Secret(server.admin()["password"])]))
+        _scrub_logs(scrubber)
         platform = Platform(
             settings=settings,
             engine=engine,
             databases=databases,
-            apps=Apps(settings.apps_root),
+            apps=apps,
             backups=backups,
             trash=Trash(settings.apps_root),
-            validator=Validator(engine, databases, _platform_ports(settings, databases)),
+            validator=Validator(engine, databases, policy),
             health=health,
-            deployments=Deployments(engine, databases, health),
-            verifier=Verifier(Resolutions(engine), databases, health, backups),
+            deployments=Deployments(engine, databases, health, policy, settings.container_memory_mb << 20),
+            verifier=Verifier(Resolutions(engine), policy, databases, health, backups),
+            waivers=waivers,
+            approvals=approvals,
             callers=callers,
             audit=audit,
             operations=operations,
@@ -122,6 +146,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             operations=operations,
             events=events,
             tokens=_tokens(settings),
+            approvals=approvals,
+            throttle=Throttle(settings.auth_max_failures),
+            scrubber=scrubber,
             make_call=partial(make_call, platform),
         )
         watching = asyncio.ensure_future(_follow_gateway(engine, server))
@@ -155,6 +182,13 @@ def prepare(settings: Settings) -> bool:
     digest = hashlib.sha256(key.encode()).hexdigest()
     write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
     return True
+
+
+def _scrub_logs(scrubber: Scrubber) -> None:
+    """From now on no line of the server's log holds a secret, tracebacks included."""
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler.formatter, ScrubbingFormatter):
+            handler.setFormatter(ScrubbingFormatter(handler.formatter or logging.Formatter(), scrubber))
 
 
 def _tokens(settings: Settings) -> Tokens | None:

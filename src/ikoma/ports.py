@@ -105,8 +105,14 @@ class Engine(Protocol):
     async def all_containers(self) -> Mapping[str, Sequence[Container]]:
         """Containers of every Compose project on the engine, by project name."""
 
-    async def resolve(self, app: AppName, folder: Path, compose_file: Path) -> Resolved:
-        """Parse, interpolate and normalise the app's compose file with the real Compose parser."""
+    async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
+        """Parse, interpolate and normalise a compose file with the real Compose parser.
+
+        Args:
+            folder: the app's folder, which paths in the model are in. Nothing in it is read.
+            compose_file: the name of the file among `files`.
+            files: all there is to read: path relative to the folder → content.
+        """
 
     async def up(
         self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
@@ -135,6 +141,9 @@ class Engine(Protocol):
 
     def follow_log(self, container: Container, *, since: float) -> AsyncIterator[LogLine]:
         """Each line of a container's output from a moment on, until it ends."""
+
+    async def owners(self) -> Mapping[str, str]:
+        """Names of all volumes and networks → the Compose project that made each, "" where none did."""
 
     async def volumes(self, app: AppName) -> Sequence[str]:
         """Names of the named volumes that the app's Compose project owns."""

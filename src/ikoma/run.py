@@ -47,7 +47,7 @@ async def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: bytes | None = None,
-    user: str | None = None,
+    user: str | int | None = None,
     timeout: float = 60,
 ) -> Finished:
     """Run a program to its end and return what it said.
@@ -56,7 +56,7 @@ async def run(
         argv: program and arguments; the program is a path or found on a fixed PATH.
         env: variables besides the clean ones.
         stdin: what the child reads; nothing when omitted.
-        user: run as this system user, without its groups; needs root.
+        user: run as this system user (name or id), without its groups; needs root.
         timeout: seconds, after which the child is killed and TimeoutError raised.
     """
     process = await _start(argv, env, cwd, user, stdin=PIPE if stdin is not None else DEVNULL)
@@ -135,7 +135,7 @@ async def _start(
     argv: Sequence[str],
     env: Mapping[str, str] | None,
     cwd: Path | None,
-    user: str | None,
+    user: str | int | None,
     *,
     stdin: int = DEVNULL,
     stdout: int = PIPE,
@@ -159,11 +159,11 @@ def _located(argv: Sequence[str]) -> list[str]:
     return [program, *argv[1:]]
 
 
-def _privileged(argv: Sequence[str], user: str | None, *options: str) -> list[str]:
+def _privileged(argv: Sequence[str], user: str | int | None, *options: str) -> list[str]:
     """The same command by way of setpriv, which sets the signal on the parent's death and the user."""
     if user is not None:
-        account = pwd.getpwnam(user)
-        options = (*options, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups")
+        ids = (user, user) if isinstance(user, int) else pwd.getpwnam(user)[2:4]
+        options = (*options, f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups")
     return ["setpriv", *options, "--", *argv] if options else list(argv)
 
 

@@ -57,6 +57,14 @@ class Settings:
     rate_limit_window_ms: int
     rate_limit_max_requests: int
     ikoma_role: Role
+    auth_max_failures: int
+    """Wrong keys from one address before it must wait."""
+    image_registries: tuple[str, ...]
+    """Globs of the registries that images may come from."""
+    image_pinned: bool
+    """Whether images must name their digest."""
+    container_memory_mb: int
+    """Limit in MiB of a container that names none."""
     apps_root: Path
     ikoma_home: Path
     ikoma_state: Path
@@ -121,8 +129,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         source_hosts=read("SOURCE_HOSTS", _SOURCE_HOSTS, _names),
         source_ssh_key=read("SOURCE_SSH_KEY", "/", _folder) if values.get("SOURCE_SSH_KEY") else None,
         source_ca_file=read("SOURCE_CA_FILE", "/", _folder) if values.get("SOURCE_CA_FILE") else None,
+        image_registries=read("IMAGE_REGISTRIES", "*", _globs),
+        image_pinned=read("IMAGE_PINNED", "false", _one_of("true", "false")) == "true",
+        container_memory_mb=read("CONTAINER_MEMORY_MB", str(_half_of_memory()), _integer(16, 100_000_000)),
         rate_limit_window_ms=read("RATE_LIMIT_WINDOW_MS", "60000", _integer(1, 86_400_000)),
         rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _integer(1, 1_000_000_000)),
+        auth_max_failures=read("AUTH_MAX_FAILURES", "20", _integer(1, 1_000_000_000)),
         ikoma_role=read("IKOMA_ROLE", "operator", _role),
         apps_root=read("APPS_ROOT", "/srv/apps", _folder),
         ikoma_home=home,
@@ -166,6 +178,19 @@ def _names(value: str, name: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z0-9.:-]{1,253}|\*", part):
             raise InvalidSetting(f"{name} holds {part!r}; it takes host names, separated by commas.")
     return found
+
+
+def _globs(value: str, name: str) -> tuple[str, ...]:
+    found = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+    for part in found:
+        if not re.fullmatch(r"[a-z0-9.:*?-]{1,253}", part):
+            raise InvalidSetting(f"{name} holds {part!r}; it takes registries such as ghcr.io, separated by commas.")
+    return found
+
+
+def _half_of_memory() -> int:
+    """Half of this machine's memory, in MiB."""
+    return max(16, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 21)
 
 
 def _integer(low: int, high: int) -> Callable[[str, str], int]:

@@ -98,8 +98,9 @@ def test_validate_finds_ports_in_use(server: Server) -> None:
         listener.wait()
     assert [(item["line"], item["problem"].split(" is used by ")[0]) for item in report["errors"]] == [
         (5, "Host port 17653"),
-        (6, f"Host port {server.port}"),
+        (6, f"services.web.ports.1: Host port {server.port}"),
     ]
+    assert [item["rule"] for item in report["errors"]] == [None, "platform-port"]
     assert "IKOMA itself" in report["errors"][1]["problem"]
 
 

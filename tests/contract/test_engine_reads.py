@@ -37,7 +37,8 @@ def resolve(project: Project, text: str | bytes, env: str = "") -> Resolved:
     path = project.folder / "docker-compose.yml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     (project.folder / ".env").write_text(env)
-    return project.do(project.engine.resolve(project.app, project.folder, path))
+    files = {item.name: item.read_bytes() for item in project.folder.iterdir() if item.is_file()}
+    return project.do(project.engine.resolve(project.app, project.folder, path.name, files))
 
 
 # --- compose files -----------------------------------------------------------------------------------------
@@ -75,7 +76,6 @@ def test_variables_that_are_not_set_are_warnings_once_each(project: Project) -> 
         ("services: {web: {}}", "neither an image nor a build context"),
         ("services: {web: {image: x, depends_on: [db]}}", 'undefined service "db"'),
         ("services: {web: {image: '${NEEDED:?say what}'}}", "say what"),
-        ("services: {web: {image: x, provider: {type: sh}}}", "provider"),
     ],
 )
 def test_what_is_no_compose_file_gives_its_error(project: Project, text: str | bytes, said: str) -> None:

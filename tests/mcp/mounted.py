@@ -21,6 +21,7 @@ from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp_types import ListToolsResult, ReadResourceRequestParams, Tool
 from pydantic import BaseModel, ConfigDict
 
+from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.call import Answer, Identified
 from ikoma.kernel.callers import Callers
@@ -30,6 +31,7 @@ from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.registry import Capability, Registry, Request, Result, capability
+from ikoma.kernel.throttle import Throttle
 from ikoma.model import Effect, Role
 from ikoma.transports import headers
 from ikoma.transports.mcp.adapter import Adapter, connection_of, exchange
@@ -133,6 +135,8 @@ def endpoint(folder: Path) -> tuple[McpEndpoint, str]:
         callers=callers,
         rate_limit=RateLimit(60_000, 1_000_000),
         audit=AuditLog(folder / "audit.jsonl"),
+        approvals=Approvals(folder / "state.db"),
+        throttle=Throttle(1_000_000),
         locks=Locks(folder),
         operations=Operations(Journal(folder / "state.db")),
         make_call=lambda identified: identified,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ikoma import capabilities, errors
-from ikoma.docs import capabilities_page
+from ikoma.docs import capabilities_page, with_rules
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -18,6 +18,12 @@ NAMESPACES = {name.split(".", 1)[0] for name in capabilities.load().names()}
 def test_the_list_of_capabilities_is_the_registrys() -> None:
     page = (ROOT / "docs" / "capabilities.md").read_text()
     assert page == capabilities_page(capabilities.load()), "stale: run `make docs`"
+
+
+def test_the_list_of_rules_is_the_policys() -> None:
+    page = (ROOT / "docs" / "policy.md").read_text()
+    assert page == with_rules(page), "stale: run `make docs`"
+    assert "| `privileged` |" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

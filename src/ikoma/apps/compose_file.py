@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ikoma.errors import InvalidCompose
-
-MOST_BYTES = 1 << 20
 
 _URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[^\s\"'|;&)]*)?")
 
@@ -33,11 +30,8 @@ class Web:
 class Source:
     """A compose file's text and where its parts stand."""
 
-    def __init__(self, path: Path) -> None:
-        content = path.read_bytes()
-        if len(content) > MOST_BYTES:
-            raise InvalidCompose(f"{path.name} is larger than 1 MiB.")
-        self.path = path
+    def __init__(self, name: str, content: bytes) -> None:
+        self.name = name
         self.text = content.decode(errors="replace")
         self._lines = _lines(self.text)
 

@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
+
 from ikoma.apps import credentials, environment, source
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
 from ikoma.apps.logs import app_secrets
+from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.release import Release, Releases, ServiceRecord, deployable, new_release
 from ikoma.errors import DeployFailed, IkomaError, ProjectNameTaken
 from ikoma.ports import Container, Databases, Deployed, Engine, Progress
@@ -25,10 +28,18 @@ _PAUSE = 0.2
 
 
 class Deployments:
-    """Deploys and restarts apps."""
+    """Deploys and restarts apps.
 
-    def __init__(self, engine: Engine, databases: Databases, health: HealthObserver) -> None:
+    Args:
+        memory: the limit in bytes of a container that names none.
+    """
+
+    def __init__(
+        self, engine: Engine, databases: Databases, health: HealthObserver, policy: Policy, memory: int
+    ) -> None:
         self._engine = engine
+        self._policy = policy
+        self._memory = memory
         self._databases = databases
         self._health = health
 
@@ -56,10 +67,12 @@ class Deployments:
         owned = credentials.find(app)
         endpoint = self._databases.endpoint()
         database = credentials.variables(owned, endpoint) if owned else {}
-        runs = deployable(app, model, env=env, database=database, endpoint=endpoint)
+        runs = deployable(app, model, env=env, database=database, endpoint=endpoint, memory=self._memory)
+        # What Compose made of the files was judged; so is what runs, and nothing is read again in between.
+        await self._policy.require(app, runs)
         brought = source.recorded(app)
         release = new_release(caller, model, commit=brought.commit if brought else None)
-        compose_file = Releases(app).open(release, runs)
+        compose_file = Releases(app).open(release, runs, environment.read(app) | dict(env))
         async with self._recorded(app, release):
             deployed = await self._engine.up(
                 app.name,
@@ -76,6 +89,7 @@ class Deployments:
         """Restart the containers of the release that serves and see them healthy."""
         release, compose_file = Releases(app).require_current()
         await self.check_project(app)
+        await self._policy.require(app, orjson.loads(compose_file.read_bytes()))
         deployed = await self._engine.restart(
             app.name,
             compose_file,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ def read(app: App) -> dict[str, str]:
         return {}
     app.check_inside(app.env_file)
     return {name: value or "" for name, value in dotenv_values(app.env_file, interpolate=False).items()}
+
+
+def names_in(content: bytes) -> frozenset[str]:
+    """The variables that a .env file of this content sets."""
+    return frozenset(dotenv_values(stream=io.StringIO(content.decode(errors="replace")), interpolate=False))
 
 
 def references(text: str) -> list[Reference]:

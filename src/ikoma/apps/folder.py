@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ikoma.durable import sweep
-from ikoma.errors import AppNotFound, FileMissing, PathOutside
+from ikoma.errors import AppNotFound, FileMissing, NotAFile, PathOutside
 from ikoma.model import AppName
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 COMPOSE_NAMES = ("docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml")
 
@@ -85,6 +88,64 @@ class App:
         if resolved != root and root not in resolved.parents:
             raise PathOutside(f"{_shown(path, self.path)} leads outside the folder of {self.name}.")
         return resolved
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder inside the app's, and those above it, where nothing is there yet."""
+        root = Path(os.path.realpath(self.path))
+        resolved = self.check_inside(path)
+        folder = os.open(root, _DIRECTORY)
+        try:
+            for part in resolved.relative_to(root).parts:
+                try:
+                    os.mkdir(part, 0o755, dir_fd=folder)
+                except FileExistsError:
+                    if not stat.S_ISDIR(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
+                        return  # a file is mounted
+                inside = os.open(part, _DIRECTORY, dir_fd=folder)
+                os.close(folder)
+                folder = inside
+        finally:
+            os.close(folder)
+
+    def read_inside(self, path: Path, limit: int) -> bytes:
+        """At most `limit` bytes of a file in the app's folder. Links may lead to it, but not out, also if swapped now.
+
+        Raises:
+            FileMissing: it is not there.
+            NotAFile: it is a folder or something else.
+            PathOutside: it is not inside the app's folder.
+        """
+        resolved = self.check_inside(path)
+        root = Path(os.path.realpath(self.path))
+        shown = _shown(path, self.path)
+        try:
+            descriptor = _open_beneath(root, resolved.relative_to(root).parts or (".",))
+        except FileNotFoundError:
+            raise FileMissing(f"There is no file {shown}.") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+                raise
+            raise PathOutside(f"{shown} is not what it was a moment ago.") from None
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise NotAFile(f"{shown} is no file.")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(limit)
+        finally:
+            os.close(descriptor)
+
+
+def _open_beneath(root: Path, parts: Sequence[str]) -> int:
+    """A file inside a folder, open for reading: each step from the one before it, none through a link."""
+    folder = os.open(root, _DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            inside = os.open(part, _DIRECTORY, dir_fd=folder)
+            os.close(folder)
+            folder = inside
+        return os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 class Apps:

@@ -19,6 +19,7 @@ import orjson
 
 from ikoma.apps import compose_file, environment
 from ikoma.apps.folder import App
+from ikoma.apps.policy.facts import image_name
 from ikoma.durable import write_file
 from ikoma.errors import NotDeployed
 from ikoma.model import ReleaseId
@@ -26,6 +27,9 @@ from ikoma.ports import Endpoint
 
 STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
 _KEEP = 20
+_GIVEN = "environment.json"
+_PROCESSES = 1024
+_LARGEST_DOCKERFILE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,11 @@ class Releases:
         self._app = app
         self._folder = app.state / "releases"
 
-    def open(self, release: Release, model: Mapping[str, Any]) -> Path:
+    def open(self, release: Release, model: Mapping[str, Any], given: Mapping[str, str]) -> Path:
         """Record that a release begins; the path of its compose file.
+
+        Args:
+            given: the values that came from the app's .env and from the call.
 
         Called under the app's lock: a record that is still `started` is of a deploy that was killed.
         """
@@ -75,9 +82,10 @@ class Releases:
                 self.fail(earlier, "The deploy was interrupted: its server was stopped or killed.")
         folder = self._app.make_state() / "releases" / release.id
         folder.mkdir(parents=True, mode=0o700)
-        write_file(folder / "compose.json", orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+        write_file(self.compose_file(release), orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+        write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
         self._write(release)
-        return folder / "compose.json"
+        return self.compose_file(release)
 
     def succeed(self, release: Release, services: Mapping[str, ServiceRecord]) -> Release:
         """Record that a release serves: from now on it is the current one."""
@@ -103,7 +111,22 @@ class Releases:
         release = self.current()
         if release is None:
             raise NotDeployed(f"{self._app.name} has not been deployed yet.")
-        return release, self._folder / release.id / "compose.json"
+        return release, self.compose_file(release)
+
+    def compose_file(self, release: Release) -> Path:
+        """The resolved compose file that runs."""
+        return self._folder / release.id / "compose.json"
+
+    def given(self, release: Release) -> dict[str, str]:
+        """The values of .env and of the call that a release was made with."""
+        try:
+            return dict(orjson.loads((self._folder / release.id / _GIVEN).read_bytes()))
+        except FileNotFoundError:
+            return {}
+
+    def recent(self) -> list[Release]:
+        """Those whose containers may be running: the one that serves, and the newest."""
+        return list({release.id: release for release in (self.current(), self.latest()) if release}.values())
 
     def all(self) -> list[Release]:
         """Every release that is kept, newest first."""
@@ -156,19 +179,32 @@ def deployable(
     env: Mapping[str, str],
     database: Mapping[str, str],
     endpoint: Endpoint,
+    memory: int,
 ) -> dict[str, Any]:
     """The model that runs: the resolved one, with what IKOMA adds to each service.
+
+    Nothing that was checked is read again when it runs: Dockerfiles are a part of it.
 
     Args:
         model: the canonical model as Compose resolved it.
         env: further variables for every container, from the call.
         database: variables of the app's own database; they win over all others.
         endpoint: where containers reach PostgreSQL.
+        memory: the limit in bytes of a service that names none.
     """
     result: dict[str, Any] = copy.deepcopy(dict(model))
     result["name"] = app.name.project
     one_shot = compose_file.one_shot_services(model)
+    _name_images(app, result["services"])
     for name, service in result["services"].items():
+        _limit(service, memory)
+        if "build" in service:
+            _freeze_dockerfile(app, service["build"])
+        for mount in service.get("volumes") or []:
+            if mount.get("type") == "bind":
+                # The engine would make the folder, through whatever link is there by then: it is made here.
+                mount["bind"] = {**(mount.get("bind") or {}), "create_host_path": False}
+                app.make_folder(Path(mount["source"]))
         added = dict(env)
         if database and compose_file.uses_database(model, name):
             added |= database
@@ -176,9 +212,36 @@ def deployable(
                 service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
         if added:
             service["environment"] = {**(service.get("environment") or {}), **environment.escaped(added)}
-        labels = {"ikoma.app": str(app.name), **({"ikoma.one-shot": "true"} if name in one_shot else {})}
+        # Said in any case: an image may have such labels too.
+        labels = {"ikoma.app": str(app.name), "ikoma.one-shot": "true" if name in one_shot else "false"}
         service["labels"] = {**(service.get("labels") or {}), **labels}
     return result
+
+
+def _name_images(app: App, services: Mapping[str, Any]) -> None:
+    """Images that are built here get names under the app's own, so that none can pass for another's."""
+    built = {name: service for name, service in services.items() if "build" in service}
+    names = {service["image"]: image_name(app.name, name) for name, service in built.items() if "image" in service}
+    for name, service in services.items():
+        if name in built:
+            service["image"] = image_name(app.name, name)
+        elif service.get("image") in names:
+            service["image"] = names[service["image"]]
+
+
+def _limit(service: dict[str, Any], memory: int) -> None:
+    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
+    if not int(service.get("mem_limit") or 0) and not int(limits.get("memory") or 0):
+        service["mem_limit"] = str(memory)
+    if not service.get("pids_limit") and not limits.get("pids"):
+        service["pids_limit"] = _PROCESSES
+
+
+def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
+    if "dockerfile_inline" not in build:
+        path = Path(build["context"]) / (build.pop("dockerfile", None) or "Dockerfile")
+        text = app.read_inside(path, _LARGEST_DOCKERFILE).decode(errors="replace")
+        build["dockerfile_inline"] = text.replace("$", "$$")
 
 
 def now() -> str:

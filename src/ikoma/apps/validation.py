@@ -20,7 +20,11 @@ import psutil
 from ikoma.apps import compose_file, credentials, environment
 from ikoma.apps.compose_file import Source
 from ikoma.apps.folder import App
-from ikoma.errors import IkomaError, InvalidCompose
+from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.policy.rules import Violation
+from ikoma.apps.policy.waivers import Waiver
+from ikoma.apps.resolution import Resolutions
+from ikoma.errors import InvalidCompose, PolicyViolation
 from ikoma.ports import Container, Databases, Engine
 
 _EXTRA = re.compile(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?")
@@ -36,6 +40,10 @@ class Finding:
     line: int | None
     problem: str
     fix: str
+    rule: str | None = None
+    """The rule of the policy that this breaks; None for what would merely fail."""
+    place: str | None = None
+    """Where in the compose file, such as services.web.ports.0."""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
@@ -49,14 +57,18 @@ class Report:
     model: Mapping[str, Any] | None = None
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
+    """Waivers that hold for the app now."""
 
     def refuse_errors(self) -> Mapping[str, Any]:
         """The model; InvalidCompose with all findings where there is an error."""
         if self.errors or self.model is None:
             more = f" ({len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
-            raise InvalidCompose(
+            rules = sorted({finding.rule for finding in self.errors if finding.rule})
+            about = f" Policy: {', '.join(rules)}." if rules else ""
+            raise (PolicyViolation if rules else InvalidCompose)(
                 f"{self.errors[0]}{more}",
-                audit_message=f"The compose file has {len(self.errors)} errors.",
+                audit_message=f"The compose file has {len(self.errors)} errors.{about}",
                 errors=[_shown(finding) for finding in self.errors],
                 warnings=[_shown(finding) for finding in self.warnings],
             )
@@ -64,16 +76,13 @@ class Report:
 
 
 class Validator:
-    """Examines apps.
+    """Examines apps."""
 
-    Args:
-        platform_ports: host ports that the platform itself uses → what uses them.
-    """
-
-    def __init__(self, engine: Engine, databases: Databases, platform_ports: Mapping[int, str]) -> None:
+    def __init__(self, engine: Engine, databases: Databases, policy: Policy) -> None:
         self._engine = engine
         self._databases = databases
-        self._platform_ports = platform_ports
+        self._resolutions = Resolutions(engine)
+        self._policy = policy
 
     async def examine(self, app: App, *, images: bool = True) -> Report:
         """Look at everything.
@@ -81,21 +90,25 @@ class Validator:
         Args:
             images: also ask registries for images that are not on this machine; a deploy finds that out itself.
         """
-        path = app.require_compose_file()
-        source = Source(path)
-        resolved = await self._engine.resolve(app.name, app.path, path)
+        resolution = await self._resolutions.resolve(app)
+        source, resolved = Source(resolution.compose_file, resolution.compose), resolution.resolved
+        if resolved is None:
+            refused = self._policy.less_waived(app, resolution.violations).refused
+            return Report(errors=[_of_policy(source, violation) for violation in refused])
         if resolved.model is None:
             error = _compose_error(source, resolved.error or "Compose refused the file.")
             return Report(errors=[error])
-        report = Report(model=resolved.model)
-        report.errors += _names(app, source)
+        report = Report(model=resolved.model, waivers=list(self._policy.waivers(app)))
+        verdict = await self._policy.judge(app, resolved.model)
+        report.errors += [_of_policy(source, violation) for violation in verdict.refused]
+        report.warnings += [_of_waiver(source, waiver) for waiver in verdict.used]
         report.errors += _web(source, resolved.model)
         report.errors += _undefined(app, source, resolved.warnings)
         report.errors += _builds(app, source, resolved.model)
-        report.errors += _volumes(app, source, resolved.model)
         report.errors += await self._ports(app, source, resolved.model)
         if images:
             report.errors += await self._images(source, resolved.model)
+        report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
         await self._disk(app, report)
         report.warnings += _missing_names(app)
         report.warnings += self._replaced(app, source)
@@ -118,14 +131,14 @@ class Validator:
         findings = []
         seen: dict[int, str] = {}
         for service, index, port in wanted:
-            holder = self._platform_ports.get(port) or others.get(port) or seen.get(port)
-            if holder is None and port in listening and port not in own:
+            holder = others.get(port) or seen.get(port)
+            if holder is None and port in listening and port not in own and not self._policy.is_platform(port):
                 holder = listening[port]
             seen[port] = f"the service {service} of this app"
             if holder:
                 findings.append(
                     Finding(
-                        source.path.name,
+                        source.name,
                         source.line("services", service, "ports", index),
                         f"Host port {port} is used by {holder}.",
                         "Publish another host port, or none: IKOMA reaches the app on its own network.",
@@ -148,7 +161,7 @@ class Validator:
                 return None
             line = source.line("services", name, "image")
             fix = "Correct the image's name and tag, or log in to its registry on the server."
-            return Finding(source.path.name, line, f"The image {image} is not on this machine: {reason}", fix)
+            return Finding(source.name, line, f"The image {image} is not on this machine: {reason}", fix)
 
         found = await asyncio.gather(*(look(name, image) for name, image in wanted.items()))
         return [finding for finding in found if finding]
@@ -188,6 +201,17 @@ class Validator:
         ]
 
 
+def _of_policy(source: Source, violation: Violation) -> Finding:
+    name = violation.file or source.name
+    line = source.line(*violation.place) if name == source.name else None
+    return Finding(name, line, violation.problem, violation.fix, violation.rule, violation.shown)
+
+
+def _of_waiver(source: Source, waiver: Waiver) -> Finding:
+    fix = "It is as unsafe as without; do without it when you can."
+    return Finding(source.name, None, f"Waiver {waiver.id}: {waiver}.", fix, waiver.rule)
+
+
 def _compose_error(source: Source, message: str) -> Finding:
     line = None
     if found := re.search(r"\bline:? (\d+)|\bat L(\d+)\.C\d+", message):
@@ -200,10 +224,8 @@ def _compose_error(source: Source, message: str) -> Finding:
         line = source.line("services", found[1])
     elif found := _EXTRA.search(message):
         line = source.line(found[1])
-    problem = _sentence(
-        message.replace(str(source.path), source.path.name).replace(" false schema", " is an unknown key")
-    )
-    return Finding(source.path.name, line, problem, _compose_fix(message))
+    problem = _sentence(message.replace(" false schema", " is an unknown key"))
+    return Finding(source.name, line, problem, _compose_fix(message))
 
 
 def _compose_fix(message: str) -> str:
@@ -218,20 +240,12 @@ def _compose_fix(message: str) -> str:
     return "Correct the file; `docker compose config` shows the same error."
 
 
-def _names(app: App, source: Source) -> Iterator[Finding]:
-    found = re.search(r"^name:\s*[\"']?([^\"'\s#]+)", source.text, re.MULTILINE)
-    if found and found[1] != app.name.project:
-        fix = f"Remove the line, or write `name: {app.name.project}`."
-        problem = f"The project is named {found[1]!r}, not after the app."
-        yield Finding(source.path.name, source.line("name"), problem, fix)
-
-
 def _web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         compose_file.web(model)
     except InvalidCompose as error:
         fix = "The block takes service, port and health, as in the templates of apps.init."
-        yield Finding(source.path.name, source.line("x-ikoma"), error.message, fix)
+        yield Finding(source.name, source.line("x-ikoma"), error.message, fix)
 
 
 def _undefined(app: App, source: Source, warnings: Sequence[str]) -> Iterator[Finding]:
@@ -240,12 +254,12 @@ def _undefined(app: App, source: Source, warnings: Sequence[str]) -> Iterator[Fi
     for reference in environment.references(source.text):
         if reference.name not in known and reference.default is None:
             named.add(reference.name)
-            yield _blank(source.path.name, reference.line, reference.name)
+            yield _blank(source.name, reference.line, reference.name)
     # Compose also sees the variables in .env itself and in files that this one pulls in.
     for name in re.findall(r'The "(\w+)" variable is not set', "\n".join(warnings)):
         if name not in named:
             line = source.line_with(f"${{{name}") or source.line_with(f"${name}")
-            yield _blank(source.path.name if line else ".env", line, name)
+            yield _blank(source.name if line else ".env", line, name)
 
 
 def _blank(file: str, line: int | None, name: str) -> Finding:
@@ -265,35 +279,19 @@ def _builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Find
         folder = Path(context)
         shown = os.path.relpath(folder, app.path)
         if not folder.is_dir():
-            yield Finding(source.path.name, line, f"The build context {shown} is not there.", "Create the folder.")
+            yield Finding(source.name, line, f"The build context {shown} is not there.", "Create the folder.")
             continue
-        try:
-            app.check_inside(folder)
-        except IkomaError as error:
-            yield Finding(source.path.name, line, error.message, error.hint)
-            continue
+        if app.path not in (folder, *folder.parents):
+            continue  # the policy says so
         if not any(folder.iterdir()):
             fix = "Copy the app's source into it."
-            yield Finding(source.path.name, line, f"The build context {shown} is empty.", fix)
+            yield Finding(source.name, line, f"The build context {shown} is empty.", fix)
         elif "dockerfile_inline" not in build:
             dockerfile = folder / build.get("dockerfile", "Dockerfile")
             if not dockerfile.is_file():
                 line = source.line("services", name, "build", "dockerfile") or line
                 problem = f"The Dockerfile {os.path.relpath(dockerfile, app.path)} is not there."
-                yield Finding(source.path.name, line, problem, "Write one, or correct `dockerfile:`.")
-
-
-def _volumes(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
-    for name, service in (model.get("services") or {}).items():
-        for index, volume in enumerate(service.get("volumes") or []):
-            if volume.get("type") != "bind":
-                continue
-            try:
-                app.check_inside(Path(volume["source"]))
-            except IkomaError:
-                line = source.line("services", name, "volumes", index)
-                problem = f"The volume {volume['source']} is outside the app's folder."
-                yield Finding(source.path.name, line, problem, "Use a named volume, or a folder of the app's own.")
+                yield Finding(source.name, line, problem, "Write one, or correct `dockerfile:`.")
 
 
 def _missing_names(app: App) -> Iterator[Finding]:

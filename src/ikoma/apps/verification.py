@@ -13,6 +13,7 @@ from ikoma.apps import credentials, sql_files
 from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App
 from ikoma.apps.health import Check, HealthObserver, Observation
+from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution import Resolutions
 from ikoma.apps.runbook import is_current
 from ikoma.errors import IkomaError
@@ -36,9 +37,15 @@ class Verifier:
     """Verifies releases. Those who ask at once share one look, which starts after they asked."""
 
     def __init__(
-        self, resolutions: Resolutions, databases: Databases, health: HealthObserver, backups: Backups
+        self,
+        resolutions: Resolutions,
+        policy: Policy,
+        databases: Databases,
+        health: HealthObserver,
+        backups: Backups,
     ) -> None:
         self._resolutions = resolutions
+        self._policy = policy
         self._databases = databases
         self._health = health
         self._backups = backups
@@ -52,12 +59,13 @@ class Verifier:
         return await look.get()
 
     async def _look(self, app: App) -> list[Verified]:
-        seen, compose, migrations = await asyncio.gather(
+        seen, (compose, policy), migrations = await asyncio.gather(
             self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app)
         )
         return [
             Verified("folder", app.compose_file.is_file(), True, f"{app.path} and its compose file."),
             compose,
+            policy,
             _from_check("containers", seen.checks["containers"]),
             _health(seen),
             _from_check("healthPath", seen.checks["healthPath"]),
@@ -68,12 +76,21 @@ class Verifier:
             Verified("alerts", False, False, "No alerts are configured."),
         ]
 
-    async def _compose(self, app: App) -> Verified:
+    async def _compose(self, app: App) -> tuple[Verified, Verified]:
+        """Whether the compose file resolves, and whether the policy allows what it says."""
         try:
-            resolved = await self._resolutions.resolve(app)
+            resolution = await self._resolutions.resolve(app)
+            if resolution.model is None:
+                error = resolution.error or "Compose refused the file."
+                return Verified("compose", False, True, error), Verified("policy", False, True, "Nothing to judge.")
+            verdict = await self._policy.judge(app, resolution.model)
         except IkomaError as error:
-            return Verified("compose", False, True, error.message)
-        return Verified("compose", resolved.model is not None, True, resolved.error or "The compose file resolves.")
+            return Verified("compose", False, True, error.message), Verified("policy", False, True, error.message)
+        resolves = Verified("compose", True, True, "The compose file resolves.")
+        if verdict.refused:
+            return resolves, Verified("policy", False, True, verdict.refused[0].problem)
+        waived = "; ".join(map(str, verdict.used))
+        return resolves, Verified("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
 
     async def _migrations(self, app: App) -> Verified:
         owned = credentials.find(app)

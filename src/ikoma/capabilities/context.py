@@ -12,11 +12,13 @@ from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.health import HealthObserver
 from ikoma.apps.logs import Logs
+from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.source import Sources
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
 from ikoma.errors import AppNotFound
+from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.call import Emit, Identified
 from ikoma.kernel.callers import Caller, Callers
@@ -41,6 +43,8 @@ class Platform:
     health: HealthObserver
     verifier: Verifier
     deployments: Deployments
+    waivers: Waivers
+    approvals: Approvals
     callers: Callers
     audit: AuditLog
     operations: Operations

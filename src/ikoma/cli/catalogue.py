@@ -24,7 +24,8 @@ LOCAL = {
     "mcp": Local("ikoma.cli.mcp", "Speak MCP on stdin and stdout, for an AI assistant's host."),
     "doctor": Local("ikoma.cli.doctor", "Check this machine and say what is missing."),
     "call": Local("ikoma.cli.call", "Call any capability by its name."),
-    "keys": Local("ikoma.cli.keys", "Create, list and revoke API keys."),
+    "keys": Local("ikoma.cli.keys", "Create, list, rotate and revoke API keys."),
+    "approvals": Local("ikoma.cli.approvals", "Decide on calls that wait for another key's consent."),
     "audit": Local("ikoma.cli.audit", "Show what was done, tried and refused."),
     "logs": Local("ikoma.cli.logs", "Show what an app's containers say; --follow goes on."),
     "psql": Local("ikoma.cli.psql", "Open psql in an app's database, as the app's own role."),
@@ -42,8 +43,11 @@ VERBS = {
     "checkout": Verb("source.checkout", "Bring src/ to another commit of its repository."),
     "env-list": Verb("env.list", "List the names of an app's variables."),
     "env-set": Verb("env.set", "Set a variable of an app."),
+    "env-generate": Verb("env.generate", "Give a variable a random value that nobody sees."),
     "env-unset": Verb("env.unset", "Remove a variable of an app."),
     "validate": Verb("apps.validate", "Check an app before it is deployed."),
+    "waive": Verb("policy.waive", "Let an app break one rule of the policy for a time."),
+    "unwaive": Verb("policy.unwaive", "End a waiver."),
     "deploy": Verb("deploy.up", "Deploy an app and wait until it is healthy."),
     "restart": Verb("deploy.restart", "Restart an app."),
     "down": Verb("deploy.down", "Stop an app; its data stays."),
@@ -67,7 +71,7 @@ VERBS = {
 }
 
 SECTIONS = [
-    ("Server", ["up", "mcp", "doctor", "check", "info", "keys", "audit", "completion"]),
+    ("Server", ["up", "mcp", "doctor", "check", "info", "keys", "approvals", "audit", "completion"]),
     (
         "Apps",
         [
@@ -80,9 +84,12 @@ SECTIONS = [
             "checkout",
             "env-list",
             "env-set",
+            "env-generate",
             "env-unset",
             "env-example",
             "validate",
+            "waive",
+            "unwaive",
             "deploy",
             "restart",
             "down",

@@ -11,7 +11,7 @@ from ikoma.cli import verbs
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke API keys."""
+    """Create, list, rotate and revoke API keys."""
 
 
 @keys.command()
@@ -20,6 +20,8 @@ def keys() -> None:
 @click.option("--apps", multiple=True, metavar="GLOB", help="Only these apps; may be given more than once.")
 @click.option("--capabilities", multiple=True, metavar="GLOB", help="Only these capabilities.")
 @click.option("--read-only", is_flag=True, help="Reading capabilities only.")
+@click.option("--needs-approval", is_flag=True, help="Another admin key must approve what destroys or gives rights.")
+@click.option("--rate", type=int, metavar="CALLS", help="Calls it may make in a window of the rate limit.")
 @click.option("--expires", metavar="TIME", help="When the key ends, such as 2027-01-31T00:00:00Z.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def create(
@@ -28,11 +30,15 @@ def create(
     apps: tuple[str, ...],
     capabilities: tuple[str, ...],
     read_only: bool,
+    needs_approval: bool,
+    rate: int | None,
     expires: str | None,
     as_json: bool,
 ) -> None:
     """Make a key for NAME and show it, this once."""
-    arguments: dict[str, Any] = {"name": name, "role": role, "readOnly": read_only}
+    arguments: dict[str, Any] = {"name": name, "role": role, "readOnly": read_only, "needsApproval": needs_approval}
+    if rate:
+        arguments["rate"] = rate
     if apps:
         arguments["apps"] = list(apps)
     if capabilities:
@@ -47,6 +53,18 @@ def create(
 def listing(as_json: bool) -> None:
     """List all keys: names, roles and dates, never the keys."""
     verbs.perform("keys.list", {}, as_json)
+
+
+@keys.command()
+@click.argument("identity", metavar="ID")
+@click.option("--overlap", type=int, metavar="SECONDS", help="How long the former key still works (default: an hour).")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def rotate(identity: str, overlap: int | None, as_json: bool) -> None:
+    """Make a new key for the holder of ID and show it, this once."""
+    arguments: dict[str, Any] = {"id": identity}
+    if overlap is not None:
+        arguments["overlap"] = overlap
+    verbs.perform("keys.rotate", arguments, as_json)
 
 
 @keys.command()

@@ -19,6 +19,7 @@ from ikoma.engines import archive, argv, failure, log_stream, registry
 from ikoma.engines.docker_api import DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
+from ikoma.engines.staging import moved_to, staged
 from ikoma.engines.watch import Watch
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction import scrub
@@ -56,6 +57,9 @@ class ComposeEngine:
     async def all_containers(self) -> Mapping[str, Sequence[Container]]:
         return await self._api.containers(None)
 
+    async def owners(self) -> Mapping[str, str]:
+        return await self._api.owners()
+
     async def volumes(self, app: AppName) -> Sequence[str]:
         return await self._api.volumes(app.project)
 
@@ -91,13 +95,20 @@ class ComposeEngine:
                         on_change(event["Actor"]["Attributes"]["com.docker.compose.project"])
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def resolve(self, app: AppName, folder: Path, compose_file: Path) -> Resolved:
-        try:
-            command = argv.config(app, folder, compose_file)
-            finished = await run(command, env=self._env, cwd=folder, timeout=_RESOLVE_SECONDS)
-        except TimeoutError:
-            return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
-        return _resolved(finished)
+    async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
+        with staged(files) as (place, reader):
+            command = argv.config(app, place, place / compose_file)
+            try:
+                finished = await run(
+                    command, env=self._env | {"HOME": "/"}, cwd=place, user=reader, timeout=_RESOLVE_SECONDS
+                )
+            except TimeoutError:
+                return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
+            # What Compose calls by the copy's place is in the app's folder.
+            moved = Finished(
+                finished.code, *(moved_to(folder, place, part) for part in (finished.stdout, finished.stderr))
+            )
+        return _resolved(moved)
 
     async def up(
         self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
@@ -230,9 +241,6 @@ def _resolved(finished: Finished) -> Resolved:
     model: dict[str, Any] = orjson.loads(finished.stdout)
     if not model.get("services"):
         return Resolved(None, "The file has no services.")
-    for name, service in model["services"].items():
-        if service.get("provider"):  # Compose would run a program of the file's choice on this machine
-            return Resolved(None, f"services.{name}.provider: a provider runs on the server itself; none is allowed.")
     return Resolved(model, None, tuple(dict.fromkeys(message for level, message in logged if level == "warning")))
 
 

@@ -124,6 +124,15 @@ class DockerApi:
             listed = await docker._query_json("volumes", params={"filters": filters})
         return sorted(volume["Name"] for volume in listed["Volumes"] or [])
 
+    async def owners(self) -> Mapping[str, str]:
+        """Volumes and networks by name → their Compose project; of two that share a name, any that has one."""
+        async with self.client() as docker:
+            listed, networks = await asyncio.gather(docker._query_json("volumes"), docker._query_json("networks"))
+        found: dict[str, str] = {}
+        for item in (*(listed["Volumes"] or []), *networks):
+            found[item["Name"]] = (item.get("Labels") or {}).get(_PROJECT) or found.get(item["Name"], "")
+        return found
+
     @asynccontextmanager
     async def events(self, project: str | None) -> AsyncIterator[AsyncIterator[Any]]:
         """Containers' events of one Compose project or of all; in the block, none is missed until the engine goes."""

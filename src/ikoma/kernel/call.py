@@ -10,6 +10,9 @@ from ikoma.kernel.callers import Caller
 from ikoma.model import Role
 from ikoma.ports import Progress
 
+LOCAL = "local"
+"""The address of callers on this machine that came through a socket file or a pipe."""
+
 Emit = Callable[[str], None]
 
 ReadArguments = Callable[[int], Awaitable[Mapping[str, Any]]]
@@ -32,6 +35,8 @@ class Attempt:
     """Whose key it is, where the door has just found that out for this very request."""
     asks: bool = False
     """Whether this door puts destroying calls before a person first."""
+    address: str = LOCAL
+    """Where the caller is: an address of the network, or this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,26 +11,47 @@ import hmac
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from ikoma.errors import NotFound, OutOfScope, RoleTooLow, Unauthenticated
 from ikoma.kernel.registry import Capability
+from ikoma.kernel.state import connect
 from ikoma.model import AppName, Effect, Role
 from ikoma.settings import read_api_key_hash
+
+ADMIN = "admin"
+"""The id and name of the key of the settings."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, role INTEGER NOT NULL,
     apps TEXT NOT NULL, capabilities TEXT NOT NULL, read_only INTEGER NOT NULL,
-    created_at TEXT NOT NULL, expires_at TEXT, revoked_at TEXT
+    created_at TEXT NOT NULL, expires_at TEXT, revoked_at TEXT, needs_approval INTEGER NOT NULL DEFAULT 0,
+    rate INTEGER, last_used_at TEXT, previous_hash TEXT, previous_until TEXT
 ) STRICT
 """
+_ADDED = {
+    "needs_approval": "INTEGER NOT NULL DEFAULT 0",
+    "rate": "INTEGER",
+    "last_used_at": "TEXT",
+    "previous_hash": "TEXT",
+    "previous_until": "TEXT",
+}
+"""Columns that state.db of earlier versions does not have."""
+_COLUMNS = (
+    "id, name, hash, role, apps, capabilities, read_only, created_at, expires_at, revoked_at, needs_approval, rate, "
+    "last_used_at, previous_hash, previous_until"
+)
+_NOTE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +65,10 @@ class Caller:
     capabilities: tuple[str, ...] = ()
     read_only: bool = False
     expires_at: str | None = None
+    needs_approval: bool = False
+    """Whether another key must consent to what destroys or gives rights."""
+    rate: int | None = None
+    """Calls in one window of the rate limit, where the key has a limit of its own."""
 
     def at_role(self, wanted: Role | None) -> Role:
         """The role this call is made with: the wanted one, at or below the key's own."""
@@ -59,7 +84,25 @@ class Caller:
             raise OutOfScope(f"This key does not reach {name}.")
 
     def reaches_capability(self, item: Capability) -> bool:
-        return not (self.read_only and item.effect is not Effect.READS) and _matches(item.name, self.capabilities)
+        return not (self.read_only and item.effect is not Effect.READS) and self.reaches_name(item.name)
+
+    def reaches_name(self, capability: str) -> bool:
+        return _matches(capability, self.capabilities)
+
+    def check_covers(self, other: Caller) -> None:
+        """Raises OutOfScope where another key may do what this one may not: nobody gives more than they have."""
+        within = (
+            other.role <= self.role
+            and _narrows(other.apps, self.apps)
+            and _narrows(other.capabilities, self.capabilities)
+            and (self.expires_at is None or (other.expires_at is not None and other.expires_at <= self.expires_at))
+            and (other.needs_approval or not self.needs_approval)
+        )
+        if not within:
+            raise OutOfScope(
+                "That key may do more than this one: its role, apps, capabilities, end or need of approval go beyond.",
+                hint="Give it no more than this key has, or ask an admin whose key is not limited.",
+            )
 
     def check_app(self, app: str) -> None:
         """Raises OutOfScope where this key does not reach the app, whether or not it exists."""
@@ -77,6 +120,10 @@ class StoredKey:
     caller: Caller
     created_at: str
     revoked_at: str | None
+    last_used_at: str | None
+    """To the minute; None where it was never used."""
+    previous_until: str | None
+    """Until when the key before the last rotation is still taken."""
 
 
 class Callers:
@@ -89,16 +136,18 @@ class Callers:
     """
 
     def __init__(self, database: Path, env_file: Path, api_key_hash: str | None) -> None:
-        self._connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA busy_timeout = 5000")
-        self._connection.execute(_SCHEMA)
+        self._connection = connect(database, _SCHEMA)
         self._env_file = env_file
         self._given_hash = api_key_hash
         self._env_stamp: tuple[int, int, int] | None = None
         self._admin_hash: str | None = None
         self._seen_version = -1
-        self._active: list[tuple[str, Caller]] = []
+        self._active: list[tuple[str, str | None, Caller]] = []
+        self._noted: dict[str, float] = {}
+        present = {row[1] for row in self._connection.execute("PRAGMA table_info(keys)")}
+        for name, kind in _ADDED.items():
+            if name not in present:
+                self._connection.execute(f"ALTER TABLE keys ADD COLUMN {name} {kind}")
 
     def authenticate(self, key: str | None) -> Caller:
         """The caller that this key belongs to.
@@ -112,12 +161,14 @@ class Callers:
         found: Caller | None = None
         admin = self._current_admin_hash()
         if admin is not None and hmac.compare_digest(admin, digest):
-            found = Caller(id="admin", name="admin", role=Role.ADMIN)
-        for stored, caller in self._current_keys():
-            if hmac.compare_digest(stored, digest):
+            found = Caller(id=ADMIN, name=ADMIN, role=Role.ADMIN)
+        for stored, until, caller in self._current_keys():
+            if hmac.compare_digest(stored, digest) and (until is None or until > _now()):
                 found = caller
         if found is None or (found.expires_at is not None and found.expires_at <= _now()):
             raise Unauthenticated("This API key is not valid.")
+        if found.id != ADMIN:
+            self._note_use(found.id)
         return found
 
     def create(
@@ -129,29 +180,52 @@ class Callers:
         capabilities: Sequence[str] = (),
         read_only: bool = False,
         expires_at: str | None = None,
+        needs_approval: bool = False,
+        rate: int | None = None,
     ) -> tuple[str, str]:
         """Make a key: (id, key). The key is shown this once; only its hash is kept."""
-        identity, key = f"key_{secrets.token_hex(6)}", f"ikoma_{secrets.token_urlsafe(32)}"
+        identity, key = f"key_{secrets.token_hex(6)}", _new_key()
         self._connection.execute(
-            "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, NULL, NULL, NULL)",  # noqa: S608
             (
-                identity,
-                name,
-                hashlib.sha256(key.encode()).hexdigest(),
-                int(role),
-                orjson.dumps(list(apps)).decode(),
-                orjson.dumps(list(capabilities)).decode(),
-                int(read_only),
-                _now(),
-                expires_at,
+                *(identity, name, _hash_of(key), int(role)),
+                *(orjson.dumps(list(apps)).decode(), orjson.dumps(list(capabilities)).decode(), int(read_only)),
+                *(_now(), expires_at, int(needs_approval), rate),
             ),
         )
         self._seen_version = -1
         return identity, key
 
+    def rotate(self, identity: str, *, overlap: int) -> tuple[str, str]:
+        """Give a key's holder a new one: (new key, until when the former is taken). Its name and scope stay.
+
+        Args:
+            overlap: seconds for which both are taken.
+
+        Raises:
+            NotFound: there is no live key of that id.
+        """
+        key = _new_key()
+        until = _stamp(datetime.now(UTC) + timedelta(seconds=overlap))
+        done = self._connection.execute(
+            "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? AND revoked_at IS NULL",
+            (until, _hash_of(key), identity),
+        )
+        if done.rowcount == 0:
+            raise _no_key(identity)
+        self._seen_version = -1
+        return key, until
+
+    def find(self, identity: str) -> Caller:
+        """The live key of that id, or NotFound."""
+        for stored in self.all():
+            if stored.caller.id == identity and stored.revoked_at is None:
+                return stored.caller
+        raise _no_key(identity)
+
     def all(self) -> Sequence[StoredKey]:
-        rows = self._connection.execute("SELECT * FROM keys ORDER BY created_at, id").fetchall()
-        return [StoredKey(_caller(row), row[7], row[9]) for row in rows]
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id").fetchall()  # noqa: S608
+        return [StoredKey(_caller(row), row[7], row[9], row[12], row[14]) for row in rows]
 
     def revoke(self, identity: str) -> None:
         """End a key at once, everywhere; NotFound when there is no live key of that id."""
@@ -159,7 +233,7 @@ class Callers:
             "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (_now(), identity)
         )
         if done.rowcount == 0:
-            raise NotFound(f"There is no live key {identity[:40]!r}.", hint="keys.list shows the keys and their ids.")
+            raise _no_key(identity)
         self._seen_version = -1
 
     def close(self) -> None:
@@ -177,26 +251,59 @@ class Callers:
             self._env_stamp = stamp
         return self._admin_hash or self._given_hash
 
-    def _current_keys(self) -> list[tuple[str, Caller]]:
+    def _note_use(self, identity: str) -> None:
+        now = time.monotonic()
+        if now - self._noted.get(identity, -_NOTE_SECONDS) < _NOTE_SECONDS:
+            return
+        self._noted[identity] = now
+        with suppress(sqlite3.OperationalError):  # a full disk keeps nobody out
+            self._connection.execute("UPDATE keys SET last_used_at = ? WHERE id = ?", (_now(), identity))
+
+    def _current_keys(self) -> list[tuple[str, str | None, Caller]]:
+        """(hash, until when it is taken, caller) of each key, and of each that was rotated."""
         # data_version changes when another process has written; our own writes reset _seen_version.
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._seen_version:
-            rows = self._connection.execute("SELECT * FROM keys WHERE revoked_at IS NULL").fetchall()
-            self._active = [(row[2], _caller(row)) for row in rows]
+            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys WHERE revoked_at IS NULL").fetchall()  # noqa: S608
+            self._active = [(row[2], None, _caller(row)) for row in rows]
+            self._active += [(row[13], row[14], _caller(row)) for row in rows if row[13]]
             self._seen_version = version
         return self._active
 
 
-def _caller(row: Sequence[object]) -> Caller:
-    identity, name, _, role, apps, capabilities, read_only, _, expires_at, _ = row
+def _caller(row: Sequence[Any]) -> Caller:
+    identity, name, _, role, apps, capabilities, read_only, _, expires_at, _, needs_approval, rate, *_ = row
     return Caller(
-        id=str(identity),
-        name=str(name),
-        role=Role(int(str(role))),
-        apps=tuple(orjson.loads(str(apps))),
-        capabilities=tuple(orjson.loads(str(capabilities))),
+        id=identity,
+        name=name,
+        role=Role(role),
+        apps=tuple(orjson.loads(apps)),
+        capabilities=tuple(orjson.loads(capabilities)),
         read_only=bool(read_only),
-        expires_at=None if expires_at is None else str(expires_at),
+        expires_at=expires_at,
+        needs_approval=bool(needs_approval),
+        rate=rate,
+    )
+
+
+def _new_key() -> str:
+    return f"ikoma_{secrets.token_urlsafe(32)}"
+
+
+def _hash_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _no_key(identity: str) -> NotFound:
+    return NotFound(f"There is no live key {identity[:40]!r}.", hint="keys.list shows the keys and their ids.")
+
+
+def _narrows(globs: Sequence[str], wider: Sequence[str]) -> bool:
+    """Whether all that `globs` match, `wider` match too. A glob that is no plain name must be there as it stands."""
+    if not wider:
+        return True
+    return bool(globs) and all(
+        glob in wider or (not set(glob) & set("*?[") and _matches(glob, wider)) for glob in globs
     )
 
 
@@ -205,4 +312,8 @@ def _matches(name: AppName | str, globs: Sequence[str]) -> bool:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return _stamp(datetime.now(UTC))
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -18,6 +18,7 @@ import orjson
 import psutil
 
 from ikoma.errors import DiskFull, IdempotencyMismatch
+from ikoma.kernel.state import connect
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED, INTERRUPTED = "running", "succeeded", "failed", "cancelled", "interrupted"
 
@@ -77,12 +78,9 @@ class Journal:
     """The records in one SQLite file, which other processes may use at the same time."""
 
     def __init__(self, database: Path) -> None:
-        self._connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection = connect(database, _SCHEMA)
         # A power cut may take the last moments of a record; what a call may not lose is in the audit log.
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute("PRAGMA busy_timeout = 5000")
-        self._connection.executescript(_SCHEMA)
 
     def recover(self) -> Sequence[Record]:
         """Close the records of processes that are gone: their work was cut off, and a retry may do it again."""

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ikoma.errors import (
+    DiskFull,
     IdempotencyMismatch,
     IkomaError,
     OperationCancelled,
@@ -88,12 +89,29 @@ class Operations:
         return self._here.get(found.id) or self._from_journal(found)
 
     def start(
-        self, record: Record, work: Work, progress: Progress, *, keeps: Callable[[bytes], bytes] = bytes
+        self,
+        record: Record,
+        work: Work,
+        progress: Progress,
+        *,
+        keeps: Callable[[bytes], bytes] = bytes,
+        unjournalled: bool = False,
     ) -> Operation:
-        """Begin an operation; the earlier one where another with its key came first."""
+        """Begin an operation; the earlier one where another with its key came first.
+
+        Args:
+            keeps: the result as the journal may keep it.
+            unjournalled: it begins, also where the journal cannot be written.
+        """
         if self._closing:
             raise ShuttingDown()
-        if self._journal.begin(record) is not None:
+        try:
+            earlier = self._journal.begin(record)
+        except DiskFull:
+            if not unjournalled:
+                raise
+            earlier = None
+        if earlier is not None:
             return self.earlier(record) or self.start(record, work, progress, keeps=keeps)
         operation = Operation(record, keeps, followers=[progress])
         self._here[record.id] = operation

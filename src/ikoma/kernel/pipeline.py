@@ -20,10 +20,20 @@ from typing import Any, NoReturn
 
 import orjson
 
-from ikoma.errors import Declined, DiskFull, IkomaError, OperationCancelled, RoleTooLow, UnknownRole
+from ikoma.errors import (
+    AuditUnavailable,
+    Declined,
+    DiskFull,
+    IkomaError,
+    OperationCancelled,
+    RoleTooLow,
+    Unauthenticated,
+    UnknownRole,
+)
 from ikoma.kernel import controls
+from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import ERROR, STARTED, SUCCESS, AuditLog, Entry
-from ikoma.kernel.call import Answer, Attempt, Emit, Identified
+from ikoma.kernel.call import LOCAL, Answer, Attempt, Emit, Identified
 from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.confirmations import Confirmations
 from ikoma.kernel.events import Changed, Events
@@ -32,7 +42,9 @@ from ikoma.kernel.locks import Locks
 from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.ratelimit import RateLimit
+from ikoma.kernel.redaction import Scrubber
 from ikoma.kernel.registry import AppRequest, Capability, Registry, Request
+from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
 from ikoma.model import Effect, Role
 from ikoma.ports import Progress, no_progress
@@ -78,8 +90,11 @@ class Pipeline:
         locks: Locks,
         operations: Operations,
         make_call: Callable[[Identified], Any],
+        approvals: Approvals,
+        throttle: Throttle,
         events: Events | None = None,
         tokens: Tokens | None = None,
+        scrubber: Scrubber | None = None,
     ) -> None:
         self.registry = registry
         self.callers = callers
@@ -90,6 +105,9 @@ class Pipeline:
         self._audit = audit
         self._locks = locks
         self._confirmations = Confirmations()
+        self._approvals = approvals
+        self._throttle = throttle
+        self._scrubber = scrubber or Scrubber()
         self._make_call = make_call
 
     async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> Answer:
@@ -108,36 +126,46 @@ class Pipeline:
             record = self._record(admitted, entry)
             operation = self.operations.earlier(record)
             if operation is None:
-                await self._confirm(admitted)
+                await self._consent(admitted, entry)
                 work = partial(self._work, admitted, entry)
                 keeps = partial(mask_result, admitted.capability)
-                operation = self.operations.start(record, work, progress, keeps=keeps)
+                unaudited = admitted.capability.unaudited
+                operation = self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
             if operation.record.id != record.id:  # a retry: the first call has its own entries
                 self._settle(entry, began, code="replayed")
         except BaseException as error:
             self._fail(entry, began, error)
         return await self._outcome(operation, admitted)
 
-    async def caller(self, key: str | None) -> Caller:
-        """Whose key or token this is; Unauthenticated where it is nobody's."""
-        if self._tokens is not None and key and self._tokens.looks_like_one(key):
-            return await asyncio.to_thread(self._tokens.caller, key)
-        return self.callers.authenticate(key)
+    async def caller(self, key: str | None, address: str = LOCAL) -> Caller:
+        """Whose key or token this is; Unauthenticated where it is nobody's, TooManyFailures after many of those."""
+        self._throttle.check(address, key)
+        try:
+            if self._tokens is not None and key and self._tokens.looks_like_one(key):
+                caller = await asyncio.to_thread(self._tokens.caller, key)
+            else:
+                caller = self.callers.authenticate(key)
+        except Unauthenticated:
+            if key:  # no key is no guess
+                self._throttle.failed(address)
+            raise
+        self._throttle.succeeded(address, key or "")
+        return caller
 
-    async def visible(self, key: str | None, role: str | None) -> Sequence[Capability]:
+    async def visible(self, key: str | None, role: str | None, address: str = LOCAL) -> Sequence[Capability]:
         """The capabilities that this key, in this role, may call."""
-        caller = await self.caller(key)
+        caller = await self.caller(key, address)
         taken = caller.at_role(_wanted_role(role))
         return [item for item in self.registry if item.role <= taken and caller.reaches_capability(item)]
 
-    async def identify(self, key: str | None, role: str | None, *, what: str) -> Caller:
+    async def identify(self, key: str | None, role: str | None, *, what: str, address: str = LOCAL) -> Caller:
         """Who asks, for a door that answers some things before anything is called; a refusal is on record.
 
         Args:
             what: the name under which the audit log has it.
         """
         try:
-            caller = await self.caller(key)
+            caller = await self.caller(key, address)
             caller.at_role(_wanted_role(role))
         except IkomaError as error:
             self.refused(what, error, None)
@@ -155,7 +183,7 @@ class Pipeline:
         capability = self.registry.get(attempt.capability)
         self._authorise(caller, role, capability)
         sent = await attempt.read_arguments(capability.body_limit)
-        entry.arguments = mask_arguments(capability, sent)
+        entry.arguments = self._scrubber.value(mask_arguments(capability, sent), None)
         given = controls.split(capability, sent)
         request = capability.parse(given.arguments)
         if isinstance(request, AppRequest):
@@ -163,9 +191,9 @@ class Pipeline:
         return _Admitted(attempt, caller, role, capability, given, request)
 
     async def _authenticate(self, attempt: Attempt, entry: Entry) -> tuple[Caller, Role]:
-        caller = attempt.caller or await self.caller(attempt.key)
+        caller = attempt.caller or await self.caller(attempt.key, attempt.address)
         entry.caller = caller.name
-        self._rate_limit.count(caller.id)
+        self._rate_limit.count(caller.id, caller.rate)
         role = caller.at_role(_wanted_role(attempt.role))
         entry.role = str(role)
         return caller, role
@@ -188,6 +216,25 @@ class Pipeline:
             idempotency_key=admitted.given.idempotency_key or attempt.idempotency_key,
         )
 
+    async def _consent(self, admitted: _Admitted, entry: Entry) -> None:
+        """Go on only with the consent that this call needs: of another key, or of the person at the door."""
+        caller, capability = admitted.caller, admitted.capability
+        if not (caller.needs_approval and capability.needs_approval):
+            await self._confirm(admitted)
+        elif not self._approvals.use(caller, capability.name, admitted.digest):
+            summary = f"Call {capability.name}."
+            if capability.loses is not None:
+                loss = await capability.loses(self._call(admitted, no_progress), admitted.request)
+                summary = "; ".join((loss.summary, *loss.lost))
+            raise self._approvals.ask(
+                caller,
+                capability.name,
+                admitted.digest,
+                app=admitted.app,
+                arguments=entry.arguments,
+                summary=self._scrubber.text(summary, admitted.app),
+            )
+
     async def _confirm(self, admitted: _Admitted) -> None:
         """Where the door puts destroying calls before a person: go on only with that person's word."""
         capability, caller, token = admitted.capability, admitted.caller.id, admitted.given.confirmation
@@ -208,7 +255,7 @@ class Pipeline:
             async with self._lock(admitted):
                 # Its intent is on the disk before the call acts, or the call is refused.
                 entry.result = STARTED
-                await self._audit.append_durably(entry)
+                await self._intend(entry, admitted.capability)
                 began()
                 answer = await self._run(admitted, progress)
         except BaseException as error:
@@ -217,9 +264,31 @@ class Pipeline:
         self.events.publish(Changed(admitted.capability.name, admitted.app))
         return answer
 
+    async def _intend(self, entry: Entry, capability: Capability) -> None:
+        """Put on the disk what is about to be done."""
+        try:
+            await self._audit.append_durably(entry)
+        except AuditUnavailable as error:
+            if not capability.unaudited:
+                raise
+            log.error("%s %s goes on without its audit entry: %s", entry.capability, entry.request_id, error.message)
+
     async def _run(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> bytes:
-        capability = admitted.capability
-        return capability.encode(await capability.run(self._call(admitted, progress, emit), admitted.request))
+        capability, app, scrubber = admitted.capability, admitted.app, self._scrubber
+
+        def tell(message: str, fraction: float | None = None) -> None:
+            progress(scrubber.text(message, app), fraction)
+
+        def say(line: str) -> None:
+            assert emit is not None
+            emit(scrubber.text(line, app))
+
+        call = self._call(admitted, tell, None if emit is None else say)
+        try:
+            return scrubber.json(capability.encode(await capability.run(call, admitted.request)), app)
+        except IkomaError as error:
+            scrubber.error(error, app)
+            raise
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
         identity = admitted.attempt.request_id
@@ -250,6 +319,9 @@ class Pipeline:
     def _fail(self, entry: Entry, began: float, error: BaseException) -> NoReturn:
         """Write the last entry of a call that failed, and raise what its caller sees: an IkomaError."""
         answer = _as_answer(error, entry)
+        if isinstance(answer, IkomaError):
+            self._scrubber.error(answer, None)
+            entry.error = answer.audit_message
         self._settle(entry, began, ERROR, entry.code)
         if answer is error:
             raise error

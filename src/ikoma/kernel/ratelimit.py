@@ -22,15 +22,20 @@ class RateLimit:
         self._most = max_requests
         self._counts: dict[str, tuple[float, int]] = {}
 
-    def count(self, caller: str) -> None:
-        """Count a call; RateLimited, with the seconds to wait, when it is one too many."""
+    def count(self, caller: str, own: int | None = None) -> None:
+        """Count a call; RateLimited, with the seconds to wait, when it is one too many.
+
+        Args:
+            own: what this caller may do in a window, where that is not what all may.
+        """
+        most = self._most if own is None else own
         now = time.monotonic()
         start, count = self._counts.get(caller, (now, 0))
         if now - start >= self._window:
             start, count = now, 0
-        if count >= self._most:
+        if count >= most:
             wait = max(1, int(start + self._window - now) + 1)
-            raise RateLimited(f"More than {self._most} requests in {self._window:g} s with this key.", retryAfter=wait)
+            raise RateLimited(f"More than {most} requests in {self._window:g} s with this key.", retryAfter=wait)
         if len(self._counts) > _KEEP:
             self._counts = {name: seen for name, seen in self._counts.items() if now - seen[0] < self._window}
         self._counts[caller] = (start, count + 1)

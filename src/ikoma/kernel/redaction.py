@@ -1,28 +1,122 @@
-"""Takes known secrets out of text before anyone sees it."""
+"""Takes known secrets out of whatever leaves: answers, errors, progress, log lines, records.
+
+Secrets are known by their exact value. Text comes line by line and often quoted, so each line of a value is a secret
+too, and each in the form that JSON gives it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import orjson
+
+from ikoma.errors import IkomaError
 from ikoma.model import Secret
 
+HIDDEN = "***"
 _SHORTEST = 4
 
 
 def scrub(text: str, secrets: Iterable[Secret]) -> str:
-    """The text with each secret's value replaced by ***. Values under four characters would hide nothing but sense.
+    """The text with each secret's value replaced by ***. Values under four characters would hide nothing but sense."""
+    return _replaced(text, forms(secrets))
 
-    Logs come line by line and often quoted, so each line of a value is a secret too, and each in its quoted form.
+
+def forms(secrets: Iterable[Secret]) -> tuple[str, ...]:
+    """Every way in which these secrets may be written, the longest first: one may hold another."""
+    found = {part for secret in secrets for part in _forms(secret.reveal()) if len(part.strip()) >= _SHORTEST}
+    return tuple(sorted(found, key=lambda part: (-len(part), part)))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Secrets in every form, ready to be looked for."""
+
+    texts: tuple[str, ...] = ()
+    raw: tuple[bytes, ...] = ()
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Known:
+        return cls(tuple(texts), tuple(text.encode("utf-8", "surrogatepass") for text in texts))
+
+
+Knows = Callable[[str | None], Known]
+"""Gives the secrets that are known now; the app that a call is about is looked at anew."""
+
+
+def knows_nothing(app: str | None) -> Known:
+    return Known()
+
+
+class Scrubber:
+    """Scrubs with what is known at that moment.
+
+    Args:
+        knows: gives what is known.
     """
-    values = {part for secret in secrets for part in _forms(secret.reveal())}
-    for value in sorted(values, key=len, reverse=True):  # a secret may hold another one
-        if len(value.strip()) >= _SHORTEST:
-            text = text.replace(value, "***")
+
+    def __init__(self, knows: Knows = knows_nothing) -> None:
+        self._knows = knows
+
+    def text(self, text: str, app: str | None) -> str:
+        return _replaced(text, self._knows(app).texts)
+
+    def value(self, value: Any, app: str | None) -> Any:
+        """JSON-ready facts, names of fields included."""
+        return _walked(value, self._knows(app).texts)
+
+    def json(self, body: bytes, app: str | None) -> bytes:
+        """An encoded answer. It is taken apart only where there is something to hide in it."""
+        known = self._knows(app)
+        # JSON may spell a letter by its number: bytes that hold such a spelling are looked at in any case.
+        if b"\\u" not in body and not any(secret in body for secret in known.raw):
+            return body
+        return orjson.dumps(_walked(orjson.loads(body), known.texts))
+
+    def error(self, error: IkomaError, app: str | None) -> None:
+        """An error, in place: message, hint and details."""
+        texts = self._knows(app).texts
+        error.message, error.hint = _replaced(error.message, texts), _replaced(error.hint, texts)
+        error.audit_message = _replaced(error.audit_message, texts)
+        error.details = _walked(error.details, texts)
+        error.args = (error.message,)
+
+
+class ScrubbingFormatter(logging.Formatter):
+    """Formats log records, tracebacks included, without what is secret."""
+
+    def __init__(self, inner: logging.Formatter, scrubber: Scrubber) -> None:
+        super().__init__()
+        self._inner = inner
+        self._scrubber = scrubber
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._scrubber.text(self._inner.format(record), None)
+
+
+def _replaced(text: str, texts: Sequence[str]) -> str:
+    for secret in texts:
+        if secret in text:
+            text = text.replace(secret, HIDDEN)
     return text
+
+
+def _walked(value: Any, texts: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        return _replaced(value, texts)
+    if isinstance(value, dict):
+        return {_replaced(str(name), texts): _walked(item, texts) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_walked(item, texts) for item in value]
+    return value
 
 
 def _forms(value: str) -> Iterator[str]:
     for part in (value, *value.splitlines()):
         yield part
         yield json.dumps(part, ensure_ascii=False)[1:-1]
+        yield json.dumps(part)[1:-1]

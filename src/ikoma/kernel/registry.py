@@ -116,6 +116,10 @@ class Capability:
     """True when it reaches beyond this machine: image registries, git hosts."""
     loses: Loses | None
     """What a person is told before it is done; every capability that destroys has one."""
+    needs_approval: bool
+    """Whether a key that needs approval must have another key's consent to it; true of all that destroy."""
+    unaudited: bool
+    """Whether it goes on where its intent cannot be written down: what takes load off a full server does."""
 
     @property
     def summary(self) -> str:
@@ -259,6 +263,8 @@ def capability(
     idempotent: bool = False,
     open_world: bool = False,
     loses: Loses | None = None,
+    needs_approval: bool = False,
+    unaudited: bool = False,
     into: Registry = registry,
 ) -> Callable[[Callable[[Any, Any], Awaitable[Any]]], Callable[[Any, Any], Awaitable[Any]]]:
     """Declare a function as a capability.
@@ -273,6 +279,8 @@ def capability(
         idempotent: the same call again changes nothing more; reads always are.
         open_world: it reaches beyond this machine.
         loses: says what would be lost; needed where the effect is DESTROYS.
+        needs_approval: keys that need approval need it for this too, though it destroys nothing.
+        unaudited: it goes on, also where the audit log cannot be written.
         into: where to declare it; the product's registry unless a test says otherwise.
     """
 
@@ -294,6 +302,8 @@ def capability(
                 idempotent=idempotent or effect is Effect.READS,
                 open_world=open_world,
                 loses=loses,
+                needs_approval=needs_approval or effect is Effect.DESTROYS,
+                unaudited=unaudited,
             )
         )
         return run

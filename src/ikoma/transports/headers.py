@@ -12,7 +12,16 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ikoma.errors import HostNotAllowed, IkomaError, MethodNotAllowed, OriginNotAllowed, RateLimited, Unauthenticated
+from ikoma.errors import (
+    HostNotAllowed,
+    IkomaError,
+    MethodNotAllowed,
+    OriginNotAllowed,
+    RateLimited,
+    TooManyFailures,
+    Unauthenticated,
+)
+from ikoma.kernel.call import LOCAL
 from ikoma.transports import envelope
 
 Headers = Mapping[bytes, bytes]
@@ -35,6 +44,12 @@ def length(headers: Headers) -> int:
     """Content-Length; 0 where the request does not say."""
     declared = headers.get(b"content-length", b"0")
     return int(declared) if declared.isdigit() else 0
+
+
+def address(scope: Scope) -> str:
+    """Where the client is: its address, or this machine where it came through a socket file."""
+    client = scope.get("client")
+    return str(client[0]) if client and client[0] else LOCAL
 
 
 def base_url(scope: Scope) -> str:
@@ -86,7 +101,7 @@ async def answer(send: Send, status: int, body: bytes, more: Sequence[tuple[byte
 
 def accompanying(error: IkomaError) -> list[tuple[bytes, bytes]]:
     """The headers that go with a refusal."""
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | TooManyFailures):
         return [(b"retry-after", str(error.details["retryAfter"]).encode())]
     if isinstance(error, Unauthenticated):
         return [(b"www-authenticate", b'ApiKey realm="ikoma"')]

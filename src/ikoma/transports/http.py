@@ -89,6 +89,7 @@ class Execute:
             idempotency_key=headers.text(given.get(b"idempotency-key")) or None,
             wait=_preferred_wait(given),
             asks=given.get(b"x-confirm") == b"ask",
+            address=headers.address(scope),
         )
         if _STREAM in given.get(b"accept", b""):
             await self._stream(attempt, receive, send)
@@ -172,7 +173,11 @@ def _openapi(pipeline: Pipeline) -> Any:
 def _capabilities(pipeline: Pipeline) -> Any:
     async def listing(request: Request) -> Response:
         given = dict(request.scope["headers"])
-        allowed = set(await pipeline.visible(headers.key(given), headers.text(given.get(b"x-role"))))
+        allowed = set(
+            await pipeline.visible(
+                headers.key(given), headers.text(given.get(b"x-role")), headers.address(request.scope)
+            )
+        )
         described = [
             {
                 "name": item.name,

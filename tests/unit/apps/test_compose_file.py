@@ -12,7 +12,7 @@ from ikoma.errors import InvalidCompose
 def source(tmp_path: Path, text: str) -> Source:
     path = tmp_path / "docker-compose.yml"
     path.write_text(text)
-    return Source(path)
+    return Source(path.name, path.read_bytes())
 
 
 def test_places_have_lines(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from ikoma.errors import (
     OutOfScope,
     ShuttingDown,
 )
+from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.call import Answer, Attempt, Identified
 from ikoma.kernel.callers import Caller, Callers
@@ -33,6 +34,7 @@ from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
+from ikoma.kernel.throttle import Throttle
 from ikoma.model import AppName, Effect, Role
 
 REGISTRY = Registry()
@@ -103,6 +105,8 @@ class House:
             callers=self.callers,
             rate_limit=RateLimit(60_000, 1000),
             audit=AuditLog(folder / "audit.jsonl"),
+            approvals=Approvals(folder / "state.db"),
+            throttle=Throttle(1_000_000),
             locks=self.locks,
             operations=self.operations,
             make_call=lambda identified: identified,

@@ -24,6 +24,7 @@ from ikoma.errors import (
     UnknownCapability,
     UnknownRole,
 )
+from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.call import Attempt, Identified
 from ikoma.kernel.callers import Callers
@@ -33,6 +34,7 @@ from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.registry import AppRequest, Registry, Request, Result, Sensitive, capability
+from ikoma.kernel.throttle import Throttle
 from ikoma.model import AppName, Effect, Role
 
 REGISTRY = Registry()
@@ -84,6 +86,8 @@ class House:
             callers=self.callers,
             rate_limit=RateLimit(60_000, most),
             audit=AuditLog(self.log),
+            approvals=Approvals(folder / "state.db"),
+            throttle=Throttle(1_000_000),
             locks=self.locks,
             operations=Operations(Journal(folder / "state.db")),
             make_call=lambda identified: identified,

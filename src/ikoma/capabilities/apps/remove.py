@@ -67,6 +67,7 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     if app.exists:
         call.platform.trash.move_folder(app, entry)
     call.platform.health.forget(app)
+    call.platform.waivers.forget(app.name)
     details = Details(trash=str(entry.path), backup=backup)
     return Removed(success=True, message=f"{app.name} was moved to the trash.", details=details)
 

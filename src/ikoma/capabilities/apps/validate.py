@@ -15,12 +15,26 @@ class Found(Result):
     line: int | None
     problem: str
     fix: str
+    rule: str | None
+    """The rule of the policy that this breaks."""
+    place: str | None
+    """Where in the compose file, such as services.web.ports.0."""
+
+
+class Waived(Result):
+    id: str
+    rule: str
+    reason: str
+    caller: str
+    expires_at: str
 
 
 class Validation(Result):
     valid: bool
     errors: list[Found]
     warnings: list[Found]
+    waivers: list[Waived]
+    """Rules that an admin has waived for this app, and until when."""
 
 
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
@@ -30,7 +44,12 @@ async def validate(call: Call, request: AppRequest) -> Validation:
     Use it before every deploy. Next: mend the errors, then deploy.up.
     """
     report = await call.platform.validator.examine(call.app(request.app_name))
-    return Validation(valid=not report.errors, errors=_found(report.errors), warnings=_found(report.warnings))
+    return Validation(
+        valid=not report.errors,
+        errors=_found(report.errors),
+        warnings=_found(report.warnings),
+        waivers=[Waived.model_validate(waiver, from_attributes=True) for waiver in report.waivers],
+    )
 
 
 def _found(findings: list[Finding]) -> list[Found]:

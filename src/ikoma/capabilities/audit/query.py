@@ -37,7 +37,7 @@ async def query(call: Call, request: Query) -> Entries:
 
     def wanted(entry: dict[str, Any]) -> bool:
         app = entry["arguments"].get("appName")
-        reached = call.role >= Role.ADMIN if app is None else call.caller.reaches(str(app))
+        reached = call.role >= Role.ADMIN and not call.caller.apps if app is None else call.caller.reaches(str(app))
         return (
             reached
             and request.app_name in (None, app)

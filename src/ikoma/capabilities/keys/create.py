@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.callers import Caller
 from ikoma.kernel.registry import Request, Result, Sensitive, capability
-from ikoma.model import Effect, Role
+from ikoma.model import Effect, FutureTime, Role
 
 
 class Create(Request):
@@ -22,24 +22,17 @@ class Create(Request):
     capabilities: list[str] = Field(default_factory=list, max_length=100)
     """Globs of capabilities; all of the role when left out."""
     read_only: bool = False
-    expires: str | None = None
+    needs_approval: bool = False
+    """Whether another admin key must approve each call of it that destroys or gives rights."""
+    rate: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Calls it may make in a window of the rate limit; as many as all keys when left out."""
+    expires: FutureTime | None = None
     """When the key ends, as an ISO 8601 time; never when left out."""
 
     @field_validator("role")
     @classmethod
     def is_a_role(cls, role: str) -> str:
         return str(Role.parse(role))
-
-    @field_validator("expires")
-    @classmethod
-    def is_a_time_to_come(cls, expires: str | None) -> str | None:
-        if expires is None:
-            return None
-        when = datetime.fromisoformat(expires)
-        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-        if when <= datetime.now(UTC):
-            raise ValueError("is in the past")
-        return when.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class Created(Result):
@@ -50,18 +43,32 @@ class Created(Result):
     role: str
 
 
-@capability("keys.create", role=Role.ADMIN, effect=Effect.CHANGES)
+@capability("keys.create", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True)
 async def create(call: Call, request: Create) -> Created:
     """Make an API key with a highest role, and optionally apps, capabilities and an end. It is shown once.
 
     Use it to let someone else in with no more than they need. Hand the key over at once.
     """
+    role = Role.parse(request.role)
+    call.caller.check_covers(
+        Caller(
+            id="",
+            name=request.name,
+            role=role,
+            apps=tuple(request.apps),
+            capabilities=tuple(request.capabilities),
+            expires_at=request.expires,
+            needs_approval=request.needs_approval,
+        )
+    )
     identity, key = call.platform.callers.create(
         request.name,
-        Role.parse(request.role),
+        role,
         apps=request.apps,
         capabilities=request.capabilities,
         read_only=request.read_only,
         expires_at=request.expires,
+        needs_approval=request.needs_approval,
+        rate=request.rate,
     )
     return Created(id=identity, key=key, name=request.name, role=request.role)

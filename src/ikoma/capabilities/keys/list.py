@@ -14,9 +14,14 @@ class Item(Result):
     apps: list[str]
     capabilities: list[str]
     read_only: bool
+    needs_approval: bool
+    rate: int | None
     created_at: str
     expires_at: str | None
     revoked_at: str | None
+    last_used_at: str | None
+    previous_until: str | None
+    """Until when the key before the last rotation is still taken."""
 
 
 class Listing(Result):
@@ -38,9 +43,13 @@ async def listing(call: Call, request: Request) -> Listing:
                 apps=list(stored.caller.apps),
                 capabilities=list(stored.caller.capabilities),
                 read_only=stored.caller.read_only,
+                needs_approval=stored.caller.needs_approval,
+                rate=stored.caller.rate,
                 created_at=stored.created_at,
                 expires_at=stored.caller.expires_at,
                 revoked_at=stored.revoked_at,
+                last_used_at=stored.last_used_at,
+                previous_until=stored.previous_until,
             )
             for stored in call.platform.callers.all()
         ]

@@ -69,7 +69,7 @@ class McpEndpoint:
         key, role = headers.key(given), headers.text(given.get(b"x-role"))
         size = headers.length(given)
         try:
-            caller = await self._pipeline.identify(key, role, what="mcp")
+            caller = await self._pipeline.identify(key, role, what="mcp", address=headers.address(scope))
             if size > _BODY_LIMIT:
                 large = BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
                 self._pipeline.refused("mcp", large, caller.name)

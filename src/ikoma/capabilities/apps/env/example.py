@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ikoma.apps import environment
-from ikoma.apps.compose_file import Source
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
+
+_MOST_BYTES = 1 << 20
 
 
 @capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS)
@@ -16,4 +17,4 @@ async def example(call: Call, request: AppRequest) -> str:
     Use it to see what to set before deploying. Next: env.set for what is empty.
     """
     app = call.app(request.app_name)
-    return environment.example(app, Source(app.require_compose_file()).text)
+    return environment.example(app, app.read_inside(app.require_compose_file(), _MOST_BYTES).decode(errors="replace"))

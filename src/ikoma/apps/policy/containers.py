@@ -1,0 +1,200 @@
+"""What a service asks of the machine: rights, namespaces, devices, limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.rules import Place, Violation
+
+_CAPABILITIES = frozenset(
+    ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "IPC_LOCK", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID")
+)
+_SECURITY = re.compile(r"no-new-privileges([:=]true)?|apparmor[:=]docker-default|seccomp[:=]builtin")
+_LOGGING = {
+    "json-file": {"max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode"},
+    "local": {"max-size", "max-file", "compress", "labels", "env", "mode"},
+    "none": set(),
+}
+_RESERVED = re.compile(r"(com\.docker\.|io\.docker\.|org\.dockerproject\.|ikoma\.)", re.IGNORECASE)
+_DEPLOY = frozenset(
+    (
+        *("mode", "replicas", "endpoint_mode", "labels", "update_config", "rollback_config"),
+        *("restart_policy", "placement", "resources"),
+    )
+)
+_MOST_REPLICAS = 100
+
+
+def _privileged(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if value:
+        yield Violation("privileged", place, "The container is privileged.")
+
+
+def _capabilities(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for index, name in enumerate(value):
+        if str(name).upper().removeprefix("CAP_") not in _CAPABILITIES:
+            yield Violation("capabilities", (*place, index), f"{name} is added.")
+
+
+def _devices(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for index, _ in enumerate(value):
+        yield Violation("devices", (*place, index), "A device is handed over.")
+
+
+def _gpus(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if value:
+        yield Violation("gpus", place, "A graphics card is handed over.")
+
+
+def _namespace(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    """pid, ipc, uts, userns_mode, cgroup."""
+    text = str(value)
+    if text == "host":
+        yield Violation("host-namespace", place, "The container shares this with the server.")
+    elif text not in ("", "private", "shareable", "none") and not text.startswith("service:"):
+        yield Violation("foreign-namespace", place, f"{text[:60]} is not this app's.")
+
+
+def _network_mode(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    text = str(value)
+    if text == "host":
+        yield Violation("host-namespace", place, "The container shares the server's network.")
+    elif text not in ("", "none") and not text.startswith("service:"):
+        yield Violation("foreign-namespace", place, f"The network {text[:60]} is shared with others.")
+
+
+def _volumes_from(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for index, item in enumerate(value):
+        if str(item).startswith("container:"):
+            yield Violation("foreign-namespace", (*place, index), f"{item} is a container of others.")
+
+
+def _external_links(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for index, item in enumerate(value):
+        yield Violation("foreign-namespace", (*place, index), f"{item} is a container of others.")
+
+
+def _security(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for index, item in enumerate(value):
+        if not _SECURITY.fullmatch(str(item)):
+            yield Violation("security-options", (*place, index), f"{str(item)[:60]} weakens the container's walls.")
+
+
+def _never(rule: str, what: str) -> Any:
+    """A check for a key that is refused whatever it says, false and empty excepted."""
+
+    def check(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+        if value:
+            yield Violation(rule, place, what)
+
+    return check
+
+
+def _hooks(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for index, hook in enumerate(value):
+        if hook.get("privileged"):
+            yield Violation("hooks", (*place, index, "privileged"), "The hook runs privileged.")
+
+
+def _annotations(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for name in value:
+        yield Violation("unknown-key", (*place, name), "Annotations steer the runtime.")
+
+
+def _memory(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if int(value) < 0:
+        yield Violation("limits", place, "It is without limit.")
+
+
+def _out_of_memory(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if value is True or (not isinstance(value, bool) and int(value) < 0):
+        yield Violation("limits", place, "When memory runs out, others are ended in its place.")
+
+
+def _replicas(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if int(value) > _MOST_REPLICAS:
+        yield Violation("limits", place, f"{value} containers are more than {_MOST_REPLICAS}.")
+
+
+def _block_io(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for name in value:
+        if name != "weight":
+            yield Violation("unknown-key", (*place, name), f"{name} names devices of the server.")
+
+
+def _deploy(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for name in value:
+        if name not in _DEPLOY and not name.startswith("x-"):
+            yield Violation("unknown-key", (*place, name), f"{name} is not allowed.")
+    yield from _replicas(facts, (*place, "replicas"), value.get("replicas") or 1)
+    yield from labels(facts, (*place, "labels"), value.get("labels") or {})
+    resources: Mapping[str, Any] = value.get("resources") or {}
+    for kind, wanted in resources.items():
+        for name, amount in wanted.items():
+            inside = (*place, "resources", kind, name)
+            if name == "devices":
+                yield from _gpus(facts, inside, amount)
+            elif name in ("memory", "pids"):
+                yield from _memory(facts, inside, amount)
+            elif name != "cpus":
+                yield Violation("unknown-key", inside, f"{name} is not allowed.")
+
+
+def _logging(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    driver = value.get("driver") or "json-file"
+    if driver not in _LOGGING:
+        yield Violation("logging-driver", (*place, "driver"), f"The logging driver is {driver}.")
+        return
+    for name in value.get("options") or {}:
+        if name not in _LOGGING[driver]:
+            yield Violation("logging-driver", (*place, "options", name), f"{name} is no option of {driver}.")
+
+
+def labels(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    """No label may say whose a container is; IKOMA's own two say what is true."""
+    for name, text in value.items():
+        if name == "ikoma.app" and text == facts.app.name:
+            continue
+        if _RESERVED.match(name) and name != "ikoma.one-shot":
+            yield Violation("reserved-label", (*place, name), f"The label {name[:60]} is reserved.")
+
+
+CHECKS: Mapping[str, Any] = {
+    "privileged": _privileged,
+    "cap_add": _capabilities,
+    "devices": _devices,
+    "device_cgroup_rules": _devices,
+    "gpus": _gpus,
+    "network_mode": _network_mode,
+    "pid": _namespace,
+    "ipc": _namespace,
+    "uts": _namespace,
+    "userns_mode": _namespace,
+    "cgroup": _namespace,
+    "volumes_from": _volumes_from,
+    "external_links": _external_links,
+    "security_opt": _security,
+    "sysctls": _never("sysctls", "Kernel settings are changed."),
+    "runtime": _never("runtime", "The container runs in another runtime."),
+    "cgroup_parent": _never("cgroup-parent", "The container joins a control group of its choice."),
+    "use_api_socket": _never("docker-socket", "The engine's socket is handed over."),
+    "provider": _never("provider", "The service is a program on the server."),
+    "post_start": _hooks,
+    "pre_stop": _hooks,
+    "annotations": _annotations,
+    "mem_limit": _memory,
+    "memswap_limit": _memory,
+    "pids_limit": _memory,
+    "oom_kill_disable": _out_of_memory,
+    "oom_score_adj": _out_of_memory,
+    "cpu_rt_period": _never("limits", "Real-time scheduling starves all else."),
+    "cpu_rt_runtime": _never("limits", "Real-time scheduling starves all else."),
+    "scale": _replicas,
+    "deploy": _deploy,
+    "blkio_config": _block_io,
+    "logging": _logging,
+    "labels": labels,
+}

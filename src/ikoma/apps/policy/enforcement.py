@@ -1,0 +1,109 @@
+"""The policy as it holds on this server, for one app, now: violations less what an admin has waived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps import environment
+from ikoma.apps.folder import App, Apps
+from ikoma.apps.policy import model as policy
+from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.rules import RULES, Violation
+from ikoma.apps.policy.storage import writable_folders
+from ikoma.apps.policy.waivers import Waiver, Waivers
+from ikoma.apps.release import Releases
+from ikoma.errors import PolicyViolation
+from ikoma.ports import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is refused, and which waivers let something pass."""
+
+    refused: tuple[Violation, ...]
+    used: tuple[Waiver, ...] = ()
+
+
+class Policy:
+    """Judges compose files.
+
+    Args:
+        platform_ports: host ports that the platform itself uses → what uses them.
+        registries: globs of the registries that images may come from.
+        pinned: whether images must name their digest.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        apps: Apps,
+        waivers: Waivers,
+        *,
+        platform_ports: Mapping[int, str],
+        registries: tuple[str, ...] = ("*",),
+        pinned: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._apps = apps
+        self._waivers = waivers
+        self._platform_ports = platform_ports
+        self._registries = registries
+        self._pinned = pinned
+
+    async def judge(self, app: App, model: Mapping[str, Any]) -> Verdict:
+        """What a resolved compose file does that it must not."""
+        return self.less_waived(app, policy.check(model, await self._facts(app)))
+
+    async def require(self, app: App, model: Mapping[str, Any]) -> None:
+        """Raises PolicyViolation where a resolved compose file, deployed some time ago, is no longer allowed."""
+        refused = (await self.judge(app, model)).refused
+        if refused:
+            raise PolicyViolation(
+                f"What was deployed is not allowed now: {refused[0].problem}",
+                hint=refused[0].fix,
+                audit_message=f"Policy: {', '.join(sorted({item.rule for item in refused}))}.",
+                rules=sorted({item.rule for item in refused}),
+            )
+
+    def less_waived(self, app: App, violations: Iterable[Violation]) -> Verdict:
+        """The violations without those of rules that are waived for this app."""
+        waived = {waiver.rule: waiver for waiver in self._waivers.live(app.name) if RULES[waiver.rule].waivable}
+        found = tuple(violations)
+        used = {waived[item.rule].id: waived[item.rule] for item in found if item.rule in waived}
+        return Verdict(tuple(item for item in found if item.rule not in waived), tuple(used.values()))
+
+    def is_platform(self, port: int) -> bool:
+        """Whether the platform itself uses this host port."""
+        return port in self._platform_ports
+
+    def waivers(self, app: App) -> Sequence[Waiver]:
+        """Those that hold for this app now, used or not."""
+        return self._waivers.live(app.name)
+
+    async def _facts(self, app: App) -> Facts:
+        running = await self._engine.containers(app.name)
+        return Facts(
+            app=app,
+            other_apps=frozenset(str(name) for name in self._apps.names() if name != app.name),
+            platform_ports=self._platform_ports,
+            registries=self._registries,
+            pinned=self._pinned,
+            writable=_writable(app) if running else (),
+            owners=await self._engine.owners(),
+            environment=frozenset(environment.read(app)),
+        )
+
+
+def _writable(app: App) -> tuple[Path, ...]:
+    """What containers that may be running now can write: those of the release that serves, and of the latest."""
+    releases = Releases(app)
+    found: set[Path] = set()
+    for release in releases.recent():
+        if (compose := releases.compose_file(release)).is_file():
+            found |= set(writable_folders(orjson.loads(compose.read_bytes())))
+    return tuple(sorted(found))

@@ -1,0 +1,86 @@
+"""What the policy has to know of the server to judge one app's compose file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from ikoma.apps.folder import App
+
+IMAGES = "ikoma-app"
+"""The name under which all images that are built here stand: ikoma-app/APP/SERVICE."""
+
+_SEPARATOR = "[-_.]"
+_COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
+
+
+def image_name(app: str, service: str) -> str:
+    """The name of the image that a service of an app is built as."""
+    return f"{images_of(app)}{_component(service)}"
+
+
+def images_of(app: str) -> str:
+    """What the names of all images that are built for an app begin with."""
+    return f"{IMAGES}/{_component(app)}/"
+
+
+def _component(name: str) -> str:
+    """A name as a part of an image's, which takes fewer; two names never become the same."""
+    if _COMPONENT.fullmatch(name) and not name.startswith("x-"):
+        return name
+    return f"x-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The server, as one app's file is checked against it."""
+
+    app: App
+    other_apps: frozenset[str] = frozenset()
+    platform_ports: Mapping[int, str] = field(default_factory=dict)
+    """Host ports of the platform → what uses them."""
+    registries: tuple[str, ...] = ("*",)
+    """Globs of the registries that images may come from."""
+    pinned: bool = False
+    """Whether images must name their digest."""
+    writable: tuple[Path, ...] = ()
+    """Folders that containers of this app, running now, may write."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Volumes and networks that are there → the Compose project they belong to, "" where they belong to none."""
+    environment: frozenset[str] = frozenset()
+    """Variables that the app's .env sets."""
+
+    @property
+    def root(self) -> Path:
+        """The app's folder, its links resolved."""
+        return Path(os.path.realpath(self.app.path))
+
+    def is_inside(self, path: Path) -> bool:
+        return path == self.root or self.root in path.parents
+
+    def is_state(self, path: Path) -> bool:
+        """Whether this is the app's whole folder or IKOMA's own records in it."""
+        return path == self.root or path == self.root / ".ikoma" or self.root / ".ikoma" in path.parents
+
+    def may_be_named(self, name: str) -> bool:
+        """Whether a volume or network of that name is this app's: named after it, and made by nobody else."""
+        mine = self.app.name
+        named = re.fullmatch(f"{re.escape(mine)}({_SEPARATOR}.*)?", name) is not None
+        longer = (other for other in self.other_apps if len(other) > len(mine))
+        claimed = any(re.fullmatch(f"{re.escape(other)}({_SEPARATOR}.*)?", name) for other in longer)
+        return named and not claimed and self.owners.get(name, mine) in (mine, "")
+
+    def is_taken(self, name: str) -> bool:
+        """Whether a container's name is another app's or the platform's."""
+        others = (*self.other_apps, "ikoma")
+        return not self.may_be_named(name) and any(
+            re.fullmatch(f"{re.escape(other)}({_SEPARATOR}.*)?", name) for other in others
+        )
+
+    def allows_registry(self, registry: str) -> bool:
+        return any(fnmatchcase(registry, glob) for glob in self.registries)

@@ -1,0 +1,128 @@
+"""Where an app's images come from: registries, builds, and what a Dockerfile builds on."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps.policy import dockerfile
+from ikoma.apps.policy.containers import labels
+from ikoma.apps.policy.facts import IMAGES, Facts, images_of
+from ikoma.apps.policy.rules import Place, Violation
+from ikoma.errors import IkomaError
+
+_HEX = re.compile(r"[0-9a-f]+")
+_ALIASES = ("docker.io/", "index.docker.io/", "registry-1.docker.io/", "library/")
+_BUILD = frozenset(
+    (
+        *("context", "dockerfile", "dockerfile_inline", "args", "target", "labels", "cache_from", "cache_to", "tags"),
+        *("secrets", "additional_contexts", "extra_hosts", "no_cache", "no_cache_filter", "platforms", "pull"),
+        *("shm_size", "ulimits", "network", "entitlements", "privileged", "ssh", "provenance", "sbom"),
+    )
+)
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|git@|github\.com/")
+_MOST_BYTES = 1 << 20
+
+
+def reference(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
+    """A reference to an image, as a registry would be asked for it."""
+    name = text
+    for alias in _ALIASES:
+        name = name.removeprefix(alias)
+    if name.startswith(f"{IMAGES}/") and not name.startswith(images_of(facts.app.name)):
+        yield Violation("foreign-image", place, f"{text} was built by another app.")
+    elif name.startswith("sha256:") or _HEX.fullmatch(name):
+        yield Violation("foreign-image", place, f"{text[:80]} may be the id of an image that is on the server.")
+    elif not name.startswith(f"{IMAGES}/"):
+        yield from _registry(facts, place, text)
+
+
+def _registry(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
+    first, slash, _ = text.partition("/")
+    registry = first if slash and (("." in first or ":" in first) or first == "localhost") else "docker.io"
+    if not facts.allows_registry(registry):
+        yield Violation("image-registry", place, f"{text[:80]} comes from {registry}.")
+    if facts.pinned and "@sha256:" not in text:
+        yield Violation("image-digest", place, f"{text[:80]} has no digest.")
+
+
+def _image(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    yield from reference(facts, place, str(value))
+
+
+def _build(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for name, chosen in value.items():
+        if name not in _BUILD and not name.startswith("x-"):
+            yield Violation("unknown-key", (*place, name), f"{name} is not allowed.")
+        elif name in ("entitlements", "privileged", "ssh") and chosen:
+            yield Violation("build-privileges", (*place, name), f"The build has {name}.")
+        elif name in ("provenance", "sbom") and str(chosen).lower() not in ("true", "false"):
+            yield Violation("build-privileges", (*place, name), "Only true and false are taken.")
+    if str(value.get("network") or "default") not in ("default", "none"):
+        yield Violation("build-privileges", (*place, "network"), f"The build joins the network {value['network']}.")
+    yield from labels(facts, (*place, "labels"), value.get("labels") or {})
+    yield from _caches(facts, place, value)
+    yield from _contexts(facts, place, value)
+    for index, tag in enumerate(value.get("tags") or []):
+        if not str(tag).startswith(images_of(facts.app.name)):
+            yield Violation("foreign-image", (*place, "tags", index), f"The build takes the name {tag}.")
+
+
+def _caches(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
+    for key in ("cache_from", "cache_to"):
+        for index, text in enumerate(value.get(key) or []):
+            inside = (*place, key, index)
+            kind = dict(part.partition("=")[::2] for part in str(text).split(",")) if "=" in str(text) else None
+            if kind is None and key == "cache_from":
+                yield from reference(facts, inside, str(text))
+            elif kind is not None and kind.get("type") == "registry" and key == "cache_from":
+                yield from reference(facts, inside, kind.get("ref", ""))
+            elif kind is None or kind.get("type") != "inline":
+                yield Violation("build-outside", inside, f"{text} reads or writes a place outside the build.")
+
+
+def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
+    context = str(value.get("context") or facts.app.path)
+    yield from _folder(facts, (*place, "context"), context)
+    for name, text in (value.get("additional_contexts") or {}).items():
+        inside = (*place, "additional_contexts", name)
+        if str(text).startswith("docker-image://"):
+            yield from reference(facts, inside, str(text).removeprefix("docker-image://"))
+        elif not str(text).startswith(("service:", "target:")):
+            yield from _folder(facts, inside, str(text))
+    if _REMOTE.match(context):
+        return
+    name = "dockerfile_inline" if "dockerfile_inline" in value else "dockerfile"
+    text = value.get("dockerfile_inline")
+    if text is None:
+        path = Path(context) / str(value.get("dockerfile") or "Dockerfile")
+        if not facts.is_inside(Path(os.path.realpath(path))):
+            yield Violation("build-outside", (*place, name), f"{path} is outside the app's folder.")
+            return
+        try:
+            text = facts.app.read_inside(path, _MOST_BYTES).decode(errors="replace")
+        except IkomaError:
+            return  # that it is not there is said elsewhere
+    text = text.replace("$$", "$") if "dockerfile_inline" in value else text  # as Compose spells it
+    args = {key: str(item).replace("$$", "$") for key, item in (value.get("args") or {}).items() if item is not None}
+    for rule, line, what, image in dockerfile.problems(text, args):
+        inside = (*place, name, line)
+        if image is None:
+            yield Violation(rule, inside, what)
+        else:
+            yield from reference(facts, inside, image)
+
+
+def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
+    if _REMOTE.match(text) or not text.startswith("/"):
+        yield Violation("remote-source", place, f"{text[:80]} is fetched from elsewhere.")
+        return
+    path = Path(os.path.realpath(text))
+    if not facts.is_inside(path) or (facts.is_state(path) and path != facts.root):
+        yield Violation("build-outside", place, f"{text} is outside the app's folder.")
+
+
+CHECKS: Mapping[str, Any] = {"image": _image, "build": _build}

@@ -1,0 +1,69 @@
+"""The policy on what Compose made of an app's files: an allow-list of keys, each with its rule.
+
+What is not in a table here is refused. A check takes the facts, the place and the value, and yields violations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ikoma.apps.policy import containers, images, network, storage
+from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.rules import Place, Violation
+
+Check = Callable[[Facts, Place, Any], Iterator[Violation]]
+
+
+def _anything(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    return iter(())
+
+
+SERVICE: Mapping[str, Check] = {
+    **dict.fromkeys(
+        (
+            *("attach", "cap_drop", "command", "configs", "cpu_count", "cpu_percent", "cpu_period", "cpu_quota"),
+            *("cpu_shares", "cpus", "cpuset", "depends_on", "develop", "dns", "dns_opt", "dns_search", "domainname"),
+            *("entrypoint", "environment", "expose", "extra_hosts", "group_add", "healthcheck", "hostname", "init"),
+            *("links", "mac_address", "mem_reservation", "mem_swappiness", "platform", "profiles", "pull_policy"),
+            *("pull_refresh_after", "read_only", "restart", "secrets", "shm_size", "stdin_open", "stop_grace_period"),
+            *("stop_signal", "tmpfs", "tty", "ulimits", "user", "working_dir"),
+        ),
+        _anything,
+    ),
+    **containers.CHECKS,
+    **images.CHECKS,
+    **network.CHECKS,
+    **storage.CHECKS,
+}
+"""Keys of a service."""
+
+TOP: Mapping[str, Check] = {
+    "name": network.project_name,
+    "version": _anything,
+    "volumes": storage.volumes,
+    "networks": network.networks,
+    "configs": storage.contents,
+    "secrets": storage.contents,
+}
+"""Keys of the file, besides its services."""
+
+
+def check(model: Mapping[str, Any], facts: Facts) -> list[Violation]:
+    """Every violation in a resolved compose file, in the file's order."""
+    found = list(_keys(TOP, facts, (), {key: value for key, value in model.items() if key != "services"}))
+    for name, service in (model.get("services") or {}).items():
+        found += _keys(SERVICE, facts, ("services", name), service)
+    found += storage.nested(model, facts)
+    return found
+
+
+def _keys(table: Mapping[str, Check], facts: Facts, place: Place, values: Mapping[str, Any]) -> Iterator[Violation]:
+    for key, value in values.items():
+        if str(key).startswith("x-") or value is None:
+            continue
+        rule = table.get(key)
+        if rule is None:
+            yield Violation("unknown-key", (*place, key), f"{key} is not allowed.")
+        else:
+            yield from rule(facts, (*place, key), value)

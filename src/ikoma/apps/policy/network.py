@@ -1,0 +1,127 @@
+"""Names, networks and ports: what a service is called and where it is reached."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ikoma.apps.policy.containers import labels
+from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.rules import Place, Violation
+
+_OPTIONS = frozenset(("com.docker.network.driver.mtu", "com.docker.network.bridge.enable_icc"))
+_NETWORK = frozenset(
+    (
+        "name",
+        "driver",
+        "driver_opts",
+        "ipam",
+        "external",
+        "internal",
+        "attachable",
+        "enable_ipv4",
+        "enable_ipv6",
+        "labels",
+    )
+)
+_JOINED = frozenset(
+    ("aliases", "ipv4_address", "ipv6_address", "mac_address", "priority", "gw_priority", "interface_name")
+)
+_PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
+_LARGEST = 16
+_MOST_PORTS = 200
+_FIRST_FREE = 1024
+
+
+def project_name(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if value != facts.app.name.project:
+        yield Violation("foreign-name", place, f"The project is named {value!r}, not after the app.")
+
+
+def _container_name(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if facts.is_taken(str(value)):
+        yield Violation("foreign-name", place, f"The container's name {value!r} belongs to another.")
+
+
+def networks(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    """Top-level networks."""
+    for key, network in value.items():
+        if not network:
+            continue
+        inside = (*place, key)
+        for option in network:
+            if option not in _NETWORK and not option.startswith("x-"):
+                yield Violation("unknown-key", (*inside, option), f"{option} is not allowed.")
+        if (network.get("driver") or "bridge") != "bridge":
+            yield Violation("network-driver", (*inside, "driver"), f"The driver is {network['driver']}.")
+        for option in network.get("driver_opts") or {}:
+            if option not in _OPTIONS:
+                yield Violation("network-driver", (*inside, "driver_opts", option), f"{option} is set.")
+        name = str(network.get("name") or key)
+        if network.get("external") and name == "host":
+            yield Violation("host-namespace", inside, "The container joins the server's network.")
+        elif not facts.may_be_named(name):
+            yield Violation("foreign-network", inside, f"The network {name} is not this app's.")
+        yield from _addresses(inside, network.get("ipam") or {})
+        yield from labels(facts, (*inside, "labels"), network.get("labels") or {})
+
+
+def _addresses(place: Place, ipam: Mapping[str, Any]) -> Iterator[Violation]:
+    if (ipam.get("driver") or "default") != "default" or ipam.get("options"):
+        yield Violation("network-driver", (*place, "ipam"), "Addresses come from a driver of its own.")
+    for index, config in enumerate(ipam.get("config") or []):
+        inside = (*place, "ipam", "config", index)
+        try:
+            subnet = ipaddress.ip_network(str(config.get("subnet", "10.0.0.0/16")), strict=False)
+        except ValueError:
+            yield Violation("network-driver", inside, "The subnet cannot be read.")
+            continue
+        private = any(subnet.version == net.version and subnet.subnet_of(net) for net in _PRIVATE)  # type: ignore[arg-type]
+        if not private or (subnet.version == 4 and subnet.prefixlen < _LARGEST) or config.get("aux_addresses"):
+            yield Violation("network-driver", inside, f"The subnet {subnet} is not a small private one.")
+
+
+def _joined(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    """A service's networks."""
+    for key, options in value.items() if isinstance(value, Mapping) else ():
+        for option, chosen in (options or {}).items():
+            if option not in _JOINED and chosen and not option.startswith("x-"):
+                yield Violation("network-driver", (*place, key, option), f"{option} is set.")
+
+
+def _ports(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if len(value) > _MOST_PORTS:
+        yield Violation("limits", place, f"{len(value)} ports are more than {_MOST_PORTS}.")
+        return
+    for index, port in enumerate(value):
+        yield from _port(facts, (*place, index), port)
+
+
+def _port(facts: Facts, place: Place, port: Mapping[str, Any]) -> Iterator[Violation]:
+    address = str(port.get("host_ip") or "")
+    if address and not _is_plain(address):
+        yield Violation("host-interface", place, f"It is published on {address}.")
+    first, _, last = str(port.get("published") or "").partition("-")
+    if not first.isdigit():
+        return
+    wanted = range(int(first), int(last or first) + 1)
+    if len(wanted) > _MOST_PORTS:
+        yield Violation("limits", place, f"{len(wanted)} ports are more than {_MOST_PORTS}.")
+    elif wanted.start < _FIRST_FREE and wanted.start != 0:
+        yield Violation("low-port", place, f"Host port {wanted.start} is published.")
+    for number, owner in facts.platform_ports.items():
+        if number in wanted:
+            yield Violation("platform-port", place, f"Host port {number} is used by {owner}.")
+
+
+def _is_plain(address: str) -> bool:
+    """Loopback, or every address."""
+    try:
+        parsed = ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return False
+    return parsed.is_loopback or parsed.is_unspecified
+
+
+CHECKS: Mapping[str, Any] = {"container_name": _container_name, "networks": _joined, "ports": _ports}

@@ -1,0 +1,223 @@
+"""Everything Compose would read to understand an app's files, read first by us, from inside the app's folder only.
+
+The files are returned as bytes: what was checked here is what Compose gets, so nothing can be swapped in between.
+A file may pull in others; each is read and checked in turn before any is believed.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps import environment
+from ikoma.apps.folder import App
+from ikoma.apps.policy import yaml_form
+from ikoma.apps.policy.rules import Place, Violation
+from ikoma.errors import FileMissing, IkomaError, PathOutside
+
+_MOST_BYTES = 1 << 20
+_MOST_TOGETHER = 4 << 20
+_MOST_FILES = 50
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$(?:\$|\{?(?P<name>[A-Za-z_]\w*))")
+_OF_THE_SERVER = re.compile(
+    r"(PATH|HOME|LANG|USER|PWD|API_KEY_HASH|SERVER_MODE|(APPS|BACKUPS)_ROOT|AUDIT_\w+|(HTTP|JWT|SOURCE|RATE_LIMIT|IKOMA"
+    r"|DOCKER|COMPOSE|BUILDX|BUILDKIT|OTEL|XDG)_\w+)"
+)
+_COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What was read. `files` are paths relative to the app's folder → content."""
+
+    compose_file: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+
+    def found(self, rule: str, place: Place, what: str, file: str) -> None:
+        self.violations.append(Violation(rule, place, what, file))
+
+
+def gather(app: App, compose_file: Path) -> Gathered:
+    """Read the app's compose file, its .env and all they name.
+
+    Raises:
+        FileMissing: the compose file is not there.
+    """
+    gathered = Gathered(os.path.relpath(compose_file, app.path))
+    gathered.files[gathered.compose_file] = app.read_inside(compose_file, _MOST_BYTES + 1)
+    _optional(app, gathered, ".env")
+    known = environment.names_in(gathered.files.get(".env", b""))
+    _document(app, gathered, gathered.compose_file, "", known)
+    if sum(map(len, gathered.files.values())) > _MOST_TOGETHER:
+        gathered.found("too-large", (), "The files are larger than 4 MiB together.", gathered.compose_file)
+    return gathered
+
+
+def _document(app: App, gathered: Gathered, path: str, base: str, known: frozenset[str]) -> None:
+    """Check one compose file that was read; `base` is the folder its paths are relative to."""
+    content = gathered.files[path]
+    if len(content) > _MOST_BYTES:
+        gathered.found("too-large", (), f"{path} is larger than 1 MiB.", path)
+        return
+    read = yaml_form.read(content, path)
+    gathered.violations += read.violations
+    if read.violations or not isinstance(read.value, Mapping):
+        return
+    project = read.value.get("name")
+    if path == gathered.compose_file and isinstance(project, str) and project != app.name.project:
+        gathered.found("foreign-name", ("name",), f"The project is named {project!r}, not after the app.", path)
+    for place, name in _variables(read.value):
+        if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
+            gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
+    for place, reference in _references(read.value):
+        _follow(app, gathered, _Step(path, base, known), place, reference)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """From which file a reference comes, and what its paths are relative to."""
+
+    path: str
+    base: str
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """A path in a compose file that is read with it.
+
+    `kind` is include, extends, plain (its content is read as it is) or mounted (only where it leads is checked).
+    """
+
+    kind: str
+    path: str
+    folder: str | None = None
+    env_files: tuple[str, ...] = ()
+
+
+def _references(document: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference]]:
+    for index, entry in enumerate(_listed(document.get("include"))):
+        yield from ((("include", index), item) for item in _included(entry))
+    services = document.get("services")
+    for name, service in services.items() if isinstance(services, Mapping) else ():
+        if isinstance(service, Mapping):
+            yield from _of_service(("services", name), service)
+    for kind in ("configs", "secrets"):
+        items = document.get(kind)
+        for name, item in items.items() if isinstance(items, Mapping) else ():
+            if isinstance(item, Mapping) and isinstance(item.get("file"), str):
+                yield (kind, name, "file"), _Reference("mounted", item["file"])
+
+
+def _included(entry: Any) -> Iterator[_Reference]:
+    if isinstance(entry, str):
+        yield _Reference("include", entry)
+    elif isinstance(entry, Mapping):
+        paths = [path for path in _listed(entry.get("path")) if isinstance(path, str)]
+        folder = entry.get("project_directory")
+        env_files = tuple(path for path in _listed(entry.get("env_file")) if isinstance(path, str))
+        first = posixpath.dirname(paths[0]) if paths else ""
+        for path in paths:
+            yield _Reference("include", path, folder if isinstance(folder, str) else first, env_files)
+
+
+def _of_service(place: Place, service: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference]]:
+    extends = service.get("extends")
+    if isinstance(extends, Mapping) and isinstance(extends.get("file"), str):
+        yield (*place, "extends", "file"), _Reference("extends", extends["file"])
+    for key in ("env_file", "label_file"):
+        for index, entry in enumerate(_listed(service.get(key))):
+            path = entry.get("path") if isinstance(entry, Mapping) else entry
+            if isinstance(path, str):
+                yield (*place, key, index), _Reference("plain", path)
+    credential = service.get("credential_spec")
+    if isinstance(credential, Mapping) and isinstance(credential.get("file"), str):
+        yield (*place, "credential_spec", "file"), _Reference("mounted", credential["file"])
+
+
+def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: _Reference) -> None:
+    target = _inside(app, gathered, step, place, reference.path, literal=reference.kind != "mounted")
+    if target is None or reference.kind == "mounted":
+        return
+    is_new = target not in gathered.files
+    if not _optional(app, gathered, target, step.path, place) or reference.kind == "plain":
+        return
+    base = posixpath.dirname(target)
+    if reference.folder is not None:
+        folder = _inside(app, gathered, step, place, reference.folder or ".", literal=True)
+        if folder is None:
+            return
+        base = "" if folder == "." else folder
+    for env_file in (*reference.env_files, *([posixpath.join(base, ".env")] if reference.kind == "include" else [])):
+        found = _inside(app, gathered, step, place, env_file, literal=True)
+        if found is not None:
+            _optional(app, gathered, found, step.path, place)
+    if len(gathered.files) > _MOST_FILES:
+        gathered.found("too-large", place, f"More than {_MOST_FILES} files are read.", step.path)
+    elif is_new and target != gathered.compose_file:
+        _document(app, gathered, target, base, step.known)
+
+
+def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, *, literal: bool) -> str | None:
+    """The path relative to the app's folder; None, with a violation, where it is not to be read."""
+    if "$" in path:
+        if literal:
+            gathered.found(
+                "reads-outside", place, "A path that is read must be written out, without variables.", step.path
+            )
+        return None
+    if _REMOTE.match(path):
+        gathered.found("remote-source", place, f"{path[:80]} is fetched from elsewhere.", step.path)
+        return None
+    relative = posixpath.normpath(posixpath.join(step.base, path))
+    if path.startswith(("/", "~")) or relative == ".." or relative.startswith("../"):
+        gathered.found("reads-outside", place, f"{path[:80]} is outside the app's folder.", step.path)
+        return None
+    try:
+        resolved = app.check_inside(app.path / relative)
+    except PathOutside as error:
+        gathered.found("reads-outside", place, error.message, step.path)
+        return None
+    if resolved.is_relative_to(Path(os.path.realpath(app.path)) / ".ikoma"):
+        gathered.found("reads-outside", place, f"{path[:80]} is IKOMA's own.", step.path)
+        return None
+    return relative
+
+
+def _optional(app: App, gathered: Gathered, path: str, source: str | None = None, place: Place = ()) -> bool:
+    """Read a file if it is there."""
+    if path in gathered.files:
+        return True
+    try:
+        gathered.files[path] = app.read_inside(app.path / path, _MOST_BYTES + 1)
+    except FileMissing:
+        return False  # Compose says so in its own words, where it matters
+    except IkomaError as error:
+        gathered.found("reads-outside", place, error.message, source or path)
+        return False
+    if len(gathered.files[path]) > _MOST_BYTES:
+        gathered.found("too-large", place, f"{path} is larger than 1 MiB.", source or path)
+        return False
+    return True
+
+
+def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _variables(item, (*place, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _variables(item, (*place, index))
+    elif isinstance(value, str) and "$" in value:
+        yield from ((place, found["name"]) for found in _VARIABLE.finditer(value) if found["name"])
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]

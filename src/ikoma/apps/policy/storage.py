@@ -1,0 +1,139 @@
+"""What a service mounts, and the volumes, configs and secrets it mounts them from."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps.folder import COMPOSE_NAMES
+from ikoma.apps.policy.containers import labels
+from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.images import reference
+from ikoma.apps.policy.rules import Place, Violation
+
+_SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "dockershim.sock", "buildkitd.sock")
+_SOCKET_FOLDERS = frozenset(
+    Path(path) for path in ("/var/run", "/run", "/run/docker", "/run/containerd", "/run/podman", "/run/user")
+)
+_PRIVATE = ("", "private", "rprivate")
+_BIND = frozenset(("propagation", "selinux", "create_host_path", "recursive"))
+_VOLUME = frozenset(("name", "driver", "driver_opts", "external", "labels"))
+_CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
+
+
+def _mounts(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for index, mount in enumerate(value):
+        inside = (*place, index)
+        kind = mount.get("type")
+        if kind == "bind":
+            yield from _bind(facts, inside, mount)
+        elif kind == "image":
+            yield from reference(facts, inside, str(mount.get("source")))
+        elif kind not in ("volume", "tmpfs"):
+            yield Violation("volume-driver", inside, f"{kind} is no plain volume.")
+
+
+def _bind(facts: Facts, place: Place, mount: Mapping[str, Any]) -> Iterator[Violation]:
+    options = mount.get("bind") or {}
+    if options.get("propagation", "") not in _PRIVATE:
+        yield Violation("bind-propagation", place, f"The mount is {options['propagation']}.")
+    for name in options:
+        if name not in _BIND:
+            yield Violation("unknown-key", (*place, "bind", name), f"{name} is not allowed.")
+    yield from _source(facts, place, str(mount.get("source")), writable=not mount.get("read_only"))
+
+
+def _source(facts: Facts, place: Place, source: str, *, writable: bool) -> Iterator[Violation]:
+    path = Path(os.path.realpath(source))
+    if path.name in _SOCKETS or Path(source).name in _SOCKETS or path in _SOCKET_FOLDERS:
+        yield Violation("docker-socket", place, f"{source} is, or holds, the engine's socket.")
+    elif not facts.is_inside(path):
+        yield Violation("bind-outside", place, f"{source} is outside the app's folder.")
+    elif facts.is_state(path):
+        yield Violation("own-state", place, f"{source} holds IKOMA's own records.")
+    elif writable and path.parent == facts.root and path.name in (".env", *COMPOSE_NAMES):
+        yield Violation("own-state", place, f"{path.name} is mounted writable.")
+    elif _is_special(path):
+        yield Violation("special-file", place, f"{source} is neither a file nor a folder.")
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
+    """Sources that lie below a folder which a container may write: it could make a link of them."""
+    binds = list(_binds(model))
+    writable = {path for _, path, may_write in binds if may_write} | set(facts.writable)
+    contexts = [
+        (("services", name, "build"), Path(os.path.realpath(build["context"])))
+        for name, service in (model.get("services") or {}).items()
+        if (build := service.get("build")) and str(build.get("context", "")).startswith("/")
+    ]
+    files = [
+        ((kind, name, "file"), Path(os.path.realpath(item["file"])))
+        for kind in ("configs", "secrets")
+        for name, item in (model.get(kind) or {}).items()
+        if item and item.get("file")
+    ]
+    for place, path in [*((place, path) for place, path, _ in binds), *contexts, *files]:
+        above = next((folder for folder in writable if folder in path.parents and facts.is_inside(folder)), None)
+        if above is not None and above != facts.root:
+            yield Violation("bind-nested", place, f"{path} lies below {above}, which a container may write.")
+
+
+def _binds(model: Mapping[str, Any]) -> Iterator[tuple[Place, Path, bool]]:
+    for name, service in (model.get("services") or {}).items():
+        for index, mount in enumerate(service.get("volumes") or []):
+            if mount.get("type") == "bind":
+                path = Path(os.path.realpath(str(mount.get("source"))))
+                yield ("services", name, "volumes", index), path, not mount.get("read_only")
+
+
+def writable_folders(model: Mapping[str, Any]) -> tuple[Path, ...]:
+    """What the containers of a deployed model may write."""
+    return tuple(path for _, path, writable in _binds(model) if writable)
+
+
+def volumes(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    for key, volume in value.items():
+        inside = (*place, key)
+        for name in volume or {}:
+            if name not in _VOLUME and not name.startswith("x-"):
+                yield Violation("unknown-key", (*inside, name), f"{name} is not allowed.")
+        if not volume:
+            continue
+        if volume.get("driver_opts"):
+            yield Violation("volume-driver", (*inside, "driver_opts"), "The volume has options of its driver.")
+        if (volume.get("driver") or "local") != "local":
+            yield Violation("volume-driver", (*inside, "driver"), f"The driver is {volume['driver']}.")
+        name = str(volume.get("name") or key)
+        if not facts.may_be_named(name):
+            yield Violation("foreign-volume", inside, f"The volume {name} is not this app's.")
+        yield from labels(facts, (*inside, "labels"), volume.get("labels") or {})
+
+
+def contents(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    """Top-level configs and secrets."""
+    for key, item in value.items():
+        inside = (*place, key)
+        for name in item or {}:
+            if name in ("external", "driver", "driver_opts", "template_driver"):
+                if item[name]:
+                    yield Violation("external-config", (*inside, name), f"{name} brings it from elsewhere.")
+            elif name not in _CONTENT and not name.startswith("x-"):
+                yield Violation("unknown-key", (*inside, name), f"{name} is not allowed.")
+        if item and item.get("file"):
+            path = Path(os.path.realpath(item["file"]))
+            if not facts.is_inside(path) or facts.is_state(path) or _is_special(path):
+                yield Violation("reads-outside", (*inside, "file"), f"{item['file']} is no file of the app's own.")
+
+
+CHECKS: Mapping[str, Any] = {"volumes": _mounts}

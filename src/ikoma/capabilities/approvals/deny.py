@@ -1,0 +1,23 @@
+"""approvals.deny: decide on the call of another key."""
+
+from __future__ import annotations
+
+from ikoma.capabilities.approvals.list import Item
+from ikoma.capabilities.context import Call
+from ikoma.kernel.approvals import DENIED
+from ikoma.kernel.registry import Request, capability
+from ikoma.model import Effect, Role
+
+
+class Deny(Request):
+    id: str
+    """The request, as approvals.list shows it."""
+
+
+@capability("approvals.deny", role=Role.ADMIN, effect=Effect.CHANGES)
+async def deny(call: Call, request: Deny) -> Item:
+    """Refuse a call of another key. The same call is refused until the hour is over.
+
+    Use it when the call should not be made.
+    """
+    return Item.of(call.platform.approvals.decide(request.id, call.caller, DENIED))

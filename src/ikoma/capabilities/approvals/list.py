@@ -1,0 +1,50 @@
+"""approvals.list: which calls wait for consent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.approvals import Approval
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import Effect, Role
+
+
+class List(Request):
+    closed: bool = False
+    """Also those that were decided or have ended."""
+
+
+class Item(Result):
+    id: str
+    capability: str
+    app: str | None
+    arguments: dict[str, Any]
+    """As the audit log has them: values that are secret are not shown."""
+    summary: str
+    """What the call would do, and what would be lost."""
+    caller: str
+    state: str
+    """pending, approved, denied, used or expired."""
+    created_at: str
+    expires_at: str
+    decided_by: str | None
+    decided_at: str | None
+
+    @classmethod
+    def of(cls, approval: Approval) -> Item:
+        return cls.model_validate(approval, from_attributes=True)
+
+
+class Listing(Result):
+    approvals: list[Item]
+
+
+@capability("approvals.list", role=Role.ADMIN, effect=Effect.READS)
+async def listing(call: Call, request: List) -> Listing:
+    """Calls that wait for the consent of another key, newest first: who asks, for what exactly, and until when.
+
+    Use it to see what waits for you. Next: approvals.approve or approvals.deny.
+    """
+    found = call.platform.approvals.visible(call.caller, closed=request.closed)
+    return Listing(approvals=[Item.of(approval) for approval in found])

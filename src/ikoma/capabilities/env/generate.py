@@ -1,0 +1,39 @@
+"""env.generate: a secret that nobody sees."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Literal
+
+from pydantic import Field
+
+from ikoma.apps import env_file
+from ikoma.apps.environment import NAME
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.env.list import Names
+from ikoma.errors import VariableExists
+from ikoma.kernel.registry import AppRequest, capability
+from ikoma.model import Effect, Role
+
+
+class Generate(AppRequest):
+    name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
+    bits: int = Field(default=256, ge=128, le=4096)
+    """How much there is to guess."""
+    form: Literal["base64url", "hex"] = "base64url"
+    replace: bool = False
+    """Whether a value that is there is replaced; what uses it must then be deployed again."""
+
+
+@capability("env.generate", role=Role.BUILDER, effect=Effect.CHANGES)
+async def generate(call: Call, request: Generate) -> Names:
+    """Give a variable of an app's .env a random value, without showing it to anyone: keys, salts, passwords.
+
+    Use it for every secret that no person needs to know. Next: deploy.up gives it to the containers.
+    """
+    app = call.app(request.app_name)
+    if not request.replace and request.name in env_file.names(app):
+        raise VariableExists(f"{app.name} has a variable {request.name} already.")
+    size = (request.bits + 7) // 8
+    value = secrets.token_hex(size) if request.form == "hex" else secrets.token_urlsafe(size)
+    return Names(names=env_file.put(app, request.name, value))

@@ -1,0 +1,38 @@
+"""keys.rotate: a new key for the same holder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import Request, Result, Sensitive, capability
+from ikoma.model import Effect, Role
+
+
+class Rotate(Request):
+    id: str
+    overlap: int = Field(default=3600, ge=0, le=30 * 86400)
+    """Seconds for which the former key is still taken, so that its holder can change over."""
+
+
+class Rotated(Result):
+    id: str
+    key: Annotated[str, Sensitive("API key")]
+    """Shown this once."""
+    name: str
+    previous_until: str
+
+
+@capability("keys.rotate", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True)
+async def rotate(call: Call, request: Rotate) -> Rotated:
+    """Make a new key for the holder of an existing one: same name, role and scope. Both work for a while.
+
+    Use it regularly, or with overlap 0 when a key leaked. The admin key of the settings is changed on the server.
+    """
+    callers = call.platform.callers
+    holder = callers.find(request.id)
+    call.caller.check_covers(holder)
+    key, until = callers.rotate(request.id, overlap=request.overlap)
+    return Rotated(id=request.id, key=key, name=holder.name, previous_until=until)

@@ -1,0 +1,28 @@
+"""policy.unwaive: end an exception."""
+
+from __future__ import annotations
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Unwaive(AppRequest):
+    id: str
+    """The waiver, as apps.validate shows it."""
+
+
+class Unwaived(Result):
+    id: str
+    message: str
+
+
+@capability("policy.unwaive", role=Role.ADMIN, effect=Effect.CHANGES)
+async def unwaive(call: Call, request: Unwaive) -> Unwaived:
+    """End a waiver before its time. What runs goes on; the next deploy or restart is judged without it.
+
+    Use it as soon as an app no longer needs its exception.
+    """
+    app = call.app(request.app_name)
+    waiver = call.platform.waivers.end(app.name, request.id)
+    return Unwaived(id=waiver.id, message=f"The rule {waiver.rule} holds for {app.name} again.")

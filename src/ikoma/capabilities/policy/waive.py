@@ -1,0 +1,50 @@
+"""policy.waive: an exception from one rule, for one app, for a time."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from ikoma.apps.policy.rules import RULES
+from ikoma.capabilities.context import Call
+from ikoma.errors import NotWaivable
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, FutureTime, Role
+
+
+class Waive(AppRequest):
+    rule: str
+    """The rule, as apps.validate names it."""
+    reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
+    """Why this app needs it; everyone who validates the app sees it."""
+    expires: FutureTime
+    """When the waiver ends by itself, as an ISO 8601 time."""
+
+    @field_validator("rule")
+    @classmethod
+    def is_a_rule(cls, rule: str) -> str:
+        if rule not in RULES:
+            raise ValueError(f"{rule[:40]!r} is no rule: apps.validate names the rule of each finding")
+        return rule
+
+
+class Waived(Result):
+    id: str
+    rule: str
+    expires_at: str
+    message: str
+
+
+@capability("policy.waive", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True)
+async def waive(call: Call, request: Waive) -> Waived:
+    """Let one app break one rule of the compose policy, for a reason and until a time. It is audited and shown.
+
+    Use it only when the safe way that apps.validate names won't do. policy.unwaive ends it sooner.
+    """
+    app = call.app(request.app_name)
+    if not RULES[request.rule].waivable:
+        raise NotWaivable(f"The rule {request.rule} cannot be waived: {RULES[request.rule].danger}")
+    waiver = call.platform.waivers.grant(
+        app.name, request.rule, request.reason, caller=call.caller.name, expires_at=request.expires
+    )
+    message = f"{app.name} may break the rule {waiver.rule} until {waiver.expires_at}."
+    return Waived(id=waiver.id, rule=waiver.rule, expires_at=waiver.expires_at, message=message)

@@ -1,0 +1,125 @@
+"""Compose files on disk, each with what is to become of it, laid out as an app on a server.
+
+The header of a file says it: `# rule:` names the rule that must catch it, `# needs:` the one that must be waived,
+`# setup:` what else is on the server.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ikoma.apps.folder import App
+from ikoma.apps.policy import model as policy
+from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.reading import gather
+from ikoma.apps.policy.rules import Violation
+from ikoma.engines.compose import ComposeEngine
+from ikoma.model import AppName
+from tests.support import DOCKER_HOST
+
+FOLDER = Path(__file__).with_name("compose")
+_HEADER = re.compile(r"^#\s*(rule|needs|setup|why):\s*(.*?)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One file of the corpus."""
+
+    path: Path
+    text: str
+    rule: str | None
+    setup: tuple[str, ...]
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+def cases(kind: str) -> list[Case]:
+    """The files under refused/ or accepted/."""
+    return [_case(path) for path in sorted((FOLDER / kind).glob("*.yml"))]
+
+
+def _case(path: Path) -> Case:
+    text = path.read_text()
+    said: dict[str, list[str]] = {}
+    for name, value in _HEADER.findall(text):
+        said.setdefault(name, []).append(value)
+    rule = (said.get("rule") or said.get("needs") or [None])[0]
+    return Case(path, text, rule, tuple(said.get("setup", ())))
+
+
+def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
+    """Make the app `shop` of this file under a folder of apps, and what is known of its server."""
+    app = App(AppName("shop"), root / "shop")
+    (app.path / "src").mkdir(parents=True)
+    (app.path / "src" / "Dockerfile").write_text("FROM scratch\n")
+    (app.path / ".ikoma").mkdir()
+    (root / "bank").mkdir()
+    text, env = case.text, ""
+    registries, pinned = ("*",), False
+    others = {"bank"}
+    for line in case.setup:
+        verb, _, rest = line.partition(" ")
+        if verb == "symlink":
+            link, _, target = rest.partition(" -> ")
+            (app.path / link).parent.mkdir(parents=True, exist_ok=True)
+            (app.path / link).symlink_to(target)
+        elif verb == "file":
+            name, _, content = rest.partition(": ")
+            (app.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (app.path / name).write_text(content.replace("\\n", "\n") + "\n")
+        elif verb == "folder":
+            (app.path / rest).mkdir(parents=True, exist_ok=True)
+        elif verb == "env":
+            env += rest + "\n"
+        elif verb == "app":
+            others.add(rest)
+        elif verb == "socket":
+            (app.path / rest).parent.mkdir(parents=True, exist_ok=True)
+            _make_socket(app.path / rest)
+        elif verb == "pad":
+            text += f"# {'x' * 97}\n" * (int(rest) // 100)
+        elif verb == "registries":
+            registries = tuple(rest.split(","))
+        elif verb == "pinned":
+            pinned = True
+        else:
+            raise ValueError(f"{case.path.name}: {line!r} is no setup")
+    (app.path / "docker-compose.yml").write_text(text)
+    if env:
+        app.env_file.write_text(env)
+    facts = Facts(
+        app=app,
+        other_apps=frozenset(others),
+        platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"},
+        registries=registries,
+        pinned=pinned,
+        owners={"bank_data": "bank", "bank_default": "bank", "bridge": "", "host": "", "none": ""},
+    )
+    return app, facts
+
+
+async def judged(app: App, facts: Facts) -> tuple[list[Violation], str | None, Mapping[str, object] | None]:
+    """What the policy finds, and Compose's own refusal where it does not come to a model."""
+    gathered = gather(app, app.compose_file)
+    if gathered.violations:
+        return gathered.violations, None, None
+    engine = ComposeEngine(DOCKER_HOST)
+    try:
+        resolved = await engine.resolve(app.name, app.path, gathered.compose_file, gathered.files)
+    finally:
+        await engine.close()
+    if resolved.model is None:
+        return [], resolved.error, None
+    return policy.check(resolved.model, facts), None, resolved.model
+
+
+def _make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))

@@ -1,0 +1,44 @@
+"""Compose files that must not pass, each caught by its rule, and ones that must."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ikoma.apps.policy.rules import RULES
+from tests.hostile.corpus import Case, cases, judged, lay_out
+
+REFUSED, ACCEPTED = cases("refused"), cases("accepted")
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+def test_a_hostile_file_is_refused_by_its_rule(case: Case, tmp_path: Path) -> None:
+    app, facts = lay_out(case, tmp_path)
+    violations, refusal, _ = asyncio.run(judged(app, facts))
+    assert refusal is None, f"Compose itself: {refusal}"
+    assert {violation.rule for violation in violations} == {case.rule}, violations
+    for violation in violations:
+        assert violation.problem.endswith(".")
+        assert violation.fix.endswith(".")
+        assert violation.what
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
+def test_a_harmless_file_passes_or_needs_the_one_waiver_it_names(case: Case, tmp_path: Path) -> None:
+    app, facts = lay_out(case, tmp_path)
+    violations, refusal, model = asyncio.run(judged(app, facts))
+    assert refusal is None, f"Compose itself: {refusal}"
+    assert model is not None
+    assert {violation.rule for violation in violations} == ({case.rule} if case.rule else set()), violations
+    assert case.rule is None or RULES[case.rule].waivable
+
+
+def test_every_rule_has_files_that_only_it_catches() -> None:
+    counts = Counter(case.rule for case in REFUSED)
+    print(f"{len(REFUSED)} hostile files for {len(counts)} rules, {len(ACCEPTED)} harmless ones")
+    assert len(REFUSED) >= 120
+    assert len(ACCEPTED) >= 40
+    assert set(counts) == set(RULES)
