@@ -19,6 +19,8 @@ from ikoma.model import Secret
 
 HIDDEN = "***"
 _SHORTEST = 4
+_SHORTEST_LINE = 8
+"""Of a value of several lines: `}` and `end` are in it too."""
 
 
 def scrub(text: str, secrets: Iterable[Secret]) -> str:
@@ -109,14 +111,16 @@ def _walked(value: Any, texts: Sequence[str]) -> Any:
     if isinstance(value, str):
         return _replaced(value, texts)
     if isinstance(value, dict):
-        return {_replaced(str(name), texts): _walked(item, texts) for name, item in value.items()}
+        # Names of fields are IKOMA's own, but for those of tables and variables: a short secret must not break them.
+        long = [secret for secret in texts if len(secret) >= _SHORTEST_LINE]
+        return {_replaced(str(name), long): _walked(item, texts) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_walked(item, texts) for item in value]
     return value
 
 
 def _forms(value: str) -> Iterator[str]:
-    for part in (value, *value.splitlines()):
+    for part in (value, *(line for line in value.splitlines() if len(line.strip()) >= _SHORTEST_LINE)):
         yield part
         yield json.dumps(part, ensure_ascii=False)[1:-1]
         yield json.dumps(part)[1:-1]

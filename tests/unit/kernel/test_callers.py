@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ikoma.errors import NotFound, Unauthenticated
-from ikoma.kernel.callers import Callers
+from ikoma.errors import NotFound, OutOfScope, Unauthenticated
+from ikoma.kernel.callers import Caller, Callers
 from ikoma.model import Role
 
 
@@ -75,3 +77,74 @@ def test_only_the_hash_of_a_key_is_kept(tmp_path: Path) -> None:
     callers.close()
     for path in tmp_path.iterdir():
         assert key.encode() not in path.read_bytes()
+
+
+def test_two_keys_overlap_in_rotation_and_the_former_ends_by_itself(tmp_path: Path) -> None:
+    callers = opened(tmp_path)
+    identity, former = callers.create("bot", Role.OPERATOR, apps=["shop"])
+    key, _ = callers.rotate(identity, overlap=3600)
+    assert callers.authenticate(former) == callers.authenticate(key)
+    newest, _ = callers.rotate(identity, overlap=0)
+    assert callers.authenticate(newest).apps == ("shop",)
+    for ended in (former, key):
+        with pytest.raises(Unauthenticated):
+            callers.authenticate(ended)
+    callers.rotate(identity, overlap=3600)
+    callers.revoke(identity)
+    with pytest.raises(Unauthenticated):
+        callers.authenticate(newest)
+    with pytest.raises(NotFound):
+        callers.rotate(identity, overlap=0)
+
+
+def test_a_key_says_when_it_was_last_used(tmp_path: Path) -> None:
+    callers = opened(tmp_path)
+    _, key = callers.create("bot", Role.OPERATOR)
+    assert callers.all()[0].last_used_at is None
+    callers.authenticate(key)
+    assert callers.all()[0].last_used_at is not None
+
+
+def test_keys_of_an_earlier_version_go_on(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "state.db") as old:
+        old.execute(
+            "CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, role INTEGER "
+            "NOT NULL, apps TEXT NOT NULL, capabilities TEXT NOT NULL, read_only INTEGER NOT NULL, created_at TEXT "
+            "NOT NULL, expires_at TEXT, revoked_at TEXT) STRICT"
+        )
+        old.execute(
+            "INSERT INTO keys VALUES ('key_1', 'old', ?, 2, '[]', '[]', 0, '2026-01-01T00:00:00Z', NULL, NULL)",
+            (hashed("first"),),
+        )
+    old.close()
+    caller = opened(tmp_path).authenticate("first")
+    assert (caller.name, caller.needs_approval, caller.rate) == ("old", False, None)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "within"),
+    [
+        ({}, {"apps": ("a",)}, True),
+        ({"apps": ("shop-*",)}, {}, False),
+        ({"apps": ("shop-*",)}, {"apps": ("shop-web",)}, True),
+        ({"apps": ("shop-*",)}, {"apps": ("shop-*",)}, True),
+        ({"apps": ("shop-*",)}, {"apps": ("shop-w*",)}, False),
+        ({"apps": ("shop-*",)}, {"apps": ("*",)}, False),
+        ({"apps": ("shop-*",)}, {"apps": ("shop-web", "bank")}, False),
+        ({"capabilities": ("db.*",)}, {"capabilities": ("db.backup",)}, True),
+        ({"capabilities": ("db.*",)}, {"capabilities": ("deploy.up",)}, False),
+        ({"role": Role.BUILDER}, {"role": Role.ADMIN}, False),
+        ({"expires_at": "2030-01-01T00:00:00Z"}, {}, False),
+        ({"expires_at": "2030-01-01T00:00:00Z"}, {"expires_at": "2029-01-01T00:00:00Z"}, True),
+        ({"needs_approval": True}, {}, False),
+        ({"needs_approval": True}, {"needs_approval": True}, True),
+    ],
+)
+def test_nobody_gives_more_than_they_have(mine: dict[str, Any], theirs: dict[str, Any], within: bool) -> None:
+    giver = Caller("key_1", "giver", **{"role": Role.ADMIN, **mine})
+    taker = Caller("key_2", "taker", **{"role": Role.OBSERVER, **theirs})
+    if within:
+        giver.check_covers(taker)
+    else:
+        with pytest.raises(OutOfScope):
+            giver.check_covers(taker)

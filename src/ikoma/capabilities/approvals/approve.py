@@ -11,13 +11,12 @@ from ikoma.model import Effect, Role
 
 class Approve(Request):
     id: str
-    """The request, as approvals.list shows it."""
 
 
 @capability("approvals.approve", role=Role.ADMIN, effect=Effect.CHANGES)
 async def approve(call: Call, request: Approve) -> Item:
-    """Consent to one call of another key, exactly as it was made. It works once, within the hour.
+    """Consent to one call of another key, once, within the hour.
 
-    Use it after you have read what would be lost. The caller then makes the same call again.
+    Use it when what would be lost may be. The caller then calls again.
     """
     return Item.of(call.platform.approvals.decide(request.id, call.caller, APPROVED))

@@ -11,12 +11,11 @@ from ikoma.model import Effect, Role
 
 class Deny(Request):
     id: str
-    """The request, as approvals.list shows it."""
 
 
 @capability("approvals.deny", role=Role.ADMIN, effect=Effect.CHANGES)
 async def deny(call: Call, request: Deny) -> Item:
-    """Refuse a call of another key. The same call is refused until the hour is over.
+    """Refuse a call of another key.
 
     Use it when the call should not be made.
     """

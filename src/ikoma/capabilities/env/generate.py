@@ -19,17 +19,16 @@ from ikoma.model import Effect, Role
 class Generate(AppRequest):
     name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
     bits: int = Field(default=256, ge=128, le=4096)
-    """How much there is to guess."""
     form: Literal["base64url", "hex"] = "base64url"
     replace: bool = False
-    """Whether a value that is there is replaced; what uses it must then be deployed again."""
+    """Also where it has a value."""
 
 
 @capability("env.generate", role=Role.BUILDER, effect=Effect.CHANGES)
 async def generate(call: Call, request: Generate) -> Names:
-    """Give a variable of an app's .env a random value, without showing it to anyone: keys, salts, passwords.
+    """Give a variable of an app's .env a random value that nobody sees.
 
-    Use it for every secret that no person needs to know. Next: deploy.up gives it to the containers.
+    Use it for every secret that no person needs to know. Next: deploy.up.
     """
     app = call.app(request.app_name)
     if not request.replace and request.name in env_file.names(app):

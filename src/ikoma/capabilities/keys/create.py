@@ -14,20 +14,20 @@ from ikoma.model import Effect, FutureTime, Role
 
 class Create(Request):
     name: str = Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")
-    """Whose key it is; the audit log calls the caller by it."""
+    """Whose key it is."""
     role: str
-    """observer, operator, builder or admin: the highest role this key may take."""
+    """Its highest role: observer, operator, builder or admin."""
     apps: list[str] = Field(default_factory=list, max_length=100)
-    """Globs of app names; all apps when left out."""
+    """Globs; all when left out."""
     capabilities: list[str] = Field(default_factory=list, max_length=100)
-    """Globs of capabilities; all of the role when left out."""
+    """Globs; all of the role when left out."""
     read_only: bool = False
     needs_approval: bool = False
-    """Whether another admin key must approve each call of it that destroys or gives rights."""
+    """Another admin key must approve what destroys or gives rights."""
     rate: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Calls it may make in a window of the rate limit; as many as all keys when left out."""
+    """Calls in a window of the rate limit."""
     expires: FutureTime | None = None
-    """When the key ends, as an ISO 8601 time; never when left out."""
+    """ISO 8601 time of its end."""
 
     @field_validator("role")
     @classmethod

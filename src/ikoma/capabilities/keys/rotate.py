@@ -14,7 +14,7 @@ from ikoma.model import Effect, Role
 class Rotate(Request):
     id: str
     overlap: int = Field(default=3600, ge=0, le=30 * 86400)
-    """Seconds for which the former key is still taken, so that its holder can change over."""
+    """Seconds for which the former key still works."""
 
 
 class Rotated(Result):

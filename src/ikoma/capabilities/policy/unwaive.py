@@ -9,7 +9,7 @@ from ikoma.model import Effect, Role
 
 class Unwaive(AppRequest):
     id: str
-    """The waiver, as apps.validate shows it."""
+    """As apps.validate shows it."""
 
 
 class Unwaived(Result):
@@ -19,9 +19,9 @@ class Unwaived(Result):
 
 @capability("policy.unwaive", role=Role.ADMIN, effect=Effect.CHANGES)
 async def unwaive(call: Call, request: Unwaive) -> Unwaived:
-    """End a waiver before its time. What runs goes on; the next deploy or restart is judged without it.
+    """End a waiver before its time. The next deploy or restart is judged without it.
 
-    Use it as soon as an app no longer needs its exception.
+    Use it as soon as an app needs it no more.
     """
     app = call.app(request.app_name)
     waiver = call.platform.waivers.end(app.name, request.id)

@@ -12,12 +12,12 @@ from ikoma.model import Effect, FutureTime, Role
 
 
 class Waive(AppRequest):
-    rule: str
-    """The rule, as apps.validate names it."""
+    rule: str = Field(examples=["capabilities"])
+    """As apps.validate names it."""
     reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
-    """Why this app needs it; everyone who validates the app sees it."""
+    """Why this app needs it."""
     expires: FutureTime
-    """When the waiver ends by itself, as an ISO 8601 time."""
+    """ISO 8601 time of its end."""
 
     @field_validator("rule")
     @classmethod
@@ -36,9 +36,9 @@ class Waived(Result):
 
 @capability("policy.waive", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True)
 async def waive(call: Call, request: Waive) -> Waived:
-    """Let one app break one rule of the compose policy, for a reason and until a time. It is audited and shown.
+    """Let an app break one rule of the compose policy until a time. It is audited and shown.
 
-    Use it only when the safe way that apps.validate names won't do. policy.unwaive ends it sooner.
+    Use it only when the safe way that apps.validate names won't do.
     """
     app = call.app(request.app_name)
     if not RULES[request.rule].waivable:

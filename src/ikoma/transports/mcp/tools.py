@@ -59,13 +59,20 @@ def tool(item: Capability) -> Tool:
     )
 
 
+_OF_FORMS = ("title", "pattern", "examples", "minLength", "maxLength", "minItems", "maxItems")
+"""What a refusal says when it matters, and what a model need not read before every call."""
+
+
 def _named_as_tools(text: str) -> str:
     """The same text with capabilities named as a model calls them."""
     return _CAPABILITY.sub(lambda found: tool_name(found[0]), text)
 
 
 def input_schema(item: Capability) -> dict[str, Any]:
-    """The arguments, and for what changes something the controls that go with every such call."""
+    """The arguments, and for what changes something the controls that go with every such call.
+
+    That others are refused is not said in each of them: it is true of all, and the refusal names the nearest one.
+    """
     schema = item.request.model_json_schema(by_alias=True)
     properties = {name: _compact(value) for name, value in schema.get("properties", {}).items()}
     if model := controls.model_for(item):
@@ -76,7 +83,6 @@ def input_schema(item: Capability) -> dict[str, Any]:
         compact["required"] = schema["required"]
     if "$defs" in schema:
         compact["$defs"] = {name: _compact(value) for name, value in schema["$defs"].items()}
-    compact["additionalProperties"] = False
     return compact
 
 
@@ -125,4 +131,4 @@ def _bare(schema: Any) -> Any:
 def _is_for_forms(key: str, value: Any) -> bool:
     if key == "additionalProperties":
         return not (isinstance(value, dict) and value)
-    return key in ("title", "pattern", "examples") or (key == "default" and value in (None, [], {}))
+    return key in _OF_FORMS or (key == "default" and value in (None, [], {}))

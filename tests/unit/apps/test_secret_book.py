@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from ikoma.apps import env_file, secret_book
+from ikoma.apps.folder import Apps
+from ikoma.apps.secret_book import SecretBook
+from ikoma.kernel.redaction import Scrubber
+from ikoma.model import AppName, Secret
+
+SHOP = AppName("shop")
+
+
+@pytest.fixture
+def apps(tmp_path: Path) -> Apps:
+    for name in ("shop", "bank"):
+        (tmp_path / name).mkdir()
+    return Apps(tmp_path)
+
+
+def test_a_value_is_known_as_soon_as_it_is_set_and_after_it_was_replaced(apps: Apps) -> None:
+    scrubber = Scrubber(SecretBook(apps, []))
+    app = apps.at(SHOP)
+    env_file.put(app, "TOKEN", "first-value-1")
+    assert scrubber.text("say first-value-1", "shop") == "say ***"
+    env_file.put(app, "TOKEN", "second-value-2")
+    assert scrubber.text("first-value-1 second-value-2", "shop") == "*** ***"
+    env_file.remove(app, "TOKEN")
+    assert scrubber.text("first-value-1 second-value-2", "shop") == "*** ***"
+
+
+def test_secrets_of_other_apps_and_of_the_platform_are_known_too(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = SecretBook(apps, [Secret("platform-password")])
+    env_file.put(apps.at(AppName("bank")), "PASSWORD", "vault-of-bank")
+    monkeypatch.setattr(secret_book, "_LOOK_SECONDS", 0.0)
+    assert Scrubber(book).text("vault-of-bank platform-password", "shop") == "*** ***"
+
+
+def test_what_hides_nothing_is_left_alone(apps: Apps) -> None:
+    app = apps.at(SHOP)
+    for name, value in {"PASSWORD": "postgres", "APP_NAME": "shop-front", "SECRET": "healthy", "TOKEN": "shop"}.items():
+        env_file.put(app, name, value)
+    text = "shop is healthy: postgres, shop-front"
+    assert Scrubber(SecretBook(apps, [])).text(text, "shop") == text
+
+
+def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
+    env_file.put(apps.at(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
+    scrubber = Scrubber(SecretBook(apps, []))
+    assert scrubber.text("hunter22 and redis://:hunter22@cache:6379/0", "shop") == "*** and ***"
+
+
+@pytest.mark.parametrize(
+    "value", ['quo"te\\back\nline', "ünïcödé-Ω-秘密", "1234567890", "$ecret & <tag>", "tab\tand 'q'"]
+)
+def test_an_answer_stays_json_whatever_the_secret_is_made_of(apps: Apps, value: str) -> None:
+    env_file.put(apps.at(SHOP), "THE_SECRET", value)
+    scrubber = Scrubber(SecretBook(apps, []))
+    for dump in (orjson.dumps, lambda item: __import__("json").dumps(item).encode()):
+        body = dump({"lines": [f"before {value} after", value], "number": 1234567890, "nested": {"key": value}})
+        scrubbed = scrubber.json(body, "shop")
+        found = orjson.loads(scrubbed)
+        assert found["number"] == 1234567890
+        assert value not in orjson.dumps(found["lines"]).decode()
+        assert found["lines"] == ["before *** after", "***"]
+
+
+def test_an_unreadable_file_keeps_nobody_from_an_answer(apps: Apps) -> None:
+    (apps.root / "shop" / ".env").symlink_to("/etc/shadow")
+    assert Scrubber(SecretBook(apps, [])).text("text", "shop") == "text"

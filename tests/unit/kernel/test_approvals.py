@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, NotFound
+from ikoma.kernel import approvals as module
+from ikoma.kernel.approvals import APPROVED, DENIED, EXPIRED, USED, Approvals
+from ikoma.kernel.callers import Caller
+from ikoma.model import Role
+
+BOT = Caller("key_bot", "bot", Role.ADMIN, needs_approval=True)
+ANN = Caller("key_ann", "ann", Role.ADMIN)
+
+
+@pytest.fixture
+def approvals(tmp_path: Path) -> Approvals:
+    return Approvals(tmp_path / "state.db")
+
+
+def ask(approvals: Approvals, digest: str = "this", app: str | None = "shop") -> str:
+    needed = approvals.ask(BOT, "apps.remove", digest, app=app, arguments={"appName": app}, summary="Remove it.")
+    return str(needed.details["approval"])
+
+
+def test_consent_is_to_one_call_of_one_caller_once(approvals: Approvals) -> None:
+    assert approvals.use(BOT, "apps.remove", "this") is False
+    identity = ask(approvals)
+    with pytest.raises(ApprovalNeeded) as waiting:
+        approvals.use(BOT, "apps.remove", "this")
+    assert waiting.value.details["approval"] == identity
+    approvals.decide(identity, ANN, APPROVED)
+    assert approvals.use(BOT, "apps.remove", "that") is False
+    assert approvals.use(ANN, "apps.remove", "this") is False
+    assert approvals.use(BOT, "apps.remove", "this") is True
+    assert approvals.use(BOT, "apps.remove", "this") is False
+    [item] = approvals.visible(ANN, closed=True)
+    assert (item.state, item.decided_by) == (USED, "ann")
+
+
+def test_of_two_calls_at_once_one_gets_the_consent(approvals: Approvals, tmp_path: Path) -> None:
+    elsewhere = Approvals(tmp_path / "state.db")
+    approvals.decide(ask(approvals), ANN, APPROVED)
+    assert [approvals.use(BOT, "apps.remove", "this"), elsewhere.use(BOT, "apps.remove", "this")] == [True, False]
+
+
+def test_a_refusal_holds_until_its_hour_is_over(approvals: Approvals, monkeypatch: pytest.MonkeyPatch) -> None:
+    approvals.decide(ask(approvals), ANN, DENIED)
+    with pytest.raises(ApprovalDenied, match="ann"):
+        approvals.use(BOT, "apps.remove", "this")
+
+
+def test_a_request_ends_after_an_hour(approvals: Approvals, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, granted = ask(approvals), ask(approvals, "other")
+    approvals.decide(granted, ANN, APPROVED)
+    later = (datetime.now(UTC) + timedelta(minutes=61)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    monkeypatch.setattr(module, "_now", lambda: later)
+    with pytest.raises(ApprovalClosed, match="expired"):
+        approvals.decide(waiting, ANN, APPROVED)
+    assert approvals.use(BOT, "apps.remove", "other") is False
+    assert {item.state for item in approvals.visible(ANN, closed=True)} == {EXPIRED}
+
+
+def test_nobody_decides_on_their_own_and_no_key_that_needs_approval_decides(approvals: Approvals) -> None:
+    identity = ask(approvals)
+    for caller in (BOT, Caller("key_other", "other bot", Role.ADMIN, needs_approval=True)):
+        with pytest.raises(ApprovalNotYours):
+            approvals.decide(identity, caller, APPROVED)
+    approvals.decide(identity, ANN, APPROVED)
+    with pytest.raises(ApprovalClosed, match="approved"):
+        approvals.decide(identity, ANN, DENIED)
+
+
+def test_who_does_not_reach_the_app_or_the_capability_does_not_see_the_request(approvals: Approvals) -> None:
+    identity = ask(approvals)
+    for scope in ({"apps": ("other-*",)}, {"capabilities": ("db.*",)}):
+        outsider = Caller("key_out", "out", Role.ADMIN, **scope)
+        assert list(approvals.visible(outsider, closed=True)) == []
+        with pytest.raises(NotFound):
+            approvals.decide(identity, outsider, APPROVED)
+    of_the_platform = ask(approvals, "platform", app=None)
+    with pytest.raises(NotFound):
+        approvals.decide(of_the_platform, Caller("key_shop", "shop", Role.ADMIN, apps=("shop",)), APPROVED)
