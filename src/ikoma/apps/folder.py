@@ -104,6 +104,8 @@ class App:
                 inside = os.open(part, _DIRECTORY, dir_fd=folder)
                 os.close(folder)
                 folder = inside
+        except (NotADirectoryError, FileNotFoundError) as error:
+            raise PathOutside(f"{_shown(path, self.path)} is not what it was a moment ago.") from error
         finally:
             os.close(folder)
 

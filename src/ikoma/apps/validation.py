@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -340,4 +340,4 @@ def _sentence(text: str) -> str:
 
 
 def _shown(finding: Finding) -> dict[str, Any]:
-    return {"file": finding.file, "line": finding.line, "problem": finding.problem, "fix": finding.fix}
+    return asdict(finding)

@@ -12,7 +12,7 @@ import errno
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from ikoma.errors import (
     Declined,
     DiskFull,
     IkomaError,
+    MalformedRequest,
     OperationCancelled,
     RoleTooLow,
     Unauthenticated,
@@ -183,6 +184,7 @@ class Pipeline:
         capability = self.registry.get(attempt.capability)
         self._authorise(caller, role, capability)
         sent = await attempt.read_arguments(capability.body_limit)
+        _check_text(sent)
         entry.arguments = self._scrubber.value(mask_arguments(capability, sent), None)
         given = controls.split(capability, sent)
         request = capability.parse(given.arguments)
@@ -337,6 +339,14 @@ def still_running(record: Record) -> dict[str, Any]:
         "message": f"{record.capability} goes on.",
         "next": "operations.wait with this operationId waits for its end; operations.cancel stops it.",
     }
+
+
+def _check_text(sent: Mapping[str, Any]) -> None:
+    """Half of a surrogate pair is text to some parsers and can be written down by none."""
+    try:
+        orjson.dumps(sent)
+    except TypeError:
+        raise MalformedRequest("The arguments hold text that is not Unicode.") from None
 
 
 def _wanted_role(text: str | None) -> Role | None:

@@ -15,6 +15,7 @@ from ikoma.apps.folder import App
 IMAGES = "ikoma-app"
 """The name under which all images that are built here stand: ikoma-app/APP/SERVICE."""
 
+_MOST_LINKS = 40
 _SEPARATOR = "[-_.]"
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 
@@ -34,6 +35,42 @@ def _component(name: str) -> str:
     if _COMPONENT.fullmatch(name) and not name.startswith("x-"):
         return name
     return f"x-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a path leads, and every folder that was looked into on the way: who may write one can change the way."""
+
+    path: Path
+    through: tuple[Path, ...]
+
+    def passes(self, folder: Path) -> bool:
+        return any(step == folder or folder in step.parents for step in self.through)
+
+
+def locate(path: str) -> Located:
+    """Follow an absolute path, link by link, as the kernel would."""
+    here, through = Path("/"), []
+    steps = list(reversed(Path(path).parts[1:]))
+    links = 0
+    while steps:
+        step = steps.pop()
+        if step == "..":
+            here = here.parent
+            continue
+        through.append(here)
+        try:
+            target = (here / step).readlink()
+        except OSError:  # no link, or nothing there yet
+            here /= step
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return Located(Path("/"), tuple(through))
+        if target.is_absolute():
+            here = Path("/")
+        steps.extend(reversed(target.parts[1:] if target.is_absolute() else target.parts))
+    return Located(here, tuple(through))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.policy.containers import labels
-from ikoma.apps.policy.facts import IMAGES, Facts, images_of
+from ikoma.apps.policy.facts import IMAGES, Facts, images_of, locate
 from ikoma.apps.policy.rules import Place, Violation
 from ikoma.errors import IkomaError
 
@@ -99,7 +98,7 @@ def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[
     text = value.get("dockerfile_inline")
     if text is None:
         path = Path(context) / str(value.get("dockerfile") or "Dockerfile")
-        if not facts.is_inside(Path(os.path.realpath(path))):
+        if not facts.is_inside(locate(str(path)).path):
             yield Violation("build-outside", (*place, name), f"{path} is outside the app's folder.")
             return
         try:
@@ -120,7 +119,7 @@ def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
     if _REMOTE.match(text) or not text.startswith("/"):
         yield Violation("remote-source", place, f"{text[:80]} is fetched from elsewhere.")
         return
-    path = Path(os.path.realpath(text))
+    path = locate(text).path
     if not facts.is_inside(path) or (facts.is_state(path) and path != facts.root):
         yield Violation("build-outside", place, f"{text} is outside the app's folder.")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ikoma.apps.folder import COMPOSE_NAMES
 from ikoma.apps.policy.containers import labels
-from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.facts import Facts, locate
 from ikoma.apps.policy.images import reference
 from ikoma.apps.policy.rules import Place, Violation
 
@@ -47,7 +47,7 @@ def _bind(facts: Facts, place: Place, mount: Mapping[str, Any]) -> Iterator[Viol
 
 
 def _source(facts: Facts, place: Place, source: str, *, writable: bool) -> Iterator[Violation]:
-    path = Path(os.path.realpath(source))
+    path = locate(source).path
     if path.name in _SOCKETS or Path(source).name in _SOCKETS or path in _SOCKET_FOLDERS:
         yield Violation("docker-socket", place, f"{source} is, or holds, the engine's socket.")
     elif not facts.is_inside(path):
@@ -69,37 +69,37 @@ def _is_special(path: Path) -> bool:
 
 
 def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
-    """Sources that lie below a folder which a container may write: it could make a link of them."""
-    binds = list(_binds(model))
-    writable = {path for _, path, may_write in binds if may_write} | set(facts.writable)
-    contexts = [
-        (("services", name, "build"), Path(os.path.realpath(build["context"])))
+    """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them."""
+    writable = {folder for folder in (*writable_folders(model), *facts.writable) if folder != facts.root}
+    contexts = (
+        (("services", name, "build"), build["context"])
         for name, service in (model.get("services") or {}).items()
         if (build := service.get("build")) and str(build.get("context", "")).startswith("/")
-    ]
-    files = [
-        ((kind, name, "file"), Path(os.path.realpath(item["file"])))
+    )
+    files = (
+        ((kind, name, "file"), item["file"])
         for kind in ("configs", "secrets")
         for name, item in (model.get(kind) or {}).items()
         if item and item.get("file")
-    ]
-    for place, path in [*((place, path) for place, path, _ in binds), *contexts, *files]:
-        above = next((folder for folder in writable if folder in path.parents and facts.is_inside(folder)), None)
-        if above is not None and above != facts.root:
-            yield Violation("bind-nested", place, f"{path} lies below {above}, which a container may write.")
+    )
+    binds = ((place, source) for place, source, _ in _binds(model))
+    for place, source in (*binds, *contexts, *files):
+        located = locate(source)
+        above = next((folder for folder in writable if facts.is_inside(folder) and located.passes(folder)), None)
+        if above is not None:
+            yield Violation("bind-nested", place, f"{source} lies below {above}, which a container may write.")
 
 
-def _binds(model: Mapping[str, Any]) -> Iterator[tuple[Place, Path, bool]]:
+def _binds(model: Mapping[str, Any]) -> Iterator[tuple[Place, str, bool]]:
     for name, service in (model.get("services") or {}).items():
         for index, mount in enumerate(service.get("volumes") or []):
             if mount.get("type") == "bind":
-                path = Path(os.path.realpath(str(mount.get("source"))))
-                yield ("services", name, "volumes", index), path, not mount.get("read_only")
+                yield ("services", name, "volumes", index), str(mount.get("source")), not mount.get("read_only")
 
 
 def writable_folders(model: Mapping[str, Any]) -> tuple[Path, ...]:
     """What the containers of a deployed model may write."""
-    return tuple(path for _, path, writable in _binds(model) if writable)
+    return tuple(locate(source).path for _, source, writable in _binds(model) if writable)
 
 
 def volumes(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
@@ -131,7 +131,7 @@ def contents(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
             elif name not in _CONTENT and not name.startswith("x-"):
                 yield Violation("unknown-key", (*inside, name), f"{name} is not allowed.")
         if item and item.get("file"):
-            path = Path(os.path.realpath(item["file"]))
+            path = locate(item["file"]).path
             if not facts.is_inside(path) or facts.is_state(path) or _is_special(path):
                 yield Violation("reads-outside", (*inside, "file"), f"{item['file']} is no file of the app's own.")
 
