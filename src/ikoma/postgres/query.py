@@ -33,8 +33,8 @@ _GRACE_SECONDS = 1.0
 _CURSOR = "DECLARE ikoma_query NO SCROLL CURSOR FOR "
 _FIRST = re.compile(r"[\s(]*([A-Za-z]*)")
 _BY_CURSOR = ("SELECT", "VALUES", "TABLE", "WITH")
-_DIRECTLY = ("EXPLAIN", "SHOW")
-_CANCELLED, _WRITES, _MANY, _SYNTAX = "57014", "25006", "42601", "42601"
+_EXPLAIN = re.compile(r"EXPLAIN(?:\s*\([^()]*\)|(?:\s+(?:ANALYZE|ANALYSE|VERBOSE)\b)*)\s*", re.IGNORECASE)
+_CANCELLED, _WRITES, _SYNTAX = "57014", "25006", "42601"
 
 
 class Queries:
@@ -112,13 +112,17 @@ class _Asking:
         self._relay = relay
         self._statement = statement
         self._sql = sql
-        self._prefix = _CURSOR if _word(statement) in _BY_CURSOR else ""
+        # By the grammar, a cursor is for what reads. Also in EXPLAIN, which would create a table even in a READ ONLY
+        # transaction.
+        self._place = _place_of_query(statement.text)
+        text = statement.text
+        self._text = text if self._place is None else f"{text[: self._place]}{_CURSOR}{text[self._place :]}"
 
     async def rows(self, limit: int) -> Rows:
-        if not self._prefix:
-            found = await self._result(self._statement.text, limit)
+        if self._place != 0:
+            found = await self._result(self._text, limit)
             return Rows(found.names, tuple(map(results.plain_type, found.kinds)), found.rows, found.cut)
-        await self._result(self._prefix + self._statement.text, 0)
+        await self._result(self._text, 0)
         described = results.Found()
         await self._wait(results.describe(self._connection.pgconn, b"ikoma_query", described), described)
         types = await self._types(described)
@@ -158,7 +162,7 @@ class _Asking:
         message = said.message_primary or "the query failed"
         if state == _CANCELLED:
             return QueryTimeout()
-        if state == _MANY and "multiple commands" in message:
+        if state == _SYNTAX and "multiple commands" in message:
             return NotAQuery("There is more than one statement.")
         if state == _SYNTAX and re.search(r'at or near "(INSERT|UPDATE|DELETE|MERGE|INTO)"', message, re.IGNORECASE):
             return NotAQuery("This statement writes.")
@@ -176,24 +180,36 @@ class _Asking:
         )
 
     def _line(self, position: str | None) -> int | None:
+        """Where the server's complaint is in what was sent."""
         if position is None:
             return None
-        return statements.line_of(self._sql, self._statement.start + int(position) - 1 - len(self._prefix))
+        offset = int(position) - 1
+        if self._place is not None and offset > self._place:
+            offset = max(offset - len(_CURSOR), self._place)
+        return statements.line_of(self._sql, self._statement.start + offset)
 
 
 def _one(sql: str) -> Statement:
     """The one statement, of a kind that reads."""
     if "\0" in sql:
         raise NotAQuery("There is a NUL character in it.", hint="Remove it: PostgreSQL takes none in SQL.")
-    known = statements.split(sql)
+    known = statements.split(sql) or statements.whole(sql)
     if len(known) != 1:
         raise NotAQuery("There is more than one statement." if known else "There is no statement.")
-    word = _word(known[0])
-    if word not in (*_BY_CURSOR, *_DIRECTLY):
-        raise NotAQuery(f"{word[:20] or 'This'} is not among the statements that read.")
+    _place_of_query(known[0].text)
     return known[0]
 
 
-def _word(statement: Statement) -> str:
-    found = _FIRST.match(statement.text)
-    return found[1].upper() if found else ""
+def _place_of_query(text: str) -> int | None:
+    """Where the query begins in the statement: behind EXPLAIN and its options; None for SHOW, which has none."""
+    found = _EXPLAIN.match(text)
+    place = found.end() if found else 0
+    word = _FIRST.match(text, place)
+    first = word[1].upper() if word else ""
+    if first == "SHOW" and not found:
+        return None
+    if first not in _BY_CURSOR:
+        raise NotAQuery(
+            f"{first[:20] or 'This'} is not among the statements that {'are explained' if found else 'read'}."
+        )
+    return place

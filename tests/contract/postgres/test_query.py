@@ -100,6 +100,8 @@ def test_explain_shows_the_plan(postgres: Postgres, owned: Credentials) -> None:
     found = ask(postgres, owned, "EXPLAIN (COSTS OFF) SELECT 1")
     assert (found.columns, found.types, found.rows) == (("QUERY PLAN",), ("text",), [["Result"]])
     assert ask(postgres, owned, "EXPLAIN (FORMAT json) SELECT 1").types == ("json",)
+    for words in ("ANALYZE", "analyze verbose", "(ANALYZE, BUFFERS off)", "(ANALYZE)\n"):
+        assert "actual" in ask(postgres, owned, f"EXPLAIN {words} WITH t AS (VALUES (1)) TABLE t").rows[0][0]
 
 
 def test_it_sees_the_apps_rows_as_the_app(postgres: Postgres, owned: Credentials) -> None:
@@ -244,6 +246,10 @@ def test_many_queries_at_once_leave_the_app_its_sessions(postgres: Postgres, own
         "DECLARE c CURSOR FOR SELECT 1",
         "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x",
         "SELECT 1\0; SELECT 2",
+        "EXPLAIN INSERT INTO t VALUES (1)",
+        "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
+        "EXPLAIN (ANALYZE, VERBOSE) EXECUTE p",
+        "EXPLAIN",
     ],
 )
 def test_what_is_not_one_reading_statement_is_told_apart(postgres: Postgres, owned: Credentials, sql: str) -> None:
@@ -258,6 +264,14 @@ def test_an_error_has_postgresqls_words_and_its_line(postgres: Postgres, owned: 
     assert error.message == 'column "nothing" does not exist.'
     assert (error.details["sqlstate"], error.details["line"]) == ("42703", 3)
     assert "nothing" not in error.audit_message
+    for sql, line in (
+        ("EXPLAIN ANALYZE\nSELECT 1,\n  nothing", 3),
+        ("SELECT 1)\nTO STDOUT", 1),
+        ("\nSHOW nothing x", 2),
+    ):
+        with pytest.raises(QueryFailed) as caught:
+            ask(postgres, owned, sql)
+        assert caught.value.details["line"] == line
     with pytest.raises(QueryFailed) as caught:
         ask(postgres, owned, "SELECT 1 / (n - 3) FROM generate_series(1, 5) AS n")
     assert caught.value.details["sqlstate"] == "22012"
