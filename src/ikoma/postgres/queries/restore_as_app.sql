@@ -11,11 +11,17 @@ DECLARE
     found record;
 BEGIN
     LOOP
-        SELECT typtype, typelem, typcategory INTO found FROM pg_type WHERE oid = kind;
-        IF found.typtype = 'b' AND found.typcategory = 'A' AND found.typelem <> 0 THEN
+        SELECT typtype, typelem, typcategory, typbasetype INTO found FROM pg_type WHERE oid = kind;
+        IF found.typtype = 'd' THEN
+            IF EXISTS (SELECT FROM pg_constraint WHERE contypid = kind AND contype = 'c'
+                       AND {schema}.safe_expression(conbin::text) IS NOT TRUE) THEN
+                RETURN false;
+            END IF;
+            kind := found.typbasetype;
+        ELSIF found.typtype = 'b' AND found.typcategory = 'A' AND found.typelem <> 0 THEN
             kind := found.typelem;
         ELSE
-            -- Functions of base types are a superuser's; those of domains, ranges and rows can lead to any function.
+            -- Functions of base types are a superuser's; those of ranges and rows can lead to any function.
             RETURN found.typtype IN ('b', 'e') OR kind < 16384;
         END IF;
     END LOOP;
@@ -28,7 +34,7 @@ SET search_path = pg_catalog, pg_temp AS $safe_expression$
         WHERE node[1] NOT IN ('VAR', 'CONST', 'OPEXPR', 'FUNCEXPR', 'BOOLEXPR', 'NULLTEST', 'BOOLEANTEST', 'RELABELTYPE',
                               'SCALARARRAYOPEXPR', 'ARRAYEXPR', 'ARRAY', 'ARRAYCOERCEEXPR', 'COLLATEEXPR', 'COLLATE',
                               'CASEEXPR', 'CASE', 'CASEWHEN', 'WHEN', 'CASETESTEXPR', 'COALESCEEXPR', 'COALESCE',
-                              'NULLIFEXPR', 'DISTINCTEXPR', 'MINMAXEXPR', 'MINMAX')
+                              'NULLIFEXPR', 'DISTINCTEXPR', 'MINMAXEXPR', 'MINMAX', 'COERCETODOMAINVALUE')
     ) AND NOT EXISTS (
         SELECT FROM (
             SELECT called[1]::oid AS id FROM regexp_matches(tree, ':(?:func|opfunc)id ([0-9]+)', 'g') AS called
@@ -96,7 +102,7 @@ BEGIN
         END IF;
         statement := concat(coalesce(statement || ', ', format('INSERT INTO %s %s OVERRIDING SYSTEM VALUE VALUES ',
                             place.relation, place.columns)), '(', piece.listed, ')');
-        IF length(statement) > 100000 THEN
+        IF length(statement) > 16000 THEN
             PERFORM {schema}.as_app(statement);
             statement := NULL;
         END IF;
