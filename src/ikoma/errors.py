@@ -442,6 +442,34 @@ class SqlFailed(IkomaError):
     default_hint = "Correct the statement that details names and call again: the transaction was rolled back."
 
 
+class NotAQuery(IkomaError):
+    """Only one statement that reads can be asked here."""
+
+    code, status = "not_a_query", 422
+    default_hint = "Send one SELECT, VALUES, TABLE, WITH, EXPLAIN or SHOW; db.migrate and db.seed write."
+
+
+class QueryFailed(IkomaError):
+    """PostgreSQL refused the query."""
+
+    code, status = "query_failed", 422
+    default_hint = "details holds PostgreSQL's own words; correct the query and ask again. Nothing was changed."
+
+
+class QueryTimeout(IkomaError):
+    """The query took longer than it may."""
+
+    code, status = "query_timeout", 422
+    default_hint = "Raise timeout (60 seconds at most), or ask for less: EXPLAIN shows what takes long."
+
+
+class QueryTooLarge(IkomaError):
+    """A single row is larger than an answer may be."""
+
+    code, status = "query_too_large", 422
+    default_hint = "Name the columns you need, or take a part of long values: left(column, 1000)."
+
+
 class BackupExists(IkomaError):
     """A backup of this name exists, and backups are never overwritten."""
 

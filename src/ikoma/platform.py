@@ -49,6 +49,7 @@ from ikoma.model import Secret
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.external import ExternalPostgres
+from ikoma.postgres.guard import Limits, guard
 from ikoma.settings import Settings, read_api_key_hash
 
 log = logging.getLogger("ikoma")
@@ -153,6 +154,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         watching = asyncio.ensure_future(_follow_gateway(engine, server))
         stack.callback(watching.cancel)
+        if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
+            limits = Limits(settings.db_session_memory, settings.db_statement_seconds)
+            stack.callback(asyncio.ensure_future(guard(server, limits)).cancel)
         yield Running(platform, pipeline)
 
 

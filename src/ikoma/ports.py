@@ -213,6 +213,18 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """What a query gave: values as JSON has them, and as text, as psql shows it, where JSON has nothing like it."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    """As PostgreSQL calls them, such as "character varying(20)"."""
+    rows: Sequence[Sequence[Any]]
+    truncated: bool
+    """True where there was more: rows beyond the limit, or beyond what one answer holds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dump:
     path: Path
     size: int
@@ -254,6 +266,12 @@ class Databases(Protocol):
 
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
         """Run a seed file in one transaction as the app's role."""
+
+    async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> Rows:
+        """Run one reading statement as the app's role, in a transaction that cannot write and is rolled back.
+
+        Raises NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge.
+        """
 
     async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
         """Write plain SQL that psql restores over the existing database, whole or not at all."""

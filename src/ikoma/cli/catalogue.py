@@ -61,6 +61,7 @@ VERBS = {
     "migrate": Verb("db.migrate", "Apply pending migrations."),
     "seed": Verb("db.seed", "Run the app's seed files."),
     "db-status": Verb("db.status", "Show the app's database and migrations."),
+    "query": Verb("db.query", "Read the app's database with one SQL statement."),
     "backup": Verb("db.backup", "Dump the app's database to a file."),
     "releases": Verb("release.list", "List the deployments of an app."),
     "operations": Verb("operations.list", "List what is being done, and what was."),
@@ -97,6 +98,6 @@ SECTIONS = [
         ],
     ),
     ("Looking", ["list", "status", "health", "logs", "releases", "verify", "runbook", "operations", "wait", "cancel"]),
-    ("Databases", ["db-create", "migrate", "seed", "db-status", "backup", "psql"]),
+    ("Databases", ["db-create", "migrate", "seed", "db-status", "query", "backup", "psql"]),
     ("Everything else", ["call"]),
 ]

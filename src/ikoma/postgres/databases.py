@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress
+from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress, Rows
 from ikoma.postgres import dump, migrations, provision
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
+from ikoma.postgres.query import Queries
 from ikoma.postgres.server import PostgresServer
 
 
@@ -19,6 +20,7 @@ class PostgresDatabases:
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
         self._logins = Logins(server)
+        self._queries = Queries(server)
 
     async def version(self) -> str:
         async with connected(self._server.admin()) as connection:
@@ -62,8 +64,12 @@ class PostgresDatabases:
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
         await migrations.run_sql(self._server, credentials, name, sql, timeout=timeout)
 
+    async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> Rows:
+        return await self._queries.ask(credentials, sql, limit=limit, timeout=timeout)
+
     async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
         return await dump.dump(self._server, app, target, progress)
 
     async def close(self) -> None:
+        await self._queries.close()
         await self._logins.close()

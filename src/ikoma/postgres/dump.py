@@ -2,7 +2,8 @@
 
 The file itself sees to that: it stops at the first error, runs in one transaction, and first drops everything the
 app has made, whatever it is. A file that was cut off fails as well: its `\\if` is never closed. Rows are counted as
-they go into the file, so the counts are of the very snapshot that it holds.
+they go into the file, so the counts are of the very snapshot that it holds. What it brings back, it brings back as the
+app's role: an app must get no more rights from a restore than it had.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,7 +28,7 @@ from ikoma.errors import BackupExists, BackupFailed, DiskFull, IkomaError
 from ikoma.model import AppName
 from ikoma.ports import Dump, Progress
 from ikoma.postgres.connect import connected
-from ikoma.postgres.plain_dump import PlainDump
+from ikoma.postgres.plain_dump import PlainDump, UnexpectedDump
 from ikoma.postgres.server import PostgresServer
 from ikoma.postgres.tools import tool
 from ikoma.run import Finished, fill
@@ -37,7 +39,14 @@ _PIECE = 128 << 10
 _PAUSE = 0.01
 _FLUSH = 1 << 20
 
-_FACTS = "SELECT pg_database_size(current_database()), current_setting('server_version_num')"
+_FACTS = """
+SELECT pg_database_size(current_database()), current_setting('server_version_num'), ARRAY(
+    SELECT extname::text FROM pg_extension AS e WHERE extname <> 'plpgsql' AND NOT EXISTS (
+        SELECT FROM pg_available_extension_versions AS v
+        WHERE v.name = e.extname AND v.version = e.extversion AND (v.trusted OR NOT v.superuser)
+    )
+)
+"""
 
 
 async def dump(server: PostgresServer, app: AppName, target: Path, progress: Progress) -> Dump:
@@ -48,15 +57,18 @@ async def dump(server: PostgresServer, app: AppName, target: Path, progress: Pro
         BackupFailed: pg_dump failed; there is no file then.
     """
     _refuse_existing(target)
-    estimate, version = await _facts(server, app)
+    estimate, version, theirs = await _facts(server, app)
     program = await tool("pg_dump", version)
     try:
         with whole_file(target, mode=0o600, replace=False) as stream:
-            reading = _Reading(stream, _header(app, version), progress, estimate)
+            content = PlainDump(app.role, theirs)
+            reading = _Reading(stream, _header(app, version, content.mark), content, progress, estimate)
             finished = await _pg_dump(program, server.admin(app.database), stream.fileno(), reading.follow)
             if finished.code != 0:
                 raise _failure(finished)
             reading.finish()
+    except UnexpectedDump as error:
+        raise BackupFailed("pg_dump wrote what IKOMA cannot make safe to restore.") from error
     except FileExistsError:
         raise _exists(target) from None
     return Dump(target, reading.size, reading.digest.hexdigest(), reading.content.tables())
@@ -65,13 +77,13 @@ async def dump(server: PostgresServer, app: AppName, target: Path, progress: Pro
 class _Reading:
     """The file, whose middle pg_dump writes: read again as it grows, to hash and count it and to tell how far it is."""
 
-    def __init__(self, stream: BinaryIO, header: bytes, progress: Progress, estimate: int) -> None:
+    def __init__(self, stream: BinaryIO, header: bytes, content: PlainDump, progress: Progress, estimate: int) -> None:
         self._stream = stream
         self._progress = progress
         self._estimate = max(estimate, 1)
         self._reported = 0
         self._header = len(header)
-        self.content = PlainDump()
+        self.content = content
         self.digest = hashlib.sha256(header)
         self.size = len(header)
         stream.write(header)
@@ -97,15 +109,16 @@ class _Reading:
                     ended.wait(_PAUSE)
 
     def finish(self) -> None:
-        """Blank what has no place in one transaction, and write the end."""
+        """Write over what is to be read otherwise, and write the end."""
         self.digest.update(self.content.end())
         with self._opened() as file:
-            for start, length in self.content.blanked:
-                os.pwrite(file.fileno(), b" " * length, self._header + start)
+            for start, wanted in self.content.patches:
+                os.pwrite(file.fileno(), wanted, self._header + start)
+        footer = _footer(self.content)
         self._stream.seek(0, os.SEEK_END)
-        self._stream.write(_FOOTER)
-        self.digest.update(_FOOTER)
-        self.size += len(_FOOTER)
+        self._stream.write(footer)
+        self.digest.update(footer)
+        self.size += len(footer)
 
     def _opened(self) -> FileIO:
         """The same file a second time: pg_dump has the first only append, wherever one writes."""
@@ -119,13 +132,13 @@ class _Reading:
             self._progress(f"dump: {self.size >> 20} MiB", min(self.size / self._estimate, 0.99))
 
 
-async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int]:
-    """The database's size in bytes and the server's major version."""
+async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int, list[str]]:
+    """The database's size in bytes, the server's major version, and the extensions that only a superuser can create."""
     async with connected(server.admin(app.database)) as connection:
         cursor = await connection.execute(_FACTS)
         row = await cursor.fetchone()
     assert row is not None
-    return int(row[0]), int(row[1]) // 10_000
+    return int(row[0]), int(row[1]) // 10_000, list(row[2])
 
 
 async def _pg_dump(
@@ -140,8 +153,11 @@ async def _pg_dump(
     return await fill(argv, output=output, alongside=alongside, env={"PGPASSWORD": password}, timeout=_SECONDS)
 
 
-def _header(app: AppName, version: int) -> bytes:
-    clearing = (files("ikoma.postgres") / "queries" / "clear_database.sql").read_text()
+def _header(app: AppName, version: int, mark: bytes) -> bytes:
+    # A schema of the app's cannot have this name.
+    schema = f"ikoma_restore_{secrets.token_hex(6)}"
+    names = {"{role}": f'"{app.role}"', "{schema}": schema}
+    clearing, running = (_query(name, names) for name in ("clear_database.sql", "restore_as_app.sql"))
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return (
         f"-- IKOMA {__version__}: the database {app.database} of PostgreSQL {version}, {now}.\n"
@@ -151,13 +167,29 @@ def _header(app: AppName, version: int) -> bytes:
         "\\set QUIET on\n"
         "\\if true\n"
         # Nothing that the app has put into its own schemas may stand in for what is called here.
-        "SET search_path = pg_catalog;\n"
+        "SET search_path = pg_catalog, pg_temp;\n"
         "SET client_min_messages = warning;\n"
-        f"BEGIN;\n{clearing}\n"
+        "SET client_encoding = 'UTF8';\n"
+        "SET standard_conforming_strings = on;\n"
+        f"BEGIN;\n{clearing}{running}"
+        f"\\set schema {schema}\n"
+        f"\\set run 'CALL {schema}.run('\n"
+        f"\\set to 'SELECT {schema}.target('\n"
+        f":run{mark.decode()}\n"
     ).encode()
 
 
-_FOOTER = b"\nCOMMIT;\n\\endif\n"
+def _query(name: str, names: dict[str, str]) -> str:
+    text = (files("ikoma.postgres") / "queries" / name).read_text()
+    for placeholder, value in names.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def _footer(content: PlainDump) -> bytes:
+    begun = b"" if content.is_quoted else b":run" + content.mark
+    # A cursor that the app's code has left open would be read to its end by COMMIT, with the admin's rights.
+    return b"\n" + begun + content.mark + b");\nCLOSE ALL;\nDROP SCHEMA :schema CASCADE;\nCOMMIT;\n\\endif\n"
 
 
 def _refuse_existing(target: Path) -> None:

@@ -190,7 +190,7 @@ def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int) -> SqlFa
         f"{name}, line {line}: {message}.",
         # The server's message quotes the statement's own values: the audit log gets the condition's name.
         audit_message=f"{name}, line {line}: {_condition(sqlstate)}.",
-        hint=_HINTS.get(sqlstate),
+        hint=_EXTENSION_HINT if _is_of_extensions(sqlstate, message) else _HINTS.get(sqlstate),
         **{key: value for key, value in details.items() if key != "hint"},
         serverHint=details["hint"],
     )
@@ -207,6 +207,11 @@ def _refused(name: str, error: psycopg.Error) -> SqlFailed:
         sqlstate=sqlstate,
         detail=error.diag.message_detail,
     )
+
+
+def _is_of_extensions(sqlstate: str, message: str) -> bool:
+    """Whether an extension was asked for that an app may not make, or that is not there."""
+    return sqlstate in ("42501", "0A000", "58P01", "22023") and "extension" in message
 
 
 def _condition(sqlstate: str) -> str:
@@ -228,3 +233,8 @@ _HINTS = {
     "42501": "Migrations run as the app's own role, which owns its database's schema and nothing else.",
     "57P01": "The session was ended from outside, or by the file itself; nothing of it was kept.",
 }
+_EXTENSION_HINT = (
+    "An app may create what PostgreSQL trusts, where it is installed: citext, hstore, pg_trgm, unaccent, btree_gin,"
+    " btree_gist, ltree, intarray, cube, seg, isn, fuzzystrmatch, tablefunc and a few more (docs/database.md)."
+    " gen_random_uuid() and sha256() need none. Any other an admin creates: `ikoma psql --admin APP`."
+)

@@ -20,7 +20,11 @@ from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.server import PostgresServer
 
 _ROLE_LIMITS = {
-    "temp_file_limit": "2GB",
+    "temp_file_limit": "2GB",  # a superuser's alone; the others the app may change for itself: guard.py looks at that
+    "work_mem": "32MB",
+    "maintenance_work_mem": "64MB",
+    "max_parallel_workers_per_gather": "1",
+    "max_parallel_maintenance_workers": "1",
     "idle_in_transaction_session_timeout": "15min",
 }
 

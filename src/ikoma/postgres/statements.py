@@ -47,6 +47,12 @@ def split(sql: str) -> list[Statement]:
     return []
 
 
+def whole(sql: str) -> list[Statement]:
+    """All of the text as one statement, where it cannot be read; none where there is nothing in it."""
+    start = _after_blank(sql, 0)
+    return [Statement(1, line_of(sql, start), start, sql[start:].rstrip())] if start < len(sql) else []
+
+
 def check(name: str, sql: str) -> None:
     """Refuse what PostgreSQL cannot read, what would break the one transaction, and what only psql understands.
 

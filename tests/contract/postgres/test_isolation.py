@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ikoma.errors import DatabaseForeign, DatabasesUnavailable
+from ikoma.errors import DatabaseForeign, DatabasesUnavailable, SqlFailed
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials
 from ikoma.postgres import provision
@@ -124,6 +125,26 @@ def test_an_app_may_have_schemas_and_trusted_extensions(postgres: Postgres, owne
         session.execute("CREATE SCHEMA more")
         session.execute("CREATE TABLE more.t (id uuid DEFAULT gen_random_uuid(), name citext)")
         session.execute("CREATE TEMPORARY TABLE t ()")
+
+
+@pytest.mark.parametrize("name", ["dblink", "pageinspect", "plpython3u", "nonsense"])
+def test_an_extension_that_is_refused_says_which_are_not(postgres: Postgres, owned: Credentials, name: str) -> None:
+    with pytest.raises(SqlFailed) as caught:
+        postgres.do(postgres.databases.run_sql(owned, "seed.sql", f"CREATE EXTENSION {name}", timeout=10))
+    assert "citext" in caught.value.hint
+    assert "ikoma psql --admin" in caught.value.hint
+
+
+def test_every_extension_that_the_documentation_lists_can_be_made(postgres: Postgres, owned: Credentials) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "database.md").read_text()
+    listed = re.findall(r"`(\w+)`", text.split("<!-- trusted -->")[1])
+    with postgres.login(owned) as session:
+        trusted = session.execute(
+            "SELECT DISTINCT name FROM pg_available_extension_versions WHERE trusted AND name <> 'plpgsql' ORDER BY 1"
+        ).fetchall()
+        assert [(name,) for name in sorted(listed)] == trusted
+        for name in listed:
+            session.execute(sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(name)))
 
 
 def test_the_admins_looks_run_nothing_of_an_app(

@@ -28,6 +28,7 @@ class Answer(Result):
     lines: Annotated[list[str], Untrusted("logs")]
     entries: list[Line]
     facts: Annotated[dict[str, Any], Untrusted("facts")]
+    rows: Annotated[list[list[Any]], Untrusted("rows")]
     nothing: Annotated[str | None, Untrusted("nothing")] = None
 
 
@@ -62,11 +63,13 @@ def test_only_what_others_wrote_is_wrapped_wherever_it_stands() -> None:
         "lines": ["one", "two"],
         "entries": [{"at": "now", "text": "evil"}],
         "facts": {"a": "evil"},
+        "rows": [[1, "evil", None], [{"a": []}, "ü", True]],
         "nothing": None,
     }
     result = answered("test.read", given)
     assert result["name"] == "ours"
     assert [inside(line) for line in result["lines"]] == ["one\ntwo"]
+    assert [inside(text) for text in result["rows"][0]] == ['[1,"evil",null]\n[{"a":[]},"ü",true]']
     assert (result["entries"][0]["at"], inside(result["entries"][0]["text"])) == ("now", "evil")
     assert "evil" in inside(result["facts"]["untrusted"])
     assert result["nothing"] is None

@@ -43,7 +43,7 @@ BEGIN
         END IF;
     END LOOP;
     PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
-    CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+    CREATE SCHEMA public AUTHORIZATION {role};
     COMMENT ON SCHEMA public IS 'standard public schema';
     GRANT USAGE ON SCHEMA public TO PUBLIC;
 END

@@ -45,6 +45,8 @@ NEXT = {
     "database_foreign": ("db.status",),
     "migration_changed": ("db.status",),
     "sql_failed": ("db.status",),
+    "not_a_query": ("db.migrate", "db.status"),
+    "query_failed": ("db.status",),
     "backup_exists": ("db.backup",),
     "operation_not_found": ("operations.list",),
     "operation_cancelled": ("apps.status",),
@@ -72,6 +74,8 @@ class Wrapper:
         if isinstance(value, list):
             if value and all(isinstance(item, str) for item in value):
                 return [self.wrap("\n".join(value), what)]
+            if value and all(isinstance(item, list) for item in value):  # rows: one wrapped text, a line for each
+                return [[self.wrap("\n".join(map(_text, value)), what)]]
             return [self.inside(item, what) for item in value]
         if isinstance(value, dict):
             return {"untrusted": self.wrap(_pretty(value), what)} if value else value

@@ -1,0 +1,49 @@
+"""db.query: look at what is in the app's database."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ikoma.apps import credentials
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
+from ikoma.model import Effect, Role
+
+
+class Query(AppRequest):
+    sql: Annotated[str, Sensitive("SQL")]
+    """One SELECT, VALUES, TABLE, WITH, EXPLAIN or SHOW."""
+    limit: int = Field(default=100, ge=1, le=10_000)
+    """The most rows."""
+    timeout: int = Field(default=10, ge=1, le=60)
+    """Seconds."""
+
+
+class Queried(Result):
+    columns: Annotated[list[str], Untrusted("database columns")]
+    types: list[str]
+    """PostgreSQL's type of each column."""
+    rows: Annotated[list[list[Any]], Untrusted("database rows")]
+    """Values in the order of columns; what JSON cannot say (numeric, dates, bytea, arrays) as psql shows it."""
+    row_count: int
+    truncated: bool
+    """True when there is more than limit, or than 1 MiB."""
+
+
+@capability("db.query", role=Role.OPERATOR, effect=Effect.READS, takes_sql=True)
+async def query(call: Call, request: Query) -> Queried:
+    """Read the app's database with one SQL statement, as the app's own role. PostgreSQL lets it change nothing.
+
+    Use it to look at rows or plans. Next: db.migrate or db.seed to write.
+    """
+    owned = credentials.require(call.app(request.app_name))
+    found = await call.platform.databases.query(owned, request.sql, limit=request.limit, timeout=request.timeout)
+    return Queried(
+        columns=list(found.columns),
+        types=list(found.types),
+        rows=[list(row) for row in found.rows],
+        row_count=len(found.rows),
+        truncated=found.truncated,
+    )

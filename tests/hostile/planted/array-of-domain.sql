@@ -1,0 +1,3 @@
+CREATE DOMAIN d AS int CHECK (take() > 0);
+CREATE TABLE t (a d[]);
+INSERT INTO t VALUES ('{1,NULL}');

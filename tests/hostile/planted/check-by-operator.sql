@@ -1,0 +1,3 @@
+CREATE OPERATOR ### (RIGHTARG = int, FUNCTION = taken);
+CREATE TABLE t (a int CHECK ((### a) > 0));
+INSERT INTO t VALUES (1);

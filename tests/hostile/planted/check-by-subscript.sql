@@ -1,0 +1,3 @@
+CREATE DOMAIN d AS int CHECK (take() > 0);
+CREATE TABLE t (a int CHECK ((ARRAY[a::d])[1] IS NOT NULL));
+INSERT INTO t VALUES (1);

@@ -1,0 +1,4 @@
+CREATE TABLE t (a int);
+CREATE FUNCTION row_ok(t) RETURNS bool LANGUAGE sql AS 'SELECT public.take() > 0';
+ALTER TABLE t ADD CONSTRAINT c CHECK (row_ok(t));
+INSERT INTO t VALUES (1);

@@ -1,0 +1,2 @@
+CREATE TABLE t (a int, b int GENERATED ALWAYS AS (a + 1) VIRTUAL CHECK (take() > 0));
+INSERT INTO t VALUES (1);

@@ -1,0 +1,7 @@
+CREATE TABLE t (a int PRIMARY KEY);
+INSERT INTO t VALUES (1);
+CREATE INDEX ON t (taken(a));
+CREATE INDEX ON t ((taken(1))) WHERE always(1);
+CREATE TABLE u (a int REFERENCES t);
+INSERT INTO u VALUES (1);
+CREATE INDEX ON u ((taken(1)));

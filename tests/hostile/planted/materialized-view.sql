@@ -1,0 +1,2 @@
+CREATE MATERIALIZED VIEW v AS SELECT take();
+CREATE INDEX ON v (taken(take));

@@ -1,0 +1,4 @@
+CREATE DOMAIN d AS int CHECK (take() > 0);
+CREATE TYPE dr AS RANGE (SUBTYPE = d);
+CREATE TABLE t (a dr);
+INSERT INTO t VALUES ('[1,2)');

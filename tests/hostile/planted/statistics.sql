@@ -1,0 +1,4 @@
+CREATE TABLE t (a int);
+INSERT INTO t VALUES (1);
+CREATE STATISTICS s ON (taken(a)), a FROM t;
+ANALYZE t;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+DROP TABLE pg_catalog.pg_class;

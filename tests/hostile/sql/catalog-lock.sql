@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+LOCK TABLE pg_database IN ACCESS EXCLUSIVE MODE;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+UPDATE pg_authid SET rolsuper = true;

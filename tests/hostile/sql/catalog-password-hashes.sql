@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SELECT rolname, rolpassword FROM pg_authid;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+ALTER SCHEMA pg_catalog RENAME TO evil;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SELECT subconninfo FROM pg_subscription;

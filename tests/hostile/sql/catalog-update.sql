@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+UPDATE pg_database SET datallowconn = false;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+CREATE ACCESS METHOD evil TYPE INDEX HANDLER bthandler;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+CREATE CAST (text AS int) WITHOUT FUNCTION;

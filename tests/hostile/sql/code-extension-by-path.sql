@@ -1,0 +1,2 @@
+-- stops: invalid_parameter_value
+CREATE EXTENSION "../../evil";

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+ALTER EXTENSION plpgsql ADD SCHEMA public;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SET extension_control_path = '{folder}';

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+CREATE LANGUAGE evil HANDLER plpgsql_call_handler;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SET session_preload_libraries = '{file}';

@@ -1,0 +1,2 @@
+-- stops: undefined_object
+DO LANGUAGE plpython3u 'import os';

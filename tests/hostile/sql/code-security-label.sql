@@ -1,0 +1,2 @@
+-- stops: invalid_parameter_value
+SECURITY LABEL ON ROLE ikoma IS 'x';

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege, feature_not_supported
+CREATE EXTENSION plpython3u;

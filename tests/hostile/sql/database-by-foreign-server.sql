@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+CREATE EXTENSION postgres_fdw;

@@ -1,0 +1,2 @@
+-- stops: feature_not_supported
+SELECT * FROM bank.public.accounts;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+CREATE FOREIGN DATA WRAPPER mine;

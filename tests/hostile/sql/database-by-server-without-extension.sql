@@ -1,0 +1,2 @@
+-- stops: undefined_object
+CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (dbname 'bank');

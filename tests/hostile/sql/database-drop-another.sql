@@ -1,0 +1,3 @@
+-- stops: insufficient_privilege
+-- via: login
+DROP DATABASE bank WITH (FORCE);

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+GRANT CONNECT ON DATABASE bank TO shop;

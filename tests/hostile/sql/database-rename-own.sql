@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+ALTER DATABASE shop RENAME TO bank2;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+ALTER DATABASE shop SET session_preload_libraries = 'x';

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+ALTER DATABASE shop IS_TEMPLATE true;

@@ -1,0 +1,2 @@
+-- stops: code:sql_failed
+COPY (SELECT 'x') TO STDOUT;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+COPY (SELECT 'x') TO '{folder}/written';

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SELECT lo_export(lo_from_bytea(0, 'x'), '{folder}/written');

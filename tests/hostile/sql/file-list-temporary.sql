@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SELECT * FROM pg_ls_tmpdir();

@@ -1,0 +1,3 @@
+-- stops: insufficient_privilege
+-- via: query
+SHOW data_directory

@@ -1,0 +1,3 @@
+-- stops: insufficient_privilege
+-- via: login
+CREATE TABLESPACE t LOCATION '{folder}';

@@ -1,0 +1,3 @@
+-- stops: code:not_a_query
+-- via: query
+COMMIT; CREATE TABLE kept ()

@@ -1,0 +1,3 @@
+-- stops: insufficient_privilege
+-- via: query
+SELECT pg_read_file('{file}')

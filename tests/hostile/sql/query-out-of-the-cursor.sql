@@ -1,0 +1,3 @@
+-- stops: syntax_error
+-- via: query
+SELECT 1) TO STDOUT

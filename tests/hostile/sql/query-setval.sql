@@ -1,0 +1,5 @@
+-- stops: read_only_sql_transaction
+-- via: query
+CREATE SEQUENCE s;
+-- then query
+SELECT setval('s', 100)

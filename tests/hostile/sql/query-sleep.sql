@@ -1,0 +1,3 @@
+-- stops: code:query_timeout
+-- via: query
+SELECT pg_sleep(1000)

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+DROP OWNED BY bank;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+GRANT pg_execute_server_program TO CURRENT_USER;

@@ -1,0 +1,3 @@
+-- stops: insufficient_privilege
+CREATE FUNCTION f() RETURNS int SECURITY DEFINER LANGUAGE sql AS 'SELECT 1';
+ALTER FUNCTION f() OWNER TO ikoma;

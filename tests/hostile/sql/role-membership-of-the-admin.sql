@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+GRANT ikoma TO CURRENT_USER;

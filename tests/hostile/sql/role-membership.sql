@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+GRANT bank TO shop;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+ALTER ROLE bank PASSWORD 'known';

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+COMMENT ON ROLE shop IS 'IKOMA app bank';

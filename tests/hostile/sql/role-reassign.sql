@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+REASSIGN OWNED BY bank TO shop;

@@ -1,0 +1,2 @@
+-- stops: feature_not_supported
+ALTER ROLE shop RENAME TO other;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+CREATE SCHEMA s AUTHORIZATION ikoma;

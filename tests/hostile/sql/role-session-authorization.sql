@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SET SESSION AUTHORIZATION ikoma;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SELECT set_config('role', 'ikoma', false);

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+ALTER ROLE ALL SET search_path = 'evil';

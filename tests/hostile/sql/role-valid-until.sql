@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+ALTER ROLE bank VALID UNTIL '2000-01-01';

@@ -1,0 +1,3 @@
+-- stops: insufficient_privilege
+-- via: login
+ALTER SYSTEM RESET ALL;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SET log_min_messages = debug5;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+CREATE PUBLICATION p FOR TABLES IN SCHEMA public;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SELECT pg_rotate_logfile();

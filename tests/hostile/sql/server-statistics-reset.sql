@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SELECT pg_stat_reset_shared('bgwriter');

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SET temp_file_limit = -1;

@@ -1,0 +1,2 @@
+-- stops: insufficient_privilege
+SET session_replication_role = replica;

@@ -1,0 +1,3 @@
+-- stops: code:sql_failed
+\connect bank
+SELECT * FROM accounts;

@@ -1,0 +1,2 @@
+-- stops: invalid_transaction_termination
+DO $$ BEGIN COMMIT; END $$;

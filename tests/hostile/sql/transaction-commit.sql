@@ -1,0 +1,4 @@
+-- stops: code:sql_failed
+CREATE TABLE kept ();
+COMMIT;
+DROP TABLE kept;

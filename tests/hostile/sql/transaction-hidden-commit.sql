@@ -1,0 +1,2 @@
+-- stops: code:sql_failed
+/* COMMIT */ CREATE TABLE kept (); /**/ COMMIT /**/ ; BEGIN;

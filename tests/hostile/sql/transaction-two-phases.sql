@@ -1,0 +1,3 @@
+-- stops: code:sql_failed
+CREATE TABLE kept ();
+PREPARE TRANSACTION 'evil';
