@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from ikoma.durable import make_folder, write_file
+from ikoma.durable import make_folder, sweep, write_file
 from ikoma.errors import StartRefused
 from ikoma.model import Secret
 from ikoma.postgres.tools import bundled, bundled_version
@@ -66,6 +66,7 @@ def make_folders(root: Path) -> None:
     """Make the folder that holds it all; StartRefused where the server's user could not reach it."""
     root.mkdir(mode=0o711, exist_ok=True)
     root.chmod(0o711)
+    sweep(root)
     if system_user() is None:
         return
     for folder in (root, *root.parents):
