@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,7 @@ class Server:
     env: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     key: str = ""
+    command: tuple[str, ...] = (str(IKOMA), "up")
 
     @property
     def apps(self) -> Path:
@@ -77,7 +78,7 @@ class Server:
     def start(self, timeout: float = 30) -> None:
         log = (self.folder / "server.log").open("ab")
         self.process = subprocess.Popen(
-            [IKOMA, "up"], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
         log.close()
         deadline = time.monotonic() + timeout
@@ -156,9 +157,10 @@ def fetch(request: urllib.request.Request, timeout: float = 30) -> Answer:
 
 
 @contextmanager
-def server(**settings: str) -> Iterator[Server]:
+def server(*, command: Sequence[str] = (), **settings: str) -> Iterator[Server]:
     """A started server; it is stopped and all it made is removed at the end."""
     made = make_server(**settings)
+    made.command = tuple(command) or made.command
     try:
         made.start()
         yield made

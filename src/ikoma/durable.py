@@ -2,6 +2,7 @@
 
 A reader sees the old file or the new one, never a half. A temporary file is flocked while its writer lives, so
 that `sweep` can tell the leftovers of a killed process from work in progress and removes only the former.
+Modes are exact: the umask of the server closes what it does not open itself.
 """
 
 from __future__ import annotations
@@ -57,6 +58,18 @@ def whole_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterat
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def make_folder(path: Path, mode: int) -> bool:
+    """Make a folder with exactly this mode, whatever the umask; whether it was made. One that exists stays as it is."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if path.is_dir():
+            return False
+        raise
+    path.chmod(mode)
+    return True
 
 
 def write_at(folder: int, name: str, content: bytes, *, mode: int) -> None:

@@ -126,6 +126,34 @@ class BodyTooLarge(IkomaError):
     default_hint = "Bodies are limited to 1 MiB, and to 32 MiB where SQL is sent."
 
 
+class UrlTooLong(IkomaError):
+    """The address of this request is too long."""
+
+    code, status = "url_too_long", 414
+    default_hint = "Arguments go into the body, as a JSON object."
+
+
+class HeadersTooLarge(IkomaError):
+    """The headers of this request are too many or too long."""
+
+    code, status = "headers_too_large", 431
+    default_hint = "A request has at most 100 headers, of 32 KiB together."
+
+
+class RequestTooSlow(IkomaError):
+    """The request did not arrive in time."""
+
+    code, status = "request_too_slow", 408
+    default_hint = "Send the request without long pauses; it was not carried out."
+
+
+class TooManyConnections(IkomaError):
+    """All connections of this server are in use."""
+
+    code, status = "too_many_connections", 503
+    default_hint = "Close connections that are not needed, and try again in a moment."
+
+
 class InvalidArguments(IkomaError):
     """The arguments do not fit this capability."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
-from ikoma.apps import source
+from ikoma.apps import exposure, source
 from ikoma.apps.backups import Backups
 from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import Apps
@@ -30,7 +31,7 @@ from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
 from ikoma.capabilities.context import Platform, make_call
-from ikoma.durable import sweep, write_file
+from ikoma.durable import make_folder, sweep, write_file
 from ikoma.engines.compose import ComposeEngine
 from ikoma.errors import EngineUnavailable, StartRefused
 from ikoma.kernel.approvals import Approvals
@@ -163,8 +164,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
 def prepare(settings: Settings) -> bool:
     """Make the folders and, where there is none, the admin key; whether a key was made.
 
-    What killed processes left half-written is swept away.
+    What killed processes left half-written is swept away. From here on, what this process writes is its own user's
+    alone, unless it says otherwise.
     """
+    os.umask(0o077)
+    exposure.refuse_exposed(settings)
     for folder, mode in (
         (settings.apps_root, 0o755),
         (settings.ikoma_home, 0o755),
@@ -177,6 +181,7 @@ def prepare(settings: Settings) -> bool:
     apps.sweep()
     for name in apps.names():
         source.recover(apps.at(name))
+        exposure.close(apps.at(name))
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
     key = secrets.token_urlsafe(32)
@@ -215,8 +220,9 @@ def _reach(settings: Settings) -> Reach:
 def _make_folder(folder: Path, mode: int) -> None:
     try:
         if not folder.is_dir():
-            folder.mkdir(parents=True)
-            folder.chmod(mode)
+            for parent in reversed(folder.parents):
+                make_folder(parent, 0o755)
+            make_folder(folder, mode)
     except OSError as error:
         raise StartRefused(
             f"{folder} cannot be made: {error.strerror}.",

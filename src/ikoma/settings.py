@@ -89,6 +89,11 @@ class Settings:
         return self.ikoma_state / "state.db"
 
     @property
+    def postgres_password_file(self) -> Path:
+        """The admin's password of the embedded PostgreSQL."""
+        return self.ikoma_state / "postgres" / "password"
+
+    @property
     def socket_file(self) -> Path:
         """The server's unix socket."""
         return self.ikoma_state / "ikoma.sock"

@@ -11,7 +11,7 @@ from ikoma import capabilities, errors
 from ikoma.docs import capabilities_page, with_rules
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMESPACES = {name.split(".", 1)[0] for name in capabilities.load().names()}
 
 

@@ -145,18 +145,24 @@ def _folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> Iterator
     descriptor = os.open(app.path, _DIRECTORY)
     try:
         for number, part in enumerate(parts, 1):
-            if make:
-                try:
-                    os.mkdir(part, 0o755, dir_fd=descriptor)
-                    os.fsync(descriptor)
-                except FileExistsError:
-                    pass
+            is_new = make and _make(descriptor, part)
             inside = _open_folder(descriptor, part, "/".join(parts[:number]))
+            if is_new:
+                os.fchmod(inside, 0o755)  # containers may run as any user
             os.close(descriptor)
             descriptor = inside
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _make(folder: int, name: str) -> bool:
+    try:
+        os.mkdir(name, 0o700, dir_fd=folder)
+    except FileExistsError:
+        return False
+    os.fsync(folder)
+    return True
 
 
 def _names(folder: int) -> list[str]:

@@ -23,7 +23,7 @@ import orjson
 from ikoma.apps.folder import App
 from ikoma.apps.git import MOST_BYTES, Reach, Repository, SourceUrl, folder_size
 from ikoma.apps.release import now
-from ikoma.durable import sync_folder, write_file
+from ikoma.durable import make_folder, sync_folder, write_file
 from ikoma.errors import SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
 from ikoma.model import Secret
 from ikoma.ports import Progress
@@ -137,7 +137,7 @@ def _swap(app: App, coming: Recorded) -> None:
 def _move(app: App, coming: Recorded) -> None:
     assert coming.staged is not None
     staged, aside = app.state / coming.staged, app.state / "replaced" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    app.source.mkdir(exist_ok=True)
+    make_folder(app.source, 0o755)
     for name in sorted({*_names(app.source), *coming.entries}):
         present, new = app.source / name, staged / name
         if _digest(present) == coming.entries.get(name):
@@ -172,8 +172,8 @@ def _examined(tree: Path) -> dict[str, str]:
                 target = Path(os.path.realpath(entry))
                 if target != root and root not in target.parents:
                     raise SourceUnsafe(f"{entry.relative_to(tree)} is a link that leads out of the repository.")
-            elif not entry.is_dir():
-                entry.chmod(entry.stat().st_mode & 0o755 | 0o644)
+            else:  # containers may run as any user
+                entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
     return {name: _digest(tree / name) or "" for name in _names(tree)}
 
 

@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from ikoma.apps.folder import App
-from ikoma.durable import write_file
+from ikoma.durable import make_folder, write_file
 
 TEMPLATES = ("node", "python", "static", "dockerfile")
 _FOLDERS = ("src", "config", "migrations", "seeds")
@@ -21,8 +21,7 @@ def write(app: App, template: str) -> list[str]:
     """
     made = []
     for folder in (app.path, *(app.path / name for name in _FOLDERS)):
-        if not folder.is_dir():
-            folder.mkdir(mode=0o755, exist_ok=True)
+        if make_folder(folder, 0o755):
             made.append(f"{folder.relative_to(app.path)}/")
     app.make_state()
     has_compose_file = app.compose_file.is_file()

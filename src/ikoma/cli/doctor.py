@@ -45,6 +45,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield Finding("user", root, "root" if root else "not root", "" if root else "Run the server as root.")
     yield _docker(settings)
     yield _setpriv()
+    yield _secrets(settings)
     yield from (_folder(name, path) for name, path in _folders(settings))
     yield _server(settings)
 
@@ -70,6 +71,15 @@ def _docker(settings: Settings) -> Finding:
 def _setpriv() -> Finding:
     found = shutil.which("setpriv", path="/usr/sbin:/usr/bin:/sbin:/bin")
     return Finding("setpriv", found is not None, found or "not installed", "" if found else "Install util-linux.")
+
+
+def _secrets(settings: Settings) -> Finding:
+    from ikoma.apps.exposure import exposed, remedy
+
+    found = exposed(settings)
+    if not found:
+        return Finding("secrets", True, "keys and passwords are closed to other users")
+    return Finding("secrets", False, f"open to other users: {', '.join(map(str, found))}", f"Run `{remedy(found)}`.")
 
 
 def _folders(settings: Settings) -> list[tuple[str, Path]]:

@@ -7,12 +7,17 @@ import gc
 import logging
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from ikoma.cli.client import settings_or_exit
 from ikoma.cli.output import fail
 from ikoma.errors import IkomaError
+from ikoma.settings import Settings
+
+if TYPE_CHECKING:
+    from ikoma.transports.protocol import Limits
 
 _ALLOCATIONS = 20_000  # a call makes thousands of short-lived objects; by default every 700 cause a collection
 
@@ -35,18 +40,21 @@ def up(verbose: bool) -> None:
     settings = settings_or_exit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+            runner.run(stay_up(settings))
     except IkomaError as error:
         fail(error.message, error.code, error.hint)
 
 
-async def _serve(settings: object) -> None:
+async def stay_up(settings: Settings, limits: Limits | None = None) -> None:
+    """Start everything and serve until asked to stop.
+
+    Args:
+        limits: what a connection may have; the product's own when omitted.
+    """
     from ikoma.platform import prepare, running
-    from ikoma.settings import Settings
     from ikoma.transports.door import Door
     from ikoma.transports.server import listen, serve
 
-    assert isinstance(settings, Settings)
     # Asked to stop while it starts, the server finishes starting: only what has started can be stopped cleanly.
     asked_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,7 +78,7 @@ async def _serve(settings: object) -> None:
         door = Door(started.pipeline, started.summary, settings)
         async with door.open():
             if not asked_to_stop.is_set():
-                await serve(door.app, sockets, on_ready=say_ready, on_stop=door.close)
+                await serve(door.app, sockets, on_ready=say_ready, on_stop=door.close, limits=limits)
     click.echo("IKOMA has stopped.")
 
 

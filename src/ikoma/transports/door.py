@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.settings import Settings
 from ikoma.transports import headers
+from ikoma.transports.hardening import hardened
 from ikoma.transports.http import Summary, http_app
 from ikoma.transports.mcp.http import METADATA, PATH, McpEndpoint, metadata
 from ikoma.transports.mcp.stdio import listening
@@ -23,7 +24,7 @@ class Door:
         self._settings = settings
         self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None
         self._http = http_app(pipeline, summary, api=settings.server_mode != "mcp")
-        self.app = headers.guarded(self._route, settings.allowed_hosts)
+        self.app = hardened(headers.guarded(self._route, settings.allowed_hosts))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ name point there: a Host that is a name is taken only when it is known, and an O
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -90,7 +91,8 @@ async def refuse(
     send: Send, error: IkomaError, more: Sequence[tuple[bytes, bytes]] | None = None, *, request_id: str = ""
 ) -> None:
     """Answer with the error's envelope."""
-    await answer(send, error.status, envelope.failure(request_id, error), accompanying(error) if more is None else more)
+    body = envelope.failure(request_id or secrets.token_hex(12), error)
+    await answer(send, error.status, body, accompanying(error) if more is None else more)
 
 
 async def answer(send: Send, status: int, body: bytes, more: Sequence[tuple[bytes, bytes]] = ()) -> None:

@@ -28,6 +28,7 @@ from ikoma.kernel.pipeline import Pipeline
 from ikoma.ports import Progress, no_progress
 from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
+from ikoma.web.policy import content_security_policy
 from ikoma.web.reference import reference_page
 
 _PREFIX = "/execute/"
@@ -44,7 +45,7 @@ class Summary(Protocol):
 def http_app(pipeline: Pipeline, summary: Summary, *, api: bool = True) -> ASGIApp:
     """The ASGI application; without `api`, only what tells of the server."""
     if not api:
-        return Starlette(routes=[Route("/health", _health(summary))], exception_handlers={HTTPException: _refused})
+        return Starlette(routes=[Route("/health", _health(summary))], exception_handlers=_HANDLERS)
     pages = Starlette(
         routes=[
             Route("/", lambda request: RedirectResponse("/docs")),
@@ -53,7 +54,7 @@ def http_app(pipeline: Pipeline, summary: Summary, *, api: bool = True) -> ASGIA
             Route("/capabilities", _capabilities(pipeline)),
             Route("/health", _health(summary)),
         ],
-        exception_handlers={HTTPException: _refused, IkomaError: _refused},
+        exception_handlers=_HANDLERS,
     )
     execute = Execute(pipeline)
 
@@ -162,7 +163,8 @@ def _status(answer: Answer) -> int:
 
 def _docs(pipeline: Pipeline) -> Any:
     page = reference_page(pipeline.registry)
-    return lambda request: HTMLResponse(page)
+    policy = {"Content-Security-Policy": content_security_policy(page)}
+    return lambda request: HTMLResponse(page, headers=policy)
 
 
 def _openapi(pipeline: Pipeline) -> Any:
@@ -205,8 +207,12 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         more = dict(error.headers or {})
         error = MethodNotAllowed() if error.status_code == 405 else NotFound()
+    elif not isinstance(error, IkomaError):
+        error, more = IkomaError(), {}  # the server logs it
     else:
-        assert isinstance(error, IkomaError)
         more = {name.decode(): value.decode() for name, value in headers.accompanying(error)}
     body = envelope.failure(secrets.token_hex(12), error)
     return Response(body, error.status, more, media_type="application/json")
+
+
+_HANDLERS: Mapping[Any, Any] = {HTTPException: _refused, IkomaError: _refused, Exception: _refused}

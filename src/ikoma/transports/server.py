@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from ikoma.errors import StartRefused
 from ikoma.settings import Settings
+from ikoma.transports.protocol import Limits, bounded, look_after
 
 log = logging.getLogger("ikoma")
 
@@ -36,22 +38,25 @@ async def serve(
     *,
     on_ready: Callable[[], None],
     on_stop: Callable[[], None] = lambda: None,
+    limits: Limits | None = None,
 ) -> None:
     """Answer on the sockets until SIGTERM or SIGINT; calls under way get a minute to end.
 
     Args:
         on_stop: called when it is asked to stop; ends what would stay open for as long as its client likes.
+        limits: what a connection may have; the product's own when omitted.
     """
+    limits = limits or Limits()
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=bounded(limits),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=math.ceil(limits.idle_seconds),
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config)
@@ -66,11 +71,15 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     serving = asyncio.ensure_future(server.serve(sockets))
+    looking = asyncio.ensure_future(look_after(server.server_state.connections, limits))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag, not an event
         await asyncio.sleep(0.01)
     if server.started:
         on_ready()
-    await serving
+    try:
+        await serving
+    finally:
+        looking.cancel()
 
 
 def listen(settings: Settings) -> list[socket.socket]:

@@ -1,0 +1,27 @@
+"""`ikoma up` with short patience and few connections, so that tests see limits without waiting for them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import uvloop
+
+from ikoma.cli.up import stay_up
+from ikoma.settings import load_settings
+from ikoma.transports.protocol import Limits
+
+COMMAND = [sys.executable, "-P", str(Path(__file__).resolve())]  # -P: tests/mcp is not the package mcp
+LIMITS = Limits(
+    header_seconds=0.4,
+    body_seconds=0.4,
+    idle_seconds=0.6,
+    write_seconds=0.4,
+    linger_seconds=0.4,
+    connections=20,
+)
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(stay_up(load_settings(), LIMITS))
