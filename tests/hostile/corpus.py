@@ -83,6 +83,10 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
         elif verb == "socket":
             (app.path / rest).parent.mkdir(parents=True, exist_ok=True)
             _make_socket(app.path / rest)
+        elif verb == "grow":
+            name, _, size = rest.partition(" ")
+            with (app.path / name).open("a") as file:
+                file.write("x" * int(size))
         elif verb == "pad":
             text += f"# {'x' * 97}\n" * (int(rest) // 100)
         elif verb == "registries":

@@ -197,6 +197,8 @@ def deployable(
     one_shot = compose_file.one_shot_services(model)
     _name_images(app, result["services"])
     for name, service in result["services"].items():
+        for read_already in ("env_file", "label_file"):
+            service.pop(read_already, None)
         _limit(service, memory)
         if "build" in service:
             _freeze_dockerfile(app, service["build"])
