@@ -34,6 +34,7 @@ from ikoma.capabilities.context import Platform, make_call
 from ikoma.durable import make_folder, sweep, write_file
 from ikoma.engines.compose import ComposeEngine
 from ikoma.errors import EngineUnavailable, StartRefused
+from ikoma.kernel.anchors import Anchors, Place, at_webhook, in_file, in_syslog
 from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.callers import Callers
@@ -93,8 +94,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(databases.close)
         health = HealthObserver(engine, databases)
         stack.push_async_callback(health.close)
-        audit = AuditLog(settings.audit_log)
+        audit = AuditLog(
+            settings.audit_log,
+            settings.audit_head_file,
+            max_bytes=settings.audit_max_mb << 20,
+            keep=settings.audit_keep_files,
+        )
         stack.callback(audit.close)
+        anchors = Anchors(audit, _anchor_places(settings), settings.audit_anchor_seconds)
+        stack.push_async_callback(anchors.anchor)
         callers = Callers(settings.database_file, settings.env_file, settings.api_key_hash)
         stack.callback(callers.close)
         approvals = Approvals(settings.database_file)
@@ -153,6 +161,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             scrubber=scrubber,
             make_call=partial(make_call, platform),
         )
+        anchoring = asyncio.ensure_future(anchors.run())
+        stack.callback(anchoring.cancel)
         watching = asyncio.ensure_future(_follow_gateway(engine, server))
         stack.callback(watching.cancel)
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
@@ -198,6 +208,15 @@ def _scrub_logs(scrubber: Scrubber) -> None:
     for handler in logging.getLogger().handlers:
         if not isinstance(handler.formatter, ScrubbingFormatter):
             handler.setFormatter(ScrubbingFormatter(handler.formatter or logging.Formatter(), scrubber))
+
+
+def _anchor_places(settings: Settings) -> list[Place]:
+    places = [in_file(path) for path in settings.audit_anchor_files]
+    if settings.audit_anchor_url:
+        places.append(at_webhook(settings.audit_anchor_url))
+    if settings.audit_anchor_syslog:
+        places.append(in_syslog(settings.audit_anchor_syslog))
+    return places
 
 
 def _tokens(settings: Settings) -> Tokens | None:

@@ -61,6 +61,15 @@ class Settings:
     rate_limit_window_ms: int
     rate_limit_max_requests: int
     ikoma_role: Role
+    audit_max_mb: int
+    """Size in MiB at which the audit log is rotated away."""
+    audit_keep_files: int
+    """Rotated files that are kept; 0 keeps all."""
+    audit_anchor_seconds: int
+    audit_anchor_file: Path | None
+    audit_anchor_url: str | None
+    audit_anchor_syslog: str | None
+    """`local`, or host:port."""
     auth_max_failures: int
     """Wrong keys from one address before it must wait."""
     image_registries: tuple[str, ...]
@@ -92,6 +101,17 @@ class Settings:
     def postgres_password_file(self) -> Path:
         """The admin's password of the embedded PostgreSQL."""
         return self.ikoma_state / "postgres" / "password"
+
+    @property
+    def audit_head_file(self) -> Path:
+        """Which entry of the audit log is the last."""
+        return self.ikoma_state / "audit-head"
+
+    @property
+    def audit_anchor_files(self) -> tuple[Path, ...]:
+        """Where anchors of the audit log are kept on this machine."""
+        own = self.ikoma_state / "audit-anchors.jsonl"
+        return (own, self.audit_anchor_file) if self.audit_anchor_file else (own,)
 
     @property
     def socket_file(self) -> Path:
@@ -143,6 +163,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         image_registries=read("IMAGE_REGISTRIES", "*", _globs),
         image_pinned=read("IMAGE_PINNED", "false", _one_of("true", "false")) == "true",
         container_memory_mb=read("CONTAINER_MEMORY_MB", str(_half_of_memory()), _integer(16, 100_000_000)),
+        audit_max_mb=read("AUDIT_MAX_MB", "64", _integer(1, 1_000_000)),
+        audit_keep_files=read("AUDIT_KEEP_FILES", "100", _integer(0, 1_000_000)),
+        audit_anchor_seconds=read("AUDIT_ANCHOR_SECONDS", "60", _integer(1, 86_400)),
+        audit_anchor_file=read("AUDIT_ANCHOR_FILE", "/", _folder) if values.get("AUDIT_ANCHOR_FILE") else None,
+        audit_anchor_url=read("AUDIT_ANCHOR_URL", "", _url),
+        audit_anchor_syslog=read("AUDIT_ANCHOR_SYSLOG", "", _syslog),
         rate_limit_window_ms=read("RATE_LIMIT_WINDOW_MS", "60000", _integer(1, 86_400_000)),
         rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _integer(1, 1_000_000_000)),
         auth_max_failures=read("AUTH_MAX_FAILURES", "20", _integer(1, 1_000_000_000)),
@@ -237,6 +263,12 @@ def _url(value: str, name: str) -> str | None:
     """https, or plain http on this machine."""
     if value and not re.fullmatch(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
         raise InvalidSetting(f"{name} is {value!r}; it takes an https:// address.")
+    return value or None
+
+
+def _syslog(value: str, name: str) -> str | None:
+    if value and value != "local" and not re.fullmatch(r"[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}", value):
+        raise InvalidSetting(f"{name} is {value!r}; it takes local or host:port.")
     return value or None
 
 

@@ -134,7 +134,7 @@ def endpoint(folder: Path) -> tuple[McpEndpoint, str]:
         registry,
         callers=callers,
         rate_limit=RateLimit(60_000, 1_000_000),
-        audit=AuditLog(folder / "audit.jsonl"),
+        audit=AuditLog(folder / "audit.jsonl", folder / "audit-head"),
         approvals=Approvals(folder / "state.db"),
         throttle=Throttle(1_000_000),
         locks=Locks(folder),

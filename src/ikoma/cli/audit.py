@@ -1,7 +1,11 @@
-"""`ikoma audit`: what was done, tried and refused."""
+"""`ikoma audit`: what was done, tried and refused, and whether the record of it is whole."""
 
 from __future__ import annotations
 
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +13,7 @@ import click
 from ikoma.cli import client, output
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--app", help="Only entries of this app.", shell_complete=client.complete_apps)
 @click.option("--capability", help="Only entries of this capability.")
 @click.option("--caller", help="Only entries of this caller.")
@@ -17,15 +21,61 @@ from ikoma.cli import client, output
 @click.option("--since", metavar="TIME", help="Only entries from this time (UTC) on.")
 @click.option("--limit", type=int, default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON.")
-def audit(as_json: bool, **filters: Any) -> None:
-    """Show the last entries of the audit log."""
+@click.pass_context
+def audit(ctx: click.Context, /, as_json: bool, **filters: Any) -> None:
+    """Show the last entries of the audit log, or verify all of it."""
+    if ctx.invoked_subcommand is not None:
+        return
     filters["appName"] = filters.pop("app")
     arguments = {name: value for name, value in filters.items() if value is not None}
+    entries = _called("audit.query", arguments)["entries"]
+    output.show(entries if as_json else {"entries": [_row(entry) for entry in entries]}, as_json)
+
+
+@audit.command()
+@click.option("--anchors", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def verify(anchors: tuple[Path, ...], as_json: bool) -> None:
+    """Check that no entry was changed, removed, moved or cut off; exit code 1 where one was.
+
+    On the server itself the files are read directly, so that it needs no running server and trusts none. --anchors
+    compares with anchors that were kept elsewhere.
+    """
+    settings = client.settings_or_exit()
+    if anchors or (not os.environ.get("IKOMA_URL") and os.access(settings.audit_log, os.R_OK)):
+        from ikoma.kernel.audit_chain import verify as verify_chain
+
+        found = asdict(
+            verify_chain(settings.audit_log, settings.audit_head_file, [*settings.audit_anchor_files, *anchors])
+        )
+        verdict = {("firstBad" if name == "first_bad" else name): value for name, value in found.items()}
+    else:
+        verdict = _called("audit.verify", {})
+    _say(verdict, as_json)
+    sys.exit(0 if verdict["valid"] else 1)
+
+
+def _say(verdict: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        output.show(verdict, as_json)
+        return
+    counted = f"{verdict['entries']} entries in {len(verdict['files'])} files, {verdict['anchors']} anchors"
+    bad = verdict["firstBad"]
+    if bad is None:
+        click.secho(f"✓ The audit log is as it was written: {counted}.", fg="green")
+    else:
+        entry = f", entry {bad['seq']}" if bad["seq"] is not None else ""
+        click.secho(f"✗ {bad['file']}:{bad['line']}{entry}: {bad['problem']}", fg="red", err=True)
+        click.echo(f"  Up to there: {counted}.", err=True)
+    if verdict["unchained"]:
+        click.echo(f"  {verdict['unchained']} entries of an earlier version cannot be checked.")
+
+
+def _called(capability: str, arguments: dict[str, Any]) -> Any:
     try:
-        entries = client.call("audit.query", arguments)["entries"]
+        return client.call(capability, arguments)
     except client.Failed as failed:
         output.fail(failed.answer["error"], failed.answer["code"], failed.answer.get("hint"))
-    output.show(entries if as_json else {"entries": [_row(entry) for entry in entries]}, as_json)
 
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:

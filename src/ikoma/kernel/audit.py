@@ -1,7 +1,8 @@
 """The audit log: one compact JSON line for every call, refusals included.
 
 A changing call's intent is on the disk before the call acts, and its result after; when the intent can't be
-written the call is refused. Writers in several processes may share the file: each entry is one appending write.
+written the call is refused. Every entry has a number and the hash of the one before, so that what is changed, removed
+or cut off later shows. Writers in several processes take turns under one lock.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import asyncio
 import json
 import logging
 import os
-import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,17 @@ from typing import Any
 import orjson
 
 from ikoma.errors import AuditUnavailable
+from ikoma.kernel.audit_files import first_seq, last_line, line_hash, parsed, rotated, rotated_name
+from ikoma.kernel.audit_head import NOTHING, Head, HeadFile
 from ikoma.kernel.coalesce import Coalesced
 
 log = logging.getLogger("ikoma.audit")
 
 STARTED, SUCCESS, ERROR = "started", "success", "error"
+GAP = "audit.gap"
+"""What an entry is called that IKOMA writes when the log does not end as it was left."""
+
+_NEEDED = {"timestamp", "capability", "arguments", "caller", "result"}
 
 
 @dataclass(slots=True)
@@ -42,8 +48,13 @@ class Entry:
     code: str | None = None
     duration: float = 0.0
 
-    def line(self) -> bytes:
-        """The entry as one line of JSON."""
+    def line(self, seq: int, prev: str) -> bytes:
+        """The entry as one line of JSON.
+
+        Args:
+            seq: its number in the log.
+            prev: the hash of the line before it.
+        """
         fields = {
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "requestId": self.request_id,
@@ -55,6 +66,8 @@ class Entry:
             "error": self.error,
             "code": self.code,
             "duration": round(self.duration, 3),
+            "seq": seq,
+            "prev": prev,
         }
         line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
         # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
@@ -62,27 +75,35 @@ class Entry:
 
 
 class AuditLog:
-    """Appends entries to a file, which is opened again when it was rotated away or could not be written."""
+    """Appends entries to a file, each chained to the one before; a file that was rotated away is followed by a new one.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the log.
+        head: the file that says which entry is the last.
+        max_bytes: when the log is larger, it is rotated away.
+        keep: how many rotated files are kept; 0 keeps all.
+    """
+
+    def __init__(self, path: Path, head: Path, *, max_bytes: int = 64 << 20, keep: int = 100) -> None:
         self._path = path
+        self._head = HeadFile(head)
+        self._max_bytes = max_bytes
+        self._keep = keep
         self._descriptor: int | None = None
         self._file = (0, 0)
-        self._line_is_open = False
+        self._seen = (-1, -1)
+        """(size, seq) as we left them: while both are so, the end of the log is known to be ours."""
         self._synced = Coalesced(self._sync)
 
     def append(self, entry: Entry) -> None:
         """Write an entry; raises AuditUnavailable where that fails."""
-        line = entry.line()
         try:
-            descriptor = self._open()
-            if self._line_is_open:  # a full disk or a crash cut the last line: keep ours whole
-                line = b"\n" + line
-            written = os.write(descriptor, line)
-            self._line_is_open = written != len(line)
-            if self._line_is_open:
-                _take_back(descriptor, written)
-                raise OSError("the disk took only a part of the entry")
+            with self._head.locked():
+                descriptor = self._open()
+                head = self._continue(descriptor)
+                head = self._write(descriptor, head, entry)
+                if self._seen[0] >= self._max_bytes:
+                    self._rotate(descriptor, head)
         except OSError as error:
             self._forget()
             raise AuditUnavailable(f"The audit log cannot be written ({error.strerror or error}).") from error
@@ -103,23 +124,93 @@ class AuditLog:
             log.error("audit entry lost: %s %s: %s", entry.capability, entry.request_id, error.message)
 
     def last(self, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        """The last entries of this file that are wanted, oldest first. Reads the whole file: run it in a thread."""
-        found: deque[dict[str, Any]] = deque(maxlen=limit)
-        try:
-            with self._path.open("rb") as stream:
-                for line in stream:
-                    try:
-                        entry = orjson.loads(line)
-                    except orjson.JSONDecodeError:
-                        continue  # a line that a full disk cut short
-                    if wanted(entry):
-                        found.append(entry)
-        except FileNotFoundError:
-            return []
-        return list(found)
+        """The last entries that are wanted, oldest first. Reads whole files: run it in a thread."""
+        found: list[dict[str, Any]] = []
+        for path in (self._path, *reversed(rotated(self._path))):
+            found = [*_last_of(path, limit - len(found), wanted), *found]
+            if len(found) >= limit:
+                break
+        return found
+
+    async def head(self) -> Head | None:
+        """The last entry that is on the disk, for an anchor."""
+        with self._head.locked():
+            head = self._head.read()
+        await self._synced.get()
+        return head
 
     def close(self) -> None:
         self._forget()
+        self._head.close()
+
+    def _continue(self, descriptor: int) -> Head:
+        """The head, after seeing that the log ends as it says; where it does not, the log says so and goes on."""
+        size = os.fstat(descriptor).st_size
+        try:
+            head = self._head.read()
+        except (ValueError, TypeError):
+            head = None
+        if head is not None and head.next is None and self._seen == (size, head.seq):
+            return head
+        tail, end = last_line(descriptor, size)
+        if head is not None:
+            return self._mended(descriptor, head, tail, size, end)
+        last = parsed(tail)
+        if last is None or "seq" not in last:  # a new log, or one of a version without a chain
+            if end != size:
+                os.ftruncate(descriptor, end)
+            before = line_hash(tail) if tail else NOTHING
+            return Head(hash=before, first_prev=before)
+        known = Head(int(last["seq"]), line_hash(tail), first_seq=0, first_prev="")
+        return self._say_gap(descriptor, known, "The head of the log was gone.")
+
+    def _mended(self, descriptor: int, head: Head, tail: bytes, size: int, end: int) -> Head:
+        found = line_hash(tail)
+        if head.next is not None:  # a writer was killed, or the disk was full, between its two words to the head
+            if end != size:
+                os.ftruncate(descriptor, end)
+            if tail and found == head.next:
+                return head.advanced(found)
+            head = replace(head, next=None)
+            size = end
+        if size == 0 or (size == end and found == head.hash):  # rotated away, or as we left it
+            return head
+        return self._say_gap(descriptor, head, f"The log did not end with entry {head.seq} any more.")
+
+    def _say_gap(self, descriptor: int, head: Head, what: str) -> Head:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+        return self._write(descriptor, head, Entry(GAP, GAP, result=ERROR, error=what, code="audit_gap"))
+
+    def _write(self, descriptor: int, head: Head, entry: Entry) -> Head:
+        line = entry.line(head.seq + 1, head.hash)
+        following = line_hash(line[:-1])
+        self._head.write(head.announcing(following))
+        before = os.fstat(descriptor).st_size
+        written = os.write(descriptor, line)
+        if written != len(line):
+            os.ftruncate(descriptor, before)
+            raise OSError("the disk took only a part of the entry")
+        advanced = head.advanced(following)
+        self._head.write(advanced)
+        self._seen = (before + written, advanced.seq)
+        return advanced
+
+    def _rotate(self, descriptor: int, head: Head) -> None:
+        """Put the full file away, and remove the oldest where there are too many."""
+        os.fdatasync(descriptor)
+        self._path.rename(rotated_name(self._path, first_seq(self._path)))
+        self._forget()
+        files = rotated(self._path)
+        doomed = files[: -self._keep] if self._keep else []
+        if doomed:
+            kept = next(iter(files[len(doomed) :]))
+            with kept.open("rb") as stream:
+                entry = parsed(stream.readline()) or {}
+            self._head.write(replace(head, first_seq=int(entry.get("seq", 0)), first_prev=str(entry.get("prev", ""))))
+            for path in doomed:
+                path.unlink(missing_ok=True)
 
     def _open(self) -> int:
         if self._descriptor is not None:
@@ -134,8 +225,7 @@ class AuditLog:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, 0o600)
         opened = os.fstat(descriptor)
-        self._line_is_open = _ends_in_a_line(descriptor)
-        self._descriptor, self._file = descriptor, (opened.st_dev, opened.st_ino)
+        self._descriptor, self._file, self._seen = descriptor, (opened.st_dev, opened.st_ino), (-1, -1)
         return descriptor
 
     async def _sync(self) -> None:
@@ -148,19 +238,14 @@ class AuditLog:
             self._descriptor = None
 
 
-def _ends_in_a_line(descriptor: int) -> bool:
-    """Whether the last line was cut: another process that is just writing its own gets a moment to end it."""
-    for pause in (0.001, 0.004, None):
-        end = os.fstat(descriptor).st_size
-        if end == 0 or os.pread(descriptor, 1, end - 1) == b"\n":
-            return False
-        if pause is not None:
-            time.sleep(pause)
-    return True
-
-
-def _take_back(descriptor: int, written: int) -> None:
-    """Remove the line that was cut, so that readers meet whole lines only; unless another has written after it."""
-    end = os.lseek(descriptor, 0, os.SEEK_CUR)
-    if os.fstat(descriptor).st_size == end:
-        os.ftruncate(descriptor, end - written)
+def _last_of(path: Path, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    found: deque[dict[str, Any]] = deque(maxlen=limit)
+    try:
+        with path.open("rb") as stream:
+            for line in stream:
+                entry = parsed(line)
+                if entry is not None and entry.keys() >= _NEEDED and wanted(entry):
+                    found.append(entry)
+    except FileNotFoundError:
+        return []
+    return list(found)

@@ -15,10 +15,14 @@ WRITER = """
 import sys
 from pathlib import Path
 from ikoma.kernel.audit import AuditLog, Entry
-log = AuditLog(Path(sys.argv[1]))
+log = AuditLog(Path(sys.argv[1]), Path(sys.argv[1] + ".head"))
 for number in range(300):
     log.append(Entry(f"{sys.argv[2]}-{number}", "test.write", arguments={"text": "x" * 500}))
 """
+
+
+def opened(path: Path) -> AuditLog:
+    return AuditLog(path, path.with_name("head"))
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -34,7 +38,7 @@ def test_entries_of_several_processes_stay_whole(tmp_path: Path) -> None:
 
 def test_a_log_that_was_rotated_away_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    log = AuditLog(path)
+    log = opened(path)
     log.append(Entry("1", "test.read"))
     path.rename(tmp_path / "audit.jsonl.1")
     log.append(Entry("2", "test.read"))
@@ -46,14 +50,16 @@ def test_a_log_that_was_rotated_away_is_begun_anew(tmp_path: Path) -> None:
 
 def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    path.write_bytes(b'{"requestId":"1"}\n{"requestId":"2","capab')
-    AuditLog(path).append(Entry("3", "test.read"))
+    opened(path).append(Entry("1", "test.read"))
+    with path.open("ab") as file:
+        file.write(b'{"requestId":"2","capab')
+    opened(path).append(Entry("3", "test.read"))
     assert orjson.loads(path.read_bytes().splitlines()[-1])["requestId"] == "3"
-    assert [entry["requestId"] for entry in AuditLog(path).last(10, lambda _: True)] == ["1", "3"]
+    assert [entry["requestId"] for entry in opened(path).last(10, lambda _: True)] == ["1", "audit.gap", "3"]
 
 
 def test_the_last_entries_that_are_wanted_come_oldest_first(tmp_path: Path) -> None:
-    log = AuditLog(tmp_path / "audit.jsonl")
+    log = opened(tmp_path / "audit.jsonl")
     for number in range(5):
         log.append(Entry(str(number), "test.read" if number % 2 else "test.write"))
     found = log.last(2, lambda entry: entry["capability"] == "test.write")
@@ -62,7 +68,7 @@ def test_the_last_entries_that_are_wanted_come_oldest_first(tmp_path: Path) -> N
 
 def test_whatever_an_entry_holds_it_is_one_ascii_line(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    AuditLog(path).append(Entry("1", "a\nb\u2028\x85\x1b[31m", arguments={"appName": "ü\u202e"}))
+    opened(path).append(Entry("1", "a\nb\u2028\x85\x1b[31m", arguments={"appName": "ü\u202e"}))
     content = path.read_bytes()
     assert content.isascii()
     assert content.count(b"\n") == 1
@@ -70,8 +76,8 @@ def test_whatever_an_entry_holds_it_is_one_ascii_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/dev/full", "/proc/nowhere/audit.jsonl"])
-def test_a_log_that_cannot_be_written_says_so(path: str) -> None:
-    log = AuditLog(Path(path))
+def test_a_log_that_cannot_be_written_says_so(path: str, tmp_path: Path) -> None:
+    log = AuditLog(Path(path), tmp_path / "head")
     with pytest.raises(AuditUnavailable):
         log.append(Entry("1", "test.write"))
     with pytest.raises(AuditUnavailable):
@@ -80,7 +86,7 @@ def test_a_log_that_cannot_be_written_says_so(path: str) -> None:
 
 
 def test_durable_entries_of_many_calls_are_all_there(tmp_path: Path) -> None:
-    log = AuditLog(tmp_path / "audit.jsonl")
+    log = opened(tmp_path / "audit.jsonl")
 
     async def scenario() -> None:
         await asyncio.gather(*(log.append_durably(Entry(str(number), "test.write")) for number in range(50)))

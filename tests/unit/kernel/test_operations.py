@@ -104,7 +104,7 @@ class House:
             REGISTRY,
             callers=self.callers,
             rate_limit=RateLimit(60_000, 1000),
-            audit=AuditLog(folder / "audit.jsonl"),
+            audit=AuditLog(folder / "audit.jsonl", folder / "audit-head"),
             approvals=Approvals(folder / "state.db"),
             throttle=Throttle(1_000_000),
             locks=self.locks,

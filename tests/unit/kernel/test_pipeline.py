@@ -85,7 +85,7 @@ class House:
             REGISTRY,
             callers=self.callers,
             rate_limit=RateLimit(60_000, most),
-            audit=AuditLog(self.log),
+            audit=AuditLog(self.log, folder / "audit-head"),
             approvals=Approvals(folder / "state.db"),
             throttle=Throttle(1_000_000),
             locks=self.locks,

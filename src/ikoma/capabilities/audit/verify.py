@@ -1,0 +1,41 @@
+"""audit.verify: is the audit log as it was written?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.audit_chain import verify as verify_chain
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import Effect, Role
+
+
+class FirstBad(Result):
+    file: str
+    line: int
+    seq: int | None
+    problem: str
+
+
+class Verdict(Result):
+    valid: bool
+    entries: int
+    first_bad: FirstBad | None
+    unchained: int
+    """Entries of versions that wrote no chain."""
+    anchors: int
+    """Anchors that the log agrees with."""
+    files: list[str]
+
+
+@capability("audit.verify", role=Role.OBSERVER, effect=Effect.READS)
+async def verify(call: Call, request: Request) -> Verdict:
+    """Check that no entry of the audit log was changed, removed, moved or cut off, and say where the first was.
+
+    Use it regularly, and after an incident.
+    """
+    settings = call.platform.settings
+    verdict = await asyncio.to_thread(
+        verify_chain, settings.audit_log, settings.audit_head_file, settings.audit_anchor_files
+    )
+    return Verdict.model_validate(verdict, from_attributes=True)

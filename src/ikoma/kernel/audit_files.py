@@ -1,0 +1,80 @@
+"""The files of the audit log: the one that is written, those that were rotated away, and lines in them."""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+_TAIL = 1 << 16
+
+
+def line_hash(line: bytes) -> str:
+    """The hash of a line as the next one quotes it; the line's end does not count."""
+    return sha256(line).hexdigest()
+
+
+def rotated_name(path: Path, first_seq: int) -> Path:
+    """Where a full file goes: its name says with which entry it begins."""
+    return path.with_name(f"{path.stem}-{first_seq:012d}{path.suffix}")
+
+
+def named_seq(name: str) -> int | None:
+    """The entry that a rotated file's name says it begins with; None where it says none."""
+    found = re.search(r"-(\d{12})\.\w+$", name)
+    return int(found[1]) if found else None
+
+
+def rotated(path: Path) -> list[Path]:
+    """The files that were rotated away, by IKOMA or by logrotate, the oldest first."""
+    pattern = re.compile(rf"{re.escape(path.stem)}(-\d{{12}})?{re.escape(path.suffix)}(\.\d+)?")
+    found = [item for item in _siblings(path) if pattern.fullmatch(item.name) and item != path]
+    return sorted(found, key=lambda item: (first_seq(item), item.name))
+
+
+def first_seq(path: Path) -> int:
+    """The number of the first entry that has one; 0 where none has."""
+    try:
+        with path.open("rb") as stream:
+            for line in stream:
+                entry = parsed(line)
+                if entry is not None and "seq" in entry:
+                    return int(entry["seq"]) if isinstance(entry["seq"], int) else 0
+    except OSError:
+        return 0
+    return 0
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The entry of a line; None where it is none."""
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def last_line(descriptor: int, size: int) -> tuple[bytes, int]:
+    """The last whole line of an open file, without its end, and where the file's whole lines end."""
+    window = _TAIL
+    while True:
+        start = max(0, size - window)
+        piece = os.pread(descriptor, size - start, start)
+        end = piece.rfind(b"\n")
+        begin = piece.rfind(b"\n", 0, end) if end > 0 else -1
+        if end < 0 and start == 0:
+            return b"", 0
+        if end >= 0 and (begin >= 0 or start == 0):
+            return piece[begin + 1 : end], start + end + 1
+        window *= 4
+
+
+def _siblings(path: Path) -> list[Path]:
+    try:
+        return list(path.parent.iterdir())
+    except OSError:
+        return []

@@ -1,0 +1,82 @@
+"""The head of the audit chain: which entry is the last, kept apart from the log so that a cut end shows.
+
+The record has one fixed size and is written in place. `next` is set before a line is written and cleared after it, so
+a crash in between leaves a state that can be told from tampering. Its lock is the lock of the whole log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+
+NOTHING = "0" * 64
+"""What stands for the hash of the entry before the very first one."""
+
+_SIZE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`seq` and `hash` of the last entry; `next` is the hash of one that is just being written.
+
+    `first_seq` and `first_prev` are what the oldest kept entry must have.
+    """
+
+    seq: int = 0
+    hash: str = NOTHING
+    next: str | None = None
+    first_seq: int = 1
+    first_prev: str = NOTHING
+
+    def announcing(self, line_hash: str) -> Head:
+        return replace(self, next=line_hash)
+
+    def advanced(self, line_hash: str) -> Head:
+        return replace(self, seq=self.seq + 1, hash=line_hash, next=None)
+
+
+class HeadFile:
+    """The file of the head. OSError where it cannot be made or written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else, in any process, reads or writes head and log inside the block."""
+        descriptor = self._open()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def read(self) -> Head | None:
+        """The head; None where there is none yet. ValueError where it is not one any more."""
+        content = os.pread(self._open(), _SIZE, 0)
+        if not content:
+            return None
+        seq, line_hash, following, first_seq, first_prev = orjson.loads(content)
+        return Head(int(seq), str(line_hash), following, int(first_seq), str(first_prev))
+
+    def write(self, head: Head) -> None:
+        values = [head.seq, head.hash, head.next, head.first_seq, head.first_prev]
+        os.pwrite(self._open(), orjson.dumps(values).ljust(_SIZE - 1) + b"\n", 0)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._descriptor
