@@ -69,6 +69,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
         if verb == "symlink":
             link, _, target = rest.partition(" -> ")
             (app.path / link).parent.mkdir(parents=True, exist_ok=True)
+            (app.path / link).unlink(missing_ok=True)
             (app.path / link).symlink_to(target)
         elif verb == "file":
             name, _, content = rest.partition(": ")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from ikoma.apps import credentials, environment
 from ikoma.apps.folder import App
 from ikoma.errors import InvalidArguments, ServiceNotFound
-from ikoma.kernel.redaction import scrub
+from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import AppName, Secret
 from ikoma.ports import Container, Engine, LogLine
 
@@ -125,10 +125,10 @@ class _Shown:
         self._wanted = wanted
         self._grep = wanted.grep.lower() if wanted.grep else None
         self._many = many
-        self._secrets = app_secrets(app)
+        self._secrets = forms(app_secrets(app))
 
     def __call__(self, service: str, line: LogLine) -> str | None:
-        text = scrub(line.text, self._secrets)
+        text = replaced(line.text, self._secrets)
         if self._grep is not None and self._grep not in text.lower():
             return None
         if self._many:

@@ -212,6 +212,10 @@ def deployable(
             added |= database
             if endpoint.host_gateway:
                 service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
+        # A name without a value would get the value that it has where Compose runs.
+        service["environment"] = _given(service.get("environment"))
+        if args := (service.get("build") or {}).get("args"):
+            service["build"]["args"] = _given(args)
         if added:
             service["environment"] = {**(service.get("environment") or {}), **environment.escaped(added)}
         # Said in any case: an image may have such labels too.
@@ -229,6 +233,10 @@ def _name_images(app: App, services: Mapping[str, Any]) -> None:
             service["image"] = image_name(app.name, name)
         elif service.get("image") in names:
             service["image"] = names[service["image"]]
+
+
+def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (values or {}).items() if value is not None}
 
 
 def _limit(service: dict[str, Any], memory: int) -> None:

@@ -22,7 +22,7 @@ from ikoma.engines.readable import log_line, readable, sentence
 from ikoma.engines.staging import moved_to, staged
 from ikoma.engines.watch import Watch
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
-from ikoma.kernel.redaction import scrub
+from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import AppName, Secret
 from ikoma.ports import Container, Deployed, EngineVersion, LogLine, Progress, Resolved
 from ikoma.run import Finished, follow, run
@@ -220,7 +220,8 @@ class ComposeEngine:
         if container is None:
             return failure.without_container(output)
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
-        lines = [scrub(line, secrets) for line in await self._api.logs(container.id, failure.LOG_LINES)]
+        hidden = forms(secrets)
+        lines = [replaced(line, hidden) for line in await self._api.logs(container.id, failure.LOG_LINES)]
         check = await self._api.last_check(container.id) if container.health else None
         return failure.of_container(
             container,
@@ -228,7 +229,7 @@ class ComposeEngine:
             watch,
             timeout=timeout,
             logs=[line[:_LONGEST_LINE] for line in lines],
-            check=scrub(check, secrets)[:_LONGEST_LINE] if check else None,
+            check=replaced(check, hidden)[:_LONGEST_LINE] if check else None,
         )
 
 

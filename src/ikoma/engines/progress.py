@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.engines.readable import readable
-from ikoma.kernel.redaction import scrub
+from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import Secret
 from ikoma.ports import Progress
 
@@ -37,7 +37,7 @@ class ComposeOutput:
     ) -> None:
         self._project = project
         self._progress = progress
-        self._secrets = secrets
+        self._secrets = forms(secrets)
         self._services = services or {}
         self._said: set[tuple[str, float | None]] = set()
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}
@@ -143,7 +143,7 @@ class ComposeOutput:
             self._progress(message, fraction)
 
     def _clean(self, text: str) -> str:
-        return scrub(text if "\x1b" not in text and text.isprintable() else _lines(text), self._secrets)
+        return replaced(text if "\x1b" not in text and text.isprintable() else _lines(text), self._secrets)
 
     def _service(self, name: str) -> str:
         """The service of an image or of a container: `myapp-web-1` and `myapp-web` are the service web."""

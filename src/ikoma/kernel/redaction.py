@@ -25,7 +25,7 @@ _SHORTEST_LINE = 8
 
 def scrub(text: str, secrets: Iterable[Secret]) -> str:
     """The text with each secret's value replaced by ***. Values under four characters would hide nothing but sense."""
-    return _replaced(text, forms(secrets))
+    return replaced(text, forms(secrets))
 
 
 def forms(secrets: Iterable[Secret]) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ class Scrubber:
         self._knows = knows
 
     def text(self, text: str, app: str | None) -> str:
-        return _replaced(text, self._knows(app).texts)
+        return replaced(text, self._knows(app).texts)
 
     def value(self, value: Any, app: str | None) -> Any:
         """JSON-ready facts, names of fields included."""
@@ -82,8 +82,8 @@ class Scrubber:
     def error(self, error: IkomaError, app: str | None) -> None:
         """An error, in place: message, hint and details."""
         texts = self._knows(app).texts
-        error.message, error.hint = _replaced(error.message, texts), _replaced(error.hint, texts)
-        error.audit_message = _replaced(error.audit_message, texts)
+        error.message, error.hint = replaced(error.message, texts), replaced(error.hint, texts)
+        error.audit_message = replaced(error.audit_message, texts)
         error.details = _walked(error.details, texts)
         error.args = (error.message,)
 
@@ -100,7 +100,8 @@ class ScrubbingFormatter(logging.Formatter):
         return self._scrubber.text(self._inner.format(record), None)
 
 
-def _replaced(text: str, texts: Sequence[str]) -> str:
+def replaced(text: str, texts: Sequence[str]) -> str:
+    """The text with each of these forms replaced by ***."""
     for secret in texts:
         if secret in text:
             text = text.replace(secret, HIDDEN)
@@ -109,11 +110,11 @@ def _replaced(text: str, texts: Sequence[str]) -> str:
 
 def _walked(value: Any, texts: Sequence[str]) -> Any:
     if isinstance(value, str):
-        return _replaced(value, texts)
+        return replaced(value, texts)
     if isinstance(value, dict):
         # Names of fields are IKOMA's own, but for those of tables and variables: a short secret must not break them.
         long = [secret for secret in texts if len(secret) >= _SHORTEST_LINE]
-        return {_replaced(str(name), long): _walked(item, texts) for name, item in value.items()}
+        return {replaced(str(name), long): _walked(item, texts) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_walked(item, texts) for item in value]
     return value

@@ -73,7 +73,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     project = read.value.get("name")
     if path == gathered.compose_file and isinstance(project, str) and project != app.name.project:
         gathered.found("foreign-name", ("name",), f"The project is named {project!r}, not after the app.", path)
-    for place, name in _variables(read.value):
+    for place, name in (*_variables(read.value), *_passed_on(read.value)):
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
     for place, reference in _references(read.value):
@@ -217,6 +217,31 @@ def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
             yield from _variables(item, (*place, index))
     elif isinstance(value, str) and "$" in value:
         yield from ((place, found["name"]) for found in _VARIABLE.finditer(value) if found["name"])
+
+
+def _passed_on(document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Variables that are named without a value, so that whoever reads the file gives theirs."""
+    services = document.get("services")
+    for name, service in services.items() if isinstance(services, Mapping) else ():
+        if isinstance(service, Mapping):
+            build = service.get("build")
+            yield from _valueless(("services", name, "environment"), service.get("environment"))
+            if isinstance(build, Mapping):
+                yield from _valueless(("services", name, "build", "args"), build.get("args"))
+    for kind in ("configs", "secrets"):
+        items = document.get(kind)
+        for name, item in items.items() if isinstance(items, Mapping) else ():
+            if isinstance(item, Mapping) and isinstance(item.get("environment"), str):
+                yield (kind, name, "environment"), item["environment"]
+
+
+def _valueless(place: Place, value: Any) -> Iterator[tuple[Place, str]]:
+    if isinstance(value, Mapping):
+        yield from (((*place, name), name) for name, given in value.items() if given is None)
+    elif isinstance(value, list):
+        yield from (
+            ((*place, index), item) for index, item in enumerate(value) if isinstance(item, str) and "=" not in item
+        )
 
 
 def _listed(value: Any) -> list[Any]:

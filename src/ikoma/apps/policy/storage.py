@@ -34,6 +34,7 @@ def _mounts(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
             yield from reference(facts, inside, str(mount.get("source")))
         elif kind not in ("volume", "tmpfs"):
             yield Violation("volume-driver", inside, f"{kind} is no plain volume.")
+        yield from labels(facts, (*inside, "volume", "labels"), (mount.get("volume") or {}).get("labels") or {})
 
 
 def _bind(facts: Facts, place: Place, mount: Mapping[str, Any]) -> Iterator[Violation]:
@@ -72,9 +73,11 @@ def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
     """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them."""
     writable = {folder for folder in (*writable_folders(model), *facts.writable) if folder != facts.root}
     contexts = (
-        (("services", name, "build"), build["context"])
+        (("services", name, "build"), context)
         for name, service in (model.get("services") or {}).items()
-        if (build := service.get("build")) and str(build.get("context", "")).startswith("/")
+        if (build := service.get("build"))
+        for context in map(str, (build.get("context"), *(build.get("additional_contexts") or {}).values()))
+        if context.startswith("/")
     )
     files = (
         ((kind, name, "file"), item["file"])
