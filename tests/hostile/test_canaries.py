@@ -90,7 +90,7 @@ def calls(canaries: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "apps.status", {"appName": value}
         yield "source.clone", {"appName": APP, "url": f"https://me:{value}@example.org/x.git"}
         yield "files.write", {"appName": APP, "path": f"src/{value}.txt", "content": value}
-        yield "keys.create", {"name": value, "role": "observer"}
+        yield "keys.revoke", {"id": value}
 
 
 @pytest.mark.timeout(600)
