@@ -240,7 +240,8 @@ def test_every_refusal_is_in_the_audit_log(server: Server) -> None:
         entry = entries[answer.body["requestId"]]
         assert entry["result"] == "error"
         assert entry["code"] == answer.code
-        assert " ".join(entry) == ("timestamp requestId capability role caller arguments result error code duration")
+        names = "timestamp requestId capability role caller arguments result error code duration seq prev"
+        assert " ".join(entry) == names
 
 
 def test_secrets_in_arguments_do_not_reach_the_audit_log(server: Server) -> None:

@@ -129,7 +129,7 @@ def test_a_server_killed_during_a_backup_leaves_no_part_of_one(server: Server, f
     assert made["tables"]["much"] == 600_000
     content = Path(made["backupPath"]).read_bytes()
     assert (len(content), hashlib.sha256(content).hexdigest()) == (made["size"], made["sha256"])
-    assert b"-- PostgreSQL database dump complete" in content[-500:]
+    assert content.endswith(b"COMMIT;\n\\endif\n")  # the last line of a backup: it is whole
     for path in server.backups.glob("killed-*"):
         path.unlink()
 

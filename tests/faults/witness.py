@@ -94,7 +94,7 @@ def processes_of(server: Server) -> list[psutil.Process]:
     """All child processes that work in this server's folders or on its PostgreSQL, whoever their parent is now."""
     marks = (str(server.folder), f"port={postgres_port(server)} ")
     found = []
-    for process in psutil.process_iter(["cmdline", "cwd", "status"]):
+    for process in psutil.process_iter(["cmdline", "cwd", "name", "status"]):
         known = " ".join([*(process.info["cmdline"] or []), process.info["cwd"] or "", ""])
         if (
             process.info["status"] != psutil.STATUS_ZOMBIE
@@ -107,11 +107,14 @@ def processes_of(server: Server) -> list[psutil.Process]:
 
 def tools_of(server: Server) -> list[psutil.Process]:
     """Short-lived programs (Compose, pg_dump) that work for this server."""
-    return [process for process in processes_of(server) if process.name() in TOOLS]
+    return [process for process in processes_of(server) if process.info["name"] in TOOLS]
 
 
 def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 def postgres_port(server: Server) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from ikoma.apps import compose_file, environment
 from ikoma.apps.folder import App
 from ikoma.apps.policy.facts import image_name
 from ikoma.durable import write_file
-from ikoma.errors import NotDeployed
+from ikoma.errors import FileMissing, NotDeployed
 from ikoma.model import ReleaseId
 from ikoma.ports import Endpoint
 
@@ -30,6 +31,7 @@ _KEEP = 20
 _GIVEN = "environment.json"
 _PROCESSES = 1024
 _LARGEST_DOCKERFILE = 1 << 20
+_IGNORE = "x-ikoma-dockerignore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Releases:
                 self.fail(earlier, "The deploy was interrupted: its server was stopped or killed.")
         folder = self._app.make_state() / "releases" / release.id
         folder.mkdir(parents=True, mode=0o700)
-        write_file(self.compose_file(release), orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+        kept = _with_dockerfiles_in(folder, model)
+        write_file(self.compose_file(release), orjson.dumps(kept, option=orjson.OPT_INDENT_2), mode=0o600)
         write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
         self._write(release)
         return self.compose_file(release)
@@ -91,7 +94,7 @@ class Releases:
         """Record that a release serves: from now on it is the current one."""
         ended = replace(release, state=SUCCEEDED, finished_at=now(), services=dict(services))
         self._write(ended)
-        write_file(self._folder / "current", ended.id)
+        write_file(self._folder / "current", ended.id, mode=0o600)
         self._retire()
         return ended
 
@@ -248,10 +251,30 @@ def _limit(service: dict[str, Any], memory: int) -> None:
 
 
 def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
+    build.pop(_IGNORE, None)
     if "dockerfile_inline" not in build:
         path = Path(build["context"]) / (build.pop("dockerfile", None) or "Dockerfile")
         text = app.read_inside(path, _LARGEST_DOCKERFILE).decode(errors="replace")
         build["dockerfile_inline"] = text.replace("$", "$$")
+        with suppress(FileMissing):
+            ignored = app.read_inside(path.with_name(f"{path.name}.dockerignore"), _LARGEST_DOCKERFILE)
+            build[_IGNORE] = ignored.decode(errors="replace")
+
+
+def _with_dockerfiles_in(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
+    """The model with its Dockerfiles as files of the release: an engine without BuildKit knows no inline ones."""
+    kept = copy.deepcopy(dict(model))
+    for name, service in kept["services"].items():
+        build = service.get("build") or {}
+        if "dockerfile_inline" not in build:
+            continue
+        place = folder / f"build-{name}"
+        place.mkdir(mode=0o700)
+        build["dockerfile"] = str(place / "Dockerfile")
+        write_file(place / "Dockerfile", build.pop("dockerfile_inline").replace("$$", "$"), mode=0o600)
+        if _IGNORE in build:  # BuildKit looks for one beside the Dockerfile
+            write_file(place / "Dockerfile.dockerignore", build.pop(_IGNORE), mode=0o600)
+    return kept
 
 
 def now() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from ikoma.apps import credentials
 from ikoma.capabilities.context import Call
@@ -21,11 +21,15 @@ class Query(AppRequest):
     """Seconds."""
 
 
+_KINDS = ("null", "boolean", "number", "string", "array", "object")
+Value = Annotated[Any, WithJsonSchema({"anyOf": [{"type": kind} for kind in _KINDS]})]
+
+
 class Queried(Result):
     columns: Annotated[list[str], Untrusted("database columns")]
     types: list[str]
     """PostgreSQL's type of each column."""
-    rows: Annotated[list[list[Any]], Untrusted("database rows")]
+    rows: Annotated[list[list[Value]], Untrusted("database rows")]
     """Values in the order of columns; what JSON cannot say (numeric, dates, bytea, arrays) as psql shows it."""
     row_count: int
     truncated: bool
