@@ -24,13 +24,15 @@ from ikoma.durable import write_file
 from ikoma.errors import HostNotListed, InvalidArguments, SourceTooLarge, SourceUnavailable
 from ikoma.kernel.redaction import scrub
 from ikoma.model import Secret
-from ikoma.run import Finished, run
+from ikoma.run import Finished, follow, run
 
 MOST_BYTES = 1 << 30
 """The most that a repository may fetch, and a tree may hold."""
+MOST_FILES = 500_000
 
 _SCP_LIKE = re.compile(r"(?:(?P<user>[a-z0-9_][a-z0-9_.-]*)@)(?P<host>[A-Za-z0-9.-]+):(?P<path>[^:].*)")
 _PATH = re.compile(r"/?[A-Za-z0-9_.~+/-]+")
+_LISTED = re.compile(r"[0-7]{6} blob [0-9a-f]+ +([0-9]+)\t")
 _LOOK_SECONDS = 0.5
 _SAID_LINES = 20
 
@@ -52,6 +54,16 @@ _CONFIG = {
     "gc.auto": "0",
     "maintenance.auto": "false",
     "uploadpack.packObjectsHook": "",
+}
+
+
+_VARIABLES = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "https:ssh",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
 }
 
 
@@ -150,12 +162,30 @@ class Repository:
         """Write the files of a commit, or of a folder in it, into an empty folder. Nothing of git is in it."""
         tree = f"{commit}:{path}" if path else commit
         index = {"GIT_INDEX_FILE": str(target.with_name(f"{target.name}.index")), "GIT_WORK_TREE": str(target)}
+        await self._measure(tree, timeout=timeout)
         try:
             await self._git("read-tree", tree, env=index, timeout=timeout)
             await self._git("checkout-index", "--all", "--force", "--quiet", env=index, timeout=timeout)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(index["GIT_INDEX_FILE"])
+
+    async def _measure(self, tree: str, *, timeout: float) -> None:
+        """SourceTooLarge before a byte is written: in a small repository one file can stand under a million names."""
+        files = size = 0
+
+        def count(line: str) -> None:
+            nonlocal files, size
+            files += 1
+            size += int(found[1]) if (found := _LISTED.match(line)) else 0
+            if files > MOST_FILES or size > MOST_BYTES:
+                raise SourceTooLarge(f"The source has more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB.")
+
+        argv, variables = self._command("ls-tree", "-r", "-l", tree)
+        try:
+            await follow(argv, on_line=count, env=variables, timeout=timeout)
+        except TimeoutError as error:
+            raise SourceTooLarge(f"The files of the source could not be counted within {timeout:.0f} s.") from error
 
     async def _git(
         self,
@@ -166,25 +196,21 @@ class Repository:
         env: Mapping[str, str] | None = None,
         timeout: float,
     ) -> Finished:
-        config = [part for name, value in (_CONFIG | dict(pinned or {})).items() for part in ("-c", f"{name}={value}")]
-        folder = [] if arguments[0] == "init" else [f"--git-dir={self._folder}"]
-        variables = {
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ALLOW_PROTOCOL": "https:ssh",
-            "GIT_LFS_SKIP_SMUDGE": "1",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            **self._credentials(url, token),
-            **(env or {}),
-        }
+        argv, variables = self._command(*arguments, pinned=pinned)
+        variables |= {**self._credentials(url, token), **(env or {})}
         try:
-            finished = await run(["git", *config, *folder, *arguments], env=variables, timeout=timeout)
+            finished = await run(argv, env=variables, timeout=timeout)
         except TimeoutError as error:
             raise SourceUnavailable(f"git did not end within {timeout:.0f} s.") from error
         if finished.code != 0:
             raise _failure(finished, token)
         return finished
+
+    def _command(self, *arguments: str, pinned: Mapping[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
+        """What to start git with, and in which environment."""
+        config = [part for name, value in (_CONFIG | dict(pinned or {})).items() for part in ("-c", f"{name}={value}")]
+        folder = [] if arguments[0] == "init" else [f"--git-dir={self._folder}"]
+        return ["git", *config, *folder, *arguments], dict(_VARIABLES)
 
     def _credentials(self, url: SourceUrl | None, token: Secret | None) -> dict[str, str]:
         if url is None:
