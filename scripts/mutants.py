@@ -187,12 +187,13 @@ def _passes(mutant: Mutant, folder: Path, kept: Path) -> bool:
     models = json.loads(kept.read_text())
     try:
         cases = sorted(_cases(corpus), key=lambda case: case.rule is None or repr(case.rule) not in mutant.what)
-        return all(_rules(corpus, case, folder, models) == ({case.rule} if case.rule else set()) for case in cases)
+        return all(_as_known(corpus, case, folder, models) for case in cases) and _models_too(corpus, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _rules(corpus: ModuleType, case: Any, folder: Path, models: Mapping[str, str]) -> set[str]:
+def _as_known(corpus: ModuleType, case: Any, folder: Path, models: Mapping[str, str]) -> bool:
+    """Whether one file gets what its header says, once."""
     app, facts = corpus.lay_out(case, folder / _key(case))
     model = models.get(_key(case))
     violations = corpus.gather(app, app.compose_file).violations
@@ -200,7 +201,14 @@ def _rules(corpus: ModuleType, case: Any, folder: Path, models: Mapping[str, str
         violations = corpus.policy.check(json.loads(model.replace(_HERE, str(folder))), facts)
     elif not violations:
         violations, _, _ = asyncio.run(corpus.judged(app, facts))
-    return {violation.rule for violation in violations}
+    rules = {violation.rule for violation in violations}
+    return rules == ({case.rule} if case.rule else set()) and len(violations) == len(set(violations))
+
+
+def _models_too(corpus: ModuleType, folder: Path) -> bool:
+    app, facts = corpus.lay_out(corpus.cases("accepted")[0], folder / "model")
+    found = {name: {item.rule for item in corpus.judged_model(name, app, facts)} for name in corpus.MODELS}
+    return found == {name: {rule} for name, (rule, _) in corpus.MODELS.items()}
 
 
 def _cases(corpus: ModuleType) -> list[Any]:

@@ -32,6 +32,7 @@ from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
 from ikoma.capabilities.context import Platform, make_call
 from ikoma.durable import make_folder, sweep, write_file
+from ikoma.engines import staging
 from ikoma.engines.compose import ComposeEngine
 from ikoma.errors import EngineUnavailable, StartRefused
 from ikoma.kernel.anchors import Anchors, Place, at_webhook, in_file, in_syslog
@@ -187,6 +188,7 @@ def prepare(settings: Settings) -> bool:
     ):
         _make_folder(folder, mode)
         sweep(folder)
+    staging.sweep()
     apps = Apps(settings.apps_root)
     apps.sweep()
     for name in apps.names():

@@ -94,6 +94,10 @@ class LogLine:
     text: str
 
 
+VARIABLES_FILE = "compose.env"
+"""Beside a resolved compose file: the variables that its configs and secrets take their content from."""
+
+
 class Engine(Protocol):
     """Where containers run. Raises EngineUnavailable within 5 s when the engine is away."""
 

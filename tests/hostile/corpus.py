@@ -6,6 +6,7 @@ The header of a file says it: `# rule:` names the rule that must catch it, `# ne
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Mapping
@@ -23,6 +24,33 @@ from tests.support import DOCKER_HOST
 
 FOLDER = Path(__file__).with_name("compose")
 _HEADER = re.compile(r"^#\s*(rule|needs|setup|why):\s*(.*?)\s*$", re.MULTILINE)
+
+_IMAGE = {"image": "nginx:1.27"}
+MODELS: Mapping[str, tuple[str, dict[str, object]]] = {
+    "key of a build": ("unknown-key", {"services": {"web": {"build": {"context": "/shop/src", "later": 1}}}}),
+    "key of a deploy": ("unknown-key", {"services": {"web": {**_IMAGE, "deploy": {"later": 1}}}}),
+    "key of a resource": (
+        "unknown-key",
+        {"services": {"web": {**_IMAGE, "deploy": {"resources": {"limits": {"later": 1}}}}}},
+    ),
+    "key of a bind": (
+        "unknown-key",
+        {"services": {"web": {**_IMAGE, "volumes": [{"type": "bind", "source": "/shop/data", "bind": {"later": 1}}]}}},
+    ),
+    "kind of a mount": ("volume-driver", {"services": {"web": {**_IMAGE, "volumes": [{"type": "later"}]}}}),
+    "key of a service": ("unknown-key", {"services": {"web": {**_IMAGE, "later": 1}}}),
+    "key of the file": ("unknown-key", {"later": {"a": 1}}),
+    "key of a network": ("unknown-key", {"networks": {"shop_a": {"later": 1}}}),
+    "key of a volume": ("unknown-key", {"volumes": {"shop_a": {"later": 1}}}),
+    "key of a config": ("unknown-key", {"configs": {"a": {"later": 1}}}),
+    "key of a secret": ("unknown-key", {"secrets": {"a": {"later": 1}}}),
+    "the project of another": ("foreign-name", {"name": "bank"}),
+    "a range of ports": (
+        "limits",
+        {"services": {"web": {**_IMAGE, "ports": [{"target": 80, "published": "20000-29999"}]}}},
+    ),
+}
+"""What no file can say to the Compose of today: a later one may know more. `/shop` stands for the app's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +89,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
     (app.path / "src" / "Dockerfile").write_text("FROM scratch\n")
     (app.path / ".ikoma").mkdir()
     (root / "bank").mkdir()
-    text, env = case.text, ""
+    text, env, more = case.text, "", b""
     registries, pinned = ("*",), False
     others = {"bank"}
     for line in case.setup:
@@ -88,6 +116,8 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
             name, _, size = rest.partition(" ")
             with (app.path / name).open("a") as file:
                 file.write("x" * int(size))
+        elif verb == "bytes":
+            more += bytes.fromhex(rest)
         elif verb == "pad":
             text += f"# {'x' * 97}\n" * (int(rest) // 100)
         elif verb == "registries":
@@ -96,7 +126,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
             pinned = True
         else:
             raise ValueError(f"{case.path.name}: {line!r} is no setup")
-    (app.path / "docker-compose.yml").write_text(text)
+    (app.path / "docker-compose.yml").write_bytes(text.encode() + more)
     if env:
         app.env_file.write_text(env)
     facts = Facts(
@@ -123,6 +153,12 @@ async def judged(app: App, facts: Facts) -> tuple[list[Violation], str | None, M
     if resolved.model is None:
         return [], resolved.error, None
     return policy.check(resolved.model, facts), None, resolved.model
+
+
+def judged_model(name: str, app: App, facts: Facts) -> list[Violation]:
+    """What the policy finds in one of MODELS."""
+    text = json.dumps(MODELS[name][1]).replace("/shop", str(app.path))
+    return policy.check(json.loads(text), facts)
 
 
 def _make_socket(path: Path) -> None:

@@ -32,7 +32,7 @@ def put(app: App, name: str, value: str) -> list[str]:
     Raises:
         UnrepresentableValue: there is no way to write it that both parsers read alike.
     """
-    line = f"{name}={_written(value)}\n"
+    line = f"{name}={written(value)}\n"
     entries = _entries(_read(app) or _HEADER.format(app=app.name))
     place = max((number for number, entry in enumerate(entries) if entry.key == name), default=None)
     parts = [entry.original.string for entry in entries]
@@ -84,7 +84,8 @@ def _lead(original: str) -> str:
     return original[: len(original) - len(original.lstrip("\r\n"))]
 
 
-def _written(value: str) -> str:
+def written(value: str) -> str:
+    """A value as both parsers read it; UnrepresentableValue where there is no such way."""
     if "\0" in value:
         raise UnrepresentableValue("The value holds a NUL character.")
     if _PLAIN.fullmatch(value):

@@ -1,8 +1,9 @@
 """Releases: each deployment leaves an immutable record under the app's `.ikoma/releases/ID/`.
 
-`compose.json` is the resolved compose file that runs, with the database's variables in it (0600), and
-`release.json` says who deployed it, when, and how it ended. `current` names the release that serves. A record
-whose state is still `started` while nobody holds the app's lock is of a deploy that was killed; the next one says so.
+`compose.json` is the resolved compose file that runs, with the database's variables in it (0600), `compose.env` holds
+what its configs and secrets take from variables (0600), and `release.json` says who deployed it, when, and how it
+ended. `current` names the release that serves. A record whose state is still `started` while nobody holds the app's
+lock is of a deploy that was killed; the next one says so.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps import compose_file, environment
+from ikoma.apps import compose_file, env_file, environment
 from ikoma.apps.folder import App
 from ikoma.apps.policy.facts import image_name
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing, NotDeployed
 from ikoma.model import ReleaseId
-from ikoma.ports import Endpoint
+from ikoma.ports import VARIABLES_FILE, Endpoint
 
 STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
 _KEEP = 20
@@ -82,10 +83,12 @@ class Releases:
             earlier = self._read(name)
             if earlier.state == STARTED:
                 self.fail(earlier, "The deploy was interrupted: its server was stopped or killed.")
+        variables = _variables(model, given)
         folder = self._app.make_state() / "releases" / release.id
         folder.mkdir(parents=True, mode=0o700)
         kept = _with_dockerfiles_in(folder, model)
         write_file(self.compose_file(release), orjson.dumps(kept, option=orjson.OPT_INDENT_2), mode=0o600)
+        write_file(folder / VARIABLES_FILE, variables, mode=0o600)
         write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
         self._write(release)
         return self.compose_file(release)
@@ -159,6 +162,13 @@ class Releases:
         for name in self._names()[:-_KEEP]:
             if current is None or name != current.id:
                 shutil.rmtree(self._folder / name)
+
+
+def _variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:
+    """The .env file of a release: only what its configs and secrets name, for Compose takes others as settings."""
+    items = [item for kind in ("configs", "secrets") for item in (model.get(kind) or {}).values()]
+    names = sorted({str(item["environment"]) for item in items if item and item.get("environment")})
+    return "".join(f"{name}={env_file.written(given[name])}\n" for name in names if name in given)
 
 
 def new_release(caller: str, model: Mapping[str, Any], *, commit: str | None) -> Release:

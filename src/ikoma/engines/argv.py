@@ -15,8 +15,9 @@ from pathlib import Path
 
 from ikoma.errors import ToolMissing
 from ikoma.model import AppName
+from ikoma.ports import VARIABLES_FILE
 
-_NOWHERE = "/dev/null"
+_NOWHERE = Path("/dev/null")
 _PLUGINS = (
     "/usr/libexec/docker/cli-plugins/docker-compose",
     "/usr/lib/docker/cli-plugins/docker-compose",
@@ -39,9 +40,9 @@ def config(app: AppName, folder: Path, compose_file: Path) -> list[str]:
 
 
 def up(app: AppName, folder: Path, compose_file: Path, *, timeout: int) -> list[str]:
-    """Bring a resolved file up and wait for health. No `.env` is in effect: the file has it all."""
+    """Bring a resolved file up and wait for health. The app's `.env` is not in effect: the file has it all."""
     return [
-        *_compose(app, folder, compose_file, progress=True, env_file=_NOWHERE),
+        *_compose(app, folder, compose_file, released=True, progress=True),
         *("up", "--detach", "--build", "--remove-orphans"),
         *("--wait", "--wait-timeout", str(timeout)),
     ]
@@ -50,14 +51,14 @@ def up(app: AppName, folder: Path, compose_file: Path, *, timeout: int) -> list[
 def wait(app: AppName, folder: Path, compose_file: Path, *, timeout: int) -> list[str]:
     """Wait for the health of containers that are there, starting those that are not, replacing none."""
     return [
-        *_compose(app, folder, compose_file, progress=True, env_file=_NOWHERE),
+        *_compose(app, folder, compose_file, released=True, progress=True),
         *("up", "--detach", "--no-build", "--no-recreate"),
         *("--wait", "--wait-timeout", str(timeout)),
     ]
 
 
 def restart(app: AppName, folder: Path, compose_file: Path) -> list[str]:
-    return [*_compose(app, folder, compose_file, progress=True, env_file=_NOWHERE), "restart"]
+    return [*_compose(app, folder, compose_file, released=True, progress=True), "restart"]
 
 
 def stop(app: AppName) -> list[str]:
@@ -102,14 +103,20 @@ def environment(docker_host: str) -> dict[str, str]:
 
 
 def _compose(
-    app: AppName, folder: Path, compose_file: Path, *, progress: bool = False, env_file: str | None = None
+    app: AppName, folder: Path, compose_file: Path, *, released: bool = False, progress: bool = False
 ) -> list[str]:
     return [
         str(compose_program()),
         *(["--progress", "json"] if progress else []),
         *("-p", app.project, "--project-directory", str(folder), "-f", str(compose_file)),
-        *(["--env-file", env_file] if env_file else []),
+        *(["--env-file", str(_variables(compose_file))] if released else []),
     ]
+
+
+def _variables(compose_file: Path) -> Path:
+    """What configs and secrets are made of; releases of before there were such files have none."""
+    beside = compose_file.with_name(VARIABLES_FILE)
+    return beside if beside.is_file() else _NOWHERE
 
 
 def _of_the_package() -> Iterator[Path]:

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
 
 _NOBODY = 64_999
 """A user id that owns nothing on any usual machine."""
+_PREFIX = "ikoma-reading-"
+_OLD_SECONDS = 600
 
 
 @contextmanager
 def staged(files: Mapping[str, bytes]) -> Iterator[tuple[Path, int | None]]:
     """A folder of these files, and the user id to read them as; None where we are not root and cannot choose."""
     reader = _NOBODY if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="ikoma-reading-") as name:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
         place = Path(name)
         for path, content in files.items():
             target = place / posixpath.normpath(path)
@@ -33,6 +37,14 @@ def staged(files: Mapping[str, bytes]) -> Iterator[tuple[Path, int | None]]:
             for entry in (place, *place.rglob("*")):
                 os.chown(entry, reader, reader)
         yield place, reader
+
+
+def sweep() -> None:
+    """Clear away what reads that were killed left; one takes seconds, so what is old is nobody's."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime > _OLD_SECONDS:
+                shutil.rmtree(left)
 
 
 def moved_to(folder: Path, place: Path, said: bytes) -> bytes:
