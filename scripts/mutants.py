@@ -36,7 +36,7 @@ POLICY = SOURCE / "ikoma" / "apps" / "policy"
 JUDGING = ("containers", "dockerfile", "images", "model", "network", "reading", "rules", "storage", "yaml_form")
 TABLES = ("CHECKS", "TOP")
 PIPELINE = SOURCE / "ikoma" / "kernel" / "pipeline.py"
-KERNEL_TESTS = ("tests/unit/kernel",)
+KERNEL_TESTS = ("tests/unit/kernel/test_pipeline.py", "tests/unit/kernel/test_steps.py")
 _HERE = "@folder@"  # in kept models, where the app's own folder was
 _MOST_MEMORY, _MOST_SECONDS = 2 << 30, 120  # a mutant may lack what keeps a bomb from going off
 PATIENCE = 300  # seconds for the kernel's tests
@@ -64,13 +64,30 @@ class Mutant:
 
 def without_statements(path: Path) -> Iterator[Mutant]:
     """One mutant for each statement that finds, refuses or does something."""
+    yield from _each(path, _acts, _nothing)
+
+
+def without_wrappers(path: Path) -> Iterator[Mutant]:
+    """One mutant for each block that is entered without its lock, and for each value that is not scrubbed."""
+    yield from _each(path, _wraps, _inside)
+
+
+def _each(path: Path, chosen: Callable[[ast.AST], bool], instead: Callable[[Any], ast.AST]) -> Iterator[Mutant]:
     text = path.read_text()
-    count = sum(1 for node in ast.walk(ast.parse(text)) if _acts(node))
-    for number in range(count):
+    for number in range(sum(map(chosen, ast.walk(ast.parse(text))))):
         tree = ast.parse(text)
-        target = [node for node in ast.walk(tree) if _acts(node)][number]
-        assert isinstance(target, ast.stmt)
-        yield Mutant(path, target.lineno, _shown(target), ast.unparse(_Without(target).visit(tree)))
+        target: Any = [node for node in ast.walk(tree) if chosen(node)][number]
+        what = " ".join(ast.unparse(target).split())[:100]
+        code = ast.unparse(ast.fix_missing_locations(_Replaced(target, instead).visit(tree)))
+        yield Mutant(path, target.lineno, what, code)
+
+
+class _Replaced(ast.NodeTransformer):
+    def __init__(self, target: ast.AST, instead: Callable[[Any], ast.AST]) -> None:
+        self._target, self._instead = target, instead
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        return ast.copy_location(self._instead(node), node) if node is self._target else super().generic_visit(node)
 
 
 def _acts(node: ast.AST) -> bool:
@@ -79,18 +96,20 @@ def _acts(node: ast.AST) -> bool:
     return isinstance(node, ast.Raise | ast.AugAssign)
 
 
-class _Without(ast.NodeTransformer):
-    """Replaces one statement by one that does nothing; what yielded still makes its function a generator."""
+def _nothing(node: ast.stmt) -> ast.AST:
+    """A statement that does nothing; where one yielded, its function is still a generator."""
+    yields = any(isinstance(part, ast.Yield | ast.YieldFrom) for part in ast.walk(node))
+    return ast.parse("yield from ()" if yields else "pass").body[0]
 
-    def __init__(self, target: ast.stmt) -> None:
-        self._target = target
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        if node is not self._target:
-            return super().generic_visit(node)
-        yields = any(isinstance(part, ast.Yield | ast.YieldFrom) for part in ast.walk(node))
-        nothing = ast.parse("yield from ()" if yields else "pass").body[0]
-        return ast.copy_location(nothing, node)
+def _wraps(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        return bool(node.args) and isinstance(node.func, ast.Attribute) and "scrubber" in ast.unparse(node.func.value)
+    return isinstance(node, ast.With | ast.AsyncWith)
+
+
+def _inside(node: ast.Call | ast.With | ast.AsyncWith) -> ast.AST:
+    return node.args[0] if isinstance(node, ast.Call) else ast.If(ast.Constant(True), node.body, [])
 
 
 def without_entries(path: Path) -> Iterator[Mutant]:
@@ -123,10 +142,6 @@ def _table(tree: ast.Module, name: str) -> ast.Dict:
 
 def _is_table(node: ast.stmt, name: str) -> bool:
     return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name
-
-
-def _shown(node: ast.AST) -> str:
-    return " ".join(ast.unparse(node).split())[:100]
 
 
 # --- the policy ---
@@ -238,7 +253,7 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
 
 def pipeline_mutants() -> list[Mutant]:
-    return list(without_statements(PIPELINE))
+    return [*without_statements(PIPELINE), *without_wrappers(PIPELINE)]
 
 
 def try_pipeline(folder: Path) -> list[tuple[Mutant, bool]]:

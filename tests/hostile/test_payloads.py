@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,11 @@ def test_what_callers_send_never_changes_the_shape_of_a_command(
             "RATE_LIMIT_MAX_REQUESTS": "1000000",
         }
     )
-    prepare(settings)
+    mask = os.umask(0o022)
+    try:
+        prepare(settings)
+    finally:
+        os.umask(mask)  # a server sets its own; tests that follow start theirs as a person would
     ordinary, unheard, attacks = asyncio.run(attack(settings, started))
     with capsys.disabled():
         print(f"\n{attacks} attacks, {len(ordinary)} shapes of commands, {len(unheard)} unheard of")

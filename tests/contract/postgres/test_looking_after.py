@@ -147,7 +147,11 @@ def test_kills_moves_and_a_stop_at_any_moment_leave_no_server(do: Do, folder: Pa
         for one in storming:
             one.cancel()
         await asyncio.wait(storming)
-        assert processes_of(folder) == []
+        # Children of a postmaster that was killed end by themselves, as soon as they get to run.
+        deadline = time.monotonic() + 10
+        while processes_of(folder):
+            assert time.monotonic() < deadline, processes_of(folder)
+            await asyncio.sleep(0.05)
 
     for seed in range(6):
         do(storm(seed))

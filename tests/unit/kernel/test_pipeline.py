@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
 
-import orjson
 import pytest
 
 from ikoma.errors import (
@@ -24,108 +21,10 @@ from ikoma.errors import (
     UnknownCapability,
     UnknownRole,
 )
-from ikoma.kernel.approvals import Approvals
-from ikoma.kernel.audit import AuditLog
-from ikoma.kernel.call import Attempt, Identified
-from ikoma.kernel.callers import Callers
-from ikoma.kernel.journal import Journal
-from ikoma.kernel.locks import Locks
-from ikoma.kernel.operations import Operations
-from ikoma.kernel.pipeline import Pipeline
-from ikoma.kernel.ratelimit import RateLimit
-from ikoma.kernel.registry import AppRequest, Registry, Request, Result, Sensitive, capability
-from ikoma.kernel.throttle import Throttle
-from ikoma.model import AppName, Effect, Role
+from ikoma.model import AppName, Role
+from tests.unit.kernel.house import DONE, House, house, refused
 
-REGISTRY = Registry()
-DONE: list[str] = []
-
-
-class Write(AppRequest):
-    text: Annotated[str, Sensitive("text")] = ""
-
-
-class Answer(Result):
-    done: bool = True
-
-
-@capability("test.read", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
-async def read(call: Identified, request: Request) -> Answer:
-    """Read."""
-    return Answer()
-
-
-@capability("test.write", role=Role.BUILDER, effect=Effect.CHANGES, into=REGISTRY)
-async def write(call: Identified, request: Write) -> Answer:
-    """Write."""
-    DONE.append(request.app_name)
-    return Answer()
-
-
-@capability("test.fail", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
-async def fail(call: Identified, request: Request) -> Answer:
-    """Fail in a way nobody foresaw."""
-    raise ZeroDivisionError("a detail that nobody outside should see")
-
-
-@capability("test.full", role=Role.OBSERVER, effect=Effect.CHANGES, into=REGISTRY)
-async def full(call: Identified, request: Request) -> Answer:
-    """Meet a full disk."""
-    raise OSError(28, "No space left on device")
-
-
-class House:
-    """A pipeline in a folder."""
-
-    def __init__(self, folder: Path, *, audit: Path | None = None, most: int = 1000) -> None:
-        self.log = audit or folder / "audit.jsonl"
-        self.callers = Callers(folder / "state.db", folder / ".env", None)
-        self.locks = Locks(folder)
-        self.pipeline = Pipeline(
-            REGISTRY,
-            callers=self.callers,
-            rate_limit=RateLimit(60_000, most),
-            audit=AuditLog(self.log, folder / "audit-head"),
-            approvals=Approvals(folder / "state.db"),
-            throttle=Throttle(1_000_000),
-            locks=self.locks,
-            operations=Operations(Journal(folder / "state.db")),
-            make_call=lambda identified: identified,
-        )
-        self.bodies_read = 0
-        self.calls = 0
-
-    def key(self, role: Role, **scope: Any) -> str:
-        return self.callers.create(str(role), role, **scope)[1]
-
-    async def call(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, key: str | None, role: str | None = None
-    ) -> Any:
-        async def body(limit: int) -> Mapping[str, Any]:
-            self.bodies_read += 1
-            return arguments or {}
-
-        self.calls += 1
-        answer = await self.pipeline.execute(Attempt(name, key, role, f"request-{self.calls}", body))
-        return orjson.loads(answer.body)
-
-    def entries(self) -> list[dict[str, Any]]:
-        return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    DONE.clear()
-    return House(tmp_path)
-
-
-def refused(house: House, kind: type[IkomaError], name: str, arguments: Any = None, **how: Any) -> dict[str, Any]:
-    """The audit entry of a call that must be refused before its body is read, unless `arguments` are at fault."""
-    with pytest.raises(kind):
-        asyncio.run(house.call(name, arguments, **how))
-    entry = house.entries()[-1]
-    assert (entry["result"], entry["code"]) == ("error", kind.code)
-    return entry
+__all__ = ["house"]
 
 
 def test_a_read_leaves_one_entry_and_a_change_two(house: House) -> None:

@@ -1,0 +1,167 @@
+"""A pipeline in a folder, with a small registry of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import pytest
+
+from ikoma.errors import AppBusy, IkomaError
+from ikoma.kernel.approvals import Approvals
+from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.call import Attempt, Identified
+from ikoma.kernel.callers import Callers
+from ikoma.kernel.journal import Journal
+from ikoma.kernel.locks import Locks
+from ikoma.kernel.operations import Operations
+from ikoma.kernel.pipeline import Pipeline
+from ikoma.kernel.ratelimit import RateLimit
+from ikoma.kernel.redaction import Known, Scrubber
+from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
+from ikoma.kernel.throttle import Throttle
+from ikoma.model import Effect, Role
+
+SECRET = "hunter2-hunter2"  # that the platform knows
+
+REGISTRY = Registry()
+DONE: list[str] = []
+
+
+class Write(AppRequest):
+    text: Annotated[str, Sensitive("text")] = ""
+
+
+class Answer(Result):
+    done: bool = True
+
+
+@capability("test.read", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def read(call: Identified, request: Request) -> Answer:
+    """Read."""
+    return Answer()
+
+
+@capability("test.write", role=Role.BUILDER, effect=Effect.CHANGES, into=REGISTRY)
+async def write(call: Identified, request: Write) -> Answer:
+    """Write."""
+    DONE.append(request.app_name)
+    return Answer()
+
+
+@capability("test.fail", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def fail(call: Identified, request: Request) -> Answer:
+    """Fail in a way nobody foresaw."""
+    raise ZeroDivisionError("a detail that nobody outside should see")
+
+
+@capability("test.full", role=Role.OBSERVER, effect=Effect.CHANGES, into=REGISTRY)
+async def full(call: Identified, request: Request) -> Answer:
+    """Meet a full disk."""
+    raise OSError(28, "No space left on device")
+
+
+class Tell(AppRequest):
+    note: str = ""
+
+
+@capability("test.tell", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def tell(call: Identified, request: Tell) -> dict[str, str]:
+    """Say a secret in every way there is."""
+    call.progress(f"progress {SECRET}")
+    if call.emit is not None:
+        call.emit(f"line {SECRET}")
+    if request.note == "fail":
+        raise AppBusy(f"failed with {SECRET}", hint=f"hint {SECRET}", found=SECRET)
+    return {"said": SECRET}
+
+
+async def _losses(call: Identified, request: AppRequest) -> Loss:
+    return Loss(f"{request.app_name} goes, and {SECRET} with it.", ("all rows",))
+
+
+@capability("test.destroy", role=Role.ADMIN, effect=Effect.DESTROYS, loses=_losses, into=REGISTRY)
+async def destroy(call: Identified, request: AppRequest) -> Answer:
+    """Destroy."""
+    DONE.append(request.app_name)
+    return Answer()
+
+
+@capability("test.stop", role=Role.OPERATOR, effect=Effect.CHANGES, unaudited=True, into=REGISTRY)
+async def stop(call: Identified, request: AppRequest) -> Answer:
+    """Take load off, whatever happens."""
+    DONE.append(request.app_name)
+    return Answer()
+
+
+class House:
+    """A pipeline in a folder.
+
+    Args:
+        most: calls that a key may make at once.
+        failures: wrong keys that cost an address nothing.
+    """
+
+    def __init__(self, folder: Path, *, audit: Path | None = None, most: int = 1000, failures: int = 1_000_000) -> None:
+        self.log = audit or folder / "audit.jsonl"
+        self.callers = Callers(folder / "state.db", folder / ".env", None)
+        self.locks = Locks(folder)
+        self.approvals = Approvals(folder / "state.db")
+        self.pipeline = Pipeline(
+            REGISTRY,
+            callers=self.callers,
+            rate_limit=RateLimit(60_000, most),
+            audit=AuditLog(self.log, folder / "audit-head"),
+            approvals=self.approvals,
+            throttle=Throttle(failures),
+            locks=self.locks,
+            operations=Operations(Journal(folder / "state.db")),
+            make_call=lambda identified: identified,
+            scrubber=Scrubber(lambda app: Known.of([SECRET])),
+        )
+        self.bodies_read = 0
+        self.calls = 0
+
+    def key(self, role: Role, **scope: Any) -> str:
+        return self.callers.create(str(role), role, **scope)[1]
+
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        key: str | None,
+        role: str | None = None,
+        progress: Callable[..., None] = lambda *_: None,
+        emit: Callable[[str], None] | None = None,
+        **attempt: Any,
+    ) -> Any:
+        async def body(limit: int) -> Mapping[str, Any]:
+            self.bodies_read += 1
+            return arguments or {}
+
+        self.calls += 1
+        tried = Attempt(name, key, role, f"request-{self.calls}", body, **attempt)
+        answer = await self.pipeline.execute(tried, progress, emit)
+        return orjson.loads(answer.body)
+
+    def entries(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    DONE.clear()
+    return House(tmp_path)
+
+
+def refused(house: House, kind: type[IkomaError], name: str, arguments: Any = None, **how: Any) -> dict[str, Any]:
+    """The audit entry of a call that must be refused before its body is read, unless `arguments` are at fault."""
+    with pytest.raises(kind):
+        asyncio.run(house.call(name, arguments, **how))
+    entry = house.entries()[-1]
+    assert (entry["result"], entry["code"]) == ("error", kind.code)
+    return entry

@@ -1,0 +1,182 @@
+"""What each step of the path does that no answer shows: taking it away must not go unnoticed (scripts/mutants.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikoma.errors import (
+    AppBusy,
+    ApprovalNeeded,
+    AuditUnavailable,
+    ConfirmationInvalid,
+    ConfirmationNeeded,
+    Declined,
+    MalformedRequest,
+    TooManyFailures,
+    Unauthenticated,
+    UnknownRole,
+)
+from ikoma.kernel.events import Changed
+from ikoma.model import Role
+from tests.unit.kernel.house import DONE, SECRET, House, house, refused
+
+__all__ = ["house"]
+
+SHOP = {"appName": "shop"}
+
+
+def test_an_address_waits_after_wrong_keys_but_whoever_is_known_there_does_not(tmp_path: Path) -> None:
+    house = House(tmp_path, failures=2)
+    known, other = house.key(Role.ADMIN), house.key(Role.ADMIN)
+    asyncio.run(house.call("test.read", key=known, address="192.0.2.1"))
+    for _ in range(3):
+        refused(house, Unauthenticated, "test.read", key="wrong", address="192.0.2.1")
+    refused(house, TooManyFailures, "test.read", key=other, address="192.0.2.1")
+    asyncio.run(house.call("test.read", key=known, address="192.0.2.1"))
+    asyncio.run(house.call("test.read", key=other, address="192.0.2.2"))
+
+
+def test_text_that_nobody_can_write_down_is_refused(house: House) -> None:
+    refused(house, MalformedRequest, "test.write", {**SHOP, "text": "\ud83d"}, key=house.key(Role.ADMIN))
+    assert DONE == []
+
+
+@pytest.mark.parametrize("note", ["", "fail"])
+def test_a_known_secret_leaves_by_no_way(house: House, note: str) -> None:
+    told: list[Any] = []
+    how = {"key": house.key(Role.ADMIN), "progress": lambda *said: told.append(said), "emit": told.append}
+    arguments = {**SHOP, "note": note or SECRET}
+    if note:
+        with pytest.raises(AppBusy) as raised:
+            asyncio.run(house.call("test.tell", arguments, **how))
+        error = raised.value
+        told += [error.message, error.hint, error.audit_message, error.details]
+    else:
+        told.append(asyncio.run(house.call("test.tell", arguments, **how)))
+    assert len(told) >= 3
+    assert "***" in repr(told)
+    assert SECRET not in repr(told)
+    assert SECRET.encode() not in house.log.read_bytes()
+
+
+def test_what_goes_wrong_before_a_call_runs_holds_no_secret_either(house: House) -> None:
+    with pytest.raises(UnknownRole) as raised:
+        asyncio.run(house.call("test.read", key=house.key(Role.ADMIN), role=SECRET))
+    assert SECRET not in raised.value.message
+    assert SECRET.encode() not in house.log.read_bytes()
+
+
+def test_a_change_is_told_to_those_who_listen(house: House) -> None:
+    async def scenario() -> Changed:
+        with house.pipeline.events.listening() as events:
+            await house.call("test.write", SHOP, key=house.key(Role.ADMIN))
+            return await asyncio.wait_for(anext(events), 5)
+
+    assert asyncio.run(scenario()) == Changed("test.write", "shop")
+
+
+def test_a_retry_is_answered_by_the_first_call_and_on_record_as_such(house: House) -> None:
+    key = house.key(Role.ADMIN)
+    asked = {**SHOP, "idempotencyKey": "once"}
+
+    async def twice() -> None:
+        assert await house.call("test.write", asked, key=key) == await house.call("test.write", asked, key=key)
+
+    asyncio.run(twice())
+    assert DONE == ["shop"]
+    assert [(entry["result"], entry["code"]) for entry in house.entries()] == [
+        ("started", None),
+        ("success", None),
+        ("success", "replayed"),
+    ]
+
+
+def test_a_retry_at_a_later_server_is_answered_by_the_first_call(house: House, tmp_path: Path) -> None:
+    key = house.key(Role.ADMIN)
+    asked = {**SHOP, "idempotencyKey": "once"}
+    first = asyncio.run(house.call("test.write", asked, key=key))
+    later = House(tmp_path)
+    later.calls = 100
+    assert asyncio.run(later.call("test.write", asked, key=key)) == first
+    assert DONE == ["shop"]
+
+
+def test_a_door_that_asks_destroys_nothing_without_a_persons_word(house: House) -> None:
+    key = house.key(Role.ADMIN)
+
+    async def scenario() -> None:
+        with pytest.raises(ConfirmationNeeded) as asked:
+            await house.call("test.destroy", SHOP, key=key, asks=True)
+        assert SECRET not in repr((asked.value.message, asked.value.details))
+        token = asked.value.details["confirmation"]
+        for wrong in ({**SHOP, "confirmation": "made-up"}, {"appName": "blog", "confirmation": token}):
+            with pytest.raises(ConfirmationInvalid):
+                await house.call("test.destroy", wrong, key=key)
+        with pytest.raises(Declined):
+            await house.call("test.destroy", {**SHOP, "confirmation": "declined"}, key=key, asks=True)
+        assert DONE == []
+        await house.call("test.destroy", {**SHOP, "confirmation": token}, key=key, asks=True)
+
+    asyncio.run(scenario())
+    assert DONE == ["shop"]
+
+
+def test_a_key_that_needs_approval_destroys_nothing_without_another_keys(house: House) -> None:
+    key, other = (
+        house.key(Role.ADMIN, needs_approval=True),
+        house.callers.find(house.callers.create("other", Role.ADMIN)[0]),
+    )
+
+    async def scenario() -> None:
+        with pytest.raises(ApprovalNeeded):
+            await house.call("test.destroy", SHOP, key=key)
+        (request,) = house.approvals.visible(other, closed=False)
+        assert "all rows" in request.summary
+        assert SECRET not in repr(request)
+        assert DONE == []
+        house.approvals.decide(request.id, other, "approved")
+        await house.call("test.destroy", SHOP, key=key)
+        with pytest.raises(ApprovalNeeded):
+            await house.call("test.destroy", SHOP, key=key)
+
+    asyncio.run(scenario())
+    assert DONE == ["shop"]
+
+
+def test_what_takes_load_off_goes_on_where_its_intent_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    DONE.clear()
+    house = House(tmp_path, audit=Path("/dev/full"))
+    key = house.key(Role.ADMIN)
+    with pytest.raises(AuditUnavailable):
+        asyncio.run(house.call("test.write", SHOP, key=key))
+    asyncio.run(house.call("test.stop", SHOP, key=key))
+    assert DONE == ["shop"]
+    assert "test.stop" in caplog.text
+
+
+def test_a_door_learns_who_asks_and_a_refusal_is_on_record(house: House) -> None:
+    key = house.key(Role.OPERATOR)
+    assert asyncio.run(house.pipeline.identify(key, "observer", what="door")).name == "operator"
+    for wrong, role, kind in (("wrong", None, Unauthenticated), (key, "root", UnknownRole)):
+        with pytest.raises(kind):
+            asyncio.run(house.pipeline.identify(wrong, role, what="door"))
+        entry = house.entries()[-1]
+        assert (entry["capability"], entry["result"], entry["code"]) == ("door", "error", kind.code)
+
+
+def test_two_changes_of_one_app_never_run_at_once(house: House) -> None:
+    key = house.key(Role.ADMIN)
+
+    async def scenario() -> list[str]:
+        async with house.locks.hold("shop", capability="other", request_id="other"):
+            calls = [house.call(name, SHOP, key=key) for name in ("test.write", "test.stop", "test.destroy")]
+            return [type(item).__name__ for item in await asyncio.gather(*calls, return_exceptions=True)]
+
+    assert asyncio.run(scenario()) == ["AppBusy"] * 3
+    assert DONE == []
