@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ikoma.apps.policy.yaml_form import documents
 from ikoma.errors import InvalidCompose
 
 _URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[^\s\"'|;&)]*)?")
@@ -104,7 +105,7 @@ def _from_healthchecks(services: Mapping[str, Any]) -> Iterator[Web]:
 def _lines(text: str) -> dict[tuple[str | int, ...], int]:
     """Line numbers by path. Empty where YAML can't be read: Compose's own error then says what is wrong."""
     try:
-        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+        found = documents(text)
     except (yaml.YAMLError, RecursionError, ValueError):
         return {}
     lines: dict[tuple[str | int, ...], int] = {}
@@ -124,5 +125,6 @@ def _lines(text: str) -> dict[tuple[str | int, ...], int]:
                 lines[(*place, index)] = item.start_mark.line + 1
                 walk(item, (*place, index))
 
-    walk(root, ())
+    for root in found[:1]:
+        walk(root, ())
     return lines

@@ -22,7 +22,9 @@ def test_places_have_lines(tmp_path: Path) -> None:
     assert read.line("nothing") is None
 
 
-@pytest.mark.parametrize("text", ["garbage: [", "", "\0", "a: &a [*a]", "a: " + "[" * 5000])
+@pytest.mark.parametrize(
+    "text", ["garbage: [", "", "\0", "a: &a [*a]", "a: " + "[" * 5000, "[" * 400_000, "- " * 400_000]
+)
 def test_what_cannot_be_read_has_no_lines(text: str, tmp_path: Path) -> None:
     assert source(tmp_path, text).line("services") is None
 

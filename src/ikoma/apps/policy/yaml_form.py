@@ -48,10 +48,24 @@ def read(content: bytes, file: str) -> Read:
         root = _composed(content)
         if root is None:
             return Read()
-        _measure(root, {}, 0)
+        _measure(root, {})
         return Read(_plain(root, ()))
     except _Unsafe as unsafe:
         return Read(violations=[Violation(unsafe.rule, unsafe.place, unsafe.what, file)])
+
+
+def documents(text: str) -> list[yaml.Node]:
+    """The documents of a text, as nodes.
+
+    Raises:
+        RecursionError: it is nested too deeply. The parser would go on until its stack, and the process, end.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise RecursionError(f"nested deeper than {_DEEPEST}")
+    return list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
 
 
 def _composed(content: bytes) -> yaml.Node | None:
@@ -62,7 +76,7 @@ def _composed(content: bytes) -> yaml.Node | None:
     if any(character in text for character in _BREAKS):
         raise _Unsafe("yaml-form", "The file holds a line separator that only some readers take for one.")
     try:
-        documents = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
+        found = documents(text)
     except yaml.MarkedYAMLError as error:
         line = f"Line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise _Unsafe("yaml-form", f"{line}{error.problem or 'this is no YAML'}.") from None
@@ -70,28 +84,29 @@ def _composed(content: bytes) -> yaml.Node | None:
         raise _Unsafe("yaml-form", f"This is no YAML: {error}.") from None
     except RecursionError:
         raise _Unsafe("alias-bomb", "The file is nested too deeply.") from None
-    if len(documents) > 1:
+    if len(found) > 1:
         raise _Unsafe("yaml-form", "The file holds more than one document.")
-    return documents[0] if documents else None
+    return found[0] if found else None
 
 
-def _measure(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
-    """How many nodes this one is when its aliases are written out."""
-    known = sizes.get(id(node))
-    if known is not None:
-        if known == 0:
+def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """How many nodes this one is, and how deep it goes, when its aliases are written out."""
+    if id(node) in known:
+        measured = known[id(node)]
+        if measured is None:
             raise _Unsafe("alias-bomb", "An alias holds itself.")
-        return known
-    if depth > _DEEPEST:
-        raise _Unsafe("alias-bomb", "The file is nested too deeply.")
-    sizes[id(node)] = 0
-    size = 1
+        return measured
+    known[id(node)] = None
+    size, depth = 1, 0
     for child in _children(node):
-        size += _measure(child, sizes, depth + 1)
+        more, below = _measure(child, known)
+        size, depth = size + more, max(depth, below + 1)
         if size > _MOST_NODES:
             raise _Unsafe("alias-bomb", f"With its aliases written out the file has more than {_MOST_NODES} entries.")
-    sizes[id(node)] = size
-    return size
+        if depth > _DEEPEST:
+            raise _Unsafe("alias-bomb", "With its aliases written out the file is nested too deeply.")
+    known[id(node)] = size, depth
+    return size, depth
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
