@@ -418,6 +418,41 @@ class DeployFailed(IkomaError):
     default_hint = "details holds the failing service, its exit code and its last log lines."
 
 
+class ReleaseNotFound(IkomaError):
+    """There is no such release."""
+
+    code, status = "release_not_found", 404
+    default_hint = "release.list shows the releases that are kept."
+
+
+class AlreadyServing(IkomaError):
+    """This release serves already."""
+
+    code, status = "already_serving", 409
+    default_hint = "release.list shows which release serves; deploy.restart replaces its containers."
+
+
+class NothingToGoBackTo(IkomaError):
+    """There is no other release that has served."""
+
+    code, status = "nothing_to_go_back_to", 409
+    default_hint = "release.list shows what was deployed; deploy.up deploys the folder as it is."
+
+
+class ImageGone(IkomaError):
+    """An image of the release is not on this machine any more."""
+
+    code, status = "image_gone", 409
+    default_hint = "Check out its source (source.checkout) and deploy it anew with deploy.up."
+
+
+class DomainTaken(IkomaError):
+    """The domain belongs to another app."""
+
+    code, status = "domain_taken", 409
+    default_hint = "Remove it there first (domain.remove), or choose another."
+
+
 class ServiceNotFound(IkomaError):
     """The app has no such service."""
 

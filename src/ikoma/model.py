@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 __all__ = [
     "AppName",
     "BackupName",
+    "DomainName",
     "Effect",
     "FilePath",
     "FutureTime",
@@ -201,6 +202,21 @@ class FutureTime(str):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "format": "date-time", "examples": ["2099-12-31T00:00:00Z"]}
+
+
+class DomainName(ParsedText):
+    """A name on the internet by which an app is reached; kept in lower case, other scripts as xn--."""
+
+    pattern = re.compile(r"(?=.{4,253})([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
+    advice = "a domain such as shop.example.com: no scheme, port or path, other alphabets written as xn--"
+    example = "shop.example.com"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        lowered = text.lower().removesuffix(".")
+        if not cls.pattern.fullmatch(lowered) or lowered == "localhost" or lowered.endswith(".localhost"):
+            raise ValueError(cls.advice)
+        return cls(lowered)
 
 
 class ReleaseId(ParsedText):

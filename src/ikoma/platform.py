@@ -17,16 +17,20 @@ from typing import Any
 from ikoma import __version__, capabilities
 from ikoma.apps import exposure, source
 from ikoma.apps.backups import Backups
-from ikoma.apps.deployment import Deployments
-from ikoma.apps.folder import Apps
+from ikoma.apps.caretaker import Caretaker
+from ikoma.apps.deployment import Deployments, Keep
+from ikoma.apps.folder import App, Apps
 from ikoma.apps.git import Reach
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.logs import Logs
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.resolution import Resolutions
+from ikoma.apps.rollout import Rollouts
+from ikoma.apps.schema import Schema
 from ikoma.apps.secret_book import SecretBook
 from ikoma.apps.source import Sources
+from ikoma.apps.traffic import Traffic
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
@@ -38,7 +42,8 @@ from ikoma.errors import EngineUnavailable, StartRefused
 from ikoma.kernel.anchors import Anchors, Place, at_webhook, in_file, in_syslog
 from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
-from ikoma.kernel.callers import Callers
+from ikoma.kernel.call import Attempt
+from ikoma.kernel.callers import CARETAKER, Callers
 from ikoma.kernel.events import Events
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
@@ -53,6 +58,7 @@ from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.external import ExternalPostgres
 from ikoma.postgres.guard import Limits, guard
+from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings, read_api_key_hash
 
 log = logging.getLogger("ikoma")
@@ -93,7 +99,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(server.stop)
         databases = PostgresDatabases(server)
         stack.push_async_callback(databases.close)
-        health = HealthObserver(engine, databases)
+        apps = Apps(settings.apps_root)
+        proxy = CaddyProxy(settings)
+        stack.push_async_callback(proxy.close)
+        traffic = Traffic(engine, proxy, apps)
+        health = HealthObserver(engine, databases, traffic.urls)
         stack.push_async_callback(health.close)
         audit = AuditLog(
             settings.audit_log,
@@ -115,7 +125,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         events = Events()
         backups = Backups(settings.backups_root)
-        apps = Apps(settings.apps_root)
         waivers = Waivers(settings.database_file)
         stack.callback(waivers.close)
         policy = Policy(
@@ -125,6 +134,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             platform_ports=_platform_ports(settings, databases),
             registries=settings.image_registries,
             pinned=settings.image_pinned,
+        )
+        deployments = Deployments(
+            engine,
+            databases,
+            health,
+            policy,
+            traffic,
+            Rollouts(engine, traffic),
+            Schema(databases, backups),
+            memory=settings.container_memory_mb << 20,
+            keep=Keep(settings.releases_keep, settings.releases_max_days),
         )
         scrubber = Scrubber(SecretBook(apps, [Secret(server.admin()["password"])]))
         _scrub_logs(scrubber)
@@ -137,7 +157,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             trash=Trash(settings.apps_root),
             validator=Validator(engine, databases, policy),
             health=health,
-            deployments=Deployments(engine, databases, health, policy, settings.container_memory_mb << 20),
+            deployments=deployments,
+            traffic=traffic,
             verifier=Verifier(Resolutions(engine), policy, databases, health, backups),
             waivers=waivers,
             approvals=approvals,
@@ -148,12 +169,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             sources=Sources(_reach(settings)),
             events=events,
         )
+        locks = Locks(settings.apps_root)
         pipeline = Pipeline(
             capabilities.load(),
             callers=callers,
             rate_limit=RateLimit(settings.rate_limit_window_ms, settings.rate_limit_max_requests),
             audit=audit,
-            locks=Locks(settings.apps_root),
+            locks=locks,
             operations=operations,
             events=events,
             tokens=_tokens(settings),
@@ -162,6 +184,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             scrubber=scrubber,
             make_call=partial(make_call, platform),
         )
+        await traffic.start()
+        stack.callback(asyncio.ensure_future(proxy.watch()).cancel)
+        caretaker = Caretaker(
+            engine,
+            apps,
+            deployments,
+            traffic,
+            lock=lambda app: locks.hold(app, capability="ikoma.caretaker", request_id="caretaker"),
+            go_back=partial(_go_back, pipeline),
+        )
+        stack.callback(asyncio.ensure_future(caretaker.run()).cancel)
         anchoring = asyncio.ensure_future(anchors.run())
         stack.callback(anchoring.cancel)
         watching = asyncio.ensure_future(_follow_gateway(engine, server))
@@ -203,6 +236,17 @@ def prepare(settings: Settings) -> bool:
     digest = hashlib.sha256(key.encode()).hexdigest()
     write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
     return True
+
+
+async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:
+    """Leave a release that turned unhealthy, by the call that a person would make: it is audited like any other."""
+    arguments = {"appName": app.name, "to": to, "reason": reason, "failed": True}
+
+    async def read(limit: int) -> Mapping[str, Any]:
+        return arguments
+
+    request_id = secrets.token_hex(12)
+    await pipeline.execute(Attempt("deploy.rollback", None, None, request_id, read, caller=CARETAKER))
 
 
 def _scrub_logs(scrubber: Scrubber) -> None:

@@ -7,7 +7,8 @@ All methods are coroutines unless they are cheap and local; all sizes are bytes,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -63,8 +64,12 @@ class Container:
     """(host address, host port, container port) of each published TCP port."""
     one_shot: bool = False
     """True for a service that others wait for with service_completed_successfully."""
-    config_hash: str | None = None
-    """Compose's hash of the configuration it was made of (label com.docker.compose.config-hash)."""
+    configuration: str | None = None
+    """Checksum of what it was made of (label ikoma.configuration); None where IKOMA did not make it."""
+    rollout: str | None = None
+    """The rollout that made it (label ikoma.rollout)."""
+    networks: tuple[str, ...] = ()
+    """Names of the networks it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +84,34 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
-    """How a deploy or restart went."""
+class Start:
+    """The containers of one service that are to be started, and what must be true before."""
 
-    services: tuple[str, ...]
-    downtime_ms: int
-    """The longest time any one service that ran before was not serving."""
+    service: str
+    containers: tuple[str, ...]
+    after: Mapping[str, str] = field(default_factory=dict)
+    """service → service_started, service_healthy or service_completed_successfully."""
+    first: Callable[[], Awaitable[None]] | None = None
+    """What must be done immediately before, such as stopping the container it replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedVolume:
+    """A volume without a name of its own, and where its container has it."""
+
+    name: str
+    target: str
+
+
+class NotStarted(Exception):
+    """The engine cannot start a container; the text is its reason."""
+
+
+class Watching(Protocol):
+    """What happens to an app's containers from a moment on."""
+
+    def downtime_ms(self, after: Sequence[Container]) -> int:
+        """The longest time any service that served before and is there after had no container that serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +137,9 @@ class Engine(Protocol):
     async def all_containers(self) -> Mapping[str, Sequence[Container]]:
         """Containers of every Compose project on the engine, by project name."""
 
+    async def watch(self, on_change: Callable[[str, str | None], None]) -> None:
+        """Call `on_change(project, died)` at each change of a container; `died` is one that ended. Never returns."""
+
     async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
         """Parse, interpolate and normalise a compose file with the real Compose parser.
 
@@ -119,18 +149,97 @@ class Engine(Protocol):
             files: all there is to read: path relative to the folder → content.
         """
 
-    async def up(
-        self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
-    ) -> Deployed:
-        """Build, pull, create and start what a resolved compose file says, and wait until it is healthy.
+    async def prepare(
+        self,
+        app: AppName,
+        compose_file: Path,
+        *,
+        build: Sequence[str],
+        pull: Sequence[str],
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> None:
+        """Build and pull the images of these services. Nothing that runs is touched.
 
-        `secrets` are scrubbed from every progress message and error. Raises DeployFailed with details
-        {service, exitCode, logs (last 20 lines)}.
+        `secrets` are scrubbed from every progress message and error. Raises DeployFailed, as `bring_up` does.
         """
 
-    async def restart(
-        self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
-    ) -> Deployed: ...
+    async def create(
+        self,
+        app: AppName,
+        compose_file: Path,
+        *,
+        scale: Mapping[str, int],
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> Sequence[Container]:
+        """Make containers of a resolved compose file beside those that are there, and start none of them.
+
+        Args:
+            scale: how many containers each service is to have then, with those it has.
+
+        Returns the new ones.
+        """
+
+    def watching(self, app: AppName) -> AbstractAsyncContextManager[Watching]:
+        """Follows what happens to an app's containers while the block runs."""
+
+    async def bring_up(
+        self,
+        app: AppName,
+        starts: Sequence[Start],
+        *,
+        kept: Collection[str],
+        watching: Watching,
+        timeout: float,
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> Sequence[Container]:
+        """Start containers in the order in which they need each other, and wait until all of them are healthy.
+
+        Args:
+            kept: ids of containers that run already and that others may wait for.
+
+        Returns these containers as they are then. Raises DeployFailed with details {service, exitCode, logs (last
+        20 lines)}.
+        """
+
+    async def start_again(self, containers: Sequence[str]) -> None:
+        """Start containers that ran before, by id; those that are gone are passed over."""
+
+    async def stop_containers(self, containers: Sequence[str]) -> None:
+        """Ask containers to end, by id, all at once; each has as long as it says."""
+
+    async def remove_containers(self, containers: Sequence[str], *, volumes: bool) -> None:
+        """Remove containers by id, running or not, with their volumes without a name when asked."""
+
+    async def rename(self, container: str, name: str) -> None: ...
+
+    async def carried(self, container: str) -> Sequence[CarriedVolume]:
+        """The volumes without a name that a container has its data in."""
+
+    async def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
+        """Join a container to one more network, under these names."""
+
+    async def disconnect(self, network: str, container: str) -> None: ...
+
+    async def networks(self, app: AppName) -> Sequence[str]:
+        """Names of the networks of the app's Compose project."""
+
+    async def remove_network(self, name: str) -> bool:
+        """Remove a network; False where containers are still in it."""
+
+    async def image_id(self, reference: str) -> str | None:
+        """The id of the image that a name stands for now; None where it is not here."""
+
+    async def tag(self, image: str, name: str) -> None:
+        """Give an image one more name."""
+
+    async def images(self, prefix: str) -> Sequence[str]:
+        """Names of images that begin with this."""
+
+    async def forget_image(self, name: str) -> None:
+        """Take a name from an image; the image goes with its last one, unless something runs from it."""
 
     async def down(self, app: AppName, *, volumes: bool, progress: Progress) -> None:
         """Stop and remove the app's containers and networks, and its own named volumes when asked."""

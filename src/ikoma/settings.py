@@ -78,6 +78,10 @@ class Settings:
     """Whether images must name their digest."""
     container_memory_mb: int
     """Limit in MiB of a container that names none."""
+    releases_keep: int
+    """How many releases of an app are kept."""
+    releases_max_days: int
+    """For how many days a release is kept."""
     apps_root: Path
     ikoma_home: Path
     ikoma_state: Path
@@ -173,6 +177,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _integer(1, 1_000_000_000)),
         auth_max_failures=read("AUTH_MAX_FAILURES", "20", _integer(1, 1_000_000_000)),
         ikoma_role=read("IKOMA_ROLE", "operator", _role),
+        releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
+        releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
         apps_root=read("APPS_ROOT", "/srv/apps", _folder),
         ikoma_home=home,
         ikoma_state=read("IKOMA_STATE", "/var/lib/ikoma", _folder),

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ikoma.apps.policy.yaml_form import documents
+from ikoma.apps import extension
 from ikoma.errors import InvalidCompose
 
 _URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[^\s\"'|;&)]*)?")
@@ -59,11 +60,7 @@ def web(model: Mapping[str, Any]) -> Web | None:
     services: Mapping[str, Any] = model.get("services") or {}
     if block is None:
         return next(_from_healthchecks(services), None)
-    if not isinstance(block, Mapping):
-        raise InvalidCompose("x-ikoma must be a mapping with service, port and health.")
-    unknown = set(block) - {"service", "port", "health", "database"}
-    if unknown:
-        raise InvalidCompose(f"x-ikoma: {sorted(unknown)[0]} is unknown; it takes service, port, health, database.")
+    extension.read(model)
     if "health" not in block and "port" not in block:
         return next(_from_healthchecks(services), None)
     service = block.get("service") or (next(iter(services)) if len(services) == 1 else "web")

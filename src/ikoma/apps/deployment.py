@@ -1,104 +1,190 @@
-"""A deployment, step by step: the release is recorded, the engine starts it, its health path answers, it serves.
+"""Deploying, restarting and going back: each is a release that is rolled out.
 
-A failure at any step leaves a failed release with its cause, and the release that served before stays the current
-one in the records.
+A deploy makes a new release of the app's folder, a restart rolls the one that serves out again, and going back rolls
+out an earlier one. Whatever fails leaves the release that served before serving.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
-import orjson
-
-from ikoma.apps import credentials, environment, source
+from ikoma.apps import compose_file, credentials, environment, equipment, extension, images, source
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
 from ikoma.apps.logs import app_secrets
+from ikoma.apps.mounts import sources
+from ikoma.apps.placement import Placement, scale_of
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.release import Release, Releases, ServiceRecord, deployable, new_release
-from ikoma.errors import DeployFailed, IkomaError, ProjectNameTaken
-from ikoma.ports import Container, Databases, Deployed, Engine, Progress
+from ikoma.apps.release import Release, Releases, ServiceRecord, new_release_id, now
+from ikoma.apps.rollout import Rolled, Rollouts
+from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.scale import scale_of_app
+from ikoma.apps.schema import Schema
+from ikoma.apps.snapshot import TREE, Snapshots
+from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
+from ikoma.apps.successor import Target
+from ikoma.apps.traffic import Traffic
+from ikoma.errors import AlreadyServing, DeployFailed, IkomaError, NothingToGoBackTo, ProjectNameTaken
+from ikoma.model import Secret
+from ikoma.ports import Container, Databases, Engine, Progress
 
 _ANSWER_SECONDS = 15.0
-_PAUSE = 0.2
+_PAUSE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants of a rollout.
+
+    Args:
+        caller: who.
+        reason: why, in the caller's words.
+        timeout: seconds until every service must be healthy, builds and pulls not counted.
+    """
+
+    caller: str
+    timeout: float
+    progress: Progress
+    reason: str = ""
+    final: bool = False
+    """Whether nothing is kept of what is replaced: it is known to be broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many releases of an app are kept, and for how many days."""
+
+    releases: int = 20
+    days: int = 90
 
 
 class Deployments:
-    """Deploys and restarts apps.
+    """Deploys apps. Callers hold the app's lock.
 
     Args:
         memory: the limit in bytes of a container that names none.
     """
 
     def __init__(
-        self, engine: Engine, databases: Databases, health: HealthObserver, policy: Policy, memory: int
+        self,
+        engine: Engine,
+        databases: Databases,
+        health: HealthObserver,
+        policy: Policy,
+        traffic: Traffic,
+        rollouts: Rollouts,
+        schema: Schema,
+        *,
+        memory: int,
+        keep: Keep,
     ) -> None:
         self._engine = engine
-        self._policy = policy
-        self._memory = memory
         self._databases = databases
         self._health = health
+        self._policy = policy
+        self._traffic = traffic
+        self._rollouts = rollouts
+        self._schema = schema
+        self._memory = memory
+        self._keep = keep
 
     async def deploy(
-        self,
-        app: App,
-        model: Mapping[str, Any],
-        *,
-        env: Mapping[str, str],
-        caller: str,
-        timeout: float,
-        progress: Progress,
-    ) -> tuple[Release, Deployed]:
-        """Make a release of a resolved model and see it healthy.
+        self, app: App, model: Mapping[str, Any], wish: Wish, *, env: Mapping[str, str]
+    ) -> tuple[Release, Rolled]:
+        """Make a release of a resolved model, and let it take over.
 
         Args:
             env: further variables for the containers.
-            timeout: seconds until every service must be healthy, builds and pulls not counted.
 
         Raises:
             DeployFailed: with the failing service, its exit code and its last log lines.
             ProjectNameTaken: containers of this name belong to another folder.
         """
-        await self.check_project(app)
-        owned = credentials.find(app)
-        endpoint = self._databases.endpoint()
-        database = credentials.variables(owned, endpoint) if owned else {}
-        runs = deployable(app, model, env=env, database=database, endpoint=endpoint, memory=self._memory)
-        # What Compose made of the files was judged; so is what runs, and nothing is read again in between.
-        await self._policy.require(app, runs)
-        brought = source.recorded(app)
-        release = new_release(caller, model, commit=brought.commit if brought else None)
-        compose_file = Releases(app).open(release, runs, environment.read(app) | dict(env))
+        await self._settle(app)
+        frozen = equipment.frozen(app, model, env=env, memory=self._memory)
+        runs = await self._checked(app, frozen)
+        given = environment.read(app) | dict(env)
+        secrets = [*app_secrets(app), *environment.secret_values(env)]
+        release = _new_release(app, frozen, wish)
+        earlier = Releases(app).current()
+        folder = Releases(app).open(release, frozen, given)
         async with self._recorded(app, release):
-            deployed = await self._engine.up(
-                app.name,
-                compose_file,
-                timeout=timeout,
-                progress=progress,
-                secrets=environment.secret_values(environment.read(app) | dict(env) | database),
+            wish.progress("keeping the source")
+            place = await self._take_source(app, release, frozen, earlier)
+            found = await images.provide(
+                self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets
             )
-            await self._wait_until_it_answers(app, release, progress)
-            containers = await self._engine.containers(app.name)
-        return Releases(app).succeed(release, _services(release, containers)), deployed
+            release = _with_images(release, found)
+            Releases(app).write(release)
+            migrate = partial(self._bring_forward, app, release.id, wish.progress)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, migrate=migrate)
+        return await self._served(app, Releases(app).find(release.id), rolled), rolled
 
-    async def restart(self, app: App, *, timeout: float, progress: Progress) -> tuple[Release, Deployed]:
-        """Restart the containers of the release that serves and see them healthy."""
-        release, compose_file = Releases(app).require_current()
+    async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
+        """Replace the containers of the release that serves by new ones."""
+        await self._settle(app)
+        release = Releases(app).require_current()
+        return await self._roll_again(app, release, wish, again=True)
+
+    async def go_back(self, app: App, to: str | None, wish: Wish) -> tuple[Release, Rolled]:
+        """Let an earlier release serve again: the one named, else the one that served before.
+
+        Raises:
+            NothingToGoBackTo, AlreadyServing, ReleaseNotFound
+        """
+        await self._settle(app)
+        releases = Releases(app)
+        release, left = self.earlier(app, to), releases.current()
+        served, rolled = await self._roll_again(app, release, wish, again=False)
+        if left is not None and wish.final:
+            releases.fail(left, wish.reason or f"It was left for {release.id}.")
+        return served, rolled
+
+    def earlier(self, app: App, to: str | None) -> Release:
+        """The release that going back leads to."""
+        releases, current = Releases(app), Releases(app).current()
+        if to is None:
+            found = releases.last_good(other_than=current.id if current else None)
+            if found is None:
+                raise NothingToGoBackTo(f"No other release of {app.name} has served.")
+            return found
+        found = releases.find(to)
+        if current is not None and found.id == current.id:
+            raise AlreadyServing(f"{app.name} serves {found.id} now.")
+        if found.served_at is None:
+            raise NothingToGoBackTo(f"The release {found.id} never served: {found.cause or 'it did not come up.'}")
+        return found
+
+    async def scale(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
+        """Give the services of the release that serves as many containers as they are to have."""
+        await self._settle(app)
+        return await self._roll_again(app, Releases(app).require_current(), wish, again=False)
+
+    async def take_down(self, app: App, progress: Progress) -> None:
+        """Take an app out of service: requests under way may end, then its containers and networks go."""
         await self.check_project(app)
-        await self._policy.require(app, orjson.loads(compose_file.read_bytes()))
-        deployed = await self._engine.restart(
-            app.name,
-            compose_file,
-            timeout=timeout,
-            progress=progress,
-            secrets=app_secrets(app),
-        )
-        await self._wait_until_it_answers(app, release, progress)
-        return release, deployed
+        release = Releases(app).current()
+        limit = extension.Extension(**release.extension).drain if release else 0.0
+        await self._traffic.take_down(app, limit)
+        await self._engine.down(app.name, volumes=False, progress=progress)
+        RolloutState(app).take_down()
+
+    async def recover(self, app: App) -> str | None:
+        """After a start: finish or undo what a killed server left; what was done, or None."""
+        done = await self._rollouts.recover(app)
+        Releases(app).fail_interrupted()
+        return done
+
+    async def end_standby(self, app: App) -> None:
+        """The release that serves has stood its time: what was kept of the one before goes."""
+        await self._rollouts.end_standby(app)
+        await self.tidy(app)
 
     async def check_project(self, app: App) -> None:
         """Raises ProjectNameTaken where containers of this name are not this app's."""
@@ -108,30 +194,141 @@ class Deployments:
                     f"The containers named {app.name} belong to a Compose project in {container.working_dir}."
                 )
 
+    async def _settle(self, app: App) -> None:
+        await self.check_project(app)
+        await self._rollouts.recover(app)
+
+    async def _roll_again(self, app: App, release: Release, wish: Wish, *, again: bool) -> tuple[Release, Rolled]:
+        """Roll out a release that was made before: from its own record, judged by the policy of now."""
+        releases = Releases(app)
+        model = releases.model(release)
+        runs = await self._checked(app, model)
+        found = {name: record.image for name, record in release.services.items() if record.image}
+        await images.present(self._engine, app.name, release.id, found)
+        place = await self._place_again(app, release, model, found)
+        secrets = [*app_secrets(app), *environment.secret_values(releases.given(release))]
+        rolled = await self._roll(app, release, runs, place, wish, secrets, again=again)
+        return await self._served(app, release, rolled), rolled
+
+    async def _checked(self, app: App, frozen: Mapping[str, Any]) -> dict[str, Any]:
+        """What runs, once the policy has seen all of it; nothing is read again in between."""
+        owned = credentials.find(app)
+        endpoint = self._databases.endpoint()
+        database = credentials.variables(owned, endpoint) if owned else {}
+        runs = equipment.equipped(app, frozen, database=database, endpoint=endpoint)
+        await self._policy.require(app, runs)
+        return runs
+
+    async def _take_source(
+        self, app: App, release: Release, model: Mapping[str, Any], earlier: Release | None
+    ) -> Placement:
+        """Keep the source as it is now, and make the release's copy of it."""
+        releases, snapshots = Releases(app), Snapshots(app)
+        found = sources(app, model, extension.read(model).data)
+        folder = releases.folder(release.id)
+        known = releases.folder(earlier.id) / MANIFEST if earlier else None
+        taken = await asyncio.to_thread(snapshots.take, found.paths, folder / MANIFEST, known)
+        await asyncio.to_thread(snapshots.materialise, taken, folder / TREE, writable=found.writable)
+        return Placement(app.name, release.id, taken.root, folder / TREE, found, {}, taken.digest_of)
+
+    async def _place_again(
+        self, app: App, release: Release, model: Mapping[str, Any], found: Mapping[str, str]
+    ) -> Placement:
+        folder = Releases(app).folder(release.id)
+        taken = await asyncio.to_thread(Snapshot.read, folder / MANIFEST, app.path)
+        paths = sources(app, model, extension.read(model).data)
+        await asyncio.to_thread(Snapshots(app).materialise, taken, folder / TREE, writable=paths.writable)
+        return Placement(app.name, release.id, taken.root, folder / TREE, paths, found, taken.digest_of)
+
+    async def _roll(
+        self,
+        app: App,
+        release: Release,
+        runs: Mapping[str, Any],
+        place: Placement,
+        wish: Wish,
+        secrets: Sequence[Secret],
+        *,
+        again: bool = False,
+        migrate: Callable[[], Awaitable[None]] | None = None,
+    ) -> Rolled:
+        web = Web(**release.web) if release.web else None
+        target = Target(
+            release=release.id,
+            model=runs,
+            place=place,
+            extension=extension.Extension(**release.extension),
+            web=web,
+            files=Releases(app).folder(release.id),
+            answers=partial(self._wait_until_it_answers, app, web),
+            migrate=migrate,
+            again=again,
+            watch=0.0 if wish.final else extension.Extension(**release.extension).watch,
+            scale=scale_of_app(app),
+        )
+        return await self._rollouts.roll(
+            app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets
+        )
+
+    async def _bring_forward(self, app: App, identity: str, progress: Progress) -> None:
+        """Migrate, and note in the release what its database has then."""
+        step = await self._schema.bring_forward(app, progress)
+        release = Releases(app).find(identity)
+        Releases(app).write(replace(release, migrations=step.migrations, applied=step.applied, backup=step.backup))
+
+    async def _served(self, app: App, release: Release, rolled: Rolled) -> Release:
+        """Record that a release serves, and let go of those that need not be kept."""
+        services = {
+            name: replace(record, configuration=rolled.configurations.get(name))
+            for name, record in release.services.items()
+        }
+        served = Releases(app).succeed(replace(release, services=services))
+        await self.tidy(app)
+        return served
+
+    async def tidy(self, app: App) -> None:
+        """Remove releases that need not be kept, with their images and the content that only they have."""
+        releases = Releases(app)
+        expired = releases.expired(self._keep.releases, self._keep.days)
+        for release in expired:
+            await images.forget(self._engine, app.name, release.id)
+            releases.remove(release)
+        if expired:
+            await asyncio.to_thread(Snapshots(app).collect_garbage)
+
     @asynccontextmanager
     async def _recorded(self, app: App, release: Release) -> AsyncIterator[None]:
+        """A failure inside the block is that of the release; what was made for it alone goes."""
         try:
             yield
         except IkomaError as error:
-            Releases(app).fail(release, error.audit_message)
+            await self._discard(app, release, error.audit_message, error.details.get("logs") or ())
             raise
         except asyncio.CancelledError:
-            Releases(app).fail(release, "The deploy was cancelled.")
+            await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
             raise
 
-    async def _wait_until_it_answers(self, app: App, release: Release, progress: Progress) -> None:
-        if release.web is None:
+    async def _discard(self, app: App, release: Release, cause: str, logs: Sequence[str]) -> None:
+        releases, snapshots = Releases(app), Snapshots(app)
+        releases.fail(releases.find(release.id), cause, logs)
+        await asyncio.to_thread(snapshots.discard, releases.folder(release.id))
+        try:
+            await images.forget(self._engine, app.name, release.id)
+        except IkomaError:
+            return  # the engine is away: the names go when the release does
+
+    async def _wait_until_it_answers(self, app: App, web: Web | None, containers: Sequence[Container]) -> None:
+        if web is None:
             return
-        web = Web(**release.web)
-        progress(f"{web.service}: waiting for {web.path}")
         deadline = asyncio.get_running_loop().time() + _ANSWER_SECONDS
-        while not (check := await self._health.answers(app, web)).passed:
+        while not (check := await self._health.answers(web, containers)).passed:
             if asyncio.get_running_loop().time() >= deadline:
-                raise await self._no_answer(app, web, check.details)
+                raise await self._no_answer(app, web, check.details, containers)
             await asyncio.sleep(_PAUSE)
 
-    async def _no_answer(self, app: App, web: Web, details: str) -> DeployFailed:
-        containers = [item for item in await self._engine.containers(app.name) if item.service == web.service]
+    async def _no_answer(
+        self, app: App, web: Web, details: str, containers: Sequence[Container]
+    ) -> DeployFailed:
         logs = await self._engine.logs(containers[0], 20) if containers else []
         return DeployFailed(
             f"The containers run, but {web.service} is not healthy: {details}",
@@ -142,13 +339,26 @@ class Deployments:
         )
 
 
-def _services(release: Release, containers: Sequence[Container]) -> dict[str, ServiceRecord]:
-    by_service = {container.service: container for container in containers}
-    return {
-        name: ServiceRecord(
-            one_shot=record.one_shot,
-            config_hash=by_service[name].config_hash if name in by_service else None,
-            image=by_service[name].image if name in by_service else None,
-        )
-        for name, record in release.services.items()
-    }
+def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
+    """A release that begins now."""
+    web = compose_file.web(model)
+    one_shot = compose_file.one_shot_services(model)
+    brought = source.recorded(app)
+    return Release(
+        id=new_release_id(),
+        caller=wish.caller,
+        started_at=now(),
+        reason=wish.reason,
+        web=asdict(web) if web else None,
+        extension=asdict(extension.read(model)),
+        commit=brought.commit if brought else None,
+        services={
+            name: ServiceRecord(one_shot=name in one_shot, scale=scale_of(service))
+            for name, service in model["services"].items()
+        },
+    )
+
+
+def _with_images(release: Release, found: Mapping[str, str]) -> Release:
+    services = {name: replace(record, image=found.get(name)) for name, record in release.services.items()}
+    return replace(release, services=services)

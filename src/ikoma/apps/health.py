@@ -8,7 +8,7 @@ share one look (see kernel/coalesce.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -17,6 +17,7 @@ from ikoma.apps import credentials
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
+from ikoma.apps.rollout_state import RolloutState
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Container, Databases, Engine
@@ -57,11 +58,16 @@ class Observation:
 
 
 class HealthObserver:
-    """Looks at apps."""
+    """Looks at apps.
 
-    def __init__(self, engine: Engine, databases: Databases) -> None:
+    Args:
+        urls: where an app is reached.
+    """
+
+    def __init__(self, engine: Engine, databases: Databases, urls: Callable[[App], tuple[str, ...]]) -> None:
         self._engine = engine
         self._databases = databases
+        self._urls = urls
         self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -81,10 +87,11 @@ class HealthObserver:
             self.forget(app)  # names that are no apps must not fill the memory
         return seen
 
-    async def answers(self, app: App, web: Web) -> Check:
-        """Whether the app's HTTP health path answers 2xx or 3xx."""
-        _, check = await self._serving(app, web)
-        return check
+    async def answers(self, web: Web, containers: Sequence[Container]) -> Check:
+        """Whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
+        checks = await asyncio.gather(*(self._probe(web, [item]) for item in containers if item.service == web.service))
+        failed = [check for check in checks if not check.passed]
+        return (failed or list(checks) or [Check(False, f"No container of {web.service} runs.")])[0]
 
     def forget(self, app: App) -> None:
         for fresh in (True, False):
@@ -106,19 +113,20 @@ class HealthObserver:
             exists=app.exists,
             containers=containers,
             release=release,
-            urls=tuple(_urls(web, containers)),
+            urls=self._urls(app) if release is not None and containers else (),
             database=exists,
             checks=checks,
         )
 
     async def _serving(self, app: App, web: Web | None) -> tuple[Sequence[Container], Check]:
-        containers = await self._engine.containers(app.name)
+        state = RolloutState(app)
+        containers = [item for item in await self._engine.containers(app.name) if state.serves(item)]
         return containers, await self._probe(web, containers)
 
     async def _probe(self, web: Web | None, containers: Sequence[Container]) -> Check:
         if web is None:
             return Check(None, "The compose file names no health path (x-ikoma).")
-        base = next(iter(_urls(web, containers)), None)
+        base = next(iter(_addresses(web, containers)), None)
         if base is None:
             return Check(False, f"No container of {web.service} runs.")
         if self._session is None:
@@ -154,7 +162,7 @@ def _containers(release: Release | None, containers: Sequence[Container]) -> Che
     for name, record in (release.long_running if release else {}).items():
         if name not in by_service:
             wrong.append(f"{name} has no container")
-        elif record.config_hash is not None and by_service[name].config_hash != record.config_hash:
+        elif record.configuration is not None and by_service[name].configuration != record.configuration:
             wrong.append(f"{name} runs another configuration than the one deployed")
     found = [trouble for trouble in wrong if trouble]
     if found:
@@ -189,18 +197,13 @@ def _health(release: Release | None, containers: Sequence[Container], checks: Ma
     return UNHEALTHY
 
 
-def _urls(web: Web | None, containers: Sequence[Container]) -> list[str]:
-    """Where this machine reaches the app: its published port, else its address on its own network."""
+def _addresses(web: Web | None, containers: Sequence[Container]) -> list[str]:
+    """Where this machine reaches the containers of the web service."""
     if web is None:
         return []
     found = []
     for container in containers:
         if container.service != web.service or container.state != "running":
             continue
-        published = [(host, port) for host, port, inside in container.published if inside == web.port]
-        if published:
-            host, port = published[0]
-            found.append(f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}")  # noqa: S104
-        else:
-            found += [f"http://{address}:{web.port}" for address in container.addresses[:1]]
+        found += [f"http://{address}:{web.port}" for address in container.addresses[:1]]
     return found

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from ikoma.apps import credentials, environment
 from ikoma.apps.folder import App
+from ikoma.apps.rollout_state import RolloutState
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction import forms, replaced
-from ikoma.model import AppName, Secret
+from ikoma.model import Secret
 from ikoma.ports import Container, Engine, LogLine
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -63,7 +64,7 @@ class Logs:
 
     async def last(self, app: App, wanted: Wanted) -> Said:
         """The last lines that are wanted."""
-        containers = await self._containers(app.name, wanted.service)
+        containers = await self._containers(app, wanted.service)
         since = wanted.since.timestamp() if wanted.since else None
         # Where only some lines are wanted, those are looked for among more.
         tail = _ANY_LINE if wanted.grep else wanted.tail + 1
@@ -83,7 +84,7 @@ class Logs:
 
     async def follow(self, app: App, wanted: Wanted, emit: Callable[[str], None]) -> None:
         """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
-        services = {item.service for item in await self._containers(app.name, wanted.service, known=True)}
+        services = {item.service for item in await self._containers(app, wanted.service, known=True)}
         shown = _Shown(app, wanted, many=len(services) > 1)
         since = datetime.now(UTC).timestamp()
         followed: dict[str, asyncio.Task[None]] = {}
@@ -95,7 +96,7 @@ class Logs:
 
         try:
             while True:
-                for container in await self._containers(app.name, wanted.service, known=bool(followed)):
+                for container in await self._containers(app, wanted.service, known=bool(followed)):
                     task = followed.get(container.id)
                     if container.state == "running" and (task is None or task.done()):
                         begin = since if task is None else datetime.now(UTC).timestamp() - _LOOK_SECONDS
@@ -106,15 +107,16 @@ class Logs:
                 task.cancel()
             await asyncio.gather(*followed.values(), return_exceptions=True)
 
-    async def _containers(self, app: AppName, service: str | None, *, known: bool = False) -> list[Container]:
-        containers = await self._engine.containers(app)
+    async def _containers(self, app: App, service: str | None, *, known: bool = False) -> list[Container]:
+        state = RolloutState(app)
+        containers = [item for item in await self._engine.containers(app.name) if state.serves(item)]
         services = sorted({item.service for item in containers})
         if service is None:
-            return list(containers)
+            return containers
         if service not in services and not known:
             near = difflib.get_close_matches(service, services, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"Its services are: {', '.join(services) or 'none'}."
-            raise ServiceNotFound(f"{app} has no container of a service {service[:80]!r}.", hint=hint)
+            raise ServiceNotFound(f"{app.name} has no container of a service {service[:80]!r}.", hint=hint)
         return [item for item in containers if item.service == service]
 
 

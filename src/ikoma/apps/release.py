@@ -1,47 +1,46 @@
 """Releases: each deployment leaves an immutable record under the app's `.ikoma/releases/ID/`.
 
-`compose.json` is the resolved compose file that runs, with the database's variables in it (0600), `compose.env` holds
-what its configs and secrets take from variables (0600), and `release.json` says who deployed it, when, and how it
-ended. `current` names the release that serves. A record whose state is still `started` while nobody holds the app's
-lock is of a deploy that was killed; the next one says so.
+`model.json` is the resolved compose file as it was checked, `environment.json` the variables it was made with (both
+0600), `snapshot.json.gz` names the content of its source, `tree/` is that content where containers mount it, and
+`release.json` says who deployed it, when, why and how it ended. A record whose state is still `started` while nobody
+holds the app's lock is of a deploy that was killed; the next one says so.
 """
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
-from ikoma.apps import compose_file, env_file, environment
+from ikoma.apps import env_file
 from ikoma.apps.folder import App
-from ikoma.apps.policy.facts import image_name
+from ikoma.apps.rollout_state import RolloutState
 from ikoma.durable import write_file
-from ikoma.errors import FileMissing, NotDeployed
+from ikoma.errors import NotDeployed, ReleaseNotFound
 from ikoma.model import ReleaseId
-from ikoma.ports import VARIABLES_FILE, Endpoint
+from ikoma.ports import VARIABLES_FILE
+
+T = TypeVar("T")
 
 STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
-_KEEP = 20
-_GIVEN = "environment.json"
-_PROCESSES = 1024
-_LARGEST_DOCKERFILE = 1 << 20
-_IGNORE = "x-ikoma-dockerignore"
+_GIVEN, _MODEL, _RECORD = "environment.json", "model.json", "release.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """What one service was deployed as. Hashes are Compose's own, by which it tells changed services."""
+    """What one service was deployed as."""
 
     one_shot: bool
-    config_hash: str | None = None
+    configuration: str | None = None
+    """Checksum of all that its containers are made of."""
     image: str | None = None
+    """Id of the image that they run."""
+    scale: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +50,37 @@ class Release:
     started_at: str
     state: str = STARTED
     finished_at: str | None = None
+    reason: str = ""
+    """Why it was deployed, in the caller's words."""
     cause: str | None = None
+    """Why it failed."""
+    logs: tuple[str, ...] = ()
+    """What the service that failed said last, without secrets."""
     web: dict[str, Any] | None = None
-    source_checksum: str = ""
-    """Checksum of the resolved model the release was made of: tells whether the files have changed since."""
+    extension: dict[str, Any] = field(default_factory=dict)
+    """What its x-ikoma block says."""
     services: dict[str, ServiceRecord] = field(default_factory=dict)
     commit: str | None = None
     """The commit that src/ came from, where it did."""
+    migrations: tuple[str, ...] = ()
+    """Names of the migrations that its database had."""
+    applied: tuple[str, ...] = ()
+    """Those of them that were applied by this deploy."""
+    compatible: bool = True
+    """Whether the release before can run with its database."""
+    backup: str | None = None
+    """The backup that was made before its migrations."""
+    pinned: bool = False
+    """Whether it is kept whatever its age."""
+    served_at: str | None = None
+    """When it last began to serve."""
 
     @property
     def long_running(self) -> dict[str, ServiceRecord]:
         return {name: service for name, service in self.services.items() if not service.one_shot}
+
+    def replicas(self, service: str) -> int:
+        return self.services[service].scale if service in self.services else 1
 
 
 class Releases:
@@ -72,56 +91,90 @@ class Releases:
         self._folder = app.state / "releases"
 
     def open(self, release: Release, model: Mapping[str, Any], given: Mapping[str, str]) -> Path:
-        """Record that a release begins; the path of its compose file.
+        """Record that a release begins; its folder.
 
         Args:
+            model: what was checked, without the variables that only containers get.
             given: the values that came from the app's .env and from the call.
 
         Called under the app's lock: a record that is still `started` is of a deploy that was killed.
         """
-        for name in self._names():
-            earlier = self._read(name)
-            if earlier.state == STARTED:
-                self.fail(earlier, "The deploy was interrupted: its server was stopped or killed.")
-        variables = _variables(model, given)
-        folder = self._app.make_state() / "releases" / release.id
+        self.fail_interrupted()
+        folder = self.folder(release.id)
+        self._app.make_state()
         folder.mkdir(parents=True, mode=0o700)
-        kept = _with_dockerfiles_in(folder, model)
-        write_file(self.compose_file(release), orjson.dumps(kept, option=orjson.OPT_INDENT_2), mode=0o600)
-        write_file(folder / VARIABLES_FILE, variables, mode=0o600)
+        write_file(folder / _MODEL, orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+        write_file(folder / VARIABLES_FILE, _variables(model, given), mode=0o600)
         write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
-        self._write(release)
-        return self.compose_file(release)
+        self.write(release)
+        return folder
 
-    def succeed(self, release: Release, services: Mapping[str, ServiceRecord]) -> Release:
-        """Record that a release serves: from now on it is the current one."""
-        ended = replace(release, state=SUCCEEDED, finished_at=now(), services=dict(services))
-        self._write(ended)
-        write_file(self._folder / "current", ended.id, mode=0o600)
-        self._retire()
+    def succeed(self, release: Release) -> Release:
+        """Record that a release serves."""
+        ended = replace(release, state=SUCCEEDED, finished_at=release.finished_at or now(), served_at=now(), cause=None)
+        self.write(ended)
         return ended
 
-    def fail(self, release: Release, cause: str) -> None:
-        self._write(replace(release, state=FAILED, finished_at=now(), cause=cause))
+    def fail(self, release: Release, cause: str, logs: Sequence[str] = ()) -> None:
+        """Record that a release never served, or was left."""
+        self.write(replace(release, state=FAILED, finished_at=now(), cause=cause, logs=tuple(logs)))
+
+    def fail_interrupted(self) -> list[Release]:
+        """Mark the releases of killed deploys as failed; which those were."""
+        serving = RolloutState(self._app).serving()
+        found = [item for item in self.all() if item.state == STARTED]
+        for item in found:
+            if serving is not None and serving.release == item.id:
+                self.succeed(item)
+            else:
+                self.fail(item, "The deploy was interrupted: its server was stopped or killed.")
+        return found
 
     def current(self) -> Release | None:
         """The release that serves, or None before the first deploy."""
+        serving = RolloutState(self._app).serving()
+        if serving is None:
+            return None
         try:
-            identity = (self._folder / "current").read_text()
-            return self._read(identity)
+            return self._read(serving.release)
         except FileNotFoundError:
             return None
 
-    def require_current(self) -> tuple[Release, Path]:
-        """The release that serves, and its compose file."""
-        release = self.current()
+    def require_current(self) -> Release:
+        """The release that serves, or did before it was taken down."""
+        release = self.current() or self.last_good()
         if release is None:
             raise NotDeployed(f"{self._app.name} has not been deployed yet.")
-        return release, self.compose_file(release)
+        return release
+
+    def last_good(self, other_than: str | None = None) -> Release | None:
+        """The release that served last, besides one."""
+        good = [item for item in self.all() if item.state == SUCCEEDED and item.served_at and item.id != other_than]
+        return max(good, key=lambda item: item.served_at or "", default=None)
+
+    def find(self, identity: str) -> Release:
+        """The release of that id; ReleaseNotFound where it was never made, or is not kept any more."""
+        try:
+            return self._read(identity)
+        except FileNotFoundError:
+            known = [item.id for item in self.all()][:5]
+            hint = f"The newest are {', '.join(known)}." if known else "deploy.up makes the first."
+            raise ReleaseNotFound(f"{self._app.name} has no release {identity}.", hint=hint) from None
+
+    def folder(self, identity: str) -> Path:
+        return self._folder / identity
 
     def compose_file(self, release: Release) -> Path:
         """The resolved compose file that runs."""
         return self._folder / release.id / "compose.json"
+
+    def model(self, release: Release) -> dict[str, Any]:
+        """What was checked when the release was made."""
+        try:
+            model: dict[str, Any] = orjson.loads((self._folder / release.id / _MODEL).read_bytes())
+        except FileNotFoundError:
+            raise ReleaseNotFound(f"The release {release.id} is not complete: it never came to run.") from None
+        return model
 
     def given(self, release: Release) -> dict[str, str]:
         """The values of .env and of the call that a release was made with."""
@@ -143,25 +196,47 @@ class Releases:
         names = self._names()
         return self._read(names[-1]) if names else None
 
+    def expired(self, keep: int, days: int) -> list[Release]:
+        """Releases that need not be kept: beyond a number and an age, neither in use, nor pinned, nor the last good."""
+        serving, standby = RolloutState(self._app).serving(), RolloutState(self._app).standby()
+        used = {item.release for item in (serving, standby) if item}
+        last = self.last_good(other_than=serving.release if serving else None)
+        oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        return [
+            item
+            for number, item in enumerate(self.all())
+            if (number >= keep or item.started_at < oldest)
+            and item.id not in used
+            and not item.pinned
+            and (last is None or item.id != last.id)
+        ]
+
+    def remove(self, release: Release) -> None:
+        """Forget a release: its record goes first, so that a half-removed one is none."""
+        folder = self._folder / release.id
+        (folder / _RECORD).unlink()
+        shutil.rmtree(folder)
+
+    def write(self, release: Release) -> None:
+        content = orjson.dumps(asdict(release), option=orjson.OPT_INDENT_2)
+        write_file(self._folder / release.id / _RECORD, content, mode=0o600)
+
     def _names(self) -> list[str]:
         if not self._folder.is_dir():
             return []
-        return sorted(entry.name for entry in self._folder.iterdir() if (entry / "release.json").is_file())
+        return sorted(entry.name for entry in self._folder.iterdir() if (entry / _RECORD).is_file())
 
     def _read(self, identity: str) -> Release:
-        stored = orjson.loads((self._folder / identity / "release.json").read_bytes())
-        services = {name: ServiceRecord(**record) for name, record in stored.pop("services").items()}
-        return Release(services=services, **stored)
+        stored = orjson.loads((self._folder / identity / _RECORD).read_bytes())
+        services = {name: _made(ServiceRecord, record) for name, record in stored.pop("services").items()}
+        return _made(Release, {**stored, "services": services})
 
-    def _write(self, release: Release) -> None:
-        content = orjson.dumps(asdict(release), option=orjson.OPT_INDENT_2)
-        write_file(self._folder / release.id / "release.json", content, mode=0o600)
 
-    def _retire(self) -> None:
-        current = self.current()
-        for name in self._names()[:-_KEEP]:
-            if current is None or name != current.id:
-                shutil.rmtree(self._folder / name)
+def _made(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """A record as it was written, also by an earlier version."""
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: tuple(value) if isinstance(value, list) else value
+                   for name, value in stored.items() if name in known})
 
 
 def _variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:
@@ -171,128 +246,9 @@ def _variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:
     return "".join(f"{name}={env_file.written(given[name])}\n" for name in names if name in given)
 
 
-def new_release(caller: str, model: Mapping[str, Any], *, commit: str | None) -> Release:
-    """A release that begins now."""
-    web = compose_file.web(model)
-    one_shot = compose_file.one_shot_services(model)
-    return Release(
-        id=ReleaseId.new(),
-        caller=caller,
-        started_at=now(),
-        web=asdict(web) if web else None,
-        commit=commit,
-        services={name: ServiceRecord(one_shot=name in one_shot) for name in model.get("services") or {}},
-    )
-
-
-def deployable(
-    app: App,
-    model: Mapping[str, Any],
-    *,
-    env: Mapping[str, str],
-    database: Mapping[str, str],
-    endpoint: Endpoint,
-    memory: int,
-) -> dict[str, Any]:
-    """The model that runs: the resolved one, with what IKOMA adds to each service.
-
-    Nothing that was checked is read again when it runs: Dockerfiles are a part of it.
-
-    Args:
-        model: the canonical model as Compose resolved it.
-        env: further variables for every container, from the call.
-        database: variables of the app's own database; they win over all others.
-        endpoint: where containers reach PostgreSQL.
-        memory: the limit in bytes of a service that names none.
-    """
-    result: dict[str, Any] = copy.deepcopy(dict(model))
-    result["name"] = app.name.project
-    one_shot = compose_file.one_shot_services(model)
-    _name_images(app, result["services"])
-    for name, service in result["services"].items():
-        for read_already in ("env_file", "label_file"):
-            service.pop(read_already, None)
-        _limit(service, memory)
-        if "build" in service:
-            _freeze_dockerfile(app, service["build"])
-        for mount in service.get("volumes") or []:
-            if mount.get("type") == "bind":
-                # The engine would make the folder, through whatever link is there by then: it is made here.
-                mount["bind"] = {**(mount.get("bind") or {}), "create_host_path": False}
-                app.make_folder(Path(mount["source"]))
-        added = dict(env)
-        if database and compose_file.uses_database(model, name):
-            added |= database
-            if endpoint.host_gateway:
-                service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
-        # A name without a value would get the value that it has where Compose runs.
-        service["environment"] = _given(service.get("environment"))
-        if args := (service.get("build") or {}).get("args"):
-            service["build"]["args"] = _given(args)
-        if added:
-            service["environment"] = {**(service.get("environment") or {}), **environment.escaped(added)}
-        # Said in any case: an image may have such labels too.
-        labels = {"ikoma.app": str(app.name), "ikoma.one-shot": "true" if name in one_shot else "false"}
-        service["labels"] = {**(service.get("labels") or {}), **labels}
-    return result
-
-
-def _name_images(app: App, services: Mapping[str, Any]) -> None:
-    """Images that are built here get names under the app's own, so that none can pass for another's."""
-    built = {name: service for name, service in services.items() if "build" in service}
-    names = {service["image"]: image_name(app.name, name) for name, service in built.items() if "image" in service}
-    for name, service in services.items():
-        if name in built:
-            service["image"] = image_name(app.name, name)
-        elif service.get("image") in names:
-            service["image"] = names[service["image"]]
-
-
-def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (values or {}).items() if value is not None}
-
-
-def _limit(service: dict[str, Any], memory: int) -> None:
-    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
-    if not int(service.get("mem_limit") or 0) and not int(limits.get("memory") or 0):
-        service["mem_limit"] = str(memory)
-    if not service.get("pids_limit") and not limits.get("pids"):
-        service["pids_limit"] = _PROCESSES
-
-
-def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
-    build.pop(_IGNORE, None)
-    if "dockerfile_inline" not in build:
-        path = Path(build["context"]) / (build.pop("dockerfile", None) or "Dockerfile")
-        text = app.read_inside(path, _LARGEST_DOCKERFILE).decode(errors="replace")
-        build["dockerfile_inline"] = text.replace("$", "$$")
-        with suppress(FileMissing):
-            ignored = app.read_inside(path.with_name(f"{path.name}.dockerignore"), _LARGEST_DOCKERFILE)
-            build[_IGNORE] = ignored.decode(errors="replace")
-
-
-def _with_dockerfiles_in(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
-    """The model with its Dockerfiles as files of the release: an engine without BuildKit knows no inline ones."""
-    kept = copy.deepcopy(dict(model))
-    for name, service in kept["services"].items():
-        build = service.get("build") or {}
-        if "dockerfile_inline" not in build:
-            continue
-        place = folder / f"build-{name}"
-        place.mkdir(mode=0o700)
-        build["dockerfile"] = str(place / "Dockerfile")
-        write_file(place / "Dockerfile", build.pop("dockerfile_inline").replace("$$", "$"), mode=0o600)
-        if _IGNORE in build:  # BuildKit looks for one beside the Dockerfile
-            write_file(place / "Dockerfile.dockerignore", build.pop(_IGNORE), mode=0o600)
-    return kept
+def new_release_id() -> str:
+    return str(ReleaseId.new())
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _hosts(service: Mapping[str, Any]) -> Sequence[str]:
-    hosts = service.get("extra_hosts") or []
-    if isinstance(hosts, Mapping):
-        return [f"{name}={address}" for name, address in hosts.items()]
-    return list(hosts)

@@ -14,6 +14,7 @@ from ikoma.apps.health import HealthObserver
 from ikoma.apps.logs import Logs
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.source import Sources
+from ikoma.apps.traffic import Traffic
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation import Validator
 from ikoma.apps.verification import Verifier
@@ -43,6 +44,7 @@ class Platform:
     health: HealthObserver
     verifier: Verifier
     deployments: Deployments
+    traffic: Traffic
     waivers: Waivers
     approvals: Approvals
     callers: Callers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -39,26 +39,23 @@ def config(app: AppName, folder: Path, compose_file: Path) -> list[str]:
     return [*_compose(app, folder, compose_file), "config", "--format", "json"]
 
 
-def up(app: AppName, folder: Path, compose_file: Path, *, timeout: int) -> list[str]:
-    """Bring a resolved file up and wait for health. The app's `.env` is not in effect: the file has it all."""
+def build(app: AppName, folder: Path, compose_file: Path, services: Sequence[str]) -> list[str]:
+    """Build the images of these services."""
+    return [*_compose(app, folder, compose_file, released=True, progress=True), "build", "--", *services]
+
+
+def pull(app: AppName, folder: Path, compose_file: Path, services: Sequence[str]) -> list[str]:
+    """Pull the images of these services."""
+    return [*_compose(app, folder, compose_file, released=True, progress=True), "pull", "--", *services]
+
+
+def create(app: AppName, folder: Path, compose_file: Path, scale: Mapping[str, int]) -> list[str]:
+    """Make the containers that are missing at this scale, beside those that are there, and start none."""
     return [
         *_compose(app, folder, compose_file, released=True, progress=True),
-        *("up", "--detach", "--build", "--remove-orphans"),
-        *("--wait", "--wait-timeout", str(timeout)),
+        *("create", "--no-build", "--no-recreate", "--pull", "never", "--yes"),
+        *(word for name, number in scale.items() for word in ("--scale", f"{name}={number}")),
     ]
-
-
-def wait(app: AppName, folder: Path, compose_file: Path, *, timeout: int) -> list[str]:
-    """Wait for the health of containers that are there, starting those that are not, replacing none."""
-    return [
-        *_compose(app, folder, compose_file, released=True, progress=True),
-        *("up", "--detach", "--no-build", "--no-recreate"),
-        *("--wait", "--wait-timeout", str(timeout)),
-    ]
-
-
-def restart(app: AppName, folder: Path, compose_file: Path) -> list[str]:
-    return [*_compose(app, folder, compose_file, released=True, progress=True), "restart"]
 
 
 def stop(app: AppName) -> list[str]:
@@ -91,7 +88,7 @@ def environment(docker_host: str) -> dict[str, str]:
         "COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false",
         "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false",
         "COMPOSE_FILE": "",
-        "COMPOSE_IGNORE_ORPHANS": "",
+        "COMPOSE_IGNORE_ORPHANS": "true",
         "COMPOSE_MENU": "false",
         "COMPOSE_PARALLEL_LIMIT": "-1",
         "COMPOSE_PATH_SEPARATOR": "",

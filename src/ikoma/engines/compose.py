@@ -7,31 +7,40 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ikoma.engines import archive, argv, failure, log_stream, registry
+from ikoma.engines import archive, argv, control, failure, log_stream, registry
 from ikoma.engines.docker_api import DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
 from ikoma.engines.staging import moved_to, staged
+from ikoma.engines.startup import Startup, Stuck
 from ikoma.engines.watch import Watch
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import AppName, Secret
-from ikoma.ports import Container, Deployed, EngineVersion, LogLine, Progress, Resolved
+from ikoma.ports import (
+    CarriedVolume,
+    Container,
+    EngineVersion,
+    LogLine,
+    NotStarted,
+    Progress,
+    Resolved,
+    Start,
+    Watching,
+)
 from ikoma.run import Finished, follow, run
 
 _RESOLVE_SECONDS = 30
 _BUILD_SECONDS = 3600
 _STOP_SECONDS = 300
-_STAND_SECONDS = 1.0
-"""How long a container without a healthcheck must run before it counts as running."""
+_CREATE_SECONDS = 600
 _LONGEST_LINE = 2000
 _RECONNECT_SECONDS = 1.0
 _UNAVAILABLE = re.compile(r"[Cc]annot connect to the Docker daemon|docker daemon is not running|no such host docker")
@@ -81,18 +90,21 @@ class ComposeEngine:
     async def image_obtainable(self, reference: str) -> str | None:
         return await registry.obtainable(self._api, reference)
 
-    async def watch(self, on_change: Callable[[str], None]) -> None:
-        """Call `on_change(project)` whenever a container starts, ends or changes its health. Never returns.
+    async def watch(self, on_change: Callable[[str, str | None], None]) -> None:
+        """Call `on_change(project, died)` whenever a container starts, ends or changes its health. Never returns.
 
-        Every project is told after a reconnection, because what happened meanwhile is unknown.
+        `died` is the id of a container that ended. Every project is told after a reconnection, because what happened
+        meanwhile is unknown.
         """
         while True:
             with suppress(IkomaError):
                 async with self._api.events(None) as events:
                     for project in await self.all_containers():
-                        on_change(project)
+                        on_change(project, None)
                     async for event in events:
-                        on_change(event["Actor"]["Attributes"]["com.docker.compose.project"])
+                        actor = event["Actor"]
+                        died = actor["ID"] if event["Action"] == "die" else None
+                        on_change(actor["Attributes"]["com.docker.compose.project"], died)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
@@ -110,21 +122,107 @@ class ComposeEngine:
             )
         return _resolved(moved)
 
-    async def up(
-        self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
-    ) -> Deployed:
-        command = argv.up(app, _folder(compose_file), compose_file, timeout=_whole(timeout))
-        return await self._work(app, compose_file, [command], timeout, progress, secrets)
-
-    async def restart(
-        self, app: AppName, compose_file: Path, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
-    ) -> Deployed:
+    async def prepare(
+        self,
+        app: AppName,
+        compose_file: Path,
+        *,
+        build: Sequence[str],
+        pull: Sequence[str],
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> None:
         folder = _folder(compose_file)
-        commands = [
-            argv.restart(app, folder, compose_file),
-            argv.wait(app, folder, compose_file, timeout=_whole(timeout)),
-        ]
-        return await self._work(app, compose_file, commands, timeout, progress, secrets)
+        commands = [argv.pull(app, folder, compose_file, pull)] if pull else []
+        commands += [argv.build(app, folder, compose_file, build)] if build else []
+        for command in commands:
+            output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
+            if await self._follow(command, output, _BUILD_SECONDS) != 0:
+                raise await self._compose_failed(output)
+
+    async def create(
+        self,
+        app: AppName,
+        compose_file: Path,
+        *,
+        scale: Mapping[str, int],
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> Sequence[Container]:
+        before = {item.id for item in await self.containers(app)}
+        output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
+        command = argv.create(app, _folder(compose_file), compose_file, scale)
+        succeeded = await self._follow(command, output, _CREATE_SECONDS) == 0
+        made = [item for item in await self.containers(app) if item.id not in before]
+        if not succeeded:
+            await self.remove_containers([item.id for item in made], volumes=True)
+            raise await self._compose_failed(output)
+        return made
+
+    @asynccontextmanager
+    async def watching(self, app: AppName) -> AsyncIterator[Watch]:
+        async with Watch(self._api, app.project, await self.containers(app)) as watch:
+            yield watch
+
+    async def bring_up(
+        self,
+        app: AppName,
+        starts: Sequence[Start],
+        *,
+        kept: Collection[str],
+        watching: Watching,
+        timeout: float,
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> Sequence[Container]:
+        assert isinstance(watching, Watch)
+        output = ComposeOutput(app.project, progress, secrets)
+        startup = Startup(self._api, app.project, watching, output, kept)
+        try:
+            return await startup.run(starts, timeout=timeout, progress=progress)
+        except Stuck as stuck:
+            raise await self._failure(stuck.container, output, watching, timeout, secrets) from stuck
+
+    async def start_again(self, containers: Sequence[str]) -> None:
+        for identity in containers:
+            with suppress(NotStarted):  # nothing better can be done, and the health of the app tells
+                await control.start(self._api, identity)
+
+    async def stop_containers(self, containers: Sequence[str]) -> None:
+        await asyncio.gather(*(control.stop(self._api, identity) for identity in containers))
+
+    async def remove_containers(self, containers: Sequence[str], *, volumes: bool) -> None:
+        await asyncio.gather(*(control.remove(self._api, identity, volumes=volumes) for identity in containers))
+
+    async def rename(self, container: str, name: str) -> None:
+        await control.rename(self._api, container, name)
+
+    async def carried(self, container: str) -> Sequence[CarriedVolume]:
+        return await control.carried(self._api, container)
+
+    async def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
+        await control.connect(self._api, network, container, aliases)
+
+    async def disconnect(self, network: str, container: str) -> None:
+        await control.disconnect(self._api, network, container)
+
+    async def networks(self, app: AppName) -> Sequence[str]:
+        return await control.networks(self._api, app.project)
+
+    async def remove_network(self, name: str) -> bool:
+        return await control.remove_network(self._api, name)
+
+    async def image_id(self, reference: str) -> str | None:
+        return await control.image_id(self._api, reference)
+
+    async def tag(self, image: str, name: str) -> None:
+        await control.tag(self._api, image, name)
+
+    async def images(self, prefix: str) -> Sequence[str]:
+        return await control.images(self._api, prefix)
+
+    async def forget_image(self, name: str) -> None:
+        await control.forget_image(self._api, name)
 
     async def stop(self, app: AppName, *, progress: Progress) -> None:
         await self._simple(app, argv.stop(app), progress, "stopped")
@@ -143,80 +241,29 @@ class ComposeEngine:
             await self.containers(app)
             raise DeployFailed(f"The containers of {app} could not be {done}: {sentence(output.reason)}")
 
-    async def _work(
-        self,
-        app: AppName,
-        compose_file: Path,
-        commands: Sequence[list[str]],
-        timeout: float,
-        progress: Progress,
-        secrets: Sequence[Secret],
-    ) -> Deployed:
-        """Run Compose commands in turn while events are followed, and see that the outcome is good."""
-        output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
-        async with Watch(self._api, app.project, await self.containers(app)) as watch:
-            for command in commands:
-                succeeded = await self._unless_crashing(command, output, watch) == 0
-                if not (succeeded or await self._recovers(app, compose_file, output, watch, timeout)):
-                    raise await self._failure(app, output, watch, timeout, secrets)
-            containers = await self._settled(app, watch)
-            if not containers or watch.crash or any(failure.is_wrong(item) for item in containers):
-                output.reached_containers = True
-                raise await self._failure(app, output, watch, timeout, secrets)
-            names = dict.fromkeys(item.service for item in containers)
-            return Deployed(tuple(names), watch.downtime_ms(containers))
-
-    async def _recovers(
-        self, app: AppName, compose_file: Path, output: ComposeOutput, watch: Watch, timeout: float
-    ) -> bool:
-        """Whether containers that ended once, and that Docker starts again, come to stand.
-
-        Compose gives up if it happens to look at one that is down; an app that is up before its database is has to
-        fail a time or two. One that keeps failing is a crash.
-        """
-        deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
-            container = failure.culprit(await self.containers(app), output, watch)
-            if watch.crash or container is None or not failure.may_recover(container, watch):
-                return False
-            command = argv.wait(app, _folder(compose_file), compose_file, timeout=_whole(left))
-            if await self._unless_crashing(command, output, watch) == 0:
-                return True
-        return False
-
-    async def _unless_crashing(self, command: list[str], output: ComposeOutput, watch: Watch) -> int:
-        """Compose's exit code; it is ended early, with 1, when a service keeps dying."""
+    async def _follow(self, command: list[str], output: ComposeOutput, seconds: float) -> int:
+        """Compose's exit code; what it says goes to `output`."""
         output.error = None
-        working = asyncio.ensure_future(follow(command, on_line=output.line, env=self._env, timeout=_BUILD_SECONDS))
-        crashing = asyncio.ensure_future(watch.crashed.wait())
         try:
-            await asyncio.wait([working, crashing], return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else 1
+            return await follow(command, on_line=output.line, env=self._env, timeout=seconds)
         except TimeoutError:
-            output.error = f"It did not end within {_BUILD_SECONDS} s."
+            output.error = f"It did not end within {seconds:g} s."
             return 1
-        finally:
-            for task in (working, crashing):
-                task.cancel()
-            await asyncio.wait([working, crashing])
 
-    async def _settled(self, app: AppName, watch: Watch) -> Sequence[Container]:
-        """The containers, once those that have no healthcheck to tell have run for a moment since they started."""
-        while True:
-            containers = await self.containers(app)
-            unproven = [item for item in containers if item.state == "running" and item.health is None]
-            pause = max((_STAND_SECONDS - watch.seconds_since_start(item) for item in unproven), default=0.0)
-            if pause <= 0 or watch.crash or any(item.state == "restarting" for item in containers):
-                return containers
-            with suppress(TimeoutError):
-                await asyncio.wait_for(watch.crashed.wait(), pause)
-
-    async def _failure(
-        self, app: AppName, output: ComposeOutput, watch: Watch, timeout: float, secrets: Sequence[Secret]
-    ) -> Exception:
+    async def _compose_failed(self, output: ComposeOutput) -> Exception:
         if output.error and _UNAVAILABLE.search(output.error):
             return EngineUnavailable(f"The Docker Engine does not answer at {self._host}.")
-        container = failure.culprit(await self.containers(app), output, watch)
+        await self.version()  # where the engine has gone meanwhile, that is the answer
+        return failure.without_container(output)
+
+    async def _failure(
+        self,
+        container: Container | None,
+        output: ComposeOutput,
+        watch: Watch,
+        timeout: float,
+        secrets: Sequence[Secret],
+    ) -> Exception:
         if container is None:
             return failure.without_container(output)
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
@@ -252,7 +299,3 @@ def _image_services(app: AppName, compose_file: Path) -> Mapping[str, str]:
 def _folder(compose_file: Path) -> Path:
     """The app's folder, above `.ikoma/releases/ID/compose.json`."""
     return compose_file.parents[3]
-
-
-def _whole(seconds: float) -> int:
-    return max(1, round(seconds))

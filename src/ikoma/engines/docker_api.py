@@ -186,7 +186,7 @@ def _container(item: Mapping[str, Any]) -> Container:
         image=item["Image"],
         created_at=datetime.fromtimestamp(item["Created"], UTC).isoformat().replace("+00:00", "Z"),
         working_dir=labels.get("com.docker.compose.project.working_dir"),
-        addresses=tuple(network["IPAddress"] for network in networks.values() if network.get("IPAddress")),
+        addresses=_addresses(networks, labels.get("ikoma.rollout")),
         published=tuple(
             dict.fromkeys(
                 (port.get("IP", ""), port["PublicPort"], port["PrivatePort"])
@@ -195,8 +195,16 @@ def _container(item: Mapping[str, Any]) -> Container:
             )
         ),
         one_shot=labels.get("ikoma.one-shot") == "true",
-        config_hash=labels.get("com.docker.compose.config-hash"),
+        configuration=labels.get("ikoma.configuration"),
+        rollout=labels.get("ikoma.rollout"),
+        networks=tuple(sorted(networks)),
     )
+
+
+def _addresses(networks: Mapping[str, Any], rollout: str | None) -> tuple[str, ...]:
+    """Addresses on all networks; first on those that were made with the container, for those it never leaves."""
+    ordered = sorted(networks.items(), key=lambda network: not (rollout and network[0].endswith(rollout)))
+    return tuple(network["IPAddress"] for _, network in ordered if network.get("IPAddress"))
 
 
 def demultiplexed(output: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import sentence
@@ -17,31 +17,6 @@ _SHOULD_WAIT = (
     "A service that is meant to end is one that another waits for, with "
     "`depends_on: {SERVICE: {condition: service_completed_successfully}}`."
 )
-
-
-def is_wrong(container: Container) -> bool:
-    """Whether a container is not as a deployed one has to be."""
-    if container.one_shot:
-        return container.state != "running" and container.exit_code != 0
-    return container.state != "running" or container.health not in (None, "healthy")
-
-
-def culprit(containers: Sequence[Container], output: ComposeOutput, watch: Watch) -> Container | None:
-    """The container to blame: one that keeps dying, one that Compose names, else the worst of those in trouble."""
-    if watch.crash is not None:
-        return next((item for item in containers if item.service == watch.crash[0]), None)
-    if not output.reached_containers:
-        return None
-    wrong = [item for item in containers if is_wrong(item)]
-    named = [item for item in wrong if output.error and _names(output.error, item)]
-    return min(named or wrong, key=_rank, default=None)
-
-
-def may_recover(container: Container, watch: Watch) -> bool:
-    """Whether a container has ended and Docker has started it again, or is about to."""
-    if container.id not in watch.exit_codes or container.health == "unhealthy":
-        return False
-    return container.state in ("restarting", "running")
 
 
 def of_container(
@@ -126,15 +101,8 @@ def _blamed(output: ComposeOutput) -> str | None:
     return output.building[0] if len(output.building) == 1 else None
 
 
-def _names(error: str, container: Container) -> bool:
-    """`app-web-1` is not named by `app-web-10`, nor by `my-app-web-1`."""
-    return bool(
-        re.search(rf"(?<![\w.-]){re.escape(container.name)}(?![\w-])", error)
-        or re.search(rf'service "{re.escape(container.service)}"', error)
-    )
-
-
-def _rank(container: Container) -> tuple[int, str]:
+def rank(container: Container) -> tuple[int, str]:
+    """The worse a container's state, the lower."""
     if container.state in _ENDED:
         return (0 if container.exit_code else 1), container.name
     if container.state == "created":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from ikoma.apps.deployment import Wish
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
@@ -16,6 +17,8 @@ class Restart(AppRequest):
 
 class Details(Result):
     downtime_ms: int
+    drain_ms: int
+    """How long requests to the old containers were waited for."""
     release: str
 
 
@@ -27,11 +30,12 @@ class Restarted(Result):
 
 @capability("deploy.restart", role=Role.OPERATOR, effect=Effect.CHANGES)
 async def restart(call: Call, request: Restart) -> Restarted:
-    """Restart an app's containers as they were deployed and wait until they are healthy.
+    """Replace an app's containers by new ones of the same release, without losing a request.
 
     Use it when an app hangs. Changed files or variables need deploy.up instead.
     """
     app = call.app(request.app_name)
-    release, deployed = await call.platform.deployments.restart(app, timeout=request.timeout, progress=call.progress)
-    details = Details(downtime_ms=deployed.downtime_ms, release=release.id)
+    wish = Wish(call.caller.name, request.timeout, call.progress)
+    release, rolled = await call.platform.deployments.restart(app, wish)
+    details = Details(downtime_ms=rolled.downtime_ms, drain_ms=rolled.drain_ms, release=release.id)
     return Restarted(success=True, message=f"{app.name} was restarted.", details=details)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from ikoma.apps import environment
+from ikoma.apps.deployment import Wish
 from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
@@ -16,6 +17,8 @@ from ikoma.model import Effect, Role
 class Up(AppRequest):
     env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
     """Further variables for the containers of this release."""
+    reason: str = Field(default="", max_length=500)
+    """Why, for the record of the release."""
     timeout: int = Field(default=300, ge=1, le=3600)
     """Seconds until every service must be healthy."""
 
@@ -32,8 +35,17 @@ class Up(AppRequest):
 class Details(Result):
     release: str
     services: list[str]
+    replaced: list[str]
+    """Services that have new containers."""
     downtime_ms: int
+    drain_ms: int
+    """How long requests to the old containers were waited for."""
+    migrations: list[str]
+    """Those that were applied."""
+    backup: str | None
+    """The backup that was made before them."""
     warnings: list[str]
+    urls: list[str]
 
 
 class Deployed(Result):
@@ -44,32 +56,32 @@ class Deployed(Result):
 
 @capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True)
 async def up(call: Call, request: Up) -> Deployed:
-    """Deploy an app from its folder: build or pull, start, and wait until every service is healthy.
+    """Deploy an app from its folder: build, pull, migrate, start beside what serves, and switch when all is healthy.
 
-    On failure the error names the service, its exit code and its last log lines.
+    On failure what served before goes on, and the error names the service, its exit code and its last log lines.
 
     Use it after apps.validate. Next: artifact.verify_release, or apps.logs when it failed.
     """
     app = call.app(request.app_name)
+    platform = call.platform
     with call.step("validate"):
-        report = await call.platform.validator.examine(app, images=False)
+        report = await platform.validator.examine(app, images=False)
         model = report.refuse_errors()
-    release, deployed = await call.platform.deployments.deploy(
-        app,
-        model,
-        env=request.env,
-        caller=call.caller.name,
-        timeout=request.timeout,
-        progress=call.progress,
-    )
-    await write_runbook(app, call.platform.health, call.platform.backups, call.platform.settings)
+    wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
+    release, rolled = await platform.deployments.deploy(app, model, wish, env=request.env)
+    await write_runbook(app, platform.health, platform.backups, platform.settings)
     return Deployed(
         success=True,
         message=f"{app.name} serves release {release.id}.",
         details=Details(
             release=release.id,
-            services=list(deployed.services),
-            downtime_ms=deployed.downtime_ms,
+            services=list(rolled.services),
+            replaced=list(rolled.replaced),
+            downtime_ms=rolled.downtime_ms,
+            drain_ms=rolled.drain_ms,
+            migrations=list(release.applied),
+            backup=release.backup,
             warnings=[str(finding) for finding in report.warnings],
+            urls=list(platform.traffic.urls(app)),
         ),
     )

@@ -1,0 +1,128 @@
+"""Looks after what runs while nobody calls: routes follow containers, new releases are watched, standby ends.
+
+A release that turns unhealthy within its watch window is left for the one before, by the same call that a person would
+make. What a killed server left half-done is finished or undone as soon as the engine answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from ikoma.apps.deployment import Deployments
+from ikoma.apps.folder import App, Apps
+from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.traffic import Traffic
+from ikoma.errors import AppBusy, IkomaError
+from ikoma.model import AppName
+from ikoma.ports import Engine
+
+log = logging.getLogger("ikoma")
+
+_LOOK_SECONDS = 1.0
+_REMEMBERED = 1000
+
+GoBack = Callable[[App, str, str], Awaitable[None]]
+"""Calls deploy.rollback for an app: the release to go back to, and why."""
+
+
+class Caretaker:
+    """Looks after the apps of one root.
+
+    Args:
+        lock: holds an app's lock, and raises AppBusy where someone else does.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        apps: Apps,
+        deployments: Deployments,
+        traffic: Traffic,
+        *,
+        lock: Callable[[AppName], AbstractAsyncContextManager[None]],
+        go_back: GoBack,
+    ) -> None:
+        self._engine = engine
+        self._apps = apps
+        self._deployments = deployments
+        self._traffic = traffic
+        self._lock = lock
+        self._go_back = go_back
+        self._changed: set[AppName] = set()
+        self._died: deque[str] = deque(maxlen=_REMEMBERED)
+        """Ids of the containers that ended last."""
+        self._left: set[str] = set()
+
+    async def run(self) -> None:
+        """Never returns."""
+        following = asyncio.ensure_future(self._engine.watch(self._note))
+        try:
+            self._changed |= set(self._apps.names())
+            while True:
+                for name in (self._changed & set(self._apps.names())) | self._watched():
+                    self._changed.discard(name)
+                    await self._look(self._apps.at(name))
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            following.cancel()
+
+    def _note(self, project: str, died: str | None) -> None:
+        self._changed.add(AppName(project))
+        if died is not None:
+            self._died.append(died)
+
+    def _watched(self) -> set[AppName]:
+        return {name for name in self._apps.names() if RolloutState(self._apps.at(name)).standby() is not None}
+
+    async def _look(self, app: App) -> None:
+        try:
+            async with self._lock(app.name):
+                done = await self._deployments.recover(app)
+                await self._traffic.refresh(app)
+                trouble = await self._trouble(app)
+                if done:
+                    log.warning("%s: %s", app.name, done)
+        except AppBusy:
+            return  # who works on it leaves it in order
+        except IkomaError as error:
+            log.warning("%s: %s", app.name, error.message)
+            self._changed.add(app.name)
+            return
+        if trouble is not None:
+            await self._leave(app, trouble)
+
+    async def _trouble(self, app: App) -> str | None:
+        """Why the release that serves is broken, while the one before is in standby; that ends with its window."""
+        state = RolloutState(app)
+        standby, serving = state.standby(), state.serving()
+        if standby is None or serving is None:
+            return None
+        if time.time() >= standby.until:
+            await self._deployments.end_standby(app)
+            return None
+        for item in await self._engine.containers(app.name):
+            if state.serves(item) and item.rollout == serving.rollout and not item.one_shot:
+                if item.id in self._died or item.state in ("restarting", "exited", "dead"):
+                    code = "" if item.exit_code is None else f" with code {item.exit_code}"
+                    return f"{item.service} exited{code}"
+                if item.health == "unhealthy":
+                    return f"{item.service} is unhealthy"
+        return None
+
+    async def _leave(self, app: App, trouble: str) -> None:
+        state = RolloutState(app)
+        standby, serving = state.standby(), state.serving()
+        if standby is None or serving is None or serving.rollout in self._left:
+            return
+        self._left.add(serving.rollout)
+        log.error("%s: the release %s is left for %s: %s", app.name, serving.release, standby.release, trouble)
+        try:
+            await self._go_back(app, standby.release, f"{serving.release} turned unhealthy: {trouble}")
+        except IkomaError as error:
+            log.error("%s: going back to %s failed: %s", app.name, standby.release, error.message)
+

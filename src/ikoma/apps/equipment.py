@@ -1,0 +1,137 @@
+"""What a resolved compose file gets besides what it says: names, limits, labels, and the app's own variables.
+
+Nothing that was checked is read again when it runs: Dockerfiles become a part of the file.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps import compose_file, environment
+from ikoma.apps.folder import App
+from ikoma.apps.policy.facts import image_name
+from ikoma.durable import write_file
+from ikoma.errors import FileMissing
+from ikoma.ports import Endpoint
+
+_PROCESSES = 1024
+_LARGEST_DOCKERFILE = 1 << 20
+_IGNORE = "x-ikoma-dockerignore"
+
+
+def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory: int) -> dict[str, Any]:
+    """The model of a release: the resolved one, with all that is the same each time it runs.
+
+    Nothing that was checked is read again when it runs: Dockerfiles are a part of it.
+
+    Args:
+        model: the canonical model as Compose resolved it.
+        env: further variables for every container, from the call.
+        memory: the limit in bytes of a service that names none.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(model))
+    result["name"] = app.name.project
+    one_shot = compose_file.one_shot_services(model)
+    _name_images(app, result["services"])
+    for name, service in result["services"].items():
+        for read_already in ("env_file", "label_file"):
+            service.pop(read_already, None)
+        _limit(service, memory)
+        if "build" in service:
+            _freeze_dockerfile(app, service["build"])
+        for mount in service.get("volumes") or []:
+            if mount.get("type") == "bind":
+                # The engine would make the folder, through whatever link is there by then: it is made here.
+                mount["bind"] = {**(mount.get("bind") or {}), "create_host_path": False}
+        # A name without a value would get the value that it has where Compose runs.
+        service["environment"] = _given(service.get("environment"))
+        if args := (service.get("build") or {}).get("args"):
+            service["build"]["args"] = _given(args)
+        service["environment"] |= environment.escaped(env)
+        # Said in any case: an image may have such labels too.
+        labels = {"ikoma.app": str(app.name), "ikoma.one-shot": "true" if name in one_shot else "false"}
+        service["labels"] = {**(service.get("labels") or {}), **labels}
+    return result
+
+
+def equipped(
+    app: App, model: Mapping[str, Any], *, database: Mapping[str, str], endpoint: Endpoint
+) -> dict[str, Any]:
+    """The model that runs: that of a release, with what its containers need here and now.
+
+    Args:
+        model: a model that `frozen` made.
+        database: variables of the app's own database; they win over all others.
+        endpoint: where containers reach PostgreSQL.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(model))
+    for name, service in result["services"].items():
+        for mount in service.get("volumes") or []:
+            if mount.get("type") == "bind":
+                app.make_folder(Path(mount["source"]))
+        if database and compose_file.uses_database(model, name):
+            service["environment"] |= environment.escaped(database)
+            if endpoint.host_gateway:
+                service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
+    return result
+
+
+def _name_images(app: App, services: Mapping[str, Any]) -> None:
+    """Images that are built here get names under the app's own, so that none can pass for another's."""
+    built = {name: service for name, service in services.items() if "build" in service}
+    names = {service["image"]: image_name(app.name, name) for name, service in built.items() if "image" in service}
+    for name, service in services.items():
+        if name in built:
+            service["image"] = image_name(app.name, name)
+        elif service.get("image") in names:
+            service["image"] = names[service["image"]]
+
+
+def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (values or {}).items() if value is not None}
+
+
+def _limit(service: dict[str, Any], memory: int) -> None:
+    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
+    if not int(service.get("mem_limit") or 0) and not int(limits.get("memory") or 0):
+        service["mem_limit"] = str(memory)
+    if not service.get("pids_limit") and not limits.get("pids"):
+        service["pids_limit"] = _PROCESSES
+
+
+def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
+    build.pop(_IGNORE, None)
+    if "dockerfile_inline" not in build:
+        path = Path(build["context"]) / (build.pop("dockerfile", None) or "Dockerfile")
+        text = app.read_inside(path, _LARGEST_DOCKERFILE).decode(errors="replace")
+        build["dockerfile_inline"] = text.replace("$", "$$")
+        with suppress(FileMissing):
+            ignored = app.read_inside(path.with_name(f"{path.name}.dockerignore"), _LARGEST_DOCKERFILE)
+            build[_IGNORE] = ignored.decode(errors="replace")
+
+
+def with_dockerfiles_in(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
+    """The model with its Dockerfiles as files of the release: an engine without BuildKit knows no inline ones."""
+    kept = copy.deepcopy(dict(model))
+    for name, service in kept["services"].items():
+        build = service.get("build") or {}
+        if "dockerfile_inline" not in build:
+            continue
+        place = folder / f"build-{name}"
+        place.mkdir(mode=0o700)
+        build["dockerfile"] = str(place / "Dockerfile")
+        write_file(place / "Dockerfile", build.pop("dockerfile_inline").replace("$$", "$"), mode=0o600)
+        if _IGNORE in build:  # BuildKit looks for one beside the Dockerfile
+            write_file(place / "Dockerfile.dockerignore", build.pop(_IGNORE), mode=0o600)
+    return kept
+
+
+def _hosts(service: Mapping[str, Any]) -> Sequence[str]:
+    hosts = service.get("extra_hosts") or []
+    if isinstance(hosts, Mapping):
+        return [f"{name}={address}" for name, address in hosts.items()]
+    return list(hosts)

@@ -1,0 +1,142 @@
+"""The `x-ikoma:` block of a compose file: how an app wants to be reached, deployed and watched.
+
+Every key has one form; a wrong or unknown one is refused with what it takes, before anything is deployed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ikoma.errors import InvalidCompose
+from ikoma.model import DomainName
+
+KEYS = (
+    *("service", "port", "health", "database", "domains", "redirects", "timeout", "max_body", "hold"),
+    *("strategy", "data", "drain", "watch"),
+)
+ROLLING, RECREATE = "rolling", "recreate"
+
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_SIZE = re.compile(r"([0-9]{1,12})([kmg]?)b?", re.IGNORECASE)
+_SHIFT = {"": 0, "k": 10, "m": 20, "g": 30}
+_PATH = re.compile(r"(\./)?[^/\0][^\0]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What the block says beside service, port, health and database. Durations are seconds, sizes bytes."""
+
+    domains: tuple[str, ...] = ()
+    redirects: Mapping[str, str] = field(default_factory=dict)
+    """Domain → the domain it points to."""
+    timeout: float | None = None
+    """How long the app may take to begin an answer; None for as long as it wants."""
+    max_body: int | None = None
+    hold: float = 15.0
+    """How long a request waits for a container that can be connected to."""
+    drain: float = 10.0
+    """How long requests to a replaced container may go on."""
+    watch: float = 60.0
+    """How long a new release is watched, and left for the one before where it turns unhealthy."""
+    strategy: str | None = None
+    """For all services: rolling, recreate, or None to let IKOMA see."""
+    strategies: Mapping[str, str] = field(default_factory=dict)
+    """The same by service."""
+    data: tuple[str, ...] = ()
+    """Folders inside src/ or config/ that hold data: they stay in place and are part of no release."""
+
+    def strategy_of(self, service: str) -> str | None:
+        return self.strategies.get(service, self.strategy)
+
+
+def read(model: Mapping[str, Any]) -> Extension:
+    """What a resolved model's block says.
+
+    Raises:
+        InvalidCompose: a key is unknown, or its value is not of its form.
+    """
+    block = model.get("x-ikoma")
+    if block is None:
+        return Extension()
+    if not isinstance(block, Mapping):
+        raise InvalidCompose("x-ikoma must be a mapping with service, port and health.")
+    if unknown := sorted(set(map(str, block)) - set(KEYS)):
+        raise InvalidCompose(f"x-ikoma: {unknown[0]} is unknown; it takes {', '.join(KEYS)}.")
+
+    def value(name: str, parse: Callable[[str, Any], Any], default: Any) -> Any:
+        given = block.get(name)
+        return default if given is None else parse(name, given)
+
+    defaults = Extension()
+    strategy = block.get("strategy")
+    return Extension(
+        domains=value("domains", _domains, ()),
+        redirects=value("redirects", _redirects, {}),
+        timeout=value("timeout", _duration, None),
+        max_body=value("max_body", _size, None),
+        hold=value("hold", _duration, defaults.hold),
+        drain=value("drain", _duration, defaults.drain),
+        watch=value("watch", _duration, defaults.watch),
+        strategy=None if strategy is None or isinstance(strategy, Mapping) else _strategy("strategy", strategy),
+        strategies=_strategies(strategy, model) if isinstance(strategy, Mapping) else {},
+        data=value("data", _folders, ()),
+    )
+
+
+def _domains(name: str, given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list):
+        raise InvalidCompose(f"x-ikoma: {name} takes a list of domains.")
+    return tuple(_domain(name, item) for item in given)
+
+
+def _redirects(name: str, given: Any) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise InvalidCompose(f"x-ikoma: {name} takes a mapping such as www.example.com: example.com.")
+    return {_domain(name, source): _domain(name, target) for source, target in given.items()}
+
+
+def _domain(name: str, given: Any) -> str:
+    try:
+        return DomainName.parse(str(given))
+    except ValueError as error:
+        raise InvalidCompose(f"x-ikoma: {name}: {str(given)[:80]!r} is not {error}.") from None
+
+
+def _duration(name: str, given: Any) -> float:
+    found = _DURATION.fullmatch(str(given).strip()) if not isinstance(given, bool) else None
+    if found is None or (seconds := float(found[1]) * _SECONDS[found[2]]) > 86_400:
+        raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a time such as 10s or 2m, at most 24h.")
+    return seconds
+
+
+def _size(name: str, given: Any) -> int:
+    found = _SIZE.fullmatch(str(given).strip()) if not isinstance(given, bool) else None
+    if found is None:
+        raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a size such as 10m or 1g.")
+    return int(found[1]) << _SHIFT[found[2].lower()]
+
+
+def _strategy(name: str, given: Any) -> str:
+    if given not in (ROLLING, RECREATE):
+        raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes {ROLLING} or {RECREATE}.")
+    return str(given)
+
+
+def _strategies(given: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, str]:
+    for service in given:
+        if service not in (model.get("services") or {}):
+            raise InvalidCompose(f"x-ikoma: strategy: there is no service {str(service)[:80]!r}.")
+    return {str(service): _strategy(f"strategy of {service}", wanted) for service, wanted in given.items()}
+
+
+def _folders(name: str, given: Any) -> tuple[str, ...]:
+    folders = given if isinstance(given, list) else [given]
+    for folder in folders:
+        parts = str(folder).removeprefix("./").split("/")
+        if not isinstance(folder, str) or not _PATH.fullmatch(folder) or any(part in ("", ".", "..") for part in parts):
+            raise InvalidCompose(f"x-ikoma: {name}: {str(folder)[:80]!r} is no folder inside the app's, such as src/up.")
+    return tuple(str(folder).removeprefix("./") for folder in folders)

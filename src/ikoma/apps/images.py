@@ -1,0 +1,107 @@
+"""The images of a release: built from its own copy of the source or pulled, and named by it, so that none is lost.
+
+A release runs the images it was deployed with, whatever their tags stand for later; pruning never takes one, because
+each has a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.equipment import with_dockerfiles_in
+from ikoma.apps.placement import Placement, builds, release_image
+from ikoma.apps.policy.facts import image_name, images_of
+from ikoma.durable import write_file
+from ikoma.errors import DeployFailed, ImageGone
+from ikoma.model import AppName, Secret
+from ikoma.ports import Engine, Progress
+
+
+
+
+async def provide(
+    engine: Engine,
+    model: Mapping[str, Any],
+    place: Placement,
+    folder: Path,
+    *,
+    progress: Progress,
+    secrets: Sequence[Secret],
+) -> dict[str, str]:
+    """Build and pull what a new release needs, and name it; service → id of its image.
+
+    Raises:
+        DeployFailed: an image could not be built or pulled; what was named is forgotten again.
+    """
+    built = builds(model, place)
+    compose_file = folder / "build.json"
+    whole = {**built, "services": {**built["services"], **_pulled(model)}}
+    write_file(compose_file, orjson.dumps(with_dockerfiles_in(folder, whole), option=orjson.OPT_INDENT_2), mode=0o600)
+    await engine.prepare(
+        place.app,
+        compose_file,
+        build=list(built["services"]),
+        pull=[name for name in _pulled(model) if await _is_wanted(engine, model["services"][name])],
+        progress=progress,
+        secrets=secrets,
+    )
+    own = {image_name(place.app, name): name for name in built["services"]}
+    found = {}
+    for name, service in model["services"].items():
+        reference = str(service.get("image"))
+        built_as = name if name in built["services"] else own.get(reference)
+        source = reference if built_as is None else release_image(place.app, built_as, place.release)
+        found[name] = await _named(engine, source, release_image(place.app, name, place.release), name)
+    return found
+
+
+async def present(engine: Engine, app: AppName, release: str, images: Mapping[str, str]) -> None:
+    """See that the images of a release are still here; ImageGone, naming the first that is not."""
+    for name, identity in images.items():
+        if await engine.image_id(identity) is None:
+            raise ImageGone(f"The image of {name} in the release {release} is not on this machine any more.")
+        await engine.tag(identity, release_image(app, name, release))
+
+
+async def forget(engine: Engine, app: AppName, release: str) -> None:
+    """Forget the names that a release gave to its images."""
+    for name in await engine.images(images_of(app)):
+        if name.rpartition(":")[2] == release:
+            await engine.forget_image(name)
+
+
+def _pulled(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The services whose images come from elsewhere."""
+    own = {service["image"] for service in model["services"].values() if "build" in service and "image" in service}
+    return {
+        name: {"image": service["image"], **_platform(service)}
+        for name, service in model["services"].items()
+        if "build" not in service and service.get("image") not in own
+    }
+
+
+def _platform(service: Mapping[str, Any]) -> dict[str, Any]:
+    return {"platform": service["platform"]} if service.get("platform") else {}
+
+
+async def _is_wanted(engine: Engine, service: Mapping[str, Any]) -> bool:
+    """Whether an image is to be asked of its registry: it is not here, or the file says to look each time."""
+    policy = str(service.get("pull_policy") or "missing")
+    if policy == "never":
+        return False
+    return policy in ("always", "daily", "weekly") or policy.startswith("every_") or not await engine.image_present(
+        str(service["image"])
+    )
+
+
+async def _named(engine: Engine, source: str, name: str, service: str) -> str:
+    identity = await engine.image_id(source)
+    if identity is None:
+        raise DeployFailed(f"The image of {service} is not on this machine.", service=service, exitCode=None, logs=[])
+    if source != name:
+        await engine.tag(identity, name)
+    return identity

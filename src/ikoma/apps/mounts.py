@@ -1,0 +1,95 @@
+"""Which of the paths that an app's containers and builds use are its source, and which are its data.
+
+Source becomes part of each release: what runs, runs from the release's own copy. Data stays where it is and is shared
+by all releases, because what containers write must outlive them. Build contexts, files of configs and secrets, what
+lies in src/ or config/, and what is only read, is source; all else that containers may write is data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps.folder import App
+
+_SOURCE = ("src", "config")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Paths inside the app's folder, links resolved. `writable` ones are source that containers may write."""
+
+    paths: tuple[Path, ...]
+    writable: tuple[Path, ...]
+
+    def holds(self, path: Path) -> bool:
+        return any(path == source or source in path.parents for source in self.paths)
+
+
+def sources(app: App, model: Mapping[str, Any], data: Sequence[str]) -> Sources:
+    """The source of a resolved model.
+
+    Args:
+        data: folders that the app's own x-ikoma block calls data.
+    """
+    root = Path(os.path.realpath(app.path))
+    kept = [root / folder for folder in data]
+    binds = [(_real(mount["source"]), not mount.get("read_only")) for mount in bind_mounts(model)]
+    kept += [path for path, writable in binds if writable and not _is_source(root, path)]
+    mounted = [(path, writable) for path, writable in binds if root in path.parents and not _touches(path, kept)]
+    used = [path for path in map(_real, _read(model)) if root in path.parents]
+    paths = _outermost([*(path for path, _ in mounted), *used])
+    return Sources(tuple(paths), tuple(sorted({path for path, writable in mounted if writable})))
+
+
+def bind_mounts(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every bind mount of every service."""
+    for service in (model.get("services") or {}).values():
+        for mount in service.get("volumes") or []:
+            if mount.get("type") == "bind":
+                yield mount
+
+
+def writes_data(app: App, service: Mapping[str, Any], source: Sources) -> str | None:
+    """What a service writes that another container must not write at the same time; None where there is nothing."""
+    for mount in service.get("volumes") or []:
+        if mount.get("read_only"):
+            continue
+        if mount.get("type") == "volume" and mount.get("source"):
+            return f"the volume {mount['source']}"
+        if mount.get("type") == "bind" and not source.holds(_real(mount["source"])):
+            return f"the folder {os.path.relpath(_real(mount['source']), os.path.realpath(app.path))}"
+    return None
+
+
+def _read(model: Mapping[str, Any]) -> Iterator[str]:
+    """Paths that a build, a config or a secret reads."""
+    for service in (model.get("services") or {}).values():
+        build = service.get("build") or {}
+        for context in (build.get("context"), *(build.get("additional_contexts") or {}).values()):
+            if context and str(context).startswith("/"):
+                yield str(context)
+    for kind in ("configs", "secrets"):
+        for item in (model.get(kind) or {}).values():
+            if item and item.get("file"):
+                yield str(item["file"])
+
+
+def _is_source(root: Path, path: Path) -> bool:
+    return root in path.parents and path.relative_to(root).parts[0] in _SOURCE
+
+
+def _touches(path: Path, others: Sequence[Path]) -> bool:
+    """Whether a path is one of these or inside one: a folder above them is source all the same, without them."""
+    return any(path == other or other in path.parents for other in others)
+
+
+def _outermost(paths: Sequence[Path]) -> list[Path]:
+    return sorted({path for path in paths if not any(other in path.parents for other in paths)})
+
+
+def _real(path: str) -> Path:
+    return Path(os.path.realpath(path))

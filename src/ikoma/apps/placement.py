@@ -1,0 +1,213 @@
+"""From what was checked to what runs: the compose file of one rollout.
+
+Containers of a rollout are made beside those that serve, so whatever the two could not share gets a place of its own:
+networks are made anew, so that new containers find new ones under a service's name and old ones old; source is
+mounted from the release's copy; images are named by the release, so that none is lost or changed under it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.mounts import Sources
+from ikoma.apps.policy.facts import image_name
+from ikoma.model import AppName
+from ikoma.ports import CarriedVolume
+
+CONFIGURATION, ROLLOUT = "ikoma.configuration", "ikoma.rollout"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the parts of one release are.
+
+    Args:
+        root: the app's folder, links resolved.
+        tree: the release's copy of the source.
+        images: service → id of the image that it runs.
+        contents: digest of a source's content by its path in the app's folder.
+    """
+
+    app: AppName
+    release: str
+    root: Path
+    tree: Path
+    sources: Sources
+    images: Mapping[str, str]
+    contents: Callable[[Path], str]
+
+    def inside(self, path: str) -> Path | None:
+        """The place in the release's copy of a path in the app's folder; None where that is no source."""
+        real = Path(os.path.realpath(path))
+        return self.tree / real.relative_to(self.root) if self.sources.holds(real) else None
+
+    def configurations(self, model: Mapping[str, Any]) -> dict[str, str]:
+        """For each service a checksum of all that its containers are made of: equal ones need not be replaced."""
+        return {name: self._configuration(model, name) for name in model["services"]}
+
+    def _configuration(self, model: Mapping[str, Any], name: str) -> str:
+        service = {key: value for key, value in model["services"][name].items() if key not in _NO_PART}
+        service["deploy"] = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
+        mounted = [mount["source"] for mount in service.get("volumes") or [] if mount.get("type") == "bind"]
+        given = {kind: _given(model, service, kind) for kind in ("configs", "secrets")}
+        mounted += [item["file"] for items in given.values() for item in items.values() if item.get("file")]
+        contents = {path: self.contents(Path(os.path.realpath(path))) for path in mounted if self.inside(path)}
+        # How containers get out: the networks they are in, less what changes with each rollout.
+        networks = {key: (model.get("networks") or {}).get(key) for key in service.get("networks") or {}}
+        whole = [service, self.images.get(name), given, contents, networks]
+        return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+_NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A compose file that can run, and the names of its networks: service → network → aliases there."""
+
+    model: dict[str, Any]
+    joined: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    networks: frozenset[str] = frozenset()
+    """Names of networks that are this rollout's own."""
+
+
+def placed(
+    model: Mapping[str, Any],
+    place: Placement,
+    *,
+    rollout: str,
+    configurations: Mapping[str, str],
+    carried: Mapping[str, Sequence[CarriedVolume]],
+) -> Placed:
+    """The compose file of one rollout.
+
+    Args:
+        model: the model that was checked.
+        carried: service → volumes without a name that its present container has its data in.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(model))
+    for name, service in result["services"].items():
+        service.pop("build", None)
+        service.pop("pull_policy", None)
+        service["image"] = release_image(place.app, name, place.release)
+        _mount_from(place, service)
+        _carry(result, service, carried.get(name, ()))
+        labels = {CONFIGURATION: configurations[name], ROLLOUT: rollout}
+        service["labels"] = {**(service.get("labels") or {}), **labels}
+    for kind in ("configs", "secrets"):
+        for item in (result.get(kind) or {}).values():
+            if item.get("file") and (inside := place.inside(item["file"])):
+                item["file"] = str(inside)
+    renamed = _rename_networks(place.app, result, rollout)
+    joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
+    _free_container_names(result)
+    return Placed(result, joined, frozenset(renamed))
+
+
+def release_image(app: AppName, service: str, release: str) -> str:
+    """The name of the image that a service of a release runs."""
+    return f"{image_name(app, service)}:{release}"
+
+
+def builds(model: Mapping[str, Any], place: Placement) -> dict[str, Any]:
+    """The compose file that the images of a release are built with: from its own copy of the source."""
+    services = {}
+    for name, service in model["services"].items():
+        if "build" not in service:
+            continue
+        build = copy.deepcopy(service["build"])
+        if build.get("context") and (inside := place.inside(build["context"])):
+            build["context"] = str(inside)
+        for key, context in (build.get("additional_contexts") or {}).items():
+            if str(context).startswith("/") and (inside := place.inside(context)):
+                build["additional_contexts"][key] = str(inside)
+        services[name] = {"build": build, "image": release_image(place.app, name, place.release)}
+    secrets = copy.deepcopy(dict(model.get("secrets") or {}))
+    for item in secrets.values():
+        if item.get("file") and (inside := place.inside(item["file"])):
+            item["file"] = str(inside)
+    return {"name": model["name"], "services": services, **({"secrets": secrets} if secrets else {})}
+
+
+def scale_of(service: Mapping[str, Any]) -> int:
+    """How many containers a service is to have."""
+    given = service.get("scale")
+    if given is None:
+        given = (service.get("deploy") or {}).get("replicas")
+    return 1 if given is None else int(given)
+
+
+def waits_for(service: Mapping[str, Any]) -> dict[str, str]:
+    """What a service waits for before it starts: service → condition."""
+    needs: Mapping[str, Any] = service.get("depends_on") or {}
+    return {name: str(need.get("condition") or "service_started") for name, need in needs.items()}
+
+
+def _given(model: Mapping[str, Any], service: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The configs or secrets that a service gets, with what they hold."""
+    names = [str(item.get("source")) for item in service.get(kind) or []]
+    return {name: (model.get(kind) or {}).get(name) or {} for name in names}
+
+
+def _mount_from(place: Placement, service: dict[str, Any]) -> None:
+    for mount in service.get("volumes") or []:
+        if mount.get("type") == "bind" and (inside := place.inside(mount["source"])):
+            mount["source"] = str(inside)
+
+
+def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[CarriedVolume]) -> None:
+    """Data that an image keeps in a volume without a name goes on to the container that replaces the present one."""
+    mounts = service.setdefault("volumes", [])
+    taken = {mount.get("target") for mount in mounts}
+    for volume in carried:
+        if volume.target not in taken:
+            model.setdefault("volumes", {})[volume.name] = {"name": volume.name, "external": True}
+            mounts.append({"type": "volume", "source": volume.name, "target": volume.target, "volume": {}})
+
+
+def _rename_networks(app: AppName, model: dict[str, Any], rollout: str) -> list[str]:
+    """Give each network that is the app's own, and plain, a key and a name of this rollout; the names."""
+    networks: dict[str, Any] = model.get("networks") or {}
+    renamed = {}
+    for key, network in networks.items():
+        chosen = network or {}
+        subnets = (chosen.get("ipam") or {}).get("config")
+        if not chosen.get("external") and not subnets and chosen.get("name") in (None, f"{app.project}_{key}"):
+            renamed[key] = f"{key}-{rollout}"
+    model["networks"] = {renamed.get(key, key): network for key, network in networks.items()}
+    for key in renamed.values():
+        model["networks"][key] = {**(model["networks"][key] or {}), "name": f"{app.project}_{key}"}
+    for service in model["services"].values():
+        if isinstance(service.get("networks"), Mapping):
+            service["networks"] = {renamed.get(key, key): joined for key, joined in service["networks"].items()}
+    return [model["networks"][key]["name"] for key in renamed.values()]
+
+
+def _joined(model: Mapping[str, Any], name: str, service: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Network → the names under which the service is found there."""
+    networks: Mapping[str, Any] = service.get("networks") or {}
+    alias = [service["container_name"]] if service.get("container_name") else []
+    return {
+        str((model["networks"].get(key) or {}).get("name") or key): [
+            *dict.fromkeys([name, *alias, *((options or {}).get("aliases") or [])])
+        ]
+        for key, options in networks.items()
+    }
+
+
+def _free_container_names(model: dict[str, Any]) -> None:
+    """A name can't be had twice: the new container gets it when the old one is gone, and is found under it before."""
+    for service in model["services"].values():
+        chosen = service.pop("container_name", None)
+        if chosen is None or not isinstance(service.get("networks"), Mapping):
+            continue
+        for key, options in service["networks"].items():
+            service["networks"][key] = {**(options or {}), "aliases": [*((options or {}).get("aliases") or []), chosen]}

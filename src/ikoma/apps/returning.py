@@ -1,0 +1,102 @@
+"""The return of the rollout before: its containers, kept in standby, are started again and given the requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from ikoma.apps.folder import App
+from ikoma.apps.placement import waits_for
+from ikoma.apps.rollout_state import RolloutState, Serving, Standby, Underway
+from ikoma.apps.strategy import why_alone
+from ikoma.apps.successor import Target, reached
+from ikoma.apps.traffic import Traffic
+from ikoma.model import Secret
+from ikoma.ports import Container, Engine, Progress, Start, Watching
+
+
+class Returning:
+    """One return, up to the moment when the earlier containers serve.
+
+    Args:
+        there: all containers of the app.
+    """
+
+    def __init__(
+        self, engine: Engine, traffic: Traffic, app: App, target: Target, standby: Standby, there: Sequence[Container]
+    ) -> None:
+        self._engine = engine
+        self._traffic = traffic
+        self._app = app
+        self._target = target
+        self._standby = standby
+        self._state = RolloutState(app)
+        serving = self._state.serving()
+        self._earlier = [item for item in there if item.id in standby.containers]
+        self.newer = [item for item in there if serving is not None and item.rollout == serving.rollout]
+        self.newer = [item for item in self.newer if item not in self._earlier]
+        self._kept = [item for item in there if item not in self._earlier and item not in self.newer]
+        self._stopped: list[str] = []
+
+    async def bring_up(
+        self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]
+    ) -> list[Container]:
+        """Start the earlier containers and see them healthy and answering; these and the kept ones."""
+        self._note()
+        self._state.end_standby()
+        reached("noted")
+        lasting = [item for item in self._earlier if not item.one_shot]
+        starts = [self._start(service, lasting) for service in dict.fromkeys(item.service for item in lasting)]
+        await self._engine.bring_up(
+            self._app.name,
+            starts,
+            kept=[item.id for item in self._kept],
+            watching=watching,
+            timeout=timeout,
+            progress=progress,
+            secrets=secrets,
+        )
+        ours = {item.id for item in (*lasting, *self._kept)}
+        containers = [item for item in await self._engine.containers(self._app.name) if item.id in ours]
+        await self._target.answers(self._web(containers))
+        reached("answering")
+        return containers
+
+    async def take_over(self, containers: Sequence[Container]) -> None:
+        """From here on the earlier containers are what serves."""
+        web = self._web(containers)
+        await self._traffic.route(self._app, self._target.web, self._target.extension, len(web))
+        self._state.write(Serving(self._standby.release, self._standby.rollout))
+        reached("recorded")
+        self._traffic.switch(self._app, self._target.web, web)
+        reached("switched")
+
+    def _note(self) -> None:
+        kept = tuple(item.id for item in self._kept)
+        self._state.write(Underway(self._standby.release, self._standby.rollout, kept, tuple(self._stopped)))
+
+    def _start(self, service: str, lasting: Sequence[Container]) -> Start:
+        containers = tuple(item.id for item in lasting if item.service == service)
+        described = self._target.model["services"].get(service) or {}
+        present = {item.service for item in (*lasting, *self._kept)}
+        after = {
+            name: condition
+            for name, condition in waits_for(described).items()
+            if name in present and condition != "service_completed_successfully"
+        }
+        alone = why_alone(
+            self._app, described, self._target.place.sources, self._target.extension.strategy_of(service)
+        )
+        return Start(service, containers, after, partial(self._make_room, service) if alone else None)
+
+    async def _make_room(self, service: str) -> None:
+        running = [item for item in self.newer if item.service == service and item.state == "running"]
+        self._stopped += [item.id for item in running]
+        self._note()
+        if self._target.web is not None and service == self._target.web.service:
+            await self._traffic.hold(self._app, self._target.extension.drain)
+        await self._engine.stop_containers([item.id for item in running])
+
+    def _web(self, containers: Sequence[Container]) -> list[Container]:
+        web = self._target.web
+        return [item for item in containers if web is not None and item.service == web.service]

@@ -1,0 +1,215 @@
+"""A rollout: the containers of one release come up beside those that serve, and take over when all is well.
+
+Nothing that serves is touched before what replaces it stands, except where two cannot run at once: those are stopped,
+kept, and started again when their replacement fails. Until the rollout is written down as the one that serves, every
+failure undoes it; from then on everything leads forward. `recover` does either after a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ikoma.apps.folder import App
+from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
+from ikoma.apps.returning import Returning
+from ikoma.apps.successor import Successor, Target, reached
+from ikoma.apps.traffic import Traffic
+from ikoma.model import Secret
+from ikoma.ports import Container, Engine, Progress, Watching
+
+_STOP_PATIENCE = 1.0
+"""How long an answer waits for replaced containers to end. They have their own time to, and go on ending after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """How a rollout went."""
+
+    services: tuple[str, ...]
+    replaced: tuple[str, ...]
+    """Services whose containers were replaced or removed."""
+    configurations: Mapping[str, str]
+    downtime_ms: int
+    drain_ms: int
+    """How long requests to the old containers were waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    app: App
+    target: Target
+    timeout: float
+    progress: Progress
+    secrets: Sequence[Secret]
+
+
+class Rollouts:
+    """Rolls releases out. Callers hold the app's lock."""
+
+    def __init__(self, engine: Engine, traffic: Traffic) -> None:
+        self._engine = engine
+        self._traffic = traffic
+        self._ending: dict[App, asyncio.Task[None]] = {}
+
+    async def roll(
+        self, app: App, target: Target, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
+    ) -> Rolled:
+        """Bring a release up and let it take over.
+
+        Args:
+            timeout: seconds until every container must be healthy.
+
+        Raises:
+            DeployFailed: something did not come up; what served before serves.
+        """
+        await self.recover(app)
+        work = _Work(app, target, timeout, progress, secrets)
+        standby = RolloutState(app).standby()
+        if standby is not None and standby.release == target.release and not target.again:
+            return await self._resume(work, standby)
+        await self.end_standby(app)
+        return await self._replace(work)
+
+    async def _replace(self, work: _Work) -> Rolled:
+        """Make new containers, and let them take over."""
+        app, target = work.app, work.target
+        before = RolloutState(app).serving()
+        there = await self._engine.containers(app.name)
+        carried = {item.id: found for item in there if (found := await self._engine.carried(item.id))}
+        successor = Successor(self._engine, self._traffic, app, target, new_rollout(), there, carried)
+        async with self._engine.watching(app.name) as watching:
+            try:
+                await successor.make_containers(work.progress, work.secrets)
+                await successor.bring_up(watching, work.timeout, work.progress, work.secrets)
+                containers = [item for item in await self._engine.containers(app.name) if item.id in successor.ours]
+                await successor.take_over(containers)
+            except BaseException:
+                await asyncio.shield(self._undo(app))
+                raise
+            return await self._settle(work, watching, containers, successor.old, before)
+
+    async def _resume(self, work: _Work, standby: Standby) -> Rolled:
+        """Start the containers in standby again, and let them take over."""
+        app, target = work.app, work.target
+        before = RolloutState(app).serving()
+        returning = Returning(self._engine, self._traffic, app, target, standby, await self._engine.containers(app.name))
+        async with self._engine.watching(app.name) as watching:
+            try:
+                containers = await returning.bring_up(watching, work.timeout, work.progress, work.secrets)
+                await returning.take_over(containers)
+            except BaseException:
+                await asyncio.shield(self._undo(app))
+                raise
+            return await self._settle(work, watching, containers, returning.newer, before)
+
+    async def _settle(
+        self,
+        work: _Work,
+        watching: Watching,
+        containers: Sequence[Container],
+        old: Sequence[Container],
+        before: Serving | None,
+    ) -> Rolled:
+        """What follows once others serve: requests to the old containers may end, then these do."""
+        drained = await self._traffic.drained(work.app, work.target.extension.drain)
+        reached("drained")
+        await self._retire(work.app, old, before, work.target.watch)
+        return Rolled(
+            services=tuple(dict.fromkeys(item.service for item in containers)),
+            replaced=tuple(dict.fromkeys(item.service for item in old)),
+            configurations={item.service: item.configuration or "" for item in containers},
+            downtime_ms=watching.downtime_ms(containers),
+            drain_ms=drained,
+        )
+
+    async def recover(self, app: App) -> str | None:
+        """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""
+        if ending := self._ending.pop(app, None):
+            await ending
+        state = RolloutState(app)
+        underway, serving = state.underway(), state.serving()
+        if underway is None:
+            if standby := state.standby():
+                await self._engine.stop_containers(standby.containers)
+            return None
+        if serving is None or serving.rollout != underway.rollout:
+            await self._undo(app)
+            return f"The rollout of {underway.release} was interrupted, and undone."
+        await self._traffic.refresh(app)
+        old = [
+            item
+            for item in await self._engine.containers(app.name)
+            if item.rollout != underway.rollout and item.id not in underway.kept
+        ]
+        await self._retire(app, old, None, 0)
+        return f"The rollout of {underway.release} was interrupted, and finished."
+
+    async def end_standby(self, app: App) -> None:
+        """Let go of what was kept of the rollout before."""
+        state = RolloutState(app)
+        if (standby := state.standby()) is not None:
+            await self._remove(app, standby.containers)
+            state.end_standby()
+
+    async def _undo(self, app: App) -> None:
+        """Take away what a rollout has made, and start again what it has stopped."""
+        state = RolloutState(app)
+        if (underway := state.underway()) is None:
+            return
+        containers = await self._engine.containers(app.name)
+        there = {item.id for item in containers}
+        await self._engine.remove_containers(
+            [item.id for item in containers if item.rollout == underway.rollout], volumes=True
+        )
+        await self._engine.start_again([item for item in underway.stopped if item in there])
+        await self._traffic.refresh(app)
+        await self._tidy_networks(app)
+        state.finish()
+
+    async def _retire(self, app: App, old: Sequence[Container], before: Serving | None, watch: float) -> None:
+        """Stop what was replaced; it is removed then, or kept stopped while the new release is watched."""
+        state = RolloutState(app)
+        identities = tuple(item.id for item in old)
+        lasting = [item for item in old if item.state == "running" and not item.one_shot]
+        if watch and before is not None and lasting and all(item.rollout for item in lasting):
+            state.write(Standby(before.release, before.rollout, identities, time.time() + watch))
+            state.finish()
+            await self._in_time(app, self._engine.stop_containers(identities))
+        else:
+            await self._in_time(app, self._remove(app, identities, stop=True))
+        reached("retired")
+
+    async def _in_time(self, app: App, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for work, but not for long: what is not done by then goes on, and the next rollout waits for it."""
+        task = self._ending[app] = asyncio.ensure_future(work)
+        await asyncio.wait([task], timeout=_STOP_PATIENCE)
+        if task.done():
+            self._ending.pop(app, None)
+            task.result()
+
+    async def _remove(self, app: App, identities: Sequence[str], *, stop: bool = False) -> None:
+        there = {item.id for item in await self._engine.containers(app.name)}
+        gone = [identity for identity in identities if identity in there]
+        if stop:
+            await self._engine.stop_containers(gone)
+        await self._engine.remove_containers(gone, volumes=False)
+        await self._tidy_networks(app)
+        if stop:
+            RolloutState(app).finish()
+
+    async def _tidy_networks(self, app: App) -> None:
+        """Remove networks of rollouts whose containers are all gone, and take kept containers out of them."""
+        containers = await self._engine.containers(app.name)
+        rollouts = {item.rollout for item in containers if item.rollout}
+        for name in await self._engine.networks(app.name):
+            made_by = rollout_of(name)
+            if made_by is None or made_by in rollouts:
+                continue
+            for item in containers:
+                if name in item.networks:
+                    await self._engine.disconnect(name, item.id)
+            await self._engine.remove_network(name)

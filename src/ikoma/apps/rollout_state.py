@@ -1,0 +1,118 @@
+"""What is on the disk of an app's rollouts, so that a server that was killed in one can finish or undo it.
+
+`.ikoma/serving.json` says which rollout serves: writing it is the moment at which a rollout counts. While one is under
+way, `.ikoma/rollout.json` says what it has made and stopped. `.ikoma/standby.json` says which stopped containers of
+the rollout before are kept, in case the new one turns unhealthy.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from ikoma.apps.folder import App
+from ikoma.durable import write_file
+from ikoma.ports import Container
+
+T = TypeVar("T")
+
+_ROLLOUT = re.compile(r"-([0-9]{15}[0-9a-f]{2})$")
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The rollout whose containers serve, or served last where the app was taken down."""
+
+    release: str
+    rollout: str
+    down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """A rollout that is not finished. `kept` and `stopped` are ids of containers; the new ones have its label."""
+
+    release: str
+    rollout: str
+    kept: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """Stopped containers of a rollout that could serve again; `until` is Unix time."""
+
+    release: str
+    rollout: str
+    containers: tuple[str, ...]
+    until: float
+
+
+class RolloutState:
+    """The state of one app."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def serving(self) -> Serving | None:
+        return _read(self._app.state / "serving.json", Serving)
+
+    def underway(self) -> Underway | None:
+        return _read(self._app.state / "rollout.json", Underway)
+
+    def standby(self) -> Standby | None:
+        return _read(self._app.state / "standby.json", Standby)
+
+    def write(self, state: Serving | Underway | Standby) -> None:
+        names = {Serving: "serving.json", Underway: "rollout.json", Standby: "standby.json"}
+        write_file(self._app.make_state() / names[type(state)], orjson.dumps(asdict(state)), mode=0o600)
+
+    def finish(self) -> None:
+        """No rollout is under way."""
+        (self._app.state / "rollout.json").unlink(missing_ok=True)
+
+    def end_standby(self) -> None:
+        (self._app.state / "standby.json").unlink(missing_ok=True)
+
+    def take_down(self) -> None:
+        """Nothing runs any more."""
+        self.finish()
+        self.end_standby()
+        if (serving := self.serving()) is not None:
+            self.write(replace(serving, down=True))
+
+    def serves(self, container: Container) -> bool:
+        """Whether a container is of what serves: not in standby, and not of a rollout that has not taken over."""
+        if (standby := self.standby()) and container.id in standby.containers:
+            return False
+        underway = self.underway()
+        if underway is None or container.rollout != underway.rollout:
+            return True
+        serving = self.serving()
+        return serving is not None and serving.rollout == underway.rollout
+
+
+def new_rollout() -> str:
+    """Names a rollout; later ones sort after earlier ones, and so do the networks that are named after them."""
+    now = time.time()
+    return f"{time.strftime('%y%m%d%H%M%S', time.gmtime(now))}{int(now * 1000) % 1000:03}{secrets.token_hex(1)}"
+
+
+def rollout_of(network: str) -> str | None:
+    """The rollout that a network was made for; None for one that is none's."""
+    found = _ROLLOUT.search(network)
+    return found[1] if found else None
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        stored: dict[str, Any] = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})

@@ -1,0 +1,132 @@
+"""Which containers of an app a rollout keeps, which it replaces, and which of those cannot run beside their successor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ikoma.apps.compose_file import one_shot_services
+from ikoma.apps.extension import RECREATE, ROLLING, Extension
+from ikoma.apps.folder import App
+from ikoma.apps.mounts import Sources, writes_data
+from ikoma.apps.placement import scale_of, waits_for
+from ikoma.ports import Container
+
+_SHARED = ("network_mode", "ipc", "pid")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a rollout does with one service."""
+
+    service: str
+    kept: tuple[Container, ...] = ()
+    replaced: tuple[Container, ...] = ()
+    new: int = 0
+    """How many containers are made."""
+    alone: str | None = None
+    """Why old and new containers cannot run at once; None where they can."""
+
+    @property
+    def changes(self) -> bool:
+        return bool(self.new or self.replaced)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to run, and what there is."""
+
+    app: App
+    model: Mapping[str, Any]
+    extension: Extension
+    sources: Sources
+    configurations: Mapping[str, str]
+    scale: Mapping[str, int]
+    carrying: frozenset[str] = frozenset()
+    """Ids of containers with data in volumes without a name."""
+    again: bool = False
+
+
+def decide(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
+    """For each service, in the order in which they need each other, what becomes of it; then the ones that go."""
+    services: Mapping[str, Any] = wanted.model["services"]
+    one_shot = one_shot_services(wanted.model)
+    found: dict[str, Decision] = {}
+    for name in in_order(services):
+        containers = [item for item in there if item.service == name]
+        shared = shares_with(services[name])
+        again = wanted.again or name in one_shot or bool(shared and shared in found and found[shared].new)
+        kept = [] if again else [item for item in containers if _is_as(item, wanted.configurations[name])]
+        kept = kept[: _count(wanted, name)]
+        replaced = [item for item in containers if item not in kept]
+        new = _count(wanted, name) - len(kept)
+        alone = _alone(wanted, name, replaced) if new and any(item.state == "running" for item in replaced) else None
+        found[name] = Decision(name, tuple(kept), tuple(replaced), new, alone)
+    gone = {item.service for item in there} - set(services)
+    removed = [Decision(name, replaced=tuple(item for item in there if item.service == name)) for name in sorted(gone)]
+    return [*found.values(), *removed]
+
+
+def why_alone(app: App, service: Mapping[str, Any], source: Sources, wish: str | None) -> str | None:
+    """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can."""
+    if wish == RECREATE:
+        return "x-ikoma says recreate"
+    if ports := [port for port in service.get("ports") or [] if port.get("published") not in (None, "", "0")]:
+        return f"it has the host port {ports[0]['published']}"
+    if addressed := [key for key, joined in _networks(service).items() if (joined or {}).get("ipv4_address")]:
+        return f"it has an address of its own in the network {addressed[0]}"
+    if wish == ROLLING:
+        return None
+    if written := writes_data(app, service, source):
+        return f"two of it must not write {written} at once"
+    return None
+
+
+def shares_with(service: Mapping[str, Any]) -> str | None:
+    """The service in whose namespace this one runs."""
+    for key in _SHARED:
+        kind, _, name = str(service.get(key) or "").partition(":")
+        if kind == "service":
+            return name
+    return None
+
+
+def in_order(services: Mapping[str, Any]) -> list[str]:
+    """Names of services, each after those that it needs."""
+    ordered: list[str] = []
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in ordered or name in above or name not in services:
+            return
+        shared = shares_with(services[name])
+        for needed in sorted({*waits_for(services[name]), *([shared] if shared else [])}):
+            visit(needed, (*above, name))
+        ordered.append(name)
+
+    for name in services:
+        visit(name, ())
+    return ordered
+
+
+def _alone(wanted: Wanted, name: str, replaced: Sequence[Container]) -> str | None:
+    wish = wanted.extension.strategy_of(name)
+    if reason := why_alone(wanted.app, wanted.model["services"][name], wanted.sources, wish):
+        return reason
+    if wish != ROLLING and any(item.id in wanted.carrying for item in replaced):
+        return "its image keeps data in a volume without a name"
+    return None
+
+
+def _is_as(container: Container, configuration: str) -> bool:
+    fine = container.state == "running" and container.health != "unhealthy"
+    return fine and container.configuration == configuration
+
+
+def _count(wanted: Wanted, name: str) -> int:
+    return wanted.scale.get(name, scale_of(wanted.model["services"][name]))
+
+
+def _networks(service: Mapping[str, Any]) -> Mapping[str, Any]:
+    networks = service.get("networks")
+    return networks if isinstance(networks, Mapping) else {}

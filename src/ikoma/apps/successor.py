@@ -1,0 +1,231 @@
+"""The successor of what serves: its containers are made, brought up one after the other, and given the requests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.compose_file import Web
+from ikoma.apps.extension import Extension
+from ikoma.apps.folder import App
+from ikoma.apps.placement import Placed, Placement, placed, waits_for
+from ikoma.apps.rollout_state import RolloutState, Serving, Underway
+from ikoma.apps.strategy import Decision, Wanted, decide, shares_with
+from ikoma.apps.traffic import Traffic
+from ikoma.durable import write_file
+from ikoma.model import Secret
+from ikoma.ports import CarriedVolume, Container, Engine, Progress, Start, Watching
+
+log = logging.getLogger("ikoma")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to run: a release whose model was checked.
+
+    Args:
+        model: what was checked, with all that containers get.
+        files: the release's folder, where its compose file goes.
+        answers: waits until these containers answer HTTP, where the app does; raises where they don't.
+        migrate: brings the database forward, immediately before the new containers start.
+        again: replace also what would not need to be.
+        watch: for how many seconds what is replaced is kept in standby.
+        scale: how many containers a service is to have, where that differs from what the model says.
+    """
+
+    release: str
+    model: Mapping[str, Any]
+    place: Placement
+    extension: Extension
+    web: Web | None
+    files: Path
+    answers: Callable[[Sequence[Container]], Awaitable[None]]
+    migrate: Callable[[], Awaitable[None]] | None = None
+    again: bool = False
+    watch: float = 0.0
+    scale: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def compose_file(self) -> Path:
+        """All that runs."""
+        return self.files / "compose.json"
+
+    @property
+    def creation_file(self) -> Path:
+        """What Compose makes containers of."""
+        return self.files / "create.json"
+
+
+def reached(step: str) -> None:
+    """Called at each step of a rollout, so that tests can end the process there."""
+    log.debug("rollout: %s", step)
+
+
+class Successor:
+    """One rollout, up to the moment when it serves."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        traffic: Traffic,
+        app: App,
+        target: Target,
+        rollout: str,
+        there: Sequence[Container],
+        carried: Mapping[str, Sequence[CarriedVolume]],
+    ) -> None:
+        self._engine = engine
+        self._traffic = traffic
+        self._app = app
+        self._target = target
+        self._there = there
+        self._state = RolloutState(app)
+        self.rollout = rollout
+        configurations = target.place.configurations(target.model)
+        self.decisions = decide(
+            Wanted(
+                app=app,
+                model=target.model,
+                extension=target.extension,
+                sources=target.place.sources,
+                configurations=configurations,
+                scale=target.scale,
+                carrying=frozenset(carried),
+                again=target.again,
+            ),
+            there,
+        )
+        moving = {item.service: carried[item.id] for item in there if item.id in carried}
+        self._placed = placed(
+            target.model, target.place, rollout=rollout, configurations=configurations, carried=moving
+        )
+        self._new: list[Container] = []
+        self._stopped: list[str] = []
+
+    @property
+    def kept(self) -> list[Container]:
+        return [item for decision in self.decisions for item in decision.kept]
+
+    @property
+    def old(self) -> list[Container]:
+        return [item for decision in self.decisions for item in decision.replaced]
+
+    @property
+    def ours(self) -> set[str]:
+        """Ids of the containers that serve once this has taken over."""
+        return {item.id for item in (*self.kept, *self._new)}
+
+    async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
+        """Make the new containers beside the old ones."""
+        self._note()
+        content = orjson.dumps(self._placed.model, option=orjson.OPT_INDENT_2)
+        write_file(self._target.compose_file, content, mode=0o600)
+        reached("noted")
+        making = [decision for decision in self.decisions if decision.new]
+        if not making:
+            return
+        scale = {decision.service: len(decision.kept) + len(decision.replaced) + decision.new
+                 for decision in self.decisions if decision.service in self._target.model["services"]}
+        # What runs in another service's namespace is made when that one is there, and told which container it is.
+        dependent = {name: shared for name in scale if (shared := shares_with(self._target.model["services"][name]))}
+        first = {name: number for name, number in scale.items() if name not in dependent}
+        await self._create(self._placed, first, progress, secrets)
+        if dependent:
+            await self._create(self._told(dependent), {name: scale[name] for name in dependent}, progress, secrets)
+        reached("created")
+        for item in self.kept:
+            for network, aliases in self._placed.joined.get(item.service, {}).items():
+                if network in self._placed.networks:
+                    await self._engine.connect(network, item.id, aliases)
+        reached("connected")
+
+    async def bring_up(
+        self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]
+    ) -> None:
+        """Start the new containers, in order, and see them healthy and answering."""
+        if self._target.migrate is not None:
+            await self._target.migrate()
+            reached("migrated")
+        starts = [self._start(decision) for decision in self.decisions if decision.new]
+        up = await self._engine.bring_up(
+            self._app.name,
+            starts,
+            kept=[item.id for item in self.kept],
+            watching=watching,
+            timeout=timeout,
+            progress=progress,
+            secrets=secrets,
+        )
+        reached("healthy")
+        self._new = [item for item in up if item.rollout == self.rollout]
+        if self._target.web is not None:
+            progress(f"{self._target.web.service}: waiting for {self._target.web.path}")
+        await self._target.answers(self._web(up))
+        reached("answering")
+
+    async def take_over(self, containers: Sequence[Container]) -> None:
+        """From here on this is what serves."""
+        await self._traffic.route(self._app, self._target.web, self._target.extension, len(self._web(containers)))
+        self._state.write(Serving(self._target.release, self.rollout))
+        reached("recorded")
+        self._traffic.switch(self._app, self._target.web, self._web(containers))
+        reached("switched")
+
+    def _web(self, containers: Sequence[Container]) -> list[Container]:
+        web = self._target.web
+        return [item for item in containers if web is not None and item.service == web.service]
+
+    def _note(self) -> None:
+        """Write down what is under way: who stays, and who was stopped."""
+        kept = tuple(item.id for item in self.kept)
+        self._state.write(Underway(self._target.release, self.rollout, kept, tuple(self._stopped)))
+
+    async def _create(
+        self, what: Placed, scale: Mapping[str, int], progress: Progress, secrets: Sequence[Secret]
+    ) -> None:
+        services = {name: service for name, service in what.model["services"].items() if name in scale}
+        only = {name: {**service, "depends_on": {}} for name, service in services.items()}
+        content = orjson.dumps({**what.model, "services": only}, option=orjson.OPT_INDENT_2)
+        write_file(self._target.creation_file, content, mode=0o600)
+        self._new += await self._engine.create(
+            self._app.name, self._target.creation_file, scale=scale, progress=progress, secrets=secrets
+        )
+
+    def _told(self, dependent: Mapping[str, str]) -> Placed:
+        """The compose file with namespaces of services named by the container that has them."""
+        services = dict(self._placed.model["services"])
+        hosts = {item.service: item.id for item in (*self.kept, *self._new)}
+        for name, shared in dependent.items():
+            told = {key: f"container:{hosts[shared]}" if value == f"service:{shared}" else value
+                    for key, value in services[name].items()}
+            services[name] = told
+        return replace(self._placed, model={**self._placed.model, "services": services})
+
+    def _start(self, decision: Decision) -> Start:
+        new = tuple(item.id for item in self._new if item.service == decision.service)
+        first = None if decision.alone is None else partial(self._make_room, decision)
+        return Start(decision.service, new, waits_for(self._target.model["services"][decision.service]), first)
+
+    async def _make_room(self, decision: Decision) -> None:
+        """Stop the containers that cannot run beside their successors; those join the networks that are left."""
+        running = [item for item in decision.replaced if item.state == "running"]
+        self._stopped += [item.id for item in running]
+        self._note()
+        if self._target.web is not None and decision.service == self._target.web.service:
+            await self._traffic.hold(self._app, self._target.extension.drain)
+        await self._engine.stop_containers([item.id for item in running])
+        reached(f"stopped {decision.service}")
+        for new in self._new:
+            if new.service != decision.service:
+                continue
+            for network in {network for item in running for network in item.networks}:
+                await self._engine.connect(network, new.id, self._aliases(decision.service))
+
+    def _aliases(self, service: str) -> list[str]:
+        return list(dict.fromkeys(alias for names in self._placed.joined[service].values() for alias in names))

@@ -1,0 +1,220 @@
+"""How requests reach apps: which routes there are, and to which containers they lead.
+
+An app's route is made when it first serves and goes with the app. Its port on loopback never changes. Where the route
+leads follows the containers: a deploy switches it, and one that comes back with another address is found again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from ikoma.apps.compose_file import Web
+from ikoma.apps.extension import Extension
+from ikoma.apps.folder import App, Apps
+from ikoma.apps.release import Release, Releases
+from ikoma.apps.rollout_state import RolloutState
+from ikoma.durable import write_file
+from ikoma.errors import DomainTaken
+from ikoma.model import DomainName
+from ikoma.ports import Container, Engine, Proxy, Route, Side
+
+_FIRST_PORT, _LAST_PORT = 21_000, 29_999
+_PAUSE = 0.02
+_NOWHERE = ("127.0.0.1:1",)
+"""An address that refuses: requests are held there until a better one is known."""
+
+
+class Traffic:
+    """The routes of all apps."""
+
+    def __init__(self, engine: Engine, proxy: Proxy, apps: Apps) -> None:
+        self._engine = engine
+        self._proxy = proxy
+        self._apps = apps
+        self._applying = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Serve the routes of all apps, and let each lead to where its containers are now."""
+        await self._proxy.start()
+        await self.apply()
+        for name in self._apps.names():
+            await self.refresh(self._apps.at(name))
+
+    async def apply(self, coming: Route | None = None) -> None:
+        """Tell the proxy of all routes.
+
+        Args:
+            coming: the route of an app that is about to serve, in place of the one it has.
+        """
+        async with self._applying:
+            routes = {name: route for name in self._apps.names() if (route := self._present(self._apps.at(name)))}
+            if coming is not None:
+                routes[coming.app] = coming
+            await self._proxy.apply(list(routes.values()))
+
+    async def route(self, app: App, web: Web | None, extension: Extension, slots: int) -> None:
+        """Make sure that an app has the route that a release of it wants.
+
+        Raises:
+            DomainTaken: another app has one of its domains.
+            ProxyRefused, ProxyUnavailable
+        """
+        if web is None:
+            return
+        self.check_domains(app, (*extension.domains, *extension.redirects))
+        await self.apply(self._route(app, extension, slots))
+
+    def switch(self, app: App, web: Web | None, containers: Sequence[Container]) -> None:
+        """Send requests to these containers of the web service from now on."""
+        if web is None:
+            return
+        addresses = _addresses(web, containers)
+        serving = self._proxy.side(app.name)
+        side = serving.other
+        self._proxy.point(app.name, side, addresses)
+        self._proxy.switch(app.name, side)
+        # Requests that are still held on the other side go on to the new containers too.
+        self._proxy.point(app.name, side.other, addresses)
+
+    async def hold(self, app: App, limit: float) -> None:
+        """Let new requests wait, and give those that are under way the time to end."""
+        side = self._proxy.side(app.name)
+        if side in (Side.BLUE, Side.GREEN):
+            self._proxy.point(app.name, side, _NOWHERE)
+            await self._until_idle(app, side, limit)
+
+    async def drained(self, app: App, limit: float) -> int:
+        """Wait for requests of the side that was switched away from; milliseconds that took, at most the limit."""
+        side = self._proxy.side(app.name)
+        if side not in (Side.BLUE, Side.GREEN):
+            return 0
+        return await self._until_idle(app, side.other, limit)
+
+    async def take_down(self, app: App, limit: float) -> None:
+        """Tell new requests that the app is down, and give those that are under way the time to end."""
+        side = self._proxy.side(app.name)
+        if side is Side.DOWN:
+            return
+        self._proxy.switch(app.name, Side.DOWN)
+        if side in (Side.BLUE, Side.GREEN):
+            await self._until_idle(app, side, limit)
+
+    async def refresh(self, app: App) -> None:
+        """Let the route lead to where the containers that serve are now."""
+        release = Releases(app).current()
+        if release is None or release.web is None:
+            return
+        web = Web(**release.web)
+        state = RolloutState(app)
+        containers = [
+            item
+            for item in await self._engine.containers(app.name)
+            if item.service == web.service and item.state == "running" and state.serves(item)
+        ]
+        addresses = _addresses(web, containers)
+        if not addresses:
+            return  # it comes back, or goes down with a word
+        side = self._proxy.side(app.name)
+        if side in (Side.BLUE, Side.GREEN):
+            self._proxy.point(app.name, side, addresses)
+        elif side is Side.DOWN and (serving := state.serving()) is not None and not serving.down:
+            self._proxy.point(app.name, Side.BLUE, addresses)
+            self._proxy.switch(app.name, Side.BLUE)
+
+    async def forget(self, app: App) -> None:
+        """The app is gone: so is its route."""
+        await self.apply()
+        self._proxy.forget(app.name)
+
+    def urls(self, app: App) -> tuple[str, ...]:
+        """Where the app is reached; none before it is first deployed."""
+        route = self._present(app)
+        return self._proxy.urls(route) if route else ()
+
+    def check_domains(self, app: App, domains: Sequence[str]) -> None:
+        """Raises DomainTaken where another app has one of these domains."""
+        for name in self._apps.names():
+            if name == app.name:
+                continue
+            other = self._apps.at(name)
+            route = self._present(other)
+            taken = {*domains_of(other), *(route.domains if route else ()), *(route.redirects if route else ())}
+            for domain in domains:
+                if domain in taken:
+                    raise DomainTaken(f"{domain} belongs to another app.")
+
+    async def _until_idle(self, app: App, side: Side, limit: float) -> int:
+        began = time.monotonic()
+        while await self._proxy.in_flight(app.name, side) and time.monotonic() - began < limit:
+            await asyncio.sleep(_PAUSE)
+        return int((time.monotonic() - began) * 1000)
+
+    def _present(self, app: App) -> Route | None:
+        """The route of the release that serves."""
+        release = Releases(app).current()
+        if release is None or release.web is None:
+            return None
+        return self._route(app, Extension(**release.extension), release.replicas(release.web["service"]))
+
+    def _route(self, app: App, extension: Extension, slots: int) -> Route:
+        return Route(
+            app=app.name,
+            port=self._port(app),
+            domains=tuple(dict.fromkeys((*extension.domains, *domains_of(app)))),
+            redirects=extension.redirects,
+            slots=max(1, slots),
+            hold=extension.hold,
+            timeout=extension.timeout,
+            largest_body=extension.max_body,
+        )
+
+    def _port(self, app: App) -> int:
+        """The app's port on loopback, chosen when it is first asked for."""
+        if (known := _read_port(app.state / "port")) is not None:
+            return known
+        others = {_read_port(self._apps.at(name).state / "port") for name in self._apps.names()}
+        first = _FIRST_PORT + sum(app.name.encode()) * 37 % (_LAST_PORT - _FIRST_PORT)
+        for port in (*range(first, _LAST_PORT + 1), *range(_FIRST_PORT, first)):
+            if port not in others and _is_free(port):
+                write_file(app.make_state() / "port", str(port), mode=0o600)
+                return port
+        raise AssertionError("no port is free")
+
+
+def domains_of(app: App) -> tuple[DomainName, ...]:
+    """The domains that were added to an app, besides those of its compose file."""
+    try:
+        return tuple(DomainName(domain) for domain in orjson.loads((app.state / "domains.json").read_bytes()))
+    except FileNotFoundError:
+        return ()
+
+
+def keep_domains(app: App, domains: Sequence[str]) -> None:
+    write_file(app.make_state() / "domains.json", orjson.dumps(list(domains)), mode=0o600)
+
+
+def _addresses(web: Web, containers: Sequence[Container]) -> list[str]:
+    """Where this machine reaches the containers: host:port."""
+    return [f"{item.addresses[0]}:{web.port}" for item in containers if item.addresses]
+
+
+def _read_port(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

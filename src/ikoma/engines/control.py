@@ -1,0 +1,177 @@
+"""Changes single containers and networks through Docker's API: what Compose only does to whole projects.
+
+Each act is done when it returns, and doing it again changes nothing: a container that already runs is started, one
+that is gone is removed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiodocker
+
+from ikoma.engines.docker_api import COULD_NOT_CONNECT, DockerApi
+from ikoma.engines.readable import sentence
+from ikoma.ports import CarriedVolume, NotStarted
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 3700.0
+_REMOVE_SECONDS = 60.0
+_GONE, _UNCHANGED, _CONFLICT = 404, 304, 409
+
+
+async def start(api: DockerApi, identity: str) -> None:
+    """Start a container; NotStarted, with the engine's own reason, where it cannot be."""
+    async with api.client(_START_SECONDS) as docker:
+        try:
+            async with docker._query(f"containers/{identity}/start", method="POST"):
+                return
+        except aiodocker.DockerError as error:
+            if error.status == _UNCHANGED:
+                return
+            if error.status == COULD_NOT_CONNECT:
+                raise
+            raise NotStarted(sentence(error.message)) from error
+
+
+async def stop(api: DockerApi, identity: str) -> None:
+    """Ask a container to end, and end it when its own time to stop is over."""
+    await _post(api, f"containers/{identity}/stop", _STOP_SECONDS, (_UNCHANGED, _GONE))
+
+
+async def kill(api: DockerApi, identity: str) -> None:
+    """End a container at once."""
+    await _post(api, f"containers/{identity}/kill", _REMOVE_SECONDS, (_CONFLICT, _GONE))
+
+
+async def rename(api: DockerApi, identity: str, name: str) -> None:
+    """Give a container a name; one that has it keeps it."""
+    async with (
+        api.client() as docker,
+        docker._query(f"containers/{identity}/rename", method="POST", params={"name": name}),
+    ):
+        return
+
+
+async def remove(api: DockerApi, identity: str, *, volumes: bool) -> None:
+    """Remove a container, running or not, and the volumes without a name that are its alone when asked."""
+    params = {"force": "1", "v": "1" if volumes else "0"}
+    async with api.client(_REMOVE_SECONDS) as docker:
+        try:
+            async with docker._query(f"containers/{identity}", method="DELETE", params=params):
+                return
+        except aiodocker.DockerError as error:
+            if error.status not in (_GONE, _CONFLICT):  # 409: its removal is under way
+                raise
+
+
+async def connect(api: DockerApi, network: str, identity: str, aliases: Sequence[str]) -> None:
+    """Join a container to a network under these names; one that is in it already stays as it is."""
+    body = {"Container": identity, "EndpointConfig": {"Aliases": list(aliases)}}
+    async with api.client() as docker:
+        try:
+            async with docker._query(f"networks/{network}/connect", method="POST", data=body):
+                return
+        except aiodocker.DockerError as error:
+            if "already exists in network" not in error.message:
+                raise
+
+
+async def disconnect(api: DockerApi, network: str, identity: str) -> None:
+    """Take a container out of a network."""
+    body = {"Container": identity, "Force": True}
+    async with api.client() as docker:
+        try:
+            async with docker._query(f"networks/{network}/disconnect", method="POST", data=body):
+                return
+        except aiodocker.DockerError as error:
+            if error.status != _GONE and "is not connected" not in error.message:
+                raise
+
+
+async def networks(api: DockerApi, project: str) -> list[str]:
+    """Names of the networks of a Compose project."""
+    filters = json.dumps({"label": [f"com.docker.compose.project={project}"]})
+    async with api.client() as docker:
+        listed = await docker._query_json("networks", params={"filters": filters})
+    return sorted(network["Name"] for network in listed)
+
+
+async def remove_network(api: DockerApi, name: str) -> bool:
+    """Remove a network; False where containers are still in it."""
+    async with api.client(_REMOVE_SECONDS) as docker:
+        try:
+            async with docker._query(f"networks/{name}", method="DELETE"):
+                return True
+        except aiodocker.DockerError as error:
+            if error.status == _GONE:
+                return True
+            if error.status == 403:
+                return False
+            raise
+
+
+async def carried(api: DockerApi, identity: str) -> list[CarriedVolume]:
+    """The volumes without a name that a container has its data in, as its image declares them."""
+    async with api.client() as docker:
+        shown = await docker._query_json(f"containers/{identity}/json")
+    return [
+        CarriedVolume(mount["Name"], mount["Destination"])
+        for mount in shown.get("Mounts") or []
+        if mount.get("Type") == "volume" and _is_anonymous(str(mount.get("Name")))
+    ]
+
+
+async def image_id(api: DockerApi, reference: str) -> str | None:
+    """The id of the image that a name stands for now; None where it is not here."""
+    async with api.client() as docker:
+        try:
+            shown: Mapping[str, Any] = await docker._query_json(f"images/{reference}/json")
+        except aiodocker.DockerError as error:
+            if error.status not in (400, _GONE):
+                raise
+            return None
+    return str(shown["Id"])
+
+
+async def tag(api: DockerApi, image: str, name: str) -> None:
+    """Give an image one more name, `repository:tag`."""
+    repository, _, label = name.rpartition(":")
+    params = {"repo": repository, "tag": label}
+    async with api.client() as docker, docker._query(f"images/{image}/tag", method="POST", params=params):
+        return
+
+
+async def images(api: DockerApi, prefix: str) -> list[str]:
+    """The names of images that begin with this."""
+    filters = json.dumps({"reference": [f"{prefix}*"]})
+    async with api.client() as docker:
+        listed = await docker._query_json("images/json", params={"filters": filters})
+    return sorted(name for image in listed for name in image.get("RepoTags") or [] if name.startswith(prefix))
+
+
+async def forget_image(api: DockerApi, name: str) -> None:
+    """Take a name from an image, and remove the image where that was its last and nothing runs from it."""
+    async with api.client(_REMOVE_SECONDS) as docker:
+        try:
+            async with docker._query(f"images/{name}", method="DELETE"):
+                return
+        except aiodocker.DockerError as error:
+            if error.status not in (_GONE, _CONFLICT):
+                raise
+
+
+async def _post(api: DockerApi, path: str, seconds: float, fine: Sequence[int]) -> None:
+    async with api.client(seconds) as docker:
+        try:
+            async with docker._query(path, method="POST"):
+                return
+        except aiodocker.DockerError as error:
+            if error.status not in fine:
+                raise
+
+
+def _is_anonymous(name: str) -> bool:
+    return len(name) == 64 and all(character in "0123456789abcdef" for character in name)
