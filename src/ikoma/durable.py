@@ -7,6 +7,7 @@ Modes are exact: the umask of the server closes what it does not open itself.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -111,6 +112,29 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_filesystem(folder: Path) -> None:
+    """Make everything that was written to the filesystem of `folder` survive a power cut, whoever wrote it.
+
+    For thousands of new files this is many times faster than to flush each; for a few it is slower.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise _translated(OSError(code, os.strerror(code), str(folder)))
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_full_answered() -> Iterator[None]:
+    """Raise DiskFull where the block finds no space left."""
+    try:
+        yield
+    except OSError as error:
+        raise _translated(error) from error
 
 
 def sweep(folder: Path) -> list[Path]:

@@ -571,6 +571,20 @@ class DatabasesUnavailable(IkomaError):
     default_hint = "The server restarts its own PostgreSQL by itself; check POSTGRES_* where it is external."
 
 
+class ProxyUnavailable(IkomaError):
+    """The proxy does not answer."""
+
+    code, status = "proxy_unavailable", 503
+    default_hint = "The server restarts its own proxy by itself; try again in a moment. What it served before is kept."
+
+
+class ProxyRefused(IkomaError):
+    """The proxy does not take these routes; what was served before goes on."""
+
+    code, status = "proxy_refused", 422
+    default_hint = "Correct what the message names: domains, redirects, ports and limits come from the app's x-ikoma."
+
+
 class DiskFull(IkomaError):
     """There is no space left on the disk."""
 

@@ -24,6 +24,8 @@ from ikoma.errors import ToolMissing
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CHUNK = 1 << 20
 _LINE_LIMIT = 1 << 20
+_CAP_NET_BIND_SERVICE = 10
+_LOW_PORTS = ("--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bind_service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,44 @@ async def serve(argv: Sequence[str], *, log: Path, user: str | None, env: Mappin
             cwd="/",
             start_new_session=True,
         )
+
+
+async def detach(
+    argv: Sequence[str],
+    *,
+    log: Path,
+    user: str | None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path,
+    low_ports: bool = False,
+) -> None:
+    """Start a server that outlives this process however it ends: it is nobody's child, and nobody here knows its pid.
+
+    Args:
+        log: the file that its output goes to.
+        user: run as this system user, without its groups; needs root.
+        env: variables besides the clean ones.
+        cwd: what relative paths mean to it.
+        low_ports: of root's rights it keeps that to listen on ports below 1024, where we have it ourselves.
+    """
+    # Not by way of `serve`: asyncio kills a child that still runs when its handle is thrown away.
+    keep = _LOW_PORTS if low_ports and user is not None and _may_use_low_ports() else ()
+    with log.open("ab") as stream:
+        process = await asyncio.create_subprocess_exec(
+            *_privileged(["setsid", "--fork", *_located(argv)], user, "--no-new-privs", *keep),
+            stdin=DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env=environment(env),
+            cwd=cwd,
+        )
+    await process.wait()
+
+
+def _may_use_low_ports() -> bool:
+    status = Path("/proc/self/status").read_text()
+    permitted = next(line for line in status.splitlines() if line.startswith("CapPrm:"))
+    return bool(int(permitted.split()[1], 16) & 1 << _CAP_NET_BIND_SERVICE)
 
 
 async def _start(

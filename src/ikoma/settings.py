@@ -6,6 +6,7 @@ exception: there the file wins, because that is how a key is rotated while the s
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -82,6 +83,16 @@ class Settings:
     """How many releases of an app are kept."""
     releases_max_days: int
     """For how many days a release is kept."""
+    proxy_host: str
+    """Where the proxy listens for everyone; "" is every address of this machine."""
+    proxy_http_port: int
+    """0: no such listener."""
+    proxy_https_port: int
+    """0: no such listener."""
+    proxy_tls: str
+    """Who signs certificates of domains: acme, staging, internal; or off."""
+    acme_email: str | None
+    """Whom the authority writes to when a certificate is in danger."""
     apps_root: Path
     ikoma_home: Path
     ikoma_state: Path
@@ -176,6 +187,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         rate_limit_window_ms=read("RATE_LIMIT_WINDOW_MS", "60000", _integer(1, 86_400_000)),
         rate_limit_max_requests=read("RATE_LIMIT_MAX_REQUESTS", "100", _integer(1, 1_000_000_000)),
         auth_max_failures=read("AUTH_MAX_FAILURES", "20", _integer(1, 1_000_000_000)),
+        proxy_host=read("PROXY_HOST", "", _address),
+        proxy_http_port=read("PROXY_HTTP_PORT", "80", _integer(0, 65535)),
+        proxy_https_port=read("PROXY_HTTPS_PORT", "443", _integer(0, 65535)),
+        proxy_tls=read("PROXY_TLS", "acme", _one_of("acme", "staging", "internal", "off")),
+        acme_email=read("ACME_EMAIL", "", _email),
         ikoma_role=read("IKOMA_ROLE", "operator", _role),
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
         releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
@@ -269,6 +285,19 @@ def _url(value: str, name: str) -> str | None:
     """https, or plain http on this machine."""
     if value and not re.fullmatch(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
         raise InvalidSetting(f"{name} is {value!r}; it takes an https:// address.")
+    return value or None
+
+
+def _address(value: str, name: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value)) if value else ""
+    except ValueError:
+        raise InvalidSetting(f"{name} is {value!r}; it takes an IP address of this machine.") from None
+
+
+def _email(value: str, name: str) -> str | None:
+    if value and not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9.-]+", value):
+        raise InvalidSetting(f"{name} is {value!r}; it takes one e-mail address.")
     return value or None
 
 

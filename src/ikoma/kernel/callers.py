@@ -113,6 +113,10 @@ class Caller:
         return _matches(app, self.apps)
 
 
+CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollback",))
+"""IKOMA itself, where it goes back from a release that turned unhealthy."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredKey:
     """A key as it is listed: everything but the key."""

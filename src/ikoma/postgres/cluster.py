@@ -6,7 +6,6 @@ Everything is made whole or not at all, so that a start that was killed is simpl
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from ikoma.errors import StartRefused
 from ikoma.model import Secret
 from ikoma.postgres.tools import bundled, bundled_version
 from ikoma.run import run
+from ikoma.users import closed_folder, make_user, when_root
 
 ADMIN = "ikoma"
 _USER = "ikoma-postgres"
@@ -59,7 +59,7 @@ log_line_prefix = '%m [%p] %q%u@%d '
 
 def system_user() -> str | None:
     """Whom the server runs as; None for this process's own user, when that is not root."""
-    return _USER if os.geteuid() == 0 else None
+    return when_root(_USER)
 
 
 def make_folders(root: Path) -> None:
@@ -69,12 +69,11 @@ def make_folders(root: Path) -> None:
     sweep(root)
     if system_user() is None:
         return
-    for folder in (root, *root.parents):
-        if not folder.stat().st_mode & 0o001:
-            raise StartRefused(
-                f"{folder} is closed to other users, and PostgreSQL, which runs as {_USER}, must pass through it.",
-                hint=f"`chmod o+x {folder}`, or put IKOMA_STATE elsewhere.",
-            )
+    if folder := closed_folder(root):
+        raise StartRefused(
+            f"{folder} is closed to other users, and PostgreSQL, which runs as {_USER}, must pass through it.",
+            hint=f"`chmod o+x {folder}`, or put IKOMA_STATE elsewhere.",
+        )
 
 
 async def create(root: Path, chosen: Secret | None) -> Path:
@@ -83,7 +82,7 @@ async def create(root: Path, chosen: Secret | None) -> Path:
     Args:
         chosen: the admin's password; made up when None.
     """
-    await _make_user()
+    await make_user(_USER)
     program = _program(root)
     data = root / "data"
     if data.is_dir():
@@ -161,22 +160,10 @@ def last_words(root: Path) -> str:
     return "it gave no reason."
 
 
-async def _make_user() -> None:
-    if system_user() is None:
-        return
-    try:
-        pwd.getpwnam(_USER)
-    except KeyError:
-        argv = ["useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
-        made = await run([*argv, "--user-group", _USER])
-        if made.code not in (0, 9):  # 9: another start has made it meanwhile
-            raise StartRefused(f"The system user {_USER} cannot be made: {made.stderr.decode().strip()}.") from None
-
-
 def _program(root: Path) -> Path:
     """A folder with the program that the server's user can reach: the installed one, else a copy of it."""
     installed = bundled()
-    if system_user() is None or all(folder.stat().st_mode & 0o001 for folder in (installed, *installed.parents)):
+    if system_user() is None or closed_folder(installed) is None:
         return installed
     copy = root / f"program-{bundled_version()}"
     if not copy.is_dir():

@@ -23,6 +23,7 @@ from ikoma.ports import Credentials, Endpoint
 from ikoma.postgres import cluster, postmaster
 from ikoma.postgres.connect import connect, connected
 from ikoma.postgres.server import ADMIN_OPTIONS, HOST_NAME
+from ikoma.processes import ended, is_alive
 from ikoma.run import serve
 from ikoma.settings import Settings
 
@@ -172,7 +173,7 @@ class EmbeddedPostgres:
                 if not ready.done():
                     ready.set_result(None)
                 await self._until_ended_or_told()
-                if not self._stopping and postmaster.is_alive(self._pid):
+                if not self._stopping and is_alive(self._pid):
                     log.info("PostgreSQL is restarted to listen on %s", self._gateway)
                     await self._shut_down()
                     continue
@@ -229,7 +230,7 @@ class EmbeddedPostgres:
             except DatabasesUnavailable as error:
                 if self._stopping:
                     raise StartRefused("PostgreSQL was stopped while it started.") from error
-                if not postmaster.is_alive(self._pid) or _now() > deadline:
+                if not is_alive(self._pid) or _now() > deadline:
                     raise StartRefused(
                         f"PostgreSQL did not start: {cluster.last_words(self._root)}",
                         hint=f"Its log is in {self._root}.",
@@ -246,7 +247,7 @@ class EmbeddedPostgres:
 
     async def _until_ended_or_told(self) -> None:
         """Returns when the server has ended, when it must listen elsewhere, or when it is to stop."""
-        gone = asyncio.ensure_future(postmaster.ended(self._pid))
+        gone = asyncio.ensure_future(ended(self._pid))
         try:
             while not (gone.done() or self._stopping or self._must_move()):
                 told = asyncio.ensure_future(self._nudge.wait())
@@ -275,11 +276,11 @@ class EmbeddedPostgres:
             os.kill(self._pid, signal.SIGINT)
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
-                    await postmaster.ended(self._pid)
+                    await ended(self._pid)
             except TimeoutError:
                 log.warning("PostgreSQL did not stop within %s s; its next start recovers", _STOP_SECONDS)
                 os.kill(self._pid, signal.SIGQUIT)
-                await postmaster.ended(self._pid)
+                await ended(self._pid)
         if self._process is not None and self._process.pid == self._pid:
             await self._process.wait()
         self._pid = 0

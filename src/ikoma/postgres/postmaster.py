@@ -1,8 +1,7 @@
-"""PostgreSQL's own process as the system sees it: whether it lives, what it left, whether a port is free."""
+"""PostgreSQL's own process as the system sees it: whether it runs, what it left, whether a port is free."""
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from ikoma.durable import write_file
+from ikoma.processes import is_alive
 
 _ORPHAN_SECONDS = 2.0
 
@@ -24,29 +24,6 @@ def running(data: Path) -> int | None:
         return process.pid if is_alive(process.pid) and str(data) in process.cmdline() else None
     except (OSError, ValueError, psutil.Error):
         return None
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-async def ended(pid: int) -> None:
-    """Returns when the process has ended, whether or not it is our child."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-    loop.add_reader(descriptor, gone.set)
-    try:
-        await gone.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 def clear_away(data: Path) -> None:

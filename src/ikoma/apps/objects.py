@@ -1,0 +1,301 @@
+"""The contents of an app's snapshots: each file once under `.ikoma/objects`, by its SHA-256, mode and owner.
+
+An object's name is a promise of its content. Files are written aside, flushed together, and get their names only
+then: whatever has a name is whole, also after a power cut. Releases hold objects by hard links, so that nothing here
+ever opens an object for writing or changes its mode. Everybody who calls holds the app's lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import itertools
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Collection, Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ikoma.durable import disk_full_answered, sync_filesystem, sync_folder
+
+_PIECE = 1 << 20
+_ZEROS = bytes(_PIECE)
+_TRIES = 3
+_FEW = 64
+"""So many new objects are flushed one by one; more are flushed with all the filesystem."""
+_INCOMING = "incoming-"
+_CLONE = 0x40049409
+"""FICLONE, see ioctl_ficlone(2)."""
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Passed = Callable[[int], None]
+"""Called with each number of bytes that has been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file's content as it was kept. `status` is None where it never stood still while it was read."""
+
+    digest: str
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    status: os.stat_result | None
+
+
+def object_name(digest: str, mode: int, uid: int, gid: int) -> str:
+    """Hard links share mode and owner: what differs in them is another object."""
+    return f"{digest}-{mode:o}-{uid}-{gid}"
+
+
+def owner(status: os.stat_result) -> tuple[int, int]:
+    """The owner that IKOMA can give to a copy: only root can give it to others."""
+    return (status.st_uid, status.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+
+
+class Objects:
+    """The objects of one app. The folder is made when the first is taken."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, name: str) -> str:
+        return f"{self._folder}/{name[:2]}/{name[2:]}"
+
+    def names(self) -> set[str]:
+        """The names of all objects."""
+        found: set[str] = set()
+        for shelf in self._shelves():
+            first = shelf.name
+            with os.scandir(shelf) as entries:
+                found.update([first + entry.name for entry in entries])
+        return found
+
+    @contextmanager
+    def incoming(self) -> Iterator[Incoming]:
+        """A way in for new objects. They have their names when the block ends well; otherwise none was taken."""
+        self._sweep()
+        aside = self._folder / f"{_INCOMING}{secrets.token_hex(6)}"
+        with disk_full_answered():
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            aside.mkdir(mode=0o700)
+            try:
+                incoming = Incoming(aside, self.names())
+                yield incoming
+                self._shelve(aside, incoming.new)
+            finally:
+                shutil.rmtree(aside)
+
+    def link(self, name: str, place: str) -> None:
+        """Make the object appear at a place; by a copy where the filesystem takes no more links to it."""
+        try:
+            os.link(self.path(name), place)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            self.copy(name, place, lambda _: None)
+
+    def copy(self, name: str, place: str, passed: Passed) -> None:
+        """A file of its own with the object's content, mode, owner and time."""
+        source = os.open(self.path(name), _READ)
+        try:
+            target = os.open(place, _CREATE, 0o600)
+            try:
+                status = os.fstat(source)
+                if not _clone(source, target):
+                    _pour(source, target, status, passed)
+                _dress(target, status)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
+    def fault(self, name: str, size: int, passed: Passed) -> str | None:
+        """What is wrong with an object, or None."""
+        try:
+            source = os.open(self.path(name), _READ)
+        except FileNotFoundError:
+            return "is missing"
+        try:
+            status = os.fstat(source)
+            if status.st_size != size:
+                return f"has {status.st_size} bytes instead of {size}"
+            digest, _ = _pour(source, None, status, passed)
+        finally:
+            os.close(source)
+        is_same = name == object_name(digest, status.st_mode & 0o7777, *owner(status))
+        return None if is_same else "is not what it was"
+
+    def remove_all_but(self, named: Collection[str]) -> int:
+        """Remove the objects that have none of these names, and what killed processes left; how many bytes it freed."""
+        self._sweep()
+        freed = 0
+        for name in self.names().difference(named):
+            status = os.lstat(self.path(name))
+            freed += status.st_blocks * 512 if status.st_nlink == 1 else 0
+            os.unlink(self.path(name))
+        return freed
+
+    def _shelve(self, aside: Path, new: dict[str, str]) -> None:
+        """First the contents are made to last, then they get names, then the names are made to last."""
+        is_few = len(new) <= _FEW
+        for file in new.values() if is_few else ():
+            _flush(aside / file)
+        if not is_few:
+            sync_filesystem(aside)
+        shelves = [self._folder / first for first in {name[:2] for name in new}]
+        for shelf in shelves:
+            shelf.mkdir(mode=0o700, exist_ok=True)
+        for name, file in new.items():
+            os.rename(f"{aside}/{file}", self.path(name))
+        for folder in (*shelves, self._folder) if is_few else ():
+            sync_folder(folder)
+        if not is_few:
+            sync_filesystem(self._folder)
+
+    def _sweep(self) -> None:
+        for leftover in self._folder.glob(f"{_INCOMING}*"):
+            shutil.rmtree(leftover)
+
+    def _shelves(self) -> list[Path]:
+        if not self._folder.is_dir():
+            return []
+        return [shelf for shelf in self._folder.iterdir() if len(shelf.name) == 2]
+
+
+class Incoming:
+    """Files on their way to become objects. May be used from several threads."""
+
+    def __init__(self, aside: Path, known: Set[str]) -> None:
+        self._aside = aside
+        self._known = known
+        self.new: dict[str, str] = {}
+        """The names that will be given: object to file."""
+        self._numbers = itertools.count()
+        self._clones = True
+
+    def has(self, name: str) -> bool:
+        return name in self._known or name in self.new
+
+    def take(self, source: int, passed: Passed) -> Taken:
+        """Keep the content of an open file. One that changes while it is read is read again, up to three times."""
+        for number in range(_TRIES):
+            if number:
+                os.lseek(source, 0, os.SEEK_SET)
+            before = os.fstat(source)
+            digest, size = self._content(source, before, passed)
+            after = os.fstat(source)
+            is_steady = mark(before) == mark(after)
+            if is_steady:
+                break
+        return Taken(digest, size, before.st_mode & 0o777, *owner(before), before if is_steady else None)
+
+    def _content(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int]:
+        """Digest and size of what was kept: what was read, up to the size that the file had."""
+        if self._clones and (cloned := self._cloned(source, status, passed)):
+            return cloned
+        if status.st_size > _PIECE:
+            with self._file() as (file, target):
+                return self._keep(file, target, status, _pour(source, target, status, passed))
+        content = b"".join(_pieces(source, status.st_size, passed))
+        read = hashlib.sha256(content).hexdigest(), len(content)
+        if not self.has(_named(read[0], status)):
+            with self._file() as (file, target):
+                _write(target, content, 0)
+                self._keep(file, target, status, read)
+        return read
+
+    def _cloned(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int] | None:
+        """None where the filesystem can't. A clone is of one moment, and costs no space while both are the same."""
+        with self._file() as (file, target):
+            self._clones = _clone(source, target)
+            if not self._clones:
+                os.unlink(f"{self._aside}/{file}")
+                return None
+            return self._keep(file, target, status, _pour(target, None, os.fstat(target), passed))
+
+    def _keep(self, file: str, target: int, status: os.stat_result, read: tuple[str, int]) -> tuple[str, int]:
+        name = _named(read[0], status)
+        if name in self._known or self.new.setdefault(name, file) != file:
+            os.unlink(f"{self._aside}/{file}")
+        else:
+            _dress(target, status)
+        return read
+
+    @contextmanager
+    def _file(self) -> Iterator[tuple[str, int]]:
+        file = str(next(self._numbers))
+        target = os.open(f"{self._aside}/{file}", _CREATE, 0o600)
+        try:
+            yield file, target
+        finally:
+            os.close(target)
+
+
+def mark(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What is another as soon as a file's content, mode or owner is."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _named(digest: str, status: os.stat_result) -> str:
+    return object_name(digest, status.st_mode & 0o777, *owner(status))
+
+
+def _clone(source: int, target: int) -> bool:
+    """Share the blocks of a file, where the filesystem can."""
+    try:
+        fcntl.ioctl(target, _CLONE, source)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        return False
+    return True
+
+
+def _pour(source: int, target: int | None, status: os.stat_result, passed: Passed) -> tuple[str, int]:
+    """Digest and size of what is read, and written to `target` where there is one; holes stay holes."""
+    digest, size = hashlib.sha256(), 0
+    has_holes = status.st_blocks * 512 < status.st_size
+    for piece in _pieces(source, status.st_size, passed):
+        digest.update(piece)
+        size += len(piece)
+        if target is not None and not (has_holes and piece == _ZEROS[: len(piece)]):
+            _write(target, piece, size - len(piece))
+    if target is not None:
+        os.ftruncate(target, size)
+    return digest.hexdigest(), size
+
+
+def _pieces(source: int, size: int, passed: Passed) -> Iterator[bytes]:
+    """At most so many bytes: a file that grows for ever is read up to where it was."""
+    while size and (piece := os.read(source, min(size, _PIECE))):
+        passed(len(piece))
+        size -= len(piece)
+        yield piece
+
+
+def _write(target: int, piece: bytes, offset: int) -> None:
+    left = memoryview(piece)
+    while left:
+        written = os.pwrite(target, left, offset)
+        left, offset = left[written:], offset + written
+
+
+def _dress(target: int, status: os.stat_result) -> None:
+    """Give a new file what it has besides its content; never one that is an object already."""
+    os.fchown(target, *owner(status))
+    os.fchmod(target, status.st_mode & 0o777)
+    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+
+def _flush(file: Path) -> None:
+    descriptor = os.open(file, _READ)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

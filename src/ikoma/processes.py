@@ -1,0 +1,46 @@
+"""Processes that are not ours to wait for: whether one lives, and when it ends.
+
+A long-lived server outlives the IKOMA that started it. The next one knows it by its pid and the moment it started,
+because pids are given out again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import psutil
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def identity(pid: int) -> str | None:
+    """Names a live process so that a later one with the same pid is told apart; None when there is none."""
+    try:
+        # Field 22 of stat, the ticks since the machine started: unlike a time of day it never shifts.
+        with open(f"/proc/{pid}/stat") as stream:
+            fields = stream.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return f"{pid}@{fields[19]}" if fields[0] != "Z" else None
+
+
+async def ended(pid: int) -> None:
+    """Returns when the process has ended, whether or not it is our child."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(descriptor, gone.set)
+    try:
+        await gone.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

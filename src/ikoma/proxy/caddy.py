@@ -1,0 +1,198 @@
+"""The proxy of ports.py, carried out by Caddy.
+
+What changes often, where an app's requests go, is files and never touches Caddy. What changes seldom, which apps there
+are, is a configuration that Caddy takes whole or not at all. The routes that were applied last are written down, so
+that a Caddy that has to be started anew serves the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ikoma.durable import make_folder
+from ikoma.errors import IkomaError, ProxyRefused
+from ikoma.model import AppName
+from ikoma.ports import Route, Side
+from ikoma.proxy.admin import Admin
+from ikoma.proxy.config import HTTP, HTTPS, Place, build, site
+from ikoma.proxy.listeners import Openings, listening, obstacle
+from ikoma.proxy.process import USER, CaddyProcess, give
+from ikoma.proxy.routes import RouteBook, check, local_name, public_names
+from ikoma.proxy.sides import SERVING, Sides
+from ikoma.settings import Settings
+from ikoma.users import closed_folder, when_root
+
+log = logging.getLogger("ikoma.proxy")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_STEADY_SECONDS = 60.0
+
+
+class CaddyProxy:
+    """One Caddy on one folder, IKOMA_STATE/proxy."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.ikoma_state / "proxy"
+        self._place = Place(
+            root=self._root,
+            host=settings.proxy_host,
+            http_port=settings.proxy_http_port,
+            https_port=0 if settings.proxy_tls == "off" else settings.proxy_https_port,
+            tls=settings.proxy_tls,
+            email=settings.acme_email,
+            access_logs=None,
+        )
+        self._logs = settings.audit_log.parent / "access"
+        self._admin = Admin(self._place.socket)
+        self._process = CaddyProcess(self._place, self._admin)
+        self._sides = Sides(self._root)
+        self._book = RouteBook(self._root / "routes.json")
+        self._openings = Openings()
+        self._obstacles: dict[str, str] = {}
+        self._stopped = False
+
+    @property
+    def listeners(self) -> Mapping[str, bool]:
+        """The public listeners that the settings ask for, and whether each is up."""
+        wanted = {HTTP: self._place.http_port, HTTPS: self._place.https_port}
+        up = {HTTP: self._openings.http, HTTPS: self._openings.https}
+        return {name: up[name] for name, port in wanted.items() if port}
+
+    @property
+    def obstacles(self) -> Mapping[str, str]:
+        """Why a listener is not up: a sentence for each setting or port."""
+        return dict(self._obstacles)
+
+    async def start(self) -> None:
+        self._stopped = False
+        await self._process.prepare()
+        self._place = replace(self._place, access_logs=self._log_folder())
+        async with self._process.turn():
+            await self._bring_up()
+
+    async def apply(self, routes: Sequence[Route]) -> None:
+        check(routes)
+        for route in routes:
+            self._sides.prepare(route.app, route.slots)
+        async with self._process.turn():
+            await self._serve(routes)
+            self._book.write(routes)
+
+    def point(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
+        self._sides.point(app, side, addresses)
+
+    def switch(self, app: AppName, side: Side) -> None:
+        self._sides.switch(app, side)
+
+    def side(self, app: AppName) -> Side:
+        return self._sides.side(app)
+
+    async def in_flight(self, app: AppName, side: Side) -> int:
+        return await self._admin.in_flight(app, side) if side in SERVING else 0
+
+    def urls(self, route: Route) -> tuple[str, ...]:
+        public = HTTPS if self._openings.https else HTTP
+        found = (
+            [site(self._place, public, name) for name in public_names(route)] if any(self.listeners.values()) else []
+        )
+        if self._openings.http:
+            found.append(site(self._place, HTTP, local_name(route.app)))
+        return (*found, f"http://127.0.0.1:{route.port}")
+
+    def forget(self, app: AppName) -> None:
+        """Remove what is kept of an app that is gone: after the routes were applied without it."""
+        self._sides.forget(app)
+
+    async def watch(self) -> None:
+        """Start Caddy again whenever it ends unasked. Runs until `stop` or until it is cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            began = _now()
+            await self._process.ended()
+            if self._stopped:
+                return
+            pause = _FIRST_PAUSE if _now() - began > _STEADY_SECONDS else pause
+            log.warning("The proxy ended; starting it again in %s s", pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            try:
+                async with self._process.turn():
+                    await self._bring_up()
+            except (IkomaError, OSError) as error:
+                log.error("The proxy cannot be started: %s", error)
+
+    async def stop(self) -> None:
+        self._stopped = True
+        async with self._process.turn():
+            await self._process.stop()
+
+    async def close(self) -> None:
+        """Nothing is held: the proxy is nobody's child."""
+
+    def _log_folder(self) -> Path | None:
+        """Where the access logs go; None, and a warning, where Caddy's user cannot get there."""
+        make_folder(self._logs.parent, 0o755)
+        if when_root(USER) and (folder := closed_folder(self._logs.parent)):
+            log.warning("Requests to apps are not logged: %s is closed to %s (chmod o+x)", folder, USER)
+            return None
+        if make_folder(self._logs, 0o750):
+            give(self._logs)
+        return self._logs
+
+    async def _bring_up(self) -> None:
+        if self._process.answers():
+            self._note(await self._admin.config())
+            return
+        await self._process.launch()
+        try:
+            await self._serve(self._book.read())
+        except ProxyRefused as error:
+            log.error("What was served before is not served: %s", error.message)
+
+    async def _serve(self, routes: Sequence[Route]) -> None:
+        """Have Caddy run the configuration of these routes, and load nothing where it does so already."""
+        running = await self._admin.config()
+        servers = running.get("apps", {}).get("http", {}).get("servers", {})
+        openings, obstacles = self._find_openings(routes, ours=listening(servers.values()))
+        wanted = build(routes, self._place, openings)
+        if wanted != running:
+            await self._admin.load(wanted)
+        for what, why in obstacles.items():
+            if self._obstacles.get(what) != why:
+                log.warning("%s", why)
+        self._openings, self._obstacles = openings, obstacles
+
+    def _find_openings(self, routes: Sequence[Route], *, ours: frozenset[str]) -> tuple[Openings, dict[str, str]]:
+        obstacles: dict[str, str] = {}
+
+        def is_open(what: str, host: str, port: int, *, datagrams: bool = False) -> bool:
+            why = obstacle(host, port, ours=ours, datagrams=datagrams) if port else None
+            if why is not None:
+                kind = " for HTTP/3" if datagrams else ""
+                obstacles[what + kind] = f"{what}: the proxy does not listen on port {port}{kind}, because {why}."
+            return bool(port) and why is None
+
+        place = self._place
+        https = is_open("PROXY_HTTPS_PORT", place.host, place.https_port)
+        closed = {route.port for route in routes if not is_open(f"The port of {route.app}", "127.0.0.1", route.port)}
+        openings = Openings(
+            http=is_open("PROXY_HTTP_PORT", place.host, place.http_port),
+            https=https,
+            http3=https and is_open("PROXY_HTTPS_PORT", place.host, place.https_port, datagrams=True),
+            closed=frozenset(closed),
+        )
+        return openings, obstacles
+
+    def _note(self, running: Mapping[str, object]) -> None:
+        """Know the listeners of a Caddy that was taken over."""
+        apps = running.get("apps")
+        servers = apps["http"]["servers"] if isinstance(apps, dict) else {}
+        self._openings = Openings(http=HTTP in servers, https=HTTPS in servers)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,87 @@
+"""The routes that were applied last: checked, written down, and read again when Caddy must be started anew.
+
+A name that gets into Caddy's configuration is a host name and nothing else: braces would be replaced there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ikoma.durable import write_file
+from ikoma.errors import ProxyRefused
+from ikoma.model import AppName
+from ikoma.ports import Route
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})+")
+_LOCAL = ".localhost"
+_MOST_SLOTS = 1000
+
+
+def local_name(app: AppName) -> str:
+    """The name that every app has, and browsers on this machine understand by themselves."""
+    return f"{app}{_LOCAL}"
+
+
+def local_names(route: Route) -> list[str]:
+    """Names that no authority signs and that need no encryption: they never leave the machine."""
+    return [local_name(route.app), *(name for name in route.domains if name.endswith(_LOCAL))]
+
+
+def public_names(route: Route) -> list[str]:
+    return [name for name in route.domains if not name.endswith(_LOCAL)]
+
+
+def check(routes: Sequence[Route]) -> None:
+    """ProxyRefused where a route is wrong in itself, or two want the same."""
+    owners: dict[str | int, AppName] = {}
+    for route in routes:
+        for problem in _problems(route):
+            raise ProxyRefused(f"The route of {route.app} is wrong: {problem}.")
+        wants: list[str | int] = [route.port, local_name(route.app), *route.domains, *route.redirects]
+        for wanted in wants:
+            if wanted in owners:
+                raise ProxyRefused(f"{wanted} is wanted twice, by {owners[wanted]} and {route.app}.")
+            owners[wanted] = route.app
+
+
+def _problems(route: Route) -> Iterator[str]:
+    for name in (*route.domains, *route.redirects, *route.redirects.values()):
+        if not _DOMAIN.fullmatch(name):
+            yield f"{name!r} is no domain"
+    if not 0 < route.port < 65536:
+        yield f"{route.port} is no port"
+    if not 0 < route.slots <= _MOST_SLOTS:
+        yield f"{route.slots} slots"
+    if route.hold < 0 or (route.timeout is not None and route.timeout <= 0):
+        yield "a duration is negative"
+    if route.largest_body is not None and route.largest_body <= 0:
+        yield f"{route.largest_body} bytes as the largest body"
+
+
+class RouteBook:
+    """The file that remembers the routes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, routes: Sequence[Route]) -> None:
+        content = json.dumps([asdict(route) for route in routes], indent=1)
+        if not self._path.is_file() or self._path.read_text() != content:
+            write_file(self._path, content, mode=0o600)
+
+    def read(self) -> list[Route]:
+        try:
+            return [_route(kept) for kept in json.loads(self._path.read_text())]
+        except FileNotFoundError:
+            return []
+
+
+def _route(kept: Mapping[str, Any]) -> Route:
+    fields = {**kept, "app": AppName(kept["app"]), "domains": tuple(kept["domains"])}
+    return Route(**fields)
