@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,9 @@ def make_server(**settings: str) -> Server:
         "AUDIT_LOG": str(folder / "audit.jsonl"),
         "BACKUPS_ROOT": str(folder / "backups"),
         "HTTP_PORT": str(port),
+        "PROXY_HOST": "127.0.0.1",
+        "PROXY_HTTP_PORT": str(free_port()),
+        "PROXY_HTTPS_PORT": "0",
         "RATE_LIMIT_MAX_REQUESTS": "1000000",
         **settings,
     }
@@ -197,7 +200,18 @@ def remove(made: Server) -> None:
     for name in names:
         made.call("apps.remove", {"appName": name})
     made.stop()
+    stop_proxy(Path(made.env["IKOMA_STATE"]))
     shutil.rmtree(made.folder)
+
+
+def stop_proxy(state: Path) -> None:
+    """End the proxy that a server has left running, as it should."""
+    pid = int((state / "proxy" / "pid").read_text().partition("@")[0])
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        while True:
+            os.kill(pid, 0)
+            time.sleep(0.02)
 
 
 def free_port() -> int:

@@ -125,4 +125,3 @@ class Caretaker:
             await self._go_back(app, standby.release, f"{serving.release} turned unhealthy: {trouble}")
         except IkomaError as error:
             log.error("%s: going back to %s failed: %s", app.name, standby.release, error.message)
-

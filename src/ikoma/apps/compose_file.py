@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ikoma.apps.policy.yaml_form import documents
 from ikoma.apps import extension
+from ikoma.apps.policy.yaml_form import documents
 from ikoma.errors import InvalidCompose
 
 _URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[^\s\"'|;&)]*)?")

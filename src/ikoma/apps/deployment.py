@@ -117,9 +117,7 @@ class Deployments:
         async with self._recorded(app, release):
             wish.progress("keeping the source")
             place = await self._take_source(app, release, frozen, earlier)
-            found = await images.provide(
-                self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets
-            )
+            found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
             release = _with_images(release, found)
             Releases(app).write(release)
             migrate = partial(self._bring_forward, app, release.id, wish.progress)
@@ -266,9 +264,7 @@ class Deployments:
             watch=0.0 if wish.final else extension.Extension(**release.extension).watch,
             scale=scale_of_app(app),
         )
-        return await self._rollouts.roll(
-            app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets
-        )
+        return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
 
     async def _bring_forward(self, app: App, identity: str, progress: Progress) -> None:
         """Migrate, and note in the release what its database has then."""
@@ -311,7 +307,8 @@ class Deployments:
     async def _discard(self, app: App, release: Release, cause: str, logs: Sequence[str]) -> None:
         releases, snapshots = Releases(app), Snapshots(app)
         releases.fail(releases.find(release.id), cause, logs)
-        await asyncio.to_thread(snapshots.discard, releases.folder(release.id))
+        await asyncio.to_thread(releases.strip, release.id)
+        await asyncio.to_thread(snapshots.collect_garbage)
         try:
             await images.forget(self._engine, app.name, release.id)
         except IkomaError:
@@ -326,9 +323,7 @@ class Deployments:
                 raise await self._no_answer(app, web, check.details, containers)
             await asyncio.sleep(_PAUSE)
 
-    async def _no_answer(
-        self, app: App, web: Web, details: str, containers: Sequence[Container]
-    ) -> DeployFailed:
+    async def _no_answer(self, app: App, web: Web, details: str, containers: Sequence[Container]) -> DeployFailed:
         logs = await self._engine.logs(containers[0], 20) if containers else []
         return DeployFailed(
             f"The containers run, but {web.service} is not healthy: {details}",

@@ -58,9 +58,7 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
     return result
 
 
-def equipped(
-    app: App, model: Mapping[str, Any], *, database: Mapping[str, str], endpoint: Endpoint
-) -> dict[str, Any]:
+def equipped(app: App, model: Mapping[str, Any], *, database: Mapping[str, str], endpoint: Endpoint) -> dict[str, Any]:
     """The model that runs: that of a release, with what its containers need here and now.
 
     Args:

@@ -138,5 +138,7 @@ def _folders(name: str, given: Any) -> tuple[str, ...]:
     for folder in folders:
         parts = str(folder).removeprefix("./").split("/")
         if not isinstance(folder, str) or not _PATH.fullmatch(folder) or any(part in ("", ".", "..") for part in parts):
-            raise InvalidCompose(f"x-ikoma: {name}: {str(folder)[:80]!r} is no folder inside the app's, such as src/up.")
+            raise InvalidCompose(
+                f"x-ikoma: {name}: {str(folder)[:80]!r} is no folder inside the app's, such as src/up."
+            )
     return tuple(str(folder).removeprefix("./") for folder in folders)

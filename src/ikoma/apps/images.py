@@ -21,8 +21,6 @@ from ikoma.model import AppName, Secret
 from ikoma.ports import Engine, Progress
 
 
-
-
 async def provide(
     engine: Engine,
     model: Mapping[str, Any],
@@ -93,8 +91,10 @@ async def _is_wanted(engine: Engine, service: Mapping[str, Any]) -> bool:
     policy = str(service.get("pull_policy") or "missing")
     if policy == "never":
         return False
-    return policy in ("always", "daily", "weekly") or policy.startswith("every_") or not await engine.image_present(
-        str(service["image"])
+    return (
+        policy in ("always", "daily", "weekly")
+        or policy.startswith("every_")
+        or not await engine.image_present(str(service["image"]))
     )
 
 

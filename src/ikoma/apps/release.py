@@ -217,6 +217,14 @@ class Releases:
         (folder / _RECORD).unlink()
         shutil.rmtree(folder)
 
+    def strip(self, identity: str) -> None:
+        """Remove all of a release but its record: it never served, and never will."""
+        for entry in self.folder(identity).iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != _RECORD:
+                entry.unlink()
+
     def write(self, release: Release) -> None:
         content = orjson.dumps(asdict(release), option=orjson.OPT_INDENT_2)
         write_file(self._folder / release.id / _RECORD, content, mode=0o600)
@@ -235,8 +243,9 @@ class Releases:
 def _made(kind: type[T], stored: Mapping[str, Any]) -> T:
     """A record as it was written, also by an earlier version."""
     known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: tuple(value) if isinstance(value, list) else value
-                   for name, value in stored.items() if name in known})
+    return kind(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known}
+    )
 
 
 def _variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:

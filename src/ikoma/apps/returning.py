@@ -84,9 +84,7 @@ class Returning:
             for name, condition in waits_for(described).items()
             if name in present and condition != "service_completed_successfully"
         }
-        alone = why_alone(
-            self._app, described, self._target.place.sources, self._target.extension.strategy_of(service)
-        )
+        alone = why_alone(self._app, described, self._target.place.sources, self._target.extension.strategy_of(service))
         return Start(service, containers, after, partial(self._make_room, service) if alone else None)
 
     async def _make_room(self, service: str) -> None:

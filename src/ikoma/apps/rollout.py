@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ikoma.apps.folder import App
-from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
 from ikoma.apps.returning import Returning
+from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
 from ikoma.apps.successor import Successor, Target, reached
 from ikoma.apps.traffic import Traffic
 from ikoma.model import Secret
@@ -96,7 +96,9 @@ class Rollouts:
         """Start the containers in standby again, and let them take over."""
         app, target = work.app, work.target
         before = RolloutState(app).serving()
-        returning = Returning(self._engine, self._traffic, app, target, standby, await self._engine.containers(app.name))
+        returning = Returning(
+            self._engine, self._traffic, app, target, standby, await self._engine.containers(app.name)
+        )
         async with self._engine.watching(app.name) as watching:
             try:
                 containers = await returning.bring_up(watching, work.timeout, work.progress, work.secrets)

@@ -1,4 +1,4 @@
-"""Which containers of an app a rollout keeps, which it replaces, and which of those cannot run beside their successor."""
+"""Which containers of an app a rollout keeps, which it replaces, and which of those must make room first."""
 
 from __future__ import annotations
 

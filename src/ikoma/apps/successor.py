@@ -130,8 +130,11 @@ class Successor:
         making = [decision for decision in self.decisions if decision.new]
         if not making:
             return
-        scale = {decision.service: len(decision.kept) + len(decision.replaced) + decision.new
-                 for decision in self.decisions if decision.service in self._target.model["services"]}
+        scale = {
+            decision.service: len(decision.kept) + len(decision.replaced) + decision.new
+            for decision in self.decisions
+            if decision.service in self._target.model["services"]
+        }
         # What runs in another service's namespace is made when that one is there, and told which container it is.
         dependent = {name: shared for name in scale if (shared := shares_with(self._target.model["services"][name]))}
         first = {name: number for name, number in scale.items() if name not in dependent}
@@ -145,9 +148,7 @@ class Successor:
                     await self._engine.connect(network, item.id, aliases)
         reached("connected")
 
-    async def bring_up(
-        self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]
-    ) -> None:
+    async def bring_up(self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Start the new containers, in order, and see them healthy and answering."""
         if self._target.migrate is not None:
             await self._target.migrate()
@@ -202,8 +203,10 @@ class Successor:
         services = dict(self._placed.model["services"])
         hosts = {item.service: item.id for item in (*self.kept, *self._new)}
         for name, shared in dependent.items():
-            told = {key: f"container:{hosts[shared]}" if value == f"service:{shared}" else value
-                    for key, value in services[name].items()}
+            told = {
+                key: f"container:{hosts[shared]}" if value == f"service:{shared}" else value
+                for key, value in services[name].items()
+            }
             services[name] = told
         return replace(self._placed, model={**self._placed.model, "services": services})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import orjson
 from ikoma.apps.compose_file import Web
 from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App, Apps
-from ikoma.apps.release import Release, Releases
+from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.durable import write_file
 from ikoma.errors import DomainTaken
@@ -135,7 +136,8 @@ class Traffic:
     def urls(self, app: App) -> tuple[str, ...]:
         """Where the app is reached; none before it is first deployed."""
         route = self._present(app)
-        return self._proxy.urls(route) if route else ()
+        # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
+        return tuple(sorted(self._proxy.urls(route), key=lambda url: ".localhost" in url)) if route else ()
 
     def check_domains(self, app: App, domains: Sequence[str]) -> None:
         """Raises DomainTaken where another app has one of these domains."""
@@ -151,9 +153,11 @@ class Traffic:
 
     async def _until_idle(self, app: App, side: Side, limit: float) -> int:
         began = time.monotonic()
-        while await self._proxy.in_flight(app.name, side) and time.monotonic() - began < limit:
+        while (elapsed := time.monotonic() - began) < limit:
+            if not await self._proxy.in_flight(app.name, side):
+                break
             await asyncio.sleep(_PAUSE)
-        return int((time.monotonic() - began) * 1000)
+        return int(elapsed * 1000)
 
     def _present(self, app: App) -> Route | None:
         """The route of the release that serves."""
@@ -179,11 +183,11 @@ class Traffic:
         if (known := _read_port(app.state / "port")) is not None:
             return known
         others = {_read_port(self._apps.at(name).state / "port") for name in self._apps.names()}
-        first = _FIRST_PORT + sum(app.name.encode()) * 37 % (_LAST_PORT - _FIRST_PORT)
+        first: int = _FIRST_PORT + zlib.crc32(app.name.encode()) % (_LAST_PORT - _FIRST_PORT)
         for port in (*range(first, _LAST_PORT + 1), *range(_FIRST_PORT, first)):
             if port not in others and _is_free(port):
                 write_file(app.make_state() / "port", str(port), mode=0o600)
-                return port
+                return int(port)
         raise AssertionError("no port is free")
 
 
@@ -212,9 +216,9 @@ def _read_port(path: Path) -> int | None:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
+    try:
+        with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+    except OSError:
+        return False
     return True
