@@ -126,6 +126,10 @@ VARIABLES_FILE = "compose.env"
 """Beside a resolved compose file: the variables that its configs and secrets take their content from."""
 
 
+OnChange = Callable[[str, str | None, str | None], None]
+"""Takes a project, a container's id, and what happened to it: start, die, oom, destroy or health_status: healthy."""
+
+
 class Engine(Protocol):
     """Where containers run. Raises EngineUnavailable within 5 s when the engine is away."""
 
@@ -137,8 +141,11 @@ class Engine(Protocol):
     async def all_containers(self) -> Mapping[str, Sequence[Container]]:
         """Containers of every Compose project on the engine, by project name."""
 
-    async def watch(self, on_change: Callable[[str, str | None], None]) -> None:
-        """Call `on_change(project, died)` at each change of a container; `died` is one that ended. Never returns."""
+    async def watch(self, on_change: OnChange) -> None:
+        """Tell of each container that starts, ends or changes its health. Never returns.
+
+        After a reconnection every project is told of, without a container: what happened meanwhile is unknown.
+        """
 
     async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
         """Parse, interpolate and normalise a compose file with the real Compose parser.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -54,8 +53,8 @@ class Caretaker:
         self._lock = lock
         self._go_back = go_back
         self._changed: set[AppName] = set()
-        self._died: deque[str] = deque(maxlen=_REMEMBERED)
-        """Ids of the containers that ended last."""
+        self._died: dict[str, float] = {}
+        """When containers ended last: id → Unix time."""
         self._left: set[str] = set()
 
     async def run(self) -> None:
@@ -71,10 +70,12 @@ class Caretaker:
         finally:
             following.cancel()
 
-    def _note(self, project: str, died: str | None) -> None:
+    def _note(self, project: str, container: str | None, happened: str | None) -> None:
         self._changed.add(AppName(project))
-        if died is not None:
-            self._died.append(died)
+        if container is not None and happened == "die":
+            self._died[container] = time.time()
+            if len(self._died) > _REMEMBERED:
+                self._died.pop(next(iter(self._died)))
 
     def _watched(self) -> set[AppName]:
         return {name for name in self._apps.names() if RolloutState(self._apps.at(name)).standby() is not None}
@@ -107,7 +108,7 @@ class Caretaker:
             return None
         for item in await self._engine.containers(app.name):
             if state.serves(item) and item.rollout == serving.rollout and not item.one_shot:
-                if item.id in self._died or item.state in ("restarting", "exited", "dead"):
+                if self._died.get(item.id, 0.0) > serving.since or item.state in ("restarting", "exited", "dead"):
                     code = "" if item.exit_code is None else f" with code {item.exit_code}"
                     return f"{item.service} exited{code}"
                 if item.health == "unhealthy":

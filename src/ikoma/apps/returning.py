@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -66,7 +67,7 @@ class Returning:
         """From here on the earlier containers are what serves."""
         web = self._web(containers)
         await self._traffic.route(self._app, self._target.web, self._target.extension, len(web))
-        self._state.write(Serving(self._standby.release, self._standby.rollout))
+        self._state.write(Serving(self._standby.release, self._standby.rollout, time.time()))
         reached("recorded")
         self._traffic.switch(self._app, self._target.web, web)
         reached("switched")

@@ -31,6 +31,8 @@ class Serving:
 
     release: str
     rollout: str
+    since: float
+    """Unix time."""
     down: bool = False
 
 

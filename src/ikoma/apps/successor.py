@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -173,7 +174,7 @@ class Successor:
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""
         await self._traffic.route(self._app, self._target.web, self._target.extension, len(self._web(containers)))
-        self._state.write(Serving(self._target.release, self.rollout))
+        self._state.write(Serving(self._target.release, self.rollout, time.time()))
         reached("recorded")
         self._traffic.switch(self._app, self._target.web, self._web(containers))
         reached("switched")

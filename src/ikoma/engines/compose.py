@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from ikoma.ports import (
     EngineVersion,
     LogLine,
     NotStarted,
+    OnChange,
     Progress,
     Resolved,
     Start,
@@ -90,21 +91,15 @@ class ComposeEngine:
     async def image_obtainable(self, reference: str) -> str | None:
         return await registry.obtainable(self._api, reference)
 
-    async def watch(self, on_change: Callable[[str, str | None], None]) -> None:
-        """Call `on_change(project, died)` whenever a container starts, ends or changes its health. Never returns.
-
-        `died` is the id of a container that ended. Every project is told after a reconnection, because what happened
-        meanwhile is unknown.
-        """
+    async def watch(self, on_change: OnChange) -> None:
         while True:
             with suppress(IkomaError):
                 async with self._api.events(None) as events:
                     for project in await self.all_containers():
-                        on_change(project, None)
+                        on_change(project, None, None)
                     async for event in events:
                         actor = event["Actor"]
-                        died = actor["ID"] if event["Action"] == "die" else None
-                        on_change(actor["Attributes"]["com.docker.compose.project"], died)
+                        on_change(actor["Attributes"]["com.docker.compose.project"], actor["ID"], event["Action"])
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
