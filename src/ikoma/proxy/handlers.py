@@ -62,6 +62,7 @@ def _pass_on(route: Route, side: Side) -> list[dict[str, Any]]:
     return [
         # Caddy tells everyone that it is there; the app's answers are to reach people as they are.
         {"handler": "headers", "response": {"deferred": True, "delete": ["Via"]}},
+        {"handler": "log_append", "key": "user_agent", "value": "{http.request.header.User-Agent}"},
         *([{"handler": "request_body", "max_size": largest}] if largest is not None else []),
         _reverse_proxy(route, side),
     ]
