@@ -349,6 +349,14 @@ class Databases(Protocol):
     ) -> bool:
         """Apply one migration with its ledger entry in one transaction; False when it was applied before."""
 
+    async def revert(
+        self, credentials: Credentials, name: str, down: Migration, *, timeout: float, lock_timeout: float
+    ) -> None:
+        """Undo the migration of this name by `down`, in one transaction that also removes its ledger entry.
+
+        Raises CannotRevert where it is not the newest entry: several go newest first.
+        """
+
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
         """Run a seed file in one transaction as the app's role."""
 

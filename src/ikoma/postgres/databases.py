@@ -61,6 +61,11 @@ class PostgresDatabases:
             self._server, credentials, migration, timeout=timeout, lock_timeout=lock_timeout
         )
 
+    async def revert(
+        self, credentials: Credentials, name: str, down: Migration, *, timeout: float, lock_timeout: float
+    ) -> None:
+        await migrations.revert(self._server, credentials, name, down, timeout=timeout, lock_timeout=lock_timeout)
+
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
         await migrations.run_sql(self._server, credentials, name, sql, timeout=timeout)
 
