@@ -369,4 +369,10 @@ class Databases(Protocol):
     async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
         """Write plain SQL that psql restores over the existing database, whole or not at all."""
 
+    async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:
+        """Make the app's database equal to a backup of it, with the app's own rights; a failure changes nothing.
+
+        Raises BackupMissing, BackupForeign, BackupDamaged (checked first), RestoreFailed, DatabaseMissing.
+        """
+
     async def close(self) -> None: ...

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress, Rows
-from ikoma.postgres import dump, migrations, provision
+from ikoma.postgres import dump, migrations, provision, restore
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
 from ikoma.postgres.query import Queries
@@ -74,6 +74,9 @@ class PostgresDatabases:
 
     async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
         return await dump.dump(self._server, app, target, progress)
+
+    async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:
+        await restore.restore(self._server, credentials, path, progress)
 
     async def close(self) -> None:
         await self._queries.close()
