@@ -498,6 +498,13 @@ class MigrationChanged(IkomaError):
     default_hint = "Restore the file as it was and put the change into a new migration."
 
 
+class CannotRevert(IkomaError):
+    """The database cannot go back that way."""
+
+    code, status = "cannot_revert", 409
+    default_hint = "Write a down-migration (NNN_name.down.sql), or restore a backup from before."
+
+
 class SqlFailed(IkomaError):
     """PostgreSQL refused a statement, and nothing of this file was kept."""
 
@@ -545,6 +552,34 @@ class BackupFailed(IkomaError):
 
     code, status = "backup_failed", 500
     default_hint = "Check the free space under BACKUPS_ROOT and PostgreSQL's log."
+
+
+class BackupMissing(IkomaError):
+    """There is no such backup."""
+
+    code, status = "backup_missing", 404
+    default_hint = "Look under BACKUPS_ROOT for what there is."
+
+
+class BackupDamaged(IkomaError):
+    """The backup is not what was written once, and was not restored."""
+
+    code, status = "backup_damaged", 409
+    default_hint = "Restore another backup; nothing was changed."
+
+
+class BackupForeign(IkomaError):
+    """This is not a backup of this app's database."""
+
+    code, status = "backup_foreign", 409
+    default_hint = "Choose a backup of this app; nothing was changed."
+
+
+class RestoreFailed(IkomaError):
+    """The restore failed, and the database is as it was."""
+
+    code, status = "restore_failed", 500
+    default_hint = "details holds psql's own words; correct what they name, or restore another backup."
 
 
 class ToolMissing(IkomaError):

@@ -465,6 +465,14 @@ class Databases(Protocol):
     ) -> bool:
         """Apply one migration with its ledger entry in one transaction; False when it was applied before."""
 
+    async def revert(
+        self, credentials: Credentials, name: str, down: Migration, *, timeout: float, lock_timeout: float
+    ) -> None:
+        """Undo the migration of this name by `down`, in one transaction that also removes its ledger entry.
+
+        Raises CannotRevert where it is not the newest entry: several go newest first.
+        """
+
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
         """Run a seed file in one transaction as the app's role."""
 
@@ -476,5 +484,11 @@ class Databases(Protocol):
 
     async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
         """Write plain SQL that psql restores over the existing database, whole or not at all."""
+
+    async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:
+        """Make the app's database equal to a backup of it, with the app's own rights; a failure changes nothing.
+
+        Raises BackupMissing, BackupForeign, BackupDamaged (checked first), RestoreFailed, DatabaseMissing.
+        """
 
     async def close(self) -> None: ...

@@ -73,10 +73,16 @@ async def follow(
     on_line: Callable[[str], None],
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    stdin: int = DEVNULL,
     timeout: float,
 ) -> int:
-    """Run a program and hand over each line of its output (both streams) as it comes; its exit code."""
-    process = await _start(argv, env, cwd, None)
+    """Run a program and hand over each line of its output (both streams) as it comes; its exit code.
+
+    Args:
+        stdin: the descriptor of an open file that the child reads from where its offset is, and moves; nothing when
+            omitted.
+    """
+    process = await _start(argv, env, cwd, None, stdin=stdin)
 
     async def read(stream: asyncio.StreamReader | None) -> None:
         assert stream is not None

@@ -1,4 +1,8 @@
-"""An app's migrations and seeds: the .sql files directly in migrations/ and seeds/, in order."""
+"""An app's migrations and seeds: the .sql files directly in migrations/ and seeds/, in order.
+
+`NNN_name.down.sql` is the way back of `NNN_name.sql`: it is found by the name of its migration and is never taken for
+one itself, whatever asks.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,21 @@ def migrations(app: App) -> list[Migration]:
 
 
 def migration(app: App, name: SqlFileName) -> Migration:
+    if name.endswith(_DOWN):
+        raise SqlFailed(
+            f"{name} undoes a migration and is not one.", hint=f"Give {name.removesuffix(_DOWN)}.sql, or no file."
+        )
     return _read(app, app.migrations / name)
+
+
+def ways_back(app: App, folder: Path | None = None) -> dict[str, Migration]:
+    """The down-migrations there are, each by the name of the migration that it undoes.
+
+    Args:
+        folder: where to look, inside the app's folder; migrations/ when omitted.
+    """
+    known = _files(folder or app.migrations)
+    return {f"{path.name.removesuffix(_DOWN)}.sql": _read(app, path) for path in known if path.name.endswith(_DOWN)}
 
 
 def seeds(app: App) -> list[Migration]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress, Rows
-from ikoma.postgres import dump, migrations, provision
+from ikoma.postgres import dump, migrations, provision, restore
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
 from ikoma.postgres.query import Queries
@@ -61,6 +61,11 @@ class PostgresDatabases:
             self._server, credentials, migration, timeout=timeout, lock_timeout=lock_timeout
         )
 
+    async def revert(
+        self, credentials: Credentials, name: str, down: Migration, *, timeout: float, lock_timeout: float
+    ) -> None:
+        await migrations.revert(self._server, credentials, name, down, timeout=timeout, lock_timeout=lock_timeout)
+
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
         await migrations.run_sql(self._server, credentials, name, sql, timeout=timeout)
 
@@ -69,6 +74,9 @@ class PostgresDatabases:
 
     async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
         return await dump.dump(self._server, app, target, progress)
+
+    async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:
+        await restore.restore(self._server, credentials, path, progress)
 
     async def close(self) -> None:
         await self._queries.close()

@@ -1,7 +1,8 @@
 """Migrations and seeds: a file of SQL in one transaction, as the app's own role.
 
 The whole file goes to the server as one message, which is what makes 20,000 statements quick; the ledger's entry is
-in the same transaction, so a file is applied with its entry or not at all. Results are thrown away as they come.
+in the same transaction, so a file is applied with its entry, or undone with it, or nothing happens at all. Results are
+thrown away as they come.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
 from psycopg.generators import fetch, send
 
-from ikoma.errors import MigrationChanged, SqlFailed
+from ikoma.errors import CannotRevert, MigrationChanged, SqlFailed
 from ikoma.ports import Credentials, LedgerEntry, Migration
 from ikoma.postgres import statements
 from ikoma.postgres.connect import Connection, connected, is_lost
@@ -73,6 +74,30 @@ async def migrate(
         return True
 
 
+async def revert(
+    server: PostgresServer,
+    credentials: Credentials,
+    name: str,
+    down: Migration,
+    *,
+    timeout: float,
+    lock_timeout: float,
+) -> None:
+    """Undo the newest migration by its down-migration, and take its entry out of the ledger.
+
+    Raises:
+        CannotRevert: it is not the newest of the ledger, or not in it at all.
+        SqlFailed: with file, line and statement; nothing of it is kept.
+    """
+    text = _text(down.sql)
+    async with _transaction(server, credentials, down.name, timeout=timeout, lock_timeout=lock_timeout) as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        await _refuse_all_but_the_newest(connection, name)
+        await asyncio.to_thread(statements.check, down.name, text)
+        await _run(connection, down.name, text)
+        await _leave(connection, name, down)
+
+
 async def run_sql(server: PostgresServer, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
     """Run a file of SQL in one transaction, leaving no entry."""
     text = _text(sql)
@@ -106,20 +131,42 @@ async def _applied(connection: Connection, migration: Migration) -> bool:
     return row is not None
 
 
+async def _refuse_all_but_the_newest(connection: Connection, name: str) -> None:
+    await connection.execute(_LEDGER.encode())
+    cursor = await connection.execute("SELECT name FROM ikoma.migrations ORDER BY applied_at DESC, name DESC")
+    known = [str(entry) for (entry,) in await cursor.fetchall()]
+    if name not in known:
+        raise CannotRevert(f"{name} is not applied, so there is nothing to undo.", hint="db.status shows what is.")
+    if name != known[0]:
+        later = known[: known.index(name)]
+        raise CannotRevert(
+            f"{name} is not the newest migration: {', '.join(reversed(later))} came after it.",
+            hint=f"Undo {', then '.join(later)} first.",
+        )
+
+
 async def _enter(connection: Connection, migration: Migration) -> None:
     """Write the ledger's entry, whatever role or schema the file has left behind."""
-    problem = f"{migration.name} changes IKOMA's ledger, or the role that writes it, so it could not be recorded."
+    entry = "INSERT INTO ikoma.migrations (name, checksum) VALUES (%s, %s)"
+    await _record(connection, migration.name, entry, (migration.name, migration.checksum))
+
+
+async def _leave(connection: Connection, name: str, down: Migration) -> None:
+    """Take the entry of what was undone out of the ledger."""
+    await _record(connection, down.name, "DELETE FROM ikoma.migrations WHERE name = %s", (name,))
+
+
+async def _record(connection: Connection, file: str, change: LiteralString, values: tuple[str, ...]) -> None:
+    problem = f"{file} changes IKOMA's ledger, or the role that writes it, so it could not be recorded."
     hint = "Leave the schema ikoma alone, and end with RESET ROLE where the file uses SET ROLE."
     try:
-        cursor = await connection.execute(
-            "INSERT INTO ikoma.migrations (name, checksum) VALUES (%s, %s)", (migration.name, migration.checksum)
-        )
+        cursor = await connection.execute(change, values)
     except psycopg.Error as error:
         if is_lost(error, connection):
             raise
-        raise SqlFailed(problem, hint=hint, file=migration.name, sqlstate=error.sqlstate) from error
+        raise SqlFailed(problem, hint=hint, file=file, sqlstate=error.sqlstate) from error
     if cursor.rowcount != 1:
-        raise SqlFailed(problem, hint=hint, file=migration.name)
+        raise SqlFailed(problem, hint=hint, file=file)
 
 
 async def _run(connection: Connection, name: str, sql: str) -> None:

@@ -9,6 +9,7 @@ from ikoma.proxy import pages
 from ikoma.proxy.pages import Routes
 from ikoma.proxy.sides import SERVING, side_template, slot_template
 
+_SIDE = "ikoma_side"
 _TRY_INTERVAL = "100ms"
 _DIAL_TIMEOUT = "2s"
 # App servers close a connection that is idle for 2 to 75 seconds, and a request that is sent just then is lost, unless
@@ -23,9 +24,11 @@ _STREAM_CLOSE_DELAY = "168h"
 
 def app_routes(route: Route) -> Routes:
     """What answers the app's requests: the side that serves, or the page that says why none does."""
+    # The file is read once for each request: read again, it could have been switched in between and match nothing.
     return [
-        *({"match": [_is(route, side)], "handle": _pass_on(route, side), "terminal": True} for side in SERVING),
-        {"match": [_is(route, Side.MAINTENANCE)], "handle": [subroute(pages.MAINTENANCE.routes())], "terminal": True},
+        {"handle": [{"handler": "vars", _SIDE: side_template(route.app)}]},
+        *({"match": [_is(side)], "handle": _pass_on(route, side), "terminal": True} for side in SERVING),
+        {"match": [_is(Side.MAINTENANCE)], "handle": [subroute(pages.MAINTENANCE.routes())], "terminal": True},
         {"handle": [subroute(pages.DOWN.routes())]},
     ]
 
@@ -48,8 +51,8 @@ def duration(seconds: float) -> str:
     return f"{round(seconds * 1000)}ms"
 
 
-def _is(route: Route, side: Side) -> dict[str, Any]:
-    return {"vars": {side_template(route.app): [side.value]}}
+def _is(side: Side) -> dict[str, Any]:
+    return {"vars": {_SIDE: [side.value]}}
 
 
 def _on_error(statuses: list[str], page: pages.Page) -> dict[str, Any]:
@@ -62,6 +65,7 @@ def _pass_on(route: Route, side: Side) -> list[dict[str, Any]]:
     return [
         # Caddy tells everyone that it is there; the app's answers are to reach people as they are.
         {"handler": "headers", "response": {"deferred": True, "delete": ["Via"]}},
+        {"handler": "log_append", "key": "user_agent", "value": "{http.request.header.User-Agent}"},
         *([{"handler": "request_body", "max_size": largest}] if largest is not None else []),
         _reverse_proxy(route, side),
     ]

@@ -1,0 +1,411 @@
+"""What Databases promises about restoring: the database equals the backup again, or nothing has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from ikoma.apps.backups import Backups
+from ikoma.errors import (
+    BackupDamaged,
+    BackupForeign,
+    BackupMissing,
+    DatabaseMissing,
+    DatabasesUnavailable,
+    RestoreFailed,
+)
+from ikoma.model import AppName, Secret
+from ikoma.ports import Credentials, Migration, no_progress
+from tests.contract.postgres.conftest import Postgres, make_database
+from tests.contract.postgres.test_dump import FIRST, SINCE, content, dump, migrate, owners
+
+
+@pytest.fixture
+def filled(postgres: Postgres, owned: Credentials) -> Credentials:
+    migrate(postgres, owned, FIRST)
+    return owned
+
+
+@pytest.fixture
+def backup(postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path) -> Path:
+    """A backup with its manifest, as db.backup leaves it."""
+    made = dump(postgres, app, tmp_path / "x.sql")
+    Backups(tmp_path).record(app, made)
+    return made.path
+
+
+def restore(postgres: Postgres, owned: Credentials, path: Path) -> None:
+    postgres.do(postgres.databases.restore(owned, path, progress=no_progress))
+
+
+def harm(path: Path, old: bytes, new: bytes) -> None:
+    """Change a backup, and take its manifest away, so that only psql can find it out."""
+    text = path.read_bytes()
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1))
+    path.with_name("x.sql.json").unlink()
+
+
+def do_as_app(postgres: Postgres, owned: Credentials, text: str) -> None:
+    with postgres.login(owned) as session:
+        session.execute(text.encode())
+
+
+# --- it comes back -----------------------------------------------------------------------------------------
+
+
+def test_a_restored_database_equals_its_backup_twice_in_a_row(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    before, owned_by = content(postgres, app), owners(postgres, app)
+    for change in ("\n;".join((SINCE[0], SINCE[1], SINCE[4], SINCE[10])), "SELECT 1"):
+        do_as_app(postgres, filled, change)
+        restore(postgres, filled, backup)
+        assert content(postgres, app) == before
+        assert owners(postgres, app) == owned_by
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO people (name) VALUES ('since')",
+        "DROP TABLE notes",
+        "ALTER TABLE people ADD COLUMN since int DEFAULT 7",
+        "CREATE TABLE since (id serial); INSERT INTO since DEFAULT VALUES",
+        "SELECT nextval('notes_id_seq')",
+        "DROP SCHEMA public CASCADE",
+        "DROP SCHEMA ikoma CASCADE",
+    ],
+)
+def test_whatever_was_done_since_is_undone(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path, change: str
+) -> None:
+    before = content(postgres, app)
+    do_as_app(postgres, filled, change)
+    assert content(postgres, app) != before
+    restore(postgres, filled, backup)
+    assert content(postgres, app) == before
+
+
+def test_migrations_applied_since_are_pending_again(postgres: Postgres, filled: Credentials, backup: Path) -> None:
+    second = Migration.of("2.sql", "CREATE TABLE second (id int)")
+    for _ in range(2):
+        assert postgres.do(postgres.databases.migrate(filled, second, timeout=60, lock_timeout=5))
+        restore(postgres, filled, backup)
+        assert [entry.name for entry in postgres.do(postgres.databases.ledger(filled))] == ["1.sql"]
+
+
+def test_a_backup_restores_over_a_new_empty_database_of_its_app(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    before = content(postgres, app)
+    postgres.do(postgres.databases.drop(app))
+    restore(postgres, make_database(postgres, app), backup)
+    assert content(postgres, app) == before
+
+
+def test_a_backup_without_a_manifest_restores(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    before = content(postgres, app)
+    backup.with_name("x.sql.json").unlink()
+    do_as_app(postgres, filled, "DROP TABLE notes")
+    restore(postgres, filled, backup)
+    assert content(postgres, app) == before
+
+
+def test_the_restored_code_of_an_app_has_no_more_rights_than_before(
+    postgres: Postgres, app: AppName, owned: Credentials, tmp_path: Path
+) -> None:
+    migrate(
+        postgres,
+        owned,
+        "CREATE TABLE seen (who text);"
+        "CREATE FUNCTION spy(int) RETURNS bool LANGUAGE plpgsql AS"
+        " $$ BEGIN IF current_user <> session_user THEN RETURN true; END IF;"
+        " PERFORM set_config('spy.who', current_user, false); RETURN current_user <> 'ikoma'; END $$;"
+        "CREATE TABLE guarded (id int CHECK (spy(id))); INSERT INTO guarded VALUES (1)",
+    )
+    made = dump(postgres, app, tmp_path / "x.sql")
+    restore(postgres, owned, made.path)  # a check that ran as the admin would be false, and fail it
+    with postgres.login(owned) as session:
+        assert session.execute("SELECT id FROM guarded").fetchall() == [(1,)]
+
+
+def test_progress_goes_up_and_says_what_it_is_about(
+    postgres: Postgres, app: AppName, owned: Credentials, tmp_path: Path
+) -> None:
+    migrate(postgres, owned, "CREATE TABLE t AS SELECT n, repeat('x', 500) FROM generate_series(1, 200000) AS n")
+    path = dump(postgres, app, tmp_path / "x.sql").path
+    told: list[tuple[str, float | None]] = []
+    postgres.do(postgres.databases.restore(owned, path, progress=lambda *said: told.append(said)))
+    assert told[0] == ("restore x.sql: verify", 0.0)
+    fractions = [fraction or 0 for _, fraction in told]
+    assert fractions == sorted(fractions)
+    assert max(fractions) < 1
+
+
+# --- what is refused before anything is touched ------------------------------------------------------------
+
+
+def test_there_is_no_such_backup(postgres: Postgres, owned: Credentials, tmp_path: Path) -> None:
+    for path in (tmp_path / "none.sql", tmp_path, tmp_path / "none" / "x.sql"):
+        with pytest.raises(BackupMissing):
+            restore(postgres, owned, path)
+
+
+def test_a_backup_of_another_app_is_refused(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    other = AppName.parse(f"{app}-other")
+    try:
+        theirs = make_database(postgres, other)
+        do_as_app(postgres, theirs, "CREATE TABLE theirs (id int)")
+        before = content(postgres, other)
+        with pytest.raises(BackupForeign, match=f"is a backup of {app}, not of {other}"):
+            restore(postgres, theirs, backup)
+        assert content(postgres, other) == before
+    finally:
+        postgres.do(postgres.databases.drop(other))
+
+
+@pytest.mark.parametrize("text", ["", "\n", "SELECT 1;\n", "\\! touch /tmp/never\n", "-- IKOMA\n", "\0" * 5000])
+def test_a_file_that_is_no_backup_is_refused(
+    postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path, text: str
+) -> None:
+    before = content(postgres, app)
+    (tmp_path / "y.sql").write_text(text)
+    with pytest.raises(BackupForeign):
+        restore(postgres, filled, tmp_path / "y.sql")
+    assert content(postgres, app) == before
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("manifest", [True, False])
+def test_a_truncated_backup_changes_nothing(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path, kept: float, manifest: bool
+) -> None:
+    do_as_app(postgres, filled, "INSERT INTO people (name) VALUES ('since')")
+    before = content(postgres, app)
+    os.truncate(backup, int(backup.stat().st_size * kept))
+    if not manifest:
+        backup.with_name("x.sql.json").unlink()
+    with pytest.raises(BackupDamaged):
+        restore(postgres, filled, backup)
+    assert content(postgres, app) == before
+
+
+def test_one_changed_byte_is_found_by_the_manifest(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    before = content(postgres, app)
+    backup.write_bytes(backup.read_bytes().replace(b"name 7", b"name 8", 1))
+    with pytest.raises(BackupDamaged, match="checksum"):
+        restore(postgres, filled, backup)
+    assert content(postgres, app) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '"x"'])
+def test_a_manifest_that_cannot_be_read_is_no_promise(
+    postgres: Postgres, filled: Credentials, backup: Path, text: str
+) -> None:
+    backup.with_name("x.sql.json").write_text(text)
+    with pytest.raises(BackupDamaged, match="manifest"):
+        restore(postgres, filled, backup)
+
+
+def test_a_database_that_ikoma_did_not_make_is_not_restored_over(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    with postgres.admin() as session:
+        session.execute(f'COMMENT ON DATABASE "{app}" IS NULL'.encode())
+    try:
+        with pytest.raises(DatabaseMissing):
+            restore(postgres, filled, backup)
+    finally:
+        with postgres.admin() as session:
+            session.execute(f"COMMENT ON DATABASE \"{app}\" IS 'IKOMA app {app}'".encode())
+
+
+def test_there_is_no_database(postgres: Postgres, app: AppName, filled: Credentials, backup: Path) -> None:
+    postgres.do(postgres.databases.drop(app))
+    with pytest.raises(DatabaseMissing):
+        restore(postgres, Credentials(app.database, app.role, Secret("x")), backup)
+
+
+# --- failing ----------------------------------------------------------------------------------------------
+
+
+def test_a_statement_that_fails_changes_nothing_and_is_told(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    harm(backup, b"CREATE TABLE public.notes", b"CREATE TABLE public.secrets_of_rows x")
+    before = content(postgres, app)
+    with pytest.raises(RestoreFailed, match="syntax error") as caught:
+        restore(postgres, filled, backup)
+    assert content(postgres, app) == before
+    assert "syntax error" not in caught.value.audit_message
+    assert any("syntax error" in line for line in caught.value.details["said"])
+
+
+def test_a_cancelled_restore_changes_nothing_and_leaves_no_session(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    harm(backup, b"DROP SCHEMA :schema CASCADE", b"SELECT pg_sleep(300);\nDROP SCHEMA :schema CASCADE")
+    before = content(postgres, app)
+
+    async def cancelled() -> None:
+        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=no_progress))
+        await asyncio.sleep(2)
+        assert not running.done()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    postgres.do(cancelled())
+    with postgres.admin() as session:
+        deadline = time.monotonic() + 10
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ikoma restore%'"
+        while session.execute(query).fetchone() != (0,):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert content(postgres, app) == before
+
+
+def test_a_session_that_is_ended_from_outside_is_told(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    harm(backup, b"DROP SCHEMA :schema CASCADE", b"SELECT pg_sleep(300);\nDROP SCHEMA :schema CASCADE")
+    before = content(postgres, app)
+
+    async def ended() -> None:
+        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=no_progress))
+        await asyncio.sleep(2)
+        with postgres.admin() as session:
+            session.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ikoma restore%'"
+            )
+        with pytest.raises(DatabasesUnavailable, match="went away during the restore"):
+            await running
+
+    postgres.do(ended())
+    assert content(postgres, app) == before
+
+
+def test_no_child_of_a_restore_knows_the_password_by_its_arguments(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    harm(backup, b"DROP SCHEMA :schema CASCADE", b"SELECT pg_sleep(2);\nDROP SCHEMA :schema CASCADE")
+    password = postgres.server.admin()["password"]
+
+    async def look() -> list[str]:
+        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=no_progress))
+        await asyncio.sleep(1.5)
+        seen = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+        await running
+        return [line for line in seen if "psql" in line]
+
+    seen = postgres.do(look())
+    assert seen
+    assert not any(password in line for line in seen)
+
+
+# --- sessions of the app -----------------------------------------------------------------------------------
+
+
+def test_an_idle_session_goes_on_after_the_restore(postgres: Postgres, filled: Credentials, backup: Path) -> None:
+    with postgres.login(filled) as session:
+        session.execute("PREPARE p AS SELECT count(*) FROM people")
+        assert session.execute("EXECUTE p").fetchone() == (103,)
+        session.execute("DELETE FROM notes; DELETE FROM people")
+        restore(postgres, filled, backup)
+        assert session.execute("SELECT count(*) FROM people").fetchone() == (103,)
+        assert session.execute("EXECUTE p").fetchone() == (103,)
+        assert session.execute("INSERT INTO people (name) VALUES ('next') RETURNING id").fetchone() == (104,)
+
+
+def test_a_session_that_keeps_a_lock_is_ended(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    before = content(postgres, app)
+    with postgres.login(filled) as session:
+        session.execute("BEGIN; INSERT INTO people (name) VALUES ('never committed')")
+        began = time.monotonic()
+        restore(postgres, filled, backup)
+        assert time.monotonic() - began < 20
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+    assert content(postgres, app) == before
+
+
+def test_writers_wait_and_go_on(postgres: Postgres, filled: Credentials, backup: Path) -> None:
+    """Some of their statements may fail while their tables are exchanged; what they write afterwards is there."""
+
+    async def with_writers() -> None:
+        stop = asyncio.Event()
+        parameters: dict[str, Any] = postgres.server.as_app(filled)
+
+        async def write(name: str) -> int:
+            done = number = 0
+            while not stop.is_set():
+                number += 1
+                try:
+                    async with await psycopg.AsyncConnection.connect(**parameters, autocommit=True) as session:
+                        await session.execute("INSERT INTO parent VALUES (%s)", (number,))
+                        done += 1
+                except psycopg.Error:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)
+            return done
+
+        writing = [asyncio.ensure_future(write(f"w{number}")) for number in range(3)]
+        await asyncio.sleep(0.5)
+        await postgres.databases.restore(filled, backup, progress=no_progress)
+        async with await psycopg.AsyncConnection.connect(**parameters, autocommit=True) as session:
+            await asyncio.sleep(0.5)
+            cursor = await session.execute("SELECT count(*) FROM parent")
+            row = await cursor.fetchone()
+        stop.set()
+        assert all(done > 0 for done in await asyncio.gather(*writing))
+        assert row is not None
+        assert row[0] > 3
+
+    postgres.do(with_writers())
+
+
+def test_a_killed_psql_changes_nothing(postgres: Postgres, app: AppName, filled: Credentials, backup: Path) -> None:
+    harm(backup, b"DROP SCHEMA :schema CASCADE", b"SELECT pg_sleep(300);\nDROP SCHEMA :schema CASCADE")
+    before = content(postgres, app)
+
+    async def killed() -> None:
+        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=no_progress))
+        await asyncio.sleep(2)
+        ours = [child for child in psutil.Process().children(recursive=True) if child.name() == "psql"]
+        for child in ours:
+            os.kill(child.pid, signal.SIGKILL)
+        assert ours
+        with pytest.raises(RestoreFailed):
+            await running
+
+    postgres.do(killed())
+    assert content(postgres, app) == before
+
+
+def test_a_copy_under_another_name_restores(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path, tmp_path: Path
+) -> None:
+    before = content(postgres, app)
+    other = tmp_path / "a copy; 'with' a name.sql"
+    shutil.copy(backup, other)
+    do_as_app(postgres, filled, "DROP TABLE notes")
+    restore(postgres, filled, other)
+    assert content(postgres, app) == before
