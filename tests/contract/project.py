@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ikoma.engines.compose import ComposeEngine
 from ikoma.model import AppName, Secret
-from ikoma.ports import Container, Deployed
+from ikoma.ports import Container, Start
 from tests.images import busybox_image
 from tests.support import DOCKER_HOST
 
@@ -55,12 +55,52 @@ class Project:
         path.write_text(json.dumps({"name": self.app.project, "services": services, **more}))
         return path
 
-    async def start(self, path: Path, *, timeout: float = 20, hidden: Sequence[str] = ()) -> Deployed:
-        return await self.engine.up(
-            self.app, path, timeout=timeout, progress=self.progress, secrets=[Secret(text) for text in hidden]
-        )
+    async def start(self, path: Path, *, timeout: float = 20, hidden: Sequence[str] = ()) -> Sequence[Container]:
+        """Build, pull, create and start all that a resolved compose file says; the new containers."""
+        services = json.loads(path.read_text())["services"]
+        secrets = [Secret(text) for text in hidden]
+        there = await self.engine.containers(self.app)
+        async with self.engine.watching(self.app) as watching:
+            await self.engine.prepare(
+                self.app,
+                path,
+                build=[name for name, service in services.items() if "build" in service],
+                pull=[
+                    name
+                    for name, service in services.items()
+                    if "build" not in service and not await self.engine.image_present(service["image"])
+                ],
+                progress=self.progress,
+                secrets=secrets,
+            )
+            made = await self.engine.create(
+                self.app,
+                path,
+                scale={name: 1 + sum(item.service == name for item in there) for name in services},
+                progress=self.progress,
+                secrets=secrets,
+            )
+            starts = [
+                Start(
+                    name,
+                    tuple(item.id for item in made if item.service == name),
+                    {other: need["condition"] for other, need in service.get("depends_on", {}).items()},
+                )
+                for name, service in services.items()
+            ]
+            return await self.engine.bring_up(
+                self.app,
+                starts,
+                kept=(),
+                watching=watching,
+                timeout=timeout,
+                progress=self.progress,
+                secrets=secrets,
+            )
 
-    def up(self, services: dict[str, Any], *, timeout: float = 20, hidden: Sequence[str] = (), **more: Any) -> Deployed:
+    def up(
+        self, services: dict[str, Any], *, timeout: float = 20, hidden: Sequence[str] = (), **more: Any
+    ) -> Sequence[Container]:
         return self.do(self.start(self.release(services, **more), timeout=timeout, hidden=hidden))
 
     def containers(self) -> dict[str, Container]:

@@ -31,9 +31,8 @@ def failure_of(project: Project, services: dict[str, Any], **more: Any) -> Deplo
 
 
 def test_a_deploy_ends_when_every_service_is_healthy(project: Project) -> None:
-    deployed = project.up({"web": service(healthcheck=ANSWERS), "worker": service(["sleep", "1000"])})
-    assert sorted(deployed.services) == ["web", "worker"]
-    assert deployed.downtime_ms == 0
+    up = project.up({"web": service(healthcheck=ANSWERS), "worker": service(["sleep", "1000"])})
+    assert sorted(item.service for item in up) == ["web", "worker"]
     web, worker = project.containers()["web"], project.containers()["worker"]
     assert (web.state, web.health, web.exit_code) == ("running", "healthy", None)
     assert (worker.state, worker.health) == ("running", None)
@@ -43,56 +42,37 @@ def test_a_deploy_ends_when_every_service_is_healthy(project: Project) -> None:
     assert len(set(project.said)) == len(project.said)
 
 
-def test_deploying_the_same_again_replaces_nothing(project: Project) -> None:
-    services = {
-        "web": service(healthcheck=ANSWERS),
-        "made": {"build": project.image(f"COPY note /{project.app}", note="one"), **shell("sleep 1000")},
-    }
-    del services["made"]["image"]
-    project.up(services)
-    before = project.containers()
-    deployed = project.up(services)
-    assert project.containers() == before
-    assert deployed.downtime_ms == 0
-
-
-def test_replacing_a_container_measures_the_time_without_it(project: Project) -> None:
-    project.up({"web": service(healthcheck=ANSWERS), "db": service(["sleep", "1000"])})
-    before = project.containers()
-    deployed = project.up(
-        {"web": service(healthcheck=ANSWERS, environment={"NEW": "1"}), "db": service(["sleep", "1000"])}
-    )
-    after = project.containers()
-    assert before["web"].id != after["web"].id
-    assert before["db"].id == after["db"].id
-    # httpd ends at once, and is healthy at its first check, a second after its start
-    assert 800 < deployed.downtime_ms < 6000
-
-
-def test_a_restart_keeps_the_containers_and_measures_the_time(project: Project) -> None:
-    path = project.release({"web": service(healthcheck=ANSWERS)})
-    project.do(project.start(path))
+def test_new_containers_are_made_and_started_beside_those_that_are_there(project: Project) -> None:
+    project.up({"web": service(healthcheck=ANSWERS)})
     before = project.containers()["web"]
-    restarted = project.do(project.engine.restart(project.app, path, timeout=20, progress=project.progress, secrets=()))
-    after = project.containers()["web"]
-    assert (before.id, after.health) == (after.id, "healthy")
-    assert restarted.services == ("web",)
-    assert 800 < restarted.downtime_ms < 6000
+    (made,) = project.up({"web": service(healthcheck=ANSWERS, environment={"NEW": "1"})})
+    assert made.id != before.id
+    states = {item.id: item.state for item in project.do(project.engine.containers(project.app))}
+    assert states == {before.id: "running", made.id: "running"}
 
 
-def test_a_restart_starts_what_was_stopped(project: Project) -> None:
-    path = project.release({"web": service(healthcheck=ANSWERS)})
-    project.do(project.start(path))
-    project.do(project.engine.stop(project.app, progress=no_progress))
-    assert project.containers()["web"].state == "exited"
-    project.do(project.engine.restart(project.app, path, timeout=20, progress=no_progress, secrets=()))
-    assert project.containers()["web"].health == "healthy"
+def test_what_an_earlier_container_does_fails_no_later_one(project: Project) -> None:
+    with pytest.raises(DeployFailed):
+        project.up({"web": shell("sleep 1000", healthcheck=FAILS)})
+    (made,) = project.up({"web": service(healthcheck=ANSWERS)})
+    assert made.health == "healthy"
 
 
-def test_a_restart_makes_containers_that_are_gone(project: Project) -> None:
-    path = project.release({"web": service(healthcheck=ANSWERS)})
-    project.do(project.engine.restart(project.app, path, timeout=20, progress=no_progress, secrets=()))
-    assert project.containers()["web"].health == "healthy"
+def test_downtime_is_the_longest_time_without_a_container_that_serves(project: Project) -> None:
+    project.up({"web": service(healthcheck=ANSWERS), "db": service(["sleep", "1000"])})
+    web = project.containers()["web"]
+
+    async def away() -> int:
+        async with project.engine.watching(project.app) as watching:
+            await project.engine.stop_containers([web.id])
+            await asyncio.sleep(0.5)
+            await project.engine.start_again([web.id])
+            while (after := await project.engine.containers(project.app))[1].health != "healthy":
+                await asyncio.sleep(0.05)
+            return watching.downtime_ms(after)
+
+    # A second after its start it is healthy at its first check.
+    assert 1300 < project.do(away()) < 8000
 
 
 def test_a_service_that_others_wait_for_may_end(project: Project) -> None:
@@ -105,14 +85,6 @@ def test_a_service_that_others_wait_for_may_end(project: Project) -> None:
     containers = project.containers()
     assert (containers["prepare"].state, containers["prepare"].exit_code) == ("exited", 0)
     assert containers["prepare"].one_shot
-    project.up(services)
-    assert project.containers()["web"].id == containers["web"].id
-
-
-def test_services_that_the_file_no_longer_has_are_removed(project: Project) -> None:
-    project.up({"web": service(), "old": service()})
-    assert project.up({"web": service()}).services == ("web",)
-    assert set(project.containers()) == {"web"}
 
 
 def test_a_dotenv_is_not_in_effect_when_a_resolved_file_is_deployed(project: Project) -> None:
@@ -186,7 +158,8 @@ def test_an_app_may_fail_a_start_or_two_before_it_stands(project: Project) -> No
             )
         }
     )
-    assert project.do(project.start(path)).services == ("web",)
+    (web,) = project.do(project.start(path))
+    assert web.health == "healthy"
 
 
 def test_a_failed_build_gives_its_last_lines(project: Project) -> None:
