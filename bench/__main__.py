@@ -17,6 +17,7 @@ from bench.machine import facts
 from bench.mcp import mcp
 from bench.migrations import migrations
 from bench.reads import reads
+from bench.snapshots import snapshots
 from bench.starts import help_texts, starts
 from bench.world import World, world
 
@@ -27,6 +28,7 @@ SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "deploys": deploys,
     "backups": backups,
     "migrations": migrations,
+    "snapshots": snapshots,
     "help": help_texts,
 }
 

@@ -32,6 +32,9 @@ What is compared with what:
 - **db.backup**: row counts from the dump's own snapshot and a SHA-256 included, against `pg_dump -f` and
   the flush of its file: pg_dump leaves a plain file to the kernel, and a backup that a power cut takes is none.
 - **db.migrate**: one file, one transaction, in fresh databases, as an app's role; with its entry in the ledger.
+- **Snapshots**: what a release keeps of the source, with the tree that its containers mount; the size of twenty
+  releases over that of the first. A change is of a whole file: one byte changed in a large file keeps the file again,
+  unless the filesystem shares blocks (XFS, Btrfs).
 - **Memory**: resident memory of the server process; PostgreSQL's and the containers' is their own.
 """
 

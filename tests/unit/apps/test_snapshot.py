@@ -75,7 +75,7 @@ def shop(tmp_path: Path) -> Shop:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as settled at once, so that tests need not wait for a tick of the clock."""
-    monkeypatch.setattr("ikoma.apps.snapshot._is_settled", lambda status, started: True)
+    monkeypatch.setattr("ikoma.apps.snapshot_taking._is_settled", lambda status, started: True)
 
 
 def described(folder: Path, *, hidden: tuple[str, ...] = (".ikoma", ".env")) -> dict[bytes, tuple[object, ...]]:
