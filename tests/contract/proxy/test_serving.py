@@ -187,7 +187,7 @@ def test_what_caddy_refuses_changes_nothing(
 ) -> None:
     route = serve(backend("blue"))
     monkeypatch.setattr("ikoma.proxy.handlers._DIAL_TIMEOUT", "not a duration")
-    with pytest.raises(ProxyRefused, match=r"transport\.http: ):
+    with pytest.raises(ProxyRefused, match=r"transport\.http: "):
         do(proxy.apply([Route(APP, route.port)]))
     assert do(get(route.port)) == (200, "blue")
 
