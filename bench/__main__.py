@@ -16,7 +16,9 @@ from bench.figures import Figure
 from bench.machine import facts
 from bench.mcp import mcp
 from bench.migrations import migrations
+from bench.proxy import proxy
 from bench.reads import reads
+from bench.snapshots import snapshots
 from bench.starts import help_texts, starts
 from bench.world import World, world
 
@@ -25,8 +27,10 @@ SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "reads": reads,
     "mcp": mcp,
     "deploys": deploys,
+    "proxy": proxy,
     "backups": backups,
     "migrations": migrations,
+    "snapshots": snapshots,
     "help": help_texts,
 }
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from tests.support import Server
 
 _SCRIPT = """
-wrk.method = "POST"
+wrk.method = {method}
 wrk.body = {body}
 for name, value in pairs({headers}) do wrk.headers[name] = value end
 done = function(summary, latency, requests)
@@ -53,6 +53,13 @@ def post(url: str, body: str, headers: Mapping[str, str], *, clients: int, secon
     return asyncio.run(_python(url, body, headers, clients, seconds))
 
 
+def fetch(url: str, *, clients: int, seconds: float) -> Load:
+    """Clients that get one address over kept connections, again and again. Every answer must be a success."""
+    if shutil.which("wrk"):
+        return _wrk(url, "", {}, clients, seconds, method="GET")
+    return asyncio.run(_python(url, "", {}, clients, seconds, method="GET"))
+
+
 def spawn(argv: Sequence[str], *, environment: Mapping[str, str], clients: int, seconds: float) -> Load:
     """Clients that start a program, wait for its end and start it again."""
     taken: list[float] = []
@@ -72,10 +79,12 @@ def spawn(argv: Sequence[str], *, environment: Mapping[str, str], clients: int, 
     return _load(taken, time.perf_counter() - began)
 
 
-def _wrk(url: str, body: str, headers: Mapping[str, str], clients: int, seconds: float) -> Load:
+def _wrk(
+    url: str, body: str, headers: Mapping[str, str], clients: int, seconds: float, *, method: str = "POST"
+) -> Load:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         table = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
-        script.write(_SCRIPT.format(body=json.dumps(body), headers=f"{{{table}}}"))
+        script.write(_SCRIPT.format(method=json.dumps(method), body=json.dumps(body), headers=f"{{{table}}}"))
         script.flush()
         argv = ["wrk", "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "-s", script.name, url]
         output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -85,11 +94,13 @@ def _wrk(url: str, body: str, headers: Mapping[str, str], clients: int, seconds:
     return Load(requests / (microseconds / 1e6), p99 / 1000)
 
 
-async def _python(url: str, body: str, headers: Mapping[str, str], clients: int, seconds: float) -> Load:
+async def _python(
+    url: str, body: str, headers: Mapping[str, str], clients: int, seconds: float, *, method: str = "POST"
+) -> Load:
     parts = urlsplit(url)
     fields = {"Host": parts.netloc, **headers, "Content-Length": str(len(body))}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    request = f"POST {parts.path} HTTP/1.1\r\n{head}\r\n{body}".encode()
+    request = f"{method} {parts.path} HTTP/1.1\r\n{head}\r\n{body}".encode()
     taken: list[float] = []
     began = time.perf_counter()
 

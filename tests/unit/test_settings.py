@@ -38,6 +38,10 @@ def test_the_file_gives_what_the_environment_does_not(tmp_path: Path) -> None:
         ("IKOMA_ROLE", "root"),
         ("RATE_LIMIT_WINDOW_MS", "-1"),
         ("POSTGRES_PORT", "x"),
+        ("PROXY_HOST", "example.com"),
+        ("PROXY_HTTP_PORT", "65536"),
+        ("PROXY_TLS", "on"),
+        ("ACME_EMAIL", "{env.HOME}@example.com"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_the_variable(name: str, value: str, tmp_path: Path) -> None:

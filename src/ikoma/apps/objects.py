@@ -24,7 +24,7 @@ from ikoma.durable import disk_full_answered, sync_filesystem, sync_folder
 _PIECE = 1 << 20
 _ZEROS = bytes(_PIECE)
 _TRIES = 3
-_FEW = 64
+_FEW = 32
 """So many new objects are flushed one by one; more are flushed with all the filesystem."""
 _INCOMING = "incoming-"
 _CLONE = 0x40049409
@@ -126,6 +126,8 @@ class Objects:
             if status.st_size != size:
                 return f"has {status.st_size} bytes instead of {size}"
             digest, _ = _pour(source, None, status, passed)
+        except OSError as error:  # a disk that fails is what one looks for
+            return f"can't be read: {os.strerror(error.errno or 0)}"
         finally:
             os.close(source)
         is_same = name == object_name(digest, status.st_mode & 0o7777, *owner(status))
@@ -153,7 +155,7 @@ class Objects:
             shelf.mkdir(mode=0o700, exist_ok=True)
         for name, file in new.items():
             os.rename(f"{aside}/{file}", self.path(name))
-        for folder in (*shelves, self._folder) if is_few else ():
+        for folder in (*shelves, self._folder, self._folder.parent) if is_few else ():
             sync_folder(folder)
         if not is_few:
             sync_filesystem(self._folder)

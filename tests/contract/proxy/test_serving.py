@@ -105,6 +105,15 @@ def test_a_domain_is_served_encrypted(option: str, version: str, serve: Serve, b
     assert body_of(answer) == "blue"
 
 
+def test_a_domain_is_served_over_http3(do: Do[Any], serve: Serve, backend: Start, place: Place) -> None:
+    pytest.importorskip("aioquic", reason="the client of HTTP/3 is not installed")
+    from tests.contract.proxy import http3
+
+    serve(backend("blue"), domains=("shop.example.com",))
+    curl_until(place, f"https://shop.example.com:{place.https}/")
+    assert do(http3.get(place.https, "shop.example.com", place.authority)) == (b"200", b"blue")
+
+
 def test_a_domain_is_led_to_https_and_another_name_to_the_domain(serve: Serve, backend: Start, place: Place) -> None:
     serve(backend("blue"), domains=("shop.example.com",), redirects={"www.example.com": "shop.example.com"})
     target = f"location: https://shop.example.com:{place.https}/a/b?c=d&e={{x}}"
@@ -178,7 +187,7 @@ def test_what_caddy_refuses_changes_nothing(
 ) -> None:
     route = serve(backend("blue"))
     monkeypatch.setattr("ikoma.proxy.handlers._DIAL_TIMEOUT", "not a duration")
-    with pytest.raises(ProxyRefused, match="invalid duration"):
+    with pytest.raises(ProxyRefused, match=r"transport\.http: "):
         do(proxy.apply([Route(APP, route.port)]))
     assert do(get(route.port)) == (200, "blue")
 
