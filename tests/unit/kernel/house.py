@@ -26,6 +26,7 @@ from ikoma.kernel.throttle import Throttle
 from ikoma.model import Effect, Role
 
 SECRET = "hunter2-hunter2"  # that the platform knows
+OWN = "correct-horse-battery"  # that it knows of an app alone
 
 REGISTRY = Registry()
 DONE: list[str] = []
@@ -75,8 +76,8 @@ async def tell(call: Identified, request: Tell) -> dict[str, str]:
     if call.emit is not None:
         call.emit(f"line {SECRET}")
     if request.note == "fail":
-        raise AppBusy(f"failed with {SECRET}", hint=f"hint {SECRET}", found=SECRET)
-    return {"said": SECRET}
+        raise AppBusy(f"failed with {SECRET}", hint=f"hint {SECRET} {OWN}", found=[SECRET, OWN])
+    return {"said": f"{SECRET} {OWN}"}
 
 
 async def _losses(call: Identified, request: AppRequest) -> Loss:
@@ -120,7 +121,7 @@ class House:
             locks=self.locks,
             operations=Operations(Journal(folder / "state.db")),
             make_call=lambda identified: identified,
-            scrubber=Scrubber(lambda app: Known.of([SECRET])),
+            scrubber=Scrubber(lambda app: Known.of([SECRET, *([OWN] if app else [])])),
         )
         self.bodies_read = 0
         self.calls = 0
