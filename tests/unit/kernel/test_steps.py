@@ -20,6 +20,7 @@ from ikoma.errors import (
     Unauthenticated,
     UnknownRole,
 )
+from ikoma.kernel import operations
 from ikoma.kernel.events import Changed
 from ikoma.model import Role
 from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
@@ -104,6 +105,23 @@ def test_a_retry_at_a_later_server_is_answered_by_the_first_call(house: House, t
     later.calls = 100
     assert asyncio.run(later.call("test.write", asked, key=key)) == first
     assert DONE == ["shop"]
+
+
+def test_operations_that_ended_long_ago_are_known_from_the_journal_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "_REMEMBER", 2)
+    key = house.key(Role.ADMIN)
+    admin = house.callers.authenticate(key)
+
+    async def five() -> None:
+        for _ in range(5):
+            await house.call("test.write", SHOP, key=key)
+
+    asyncio.run(five())
+    found = [house.pipeline.operations.get(f"request-{number}", admin, Role.ADMIN) for number in range(1, 6)]
+    assert [record.state for record in found] == ["succeeded"] * 5
+    assert len(house.pipeline.operations._here) == 2
 
 
 def test_a_door_that_asks_destroys_nothing_without_a_persons_word(house: House) -> None:
