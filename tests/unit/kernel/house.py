@@ -102,11 +102,20 @@ class House:
     """A pipeline in a folder.
 
     Args:
+        log: the kind of audit log.
         most: calls that a key may make at once.
         failures: wrong keys that cost an address nothing.
     """
 
-    def __init__(self, folder: Path, *, audit: Path | None = None, most: int = 1000, failures: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        audit: Path | None = None,
+        log: type[AuditLog] = AuditLog,
+        most: int = 1000,
+        failures: int = 1_000_000,
+    ) -> None:
         self.log = audit or folder / "audit.jsonl"
         self.callers = Callers(folder / "state.db", folder / ".env", None)
         self.locks = Locks(folder)
@@ -115,7 +124,7 @@ class House:
             REGISTRY,
             callers=self.callers,
             rate_limit=RateLimit(60_000, most),
-            audit=AuditLog(self.log, folder / "audit-head"),
+            audit=log(self.log, folder / "audit-head"),
             approvals=self.approvals,
             throttle=Throttle(failures),
             locks=self.locks,
