@@ -112,6 +112,8 @@ def _stages(lines: list[str]) -> set[str]:
 def _image(text: str, values: _Values, stages: set[str]) -> Iterator[tuple[str, str, str | None]]:
     """Every image that this may come to: an argument can have several values in one file."""
     text = text.translate(_QUOTING)
+    if not text:  # the line goes on: joined with the next it is looked at again
+        return
     used = sorted({found[1] or found[3] for found in _VARIABLE.finditer(text)})
     choices = [sorted(values.get(name, set())) or [""] for name in used]
     if math.prod(map(len, choices)) > _MOST_CHOICES:
