@@ -23,6 +23,7 @@ from ikoma.errors import FileMissing, IkomaError, PathOutside
 _MOST_BYTES = 1 << 20
 _MOST_TOGETHER = 4 << 20
 _MOST_FILES = 50
+_DEEPEST = 50
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:\$|\{?(?P<name>[A-Za-z_]\w*))")
 _OF_THE_SERVER = re.compile(
@@ -187,6 +188,9 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
     relative = posixpath.normpath(posixpath.join(step.base, path))
     if path.startswith(("/", "~")) or relative == ".." or relative.startswith("../"):
         gathered.found("reads-outside", place, f"{path[:80]} is outside the app's folder.", step.path)
+        return None
+    if relative.count("/") > _DEEPEST:
+        gathered.found("too-large", place, f"{path[:80]} lies in more than {_DEEPEST} folders.", step.path)
         return None
     try:
         resolved = app.check_inside(app.path / relative)
