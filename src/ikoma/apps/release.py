@@ -32,6 +32,8 @@ _KEEP = 20
 _GIVEN = "environment.json"
 _PROCESSES = 1024
 _LARGEST_DOCKERFILE = 1 << 20
+_CACHES = "BUILDKIT_CACHE_MOUNT_NS"
+"""The argument that sets apart what `RUN --mount=type=cache` keeps: else one app could change another's packages."""
 _IGNORE = "x-ikoma-dockerignore"
 
 
@@ -227,8 +229,8 @@ def deployable(
                 service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
         # A name without a value would get the value that it has where Compose runs.
         service["environment"] = _given(service.get("environment"))
-        if args := (service.get("build") or {}).get("args"):
-            service["build"]["args"] = _given(args)
+        if "build" in service:
+            service["build"]["args"] = _given(service["build"].get("args")) | {_CACHES: str(app.name)}
         if added:
             service["environment"] = {**(service.get("environment") or {}), **environment.escaped(added)}
         # Said in any case: an image may have such labels too.
