@@ -23,12 +23,15 @@ _PAIR = re.compile(r"([A-Za-z_]\w*)=((?:\"[^\"]*\"|'[^']*'|[^\s\"'])*)")
 _WITHOUT_VALUE = re.compile(r"(?<!\S)([A-Za-z_]\w*)(?!\S)")
 _TAKES = re.compile(r"\s*(?:ONBUILD\s+)?(COPY|ADD|RUN)\s(.*)$", re.IGNORECASE)
 _TAKEN_FROM = re.compile(r"(?:--|[,\s=])from=([^\s,]+)", re.IGNORECASE)
-_FETCHED = re.compile(r"\w://|(?:^|[\s\[,])[\w.-]+@[\w.-]+:", re.ASCII)
+_FETCHED = re.compile(r"\w://|(?:^|[\s\[,])(?:[\w.-]+@[\w.-]+:|github\.com/)", re.ASCII)
 _UNTOLD = re.compile(r"[^./]*\$")
 """A variable before any sign that this is a path: it could hold an address."""
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?:(:?-)([^}$]*))?\}|([A-Za-z_]\w*))")
 _NAME = re.compile(r"[A-Za-z0-9_./:@-]+")
 _RIGHTS = re.compile(r"--(security=insecure|network=host)")
+_BY_NUMBER = re.compile(r"\d{1,2}")
+_STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
+_ID = re.compile(r"[0-9a-f]+")
 _BARE = str.maketrans("", "", "\"'\\`")
 _SPACES = " \t\r"
 _PLATFORM = {
@@ -55,7 +58,7 @@ def problems(text: str, args: Mapping[str, str]) -> Iterator[Problem]:
     """
     text = text.removeprefix("\ufeff")
     candidates = list(_candidates(text))
-    stages = _stages(candidates)
+    stages = _stages(text)
     values = _values(candidates, args, first=min(stages.values(), default=0))
     seen: set[tuple[str, str]] = set()
     for number, rule, what, image in _all(text, candidates, values, stages, args):
@@ -115,7 +118,7 @@ def _of_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
     verb, rest = takes[1].upper(), takes[2].translate(_BARE)
     if verb != "RUN" or "--mount" in rest:
         for name in _TAKEN_FROM.findall(f" {rest}"):
-            if not name.isdigit():  # a stage by its number
+            if not _BY_NUMBER.fullmatch(name):  # a stage by its number
                 yield from _image(name, values, stages, line.number)
     if verb == "ADD" and _FETCHED.search(rest):
         yield "remote-source", "ADD fetches with the server's own network; use RUN and a program of the image.", None
@@ -133,6 +136,8 @@ def _sources(rest: str) -> list[str]:
 def _image(text: str, values: _Values, stages: _Stages, number: int) -> Iterator[_Found]:
     """Every image that this may come to in that line: an argument can have several values in one file."""
     text = text.strip("\"'")
+    if text in ("\\", "`"):  # the line goes on: joined with the next it is looked at again
+        return
     used = list(_VARIABLE.finditer(text))
     choices = [_choices(found, values) for found in used]
     if math.prod(map(len, choices)) > _MOST_CHOICES:
@@ -155,13 +160,24 @@ def _choices(found: re.Match[str], values: _Values) -> list[str]:
     return sorted({value for value in known if value or found[2] == "-"} | {found[3]})
 
 
-def _stages(candidates: list[tuple[int, str]]) -> _Stages:
-    """Each stage with its line; one without a name is called by its line."""
+def _stages(text: str) -> _Stages:
+    """Each stage that nobody can take for one while the engine does not, with its line; one without a name by its line.
+
+    A FROM inside another instruction names none, and what looks like the id of an image is never a stage's name.
+    """
     found: _Stages = {}
-    for number, line in candidates:
-        if begun := _FROM.match(line):
-            name = (begun[3] or f"\n{number}").lower()
-            found[name] = min(number, found.get(name, number))
+    lines = text.split("\n")
+    goes_on = False
+    for number, line in enumerate(lines, 1):
+        begun = _FROM.match(_joined(lines, number - 1, "\\") or line)
+        if begun and not goes_on:
+            name = (begun[3] or "").lower()
+            told = name if _STAGE.fullmatch(name) and not _ID.fullmatch(name) else f"\n{number}"
+            found[told] = min(number, found.get(told, number))
+        if "<<" in line:
+            break
+        if line.strip() and not line.lstrip().startswith("#"):
+            goes_on = line.rstrip().endswith(("\\", "`"))
     return found
 
 
