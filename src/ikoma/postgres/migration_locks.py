@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from ikoma.postgres.migration_schema import Schema, Type, column_of, walk
+from ikoma.postgres.migration_nodes import Type, keeps_value, walk
+from ikoma.postgres.migration_schema import Schema, column_of
 
 
 class Lock(IntEnum):
@@ -153,7 +154,15 @@ def _work(node: Any, schema: Schema) -> Iterator[TableLock]:
         case "CommentStmt" if node.objtype.name in ("OBJECT_TABLE", "OBJECT_COLUMN", "OBJECT_TABCONSTRAINT"):
             parts = node.object if node.objtype.name == "OBJECT_TABLE" else node.object[:-1]
             yield TableLock(schema.dotted(parts), Lock.SHARE_UPDATE_EXCLUSIVE)
-        case "SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" | "CreateTableAsStmt":
+        case (
+            "SelectStmt"
+            | "InsertStmt"
+            | "UpdateStmt"
+            | "DeleteStmt"
+            | "MergeStmt"
+            | "CreateTableAsStmt"
+            | "ExplainStmt"
+        ):
             yield from _rows(node, schema)
 
 
@@ -166,9 +175,17 @@ def _rows(node: Any, schema: Schema) -> Iterator[TableLock]:
             case "UpdateStmt" | "DeleteStmt" | "MergeStmt":
                 yield TableLock(schema.relation(item.relation), Lock.ROW_EXCLUSIVE, scanned=True)
             case "SelectStmt" if item.lockingClause:
-                named = [relation for clause in item.lockingClause for relation in clause.lockedRels or ()]
-                for relation in named or [one for one in item.fromClause or () if hasattr(one, "relname")]:
-                    yield TableLock(schema.relation(relation), Lock.ROW_SHARE)
+                yield from _chosen(item, schema)
+
+
+def _chosen(node: Any, schema: Schema) -> Iterator[TableLock]:
+    """The tables of a SELECT … FOR UPDATE: those after OF, which may be other names of theirs, or all."""
+    wanted = {relation.relname for clause in node.lockingClause for relation in clause.lockedRels or ()}
+    for relation in walk(node.fromClause):
+        if type(relation).__name__ == "RangeVar":
+            shown = relation.alias.aliasname if relation.alias else relation.relname
+            if not wanted or shown in wanted:
+                yield TableLock(schema.relation(relation), Lock.ROW_SHARE)
 
 
 # --- definitions -------------------------------------------------------------------------------------------
@@ -176,7 +193,7 @@ def _rows(node: Any, schema: Schema) -> Iterator[TableLock]:
 
 def _create(node: Any, schema: Schema) -> Iterator[TableLock]:
     for parent in node.inhRelations or ():
-        yield TableLock(schema.relation(parent), Lock.SHARE_UPDATE_EXCLUSIVE)
+        yield TableLock(schema.relation(parent), _X if node.partbound is not None else Lock.SHARE_UPDATE_EXCLUSIVE)
     for element in node.tableElts or ():
         for constraint in (element, *(getattr(element, "constraints", None) or ())):
             yield from _referenced(constraint, schema)
@@ -188,8 +205,9 @@ def _drop(node: Any, schema: Schema) -> Iterator[TableLock]:
         if kind in _RELATIONS:
             name = schema.dotted(item)
             yield TableLock(name, _X)
-            for referenced in schema.tables[name].references.values() if name in schema.tables else ():
-                yield TableLock(referenced, _X)
+            if known_table := schema.tables.get(name):
+                others = [key.table for key in known_table.references.values()]
+                yield from (TableLock(other, _X) for other in (*others, known_table.partition_of) if other)
         elif kind in _OF_TABLES:
             yield TableLock(schema.dotted(item[:-1]), _OF_TABLES[kind])
         elif kind == "OBJECT_INDEX":
@@ -213,11 +231,9 @@ def _alter(name: str, command: Any, schema: Schema) -> Iterator[TableLock]:
             yield TableLock(name, _X)
             known = schema.tables[name].references.get(command.name) if name in schema.tables else None
             if known:
-                yield TableLock(known, _X)
+                yield TableLock(known.table, _X)
         case "AT_AlterColumnType":
-            known_column = schema.column(name, command.name)
-            widened = known_column is not None and known_column.type.widens_to(Type.of(command.def_.typeName))
-            yield TableLock(name, _X, rewritten=not widened or command.def_.raw_default is not None)
+            yield from _change_type(name, command, schema)
         case "AT_SetExpression":
             yield TableLock(name, _X, rewritten=True)
         case "AT_AttachPartition" | "AT_DetachPartition" | "AT_AddInherit":
@@ -228,6 +244,14 @@ def _alter(name: str, command: Any, schema: Schema) -> Iterator[TableLock]:
         case _:
             mode = _COMMANDS.get(kind, _X)
             yield TableLock(name, mode, rewritten=kind in _REWRITING, scanned=kind in _SCANNING)
+
+
+def _change_type(name: str, command: Any, schema: Schema) -> Iterator[TableLock]:
+    column, wanted = schema.column(name, command.name), Type.of(command.def_.typeName)
+    widened = column is not None and column.type.widens_to(wanted) and keeps_value(command)
+    yield TableLock(name, _X, rewritten=not widened)
+    for other in schema.tied_to(name, command.name):  # the foreign keys are made anew
+        yield TableLock(other, _X)
 
 
 def _fills(column: Any) -> bool:

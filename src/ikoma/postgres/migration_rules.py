@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from ikoma.postgres.migration_schema import Schema, columns_in, kind_of, walk
+from ikoma.postgres.migration_nodes import columns_in, walk
+from ikoma.postgres.migration_schema import Schema, kind_of
 from ikoma.postgres.migration_table_rules import FIRST, LATER, Finding, altered
 
 _BOTH = "add the new name beside it, write both for one release, and drop the old one in the next"
@@ -17,7 +18,7 @@ _READ = "read it, and mark the file `-- ikoma: breaking` if the previous release
 _HARMLESS_DROPS = frozenset({"INDEX", "TRIGGER", "POLICY", "RULE", "STATISTIC_EXT", "PUBLICATION", "EVENT_TRIGGER"})
 _OF_TABLES = frozenset({"TRIGGER", "POLICY", "RULE"})
 _CAN_BE_MADE_AGAIN = frozenset({"VIEW", "MATVIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "ROUTINE"})
-_ROWS = ("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CreateTableAsStmt")
+_ROWS = ("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CreateTableAsStmt", "ExplainStmt")
 
 
 def judge(node: Any, command: Any, schema: Schema, made_again: Collection[tuple[str, str]]) -> Iterator[Finding]:
@@ -147,7 +148,8 @@ def _rows(node: Any, schema: Schema) -> Iterator[Finding]:
 
 def _takes_all(node: Any) -> bool:
     """Whether there is no WHERE, or one that looks at nothing."""
-    return node.whereClause is None or not any(type(one).__name__ == "ColumnRef" for one in walk(node.whereClause))
+    looks_at = ("ColumnRef", "CurrentOfExpr")
+    return node.whereClause is None or not any(type(one).__name__ in looks_at for one in walk(node.whereClause))
 
 
 def _truncate(node: Any, schema: Schema) -> Iterator[Finding]:

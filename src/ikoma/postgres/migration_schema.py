@@ -10,45 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ikoma.postgres.migration_nodes import Type, is_value
+
 _SERIAL = frozenset({"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"})
 _KINDS = {
     **dict.fromkeys(("TABLE", "VIEW", "MATVIEW", "SEQUENCE", "INDEX", "FOREIGN_TABLE"), "relation"),
     **dict.fromkeys(("TYPE", "DOMAIN"), "type"),
     **dict.fromkeys(("FUNCTION", "PROCEDURE", "AGGREGATE", "ROUTINE"), "function"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Type:
-    """A type as the parser names it: int is int4, character varying is varchar."""
-
-    name: str
-    modifiers: tuple[int, ...] = ()
-    array: bool = False
-
-    @classmethod
-    def of(cls, node: Any) -> Type:
-        names = [part.sval for part in node.names]
-        modifiers = tuple(getattr(item.val, "ival", -1) for item in node.typmods or () if hasattr(item, "val"))
-        return cls(".".join(names[-1:] if names[0] == "pg_catalog" else names), modifiers, bool(node.arrayBounds))
-
-    def widens_to(self, wider: Type) -> bool:
-        """Whether every value stays what it is, and nothing is rewritten."""
-        if self == wider:
-            return True
-        if self.array or wider.array:
-            return False
-        if self.name in ("varchar", "text") and wider.name in ("varchar", "text"):
-            return not wider.modifiers or (bool(self.modifiers) and self.modifiers <= wider.modifiers)
-        if self.name == wider.name == "numeric":
-            return not wider.modifiers or self._numeric_widens_to(wider)
-        return False
-
-    def _numeric_widens_to(self, wider: Type) -> bool:
-        if not self.modifiers:
-            return False
-        (precision, scale), (more, same) = ((*item.modifiers, 0)[:2] for item in (self, wider))
-        return precision <= more and scale == same
 
 
 @dataclass(slots=True)
@@ -58,14 +27,24 @@ class Column:
     default: bool
     """Whether a row that does not name the column gets a value."""
     is_new: bool
+    primary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    columns: tuple[str, ...]
+    table: str
+    referenced: tuple[str, ...]
+    """Columns of that table; none where it is its primary key."""
 
 
 @dataclass(slots=True)
 class Table:
     is_new: bool
     columns: dict[str, Column] = field(default_factory=dict)
-    references: dict[str, str] = field(default_factory=dict)
-    """Foreign keys by name → the table that they point to."""
+    references: dict[str, ForeignKey] = field(default_factory=dict)
+    """By name."""
+    partition_of: str | None = None
 
 
 @dataclass(slots=True)
@@ -99,6 +78,18 @@ class Schema:
         """Whether the previous release knows none of these columns; of no columns that cannot be said."""
         found = [self.column(table, name) for name in columns]
         return bool(found) and all(column is not None and column.is_new for column in found)
+
+    def tied_to(self, table: str, name: str) -> list[str]:
+        """Tables on the other side of foreign keys that this column is part of, as far as is known."""
+        own = self.tables[table].references.values() if table in self.tables else ()
+        found = [key.table for key in own if name in key.columns]
+        column = self.column(table, name)
+        for other, known in self.tables.items():
+            for key in known.references.values():
+                is_part = name in key.referenced if key.referenced else column is None or column.primary
+                if key.table == table and is_part:
+                    found.append(other)
+        return found
 
     def made_here(self, kind: str, name: str) -> bool:
         """Whether the object was made by a pending migration. `kind` is a word of SQL, such as VIEW."""
@@ -195,6 +186,8 @@ class Schema:
         if name in self.tables:
             return
         table = self.tables[name] = Table(self.pending)
+        if node.partbound is not None:
+            table.partition_of = self.relation(node.inhRelations[0])
         for element in node.tableElts or ():
             if type(element).__name__ == "ColumnDef":
                 self._add_column(name, table, element)
@@ -213,10 +206,12 @@ class Schema:
                 for key in node.keys or ():
                     if column := table.columns.get(key.sval):
                         column.not_null = True
+                        column.primary = column.primary or node.contype.name == "CONSTR_PRIMARY"
             case "CONSTR_FOREIGN":
                 columns = columns or tuple(key.sval for key in node.fk_attrs or ())
                 known = node.conname or "_".join((name.rpartition(".")[2], *columns, "fkey"))
-                table.references[known] = self.relation(node.pktable)
+                referenced = tuple(key.sval for key in node.pk_attrs or ())
+                table.references[known] = ForeignKey(columns, self.relation(node.pktable), referenced)
 
     def _learn_command(self, name: str, command: Any) -> None:
         table = self.tables.setdefault(name, Table(is_new=False))
@@ -226,6 +221,8 @@ class Schema:
                 self._add_column(name, table, command.def_)
             case "AT_AddConstraint":
                 self._add_constraint(name, table, command.def_)
+            case "AT_AttachPartition":
+                self.tables.setdefault(self.relation(command.def_.name), Table(is_new=False)).partition_of = name
             case "AT_DropColumn":
                 table.columns.pop(command.name, None)
             case "AT_DropConstraint":
@@ -267,28 +264,4 @@ def column_of(node: Any, *, is_new: bool) -> Column:
         or ("CONSTR_DEFAULT" in kinds and is_value(kinds["CONSTR_DEFAULT"].raw_expr))
     )
     not_null = own.name in _SERIAL or bool(kinds.keys() & {"CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_IDENTITY"})
-    return Column(own, not_null, default, is_new)
-
-
-def is_value(expression: Any) -> bool:
-    """Whether a default gives anything: there may be none, and NULL is none."""
-    while type(expression).__name__ == "TypeCast":
-        expression = expression.arg
-    return expression is not None and not getattr(expression, "isnull", False)
-
-
-def walk(node: Any) -> Iterator[Any]:
-    """The node and all inside it."""
-    if isinstance(node, tuple):
-        for item in node:
-            yield from walk(item)
-    elif hasattr(type(node), "__slots__") and type(node).__module__.startswith("pglast"):
-        yield node
-        for name in type(node).__slots__:
-            yield from walk(getattr(node, name))
-
-
-def columns_in(node: Any) -> list[str]:
-    """Names of the columns that an expression reads."""
-    found = [item for item in walk(node) if type(item).__name__ == "ColumnRef"]
-    return [item.fields[-1].sval for item in found if hasattr(item.fields[-1], "sval")]
+    return Column(own, not_null, default, is_new, "CONSTR_PRIMARY" in kinds)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ikoma.postgres.migration_schema import Schema, Type, column_of, columns_in
+from ikoma.postgres.migration_nodes import Type, columns_in, keeps_value
+from ikoma.postgres.migration_schema import Schema, column_of
 
 LATER = "stop using it in one release, and drop it in the next"
 FIRST = "let one release write only what satisfies it, and add it in the next"
@@ -50,19 +51,11 @@ def _drop_column(table: str, command: Any, schema: Schema) -> Iterator[Finding]:
 
 def _change_type(table: str, command: Any, schema: Schema) -> Iterator[Finding]:
     column, wanted = schema.column(table, command.name), Type.of(command.def_.typeName)
-    if column is not None and (column.is_new or (column.type.widens_to(wanted) and _keeps(command))):
+    if column is not None and (column.is_new or (column.type.widens_to(wanted) and keeps_value(command))):
         return
     known = "" if column is not None else ", and its old type is not known here"
     advice = "add a column of the new type, write both for one release, and drop the old one in the next"
     yield Finding(f"changes the type of {table}.{command.name} to {wanted.name}{known}", advice)
-
-
-def _keeps(command: Any) -> bool:
-    """Whether USING, where there is one, says no more than the column itself."""
-    using = command.def_.raw_default
-    while type(using).__name__ == "TypeCast":
-        using = using.arg
-    return using is None or (type(using).__name__ == "ColumnRef" and columns_in(using) == [command.name])
 
 
 def _set_not_null(table: str, command: Any, schema: Schema) -> Iterator[Finding]:
