@@ -258,6 +258,9 @@ class Server:
             "AUDIT_LOG": str(self.folder / "log" / "audit.jsonl"),
             "BACKUPS_ROOT": str(self.folder / "backups"),
             "HTTP_PORT": str(urlsplit(self.address).port),
+            "PROXY_HOST": "127.0.0.1",
+            "PROXY_HTTP_PORT": str(free_port()),
+            "PROXY_HTTPS_PORT": "0",
             "POSTGRES_PORT": str(free_port()),  # not one that an IKOMA of this machine may come to want
         }
         with uninterrupted(), self.log.open("wb") as log:
@@ -306,7 +309,7 @@ class Server:
         """Whether it stopped when asked; otherwise it is killed."""
         if self.process is None:
             return True
-        self.process.terminate()
+        self.process.send_signal(signal.SIGINT)  # as Ctrl-C: its proxy ends with it
         try:
             self.process.wait(STOP_PATIENCE)
         except subprocess.TimeoutExpired:
