@@ -137,14 +137,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             registries=settings.image_registries,
             pinned=settings.image_pinned,
         )
+        schema = Schema(databases, backups)
         deployments = Deployments(
             engine,
             databases,
             health,
             policy,
             traffic,
-            Rollouts(engine, traffic),
-            Schema(databases, backups),
+            Rollouts(engine, traffic, schema),
+            schema,
             memory=settings.container_memory_mb << 20,
             keep=Keep(settings.releases_keep, settings.releases_max_days),
         )
