@@ -193,6 +193,11 @@ class Deployments:
         await self._engine.down(app.name, volumes=False, progress=progress)
         RolloutState(app).take_down()
 
+    async def forget(self, app: App) -> None:
+        """The app is gone: so are its route and the names of its images."""
+        await self._traffic.forget(app)
+        await images.forget(self._engine, app.name)
+
     async def recover(self, app: App) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
         done = await self._rollouts.recover(app)
@@ -249,7 +254,8 @@ class Deployments:
         known = releases.folder(earlier.id) / MANIFEST if earlier else None
         taken = await asyncio.to_thread(snapshots.take, found.paths, folder / MANIFEST, known)
         await asyncio.to_thread(snapshots.materialise, taken, folder / TREE, writable=found.writable)
-        return Placement(app.name, release.id, taken.root, folder / TREE, found, {}, taken.digest_of)
+        given = releases.given(release)
+        return Placement(app.name, release.id, taken.root, folder / TREE, found, {}, given, taken.digest_of)
 
     async def _place_again(
         self, app: App, release: Release, model: Mapping[str, Any], found: Mapping[str, str]
@@ -258,7 +264,8 @@ class Deployments:
         taken = await asyncio.to_thread(Snapshot.read, folder / MANIFEST, app.path)
         paths = sources(app, model, extension.read(model).data, besides=_SQL)
         await asyncio.to_thread(Snapshots(app).materialise, taken, folder / TREE, writable=paths.writable)
-        return Placement(app.name, release.id, taken.root, folder / TREE, paths, found, taken.digest_of)
+        given = Releases(app).given(release)
+        return Placement(app.name, release.id, taken.root, folder / TREE, paths, found, given, taken.digest_of)
 
     async def _roll(
         self,

@@ -65,10 +65,10 @@ async def present(engine: Engine, app: AppName, release: str, images: Mapping[st
         await engine.tag(identity, release_image(app, name, release))
 
 
-async def forget(engine: Engine, app: AppName, release: str) -> None:
-    """Forget the names that a release gave to its images."""
+async def forget(engine: Engine, app: AppName, release: str | None = None) -> None:
+    """Forget the names that a release, or each of the app's, gave to its images."""
     for name in await engine.images(images_of(app)):
-        if name.rpartition(":")[2] == release:
+        if release in (None, name.rpartition(":")[2]):
             await engine.forget_image(name)
 
 

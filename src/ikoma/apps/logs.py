@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from ikoma.apps import credentials, environment
 from ikoma.apps.folder import App
+from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction import forms, replaced
@@ -65,6 +66,8 @@ class Logs:
     async def last(self, app: App, wanted: Wanted) -> Said:
         """The last lines that are wanted."""
         containers = await self._containers(app, wanted.service)
+        if not containers and (failed := Releases(app).latest()) is not None:
+            return Said(failed.logs, cut=False)  # its containers are gone, what they said last is kept
         since = wanted.since.timestamp() if wanted.since else None
         # Where only some lines are wanted, those are looked for among more.
         tail = _ANY_LINE if wanted.grep else wanted.tail + 1

@@ -33,6 +33,7 @@ class Placement:
         root: the app's folder, links resolved.
         tree: the release's copy of the source.
         images: service → id of the image that it runs.
+        given: values of the variables that the release was made with.
         contents: digest of a source's content by its path in the app's folder.
     """
 
@@ -42,6 +43,7 @@ class Placement:
     tree: Path
     sources: Sources
     images: Mapping[str, str]
+    given: Mapping[str, str]
     contents: Callable[[Path], str]
 
     def inside(self, path: str) -> Path | None:
@@ -58,15 +60,26 @@ class Placement:
         service["deploy"] = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
         mounted = [mount["source"] for mount in service.get("volumes") or [] if mount.get("type") == "bind"]
         given = {kind: _given(model, service, kind) for kind in ("configs", "secrets")}
-        mounted += [item["file"] for items in given.values() for item in items.values() if item.get("file")]
+        items = [item for kind in given.values() for item in kind.values()]
+        mounted += [item["file"] for item in items if item.get("file")]
+        variables = [self.given.get(item["environment"]) for item in items if item.get("environment")]
         contents = {path: self.contents(Path(os.path.realpath(path))) for path in mounted if self.inside(path)}
         # How containers get out: the networks they are in, less what changes with each rollout.
         networks = {key: (model.get("networks") or {}).get(key) for key in service.get("networks") or {}}
-        whole = [service, self.images.get(name), given, contents, networks]
+        whole = [service, self.images.get(name), given, variables, contents, networks]
         return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 _NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFile:
+    """What a config or secret holds, as the file that one service mounts."""
+
+    content: str
+    mode: int
+    owner: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,8 @@ class Placed:
     joined: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     networks: frozenset[str] = frozenset()
     """Names of networks that are this rollout's own."""
+    files: Mapping[Path, GivenFile] = field(default_factory=dict)
+    """What has to be written before containers are made."""
 
 
 def placed(
@@ -106,10 +121,11 @@ def placed(
         for item in (result.get(kind) or {}).values():
             if item.get("file") and (inside := place.inside(item["file"])):
                 item["file"] = str(inside)
+    files = _as_files(place, result)
     renamed = _rename_networks(place.app, result, rollout)
     joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
     _free_container_names(result)
-    return Placed(result, joined, frozenset(renamed))
+    return Placed(result, joined, frozenset(renamed), files)
 
 
 def release_image(app: AppName, service: str, release: str) -> str:
@@ -155,6 +171,43 @@ def _given(model: Mapping[str, Any], service: Mapping[str, Any], kind: str) -> d
     """The configs or secrets that a service gets, with what they hold."""
     names = [str(item.get("source")) for item in service.get(kind) or []]
     return {name: (model.get(kind) or {}).get(name) or {} for name in names}
+
+
+def _as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:
+    """Let services mount what configs and secrets take from the file itself or from variables.
+
+    Compose would copy it into containers as it starts them, and starting is not its work here.
+    """
+    files = {}
+    for service_name, service in model["services"].items():
+        for kind, home in (("configs", ""), ("secrets", "/run/secrets")):
+            for number, joined in enumerate(service.get(kind) or []):
+                item = (model.get(kind) or {}).get(joined.get("source")) or {}
+                content = _content(item, place.given)
+                if content is None:
+                    continue
+                path = place.tree.with_name("given") / f"{service_name}-{kind}-{number}"
+                owner = (int(joined.get("uid") or 0), int(joined.get("gid") or 0))
+                files[path] = GivenFile(content, _mode(joined.get("mode")), owner)
+                key = path.name
+                model[kind][key] = {"name": f"{model['name']}_{key}", "file": str(path)}
+                target = str(joined.get("target") or joined["source"])
+                service[kind][number] = {"source": key, "target": target if target[0] == "/" else f"{home}/{target}"}
+    for kind in ("configs", "secrets"):
+        model[kind] = {key: item for key, item in (model.get(kind) or {}).items() if (item or {}).get("file")}
+    return files
+
+
+def _content(item: Mapping[str, Any], given: Mapping[str, str]) -> str | None:
+    if item.get("environment"):
+        return given.get(item["environment"], "")
+    content = item.get("content")
+    return None if content is None else str(content).replace("$$", "$")
+
+
+def _mode(chosen: Any) -> int:
+    """As Compose has it: octal in text, 0444 where nothing is said."""
+    return 0o444 if chosen is None else int(str(chosen), 8) & 0o777
 
 
 def _mount_from(place: Placement, service: dict[str, Any]) -> None:

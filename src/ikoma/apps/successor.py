@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -130,6 +131,11 @@ class Successor:
         self._note()
         content = orjson.dumps(self._placed.model, option=orjson.OPT_INDENT_2)
         write_file(self._target.compose_file, content, mode=0o600)
+        for path, given in self._placed.files.items():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            write_file(path, given.content, mode=given.mode)
+            if os.geteuid() == 0:
+                os.chown(path, *given.owner)
         reached("noted")
         making = [decision for decision in self.decisions if decision.new]
         if not making:

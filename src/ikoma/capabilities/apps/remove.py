@@ -66,7 +66,7 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     entry.describe(app=app.name, removedAt=now(), caller=call.caller.name, backup=backup)
     if app.exists:
         call.platform.trash.move_folder(app, entry)
-    await call.platform.traffic.forget(app)
+    await call.platform.deployments.forget(app)
     call.platform.health.forget(app)
     call.platform.waivers.forget(app.name)
     details = Details(trash=str(entry.path), backup=backup)
