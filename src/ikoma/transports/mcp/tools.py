@@ -19,7 +19,7 @@ from ikoma.model import Effect
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 _CAPABILITY = re.compile(
-    r"\b(?:apps|artifact|audit|db|deploy|env|files|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
+    r"\b(?:apps|artifact|audit|db|deploy|domain|env|files|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
 )
 _PENDING: dict[str, Any] = {
     "required": ["operationId", "state", "next"],
@@ -59,7 +59,10 @@ def tool(item: Capability) -> Tool:
     )
 
 
-_OF_FORMS = ("title", "pattern", "examples", "minLength", "maxLength", "minItems", "maxItems")
+_OF_FORMS = (
+    *("title", "pattern", "examples", "minimum", "maximum"),
+    *("minLength", "maxLength", "minItems", "maxItems"),
+)
 """What a refusal says when it matters, and what a model need not read before every call."""
 
 
@@ -131,4 +134,4 @@ def _bare(schema: Any) -> Any:
 def _is_for_forms(key: str, value: Any) -> bool:
     if key == "additionalProperties":
         return not (isinstance(value, dict) and value)
-    return key in _OF_FORMS or (key == "default" and value in (None, [], {}))
+    return key in _OF_FORMS or (key == "default" and value in (None, False, "", [], {}))
