@@ -19,10 +19,7 @@ class Maintained(Result):
 
 @capability("apps.maintenance", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
 async def maintenance(call: Call, request: Maintenance) -> Maintained:
-    """Show people a page instead of an app, or the app again. Its containers run on; deploys leave the page.
-
-    Use it around work on data.
-    """
+    """Show people a page instead of an app, or the app again. Containers run on."""
     app, traffic = call.app(request.app_name), call.platform.traffic
     if request.on:
         traffic.begin_maintenance(app)

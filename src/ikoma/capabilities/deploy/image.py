@@ -40,10 +40,7 @@ class Deployed(Result):
 
 @capability("deploy.image", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True)
 async def image(call: Call, request: Image) -> Deployed:
-    """Deploy the release that serves with another image for one service. The compose file is not edited.
-
-    Use it where a pipeline builds images.
-    """
+    """Deploy the release that serves with another image for one service. The compose file stays as it is."""
     app, platform = call.app(request.app_name), call.platform
     wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployments.replace_image(app, request.service, request.image, wish)

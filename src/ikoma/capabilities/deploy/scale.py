@@ -35,10 +35,7 @@ class Scaled(Result):
 
 @capability("deploy.scale", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
 async def scale(call: Call, request: Scale) -> Scaled:
-    """Give a service that many containers, at most 20, losing no request. Later deploys keep the number.
-
-    Use it under load.
-    """
+    """Give a service that many containers, at most 20. Later deploys keep the number."""
     app = call.app(request.app_name)
     wish = Wish(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployments.scale(app, request.service, request.replicas, wish)

@@ -16,7 +16,7 @@ class Add(AppRequest):
 
 @capability("domain.add", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, open_world=True)
 async def add(call: Call, request: Add) -> Domains:
-    """Serve an app under one more domain, beside those of its compose file; the certificate comes by itself.
+    """Serve an app under one more domain; the certificate comes by itself.
 
     Use it when the name points to this server.
     """

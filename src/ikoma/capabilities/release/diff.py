@@ -20,9 +20,9 @@ _MOST_FILES = 100
 
 class Diff(AppRequest):
     release: ReleaseId | None = None
-    """By default the one that serves."""
+    """Default: the one that serves."""
     to: ReleaseId | None = None
-    """What it is compared to; by default the one that served before it."""
+    """Compared to this; default: the one before."""
 
 
 class Changed(Result):

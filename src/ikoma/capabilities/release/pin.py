@@ -18,10 +18,7 @@ class Pin(AppRequest):
 
 @capability("release.pin", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
 async def pin(call: Call, request: Pin) -> Release:
-    """Keep a release whatever its age, or with pinned false no longer.
-
-    Use it for one to go back to later.
-    """
+    """Keep a release whatever its age, or no longer."""
     releases = Releases(call.app(request.app_name))
     release = replace(releases.find(request.release), pinned=request.pinned)
     releases.write(release)

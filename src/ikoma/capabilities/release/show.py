@@ -17,7 +17,7 @@ from ikoma.model import Effect, ReleaseId, Role
 
 class Show(AppRequest):
     release: ReleaseId | None = None
-    """By default the one that serves."""
+    """Default: the one that serves."""
 
 
 class Service(Result):
@@ -50,9 +50,9 @@ class Shown(listed.Release):
 
 @capability("release.show", role=Role.OBSERVER, effect=Effect.READS)
 async def show(call: Call, request: Show) -> Shown:
-    """Show one deployment of an app: who, when and why, how it ended, its services, migrations and source.
+    """Show one deployment: who, when, why, how it ended, services, migrations and source.
 
-    Use it to see why one failed. Next: release.diff.
+    Use it to see why one failed.
     """
     app = call.app(request.app_name)
     releases = Releases(app)

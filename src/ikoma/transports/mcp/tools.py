@@ -80,7 +80,8 @@ def input_schema(item: Capability) -> dict[str, Any]:
     properties = {name: _compact(value) for name, value in schema.get("properties", {}).items()}
     if model := controls.model_for(item):
         for name, value in model.model_json_schema(by_alias=True)["properties"].items():
-            properties[name] = {"type": _compact(value)["type"]}
+            if name != "wait":  # taken, but a tool call waits for as long as is good by itself
+                properties[name] = {"type": _compact(value)["type"]}
     compact: dict[str, Any] = {"type": "object", "properties": properties}
     if schema.get("required"):
         compact["required"] = schema["required"]
