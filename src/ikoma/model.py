@@ -224,7 +224,7 @@ class ImageReference(ParsedText):
     """An image as a registry is asked for it: with registry, tag and digest where they are said."""
 
     pattern = re.compile(
-        r"(?=.{1,400}$)([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*"
+        r"([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*"
         r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
     )
     advice = "an image such as nginx:1.27 or ghcr.io/you/app@sha256:…"

@@ -90,6 +90,8 @@ def test_a_number_is_kept_by_later_releases_and_may_be_none(server: Server, app:
     assert running(server, "worker") == 3
     server.do("deploy.up", {"appName": app, "env": {"ANEW": "1"}})
     assert running(server, "worker") == 3
+    shown = server.do("release.show", {"appName": app})["services"]
+    assert {item["name"]: item["scale"] for item in shown} == {"web": 1, "worker": 3, "keeper": 1}
     scale(server, "worker", 0)
     assert running(server, "worker") == 0
     assert server.do("apps.health", {"appName": app})["health"] == "healthy"

@@ -28,6 +28,7 @@ _QUOTED = frozenset(
 _BY_NAME = ("build", "environment", "labels", "sysctls", "extra_hosts", "annotations")
 """Keys whose values are mappings of which only names are said."""
 _LONGEST = 300
+_ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def _service(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         elif key in _QUOTED:
             yield f"{key}: {_said(before)} → {_said(after)}"
         else:
-            yield f"{key} {_became(before, after)}"
+            yield f"{key} {_became(*(_ABSENT if value is None else value for value in (before, after)))}"
 
 
 def _by_name(
@@ -119,13 +120,10 @@ def _by_name(
                 yield f"{kind}: {name} {_became(old.get(name, _ABSENT), new.get(name, _ABSENT))}"
 
 
-_ABSENT = object()
-
-
 def _became(before: Any, after: Any) -> str:
-    if before in (None, _ABSENT) and after is not None:
+    if before is _ABSENT:
         return "added"
-    return "removed" if after in (None, _ABSENT) else "changed"
+    return "removed" if after is _ABSENT else "changed"
 
 
 def _said(value: Any) -> str:

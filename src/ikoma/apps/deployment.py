@@ -355,8 +355,9 @@ class Deployments:
 
     async def _served(self, app: App, release: Release, rolled: Rolled) -> Release:
         """Record that a release serves, and let go of those that need not be kept."""
+        chosen = scale_of_app(app)
         services = {
-            name: replace(record, configuration=rolled.configurations.get(name))
+            name: replace(record, configuration=rolled.configurations.get(name), scale=chosen.get(name, record.scale))
             for name, record in release.services.items()
         }
         served = Releases(app).succeed(replace(release, services=services))

@@ -13,7 +13,7 @@ from ikoma.model import Effect, ImageReference, Role
 
 class Image(AppRequest):
     service: str = Field(max_length=200)
-    image: ImageReference
+    image: ImageReference = Field(max_length=400)
     reason: str = Field(default="", max_length=500)
     timeout: int = Field(default=300, ge=1, le=3600)
 

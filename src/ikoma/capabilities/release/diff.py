@@ -107,11 +107,18 @@ def _images(old: records.Release, new: records.Release) -> list[Image]:
 
 
 def _source(app: App, old: records.Release, new: records.Release) -> Files:
-    before, after = (Snapshot.read(Releases(app).folder(item.id) / MANIFEST, app.path) for item in (old, new))
-    files = comparison.compare_source(before, after)
+    files = comparison.compare_source(_snapshot(app, old), _snapshot(app, new))
     return Files(
         added=list(files.added[:_MOST_FILES]),
         changed=list(files.changed[:_MOST_FILES]),
         removed=list(files.removed[:_MOST_FILES]),
         count=len(files.added) + len(files.changed) + len(files.removed),
     )
+
+
+def _snapshot(app: App, release: records.Release) -> Snapshot:
+    """The source of a release; empty where its deploy was killed before it was kept."""
+    try:
+        return Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
+    except FileNotFoundError:
+        return Snapshot(app.path, {})
