@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 import aiodocker
 
 import images
+import traffic
 from story import Step, Story, plural, uninterrupted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +89,8 @@ class Demo:
         self.initialise()
         self.configure()
         self.create_database()
-        self.deploy()
+        address = self.deploy()
+        self.deploy_again(address)
         return self.verify()
 
     def prepare(self) -> None:
@@ -141,7 +143,8 @@ class Demo:
             pending = plural(len(result["migrations"]["pending"]), "migration")
             step.says(f"{plural(len(result['tables']), 'table')}: {', '.join(result['tables'])}; {pending} pending")
 
-    def deploy(self) -> None:
+    def deploy(self) -> str:
+        """The address under which the app is reached."""
         self.story.phase("Phase 4 · Deploy")
         with self.call("apps.validate", "observer") as (step, result):
             if not result["valid"]:
@@ -161,6 +164,23 @@ class Demo:
         with self.story.step("the app itself") as step:
             written = self.sign(address)
             step.says(f"“{written['message']}” written through {address} and read back, entry {written['id']}")
+        return str(address)
+
+    def deploy_again(self, address: str) -> None:
+        """A second release goes live and is left again, while requests come in all the time."""
+        self.story.phase("A second release, under load")
+        page = self.folder / "src" / "page.html"
+        page.write_text(page.read_text().replace("</title>", " (second release)</title>"))
+        with traffic.steady(f"{address}/", rate=100, clients=4) as requests:
+            with self.call("deploy.up", "operator") as (step, result):
+                step.says(f"release {result['details']['release']} took over; no container was stopped before")
+            took = time.monotonic()
+            with self.call("deploy.rollback", "operator") as (step, result):
+                step.says(f"back at release {result['details']['release']} in {time.monotonic() - took:.1f} s")
+        with self.story.step("requests meanwhile") as step:
+            if requests.failures:
+                raise Failed(f"{len(requests.failures)} of {requests.count} requests failed.", *requests.failures[:5])
+            step.says(f"{requests.count} answered, {len(requests.failures)} failed")
 
     def sign(self, address: str) -> dict[str, Any]:
         """Write into the app's table through the app, and read it back."""
@@ -258,6 +278,9 @@ class Server:
             "AUDIT_LOG": str(self.folder / "log" / "audit.jsonl"),
             "BACKUPS_ROOT": str(self.folder / "backups"),
             "HTTP_PORT": str(urlsplit(self.address).port),
+            "PROXY_HOST": "127.0.0.1",
+            "PROXY_HTTP_PORT": str(free_port()),
+            "PROXY_HTTPS_PORT": "0",
             "POSTGRES_PORT": str(free_port()),  # not one that an IKOMA of this machine may come to want
         }
         with uninterrupted(), self.log.open("wb") as log:
@@ -306,7 +329,7 @@ class Server:
         """Whether it stopped when asked; otherwise it is killed."""
         if self.process is None:
             return True
-        self.process.terminate()
+        self.process.send_signal(signal.SIGINT)  # as Ctrl-C: its proxy ends with it
         try:
             self.process.wait(STOP_PATIENCE)
         except subprocess.TimeoutExpired:

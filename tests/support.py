@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,11 +92,11 @@ class Server:
                 time.sleep(0.02)
         self.key = (self.home / "api-key.txt").read_text().strip()
 
-    def stop(self) -> int:
-        """Ask it to stop, and wait; its exit code."""
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop, and wait; its exit code. SIGINT also ends its proxy."""
         assert self.process is not None
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(how)
         code = self.process.wait(timeout=90)
         self.process = None
         return code
@@ -199,19 +199,8 @@ def remove(made: Server) -> None:
     names = [path.name for path in made.apps.iterdir() if path.is_dir() and not path.name.startswith(".")]
     for name in names:
         made.call("apps.remove", {"appName": name})
-    made.stop()
-    stop_proxy(Path(made.env["IKOMA_STATE"]))
+    made.stop(signal.SIGINT)
     shutil.rmtree(made.folder)
-
-
-def stop_proxy(state: Path) -> None:
-    """End the proxy that a server has left running, as it should."""
-    pid = int((state / "proxy" / "pid").read_text().partition("@")[0])
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-        while True:
-            os.kill(pid, 0)
-            time.sleep(0.02)
 
 
 def free_port() -> int:

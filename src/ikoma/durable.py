@@ -20,6 +20,7 @@ from typing import BinaryIO
 from ikoma.errors import DiskFull
 
 _PREFIX = ".ikoma-writing-"
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_file(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
@@ -94,15 +95,51 @@ def write_at(folder: int, name: str, content: bytes, *, mode: int) -> None:
         raise _translated(error) from error
 
 
-def sweep_at(folder: int) -> None:
-    """Remove what killed processes left half-written in an open folder."""
+def sweep_at(folder: int) -> list[str]:
+    """Remove what killed processes left half-written in an open folder; those still being written stay.
+
+    A container may have put anything there by such a name: what is no file neither holds this up nor ends it.
+    """
+    removed = []
     for name in os.listdir(folder):
         if name.startswith(_PREFIX):
-            with suppress(BlockingIOError, FileNotFoundError):
-                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-                with os.fdopen(descriptor, "rb") as stream:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError):
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.unlink(name, dir_fd=folder)
+                    removed.append(name)
+                finally:
+                    os.close(descriptor)
+    return removed
+
+
+def remove_tree(name: str | Path, *, dir_fd: int | None = None) -> None:
+    """Remove a folder and all in it, however deep: what lies deeper is first moved up, so nothing is held open."""
+    top = os.open(name, _DIRECTORY, dir_fd=dir_fd)
+    try:
+        while folders := _emptied(top):
+            for folder in folders:
+                inside = os.open(folder, _DIRECTORY, dir_fd=top)
+                try:
+                    for deeper in _emptied(inside):
+                        os.rename(deeper, f"{_PREFIX}{secrets.token_hex(12)}", src_dir_fd=inside, dst_dir_fd=top)
+                finally:
+                    os.close(inside)
+                os.rmdir(folder, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=dir_fd)
+
+
+def _emptied(folder: int) -> list[str]:
+    """The folders in an open folder, once all else in it is removed."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+    return [name for name, is_folder in found if is_folder]
 
 
 def sync_folder(folder: Path) -> None:
@@ -139,16 +176,11 @@ def disk_full_answered() -> Iterator[None]:
 
 def sweep(folder: Path) -> list[Path]:
     """Remove the temporary files that killed processes left in `folder`; those still being written stay."""
-    removed = []
-    for leftover in folder.glob(f"{_PREFIX}*"):
-        try:
-            with leftover.open("rb") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                leftover.unlink()
-        except (BlockingIOError, FileNotFoundError):
-            continue
-        removed.append(leftover)
-    return removed
+    descriptor = os.open(folder, _DIRECTORY)
+    try:
+        return [folder / name for name in sweep_at(descriptor)]
+    finally:
+        os.close(descriptor)
 
 
 def _translated(error: OSError) -> Exception:

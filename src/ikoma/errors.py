@@ -439,6 +439,20 @@ class NothingToGoBackTo(IkomaError):
     default_hint = "release.list shows what was deployed; deploy.up deploys the folder as it is."
 
 
+class CannotGoBack(IkomaError):
+    """The database cannot go back to what that release knew."""
+
+    code, status = "cannot_go_back", 409
+    default_hint = "Write a migration that undoes it, or deploy a release that fits the database (deploy.up)."
+
+
+class DatabaseAhead(IkomaError):
+    """The database was changed in a way that this release cannot run with."""
+
+    code, status = "database_ahead", 409
+    default_hint = 'Call deploy.rollback with "database": true to take the database back too.'
+
+
 class ImageGone(IkomaError):
     """An image of the release is not on this machine any more."""
 

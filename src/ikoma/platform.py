@@ -54,6 +54,7 @@ from ikoma.kernel.redaction import Scrubber, ScrubbingFormatter
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
 from ikoma.model import Secret
+from ikoma.ports import Proxy
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.external import ExternalPostgres
@@ -73,6 +74,7 @@ class Running:
 
     platform: Platform
     pipeline: Pipeline
+    proxy: Proxy
 
     async def summary(self) -> Mapping[str, Any]:
         """What GET /health tells anyone."""
@@ -135,14 +137,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             registries=settings.image_registries,
             pinned=settings.image_pinned,
         )
+        schema = Schema(databases, backups)
         deployments = Deployments(
             engine,
             databases,
             health,
             policy,
             traffic,
-            Rollouts(engine, traffic),
-            Schema(databases, backups),
+            Rollouts(engine, traffic, schema),
+            schema,
             memory=settings.container_memory_mb << 20,
             keep=Keep(settings.releases_keep, settings.releases_max_days),
         )
@@ -202,7 +205,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
             limits = Limits(settings.db_session_memory, settings.db_statement_seconds)
             stack.callback(asyncio.ensure_future(guard(server, limits)).cancel)
-        yield Running(platform, pipeline)
+        yield Running(platform, pipeline, proxy)
 
 
 def prepare(settings: Settings) -> bool:

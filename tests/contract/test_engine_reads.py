@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,16 +188,16 @@ def test_a_container_that_is_gone_or_keeps_no_log_has_none(project: Project) -> 
 
 
 def test_changes_are_told_as_they_happen(project: Project) -> None:
-    told: list[str] = []
+    told: list[tuple[str, str | None]] = []
 
     async def story() -> None:
-        watching = asyncio.ensure_future(project.engine.watch(told.append))
+        watching = asyncio.ensure_future(project.engine.watch(lambda name, _, happened: told.append((name, happened))))
         await project.start(project.release({"web": service(healthcheck=ANSWERS)}))
         await asyncio.sleep(0.2)
         watching.cancel()
 
     project.do(story())
-    assert told.count(project.app) >= 2  # it started, it became healthy
+    assert {happened for name, happened in told if name == project.app} >= {"start", "health_status: healthy"}
 
 
 # --- volumes -----------------------------------------------------------------------------------------------
@@ -306,10 +307,17 @@ QUESTIONS: dict[str, Question] = {
     "save_volume": lambda engine, app, folder: engine.save_volume(app, "x", folder / "x.tar"),
     "image_present": lambda engine, app, folder: engine.image_present("busybox"),
     "image_obtainable": lambda engine, app, folder: engine.image_obtainable("busybox"),
-    "up": lambda engine, app, folder: engine.up(app, _file(folder), timeout=9, progress=no_progress, secrets=()),
-    "restart": lambda engine, app, folder: engine.restart(
-        app, _file(folder), timeout=9, progress=no_progress, secrets=()
+    "prepare": lambda engine, app, folder: engine.prepare(
+        app, _file(folder), build=[], pull=["web"], progress=no_progress, secrets=()
     ),
+    "create": lambda engine, app, folder: engine.create(
+        app, _file(folder), scale={"web": 1}, progress=no_progress, secrets=()
+    ),
+    "start_again": lambda engine, app, folder: engine.start_again(["0" * 64]),
+    "stop_containers": lambda engine, app, folder: engine.stop_containers(["0" * 64]),
+    "remove_containers": lambda engine, app, folder: engine.remove_containers(["0" * 64], volumes=True),
+    "networks": lambda engine, app, folder: engine.networks(app),
+    "image_id": lambda engine, app, folder: engine.image_id("busybox"),
     "stop": lambda engine, app, folder: engine.stop(app, progress=no_progress),
     "down": lambda engine, app, folder: engine.down(app, volumes=False, progress=no_progress),
 }
@@ -370,9 +378,8 @@ def test_an_engine_that_goes_during_a_deploy_is_said(project: Project, tmp_path:
     async def story() -> None:
         engine = ComposeEngine(f"unix://{tmp_path}/docker.sock")
         with _forwarded(tmp_path / "docker.sock"):
-            up = engine.up(project.app, path, timeout=60, progress=project.progress, secrets=())
-            deploying = asyncio.ensure_future(up)
-            while "web: waiting" not in project.messages:
+            deploying = asyncio.ensure_future(replace(project, engine=engine).start(path, timeout=60))
+            while "web: waiting for health" not in project.messages:
                 await asyncio.sleep(0.05)
         with pytest.raises(EngineUnavailable):
             await asyncio.wait_for(deploying, 10)

@@ -6,6 +6,7 @@ The header of a file says it: `# rule:` names the rule that must catch it, `# ne
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import socket
@@ -36,6 +37,10 @@ MODELS: Mapping[str, tuple[str, dict[str, object]]] = {
     "key of a bind": (
         "unknown-key",
         {"services": {"web": {**_IMAGE, "volumes": [{"type": "bind", "source": "/shop/data", "bind": {"later": 1}}]}}},
+    ),
+    "key of a mount": (
+        "unknown-key",
+        {"services": {"web": {**_IMAGE, "volumes": [{"type": "volume", "source": "data", "later": 1}]}}},
     ),
     "kind of a mount": ("volume-driver", {"services": {"web": {**_IMAGE, "volumes": [{"type": "later"}]}}}),
     "key of a service": ("unknown-key", {"services": {"web": {**_IMAGE, "later": 1}}}),
@@ -135,6 +140,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
         platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"},
         registries=registries,
         pinned=pinned,
+        neighbours=(ipaddress.ip_network("192.168.77.0/24"),),
         owners={"bank_data": "bank", "bank_default": "bank", "bridge": "", "host": "", "none": ""},
     )
     return app, facts

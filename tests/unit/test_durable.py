@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.durable import sweep, whole_file, write_file
+from ikoma.durable import remove_tree, sweep, whole_file, write_file
 
 WRITER = """
 import sys, time
@@ -79,3 +79,35 @@ def test_the_sweep_takes_what_a_killed_writer_left_and_spares_a_living_one(tmp_p
     finally:
         living.kill()
         living.wait()
+
+
+def test_what_is_no_file_neither_holds_up_nor_ends_the_sweep(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".ikoma-writing-pipe")
+    (tmp_path / ".ikoma-writing-folder").mkdir()
+    (tmp_path / ".ikoma-writing-link").symlink_to("/dev/zero")
+    (tmp_path / ".ikoma-writing-left").write_text("half")
+    assert sorted(path.name for path in sweep(tmp_path)) == [".ikoma-writing-left", ".ikoma-writing-pipe"]
+    assert sorted(os.listdir(tmp_path)) == [".ikoma-writing-folder", ".ikoma-writing-link"]
+
+
+def test_a_folder_is_removed_however_deep_it_is(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    deep(tmp_path / "doomed", 3000)
+    (tmp_path / "doomed" / "link").symlink_to(outside)
+    remove_tree(tmp_path / "doomed")
+    assert os.listdir(tmp_path) == ["outside"]
+    assert (outside / "kept").read_text() == "kept"
+
+
+def deep(folder: Path, count: int) -> None:
+    """Folders in one another, deeper than a path can say."""
+    folder.mkdir()
+    descriptor = os.open(folder, os.O_RDONLY)
+    for _ in range(count):
+        os.mkdir("in", dir_fd=descriptor)
+        inside = os.open("in", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inside
+    os.close(descriptor)

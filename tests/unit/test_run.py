@@ -46,6 +46,16 @@ def test_lines_come_as_they_are_written() -> None:
     assert code == 3
 
 
+def test_follow_lets_the_child_read_an_open_file_and_moves_its_offset(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("one\ntwo\nthree\n")
+    lines: list[str] = []
+    with (tmp_path / "x").open("rb", buffering=0) as file:
+        file.seek(4)
+        code = asyncio.run(follow(["cat"], on_line=lines.append, stdin=file.fileno(), timeout=10))
+        assert file.tell() == 14
+    assert (code, lines) == (0, ["two", "three"])
+
+
 def test_a_file_is_filled_while_it_is_read(tmp_path: Path) -> None:
     file = tmp_path / "filled"
     seen: list[bool] = []

@@ -62,9 +62,10 @@ class Backups:
 
     def latest(self, app: AppName) -> Manifest | None:
         """The app's newest backup whose file is still there."""
-        return max(self._of(app), key=lambda manifest: manifest.created_at, default=None)
+        return max(self.of(app), key=lambda manifest: manifest.created_at, default=None)
 
-    def _of(self, app: AppName) -> list[Manifest]:
+    def of(self, app: AppName) -> list[Manifest]:
+        """The app's backups whose files are still there."""
         found = []
         for path in self.root.glob("*.sql.json"):
             manifest = Manifest(**orjson.loads(path.read_bytes()))

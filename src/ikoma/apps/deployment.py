@@ -7,7 +7,7 @@ out an earlier one. Whatever fails leaves the release that served before serving
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,16 +25,18 @@ from ikoma.apps.release import Release, Releases, ServiceRecord, new_release_id,
 from ikoma.apps.rollout import Rolled, Rollouts
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import keep_scale, scale_of_app
-from ikoma.apps.schema import Schema
+from ikoma.apps.schema import Change, Schema
 from ikoma.apps.services import service_of, with_image
 from ikoma.apps.snapshot import TREE, Snapshots
 from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
 from ikoma.apps.strategy import why_alone, why_single
 from ikoma.apps.successor import Target
 from ikoma.apps.traffic import Traffic
+from ikoma.apps.ways_back import Way, WayBack
 from ikoma.errors import (
     AlreadyServing,
     CannotRunTwice,
+    DatabaseAhead,
     DeployFailed,
     IkomaError,
     NotDeployed,
@@ -47,6 +49,8 @@ from ikoma.ports import Container, Databases, Engine, Progress
 
 _ANSWER_SECONDS = 15.0
 _PAUSE = 0.1
+_SQL = ("migrations", "seeds")
+"""Folders that are part of a release though no container reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +133,12 @@ class Deployments:
             wish.progress("keeping the source")
             place = await self._take_source(app, release, frozen, earlier)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
-            release = _with_images(release, found)
+            change = await self._schema.forward(app)
+            release = replace(_with_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
-            migrate = partial(self._bring_forward, app, release.id, wish.progress)
-            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, migrate=migrate)
-        return await self._served(app, Releases(app).find(release.id), rolled), rolled
+            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
+        applied = tuple(item.name for item in change.pending)
+        return await self._served(app, replace(release, applied=applied, backup=rolled.backup), rolled), rolled
 
     async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
         """Replace the containers of the release that serves by new ones."""
@@ -141,19 +146,35 @@ class Deployments:
         release = Releases(app).require_current()
         return await self._roll_again(app, release, wish, again=True)
 
-    async def go_back(self, app: App, to: str | None, wish: Wish) -> tuple[Release, Rolled]:
+    async def go_back(
+        self, app: App, to: str | None, wish: Wish, *, database: bool = False
+    ) -> tuple[Release, Rolled, WayBack]:
         """Let an earlier release serve again: the one named, else the one that served before.
+
+        Args:
+            database: take the database back too, as far as that is possible.
 
         Raises:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
+            DatabaseAhead: the release cannot run with the database as it is.
+            CannotGoBack: the database cannot be taken back.
         """
         await self._settle(app)
         releases = Releases(app)
         release, left = self.earlier(app, to), releases.current()
-        served, rolled = await self._roll_again(app, release, wish, again=False)
+        change = await self._schema.back(app, release, left) if database else None
+        if change is None and (breaking := self.breaking_since(app, release)):
+            raise DatabaseAhead(f"The migrations of {breaking.id} changed what {release.id} relies on.")
+        served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
         if left is not None and wish.final:
             releases.fail(left, wish.reason or f"It was left for {release.id}.")
-        return served, rolled
+        return served, rolled, change.way if change else WayBack(Way.NOTHING, "The database stays as it is.")
+
+    def breaking_since(self, app: App, release: Release) -> Release | None:
+        """A later release whose migrations an earlier one cannot run with, as long as the database has them."""
+        has = {entry["name"] for entry in (Releases(app).require_current()).ledger}
+        later = [item for item in Releases(app).all() if item.id > release.id and not item.compatible]
+        return next((item for item in later if item.served_at and has & set(item.applied)), None)
 
     def earlier(self, app: App, to: str | None) -> Release:
         """The release that going back leads to."""
@@ -203,7 +224,7 @@ class Deployments:
         runs = await self._checked(app, model, judged=f"{image[:80]} is not allowed")
         given = releases.given(earlier)
         secrets = [*app_secrets(app), *environment.secret_values(given)]
-        release = replace(_new_release(app, model, wish), commit=earlier.commit, migrations=earlier.migrations)
+        release = replace(_new_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given)
         async with self._recorded(app, release):
             kept = {name: record.image for name, record in earlier.services.items() if record.image}
@@ -273,7 +294,9 @@ class Deployments:
         await self.check_project(app)
         await self._rollouts.recover(app)
 
-    async def _roll_again(self, app: App, release: Release, wish: Wish, *, again: bool) -> tuple[Release, Rolled]:
+    async def _roll_again(
+        self, app: App, release: Release, wish: Wish, *, again: bool, change: Change | None = None
+    ) -> tuple[Release, Rolled]:
         """Roll out a release that was made before: from its own record, judged by the policy of now."""
         releases = Releases(app)
         model = releases.model(release)
@@ -282,7 +305,7 @@ class Deployments:
         await images.present(self._engine, app.name, release.id, found)
         place = await self._place_again(app, release, model, found)
         secrets = [*app_secrets(app), *environment.secret_values(releases.given(release))]
-        rolled = await self._roll(app, release, runs, place, wish, secrets, again=again)
+        rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
         return await self._served(app, release, rolled), rolled
 
     async def _checked(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
@@ -303,7 +326,7 @@ class Deployments:
     ) -> Placement:
         """Keep the source as it is now, and make the release's copy of it."""
         releases, snapshots = Releases(app), Snapshots(app)
-        found = sources(app, model, extension.read(model).data)
+        found = sources(app, model, extension.read(model).data, besides=_SQL)
         folder = releases.folder(release.id)
         known = releases.folder(earlier.id) / MANIFEST if earlier else None
         taken = await asyncio.to_thread(snapshots.take, found.paths, folder / MANIFEST, known)
@@ -315,7 +338,7 @@ class Deployments:
     ) -> Placement:
         folder = Releases(app).folder(release.id)
         taken = await asyncio.to_thread(Snapshot.read, folder / MANIFEST, app.path)
-        paths = sources(app, model, extension.read(model).data)
+        paths = sources(app, model, extension.read(model).data, besides=_SQL)
         await asyncio.to_thread(Snapshots(app).materialise, taken, folder / TREE, writable=paths.writable)
         return Placement(app.name, release.id, taken.root, folder / TREE, paths, found, taken.digest_of)
 
@@ -329,7 +352,7 @@ class Deployments:
         secrets: Sequence[Secret],
         *,
         again: bool = False,
-        migrate: Callable[[], Awaitable[None]] | None = None,
+        change: Change | None = None,
     ) -> Rolled:
         web = Web(**release.web) if release.web else None
         target = Target(
@@ -340,18 +363,12 @@ class Deployments:
             web=web,
             files=Releases(app).folder(release.id),
             answers=partial(self._wait_until_it_answers, app, web),
-            migrate=migrate,
+            change=change,
             again=again,
             watch=0.0 if wish.final else extension.Extension(**release.extension).watch,
             scale=scale_of_app(app),
         )
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
-
-    async def _bring_forward(self, app: App, identity: str, progress: Progress) -> None:
-        """Migrate, and note in the release what its database has then."""
-        step = await self._schema.bring_forward(app, progress)
-        release = Releases(app).find(identity)
-        Releases(app).write(replace(release, migrations=step.migrations, applied=step.applied, backup=step.backup))
 
     async def _served(self, app: App, release: Release, rolled: Rolled) -> Release:
         """Record that a release serves, and let go of those that need not be kept."""
@@ -360,7 +377,8 @@ class Deployments:
             name: replace(record, configuration=rolled.configurations.get(name), scale=chosen.get(name, record.scale))
             for name, record in release.services.items()
         }
-        served = Releases(app).succeed(replace(release, services=services))
+        ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))
+        served = Releases(app).succeed(replace(release, services=services, ledger=ledger))
         await self.tidy(app)
         return served
 

@@ -20,6 +20,8 @@ from ikoma.ports import Endpoint
 
 _PROCESSES = 1024
 _LARGEST_DOCKERFILE = 1 << 20
+_CACHES = "BUILDKIT_CACHE_MOUNT_NS"
+"""The argument that sets apart what `RUN --mount=type=cache` keeps: else one app could change another's packages."""
 _IGNORE = "x-ikoma-dockerignore"
 
 
@@ -43,14 +45,13 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
         _limit(service, memory)
         if "build" in service:
             _freeze_dockerfile(app, service["build"])
+            service["build"]["args"] = _given(service["build"].get("args")) | {_CACHES: str(app.name)}
         for mount in service.get("volumes") or []:
             if mount.get("type") == "bind":
                 # The engine would make the folder, through whatever link is there by then: it is made here.
                 mount["bind"] = {**(mount.get("bind") or {}), "create_host_path": False}
         # A name without a value would get the value that it has where Compose runs.
         service["environment"] = _given(service.get("environment"))
-        if args := (service.get("build") or {}).get("args"):
-            service["build"]["args"] = _given(args)
         service["environment"] |= environment.escaped(env)
         # Said in any case: an image may have such labels too.
         labels = {"ikoma.app": str(app.name), "ikoma.one-shot": "true" if name in one_shot else "false"}

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +17,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ikoma.apps.folder import App
-from ikoma.durable import sweep_at, write_at
+from ikoma.durable import remove_tree, sweep_at, write_at
 from ikoma.errors import FileChanged, FileMissing, NotAFile, PathOutside
 from ikoma.model import FilePath
 
 MOST_ENTRIES = 1000
+_DEEPEST = 100
+"""Folders in one another that are listed: a container can make them without end."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 1 << 20
 
@@ -99,10 +100,10 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
         try:
             for leftover in _names(state):
                 if leftover.startswith("deleting-"):
-                    shutil.rmtree(leftover, dir_fd=state)
+                    remove_tree(leftover, dir_fd=state)
             os.rename(path.parts[-1], doomed, src_dir_fd=folder, dst_dir_fd=state)
             os.fsync(folder)
-            shutil.rmtree(doomed, dir_fd=state)
+            remove_tree(doomed, dir_fd=state)
         finally:
             os.close(state)
     return None
@@ -134,6 +135,9 @@ def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive
         size = status.st_size if kind == "file" else 0
         found.append(Entry("/".join(parts), kind, size, _time(status.st_mtime)))
         if recursive and kind == "folder":
+            if len(parts) > _DEEPEST:
+                yield False
+                continue
             with _opened(folder, name, "/".join(parts)) as inside:
                 yield from _collect(inside, parts, found, recursive)
     yield True

@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.durable import sweep
+from ikoma.durable import remove_tree, sweep
 from ikoma.errors import AppNotFound, FileMissing, NotAFile, PathOutside
 from ikoma.model import AppName
 
@@ -174,7 +173,7 @@ class Apps:
             app = self.at(name)
             releases = app.state / "releases"
             for doomed in app.state.glob("deleting-*"):
-                shutil.rmtree(doomed)
+                remove_tree(doomed)
             for folder in (app.path, app.path / "config", app.state, releases, *releases.glob("*/")):
                 if folder.is_dir() and not folder.is_symlink():
                     sweep(folder)

@@ -29,6 +29,8 @@ from ikoma.run import Finished, follow, run
 MOST_BYTES = 1 << 30
 """The most that a repository may fetch, and a tree may hold."""
 MOST_FILES = 500_000
+DEEPEST = 100
+"""Folders in one another that a tree may have."""
 
 _SCP_LIKE = re.compile(r"(?:(?P<user>[a-z0-9_][a-z0-9_.-]*)@)(?P<host>[A-Za-z0-9.-]+):(?P<path>[^:].*)")
 _PATH = re.compile(r"/?[A-Za-z0-9_.~+/-]+")
@@ -178,6 +180,8 @@ class Repository:
             nonlocal files, size
             files += 1
             size += int(found[1]) if (found := _LISTED.match(line)) else 0
+            if line.count("/") > DEEPEST:
+                raise SourceTooLarge(f"The source has more than {DEEPEST} folders in one another.")
             if files > MOST_FILES or size > MOST_BYTES:
                 raise SourceTooLarge(f"The source has more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB.")
 

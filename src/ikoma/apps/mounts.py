@@ -29,11 +29,12 @@ class Sources:
         return any(path == source or source in path.parents for source in self.paths)
 
 
-def sources(app: App, model: Mapping[str, Any], data: Sequence[str]) -> Sources:
+def sources(app: App, model: Mapping[str, Any], data: Sequence[str], *, besides: Sequence[str] = ()) -> Sources:
     """The source of a resolved model.
 
     Args:
         data: folders that the app's own x-ikoma block calls data.
+        besides: folders that are source too, where they are there.
     """
     root = Path(os.path.realpath(app.path))
     kept = [root / folder for folder in data]
@@ -41,6 +42,7 @@ def sources(app: App, model: Mapping[str, Any], data: Sequence[str]) -> Sources:
     kept += [path for path, writable in binds if writable and not _is_source(root, path)]
     mounted = [(path, writable) for path, writable in binds if root in path.parents and not _touches(path, kept)]
     used = [path for path in map(_real, _read(model)) if root in path.parents]
+    used += [root / name for name in besides if (root / name).is_dir() and not (root / name).is_symlink()]
     paths = _outermost([*(path for path, _ in mounted), *used])
     return Sources(tuple(paths), tuple(sorted({path for path, writable in mounted if writable})))
 

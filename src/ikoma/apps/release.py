@@ -62,8 +62,8 @@ class Release:
     services: dict[str, ServiceRecord] = field(default_factory=dict)
     commit: str | None = None
     """The commit that src/ came from, where it did."""
-    migrations: tuple[str, ...] = ()
-    """Names of the migrations that its database had."""
+    ledger: tuple[dict[str, str], ...] = ()
+    """The migrations that its database had: name, checksum and applied_at of each, in order."""
     applied: tuple[str, ...] = ()
     """Those of them that were applied by this deploy."""
     compatible: bool = True
@@ -74,6 +74,11 @@ class Release:
     """Whether it is kept whatever its age."""
     served_at: str | None = None
     """When it last began to serve."""
+
+    @property
+    def migrations(self) -> list[str]:
+        """Names of the migrations that its database had."""
+        return [entry["name"] for entry in self.ledger]
 
     @property
     def long_running(self) -> dict[str, ServiceRecord]:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.apps.folder import App
 from ikoma.apps.returning import Returning
 from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
+from ikoma.apps.schema import Schema
 from ikoma.apps.successor import Successor, Target, reached
 from ikoma.apps.traffic import Traffic
 from ikoma.model import Secret
-from ikoma.ports import Container, Engine, Progress, Watching
+from ikoma.ports import Container, Engine, Progress, Watching, no_progress
 
 _STOP_PATIENCE = 1.0
 """How long an answer waits for replaced containers to end. They have their own time to, and go on ending after it."""
@@ -36,6 +37,8 @@ class Rolled:
     downtime_ms: int
     drain_ms: int
     """How long requests to the old containers were waited for."""
+    backup: str | None = None
+    """The backup of the database that was made before it was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,10 @@ class _Work:
 class Rollouts:
     """Rolls releases out. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, traffic: Traffic) -> None:
+    def __init__(self, engine: Engine, traffic: Traffic, schema: Schema) -> None:
         self._engine = engine
         self._traffic = traffic
+        self._schema = schema
         self._ending: dict[App, asyncio.Task[None]] = {}
 
     async def roll(
@@ -69,7 +73,8 @@ class Rollouts:
         await self.recover(app)
         work = _Work(app, target, timeout, progress, secrets)
         standby = RolloutState(app).standby()
-        if standby is not None and standby.release == target.release and not target.again:
+        unchanged = target.change is None or not target.change.stops_first
+        if standby is not None and standby.release == target.release and not target.again and unchanged:
             return await self._resume(work, standby)
         await self.end_standby(app)
         return await self._replace(work)
@@ -90,7 +95,8 @@ class Rollouts:
             except BaseException:
                 await asyncio.shield(self._undo(app))
                 raise
-            return await self._settle(work, watching, containers, successor.old, before)
+            rolled = await self._settle(work, watching, containers, successor.old, before)
+            return replace(rolled, backup=successor.backup)
 
     async def _resume(self, work: _Work, standby: Standby) -> Rolled:
         """Start the containers in standby again, and let them take over."""
@@ -169,6 +175,8 @@ class Rollouts:
         await self._engine.remove_containers(
             [item.id for item in containers if item.rollout == underway.rollout], volumes=True
         )
+        if underway.backup is not None:
+            await self._schema.restore(app, underway.backup, no_progress)
         await self._engine.start_again([item for item in underway.stopped if item in there])
         await self._traffic.refresh(app)
         await self._tidy_networks(app)

@@ -44,6 +44,8 @@ class Underway:
     rollout: str
     kept: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    backup: str | None = None
+    """What the database is restored from where it fails: nothing has been written since that backup was made."""
 
 
 @dataclass(frozen=True, slots=True)

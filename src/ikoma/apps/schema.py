@@ -1,61 +1,180 @@
-"""The database of an app on the way from one release to the next: backed up, then brought forward."""
+"""The database of an app on the way from one release to another: backed up, then brought forward, or back.
+
+Migrations that the release before can run with are applied while it serves. Others stop it first; then no row is
+written between the backup and the end of the rollout, and a rollout that fails restores the backup without loss.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 from ikoma.apps import credentials, sql_files
 from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App
-from ikoma.ports import Databases, Migration, Progress
+from ikoma.apps.release import Release, Releases
+from ikoma.apps.ways_back import Kept, Way, WayBack, way_back
+from ikoma.errors import BackupMissing, CannotGoBack
+from ikoma.model import BackupName
+from ikoma.ports import Databases, LedgerEntry, Migration, Progress
+from ikoma.postgres.migration_lint import Verdict, lint_all
 
 _STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a deploy does with the database."""
+class Change(Protocol):
+    """What a rollout does with the database, before its containers start."""
 
-    migrations: tuple[str, ...] = ()
-    """Names of all migrations that the database has after it."""
-    applied: tuple[str, ...] = ()
-    """Those that were applied."""
-    backup: str | None = None
-    """The backup that was made before."""
+    @property
+    def stops_first(self) -> bool:
+        """Whether what serves cannot run with the database as it will be, or would write what is lost."""
+
+    async def back_up(self, progress: Progress) -> str | None:
+        """The name of a backup that was made now; None where nothing will change."""
+
+    async def apply(self, progress: Progress) -> None: ...
 
 
 class Schema:
-    """Brings databases forward."""
+    """The databases of apps."""
 
     def __init__(self, databases: Databases, backups: Backups) -> None:
         self._databases = databases
         self._backups = backups
 
+    async def ledger(self, app: App) -> Sequence[LedgerEntry]:
+        """What the app's database has; nothing where it has none."""
+        owned = credentials.find(app)
+        return await self._databases.ledger(owned) if owned else []
+
     async def pending(self, app: App) -> list[Migration]:
         """Migrations of the folder that the database does not have; none where the app has no database."""
-        owned = credentials.find(app)
-        if owned is None:
+        if credentials.find(app) is None:
             return []
-        return sql_files.pending(sql_files.migrations(app), await self._databases.ledger(owned))
+        return sql_files.pending(sql_files.migrations(app), await self.ledger(app))
 
-    async def bring_forward(self, app: App, progress: Progress) -> Step:
-        """Back the database up and apply what is pending.
+    async def verdicts(self, app: App) -> list[Verdict]:
+        """What the pending migrations do: locks they take, and whether what serves can run with them."""
+        pending = await self.pending(app)
+        names = {item.name for item in pending}
+        applied = [item for item in sql_files.migrations(app) if item.name not in names]
+        return await asyncio.to_thread(lint_all, pending, applied)
+
+    async def forward(self, app: App) -> Forward:
+        """The way to what the app's folder says."""
+        breaking = [verdict for verdict in await self.verdicts(app) if not verdict.compatible]
+        return Forward(self, app, await self.pending(app), stops_first=bool(breaking))
+
+    async def back(self, app: App, older: Release, newer: Release | None) -> Back:
+        """The way to what the database was for an earlier release.
 
         Raises:
-            SqlFailed: nothing of that migration is kept; those before it are.
+            CannotGoBack: with the honest reason.
         """
-        owned = credentials.find(app)
-        if owned is None:
-            return Step()
-        pending = await self.pending(app)
-        backup = await self._back_up(app, progress) if pending else None
-        for number, migration in enumerate(pending):
-            progress(f"migrate {migration.name}", number / len(pending))
-            await self._databases.migrate(owned, migration, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
-        ledger = await self._databases.ledger(owned)
-        return Step(tuple(entry.name for entry in ledger), tuple(item.name for item in pending), backup)
+        way = await self.way_back(app, older, newer)
+        if way.way is Way.CANNOT:
+            raise CannotGoBack(str(way))
+        downs = sql_files.ways_back(app, _kept_migrations(app, newer)) if way.undo else {}
+        return Back(self, app, way, [(name, downs[name]) for name in way.undo])
 
-    async def _back_up(self, app: App, progress: Progress) -> str:
+    async def way_back(self, app: App, older: Release, newer: Release | None) -> WayBack:
+        """How the database could go back to an earlier release, and what that costs."""
+        if credentials.find(app) is None:
+            return WayBack(Way.NOTHING, "The app has no database.")
+        folder = _kept_migrations(app, newer)
+        return way_back(
+            [LedgerEntry(**entry) for entry in older.ledger],
+            await self.ledger(app),
+            files=sql_files.migrations(app),
+            downs=sql_files.ways_back(app, folder).keys(),
+            backups=self._kept(app),
+        )
+
+    async def back_up(self, app: App, progress: Progress) -> str:
+        """Make a backup; its name."""
         progress("backing the database up")
         dump = await self._databases.dump(app.name, self._backups.reserve(app.name, None), progress=progress)
         return self._backups.record(app.name, dump).name
+
+    async def restore(self, app: App, backup: str, progress: Progress) -> None:
+        """Make the database equal to a backup again."""
+        progress(f"restoring {backup}")
+        path = self._backups.root / BackupName.parse(backup)
+        if not path.is_file():
+            raise BackupMissing(f"The backup {backup} is not there any more.")
+        await self._databases.restore(credentials.require(app), path, progress=progress)
+
+    async def migrate(self, app: App, pending: Sequence[Migration], progress: Progress) -> None:
+        """Apply migrations, each with its entry in the ledger or not at all."""
+        for number, migration in enumerate(pending):
+            progress(f"migrate {migration.name}", number / len(pending))
+            await self._databases.migrate(
+                credentials.require(app), migration, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS
+            )
+
+    async def revert(self, app: App, downs: Sequence[tuple[str, Migration]], progress: Progress) -> None:
+        """Undo migrations, newest first."""
+        for name, down in downs:
+            progress(f"undo {name}")
+            await self._databases.revert(
+                credentials.require(app), name, down, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS
+            )
+
+    def _kept(self, app: App) -> list[Kept]:
+        """The app's backups; of those that deploys made it is known which migrations they hold."""
+        held = {}
+        for release in Releases(app).all():
+            if release.backup is not None:
+                held[release.backup] = {
+                    entry["name"]: entry["checksum"] for entry in release.ledger if entry["name"] not in release.applied
+                }
+        return [Kept(item.name, item.created_at, held.get(item.name)) for item in self._backups.of(app.name)]
+
+
+@dataclass(slots=True)
+class Forward:
+    """Applies what is pending."""
+
+    schema: Schema
+    app: App
+    pending: Sequence[Migration]
+    stops_first: bool
+
+    async def back_up(self, progress: Progress) -> str | None:
+        return await self.schema.back_up(self.app, progress) if self.pending else None
+
+    async def apply(self, progress: Progress) -> None:
+        await self.schema.migrate(self.app, self.pending, progress)
+
+
+@dataclass(slots=True)
+class Back:
+    """Takes the database back. What serves is stopped first: it would go on writing into what is given up."""
+
+    schema: Schema
+    app: App
+    way: WayBack
+    downs: Sequence[tuple[str, Migration]]
+
+    @property
+    def stops_first(self) -> bool:
+        return self.way.way is not Way.NOTHING
+
+    async def back_up(self, progress: Progress) -> str | None:
+        return await self.schema.back_up(self.app, progress) if self.stops_first else None
+
+    async def apply(self, progress: Progress) -> None:
+        if self.way.backup is not None:
+            await self.schema.restore(self.app, self.way.backup, progress)
+        await self.schema.revert(self.app, self.downs, progress)
+
+
+def _kept_migrations(app: App, release: Release | None) -> Path | None:
+    """The migrations that a release was deployed with; None for those of the app's folder."""
+    if release is None:
+        return None
+    folder = Releases(app).folder(release.id) / "tree" / "migrations"
+    return folder if folder.is_dir() else None

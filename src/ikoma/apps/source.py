@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import os
 import secrets
-import shutil
 import stat
 import time
 from collections.abc import Mapping
@@ -21,9 +20,9 @@ from pathlib import Path
 import orjson
 
 from ikoma.apps.folder import App
-from ikoma.apps.git import MOST_BYTES, Reach, Repository, SourceUrl, folder_size
+from ikoma.apps.git import DEEPEST, MOST_BYTES, Reach, Repository, SourceUrl, folder_size
 from ikoma.apps.release import now
-from ikoma.durable import make_folder, sync_folder, write_file
+from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
 from ikoma.model import Secret
 from ikoma.ports import Progress
@@ -84,11 +83,11 @@ class Sources:
             await repository.check_out(commit, path, staged, timeout=timeout)
             entries = await asyncio.to_thread(_examined, staged)
         except BaseException:
-            shutil.rmtree(staged)
+            remove_tree(staged)
             raise
         coming = Recorded(url.text, ref, path, commit, caller, now(), entries, staged.name)
         await asyncio.to_thread(_swap, app, coming)
-        shutil.rmtree(staged)
+        remove_tree(staged)
         return replace(coming, staged=None)
 
 
@@ -113,7 +112,7 @@ def recover(app: App) -> None:
     if found is not None and found.staged is not None and (app.state / found.staged).is_dir():
         _move(app, found)
     for leftover in app.state.glob("staged-*"):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def _refuse_changes(app: App) -> None:
@@ -157,7 +156,7 @@ def _keep_last(folder: Path, keep: int = 3) -> None:
     """What was moved aside is kept for the last few changes."""
     if folder.is_dir():
         for old in sorted(folder.iterdir())[:-keep]:
-            shutil.rmtree(old)
+            remove_tree(old)
 
 
 def _examined(tree: Path) -> dict[str, str]:
@@ -181,8 +180,11 @@ def _names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
 
-def _digest(entry: Path) -> str | None:
-    """Tells whether a file, link or folder is the same, name by name and byte by byte; None where it is not there."""
+def _digest(entry: Path, depth: int = 0) -> str | None:
+    """Tells whether a file, link or folder is the same, name by name and byte by byte; None where it is not there.
+
+    What lies deeper than any source may is not looked at: that it is there makes the difference.
+    """
     try:
         status = entry.lstat()
     except FileNotFoundError:
@@ -190,9 +192,11 @@ def _digest(entry: Path) -> str | None:
     digest = hashlib.sha256()
     if stat.S_ISLNK(status.st_mode):
         digest.update(b"link" + os.fsencode(entry.readlink()))
+    elif stat.S_ISDIR(status.st_mode) and depth > DEEPEST:
+        digest.update(b"deeper")
     elif stat.S_ISDIR(status.st_mode):
         for name in _names(entry):
-            digest.update(f"{name}\0{_digest(entry / name)}\n".encode("utf-8", "surrogateescape"))
+            digest.update(f"{name}\0{_digest(entry / name, depth + 1)}\n".encode("utf-8", "surrogateescape"))
     elif stat.S_ISREG(status.st_mode):
         with entry.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest() + bytes([status.st_mode & 0o100 > 0]))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ikoma.apps.folder import App
-from ikoma.errors import FileMissing, SqlFailed
+from ikoma.errors import FileMissing, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.model import SqlFileName
 from ikoma.ports import LedgerEntry, Migration
@@ -83,13 +83,14 @@ def _order(path: Path) -> tuple[int, str]:
 
 def _read(app: App, path: Path) -> Migration:
     shown = path.relative_to(app.path)
-    app.check_inside(path)
-    if not path.is_file():
-        raise FileMissing(f"{app.name} has no file {shown}.")
-    if path.stat().st_size > SQL_BODY_LIMIT:
+    try:  # a container may write the folder, and swap a file for a link while we look
+        content = app.read_inside(path, SQL_BODY_LIMIT + 1)
+    except (FileMissing, NotAFile):
+        raise FileMissing(f"{app.name} has no file {shown}.") from None
+    if len(content) > SQL_BODY_LIMIT:
         raise SqlFailed(f"{shown} is larger than {SQL_BODY_LIMIT >> 20} MiB.", hint="Split the file.")
     try:
-        return Migration.of(path.name, path.read_text(encoding="utf-8"))
+        return Migration.of(path.name, content.decode().replace("\r\n", "\n").replace("\r", "\n"))
     except UnicodeDecodeError as error:
         raise SqlFailed(
             f"{shown} is not UTF-8: {error.reason} at byte {error.start}.", hint="Save it as UTF-8."

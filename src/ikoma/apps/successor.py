@@ -17,11 +17,12 @@ from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App
 from ikoma.apps.placement import Placed, Placement, placed, waits_for
 from ikoma.apps.rollout_state import RolloutState, Serving, Underway
+from ikoma.apps.schema import Change
 from ikoma.apps.strategy import Decision, Wanted, decide, shares_with
 from ikoma.apps.traffic import Traffic
 from ikoma.durable import write_file
 from ikoma.model import Secret
-from ikoma.ports import CarriedVolume, Container, Engine, Progress, Start, Watching
+from ikoma.ports import CarriedVolume, Container, Engine, Progress, Start, Watching, no_progress
 
 log = logging.getLogger("ikoma")
 
@@ -34,7 +35,7 @@ class Target:
         model: what was checked, with all that containers get.
         files: the release's folder, where its compose file goes.
         answers: waits until these containers answer HTTP, where the app does; raises where they don't.
-        migrate: brings the database forward, immediately before the new containers start.
+        change: what is done with the database, immediately before the new containers start.
         again: replace also what would not need to be.
         watch: for how many seconds what is replaced is kept in standby.
         scale: how many containers a service is to have, where that differs from what the model says.
@@ -47,7 +48,7 @@ class Target:
     web: Web | None
     files: Path
     answers: Callable[[Sequence[Container]], Awaitable[None]]
-    migrate: Callable[[], Awaitable[None]] | None = None
+    change: Change | None = None
     again: bool = False
     watch: float = 0.0
     scale: Mapping[str, int] = field(default_factory=dict)
@@ -98,7 +99,7 @@ class Successor:
                 configurations=configurations,
                 scale=target.scale,
                 carrying=frozenset(carried),
-                again=target.again,
+                again=target.again or (target.change is not None and target.change.stops_first),
             ),
             there,
         )
@@ -108,6 +109,8 @@ class Successor:
         )
         self._new: list[Container] = []
         self._stopped: list[str] = []
+        self._backup: str | None = None
+        self.backup: str | None = None
 
     @property
     def kept(self) -> list[Container]:
@@ -151,9 +154,8 @@ class Successor:
 
     async def bring_up(self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Start the new containers, in order, and see them healthy and answering."""
-        if self._target.migrate is not None:
-            await self._target.migrate()
-            reached("migrated")
+        if self._target.change is not None:
+            await self._change_database(self._target.change, progress)
         starts = [self._start(decision) for decision in self.decisions if decision.new]
         up = await self._engine.bring_up(
             self._app.name,
@@ -170,6 +172,18 @@ class Successor:
             progress(f"{self._target.web.service}: waiting for {self._target.web.path}")
         await self._target.answers(self._web(up))
         reached("answering")
+
+    async def _change_database(self, change: Change, progress: Progress) -> None:
+        """Back the database up and change it; first stop what could not run with it, or would write what is lost."""
+        if change.stops_first:
+            await self._stop(self.old, progress)
+        self.backup = await change.back_up(progress)
+        if change.stops_first:
+            self._backup = self.backup
+            self._note()
+        reached("backed up")
+        await change.apply(progress)
+        reached("migrated")
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""
@@ -188,7 +202,7 @@ class Successor:
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
         kept = tuple(item.id for item in self.kept)
-        self._state.write(Underway(self._target.release, self.rollout, kept, tuple(self._stopped)))
+        self._state.write(Underway(self._target.release, self.rollout, kept, tuple(self._stopped), self._backup))
 
     async def _create(
         self, what: Placed, scale: Mapping[str, int], progress: Progress, secrets: Sequence[Secret]
@@ -220,18 +234,26 @@ class Successor:
 
     async def _make_room(self, decision: Decision) -> None:
         """Stop the containers that cannot run beside their successors; those join the networks that are left."""
-        running = [item for item in decision.replaced if item.state == "running"]
-        self._stopped += [item.id for item in running]
-        self._note()
-        if self._target.web is not None and decision.service == self._target.web.service:
-            await self._traffic.hold(self._app, self._target.extension.drain)
-        await self._engine.stop_containers([item.id for item in running])
+        running = [item for item in decision.replaced if item.state == "running" and item.id not in self._stopped]
+        await self._stop(running)
         reached(f"stopped {decision.service}")
         for new in self._new:
             if new.service != decision.service:
                 continue
             for network in {network for item in running for network in item.networks}:
                 await self._engine.connect(network, new.id, self._aliases(decision.service))
+
+    async def _stop(self, containers: Sequence[Container], progress: Progress = no_progress) -> None:
+        """Stop containers that serve now; requests to the web service wait meanwhile."""
+        running = [item for item in containers if item.state == "running"]
+        self._stopped += [item.id for item in running]
+        self._note()
+        web = self._target.web
+        if web is not None and any(item.service == web.service for item in running):
+            await self._traffic.hold(self._app, self._target.extension.drain)
+        for item in running:
+            progress(f"stopping {item.service}")
+        await self._engine.stop_containers([item.id for item in running])
 
     def _aliases(self, service: str) -> list[str]:
         return list(dict.fromkeys(alias for names in self._placed.joined[service].values() for alias in names))

@@ -22,6 +22,7 @@ class Verb(NamedTuple):
 LOCAL = {
     "up": Local("ikoma.cli.up", "Start the server (and its PostgreSQL) and serve until it is stopped."),
     "mcp": Local("ikoma.cli.mcp", "Speak MCP on stdin and stdout, for an AI assistant's host."),
+    "proxy-stop": Local("ikoma.cli.proxy", "End the proxy that serves apps while the server is stopped."),
     "doctor": Local("ikoma.cli.doctor", "Check this machine and say what is missing."),
     "call": Local("ikoma.cli.call", "Call any capability by its name."),
     "keys": Local("ikoma.cli.keys", "Create, list, rotate and revoke API keys."),
@@ -82,7 +83,7 @@ VERBS = {
 }
 
 SECTIONS = [
-    ("Server", ["up", "mcp", "doctor", "check", "info", "keys", "approvals", "audit", "completion"]),
+    ("Server", ["up", "proxy-stop", "mcp", "doctor", "check", "info", "keys", "approvals", "audit", "completion"]),
     (
         "Apps",
         [

@@ -27,6 +27,8 @@ _ALLOCATIONS = 20_000  # a call makes thousands of short-lived objects; by defau
 def up(verbose: bool) -> None:
     """Start the server, and with it PostgreSQL where none is given, and serve until SIGTERM or Ctrl-C.
 
+    The proxy that passes requests on to apps goes on after SIGTERM, so that a restart loses none; Ctrl-C ends it too.
+
     The first start makes the folders and the admin key. Settings are environment variables, also read from .env in
     IKOMA_HOME.
     """
@@ -57,8 +59,15 @@ async def stay_up(settings: Settings, limits: Limits | None = None) -> None:
 
     # Asked to stop while it starts, the server finishes starting: only what has started can be stopped cleanly.
     asked_to_stop = asyncio.Event()
+    by_a_person = False
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal by_a_person
+        by_a_person = by_a_person or number is signal.SIGINT
+        asked_to_stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     new_key = prepare(settings)
     sockets = listen(settings)  # first: where the port is taken, nothing else is started
     async with running(settings) as started:
@@ -76,10 +85,18 @@ async def stay_up(settings: Settings, limits: Limits | None = None) -> None:
             sys.stdout.flush()
 
         door = Door(started.pipeline, started.summary, settings)
+
+        def stop_serving(number: signal.Signals) -> None:
+            stop(number)
+            door.close()
+
         async with door.open():
             if not asked_to_stop.is_set():
-                await serve(door.app, sockets, on_ready=say_ready, on_stop=door.close, limits=limits)
-    click.echo("IKOMA has stopped.")
+                await serve(door.app, sockets, on_ready=say_ready, on_stop=stop_serving, limits=limits)
+        if by_a_person:
+            await started.proxy.stop()
+    goes_on = "" if by_a_person else " Apps go on being served; `ikoma proxy-stop` ends that too."
+    click.echo(f"IKOMA has stopped.{goes_on}")
 
 
 COMMANDS = {"up": up}

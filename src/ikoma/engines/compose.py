@@ -127,6 +127,7 @@ class ComposeEngine:
         progress: Progress,
         secrets: Sequence[Secret],
     ) -> None:
+        await self.version()  # where the engine is away, that is the answer
         folder = _folder(compose_file)
         commands = [argv.pull(app, folder, compose_file, pull)] if pull else []
         commands += [argv.build(app, folder, compose_file, build)] if build else []
@@ -179,14 +180,17 @@ class ComposeEngine:
             raise await self._failure(stuck.container, output, watching, timeout, secrets) from stuck
 
     async def start_again(self, containers: Sequence[str]) -> None:
+        await self.version()
         for identity in containers:
             with suppress(NotStarted):  # nothing better can be done, and the health of the app tells
                 await control.start(self._api, identity)
 
     async def stop_containers(self, containers: Sequence[str]) -> None:
+        await self.version()
         await asyncio.gather(*(control.stop(self._api, identity) for identity in containers))
 
     async def remove_containers(self, containers: Sequence[str], *, volumes: bool) -> None:
+        await self.version()
         await asyncio.gather(*(control.remove(self._api, identity, volumes=volumes) for identity in containers))
 
     async def rename(self, container: str, name: str) -> None:

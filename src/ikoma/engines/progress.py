@@ -59,6 +59,11 @@ class ComposeOutput:
         """Why Compose gave up: what it said as its error, else its last plain words."""
         return self.error or (self.build_lines[-1] if self.build_lines else None)
 
+    def not_started(self, reason: str) -> None:
+        """The engine itself could not start a container."""
+        self.error = self._clean(reason)
+        self.reached_containers = True
+
     def line(self, text: str) -> None:
         event = _parsed(text)
         if event is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
+
+from ikoma.durable import remove_tree
 
 _NOBODY = 64_999
 """A user id that owns nothing on any usual machine."""
@@ -44,7 +45,7 @@ def sweep() -> None:
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if time.time() - left.lstat().st_mtime > _OLD_SECONDS:
-                shutil.rmtree(left)
+                remove_tree(left)
 
 
 def moved_to(folder: Path, place: Path, said: bytes) -> bytes:

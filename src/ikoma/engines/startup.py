@@ -83,8 +83,7 @@ class Startup:
             try:
                 await control.start(self._api, identity)
             except NotStarted as error:
-                self._output.error = str(error)
-                self._output.reached_containers = True
+                self._output.not_started(str(error))
                 raise Stuck(next((item for item in containers if item.id == identity), None)) from error
 
     def _may_start(self, start: Start, containers: Sequence[Container]) -> bool:

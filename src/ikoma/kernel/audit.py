@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from ikoma.errors import AuditUnavailable
-from ikoma.kernel.audit_files import first_seq, last_line, line_hash, parsed, rotated, rotated_name
+from ikoma.kernel.audit_files import first_link, first_seq, last_line, line_hash, parsed, rotated, rotated_name
 from ikoma.kernel.audit_head import NOTHING, Head, HeadFile
 from ikoma.kernel.coalesce import Coalesced
 
@@ -161,7 +161,7 @@ class AuditLog:
                 os.ftruncate(descriptor, end)
             before = line_hash(tail) if tail else NOTHING
             return Head(hash=before, first_prev=before)
-        known = Head(int(last["seq"]), line_hash(tail), first_seq=0, first_prev="")
+        known = Head(int(last["seq"]), line_hash(tail), None, *first_link((*rotated(self._path), self._path)))
         return self._say_gap(descriptor, known, "The head of the log was gone.")
 
     def _mended(self, descriptor: int, head: Head, tail: bytes, size: int, end: int) -> Head:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -38,15 +40,18 @@ def rotated(path: Path) -> list[Path]:
 
 def first_seq(path: Path) -> int:
     """The number of the first entry that has one; 0 where none has."""
-    try:
-        with path.open("rb") as stream:
+    return first_link([path])[0]
+
+
+def first_link(files: Iterable[Path]) -> tuple[int, str]:
+    """The number of the first entry that has one, and the hash that it quotes; (0, "") where none has."""
+    for path in files:
+        with suppress(OSError), path.open("rb") as stream:
             for line in stream:
                 entry = parsed(line)
-                if entry is not None and "seq" in entry:
-                    return int(entry["seq"]) if isinstance(entry["seq"], int) else 0
-    except OSError:
-        return 0
-    return 0
+                if entry is not None and isinstance(entry.get("seq"), int):
+                    return entry["seq"], str(entry.get("prev", ""))
+    return 0, ""
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:

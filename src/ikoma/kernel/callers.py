@@ -89,18 +89,24 @@ class Caller:
     def reaches_name(self, capability: str) -> bool:
         return _matches(capability, self.capabilities)
 
-    def check_covers(self, other: Caller) -> None:
-        """Raises OutOfScope where another key may do what this one may not: nobody gives more than they have."""
+    def check_covers(self, other: Caller, *, given: bool = True) -> None:
+        """Raises OutOfScope where another key may do what this one may not: nobody gives more than they have.
+
+        Args:
+            given: whether this key's holder gets the other one, and with it its rate.
+        """
         within = (
             other.role <= self.role
             and _narrows(other.apps, self.apps)
             and _narrows(other.capabilities, self.capabilities)
             and (self.expires_at is None or (other.expires_at is not None and other.expires_at <= self.expires_at))
             and (other.needs_approval or not self.needs_approval)
+            and (not given or self.rate is None or (other.rate is not None and other.rate <= self.rate))
         )
         if not within:
             raise OutOfScope(
-                "That key may do more than this one: its role, apps, capabilities, end or need of approval go beyond.",
+                "That key may do more than this one: its role, apps, capabilities, "
+                "end, rate or need of approval go beyond.",
                 hint="Give it no more than this key has, or ask an admin whose key is not limited.",
             )
 
@@ -146,6 +152,7 @@ class Callers:
         self._env_stamp: tuple[int, int, int] | None = None
         self._admin_hash: str | None = None
         self._seen_version = -1
+        self._rows: list[tuple[Any, ...]] = []
         self._active: list[tuple[str, str | None, Caller]] = []
         self._noted: dict[str, float] = {}
         present = {row[1] for row in self._connection.execute("PRAGMA table_info(keys)")}
@@ -269,8 +276,10 @@ class Callers:
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._seen_version:
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys WHERE revoked_at IS NULL").fetchall()  # noqa: S608
-            self._active = [(row[2], None, _caller(row)) for row in rows]
-            self._active += [(row[13], row[14], _caller(row)) for row in rows if row[13]]
+            if rows != self._rows:  # most writes to state.db are the journal's
+                self._active = [(row[2], None, _caller(row)) for row in rows]
+                self._active += [(row[13], row[14], _caller(row)) for row in rows if row[13]]
+                self._rows = rows
             self._seen_version = version
         return self._active
 

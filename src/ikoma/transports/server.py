@@ -37,13 +37,13 @@ async def serve(
     sockets: list[socket.socket],
     *,
     on_ready: Callable[[], None],
-    on_stop: Callable[[], None] = lambda: None,
+    on_stop: Callable[[signal.Signals], None] = lambda number: None,
     limits: Limits | None = None,
 ) -> None:
     """Answer on the sockets until SIGTERM or SIGINT; calls under way get a minute to end.
 
     Args:
-        on_stop: called when it is asked to stop; ends what would stay open for as long as its client likes.
+        on_stop: called with the signal that asks it to stop; ends what would stay open as long as its client likes.
         limits: what a connection may have; the product's own when omitted.
     """
     limits = limits or Limits()
@@ -61,15 +61,15 @@ async def serve(
     )
     server = _Server(config)
 
-    def stop() -> None:
+    def stop(number: signal.Signals) -> None:
         if server.should_exit:
             server.force_exit = True
         server.should_exit = True
-        on_stop()
+        on_stop(number)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop, number)
     serving = asyncio.ensure_future(server.serve(sockets))
     looking = asyncio.ensure_future(look_after(server.server_state.connections, limits))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag, not an event

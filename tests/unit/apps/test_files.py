@@ -179,6 +179,22 @@ def test_a_listing_that_is_too_long_says_so(app: App) -> None:
     assert (len(found), truncated) == (files.MOST_ENTRIES, True)
 
 
+def test_folders_in_one_another_without_end_are_cut_off_in_a_listing_and_deleted(app: App) -> None:
+    (app.path / "data").mkdir()
+    folder = os.open(app.path / "data", os.O_RDONLY)
+    for _ in range(2000):
+        os.mkdir("in", dir_fd=folder)
+        inside = os.open("in", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inside
+    os.close(folder)
+    found, more = files.entries(app, None, recursive=True)
+    assert (100 < len(found) < 110, more) == (True, True)
+    assert files.sizes(app, FilePath.parse("data")) == []
+    files.delete(app, FilePath.parse("data"), recursive=True)
+    assert [entry.path for entry in files.entries(app, None, recursive=True)[0]] == ["src"]
+
+
 def test_what_a_killed_writer_left_is_swept_away(app: App) -> None:
     (app.path / "src" / ".ikoma-writing-123").write_text("half")
     assert files.entries(app, FilePath("src"), recursive=False)[0] == []

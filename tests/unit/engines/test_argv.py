@@ -23,22 +23,18 @@ def test_config_reads_the_dotenv_beside_the_file() -> None:
     ]
 
 
-def test_up_builds_waits_and_removes_what_the_file_no_longer_has() -> None:
-    assert argv.up(APP, FOLDER, FILE, timeout=60) == [
+def test_building_and_pulling_name_their_services() -> None:
+    command = [PROGRAM, "--progress", "json", *PROJECT, *QUIET]
+    assert argv.build(APP, FOLDER, FILE, ["web", "worker"]) == [*command, "build", "--", "web", "worker"]
+    assert argv.pull(APP, FOLDER, FILE, ["db"]) == [*command, "pull", "--", "db"]
+
+
+def test_creating_replaces_nothing_and_fetches_nothing() -> None:
+    assert argv.create(APP, FOLDER, FILE, {"web": 2, "db": 1}) == [
         *[PROGRAM, "--progress", "json", *PROJECT, *QUIET],
-        *["up", "--detach", "--build", "--remove-orphans", "--wait", "--wait-timeout", "60"],
+        *["create", "--no-build", "--no-recreate", "--pull", "never", "--yes"],
+        *["--scale", "web=2", "--scale", "db=1"],
     ]
-
-
-def test_waiting_replaces_nothing() -> None:
-    assert argv.wait(APP, FOLDER, FILE, timeout=9) == [
-        *[PROGRAM, "--progress", "json", *PROJECT, *QUIET],
-        *["up", "--detach", "--no-build", "--no-recreate", "--wait", "--wait-timeout", "9"],
-    ]
-
-
-def test_restart() -> None:
-    assert argv.restart(APP, FOLDER, FILE) == [PROGRAM, "--progress", "json", *PROJECT, *QUIET, "restart"]
 
 
 def test_stopping_needs_no_file() -> None:
@@ -67,6 +63,7 @@ def test_every_setting_of_compose_is_taken_but_profiles() -> None:
         "COMPOSE_DISABLE_ENV_FILE",
         "COMPOSE_EXPERIMENTAL_GIT_REMOTE",
         "COMPOSE_EXPERIMENTAL_OCI_REMOTE",
+        "COMPOSE_IGNORE_ORPHANS",
         "COMPOSE_MENU",
         "COMPOSE_PARALLEL_LIMIT",
         "COMPOSE_REMOVE_ORPHANS",

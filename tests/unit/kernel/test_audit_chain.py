@@ -245,6 +245,18 @@ def test_what_was_done_to_the_end_shows_also_after_more_was_written(tmp_path: Pa
         assert not verify(folder).valid, tamper.__name__
 
 
+def test_a_log_whose_head_was_gone_knows_where_it_began(tmp_path: Path) -> None:
+    written(tmp_path, 20).close()
+    remove_head(tmp_path, random.Random(7))
+    written(tmp_path, 20).close()
+    path = tmp_path / "audit.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[21:]))
+    bad = verify(tmp_path).first_bad
+    assert bad is not None
+    assert (bad.seq, "1 to 21 are missing" in bad.problem) == (22, True)
+
+
 def test_a_log_that_was_written_anew_as_a_whole_is_found_by_its_anchors(tmp_path: Path) -> None:
     log = written(tmp_path, 30)
     asyncio.run(Anchors(log, [in_file(tmp_path / "anchors")], 60).anchor())

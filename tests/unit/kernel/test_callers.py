@@ -138,6 +138,9 @@ def test_keys_of_an_earlier_version_go_on(tmp_path: Path) -> None:
         ({"expires_at": "2030-01-01T00:00:00Z"}, {"expires_at": "2029-01-01T00:00:00Z"}, True),
         ({"needs_approval": True}, {}, False),
         ({"needs_approval": True}, {"needs_approval": True}, True),
+        ({"rate": 10}, {}, False),
+        ({"rate": 10}, {"rate": 11}, False),
+        ({"rate": 10}, {"rate": 10}, True),
     ],
 )
 def test_nobody_gives_more_than_they_have(mine: dict[str, Any], theirs: dict[str, Any], within: bool) -> None:
@@ -148,3 +151,7 @@ def test_nobody_gives_more_than_they_have(mine: dict[str, Any], theirs: dict[str
     else:
         with pytest.raises(OutOfScope):
             giver.check_covers(taker)
+
+
+def test_a_key_with_a_rate_ends_one_without() -> None:
+    Caller("key_1", "giver", Role.ADMIN, rate=10).check_covers(Caller("key_2", "taker", Role.BUILDER), given=False)

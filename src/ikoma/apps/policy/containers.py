@@ -26,6 +26,17 @@ _DEPLOY = frozenset(
     )
 )
 _MOST_REPLICAS = 100
+_MOST_PROCESSES = 32_768
+"""All that a kernel has where nobody gave it more."""
+_ULIMITS = frozenset(
+    (
+        *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nofile", "nproc", "rss", "rttime"),
+        *("sigpending", "stack"),
+    )
+)
+_LONGEST_STOP = 300.0
+"""Seconds that IKOMA waits for an app to stop."""
+_DURATION = re.compile(r"(?:([0-9.]+)h)?(?:([0-9.]+)m)?(?:([0-9.]+)s)?(?:[0-9.]+[mµn]s)*")
 
 
 def _privileged(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
@@ -109,6 +120,26 @@ def _memory(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         yield Violation("limits", place, "It is without limit.")
 
 
+def _processes(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    yield from _memory(facts, place, value)
+    if int(value) > _MOST_PROCESSES:
+        yield Violation("limits", place, f"{value} processes are more than {_MOST_PROCESSES}.")
+
+
+def ulimits(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    """Of a container or a build: `nice` and `rtprio` let it put itself before all that runs on the server."""
+    for name in value:
+        if name not in _ULIMITS:
+            yield Violation("limits", (*place, name), f"{name} can put its processes before all others.")
+
+
+def _stop(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    found = _DURATION.fullmatch(str(value))
+    hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (_LONGEST_STOP, 0.0, 0.0)
+    if hours * 3600 + minutes * 60 + seconds > _LONGEST_STOP:
+        yield Violation("limits", place, f"To stop it takes {value}, more than {_LONGEST_STOP:.0f} seconds.")
+
+
 def _out_of_memory(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
     if value is True or (not isinstance(value, bool) and int(value) < 0):
         yield Violation("limits", place, "When memory runs out, others are ended in its place.")
@@ -137,8 +168,10 @@ def _deploy(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
             inside = (*place, "resources", kind, name)
             if name == "devices":
                 yield from _gpus(facts, inside, amount)
-            elif name in ("memory", "pids"):
+            elif name == "memory":
                 yield from _memory(facts, inside, amount)
+            elif name == "pids":
+                yield from _processes(facts, inside, amount)
             elif name != "cpus":
                 yield Violation("unknown-key", inside, f"{name} is not allowed.")
 
@@ -187,7 +220,9 @@ CHECKS: Mapping[str, Any] = {
     "annotations": _annotations,
     "mem_limit": _memory,
     "memswap_limit": _memory,
-    "pids_limit": _memory,
+    "pids_limit": _processes,
+    "stop_grace_period": _stop,
+    "ulimits": ulimits,
     "oom_kill_disable": _out_of_memory,
     "oom_score_adj": _out_of_memory,
     "cpu_rt_period": _never("limits", "Real-time scheduling starves all else."),

@@ -1,7 +1,8 @@
 """What a Dockerfile builds on: every image it names, and what it fetches with the engine's own network.
 
-It is read more broadly than an engine reads it: each line by itself, and joined with the next one in both ways that
-lines can be joined. What may be an instruction counts as one.
+It is read more broadly than an engine reads it: each line by itself, and joined with the next ones in each way that
+lines can be joined. What may be an instruction counts as one, and a name that quotes, escapes or variables could make
+another of is none that can be told.
 """
 
 from __future__ import annotations
@@ -10,16 +11,37 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 _FROM = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+((?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
-_SYNTAX = re.compile(r"\s*#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
+_FLAGGED = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+--.*[\"'\\`]", re.IGNORECASE)
+_DIRECTIVE = re.compile(r"(?:#|//)\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
+_FRONTEND = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?([:@][A-Za-z0-9_.:@-]+)?")
+"""The programs that read Dockerfiles as this module does; any other could take what it likes."""
 _ARG = re.compile(r"\s*ARG\s+(.+)$", re.IGNORECASE)
-_PAIR = re.compile(r"([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|\S*)")
+_PAIR = re.compile(r"([A-Za-z_]\w*)=((?:\"[^\"]*\"|'[^']*'|[^\s\"'])*)")
+_WITHOUT_VALUE = re.compile(r"(?<!\S)([A-Za-z_]\w*)(?!\S)")
 _TAKES = re.compile(r"\s*(?:ONBUILD\s+)?(COPY|ADD|RUN)\s(.*)$", re.IGNORECASE)
-_TAKEN_FROM = re.compile(r"(?:--from=|[, \"]from=)([^\s,\"]+)")
-_FETCHED = re.compile(r"(?:^|[\s\"\[,])(https?://|ftp://|git@|git://|ssh://)", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?::?-([^}$]*))?\}|([A-Za-z_]\w*))")
+_TAKEN_FROM = re.compile(r"(?:--|[,\s=])from=([^\s,]+)", re.IGNORECASE)
+_FETCHED = re.compile(r"\w://|(?:^|[\s\[,])(?:[\w.-]+@[\w.-]+:|github\.com/)", re.ASCII)
+_UNTOLD = re.compile(r"[^./]*\$")
+"""A variable before any sign that this is a path: it could hold an address."""
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?:(:?-)([^}$]*))?\}|([A-Za-z_]\w*))")
+_NAME = re.compile(r"[A-Za-z0-9_./:@-]+")
 _RIGHTS = re.compile(r"--(security=insecure|network=host)")
+_BY_NUMBER = re.compile(r"\d{1,2}")
+_STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
+_ID = re.compile(r"[0-9a-f]+")
+_BARE = str.maketrans("", "", "\"'\\`")
+_SPACES = " \t\r"
+_PLATFORM = {
+    "OS": {"linux"},
+    "ARCH": {"amd64", "arm64", "arm"},
+    "VARIANT": {"", "v7", "v8"},
+    "PLATFORM": {"linux/amd64", "linux/arm64", "linux/arm/v7"},
+}
+"""What BuildKit itself gives for TARGETOS, BUILDARCH and so on."""
+_MOST_JOINED = 1 << 24
 _MOST_CHOICES = 50
 
 _Values = dict[str, set[str]]
@@ -34,75 +56,196 @@ def problems(text: str, args: Mapping[str, str]) -> Iterator[Problem]:
     Args:
         args: the build's own arguments.
     """
+    text = text.removeprefix("\ufeff")
     candidates = list(_candidates(text))
-    values = _values(candidates, args)
-    stages = {found[3].lower() for _, line in candidates if (found := _FROM.match(line)) and found[3]}
+    stages = _stages(text)
+    values = _values(candidates, args, first=min(stages.values(), default=0))
     seen: set[tuple[str, str]] = set()
+    for number, rule, what, image in _all(text, candidates, values, stages, args):
+        if (what, image or "") not in seen:
+            seen.add((what, image or ""))
+            yield rule, number, what, image
+
+
+_Found = tuple[str, str, str | None]
+_Stages = dict[str, int]
+"""Name → the first line that it may have been given in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    text: str
+
+
+def _all(
+    text: str, candidates: list[tuple[int, str]], values: _Values, stages: _Stages, args: Mapping[str, str]
+) -> Iterator[tuple[int, str, str, str | None]]:
+    for number, found in _readers(text, args):
+        yield number, *found
+    if not candidates:
+        yield 1, "foreign-image", "It has too many lines that go on in the next.", None
     for number, line in candidates:
-        for rule, what, image in _of_line(line, values, stages):
-            if (what, image or "") not in seen:
-                seen.add((what, image or ""))
-                yield rule, number, what, image
+        for found in _of_line(_Line(number, line), values, stages):
+            yield number, *found
 
 
-def _of_line(line: str, values: _Values, stages: set[str]) -> Iterator[tuple[str, str, str | None]]:
-    if found := _SYNTAX.match(line):
-        yield from _image(found[1], values, set())
-    if found := _FROM.match(line):
-        yield from _image(found[2], values, stages)
-    takes = _TAKES.match(line)
+def _readers(text: str, args: Mapping[str, str]) -> Iterator[tuple[int, _Found]]:
+    """Which program reads the file: the first lines, or an argument, can name one."""
+    lines = text.split("\n")
+    begin = 1 if lines[0].startswith("#!") else 0
+    named = [(1, args["BUILDKIT_SYNTAX"])] if "BUILDKIT_SYNTAX" in args else []
+    for number, line in enumerate(lines[begin:], begin + 1):
+        if line.strip() and not line.lstrip().startswith(("#", "//")):
+            break
+        named += [(number, found[1])] if (found := _DIRECTIVE.match(line.lstrip())) else []
+    for number, name in named:
+        yield from ((number, found) for found in _image(name, {}, {}, number))
+        if not _FRONTEND.fullmatch(name):
+            yield number, ("foreign-image", f"The file is read by {name[:80]}, which may take any image.", None)
+    if "\n".join(lines[begin:]).lstrip().startswith("{"):
+        yield 1, ("foreign-image", "Which program reads the file cannot be told.", None)
+
+
+def _of_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
+    if found := _FROM.match(line.text):
+        yield from _image(found[2], values, stages, line.number)
+    if _FLAGGED.match(line.text):
+        yield "foreign-image", f"Which image {line.text.strip()[:60]} is cannot be told.", None
+    takes = _TAKES.match(line.text)
     if takes is None:
         return
-    if takes[1].upper() != "RUN" or "--mount" in takes[2]:
-        for name in _TAKEN_FROM.findall(takes[2]):
-            if not name.isdigit():  # a stage by its number
-                yield from _image(name, values, stages)
-    if takes[1].upper() == "ADD" and _FETCHED.search(takes[2]):
+    verb, rest = takes[1].upper(), takes[2].translate(_BARE)
+    if verb != "RUN" or "--mount" in rest:
+        for name in _TAKEN_FROM.findall(f" {rest}"):
+            if not _BY_NUMBER.fullmatch(name):  # a stage by its number
+                yield from _image(name, values, stages, line.number)
+    if verb == "ADD" and _FETCHED.search(rest):
         yield "remote-source", "ADD fetches with the server's own network; use RUN and a program of the image.", None
-    if takes[1].upper() == "RUN" and _RIGHTS.search(takes[2]):
+    elif verb == "ADD" and any(map(_UNTOLD.match, _sources(rest))):
+        yield "remote-source", "What ADD takes cannot be told; use COPY, or begin the path with ./.", None
+    if verb == "RUN" and _RIGHTS.search(rest):
         yield "build-privileges", "RUN asks for rights on the server.", None
 
 
-def _image(text: str, values: _Values, stages: set[str]) -> Iterator[tuple[str, str, str | None]]:
-    """Every image that this may come to: an argument can have several values in one file."""
+def _sources(rest: str) -> list[str]:
+    """What stands before the last word of COPY or ADD, in either form."""
+    return [word for word in re.split(r"[\s,\[\]]+", rest) if word and not word.startswith("--")][:-1]
+
+
+def _image(text: str, values: _Values, stages: _Stages, number: int) -> Iterator[_Found]:
+    """Every image that this may come to in that line: an argument can have several values in one file."""
     text = text.strip("\"'")
-    used = sorted({found[1] or found[3] for found in _VARIABLE.finditer(text)})
-    choices = [sorted(values.get(name, set())) or [""] for name in used]
+    if text in ("\\", "`"):  # the line goes on: joined with the next it is looked at again
+        return
+    used = list(_VARIABLE.finditer(text))
+    choices = [_choices(found, values) for found in used]
     if math.prod(map(len, choices)) > _MOST_CHOICES:
         yield "foreign-image", f"Which image {text[:60]} is cannot be told.", None
         return
     for chosen in itertools.product(*choices):
-        known = dict(zip(used, chosen, strict=True))
-        name = _VARIABLE.sub(lambda found, known=known: known[found[1] or found[3]] or found[2] or "", text)  # type: ignore[misc]
-        if "$" in name or not name:
+        following = iter(chosen)
+        name = _VARIABLE.sub(lambda _, following=following: next(following), text)  # type: ignore[misc]
+        if not _NAME.fullmatch(name):
             yield "foreign-image", f"Which image {text[:60]} is cannot be told.", None
-        elif name.lower() not in stages and name != "scratch":
+        elif stages.get(name.lower(), number) >= number and name != "scratch":
             yield "foreign-image", "", name
 
 
-def _candidates(text: str) -> Iterator[tuple[int, str]]:
-    lines = text.splitlines()
-    yield from enumerate(lines, 1)
+def _choices(found: re.Match[str], values: _Values) -> list[str]:
+    """What a variable may stand for where it is used."""
+    known = values.get(found[1] or found[4], {""})
+    if found[2] is None:
+        return sorted(known)
+    return sorted({value for value in known if value or found[2] == "-"} | {found[3]})
+
+
+def _stages(text: str) -> _Stages:
+    """Each stage that nobody can take for one while the engine does not, with its line; one without a name by its line.
+
+    A FROM inside another instruction names none, and what looks like the id of an image is never a stage's name.
+    """
+    found: _Stages = {}
+    lines = text.split("\n")
+    goes_on = False
+    for number, line in enumerate(lines, 1):
+        begun = _FROM.match(_joined(lines, number - 1, "\\") or line)
+        if begun and not goes_on:
+            name = (begun[3] or "").lower()
+            told = name if _STAGE.fullmatch(name) and not _ID.fullmatch(name) else f"\n{number}"
+            found[told] = min(number, found.get(told, number))
+        if "<<" in line:
+            break
+        if line.strip() and not line.lstrip().startswith("#"):
+            goes_on = line.rstrip().endswith(("\\", "`"))
+    return found
+
+
+def _candidates(text: str) -> list[tuple[int, str]]:
+    """All that may be an instruction, with its line; none where that is too much to look at."""
+    lines = text.split("\n")
+    found = list(enumerate(lines, 1))
+    size = 0
     for escape in ("\\", "`"):
-        joined, begin = "", 0
-        for number, line in enumerate(lines, 1):
-            if line.lstrip().startswith("#") or (joined and not line.strip()):
-                continue
-            begin = begin if joined else number
-            if line.rstrip().endswith(escape):
-                joined += line.rstrip()[:-1]
-            elif joined:
-                yield begin, joined + line
-                joined = ""
-        if joined:
-            yield begin, joined
+        # What stands before a line can be the end of a text, which only looks as if it went on.
+        begins = range(len(lines)) if "<<" in text else _begins(lines, escape)
+        for begin in begins:
+            joined = _joined(lines, begin, escape)
+            size += len(joined or "")
+            if size > _MOST_JOINED:
+                return []
+            if joined is not None:
+                found.append((begin + 1, joined))
+    return found
 
 
-def _values(candidates: list[tuple[int, str]], args: Mapping[str, str]) -> _Values:
-    """All values that each argument has anywhere: which one counts where is the engine's affair."""
-    found: _Values = {name: {value} for name, value in args.items()}
-    for _, line in candidates:
-        if declared := _ARG.match(line):
-            for name, value in _PAIR.findall(declared[1]):
-                found.setdefault(name, set()).add(value.strip("\"'"))
+def _begins(lines: list[str], escape: str) -> Iterator[int]:
+    """Lines with which an instruction may begin: those before which the engine may see none that goes on."""
+    goes_on = False
+    for number, line in enumerate(lines):
+        if not goes_on:
+            yield number
+        if goes_on and (not line.strip() or line.lstrip().startswith("#")):
+            continue
+        said = line.rstrip(_SPACES)
+        goes_on = said.endswith(escape) and not said.endswith(escape * 2)
+
+
+def _joined(lines: list[str], begin: int, escape: str) -> str | None:
+    """A line with those that it goes on in; None where it goes on in none."""
+    if not lines[begin].rstrip().endswith(escape):
+        return None
+    parts: list[str] = []
+    for line in itertools.islice(lines, begin, None):
+        if parts and (not line.strip() or line.lstrip().startswith("#")):
+            continue
+        said = line.rstrip()
+        if not said.endswith(escape):
+            parts.append(line)
+            break
+        parts.append(said[:-1])
+    return "".join(parts)
+
+
+def _values(candidates: list[tuple[int, str]], args: Mapping[str, str], *, first: int) -> _Values:
+    """All values that each argument has anywhere: which one counts where is the engine's affair.
+
+    Args:
+        first: the line of the first FROM; an argument that is not declared before it is empty in any FROM.
+    """
+    found: _Values = {f"{side}{kind}": set(them) for side in ("TARGET", "BUILD") for kind, them in _PLATFORM.items()}
+    for name, value in args.items():
+        found.setdefault(name, set()).add(value)
+    declared: set[str] = set()
+    for number, line in candidates:
+        if not (said := _ARG.match(line)):
+            continue
+        pairs = [(name, value.strip("\"'")) for name, value in _PAIR.findall(said[1])]
+        names = _WITHOUT_VALUE.findall(said[1])
+        for name, value in (*pairs, *((name, "") for name in names if name not in args)):
+            found.setdefault(name, set()).add(value)
+        if number < first:
+            declared |= {*dict(pairs), *names}
+    for name in found.keys() - declared - {f"{side}{kind}" for side in ("TARGET", "BUILD") for kind in _PLATFORM}:
+        found[name].add("")
     return found

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 
 from ikoma.apps import environment
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.policy import model as policy
-from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.facts import Facts, IpNetwork
 from ikoma.apps.policy.rules import RULES, Violation
 from ikoma.apps.policy.storage import writable_folders
 from ikoma.apps.policy.waivers import Waiver, Waivers
 from ikoma.apps.release import Releases
 from ikoma.errors import PolicyViolation
 from ikoma.ports import Engine
+
+_OF_DOCKER = ("lo", "docker", "br-", "veth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +104,20 @@ class Policy:
             pinned=self._pinned,
             writable=_writable(app) if running else (),
             owners=await self._engine.owners(),
+            neighbours=_neighbours(),
             environment=frozenset(environment.read(app)),
         )
+
+
+def _neighbours() -> tuple[IpNetwork, ...]:
+    """Networks of the server's interfaces, but for loopback and those that Docker makes."""
+    return tuple(
+        ipaddress.ip_network(f"{item.address.partition('%')[0]}/{item.netmask}", strict=False)
+        for name, items in psutil.net_if_addrs().items()
+        if not name.startswith(_OF_DOCKER)
+        for item in items
+        if item.family == socket.AF_INET and item.netmask
+    )
 
 
 def _writable(app: App) -> tuple[Path, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from ikoma.apps.folder import App
 
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 IMAGES = "ikoma-app"
 """The name under which all images that are built here stand: ikoma-app/APP/SERVICE."""
 
 _MOST_LINKS = 40
-_SEPARATOR = "[-_.]"
+_REST = "([-_.][A-Za-z0-9_.-]*)?"
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 
 
@@ -89,6 +92,8 @@ class Facts:
     """Folders that containers of this app, running now, may write."""
     owners: Mapping[str, str] = field(default_factory=dict)
     """Volumes and networks that are there → the Compose project they belong to, "" where they belong to none."""
+    neighbours: tuple[IpNetwork, ...] = ()
+    """Networks that the server itself is in, those of its containers left out."""
     environment: frozenset[str] = frozenset()
     """Variables that the app's .env sets."""
 
@@ -107,17 +112,15 @@ class Facts:
     def may_be_named(self, name: str) -> bool:
         """Whether a volume or network of that name is this app's: named after it, and made by nobody else."""
         mine = self.app.name
-        named = re.fullmatch(f"{re.escape(mine)}({_SEPARATOR}.*)?", name) is not None
+        named = re.fullmatch(f"{re.escape(mine)}{_REST}", name) is not None
         longer = (other for other in self.other_apps if len(other) > len(mine))
-        claimed = any(re.fullmatch(f"{re.escape(other)}({_SEPARATOR}.*)?", name) for other in longer)
+        claimed = any(re.fullmatch(f"{re.escape(other)}{_REST}", name) for other in longer)
         return named and not claimed and self.owners.get(name, mine) in (mine, "")
 
     def is_taken(self, name: str) -> bool:
         """Whether a container's name is another app's or the platform's."""
         others = (*self.other_apps, "ikoma")
-        return not self.may_be_named(name) and any(
-            re.fullmatch(f"{re.escape(other)}({_SEPARATOR}.*)?", name) for other in others
-        )
+        return not self.may_be_named(name) and any(re.fullmatch(f"{re.escape(other)}{_REST}", name) for other in others)
 
     def allows_registry(self, registry: str) -> bool:
         return any(fnmatchcase(registry, glob) for glob in self.registries)

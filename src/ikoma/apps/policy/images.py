@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps.policy import dockerfile
-from ikoma.apps.policy.containers import labels
+from ikoma.apps.policy.containers import labels, ulimits
 from ikoma.apps.policy.facts import IMAGES, Facts, images_of, locate
 from ikoma.apps.policy.rules import Place, Violation
 from ikoma.errors import IkomaError
@@ -23,6 +23,7 @@ _BUILD = frozenset(
     )
 )
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|git@|github\.com/")
+_CACHE = re.compile(r"[a-z-]+")
 _MOST_BYTES = 1 << 20
 
 
@@ -63,6 +64,7 @@ def _build(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
     if str(value.get("network") or "default") not in ("default", "none"):
         yield Violation("build-privileges", (*place, "network"), f"The build joins the network {value['network']}.")
     yield from labels(facts, (*place, "labels"), value.get("labels") or {})
+    yield from ulimits(facts, (*place, "ulimits"), value.get("ulimits") or {})
     yield from _caches(facts, place, value)
     yield from _contexts(facts, place, value)
     for index, tag in enumerate(value.get("tags") or []):
@@ -74,13 +76,20 @@ def _caches(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[Vi
     for key in ("cache_from", "cache_to"):
         for index, text in enumerate(value.get(key) or []):
             inside = (*place, key, index)
-            kind = dict(part.partition("=")[::2] for part in str(text).split(",")) if "=" in str(text) else None
+            kind = _cache_of(str(text)) if "=" in str(text) else None
             if kind is None and key == "cache_from":
                 yield from reference(facts, inside, str(text))
             elif kind is not None and kind.get("type") == "registry" and key == "cache_from":
                 yield from reference(facts, inside, kind.get("ref", ""))
             elif kind is None or kind.get("type") != "inline":
                 yield Violation("build-outside", inside, f"{text} reads or writes a place outside the build.")
+
+
+def _cache_of(text: str) -> Mapping[str, str]:
+    """What a cache is said to be; nothing where BuildKit, which takes quotes and capitals, could read it otherwise."""
+    parts = [part.partition("=")[::2] for part in text.split(",")]
+    plain = all(_CACHE.fullmatch(name) and '"' not in value for name, value in parts)
+    return dict(parts) if plain and len(dict(parts)) == len(parts) else {}
 
 
 def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ikoma.apps.policy.containers import labels
-from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.facts import Facts, IpNetwork
 from ikoma.apps.policy.rules import Place, Violation
 
 _OPTIONS = frozenset(("com.docker.network.driver.mtu", "com.docker.network.bridge.enable_icc"))
@@ -32,6 +33,9 @@ _PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.
 _LARGEST = 16
 _MOST_PORTS = 200
 _FIRST_FREE = 1024
+_PUBLISHED = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_ANY_PORT = range(1)
+"""Port 0: the engine takes a free one."""
 
 
 def project_name(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
@@ -63,11 +67,11 @@ def networks(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
             yield Violation("host-namespace", inside, "The container joins the server's network.")
         elif not facts.may_be_named(name):
             yield Violation("foreign-network", inside, f"The network {name} is not this app's.")
-        yield from _addresses(inside, network.get("ipam") or {})
+        yield from _addresses(inside, network.get("ipam") or {}, facts.neighbours)
         yield from labels(facts, (*inside, "labels"), network.get("labels") or {})
 
 
-def _addresses(place: Place, ipam: Mapping[str, Any]) -> Iterator[Violation]:
+def _addresses(place: Place, ipam: Mapping[str, Any], neighbours: Iterable[IpNetwork]) -> Iterator[Violation]:
     if (ipam.get("driver") or "default") != "default" or ipam.get("options"):
         yield Violation("network-driver", (*place, "ipam"), "Addresses come from a driver of its own.")
     for index, config in enumerate(ipam.get("config") or []):
@@ -80,6 +84,8 @@ def _addresses(place: Place, ipam: Mapping[str, Any]) -> Iterator[Violation]:
         private = any(subnet.version == net.version and subnet.subnet_of(net) for net in _PRIVATE)  # type: ignore[arg-type]
         if not private or (subnet.version == 4 and subnet.prefixlen < _LARGEST) or config.get("aux_addresses"):
             yield Violation("network-driver", inside, f"The subnet {subnet} is not a small private one.")
+        elif "subnet" in config and any(subnet.version == net.version and subnet.overlaps(net) for net in neighbours):
+            yield Violation("network-driver", inside, f"The subnet {subnet} is one that the server itself is in.")
 
 
 def _joined(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
@@ -102,13 +108,15 @@ def _port(facts: Facts, place: Place, port: Mapping[str, Any]) -> Iterator[Viola
     address = str(port.get("host_ip") or "")
     if address and not _is_plain(address):
         yield Violation("host-interface", place, f"It is published on {address}.")
-    first, _, last = str(port.get("published") or "").partition("-")
-    if not first.isdigit():
+    published = str(port.get("published") or "0")
+    found = _PUBLISHED.fullmatch(published)
+    if found is None:
+        yield Violation("platform-port", place, f"Which host port {published[:40]!r} is cannot be told.")
         return
-    wanted = range(int(first), int(last or first) + 1)
+    wanted = range(int(found[1]), int(found[2] or found[1]) + 1)
     if len(wanted) > _MOST_PORTS:
         yield Violation("limits", place, f"{len(wanted)} ports are more than {_MOST_PORTS}.")
-    elif wanted.start < _FIRST_FREE and wanted.start != 0:
+    elif wanted.start < _FIRST_FREE and wanted != _ANY_PORT:
         yield Violation("low-port", place, f"Host port {wanted.start} is published.")
     for number, owner in facts.platform_ports.items():
         if number in wanted:

@@ -23,11 +23,18 @@ from ikoma.errors import FileMissing, IkomaError, PathOutside
 _MOST_BYTES = 1 << 20
 _MOST_TOGETHER = 4 << 20
 _MOST_FILES = 50
+_DEEPEST = 50
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:\$|\{?(?P<name>[A-Za-z_]\w*))")
 _OF_THE_SERVER = re.compile(
-    r"(PATH|HOME|LANG|USER|PWD|API_KEY_HASH|SERVER_MODE|(APPS|BACKUPS)_ROOT|AUDIT_\w+|(HTTP|JWT|SOURCE|RATE_LIMIT|IKOMA"
-    r"|DOCKER|COMPOSE|BUILDX|BUILDKIT|OTEL|XDG)_\w+)"
+    r"(PATH|HOME|LANG|USER|PWD|API_KEY_HASH|SERVER_MODE|(APPS|BACKUPS)_ROOT|AUDIT_\w+|(JWT|SOURCE|RATE_LIMIT|IKOMA"
+    r"|BUILDX|BUILDKIT|OTEL|XDG)_\w+"
+    # Of Docker's and Compose's own, for apps have variables that begin so: DOCKER_TAG, COMPOSE_PORT_HTTP.
+    r"|DOCKER_(API_VERSION|AUTH_CONFIG|BUILDKIT|CERT_PATH|CLI_\w+|CONFIG|CONTENT_TRUST\w*|CONTEXT|CUSTOM_HEADERS"
+    r"|DEFAULT_PLATFORM|HOST|RAMDISK|SOCK\w*|TLS\w*|TMPDIR)"
+    r"|COMPOSE_(ANSI|API_VERSION|BAKE|COMPATIBILITY|CONVERT_WINDOWS_PATHS|DISABLE_ENV_FILE|DOCKER_CLI_BUILD|ENV_FILES"
+    r"|EXPERIMENTAL_\w+|FILE|HTTP_TIMEOUT|IGNORE_ORPHANS|MENU|PARALLEL_LIMIT|PATH_SEPARATOR|PROGRESS|PROJECT_DIRECTORY"
+    r"|PROVIDER_\w+|RELAY_IMAGE|REMOVE_ORPHANS|STATUS_STDOUT|TLS_VERSION))"
 )
 _COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 
@@ -39,6 +46,8 @@ class Gathered:
     compose_file: str
     files: dict[str, bytes] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
+    understood: set[tuple[str, str]] = field(default_factory=set)
+    """Compose files that were looked at, each with the folder that its paths are relative to."""
 
     def found(self, rule: str, place: Place, what: str, file: str) -> None:
         self.violations.append(Violation(rule, place, what, file))
@@ -62,6 +71,7 @@ def gather(app: App, compose_file: Path) -> Gathered:
 
 def _document(app: App, gathered: Gathered, path: str, base: str, known: frozenset[str]) -> None:
     """Check one compose file that was read; `base` is the folder its paths are relative to."""
+    gathered.understood.add((path, base))
     content = gathered.files[path]
     if len(content) > _MOST_BYTES:
         gathered.found("too-large", (), f"{path} is larger than 1 MiB.", path)
@@ -146,7 +156,6 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
     target = _inside(app, gathered, step, place, reference.path, literal=reference.kind != "mounted")
     if target is None or reference.kind == "mounted":
         return
-    is_new = target not in gathered.files
     if not _optional(app, gathered, target, step.path, place) or reference.kind == "plain":
         return
     base = posixpath.dirname(target)
@@ -159,9 +168,9 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
         found = _inside(app, gathered, step, place, env_file, literal=True)
         if found is not None:
             _optional(app, gathered, found, step.path, place)
-    if len(gathered.files) > _MOST_FILES:
+    if max(len(gathered.files), len(gathered.understood)) > _MOST_FILES:
         gathered.found("too-large", place, f"More than {_MOST_FILES} files are read.", step.path)
-    elif is_new and target != gathered.compose_file:
+    elif (target, base) not in gathered.understood:  # one file can be taken in from two places, and mean two things
         _document(app, gathered, target, base, step.known)
 
 
@@ -179,6 +188,9 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
     relative = posixpath.normpath(posixpath.join(step.base, path))
     if path.startswith(("/", "~")) or relative == ".." or relative.startswith("../"):
         gathered.found("reads-outside", place, f"{path[:80]} is outside the app's folder.", step.path)
+        return None
+    if relative.count("/") > _DEEPEST:
+        gathered.found("too-large", place, f"{path[:80]} lies in more than {_DEEPEST} folders.", step.path)
         return None
     try:
         resolved = app.check_inside(app.path / relative)

@@ -19,6 +19,7 @@ _SOCKET_FOLDERS = frozenset(
     Path(path) for path in ("/var/run", "/run", "/run/docker", "/run/containerd", "/run/podman", "/run/user")
 )
 _PRIVATE = ("", "private", "rprivate")
+_MOUNT = frozenset(("type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "image"))
 _BIND = frozenset(("propagation", "selinux", "create_host_path", "recursive"))
 _VOLUME = frozenset(("name", "driver", "driver_opts", "external", "labels"))
 _CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
@@ -28,8 +29,12 @@ def _mounts(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
     for index, mount in enumerate(value):
         inside = (*place, index)
         kind = mount.get("type")
+        for name in mount:
+            if name not in _MOUNT and not name.startswith("x-"):
+                yield Violation("unknown-key", (*inside, name), f"{name} is not allowed.")
+        yield from _bind_options(inside, mount.get("bind") or {})
         if kind == "bind":
-            yield from _bind(facts, inside, mount)
+            yield from _source(facts, inside, str(mount.get("source")), writable=not mount.get("read_only"))
         elif kind == "image":
             yield from reference(facts, inside, str(mount.get("source")))
         elif kind not in ("volume", "tmpfs"):
@@ -37,14 +42,13 @@ def _mounts(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         yield from labels(facts, (*inside, "volume", "labels"), (mount.get("volume") or {}).get("labels") or {})
 
 
-def _bind(facts: Facts, place: Place, mount: Mapping[str, Any]) -> Iterator[Violation]:
-    options = mount.get("bind") or {}
+def _bind_options(place: Place, options: Mapping[str, Any]) -> Iterator[Violation]:
+    """Of any mount: Compose hands them on for volumes as well."""
     if options.get("propagation", "") not in _PRIVATE:
         yield Violation("bind-propagation", place, f"The mount is {options['propagation']}.")
     for name in options:
         if name not in _BIND:
             yield Violation("unknown-key", (*place, "bind", name), f"{name} is not allowed.")
-    yield from _source(facts, place, str(mount.get("source")), writable=not mount.get("read_only"))
 
 
 def _source(facts: Facts, place: Place, source: str, *, writable: bool) -> Iterator[Violation]:

@@ -129,17 +129,19 @@ def _plain(node: yaml.Node, place: Place) -> Any:
 def _mapping(node: yaml.MappingNode, place: Place) -> dict[str, Any]:
     own: dict[str, Any] = {}
     merged: dict[str, Any] = {}
+    merges = False
     for key, value in node.value:
         name = _key(key, place)
+        if name in own or (key.tag == _MERGE and merges):
+            line = key.start_mark.line + 1
+            raise _Unsafe("yaml-form", f"Line {line}: the key {name[:40]!r} is there twice.", place)
         if key.tag == _MERGE:
+            merges = True
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if not isinstance(source, yaml.MappingNode):
                     raise _Unsafe("yaml-form", "`<<` takes mappings.", place)
                 merged = {**_mapping(source, place), **merged}
             continue
-        if name in own:
-            line = key.start_mark.line + 1
-            raise _Unsafe("yaml-form", f"Line {line}: the key {name[:40]!r} is there twice.", place)
         own[name] = _plain(value, (*place, name))
     return {**merged, **own}
 

@@ -14,6 +14,8 @@ from ikoma.model import Effect, ReleaseId, Role
 class Rollback(AppRequest):
     to: ReleaseId | None = None
     """By default the one that served before."""
+    database: bool = False
+    """Take the database back too; a backup loses what was written since."""
     reason: str = Field(default="", max_length=500)
     """Why."""
     failed: bool = False
@@ -27,6 +29,8 @@ class Details(Result):
     left: str | None
     """The release that served before."""
     services: list[str]
+    database: str
+    """What was done with the database."""
     downtime_ms: int
     drain_ms: int
     """How long requests to the old containers were waited for."""
@@ -40,14 +44,14 @@ class RolledBack(Result):
 
 @capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES)
 async def rollback(call: Call, request: Rollback) -> RolledBack:
-    """Let an earlier release serve again, losing no request. The database stays as it is.
+    """Let an earlier release serve again, losing no request. The database stays unless `database` is true.
 
     Where it does not come up, the present one goes on. Use it when a deploy turns out bad; see release.list.
     """
     app = call.app(request.app_name)
     left = Releases(app).current()
     wish = Wish(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
-    release, rolled = await call.platform.deployments.go_back(app, request.to, wish)
+    release, rolled, way = await call.platform.deployments.go_back(app, request.to, wish, database=request.database)
     return RolledBack(
         success=True,
         message=f"{app.name} serves release {release.id} again.",
@@ -55,6 +59,7 @@ async def rollback(call: Call, request: Rollback) -> RolledBack:
             release=release.id,
             left=left.id if left else None,
             services=list(rolled.services),
+            database=str(way),
             downtime_ms=rolled.downtime_ms,
             drain_ms=rolled.drain_ms,
         ),

@@ -59,6 +59,7 @@ async def create(call: Call, request: Create) -> Created:
             capabilities=tuple(request.capabilities),
             expires_at=request.expires,
             needs_approval=request.needs_approval,
+            rate=request.rate,
         )
     )
     identity, key = call.platform.callers.create(

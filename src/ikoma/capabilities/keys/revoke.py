@@ -29,6 +29,6 @@ async def revoke(call: Call, request: Revoke) -> Revoked:
 
     Use it when a key leaked or was replaced.
     """
-    call.caller.check_covers(call.platform.callers.find(request.id))
+    call.caller.check_covers(call.platform.callers.find(request.id), given=False)
     call.platform.callers.revoke(request.id)
     return Revoked(id=request.id, message="The key no longer works.")
