@@ -467,6 +467,48 @@ class DomainTaken(IkomaError):
     default_hint = "Remove it there first (domain.remove), or choose another."
 
 
+class DomainNotFound(IkomaError):
+    """The app does not have this domain."""
+
+    code, status = "domain_not_found", 404
+    default_hint = "domain.list shows its domains."
+
+
+class DomainInCompose(IkomaError):
+    """The app's compose file says what becomes of this domain."""
+
+    code, status = "domain_in_compose", 409
+    default_hint = "Change domains or redirects of x-ikoma in the compose file, then call deploy.up."
+
+
+class CannotRunTwice(IkomaError):
+    """Two containers of this service cannot run at once."""
+
+    code, status = "cannot_run_twice", 409
+    default_hint = "Keep one, or change in the compose file what stands in the way and deploy it."
+
+
+class WebNeeded(IkomaError):
+    """Without a container of this service the app would answer nobody."""
+
+    code, status = "web_needed", 409
+    default_hint = "deploy.down takes the app out of service; apps.maintenance shows people a page meanwhile."
+
+
+class ServiceIsBuilt(IkomaError):
+    """The image of this service is built from the app's source."""
+
+    code, status = "service_is_built", 409
+    default_hint = "Change its source and call deploy.up; or give it an image instead of a build in the compose file."
+
+
+class NoWebService(IkomaError):
+    """The app answers no HTTP requests."""
+
+    code, status = "no_web_service", 409
+    default_hint = "Name service, port and health in x-ikoma of its compose file, then call deploy.up."
+
+
 class ServiceNotFound(IkomaError):
     """The app has no such service."""
 

@@ -25,6 +25,7 @@ __all__ = [
     "FilePath",
     "FutureTime",
     "GitRef",
+    "ImageReference",
     "ReleaseId",
     "Role",
     "Secret",
@@ -217,6 +218,17 @@ class DomainName(ParsedText):
         if not cls.pattern.fullmatch(lowered) or lowered == "localhost" or lowered.endswith(".localhost"):
             raise ValueError(cls.advice)
         return cls(lowered)
+
+
+class ImageReference(ParsedText):
+    """An image as a registry is asked for it: with registry, tag and digest where they are said."""
+
+    pattern = re.compile(
+        r"([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*"
+        r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+    )
+    advice = "an image such as nginx:1.27 or ghcr.io/you/app@sha256:…"
+    example = "ghcr.io/you/app:1.2"
 
 
 class ReleaseId(ParsedText):

@@ -50,6 +50,21 @@ def test_new_containers_are_made_and_started_beside_those_that_are_there(project
     assert states == {before.id: "running", made.id: "running"}
 
 
+def test_a_running_container_joins_another_network_under_a_name_and_leaves_it(project: Project) -> None:
+    (web,) = project.up({"web": service()})
+    outer = f"{project.app.project}_outer"
+    docker("network", "create", "--label", f"com.docker.compose.project={project.app.project}", outer)
+    for _ in range(2):  # the second changes nothing
+        project.do(project.engine.connect(outer, web.id, ["known-as"]))
+    assert outer in project.containers()["web"].networks
+    [networks] = docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", web.id)
+    assert '"known-as"' in networks
+    for _ in range(2):
+        project.do(project.engine.disconnect(outer, web.id))
+    assert outer not in project.containers()["web"].networks
+    assert project.do(project.engine.remove_network(outer))
+
+
 def test_what_an_earlier_container_does_fails_no_later_one(project: Project) -> None:
     with pytest.raises(DeployFailed):
         project.up({"web": shell("sleep 1000", healthcheck=FAILS)})

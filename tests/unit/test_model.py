@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.model import AppName, BackupName, ReleaseId, Role, Secret, SqlFileName
+from ikoma.model import AppName, BackupName, ImageReference, ReleaseId, Role, Secret, SqlFileName
 
 HOSTILE = [
     "",
@@ -96,3 +96,24 @@ def test_a_secret_does_not_show_itself() -> None:
     assert secret.reveal() == "hunter2"
     assert secret == Secret("hunter2")
     assert secret != Secret("hunter3")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("nginx", "nginx:1.27", "library/nginx", "ghcr.io/you/app:1.2", "localhost:5000/a/b_c:latest", "10.0.0.1/app"),
+        f"app@sha256:{'0' * 64}",
+        f"registry.example.org:5000/team/app:v1@sha256:{'a' * 64}",
+    ],
+)
+def test_an_image_is_named_as_registries_take_it(text: str) -> None:
+    assert ImageReference.parse(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*HOSTILE[:2], *HOSTILE[6:], "--privileged", "a:${B}", "a:", "a@sha256:12", "a//", "/a", "https://a/b", "a:b:c"],
+)
+def test_what_is_no_image_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="an image"):
+        ImageReference.parse(text)

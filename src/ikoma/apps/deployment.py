@@ -24,14 +24,26 @@ from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.release import Release, Releases, ServiceRecord, new_release_id, now
 from ikoma.apps.rollout import Rolled, Rollouts
 from ikoma.apps.rollout_state import RolloutState
-from ikoma.apps.scale import scale_of_app
+from ikoma.apps.scale import keep_scale, scale_of_app
 from ikoma.apps.schema import Change, Schema
+from ikoma.apps.services import service_of, with_image
 from ikoma.apps.snapshot import TREE, Snapshots
 from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
+from ikoma.apps.strategy import why_alone, why_single
 from ikoma.apps.successor import Target
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.ways_back import Way, WayBack
-from ikoma.errors import AlreadyServing, DatabaseAhead, DeployFailed, IkomaError, NothingToGoBackTo, ProjectNameTaken
+from ikoma.errors import (
+    AlreadyServing,
+    CannotRunTwice,
+    DatabaseAhead,
+    DeployFailed,
+    IkomaError,
+    NotDeployed,
+    NothingToGoBackTo,
+    ProjectNameTaken,
+    WebNeeded,
+)
 from ikoma.model import Secret
 from ikoma.ports import Container, Databases, Engine, Progress
 
@@ -179,10 +191,52 @@ class Deployments:
             raise NothingToGoBackTo(f"The release {found.id} never served: {found.cause or 'it did not come up.'}")
         return found
 
-    async def scale(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
-        """Give the services of the release that serves as many containers as they are to have."""
+    async def scale(self, app: App, service: str, replicas: int, wish: Wish) -> tuple[Release, Rolled]:
+        """Give a service of the release that serves another number of containers, which later releases keep.
+
+        Raises:
+            NotDeployed: nothing serves.
+            ServiceNotFound, CannotRunTwice, WebNeeded
+        """
         await self._settle(app)
-        return await self._roll_again(app, Releases(app).require_current(), wish, again=False)
+        release = self._require_serving(app)
+        await self._require_scalable(app, release, service, replicas)
+        former = scale_of_app(app)
+        keep_scale(app, {**former, service: replicas})
+        try:
+            return await self._roll_again(app, release, wish, again=False)
+        except BaseException:
+            keep_scale(app, former)
+            raise
+
+    async def replace_image(self, app: App, service: str, image: str, wish: Wish) -> tuple[Release, Rolled]:
+        """Make a release that is the one that serves but for the image of one service, and let it take over.
+
+        The app's folder has no part in it: neither its compose file nor its source nor its migrations.
+
+        Raises:
+            NotDeployed, ServiceNotFound, ServiceIsBuilt, PolicyViolation, DeployFailed
+        """
+        await self._settle(app)
+        releases = Releases(app)
+        earlier = releases.require_current()
+        model = with_image(app.name, releases.model(earlier), service, image)
+        runs = await self._checked(app, model, judged=f"{image[:80]} is not allowed")
+        given = releases.given(earlier)
+        secrets = [*app_secrets(app), *environment.secret_values(given)]
+        release = replace(_new_release(app, model, wish), commit=earlier.commit)
+        folder = releases.open(release, model, given)
+        async with self._recorded(app, release):
+            kept = {name: record.image for name, record in earlier.services.items() if record.image}
+            Snapshots(app).share(releases.folder(earlier.id) / MANIFEST, folder / MANIFEST)
+            place = await self._place_again(app, release, model, {})
+            found = await images.provide_one(
+                self._engine, service, model, place, folder, kept=kept, progress=wish.progress, secrets=secrets
+            )
+            release = _with_images(release, found)
+            releases.write(release)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets)
+        return await self._served(app, release, rolled), rolled
 
     async def take_down(self, app: App, progress: Progress) -> None:
         """Take an app out of service: requests under way may end, then its containers and networks go."""
@@ -217,6 +271,30 @@ class Deployments:
                     f"The containers named {app.name} belong to a Compose project in {container.working_dir}."
                 )
 
+    def _require_serving(self, app: App) -> Release:
+        release, serving = Releases(app).current(), RolloutState(app).serving()
+        if release is None or serving is None or serving.down:
+            raise NotDeployed(f"{app.name} is not in service.")
+        return release
+
+    async def _require_scalable(self, app: App, release: Release, service: str, replicas: int) -> None:
+        """Refuse a number of containers that a service cannot have."""
+        model = Releases(app).model(release)
+        described = service_of(app.name, model, service)
+        wish = extension.Extension(**release.extension)
+        if replicas == 0 and release.web and release.web["service"] == service:
+            raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
+        if replicas < 2:
+            return
+        reason = why_alone(app, described, sources(app, model, wish.data), wish.strategy_of(service))
+        reason = reason or why_single(model, service)
+        if reason is None and wish.strategy_of(service) != extension.ROLLING:
+            for item in await self._engine.containers(app.name):
+                if item.service == service and await self._engine.carried(item.id):
+                    reason = "its image keeps data in a volume without a name"
+        if reason:
+            raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
+
     async def _settle(self, app: App) -> None:
         await self.check_project(app)
         await self._rollouts.recover(app)
@@ -235,13 +313,17 @@ class Deployments:
         rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
         return await self._served(app, release, rolled), rolled
 
-    async def _checked(self, app: App, frozen: Mapping[str, Any]) -> dict[str, Any]:
-        """What runs, once the policy has seen all of it; nothing is read again in between."""
+    async def _checked(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
+        """What runs, once the policy has seen all of it; nothing is read again in between.
+
+        Args:
+            judged: how a refusal begins, where what is refused was not deployed before.
+        """
         owned = credentials.find(app)
         endpoint = self._databases.endpoint()
         database = credentials.variables(owned, endpoint) if owned else {}
         runs = equipment.equipped(app, frozen, database=database, endpoint=endpoint)
-        await self._policy.require(app, runs)
+        await self._policy.require(app, runs, judged=judged)
         return runs
 
     async def _take_source(
@@ -297,8 +379,9 @@ class Deployments:
 
     async def _served(self, app: App, release: Release, rolled: Rolled) -> Release:
         """Record that a release serves, and let go of those that need not be kept."""
+        chosen = scale_of_app(app)
         services = {
-            name: replace(record, configuration=rolled.configurations.get(name))
+            name: replace(record, configuration=rolled.configurations.get(name), scale=chosen.get(name, record.scale))
             for name, record in release.services.items()
         }
         ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))

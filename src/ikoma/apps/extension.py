@@ -96,7 +96,7 @@ def _domains(name: str, given: Any) -> tuple[str, ...]:
 def _redirects(name: str, given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise InvalidCompose(f"x-ikoma: {name} takes a mapping such as www.example.com: example.com.")
-    return {_domain(name, source): _domain(name, target) for source, target in given.items()}
+    return {str(_domain(name, source)): str(_domain(name, target)) for source, target in given.items()}
 
 
 def _domain(name: str, given: Any) -> str:

@@ -8,7 +8,7 @@ share one look (see kernel/coalesce.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -18,6 +18,7 @@ from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.scale import scale_of_app
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Container, Databases, Engine
@@ -107,7 +108,8 @@ class HealthObserver:
         (containers, path), (exists, database) = await asyncio.gather(
             self._serving(app, web), self._login(app, fresh_login)
         )
-        checks = {"containers": _containers(release, containers), "healthPath": path, "database": database}
+        none = {name for name, number in scale_of_app(app).items() if number == 0}
+        checks = {"containers": _containers(release, containers, none), "healthPath": path, "database": database}
         return Observation(
             health=_health(release, containers, checks),
             exists=app.exists,
@@ -153,13 +155,19 @@ class HealthObserver:
         return True, Check(True, f"The database accepts the role {owned.role}.")
 
 
-def _containers(release: Release | None, containers: Sequence[Container]) -> Check:
-    """Whether the containers of what was deployed run and their healthchecks pass."""
+def _containers(release: Release | None, containers: Sequence[Container], none: Collection[str]) -> Check:
+    """Whether the containers of what was deployed run and their healthchecks pass.
+
+    Args:
+        none: services that were scaled to none.
+    """
     if not containers:
         return Check(False, "No containers.")
     wrong = [_trouble(container) for container in containers]
     by_service = {container.service: container for container in containers}
     for name, record in (release.long_running if release else {}).items():
+        if name not in by_service and (name in none or record.scale == 0):
+            continue
         if name not in by_service:
             wrong.append(f"{name} has no container")
         elif record.configuration is not None and by_service[name].configuration != record.configuration:

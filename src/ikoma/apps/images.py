@@ -57,6 +57,39 @@ async def provide(
     return found
 
 
+async def provide_one(
+    engine: Engine,
+    service: str,
+    model: Mapping[str, Any],
+    place: Placement,
+    folder: Path,
+    *,
+    kept: Mapping[str, str],
+    progress: Progress,
+    secrets: Sequence[Secret],
+) -> dict[str, str]:
+    """Pull the image of one service of a new release, and name it with those that the release has from another.
+
+    Args:
+        kept: service → id of the image that it ran until now.
+
+    Raises:
+        DeployFailed: it could not be pulled.
+        ImageGone: one of the others is not here any more.
+    """
+    described = model["services"][service]
+    others = {name: identity for name, identity in kept.items() if name != service}
+    await present(engine, place.app, place.release, others)
+    if await _is_wanted(engine, described):
+        wanted = {"image": described["image"], **_platform(described)}
+        compose_file = folder / "build.json"
+        content = orjson.dumps({"name": model["name"], "services": {service: wanted}}, option=orjson.OPT_INDENT_2)
+        write_file(compose_file, content, mode=0o600)
+        await engine.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
+    name = release_image(place.app, service, place.release)
+    return {**others, service: await _named(engine, str(described["image"]), name, service)}
+
+
 async def present(engine: Engine, app: AppName, release: str, images: Mapping[str, str]) -> None:
     """See that the images of a release are still here; ImageGone, naming the first that is not."""
     for name, identity in images.items():

@@ -125,7 +125,9 @@ class Rollouts:
         """What follows once others serve: requests to the old containers may end, then these do."""
         drained = await self._traffic.drained(work.app, work.target.extension.drain)
         reached("drained")
-        await self._retire(work.app, old, before, work.target.watch)
+        # What another rollout of the same release replaced is nothing to go back to.
+        watch = 0.0 if before is not None and before.release == work.target.release else work.target.watch
+        await self._retire(work.app, old, before, watch)
         return Rolled(
             services=tuple(dict.fromkeys(item.service for item in containers)),
             replaced=tuple(dict.fromkeys(item.service for item in old)),

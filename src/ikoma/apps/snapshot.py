@@ -75,6 +75,15 @@ class Snapshots:
                 snapshot.write(into)
         return snapshot
 
+    def share(self, earlier: Path, into: Path) -> None:
+        """Record the same for another release.
+
+        Raises:
+            FileNotFoundError: there is no such manifest.
+        """
+        with disk_full_answered():
+            _share(earlier, into)
+
     def materialise(
         self,
         snapshot: Snapshot,

@@ -83,6 +83,17 @@ def why_alone(app: App, service: Mapping[str, Any], source: Sources, wish: str |
     return None
 
 
+def why_single(model: Mapping[str, Any], service: str) -> str | None:
+    """Why a service has one container only, beside what keeps two releases of it apart; None where it may have more."""
+    services: Mapping[str, Any] = model["services"]
+    if service in one_shot_services(model):
+        return "it runs once for each release"
+    if shared := shares_with(services[service]):
+        return f"it runs inside {shared}"
+    inside = [name for name, other in services.items() if shares_with(other) == service]
+    return f"{inside[0]} runs inside it" if inside else None
+
+
 def shares_with(service: Mapping[str, Any]) -> str | None:
     """The service in whose namespace this one runs."""
     for key in _SHARED:

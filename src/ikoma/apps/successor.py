@@ -193,7 +193,9 @@ class Successor:
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""
-        await self._traffic.route(self._app, self._target.web, self._target.extension, len(self._web(containers)))
+        # Slots that are not needed any more stay until the requests that they have are finished, and the routes change.
+        slots = max(len(self._web(containers)), len(self._web(self._there)))
+        await self._traffic.route(self._app, self._target.web, self._target.extension, slots)
         self._state.write(Serving(self._target.release, self.rollout, time.time()))
         reached("recorded")
         self._traffic.switch(self._app, self._target.web, self._web(containers))

@@ -2,6 +2,7 @@
 
 An app's route is made when it first serves and goes with the app. Its port on loopback never changes. Where the route
 leads follows the containers: a deploy switches it, and one that comes back with another address is found again.
+During maintenance requests get a page; the side that would serve is kept in a file, and follows deploys like any other.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import asyncio
 import socket
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -20,13 +23,15 @@ from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.scale import scale_of_app
 from ikoma.durable import write_file
-from ikoma.errors import DomainTaken
+from ikoma.errors import DomainTaken, NoWebService
 from ikoma.model import DomainName
 from ikoma.ports import Container, Engine, Proxy, Route, Side
 
 _FIRST_PORT, _LAST_PORT = 21_000, 29_999
 _PAUSE = 0.02
+_SIDE_FILE = "maintenance"
 _NOWHERE = ("127.0.0.1:1",)
 """An address that refuses: requests are held there until a better one is known."""
 
@@ -76,33 +81,32 @@ class Traffic:
         if web is None:
             return
         addresses = _addresses(web, containers)
-        serving = self._proxy.side(app.name)
-        side = serving.other
+        side = self._side(app).other
         self._proxy.point(app.name, side, addresses)
-        self._proxy.switch(app.name, side)
+        self._lead(app, side)
         # Requests that are still held on the other side go on to the new containers too.
         self._proxy.point(app.name, side.other, addresses)
 
     async def hold(self, app: App, limit: float) -> None:
         """Let new requests wait, and give those that are under way the time to end."""
-        side = self._proxy.side(app.name)
+        side = self._side(app)
         if side in (Side.BLUE, Side.GREEN):
             self._proxy.point(app.name, side, _NOWHERE)
             await self._until_idle(app, side, limit)
 
     async def drained(self, app: App, limit: float) -> int:
         """Wait for requests of the side that was switched away from; milliseconds that took, at most the limit."""
-        side = self._proxy.side(app.name)
+        side = self._side(app)
         if side not in (Side.BLUE, Side.GREEN):
             return 0
         return await self._until_idle(app, side.other, limit)
 
     async def take_down(self, app: App, limit: float) -> None:
         """Tell new requests that the app is down, and give those that are under way the time to end."""
-        side = self._proxy.side(app.name)
+        side = self._side(app)
         if side is Side.DOWN:
             return
-        self._proxy.switch(app.name, Side.DOWN)
+        self._lead(app, Side.DOWN)
         if side in (Side.BLUE, Side.GREEN):
             await self._until_idle(app, side, limit)
 
@@ -121,12 +125,57 @@ class Traffic:
         addresses = _addresses(web, containers)
         if not addresses:
             return  # it comes back, or goes down with a word
-        side = self._proxy.side(app.name)
+        side = self._side(app)
         if side in (Side.BLUE, Side.GREEN):
             self._proxy.point(app.name, side, addresses)
         elif side is Side.DOWN and (serving := state.serving()) is not None and not serving.down:
             self._proxy.point(app.name, Side.BLUE, addresses)
-            self._proxy.switch(app.name, Side.BLUE)
+            self._lead(app, Side.BLUE)
+
+    def in_maintenance(self, app: App) -> bool:
+        return self._proxy.side(app.name) is Side.MAINTENANCE
+
+    def begin_maintenance(self, app: App) -> None:
+        """Show people a page that says so, and remember which side served.
+
+        Raises:
+            NotDeployed: there is nothing yet that could be maintained.
+            NoWebService
+        """
+        if Releases(app).require_current().web is None:
+            raise NoWebService(f"{app.name} answers no HTTP requests.")
+        if not self.in_maintenance(app):
+            _keep_side(app, self._proxy.side(app.name))
+            self._proxy.switch(app.name, Side.MAINTENANCE)
+
+    async def end_maintenance(self, app: App) -> None:
+        """Go back to what served, or was deployed meanwhile."""
+        if self.in_maintenance(app):
+            await self.refresh(app)
+            self._proxy.switch(app.name, _kept_side(app))
+        (app.state / _SIDE_FILE).unlink(missing_ok=True)
+
+    async def serve_domains(self, app: App, domains: Sequence[str]) -> None:
+        """Serve these names beside those of the app's compose file.
+
+        Raises:
+            ProxyRefused, ProxyUnavailable: all stays as it was.
+        """
+        former = domains_of(app)
+        keep_domains(app, domains)
+        try:
+            await self.apply()
+        except BaseException:
+            keep_domains(app, former)
+            raise
+
+    def domain_urls(self, app: App) -> Mapping[str, str]:
+        """Where each name of an app is reached; none before it is first deployed."""
+        route = self._present(app)
+        if route is None:
+            return {}
+        urls = self._proxy.urls(replace(route, domains=(*route.domains, *route.redirects)))
+        return {name: url for url in urls if (name := urlsplit(url).hostname)}
 
     async def forget(self, app: App) -> None:
         """The app is gone: so is its route."""
@@ -151,6 +200,18 @@ class Traffic:
                 if domain in taken:
                     raise DomainTaken(f"{domain} belongs to another app.")
 
+    def _side(self, app: App) -> Side:
+        """The side that serves, or would if there were no maintenance."""
+        side = self._proxy.side(app.name)
+        return _kept_side(app) if side is Side.MAINTENANCE else side
+
+    def _lead(self, app: App, side: Side) -> None:
+        """Let this side serve; during maintenance, from its end on."""
+        if self.in_maintenance(app):
+            _keep_side(app, side)
+        else:
+            self._proxy.switch(app.name, side)
+
     async def _until_idle(self, app: App, side: Side, limit: float) -> int:
         began = time.monotonic()
         while (elapsed := time.monotonic() - began) < limit:
@@ -164,13 +225,16 @@ class Traffic:
         release = Releases(app).current()
         if release is None or release.web is None:
             return None
-        return self._route(app, Extension(**release.extension), release.replicas(release.web["service"]))
+        service = release.web["service"]
+        slots = scale_of_app(app).get(service, release.replicas(service))
+        return self._route(app, Extension(**release.extension), slots)
 
     def _route(self, app: App, extension: Extension, slots: int) -> Route:
+        names = dict.fromkeys((*extension.domains, *domains_of(app)))
         return Route(
             app=app.name,
             port=self._port(app),
-            domains=tuple(dict.fromkeys((*extension.domains, *domains_of(app)))),
+            domains=tuple(name for name in names if name not in extension.redirects),
             redirects=extension.redirects,
             slots=max(1, slots),
             hold=extension.hold,
@@ -201,6 +265,17 @@ def domains_of(app: App) -> tuple[DomainName, ...]:
 
 def keep_domains(app: App, domains: Sequence[str]) -> None:
     write_file(app.make_state() / "domains.json", orjson.dumps(list(domains)), mode=0o600)
+
+
+def _keep_side(app: App, side: Side) -> None:
+    write_file(app.make_state() / _SIDE_FILE, side.value, mode=0o600)
+
+
+def _kept_side(app: App) -> Side:
+    try:
+        return Side((app.state / _SIDE_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return Side.DOWN
 
 
 def _addresses(web: Web, containers: Sequence[Container]) -> list[str]:

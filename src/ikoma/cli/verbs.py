@@ -99,7 +99,8 @@ def _option(name: str, described: dict[str, Any], required: bool) -> click.Optio
     if "enum" in described:
         kind = click.Choice(described["enum"])
     if _type(described) == "boolean":
-        return click.Option([flag], is_flag=True, default=None, help=described.get("description"))
+        opposite = "" if described.get("default") is False else "/--off" if flag == "--on" else f"/--no-{flag[2:]}"
+        return click.Option([flag + opposite], is_flag=True, default=None, required=required, help=_help(described))
     if _type(described) in ("object", "array"):
         metavar = "NAME=VALUE" if _type(described) == "object" else "TEXT"
         return click.Option([flag], multiple=True, metavar=metavar, help=described.get("description"))

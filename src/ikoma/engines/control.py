@@ -20,6 +20,7 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 3700.0
 _REMOVE_SECONDS = 60.0
 _GONE, _UNCHANGED, _CONFLICT = 404, 304, 409
+_JSON = {"Content-Type": "application/json"}
 
 
 async def start(api: DockerApi, identity: str) -> None:
@@ -72,7 +73,9 @@ async def connect(api: DockerApi, network: str, identity: str, aliases: Sequence
     body = {"Container": identity, "EndpointConfig": {"Aliases": list(aliases)}}
     async with api.client() as docker:
         try:
-            async with docker._query(f"networks/{network}/connect", method="POST", data=body):
+            async with docker._query(
+                f"networks/{network}/connect", method="POST", data=json.dumps(body), headers=_JSON
+            ):
                 return
         except aiodocker.DockerError as error:
             if "already exists in network" not in error.message:
@@ -84,7 +87,9 @@ async def disconnect(api: DockerApi, network: str, identity: str) -> None:
     body = {"Container": identity, "Force": True}
     async with api.client() as docker:
         try:
-            async with docker._query(f"networks/{network}/disconnect", method="POST", data=body):
+            async with docker._query(
+                f"networks/{network}/disconnect", method="POST", data=json.dumps(body), headers=_JSON
+            ):
                 return
         except aiodocker.DockerError as error:
             if error.status != _GONE and "is not connected" not in error.message:

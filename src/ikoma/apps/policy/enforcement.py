@@ -64,12 +64,16 @@ class Policy:
         """What a resolved compose file does that it must not."""
         return self.less_waived(app, policy.check(model, await self._facts(app)))
 
-    async def require(self, app: App, model: Mapping[str, Any]) -> None:
-        """Raises PolicyViolation where a resolved compose file, deployed some time ago, is no longer allowed."""
+    async def require(self, app: App, model: Mapping[str, Any], *, judged: str | None = None) -> None:
+        """Raises PolicyViolation where a resolved compose file is not allowed.
+
+        Args:
+            judged: how the refusal begins; by default that what was deployed some time ago is no longer allowed.
+        """
         refused = (await self.judge(app, model)).refused
         if refused:
             raise PolicyViolation(
-                f"What was deployed is not allowed now: {refused[0].problem}",
+                f"{judged or 'What was deployed is not allowed now'}: {refused[0].problem}",
                 hint=refused[0].fix,
                 audit_message=f"Policy: {', '.join(sorted({item.rule for item in refused}))}.",
                 rules=sorted({item.rule for item in refused}),

@@ -42,9 +42,9 @@ class Listing(Result):
 
 @capability("approvals.list", role=Role.ADMIN, effect=Effect.READS)
 async def listing(call: Call, request: List) -> Listing:
-    """Calls that wait for the consent of another key, newest first: who asks, for what exactly, and until when.
+    """Calls that wait for another key's consent, newest first: who asks, for what, until when.
 
-    Use it to see what waits for you. Next: approvals.approve or approvals.deny.
+    Next: approvals.approve or approvals.deny.
     """
     found = call.platform.approvals.visible(call.caller, closed=request.closed)
     return Listing(approvals=[Item.of(approval) for approval in found])

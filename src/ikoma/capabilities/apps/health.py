@@ -22,7 +22,7 @@ class Health(Result):
 async def health(call: Call, request: AppRequest) -> Health:
     """Look at the app's containers, its HTTP health path and its database, and say how it is.
 
-    Use it when something seems wrong. Next: apps.logs for a service that is not healthy.
+    Use it when something seems wrong. Next: apps.logs.
     """
     seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
     if not seen.exists:

@@ -30,10 +30,9 @@ class Initialised(Result):
 async def init(call: Call, request: Init) -> Initialised:
     """Create an app's folder from a template: node, python, static or dockerfile.
 
-    It deploys as it stands once the source is in src/. Calling it again adds what is missing and touches nothing
-    that is there.
+    Calling it again adds what is missing and touches nothing that is there.
 
-    Use it first for a new app. Next: put the source in (files.write or source.clone), then apps.validate.
+    Use it first for a new app. Next: files.write or source.clone, then apps.validate.
     """
     app = call.platform.apps.at(request.app_name)
     made = template.write(app, request.template)

@@ -44,7 +44,7 @@ class Lines(Result):
 async def logs(call: Call, request: Logs) -> Lines:
     """Read the last lines of an app's containers, also of stopped ones; secrets are hidden.
 
-    Use it when a deploy failed or an app is unhealthy. Next: mend the cause, then deploy.up.
+    Use it when a deploy failed or an app is unhealthy.
     """
     app = call.app(request.app_name)
     wanted = Wanted(

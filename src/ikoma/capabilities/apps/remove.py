@@ -46,7 +46,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 async def remove(call: Call, request: AppRequest) -> Removed:
     """Remove an app: its containers, networks, volumes, database and folder.
 
-    Everything goes to the trash first: a dump of the database, the content of the volumes, the folder.
+    A copy of everything goes to the trash first.
 
     Use it only when a person wants the app gone; deploy.down merely stops it.
     """

@@ -26,6 +26,8 @@ class Status(Result):
     services: list[Service]
     release: str | None
     urls: list[str]
+    maintenance: bool
+    """Whether people get a page that says so instead of the app."""
 
 
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
@@ -57,4 +59,5 @@ async def status(call: Call, request: AppRequest) -> Status:
         ],
         release=seen.release.id if seen.release else None,
         urls=list(seen.urls),
+        maintenance=call.platform.traffic.in_maintenance(call.platform.apps.at(request.app_name)),
     )

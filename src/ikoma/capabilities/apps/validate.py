@@ -41,7 +41,7 @@ class Validation(Result):
 async def validate(call: Call, request: AppRequest) -> Validation:
     """Check an app before it is deployed: every problem with its file, its line and its fix. Changes nothing.
 
-    Use it before every deploy. Next: mend the errors, then deploy.up.
+    Use it before every deploy.
     """
     report = await call.platform.validator.examine(call.app(request.app_name))
     return Validation(

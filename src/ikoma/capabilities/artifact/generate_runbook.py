@@ -19,8 +19,6 @@ class Runbook(Result):
 async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
     """Write a Markdown runbook of the app into its folder, from how it is now, and return it.
 
-    It holds the app's addresses, commands, variable names, last backup, and how to restore and roll back.
-
     Use it to tell a person how to operate the app.
     """
     platform = call.platform

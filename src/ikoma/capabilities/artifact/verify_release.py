@@ -26,7 +26,7 @@ class Verification(Result):
 async def verify_release(call: Call, request: AppRequest) -> Verification:
     """Answer the post-deployment checklist from facts, each looked at now; verified when all required ones pass.
 
-    Use it after every deploy. Next: mend what did not pass; each check says how it stands.
+    Use it after every deploy.
     """
     checks = await call.platform.verifier.verify(call.app(request.app_name))
     failed = [check.name for check in checks if check.required and not check.passed]

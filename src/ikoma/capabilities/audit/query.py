@@ -30,7 +30,7 @@ class Entries(Result):
 
 @capability("audit.query", role=Role.OBSERVER, effect=Effect.READS)
 async def query(call: Call, request: Query) -> Entries:
-    """The last entries of the audit log that match, for the apps this key reaches, oldest first.
+    """The last entries of the audit log that match, oldest first.
 
     Use it to find out who changed what, and what was refused.
     """

@@ -25,7 +25,7 @@ class BackedUp(Result):
 async def backup(call: Call, request: Backup) -> BackedUp:
     """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten.
 
-    Use it before anything risky. Next: report its path and row counts.
+    Use it before anything risky.
     """
     app = call.app(request.app_name)
     credentials.require(app)

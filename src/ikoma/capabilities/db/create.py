@@ -21,10 +21,9 @@ class Created(Result):
 async def create(call: Call, request: AppRequest) -> Created:
     """Create the app's database with a login role of its own, isolated from all other databases.
 
-    The containers get the credentials at the next deploy (DATABASE_URL, PG*, POSTGRES_*). Calling it again
-    changes nothing.
+    Containers get DATABASE_URL, PG* and POSTGRES_* at the next deploy.
 
-    Use it once, when the app needs a database. Next: db.migrate, then deploy.up.
+    Use it once. Next: db.migrate, then deploy.up.
     """
     app = call.app(request.app_name)
     had_one = credentials.find(app) is not None

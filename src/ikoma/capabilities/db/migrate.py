@@ -18,7 +18,7 @@ class Migrate(AppRequest):
     sql: Annotated[str | None, Sensitive("SQL")] = None
     """The text of one migration."""
     file: SqlFileName | None = None
-    """One file in migrations/; with neither sql nor file, all pending ones in order."""
+    """One file in migrations/."""
     timeout: int = Field(default=600, ge=1, le=86_400)
     """Seconds one statement may take."""
     lock_timeout: int = Field(default=10, ge=1, le=3600)
@@ -42,10 +42,9 @@ class Migrated(Result):
 async def migrate(call: Call, request: Migrate) -> Migrated:
     """Apply migrations as the app's own role: one given as text, one file, or all pending files in order.
 
-    Each runs in one transaction with its entry in the ledger; one that was applied before is passed over.
+    Each is one transaction; one that was applied before is passed over.
 
-    Use it after writing a migration. Next: deploy.up. An error says which statement failed; nothing of that file
-    is kept.
+    Use it after writing a migration. Next: deploy.up.
     """
     app = call.app(request.app_name)
     owned = credentials.require(app)

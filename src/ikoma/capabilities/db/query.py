@@ -38,9 +38,9 @@ class Queried(Result):
 
 @capability("db.query", role=Role.OPERATOR, effect=Effect.READS, takes_sql=True)
 async def query(call: Call, request: Query) -> Queried:
-    """Read the app's database with one SQL statement, as the app's own role. PostgreSQL lets it change nothing.
+    """Read the app's database with one SQL statement, as the app's own role.
 
-    Use it to look at rows or plans. Next: db.migrate or db.seed to write.
+    Use it to look at rows or plans; db.migrate and db.seed write.
     """
     owned = credentials.require(call.app(request.app_name))
     found = await call.platform.databases.query(owned, request.sql, limit=request.limit, timeout=request.timeout)

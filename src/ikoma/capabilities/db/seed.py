@@ -18,7 +18,7 @@ from ikoma.ports import Migration
 class Seed(AppRequest):
     sql: Annotated[str | None, Sensitive("SQL")] = None
     file: SqlFileName | None = None
-    """One file in seeds/; with neither sql nor file, all of them in order."""
+    """One file in seeds/."""
     timeout: int = Field(default=600, ge=1, le=86_400)
     """Seconds one statement may take."""
 
@@ -38,7 +38,7 @@ class Seeded(Result):
 async def seed(call: Call, request: Seed) -> Seeded:
     """Run seed SQL as the app's own role: given as text, one file of seeds/, or all of them in order.
 
-    Each file is one transaction. Seeds are not remembered: write them so that running them twice does no harm.
+    Seeds are not remembered: write them so that running them twice does no harm.
 
     Use it for first data, after db.migrate.
     """

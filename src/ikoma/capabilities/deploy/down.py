@@ -16,9 +16,7 @@ class Down(Result):
 async def down(call: Call, request: AppRequest) -> Down:
     """Stop an app and remove its containers and networks. Volumes, database and files stay.
 
-    Requests under way may end first; new ones are told that the app is down.
-
-    Use it to take an app out of service for a while. Next: deploy.up brings it back.
+    Use it to take an app out of service. Next: deploy.up brings it back.
     """
     app = await call.app_or_remains(request.app_name)
     await call.platform.deployments.take_down(app, call.progress)

@@ -12,7 +12,7 @@ from ikoma.model import Effect, Role
 
 class Restart(AppRequest):
     timeout: int = Field(default=300, ge=1, le=3600)
-    """Seconds until every service must be healthy again."""
+    """Seconds until all must be healthy."""
 
 
 class Details(Result):
@@ -32,7 +32,7 @@ class Restarted(Result):
 async def restart(call: Call, request: Restart) -> Restarted:
     """Replace an app's containers by new ones of the same release, without losing a request.
 
-    Use it when an app hangs. Changed files or variables need deploy.up instead.
+    Use it when an app hangs; changes need deploy.up.
     """
     app = call.app(request.app_name)
     wish = Wish(call.caller.name, request.timeout, call.progress)

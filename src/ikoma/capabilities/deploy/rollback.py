@@ -13,15 +13,15 @@ from ikoma.model import Effect, ReleaseId, Role
 
 class Rollback(AppRequest):
     to: ReleaseId | None = None
-    """The release to go back to; by default the one that served before."""
+    """By default the one that served before."""
     database: bool = False
-    """Take the database back too: by down-migrations, or a backup, which loses what was written since."""
+    """Take the database back too; a backup loses what was written since."""
     reason: str = Field(default="", max_length=500)
-    """Why, for the record."""
+    """Why."""
     failed: bool = False
-    """Whether the present release turned out broken: it is recorded as failed, and nothing of it is kept in standby."""
+    """The present one is broken: record it as failed, and keep no standby."""
     timeout: int = Field(default=300, ge=1, le=3600)
-    """Seconds until every service must be healthy."""
+    """Seconds until all must be healthy."""
 
 
 class Details(Result):
@@ -44,12 +44,9 @@ class RolledBack(Result):
 
 @capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES)
 async def rollback(call: Call, request: Rollback) -> RolledBack:
-    """Let an earlier release serve again, with its compose file, variables, source and images, losing no request.
+    """Let an earlier release serve again, losing no request. The database stays unless `database` is true.
 
-    The database stays as it is unless `database` is true. Where the earlier release does not come up, the present one
-    goes on serving.
-
-    Use it when a deploy turns out bad. release.list shows where one can go back to.
+    Where it does not come up, the present one goes on. Use it when a deploy turns out bad; see release.list.
     """
     app = call.app(request.app_name)
     left = Releases(app).current()

@@ -16,11 +16,11 @@ from ikoma.model import Effect, Role
 
 class Up(AppRequest):
     env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
-    """Further variables for the containers of this release."""
+    """Further variables for its containers."""
     reason: str = Field(default="", max_length=500)
-    """Why, for the record of the release."""
+    """Why."""
     timeout: int = Field(default=300, ge=1, le=3600)
-    """Seconds until every service must be healthy."""
+    """Seconds until all must be healthy."""
 
     @field_validator("env")
     @classmethod
@@ -56,11 +56,11 @@ class Deployed(Result):
 
 @capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True)
 async def up(call: Call, request: Up) -> Deployed:
-    """Deploy an app from its folder: build, pull, migrate, start beside what serves, and switch when all is healthy.
+    """Deploy an app from its folder: build, pull, migrate, start beside what serves, switch when all is healthy.
 
-    On failure what served before goes on, and the error names the service, its exit code and its last log lines.
+    On failure what served goes on, and the error says why.
 
-    Use it after apps.validate. Next: artifact.verify_release, or apps.logs when it failed.
+    Use it after apps.validate. Next: artifact.verify_release, or apps.logs.
     """
     app = call.app(request.app_name)
     platform = call.platform

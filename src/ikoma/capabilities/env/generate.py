@@ -28,7 +28,7 @@ class Generate(AppRequest):
 async def generate(call: Call, request: Generate) -> Names:
     """Give a variable of an app's .env a random value that nobody sees.
 
-    Use it for every secret that no person needs to know. Next: deploy.up.
+    Use it for secrets that no person needs. Next: deploy.up.
     """
     app = call.app(request.app_name)
     if not request.replace and request.name in env_file.names(app):

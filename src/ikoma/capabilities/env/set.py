@@ -23,6 +23,6 @@ class Set(AppRequest):
 async def set_value(call: Call, request: Set) -> Names:
     """Set an environment variable of an app in its .env. The value is never shown again.
 
-    Use it for secrets and settings. Next: deploy.up, for containers keep the values they started with.
+    Use it for secrets and settings. Next: deploy.up.
     """
     return Names(names=env_file.put(call.app(request.app_name), request.name, request.value))

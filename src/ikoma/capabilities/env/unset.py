@@ -26,6 +26,6 @@ async def losses(call: Call, request: Unset) -> Loss:
 async def unset(call: Call, request: Unset) -> Names:
     """Remove an environment variable of an app from its .env. Its value cannot be read back.
 
-    Use it for what the app no longer needs. Next: deploy.up.
+    Next: deploy.up.
     """
     return Names(names=env_file.remove(call.app(request.app_name), request.name))

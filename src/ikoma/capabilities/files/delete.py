@@ -39,7 +39,7 @@ async def losses(call: Call, request: Delete) -> Loss:
 async def delete(call: Call, request: Delete) -> Deleted:
     """Delete a file of an app, or with recursive a folder. There is no way back.
 
-    Use it for files that are in the way; files.write replaces a file by itself.
+    Use it for files that are in the way.
     """
     app = call.app(request.app_name)
     gone = await asyncio.to_thread(files.delete, app, request.path, recursive=request.recursive)

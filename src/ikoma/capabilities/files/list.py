@@ -34,7 +34,7 @@ class Listed(Result):
 async def list_files(call: Call, request: List) -> Listed:
     """List the files of an app's folder, or of a folder in it.
 
-    Use it to see what is there before reading or writing.
+    Use it before reading or writing.
     """
     app = call.app(request.app_name)
     found, truncated = await asyncio.to_thread(files.entries, app, request.path, recursive=request.recursive)

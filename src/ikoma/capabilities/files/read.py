@@ -39,7 +39,7 @@ class Content(Result):
 async def read(call: Call, request: Read) -> Content:
     """Read a file of an app, or a part of it. Secrets in .env are not readable.
 
-    Use it before changing a file; give its sha256 to files.write to be safe.
+    Use it before changing a file.
     """
     app = call.app(request.app_name)
     piece = await asyncio.to_thread(files.read, app, request.path, offset=request.offset, limit=request.limit)

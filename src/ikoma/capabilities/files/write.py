@@ -34,7 +34,7 @@ class Written(Result):
 async def write(call: Call, request: Write) -> Written:
     """Write a file of an app, whole; folders on the way are made. Source goes under src/, SQL under migrations/.
 
-    Use it to put source in or to mend a file. Next: apps.validate, then deploy.up.
+    Use it to put source in or mend it. Next: apps.validate, then deploy.up.
     """
     app = call.app(request.app_name)
     written = await asyncio.to_thread(

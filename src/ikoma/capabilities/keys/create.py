@@ -20,10 +20,10 @@ class Create(Request):
     apps: list[str] = Field(default_factory=list, max_length=100)
     """Globs; all when left out."""
     capabilities: list[str] = Field(default_factory=list, max_length=100)
-    """Globs; all of the role when left out."""
+    """Globs."""
     read_only: bool = False
     needs_approval: bool = False
-    """Another admin key must approve what destroys or gives rights."""
+    """Another admin key must approve what destroys."""
     rate: int | None = Field(default=None, ge=1, le=1_000_000)
     """Calls in a window of the rate limit."""
     expires: FutureTime | None = None
@@ -47,7 +47,7 @@ class Created(Result):
 async def create(call: Call, request: Create) -> Created:
     """Make an API key with a highest role, and optionally apps, capabilities and an end. It is shown once.
 
-    Use it to let someone else in with no more than they need. Hand the key over at once.
+    Use it to let someone in with no more than they need.
     """
     role = Role.parse(request.role)
     call.caller.check_covers(

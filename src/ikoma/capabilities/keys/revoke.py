@@ -27,7 +27,7 @@ async def losses(call: Call, request: Revoke) -> Loss:
 async def revoke(call: Call, request: Revoke) -> Revoked:
     """End an API key at once, on every door.
 
-    Use it when a key leaked or was replaced. The admin key of the settings is changed on the server.
+    Use it when a key leaked or was replaced.
     """
     call.caller.check_covers(call.platform.callers.find(request.id), given=False)
     call.platform.callers.revoke(request.id)

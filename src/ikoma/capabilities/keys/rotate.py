@@ -14,7 +14,7 @@ from ikoma.model import Effect, Role
 class Rotate(Request):
     id: str
     overlap: int = Field(default=3600, ge=0, le=30 * 86400)
-    """Seconds for which the former key still works."""
+    """Seconds the former key still works."""
 
 
 class Rotated(Result):
@@ -27,9 +27,9 @@ class Rotated(Result):
 
 @capability("keys.rotate", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True)
 async def rotate(call: Call, request: Rotate) -> Rotated:
-    """Make a new key for the holder of an existing one: same name, role and scope. Both work for a while.
+    """Make a new key with the name, role and scope of an existing one. Both work for a while.
 
-    Use it regularly, or with overlap 0 when a key leaked. The admin key of the settings is changed on the server.
+    Use it regularly, or with overlap 0 when a key leaked.
     """
     callers = call.platform.callers
     holder = callers.find(request.id)

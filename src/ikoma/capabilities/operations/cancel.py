@@ -10,8 +10,8 @@ from ikoma.model import Effect, Role
 
 @capability("operations.cancel", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
 async def cancel(call: Call, request: Get) -> Operation:
-    """Stop a long call of your own; what it had begun is put right first. One that has ended stays as it is.
+    """Stop a long call of your own; what it had begun is put right first.
 
-    Use it when a long call should not go on. Next: apps.status shows what is there now.
+    Use it when a long call should not go on. Next: apps.status.
     """
     return Operation.of(await call.platform.operations.cancel(request.operation_id, call.caller, call.role))

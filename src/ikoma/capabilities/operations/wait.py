@@ -19,7 +19,7 @@ class Wait(Get):
 async def wait(call: Call, request: Wait) -> Operation:
     """Wait until a long call has ended, and get its result. Still running afterwards? Call it again.
 
-    Use it whenever a call answered with an operationId.
+    Use it after an answer with an operationId.
     """
     record = await call.platform.operations.wait(
         request.operation_id, call.caller, call.role, seconds=request.seconds, progress=call.progress

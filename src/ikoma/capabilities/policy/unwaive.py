@@ -19,10 +19,7 @@ class Unwaived(Result):
 
 @capability("policy.unwaive", role=Role.ADMIN, effect=Effect.CHANGES)
 async def unwaive(call: Call, request: Unwaive) -> Unwaived:
-    """End a waiver before its time. The next deploy or restart is judged without it.
-
-    Use it as soon as an app needs it no more.
-    """
+    """End a waiver before its time. The next deploy is judged without it."""
     app = call.app(request.app_name)
     waiver = call.platform.waivers.end(app.name, request.id)
     return Unwaived(id=waiver.id, message=f"The rule {waiver.rule} holds for {app.name} again.")

@@ -38,7 +38,7 @@ class Waived(Result):
 async def waive(call: Call, request: Waive) -> Waived:
     """Let an app break one rule of the compose policy until a time. It is audited and shown.
 
-    Use it only when the safe way that apps.validate names won't do.
+    Use it only when the safe way won't do.
     """
     app = call.app(request.app_name)
     if not RULES[request.rule].waivable:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ikoma.apps import release as records
 from ikoma.apps.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
@@ -20,6 +23,16 @@ class Release(Result):
     commit: str | None
     cause: str | None
     """Why it failed."""
+    reason: str
+    """Why it was deployed, in the caller's words."""
+    served_at: str | None
+    """When it last began to serve."""
+    pinned: bool
+    """Whether it is kept whatever its age."""
+    compatible: bool
+    """Whether the release before can run with its database."""
+    backup: str | None
+    """The backup that was made before its migrations."""
 
 
 class Listed(Result):
@@ -30,22 +43,27 @@ class Listed(Result):
 async def list_releases(call: Call, request: AppRequest) -> Listed:
     """List the deployments of an app, newest first, with how each ended.
 
-    Use it to see what was deployed when, and which one serves.
+    Use it to see what serves. Next: release.show, or deploy.rollback.
     """
     releases = Releases(call.app(request.app_name))
     current = releases.current()
-    return Listed(
-        releases=[
-            Release(
-                id=item.id,
-                state=item.state,
-                current=current is not None and item.id == current.id,
-                caller=item.caller,
-                started_at=item.started_at,
-                finished_at=item.finished_at,
-                commit=item.commit,
-                cause=item.cause,
-            )
-            for item in releases.all()
-        ]
-    )
+    return Listed(releases=[Release(**facts(item, current)) for item in releases.all()])
+
+
+def facts(release: records.Release, current: records.Release | None) -> dict[str, Any]:
+    """What a list says of a release."""
+    return {
+        "id": release.id,
+        "state": release.state,
+        "current": current is not None and release.id == current.id,
+        "caller": release.caller,
+        "started_at": release.started_at,
+        "finished_at": release.finished_at,
+        "commit": release.commit,
+        "cause": release.cause,
+        "reason": release.reason,
+        "served_at": release.served_at,
+        "pinned": release.pinned,
+        "compatible": release.compatible,
+        "backup": release.backup,
+    }

@@ -28,7 +28,7 @@ class Checkout(AppRequest):
 async def checkout(call: Call, request: Checkout) -> Brought:
     """Bring an app's src/ to another branch, tag or commit of its repository.
 
-    Use it to update or go back. Next: apps.validate, then deploy.up.
+    Next: apps.validate, then deploy.up.
     """
     app = call.app(request.app_name)
     known = source.require(app)

@@ -42,9 +42,9 @@ class Brought(Result):
 
 @capability("source.clone", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True)
 async def clone(call: Call, request: Clone) -> Brought:
-    """Bring the source of a git repository into an app's src/. No hooks, no submodules; hosts must be allowed.
+    """Bring the source of a git repository into an app's src/. Hosts must be allowed.
 
-    Use it instead of files.write where the source is in a repository. Next: apps.validate, then deploy.up.
+    Use it where the source is in a repository. Next: apps.validate, then deploy.up.
     """
     return Brought.of(
         await call.platform.sources.bring(

@@ -19,7 +19,7 @@ from ikoma.model import Effect
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 _CAPABILITY = re.compile(
-    r"\b(?:apps|artifact|audit|db|deploy|env|files|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
+    r"\b(?:apps|artifact|audit|db|deploy|domain|env|files|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
 )
 _PENDING: dict[str, Any] = {
     "required": ["operationId", "state", "next"],
@@ -59,7 +59,10 @@ def tool(item: Capability) -> Tool:
     )
 
 
-_OF_FORMS = ("title", "pattern", "examples", "minLength", "maxLength", "minItems", "maxItems")
+_OF_FORMS = (
+    *("title", "pattern", "examples", "minimum", "maximum"),
+    *("minLength", "maxLength", "minItems", "maxItems"),
+)
 """What a refusal says when it matters, and what a model need not read before every call."""
 
 
@@ -77,7 +80,8 @@ def input_schema(item: Capability) -> dict[str, Any]:
     properties = {name: _compact(value) for name, value in schema.get("properties", {}).items()}
     if model := controls.model_for(item):
         for name, value in model.model_json_schema(by_alias=True)["properties"].items():
-            properties[name] = {"type": _compact(value)["type"]}
+            if name != "wait":  # taken, but a tool call waits for as long as is good by itself
+                properties[name] = {"type": _compact(value)["type"]}
     compact: dict[str, Any] = {"type": "object", "properties": properties}
     if schema.get("required"):
         compact["required"] = schema["required"]
@@ -131,4 +135,4 @@ def _bare(schema: Any) -> Any:
 def _is_for_forms(key: str, value: Any) -> bool:
     if key == "additionalProperties":
         return not (isinstance(value, dict) and value)
-    return key in _OF_FORMS or (key == "default" and value in (None, [], {}))
+    return key in _OF_FORMS or (key == "default" and value in (None, False, "", [], {}))

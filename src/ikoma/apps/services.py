@@ -1,0 +1,29 @@
+"""One service of a resolved model: found by its name, and given another image."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from ikoma.errors import ServiceIsBuilt, ServiceNotFound
+from ikoma.model import AppName
+
+
+def service_of(app: AppName, model: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What a model says of a service; ServiceNotFound, with the nearest name, where it has none such."""
+    services: Mapping[str, Any] = model["services"]
+    if name not in services:
+        near = difflib.get_close_matches(name, services, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Its services are: {', '.join(sorted(services))}."
+        raise ServiceNotFound(f"{app} has no service {name[:80]!r}.", hint=hint)
+    found: Mapping[str, Any] = services[name]
+    return found
+
+
+def with_image(app: AppName, model: Mapping[str, Any], service: str, image: str) -> dict[str, Any]:
+    """The model with another image for one service; ServiceIsBuilt where that is built."""
+    described = service_of(app, model, service)
+    if "build" in described:
+        raise ServiceIsBuilt(f"The image of {service} is built from the source of {app}.")
+    return {**model, "services": {**model["services"], service: {**described, "image": image}}}

@@ -1,0 +1,29 @@
+"""apps.maintenance: show people a page instead of an app."""
+
+from __future__ import annotations
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Maintenance(AppRequest):
+    on: bool
+
+
+class Maintained(Result):
+    success: bool
+    message: str
+    maintenance: bool
+
+
+@capability("apps.maintenance", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
+async def maintenance(call: Call, request: Maintenance) -> Maintained:
+    """Show people a page instead of an app, or the app again. Containers run on."""
+    app, traffic = call.app(request.app_name), call.platform.traffic
+    if request.on:
+        traffic.begin_maintenance(app)
+    else:
+        await traffic.end_maintenance(app)
+    what = "shows a page that says it is being worked on" if request.on else "answers again"
+    return Maintained(success=True, message=f"{app.name} {what}.", maintenance=request.on)

@@ -1,0 +1,65 @@
+"""deploy.image: let a service run another image."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ikoma.apps.deployment import Wish
+from ikoma.apps.runbook import write_runbook
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, ImageReference, Role
+
+
+class Image(AppRequest):
+    service: str = Field(max_length=200)
+    image: ImageReference = Field(max_length=400)
+    reason: str = Field(default="", max_length=500)
+    timeout: int = Field(default=300, ge=1, le=3600)
+
+
+class Details(Result):
+    release: str
+    service: str
+    image: str
+    services: list[str]
+    replaced: list[str]
+    """Services that have new containers."""
+    downtime_ms: int
+    drain_ms: int
+    """How long requests to the old containers were waited for."""
+    warnings: list[str]
+    urls: list[str]
+
+
+class Deployed(Result):
+    success: bool
+    message: str
+    details: Details
+
+
+@capability("deploy.image", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True)
+async def image(call: Call, request: Image) -> Deployed:
+    """Deploy the release that serves with another image for one service. The compose file stays as it is."""
+    app, platform = call.app(request.app_name), call.platform
+    wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
+    release, rolled = await platform.deployments.replace_image(app, request.service, request.image, wish)
+    await write_runbook(app, platform.health, platform.backups, platform.settings)
+    return Deployed(
+        success=True,
+        message=f"{app.name} serves release {release.id}.",
+        details=Details(
+            release=release.id,
+            service=request.service,
+            image=request.image,
+            services=list(rolled.services),
+            replaced=list(rolled.replaced),
+            downtime_ms=rolled.downtime_ms,
+            drain_ms=rolled.drain_ms,
+            warnings=[
+                f"The compose file was not changed: the next deploy.up gives {request.service} the image that stands "
+                "there. Write this one into it if it is to stay."
+            ],
+            urls=list(platform.traffic.urls(app)),
+        ),
+    )

@@ -1,0 +1,54 @@
+"""deploy.scale: how many containers a service has."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ikoma.apps.deployment import Wish
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Scale(AppRequest):
+    service: str = Field(max_length=200)
+    replicas: int = Field(ge=0, le=20)
+    timeout: int = Field(default=300, ge=1, le=3600)
+
+
+class Details(Result):
+    service: str
+    replicas: int
+    services: list[str]
+    """Those that have containers."""
+    release: str
+    downtime_ms: int
+    drain_ms: int
+    """How long requests to containers that went were waited for."""
+
+
+class Scaled(Result):
+    success: bool
+    message: str
+    details: Details
+
+
+@capability("deploy.scale", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
+async def scale(call: Call, request: Scale) -> Scaled:
+    """Give a service that many containers, at most 20. Later deploys keep the number."""
+    app = call.app(request.app_name)
+    wish = Wish(call.caller.name, request.timeout, call.progress)
+    release, rolled = await call.platform.deployments.scale(app, request.service, request.replicas, wish)
+    many = "container" if request.replicas == 1 else "containers"
+    return Scaled(
+        success=True,
+        message=f"{request.service} of {app.name} has {request.replicas or 'no'} {many}.",
+        details=Details(
+            service=request.service,
+            replicas=request.replicas,
+            services=list(rolled.services),
+            release=release.id,
+            downtime_ms=rolled.downtime_ms,
+            drain_ms=rolled.drain_ms,
+        ),
+    )

@@ -1,0 +1,30 @@
+"""domain.add: reach an app by one more name."""
+
+from __future__ import annotations
+
+from ikoma.apps.traffic import domains_of
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
+from ikoma.errors import DomainInCompose
+from ikoma.kernel.registry import AppRequest, capability
+from ikoma.model import DomainName, Effect, Role
+
+
+class Add(AppRequest):
+    domain: DomainName
+
+
+@capability("domain.add", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, open_world=True)
+async def add(call: Call, request: Add) -> Domains:
+    """Serve an app under one more domain; the certificate comes by itself.
+
+    Use it when the name points to this server.
+    """
+    app, traffic = call.app(request.app_name), call.platform.traffic
+    traffic.check_domains(app, [request.domain])
+    named, added = named_in_compose(app), domains_of(app)
+    if named.get(request.domain) == "redirect":
+        raise DomainInCompose(f"The compose file of {app.name} redirects {request.domain} to another name.")
+    if request.domain not in (*named, *added):
+        await traffic.serve_domains(app, [*added, request.domain])
+    return domains(call, app)

@@ -1,0 +1,32 @@
+"""domain.remove: no longer reach an app by a name that was added."""
+
+from __future__ import annotations
+
+import difflib
+
+from ikoma.apps.traffic import domains_of
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
+from ikoma.errors import DomainInCompose, DomainNotFound
+from ikoma.kernel.registry import AppRequest, capability
+from ikoma.model import DomainName, Effect, Role
+
+
+class Remove(AppRequest):
+    domain: DomainName
+
+
+@capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES)
+async def remove(call: Call, request: Remove) -> Domains:
+    """Serve an app no longer under a domain that was added."""
+    app = call.app(request.app_name)
+    named, added = named_in_compose(app), domains_of(app)
+    if request.domain in added:
+        await call.platform.traffic.serve_domains(app, [name for name in added if name != request.domain])
+    elif request.domain in named:
+        raise DomainInCompose(f"{request.domain} stands in the compose file of {app.name}.")
+    else:
+        near = difflib.get_close_matches(request.domain, added, n=1)
+        hint = f"Did you mean {near[0]}?" if near else None
+        raise DomainNotFound(f"{app.name} has no domain {request.domain}.", hint=hint)
+    return domains(call, app)

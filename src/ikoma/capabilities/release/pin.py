@@ -1,0 +1,25 @@
+"""release.pin: keep a release whatever its age."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ikoma.apps.release import Releases
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.release.list import Release, facts
+from ikoma.kernel.registry import AppRequest, capability
+from ikoma.model import Effect, ReleaseId, Role
+
+
+class Pin(AppRequest):
+    release: ReleaseId
+    pinned: bool = True
+
+
+@capability("release.pin", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
+async def pin(call: Call, request: Pin) -> Release:
+    """Keep a release whatever its age, or no longer."""
+    releases = Releases(call.app(request.app_name))
+    release = replace(releases.find(request.release), pinned=request.pinned)
+    releases.write(release)
+    return Release(**facts(release, releases.current()))

@@ -1,0 +1,82 @@
+"""release.show: all that is known of one deployment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from ikoma.apps import release as records
+from ikoma.apps.folder import App
+from ikoma.apps.release import Releases
+from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.release import list as listed
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.model import Effect, ReleaseId, Role
+
+
+class Show(AppRequest):
+    release: ReleaseId | None = None
+    """Default: the one that serves."""
+
+
+class Service(Result):
+    name: str
+    image: str | None
+    """Id of the image that it runs."""
+    scale: int
+    one_shot: bool
+
+
+class Source(Result):
+    files: int
+    bytes: int
+
+
+class Shown(listed.Release):
+    logs: Annotated[list[str], Untrusted("container logs")]
+    """What the service that failed said last."""
+    services: list[Service]
+    migrations: list[str]
+    """Those that its database had."""
+    applied: list[str]
+    """Those of them that it applied."""
+    domains: list[str]
+    """Those that its compose file names."""
+    environment: list[str]
+    """Names of the variables that it was made with."""
+    source: Source | None
+
+
+@capability("release.show", role=Role.OBSERVER, effect=Effect.READS)
+async def show(call: Call, request: Show) -> Shown:
+    """Show one deployment: who, when, why, how it ended, services, migrations and source.
+
+    Use it to see why one failed.
+    """
+    app = call.app(request.app_name)
+    releases = Releases(app)
+    release = releases.find(request.release) if request.release else releases.require_current()
+    return Shown(
+        **listed.facts(release, releases.current()),
+        logs=list(release.logs),
+        services=[
+            Service(name=name, image=record.image, scale=record.scale, one_shot=record.one_shot)
+            for name, record in release.services.items()
+        ],
+        migrations=list(release.migrations),
+        applied=list(release.applied),
+        domains=[*release.extension.get("domains", ()), *release.extension.get("redirects", ())],
+        environment=sorted(releases.given(release)),
+        source=await asyncio.to_thread(_source, app, release),
+    )
+
+
+def _source(app: App, release: records.Release) -> Source | None:
+    """How much source it has; None where nothing is kept of it."""
+    try:
+        snapshot = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
+    except FileNotFoundError:
+        return None
+    files = [entry for entry in snapshot.entries.values() if entry.kind == "file"]
+    return Source(files=len(files), bytes=sum(entry.size for entry in files))

@@ -1,0 +1,88 @@
+"""Names by which apps are reached, beside those of their compose files."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.apps import COMPOSE, make_app
+from tests.support import Server
+
+APP = "named"
+NAMED = COMPOSE + "  domains: [shop.example.com]\n  redirects: {{www.example.com: shop.example.com}}\n"
+
+
+@pytest.fixture(scope="module")
+def app(server: Server) -> Iterator[str]:
+    make_app(server, APP, compose=NAMED)
+    added = server.do("domain.add", {"appName": APP, "domain": "early.example.com"}, role="builder")
+    early = {"name": "early.example.com", "source": "added", "url": None, "kind": "domain"}
+    assert added == {"domains": [early]}
+    server.do("deploy.up", {"appName": APP})
+    yield APP
+    server.do("apps.remove", {"appName": APP})
+
+
+def names(server: Server) -> dict[str, tuple[str, str]]:
+    found = server.do("domain.list", {"appName": APP}, role="observer")["domains"]
+    return {item["name"]: (item["source"], item["kind"]) for item in found}
+
+
+def ask(server: Server, host: str) -> str:
+    """What the proxy answers to a request for a name."""
+    url = f"http://127.0.0.1:{server.env['PROXY_HTTP_PORT']}/ok"
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=20) as answer:
+        return answer.read().decode()
+
+
+def test_names_of_the_compose_file_and_added_ones_are_listed_and_served(server: Server, app: str) -> None:
+    assert names(server) == {
+        "shop.example.com": ("compose", "domain"),
+        "www.example.com": ("compose", "redirect"),
+        "early.example.com": ("added", "domain"),
+    }
+    assert ask(server, "early.example.com") == "ok\n"
+    added = server.do("domain.add", {"appName": app, "domain": "More.Example.com."})
+    [more] = [item for item in added["domains"] if item["name"] == "more.example.com"]
+    assert more["url"].startswith("http://more.example.com")
+    assert server.do("domain.add", {"appName": app, "domain": "more.example.com"}) == added
+    assert ask(server, "more.example.com") == "ok\n"
+    left = server.do("domain.remove", {"appName": app, "domain": "more.example.com"})
+    assert "more.example.com" not in {item["name"] for item in left["domains"]}
+    with pytest.raises(OSError, match=r"404|421|503"):
+        ask(server, "more.example.com")
+
+
+def test_a_name_is_one_apps_only_and_what_the_compose_file_names_is_changed_there(server: Server, app: str) -> None:
+    make_app(server, "named-too")
+    for taken in ("shop.example.com", "www.example.com", "early.example.com"):
+        refused = server.call("domain.add", {"appName": "named-too", "domain": taken})
+        assert (refused.status, refused.code) == (409, "domain_taken"), taken
+    same = server.do("domain.add", {"appName": app, "domain": "shop.example.com"})
+    assert same == server.do("domain.list", {"appName": app})
+    for name in ("shop.example.com", "www.example.com"):
+        refused = server.call("domain.remove", {"appName": app, "domain": name})
+        assert (refused.status, refused.code) == (409, "domain_in_compose")
+        assert "compose file" in refused.body["hint"]
+    assert server.call("domain.add", {"appName": app, "domain": "www.example.com"}).code == "domain_in_compose"
+    unknown = server.call("domain.remove", {"appName": app, "domain": "erly.example.com"})
+    assert (unknown.status, unknown.code) == (404, "domain_not_found")
+    assert "early.example.com" in unknown.body["hint"]
+    for wrong in ("https://x.example.com", "x", "-a.example.com", "named.localhost", "x.example.com/"):
+        assert server.call("domain.add", {"appName": app, "domain": wrong}).code == "invalid_arguments", wrong
+    server.do("apps.remove", {"appName": "named-too"})
+
+
+def test_a_name_that_the_proxy_refuses_is_not_kept(server: Server, app: str) -> None:
+    before = server.do("domain.list", {"appName": app})
+    kept = server.apps / app / ".ikoma" / "port"
+    port = kept.read_text()
+    kept.write_text("70000")  # a route that no proxy takes
+    try:
+        refused = server.call("domain.add", {"appName": app, "domain": "late.example.com"})
+    finally:
+        kept.write_text(port)
+    assert (refused.status, refused.code) == (422, "proxy_refused")
+    assert server.do("domain.list", {"appName": app}) == before
