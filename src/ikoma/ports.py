@@ -126,8 +126,19 @@ VARIABLES_FILE = "compose.env"
 """Beside a resolved compose file: the variables that its configs and secrets take their content from."""
 
 
-OnChange = Callable[[str, str | None, str | None], None]
-"""Takes a project, a container's id, and what happened to it: start, die, oom, destroy or health_status: healthy."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something happened in a project: to this container, or nobody knows what."""
+
+    project: str
+    container: str | None = None
+    happened: str | None = None
+    """start, die, oom, destroy or health_status: healthy."""
+    exit_code: int | None = None
+    """Of one that died."""
+
+
+OnChange = Callable[[Change], None]
 
 
 class Engine(Protocol):

@@ -191,7 +191,9 @@ def test_changes_are_told_as_they_happen(project: Project) -> None:
     told: list[tuple[str, str | None]] = []
 
     async def story() -> None:
-        watching = asyncio.ensure_future(project.engine.watch(lambda name, _, happened: told.append((name, happened))))
+        watching = asyncio.ensure_future(
+            project.engine.watch(lambda change: told.append((change.project, change.happened)))
+        )
         await project.start(project.release({"web": service(healthcheck=ANSWERS)}))
         await asyncio.sleep(0.2)
         watching.cancel()

@@ -18,7 +18,7 @@ from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.traffic import Traffic
 from ikoma.errors import AppBusy, IkomaError
 from ikoma.model import AppName
-from ikoma.ports import Engine
+from ikoma.ports import Change, Engine
 
 log = logging.getLogger("ikoma")
 
@@ -53,8 +53,8 @@ class Caretaker:
         self._lock = lock
         self._go_back = go_back
         self._changed: set[AppName] = set()
-        self._died: dict[str, float] = {}
-        """When containers ended last: id → Unix time."""
+        self._died: dict[str, tuple[float, int | None]] = {}
+        """When containers ended last, and how: id → Unix time and exit code."""
         self._left: set[str] = set()
 
     async def run(self) -> None:
@@ -70,10 +70,10 @@ class Caretaker:
         finally:
             following.cancel()
 
-    def _note(self, project: str, container: str | None, happened: str | None) -> None:
-        self._changed.add(AppName(project))
-        if container is not None and happened == "die":
-            self._died[container] = time.time()
+    def _note(self, change: Change) -> None:
+        self._changed.add(AppName(change.project))
+        if change.container is not None and change.happened == "die":
+            self._died[change.container] = time.time(), change.exit_code
             if len(self._died) > _REMEMBERED:
                 self._died.pop(next(iter(self._died)))
 
@@ -108,9 +108,9 @@ class Caretaker:
             return None
         for item in await self._engine.containers(app.name):
             if state.serves(item) and item.rollout == serving.rollout and not item.one_shot:
-                if self._died.get(item.id, 0.0) > serving.since or item.state in ("restarting", "exited", "dead"):
-                    code = "" if item.exit_code is None else f" with code {item.exit_code}"
-                    return f"{item.service} exited{code}"
+                died, code = self._died.get(item.id, (0.0, item.exit_code))
+                if died > serving.since or item.state in ("restarting", "exited", "dead"):
+                    return f"{item.service} exited" + ("" if code is None else f" with code {code}")
                 if item.health == "unhealthy":
                     return f"{item.service} is unhealthy"
         return None

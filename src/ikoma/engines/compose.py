@@ -26,6 +26,7 @@ from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import AppName, Secret
 from ikoma.ports import (
     CarriedVolume,
+    Change,
     Container,
     EngineVersion,
     LogLine,
@@ -96,10 +97,9 @@ class ComposeEngine:
             with suppress(IkomaError):
                 async with self._api.events(None) as events:
                     for project in await self.all_containers():
-                        on_change(project, None, None)
+                        on_change(Change(project))
                     async for event in events:
-                        actor = event["Actor"]
-                        on_change(actor["Attributes"]["com.docker.compose.project"], actor["ID"], event["Action"])
+                        on_change(_change(event))
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
@@ -277,6 +277,17 @@ class ComposeEngine:
             logs=[line[:_LONGEST_LINE] for line in lines],
             check=replaced(check, hidden)[:_LONGEST_LINE] if check else None,
         )
+
+
+def _change(event: Mapping[str, Any]) -> Change:
+    about = event["Actor"]["Attributes"]
+    code = about.get("exitCode")
+    return Change(
+        about["com.docker.compose.project"],
+        event["Actor"]["ID"],
+        event["Action"],
+        None if code is None else int(code),
+    )
 
 
 def _resolved(finished: Finished) -> Resolved:

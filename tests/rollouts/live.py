@@ -1,0 +1,172 @@
+"""An app under test, and what is seen of it from outside: what answers, which containers run, and what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.witness import eventually, half_written
+from tests.images import busybox_image
+from tests.support import Answer, Server
+from tests.traffic import Traffic, steady
+
+WEB = """services:
+  web:
+    image: {image}
+    command: {command}
+    volumes: ["./src:/www:ro"]{more}
+    healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000{check}"], interval: 1s, retries: 3}}
+    restart: unless-stopped
+    init: true
+x-ikoma: {{service: web, port: 3000, health: {health}, watch: {watch}}}
+"""
+SERVE = "[httpd, -f, -p, '3000', -h, /www]"
+
+
+def compose(
+    *,
+    command: str = SERVE,
+    more: str = "",
+    image: str | None = None,
+    check: str = "/version",
+    health: str = "/version",
+    watch: str = "0s",
+) -> str:
+    """The compose file of an app with one web service, which answers /version with what src/version holds.
+
+    Args:
+        more: further lines of the service, without their indentation.
+        check: the path that the container's healthcheck asks for.
+        health: the path that x-ikoma names.
+    """
+    lines = "".join(f"\n    {line}" for line in more.splitlines())
+    image = image or busybox_image()
+    return WEB.format(image=image, command=command, more=lines, check=check, health=health, watch=watch)
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container as Docker shows it."""
+
+    id: str
+    service: str
+    state: str
+
+
+@dataclass
+class LiveApp:
+    """An app of a server, by its name."""
+
+    server: Server
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.server.apps / self.name
+
+    @property
+    def url(self) -> str:
+        """Its port on loopback, which never changes."""
+        port = (self.folder / ".ikoma" / "port").read_text()
+        return f"http://127.0.0.1:{port}/version"
+
+    def write(self, version: str, compose_file: str | None = None) -> None:
+        """Change what the next deploy brings."""
+        (self.folder / "src" / "version").write_text(version + "\n")
+        if compose_file is not None:
+            (self.folder / "docker-compose.yml").write_text(compose_file)
+
+    def call(self, capability: str, **arguments: Any) -> Answer:
+        return self.server.call(capability, {"appName": self.name, **arguments})
+
+    def do(self, capability: str, **arguments: Any) -> Any:
+        return self.call(capability, **arguments).result
+
+    def deploy(self, version: str, compose_file: str | None = None, **arguments: Any) -> str:
+        """Deploy a version; the release's id."""
+        self.write(version, compose_file)
+        return str(self.do("deploy.up", **arguments)["details"]["release"])
+
+    def releases(self) -> list[dict[str, Any]]:
+        return list(self.do("release.list")["releases"])
+
+    def release(self, identity: str) -> dict[str, Any]:
+        return next(item for item in self.releases() if item["id"] == identity)
+
+    def containers(self) -> list[Container]:
+        """All of them, running or not, in the order of their names."""
+        found = docker_json("ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={self.name}")
+        shown = [(item["Names"], item) for item in found]
+        return [
+            Container(item["ID"], _label(item, "com.docker.compose.service"), item["State"])
+            for _, item in sorted(shown, key=lambda pair: pair[0])
+        ]
+
+    def running(self, service: str | None = None) -> list[str]:
+        """Ids of the containers that run, of one service or of all."""
+        return [item.id for item in self.containers() if item.state == "running" and service in (None, item.service)]
+
+    def remains(self) -> dict[str, list[str]]:
+        """All that the app has in Docker and on the disk: after a deploy that failed it is what it was before."""
+        label = f"label=com.docker.compose.project={self.name}"
+        files = [path for path in (self.folder / ".ikoma").rglob("*") if path.name != "release.json"]
+        return {
+            "containers": [item.id for item in self.containers()],
+            "networks": sorted(item["Name"] for item in docker_json("network", "ls", "--filter", label)),
+            "volumes": sorted(item["Name"] for item in docker_json("volume", "ls", "--filter", label)),
+            "images": sorted(
+                f"{item['Repository']}:{item['Tag']}" for item in docker_json("images", f"ikoma-app/{self.name}/*")
+            ),
+            "files": sorted(str(path.relative_to(self.folder)) for path in files if path.is_file()),
+            "half-written": [str(path) for path in half_written(self.server)],
+        }
+
+    @contextlib.contextmanager
+    def loaded(self, *versions: str, rate: float = 200) -> Iterator[Traffic]:
+        """Requests while the block runs: none fails, and none is answered by another version than these."""
+        with steady(self.url, rate=rate) as traffic:
+            eventually(lambda: traffic.count >= 10, "requests are answered")
+            yield traffic
+        assert traffic.failures == []
+        assert set(traffic.answers) <= set(versions), traffic.answers
+
+
+def new_app(server: Server, name: str, *, compose_file: str | None = None) -> LiveApp:
+    """An app with its files in place; not deployed yet."""
+    server.do("apps.init", {"appName": name})
+    app = LiveApp(server, name)
+    app.write("none", compose_file or compose())
+    return app
+
+
+@contextlib.contextmanager
+def answers(traffic: Traffic) -> Iterator[Counter[str]]:
+    """The answers that come while the block runs; filled when it ends."""
+    before = Counter(traffic.answers)
+    found: Counter[str] = Counter()
+    yield found
+    found.update(Counter(traffic.answers) - before)
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def docker_json(*arguments: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in docker(*arguments, "--format", "{{json .}}").splitlines()]
+
+
+def inspected(container: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(docker("inspect", container))[0]
+    return found
+
+
+def _label(item: dict[str, Any], name: str) -> str:
+    labels = dict(label.split("=", 1) for label in item["Labels"].split(",") if "=" in label)
+    return labels.get(name, "")

@@ -1,0 +1,38 @@
+// An app that answers with its version: at once, after a while, in pieces, and over a websocket.
+const crypto = require("node:crypto");
+const fs = require("node:fs");
+const http = require("node:http");
+
+const version = fs.readFileSync("/www/version", "utf8").trim();
+const seconds = 5;
+
+const server = http.createServer((request, response) => {
+  request.resume();
+  if (request.url === "/slow") {
+    setTimeout(() => response.end(`${version} whole\n`), seconds * 1000);
+  } else if (request.url === "/pieces") {
+    let left = seconds * 10;
+    const timer = setInterval(() => {
+      response.write(`${version}\n`);
+      if (--left === 0) { clearInterval(timer); response.end("whole\n"); }
+    }, 100);
+  } else {
+    response.end(version);
+  }
+});
+
+server.on("upgrade", (request, socket) => {
+  const key = request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+  const accept = crypto.createHash("sha1").update(key).digest("base64");
+  socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+    `Sec-WebSocket-Accept: ${accept}\r\n\r\n`);
+  const text = Buffer.from(version);
+  let left = seconds * 10;
+  const timer = setInterval(() => {
+    socket.write(Buffer.concat([Buffer.from([0x81, text.length]), text]));
+    if (--left === 0) { clearInterval(timer); socket.end(Buffer.from([0x88, 0x00])); }
+  }, 100);
+  socket.on("error", () => clearInterval(timer));
+});
+
+server.listen(3000);

@@ -1,0 +1,69 @@
+"""After the switch: a release that turns unhealthy while it is watched is left for the one before, by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.witness import eventually
+from tests.rollouts.live import compose, docker, inspected, new_app
+from tests.support import Server
+
+HEALTHCHECK = 'test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"]'
+WELL = compose(command="[sh, -c, 'touch /well; httpd -p 3000 -h /www; sleep 1000']", watch="20s")
+CHECKED = WELL.replace(HEALTHCHECK, "test: [CMD, test, -e, /well]")
+
+
+def sicken(container: str) -> None:
+    docker("exec", container, "rm", "/well")
+
+
+def die(container: str) -> None:
+    """As its own program would end it; `docker kill` would also tell Docker not to start it again."""
+    os.kill(inspected(container)["State"]["Pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("trouble", "cause"), [(sicken, "is unhealthy"), (die, "exited with code 137")])
+def test_a_release_that_turns_unhealthy_is_left_within_seconds(
+    server: Server, trouble: Callable[[str], None], cause: str
+) -> None:
+    app = new_app(server, f"live-{trouble.__name__}", compose_file=CHECKED)
+    good = app.deploy("good")
+    kept = app.running()
+    bad = app.deploy("bad")
+    with app.loaded("good", "bad", rate=50) as traffic:
+        trouble(app.running()[0])
+        eventually(lambda: app.release(bad)["state"] == "failed", "the release is left", 15)
+        eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 5)
+    assert traffic.answers["bad"]
+    assert app.release(good)["current"]
+    assert cause in app.release(bad)["cause"]
+    calls = [entry for entry in server.audit() if entry["capability"] == "deploy.rollback"]
+    mine = [entry for entry in calls if entry["arguments"].get("appName") == app.name]
+    assert [(entry["caller"], entry["result"]) for entry in mine] == [("ikoma", "started"), ("ikoma", "success")]
+    assert mine[0]["arguments"]["to"] == good
+    eventually(lambda: [item.id for item in app.containers()] == kept, "nothing of it is left", 15)
+
+
+def test_what_was_replaced_goes_when_the_window_ends(server: Server) -> None:
+    app = new_app(server, "live-window", compose_file=compose(watch="3s"))
+    app.deploy("1")
+    first = app.running()
+    app.deploy("2")
+    kept = [item for item in app.containers() if item.id in first]
+    assert [item.state for item in kept] == ["exited"]
+    eventually(lambda: len(app.containers()) == 1, "the containers of the release before are gone", 15)
+    assert app.do("apps.status")["health"] == "healthy"
+
+
+def test_without_a_window_nothing_is_kept_and_nothing_is_left(server: Server) -> None:
+    app = new_app(server, "live-unwatched", compose_file=compose(watch="0s"))
+    app.deploy("1")
+    app.deploy("2")
+    eventually(lambda: len(app.containers()) == 1, "the containers of the release before are gone", 5)
+    die(app.running()[0])
+    eventually(lambda: app.running(), "Docker has started it again")
+    assert [item["current"] for item in app.releases()] == [True, False]
