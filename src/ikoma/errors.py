@@ -439,6 +439,13 @@ class NothingToGoBackTo(IkomaError):
     default_hint = "release.list shows what was deployed; deploy.up deploys the folder as it is."
 
 
+class PlanDrifted(IkomaError):
+    """The app is not as it was when the plan was made."""
+
+    code, status = "plan_drifted", 409
+    default_hint = "Make a new plan (deploy.plan), look at it, and deploy with that."
+
+
 class CannotGoBack(IkomaError):
     """The database cannot go back to what that release knew."""
 

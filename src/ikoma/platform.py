@@ -23,6 +23,7 @@ from ikoma.apps.folder import App, Apps
 from ikoma.apps.git import Reach
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.logs import Logs
+from ikoma.apps.plan import Planner
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.resolution import Resolutions
@@ -137,6 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             registries=settings.image_registries,
             pinned=settings.image_pinned,
         )
+        validator = Validator(engine, databases, policy)
         schema = Schema(databases, backups)
         deployments = Deployments(
             engine,
@@ -158,9 +160,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             apps=apps,
             backups=backups,
             trash=Trash(settings.apps_root),
-            validator=Validator(engine, databases, policy),
+            validator=validator,
             health=health,
             deployments=deployments,
+            planner=Planner(engine, validator, schema, settings.container_memory_mb << 20),
             traffic=traffic,
             verifier=Verifier(Resolutions(engine), policy, databases, health, backups),
             waivers=waivers,

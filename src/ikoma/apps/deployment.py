@@ -20,6 +20,7 @@ from ikoma.apps.health import HealthObserver
 from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import sources
 from ikoma.apps.placement import Placement, scale_of
+from ikoma.apps.plan import SQL
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.release import Release, Releases, ServiceRecord, new_release_id, now
 from ikoma.apps.rollout import Rolled, Rollouts
@@ -49,8 +50,6 @@ from ikoma.ports import Container, Databases, Engine, Progress
 
 _ANSWER_SECONDS = 15.0
 _PAUSE = 0.1
-_SQL = ("migrations", "seeds")
-"""Folders that are part of a release though no container reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +330,7 @@ class Deployments:
     ) -> Placement:
         """Keep the source as it is now, and make the release's copy of it."""
         releases, snapshots = Releases(app), Snapshots(app)
-        found = sources(app, model, extension.read(model).data, besides=_SQL)
+        found = sources(app, model, extension.read(model).data, besides=SQL)
         folder = releases.folder(release.id)
         known = releases.folder(earlier.id) / MANIFEST if earlier else None
         taken = await asyncio.to_thread(snapshots.take, found.paths, folder / MANIFEST, known)
@@ -344,7 +343,7 @@ class Deployments:
     ) -> Placement:
         folder = Releases(app).folder(release.id)
         taken = await asyncio.to_thread(Snapshot.read, folder / MANIFEST, app.path)
-        paths = sources(app, model, extension.read(model).data, besides=_SQL)
+        paths = sources(app, model, extension.read(model).data, besides=SQL)
         await asyncio.to_thread(Snapshots(app).materialise, taken, folder / TREE, writable=paths.writable)
         given = Releases(app).given(release)
         return Placement(app.name, release.id, taken.root, folder / TREE, paths, found, given, taken.digest_of)

@@ -12,6 +12,7 @@ from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.health import HealthObserver
 from ikoma.apps.logs import Logs
+from ikoma.apps.plan import Planner
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.source import Sources
 from ikoma.apps.traffic import Traffic
@@ -44,6 +45,7 @@ class Platform:
     health: HealthObserver
     verifier: Verifier
     deployments: Deployments
+    planner: Planner
     traffic: Traffic
     waivers: Waivers
     approvals: Approvals

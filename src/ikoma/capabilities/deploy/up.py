@@ -17,6 +17,8 @@ from ikoma.model import Effect, Role
 class Up(AppRequest):
     env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
     """Further variables for its containers."""
+    plan: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """From deploy.plan; refused where anything has changed since."""
     reason: str = Field(default="", max_length=500)
     """Why."""
     timeout: int = Field(default=300, ge=1, le=3600)
@@ -67,6 +69,8 @@ async def up(call: Call, request: Up) -> Deployed:
     with call.step("validate"):
         report = await platform.validator.examine(app, images=False)
         model = report.refuse_errors()
+        if request.plan is not None:
+            await platform.planner.require(app, report, request.plan)
     wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployments.deploy(app, model, wish, env=request.env)
     await write_runbook(app, platform.health, platform.backups, platform.settings)
