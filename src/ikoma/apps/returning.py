@@ -74,7 +74,9 @@ class Returning:
 
     def _note(self) -> None:
         kept = tuple(item.id for item in self._kept)
-        self._state.write(Underway(self._standby.release, self._standby.rollout, kept, tuple(self._stopped)))
+        returned = tuple(item.id for item in self._earlier)
+        stopped = tuple(self._stopped)
+        self._state.write(Underway(self._standby.release, self._standby.rollout, kept, stopped, returned))
 
     def _start(self, service: str, lasting: Sequence[Container]) -> Start:
         containers = tuple(item.id for item in lasting if item.service == service)

@@ -153,7 +153,7 @@ class Rollouts:
         old = [
             item
             for item in await self._engine.containers(app.name)
-            if item.rollout != underway.rollout and item.id not in underway.kept
+            if not underway.brings(item) and item.id not in underway.kept
         ]
         await self._retire(app, old, None, 0)
         return f"The rollout of {underway.release} was interrupted, and finished."
@@ -172,9 +172,7 @@ class Rollouts:
             return
         containers = await self._engine.containers(app.name)
         there = {item.id for item in containers}
-        await self._engine.remove_containers(
-            [item.id for item in containers if item.rollout == underway.rollout], volumes=True
-        )
+        await self._engine.remove_containers([item.id for item in containers if underway.brings(item)], volumes=True)
         if underway.backup is not None:
             await self._schema.restore(app, underway.backup, no_progress)
         await self._engine.start_again([item for item in underway.stopped if item in there])

@@ -38,14 +38,22 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Underway:
-    """A rollout that is not finished. `kept` and `stopped` are ids of containers; the new ones have its label."""
+    """A rollout that is not finished. `kept`, `stopped` and `returned` are ids of containers.
+
+    The new ones have its label; `returned` are those of earlier rollouts that are started again.
+    """
 
     release: str
     rollout: str
     kept: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
     backup: str | None = None
     """What the database is restored from where it fails: nothing has been written since that backup was made."""
+
+    def brings(self, container: Container) -> bool:
+        """Whether a container is one that this rollout brings, and not one that is there anyway."""
+        return container.id not in self.kept and (container.rollout == self.rollout or container.id in self.returned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ class RolloutState:
         if (standby := self.standby()) and container.id in standby.containers:
             return False
         underway = self.underway()
-        if underway is None or container.rollout != underway.rollout:
+        if underway is None or not underway.brings(container):
             return True
         serving = self.serving()
         return serving is not None and serving.rollout == underway.rollout

@@ -208,7 +208,7 @@ class Successor:
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
         kept = tuple(item.id for item in self.kept)
-        self._state.write(Underway(self._target.release, self.rollout, kept, tuple(self._stopped), self._backup))
+        self._state.write(Underway(self._target.release, self.rollout, kept, tuple(self._stopped), backup=self._backup))
 
     async def _create(
         self, what: Placed, scale: Mapping[str, int], progress: Progress, secrets: Sequence[Secret]

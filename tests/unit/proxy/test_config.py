@@ -25,7 +25,7 @@ def servers(routes: list[Route], openings: Openings = ALL, place: Place = PLACE)
 
 
 def reverse_proxy(route: Route) -> dict[str, Any]:
-    return next(part for part in app_routes(route)[0]["handle"] if part["handler"] == "reverse_proxy")
+    return next(part for part in app_routes(route)[1]["handle"] if part["handler"] == "reverse_proxy")
 
 
 def hosts(server: dict[str, Any]) -> list[list[str]]:
@@ -130,14 +130,14 @@ def test_no_domain_is_part_of_a_path() -> None:
 
 
 def test_limits_of_a_route_are_caddys() -> None:
-    handle = app_routes(replace(SHOP, largest_body=1000, timeout=2.5, hold=7))[0]["handle"]
+    handle = app_routes(replace(SHOP, largest_body=1000, timeout=2.5, hold=7))[1]["handle"]
     assert {"handler": "request_body", "max_size": 1000} in handle
     assert handle[-1]["transport"]["response_header_timeout"] == "2500ms"
     assert handle[-1]["load_balancing"]["try_duration"] == "7000ms"
 
 
 def test_without_limits_nothing_is_limited() -> None:
-    handle = app_routes(SHOP)[0]["handle"]
+    handle = app_routes(SHOP)[1]["handle"]
     assert all(part["handler"] != "request_body" for part in handle)
     assert "response_header_timeout" not in handle[-1]["transport"]
     assert "try_duration" not in reverse_proxy(replace(SHOP, hold=0))["load_balancing"]

@@ -80,7 +80,8 @@ def input_schema(item: Capability) -> dict[str, Any]:
     properties = {name: _compact(value) for name, value in schema.get("properties", {}).items()}
     if model := controls.model_for(item):
         for name, value in model.model_json_schema(by_alias=True)["properties"].items():
-            if name != "wait":  # taken, but a tool call waits for as long as is good by itself
+            # Taken, but not needed: a tool call waits as long as is good, and what may be repeated needs no key for it.
+            if name != "wait" and not (name == "idempotencyKey" and item.idempotent):
                 properties[name] = {"type": _compact(value)["type"]}
     compact: dict[str, Any] = {"type": "object", "properties": properties}
     if schema.get("required"):
