@@ -92,7 +92,8 @@ def test_schemas_are_compact_objects() -> None:
 
 def test_what_changes_takes_a_retry_key_and_what_reads_does_not() -> None:
     for item, tool in zip(capabilities.load(), everything(), strict=True):
-        assert ("idempotencyKey" in tool.input_schema["properties"]) == (item.effect is not Effect.READS)
+        keyed = item.effect is not Effect.READS and not item.idempotent
+        assert ("idempotencyKey" in tool.input_schema["properties"]) == keyed
         assert ("confirmation" in tool.input_schema["properties"]) == (item.effect is Effect.DESTROYS)
 
 
