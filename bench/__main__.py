@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from bench import report
 from bench.audit import audit
 from bench.backups import backups
-from bench.deploys import deploys
+from bench.deploys import deploys, rollbacks
 from bench.figures import Figure
 from bench.machine import facts
 from bench.mcp import mcp
@@ -28,6 +28,7 @@ SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "reads": reads,
     "mcp": mcp,
     "deploys": deploys,
+    "rollbacks": rollbacks,
     "proxy": proxy,
     "audit": audit,
     "backups": backups,

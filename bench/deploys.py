@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.figures import Figure, at_most, seconds
 from bench.world import World, compose, docker_environment, ratio, took
 from tests.apps import make_app
+from tests.traffic import steady
 
-_TARGET = 1.15
+_TARGET = 1.25
+_ROLLBACK_SECONDS = 3.0
 
 
 def deploys(world: World) -> Iterator[Figure]:
@@ -48,6 +52,25 @@ def deploys(world: World) -> Iterator[Figure]:
         yield at_most(what, ratio(ours, beside), _TARGET, "×", ours=seconds(ours), beside=seconds(beside))
 
 
+def rollbacks(world: World) -> Iterator[Figure]:
+    """Deploys, restarts and rollbacks in turn, with requests coming in all the time: how long, and how many failed."""
+    call = {"appName": world.name("back")}
+    folder = make_app(world.server, call["appName"])
+    world.server.do("deploy.up", call)
+    url = world.server.do("apps.status", call)["urls"][0]
+    times: dict[str, list[float]] = {"up": [], "restart": [], "rollback": []}
+    with steady(f"{url}/ok", rate=200) as traffic:
+        for number in range(4 * world.rounds):
+            (folder / "src" / "ok").write_text(f"release {number}\n")
+            for kind, taken in times.items():
+                taken.append(took(partial(world.server.do, f"deploy.{kind}", call)))
+    failed = len(traffic.failures)
+    what = f"requests that failed in {len(times['up'])} deploys, restarts and rollbacks, of {traffic.count}"
+    yield at_most(what, failed, 0, "", ours=str(failed))
+    median = statistics.median(times["rollback"])
+    yield at_most("deploy.rollback, under load", median, _ROLLBACK_SECONDS, " s", ours=seconds(times["rollback"]))
+
+
 class _Raw:
     """The same app as IKOMA resolved it, in a Compose project of its own."""
 
@@ -55,7 +78,7 @@ class _Raw:
         self._project = world.name("raw")
         self._file = world.server.folder / f"{self._project}.json"
         self._environment = docker_environment(world.server)
-        current = (folder / ".ikoma" / "releases" / "current").read_text()
+        current = world.server.do("apps.status", {"appName": folder.name})["release"]
         resolved = (folder / ".ikoma" / "releases" / current / "compose.json").read_text()
         model = json.loads(resolved)
         model["name"] = self._project
