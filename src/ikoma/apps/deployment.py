@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -39,6 +39,8 @@ from ikoma.errors import (
     CannotRunTwice,
     DatabaseAhead,
     DeployFailed,
+    DiskFull,
+    EngineUnavailable,
     IkomaError,
     NotDeployed,
     NothingToGoBackTo,
@@ -137,7 +139,8 @@ class Deployments:
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
         applied = tuple(item.name for item in change.pending)
-        return await self._served(app, replace(release, applied=applied, backup=rolled.backup), rolled), rolled
+        release = replace(release, applied=applied, backup=rolled.backup)
+        return await self._served(app, release, rolled.configurations), rolled
 
     async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
         """Replace the containers of the release that serves by new ones."""
@@ -164,9 +167,8 @@ class Deployments:
         change = await self._schema.back(app, release, left) if database else None
         if change is None and (breaking := self.breaking_since(app, release)):
             raise DatabaseAhead(f"The migrations of {breaking.id} changed what {release.id} relies on.")
-        served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
-        if left is not None and wish.final:
-            releases.fail(left, wish.reason or f"It was left for {release.id}.")
+        async with self._leaving(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
+            served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
         return served, rolled, change.way if change else WayBack(Way.NOTHING, "The database stays as it is.")
 
     def breaking_since(self, app: App, release: Release) -> Release | None:
@@ -235,7 +237,7 @@ class Deployments:
             release = _with_images(release, found)
             releases.write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets)
-        return await self._served(app, release, rolled), rolled
+        return await self._served(app, release, rolled.configurations), rolled
 
     async def take_down(self, app: App, progress: Progress) -> None:
         """Take an app out of service: requests under way may end, then its containers and networks go."""
@@ -254,7 +256,13 @@ class Deployments:
     async def recover(self, app: App) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
         done = await self._rollouts.recover(app)
-        Releases(app).fail_interrupted()
+        releases, serving = Releases(app), RolloutState(app).serving()
+        for release in releases.interrupted():
+            if serving is not None and serving.release == release.id:
+                await self._finish(app, release)
+            else:
+                await self._discard(app, release, "The deploy was interrupted: its server was stopped or killed.", ())
+        releases.sweep()
         return done
 
     async def end_standby(self, app: App) -> None:
@@ -296,7 +304,7 @@ class Deployments:
 
     async def _settle(self, app: App) -> None:
         await self.check_project(app)
-        await self._rollouts.recover(app)
+        await self.recover(app)
 
     async def _roll_again(
         self, app: App, release: Release, wish: Wish, *, again: bool, change: Change | None = None
@@ -310,7 +318,7 @@ class Deployments:
         place = await self._place_again(app, release, model, found)
         secrets = [*app_secrets(app), *environment.secret_values(releases.given(release))]
         rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
-        return await self._served(app, release, rolled), rolled
+        return await self._served(app, release, rolled.configurations), rolled
 
     async def _checked(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
         """What runs, once the policy has seen all of it; nothing is read again in between.
@@ -376,17 +384,26 @@ class Deployments:
         )
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
 
-    async def _served(self, app: App, release: Release, rolled: Rolled) -> Release:
+    async def _served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
         """Record that a release serves, and let go of those that need not be kept."""
         chosen = scale_of_app(app)
         services = {
-            name: replace(record, configuration=rolled.configurations.get(name), scale=chosen.get(name, record.scale))
+            name: replace(record, configuration=configurations.get(name), scale=chosen.get(name, record.scale))
             for name, record in release.services.items()
         }
         ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))
         served = Releases(app).succeed(replace(release, services=services, ledger=ledger))
         await self.tidy(app)
         return served
+
+    async def _finish(self, app: App, release: Release) -> None:
+        """Record of a release that it serves, as far as can be told after its server was killed."""
+        state, earlier = RolloutState(app), Releases(app).last_good(other_than=release.id)
+        serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        had = earlier.migrations if earlier else ()
+        applied = tuple(entry.name for entry in await self._schema.ledger(app) if entry.name not in had)
+        configurations = {item.service: item.configuration or "" for item in serving}
+        await self._served(app, replace(release, applied=applied), configurations)
 
     async def tidy(self, app: App) -> None:
         """Remove releases that need not be kept, with their images and the content that only they have."""
@@ -410,15 +427,28 @@ class Deployments:
             await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
             raise
 
+    @asynccontextmanager
+    async def _leaving(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:
+        """A release that is known to be broken is recorded so before it is left: a kill in between changes nothing."""
+        if left is None or not final:
+            yield
+            return
+        Releases(app).fail(left, why)
+        try:
+            yield
+        except BaseException:
+            Releases(app).write(left)
+            raise
+
     async def _discard(self, app: App, release: Release, cause: str, logs: Sequence[str]) -> None:
+        """Take away what was made for a release, and then, where a full disk has room again, record that it failed."""
         releases, snapshots = Releases(app), Snapshots(app)
-        releases.fail(releases.find(release.id), cause, logs)
         await asyncio.to_thread(releases.strip, release.id)
         await asyncio.to_thread(snapshots.collect_garbage)
-        try:
+        with suppress(EngineUnavailable):  # then the names go when the release does
             await images.forget(self._engine, app.name, release.id)
-        except IkomaError:
-            return  # the engine is away: the names go when the release does
+        with suppress(DiskFull):  # then whoever works on the app next records it
+            releases.fail(releases.find(release.id), cause, logs)
 
     async def _wait_until_it_answers(self, app: App, web: Web | None, containers: Sequence[Container]) -> None:
         if web is None:

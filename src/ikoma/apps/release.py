@@ -3,7 +3,7 @@
 `model.json` is the resolved compose file as it was checked, `environment.json` the variables it was made with (both
 0600), `snapshot.json.gz` names the content of its source, `tree/` is that content where containers mount it, and
 `release.json` says who deployed it, when, why and how it ended. A record whose state is still `started` while nobody
-holds the app's lock is of a deploy that was killed; the next one says so.
+holds the app's lock is of a deploy that was killed; whoever holds the lock next ends it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import orjson
 from ikoma.apps import env_file
 from ikoma.apps.folder import App
 from ikoma.apps.rollout_state import RolloutState
-from ikoma.durable import write_file
-from ikoma.errors import NotDeployed, ReleaseNotFound
+from ikoma.durable import disk_full_answered, write_file
+from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
 from ikoma.model import ReleaseId
 from ikoma.ports import VARIABLES_FILE
 
@@ -102,16 +102,21 @@ class Releases:
             model: what was checked, without the variables that only containers get.
             given: the values that came from the app's .env and from the call.
 
-        Called under the app's lock: a record that is still `started` is of a deploy that was killed.
+        Raises:
+            DiskFull: then there is no such release.
         """
-        self.fail_interrupted()
         folder = self.folder(release.id)
         self._app.make_state()
-        folder.mkdir(parents=True, mode=0o700)
-        write_file(folder / _MODEL, orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
-        write_file(folder / VARIABLES_FILE, _variables(model, given), mode=0o600)
-        write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
-        self.write(release)
+        try:
+            with disk_full_answered():
+                folder.mkdir(parents=True, mode=0o700)
+            write_file(folder / _MODEL, orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+            write_file(folder / VARIABLES_FILE, _variables(model, given), mode=0o600)
+            write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
+            self.write(release)
+        except DiskFull:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return folder
 
     def succeed(self, release: Release) -> Release:
@@ -124,16 +129,15 @@ class Releases:
         """Record that a release never served, or was left."""
         self.write(replace(release, state=FAILED, finished_at=now(), cause=cause, logs=tuple(logs)))
 
-    def fail_interrupted(self) -> list[Release]:
-        """Mark the releases of killed deploys as failed; which those were."""
-        serving = RolloutState(self._app).serving()
-        found = [item for item in self.all() if item.state == STARTED]
-        for item in found:
-            if serving is not None and serving.release == item.id:
-                self.succeed(item)
-            else:
-                self.fail(item, "The deploy was interrupted: its server was stopped or killed.")
-        return found
+    def interrupted(self) -> list[Release]:
+        """Those that neither serve nor failed: under the app's lock, the ones of deploys that were killed."""
+        return [item for item in self.all() if item.state == STARTED]
+
+    def sweep(self) -> None:
+        """Remove what is left of releases that have no record: they were not begun, or are forgotten already."""
+        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
+            if not (folder / _RECORD).is_file():
+                shutil.rmtree(folder)
 
     def current(self) -> Release | None:
         """The release that serves, or None before the first deploy."""

@@ -1,0 +1,207 @@
+"""Releases that are broken in twelve ways: each is refused with its cause, and what served goes on as if nothing was."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.witness import Background, eventually, small_disk
+from tests.images import busybox_image
+from tests.rollouts.live import LiveApp, compose, new_app
+from tests.support import Server
+from tests.support import server as started_server
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What is wrong with a release, and what is said of it.
+
+    Args:
+        files: further files in the app's folder, by their path.
+        meanwhile: what else is wrong on this machine.
+    """
+
+    compose_file: str
+    says: str
+    code: str = "deploy_failed"
+    files: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    meanwhile: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(type=kind) as probe:
+        probe.bind(("0.0.0.0", 0))
+        return int(probe.getsockname()[1])
+
+
+PORT, DATAGRAMS = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+
+
+@contextmanager
+def taken(port: int, kind: socket.SocketKind) -> Iterator[None]:
+    """Another program has a port meanwhile."""
+    with socket.socket(type=kind) as other:
+        other.bind(("0.0.0.0", port))
+        if kind is socket.SOCK_STREAM:
+            other.listen()
+        yield
+
+
+BUILT = compose().replace(f"image: {busybox_image()}", "build: ./src")
+MUCH_MEMORY = "[sh, -c, 'head -c 200000000 /dev/zero | tail']"
+KINDS = {
+    "image missing": Broken(compose(image="localhost:1/missing:1"), "The image of web could not be pulled"),
+    "build fails": Broken(
+        BUILT, "The image of web could not be built", files={"src/Dockerfile": f"FROM {busybox_image()}\nRUN exit 3\n"}
+    ),
+    "exits at once": Broken(
+        compose(command="[sh, -c, exit 3]").replace("restart: unless-stopped", 'restart: "no"'),
+        "The service web exited with code 3",
+    ),
+    "crash loop": Broken(compose(command="[sh, -c, exit 3]"), "The service web keeps exiting with code 3"),
+    "never healthy": Broken(compose(check="/nothing"), "The service web is unhealthy: its healthcheck fails"),
+    "healthy too late": Broken(
+        compose(check="/nothing").replace("retries: 3", "retries: 99"),
+        "The service web did not become healthy within 4 s",
+        arguments={"timeout": 4},
+    ),
+    "wrong health path": Broken(
+        compose(health="/wrong"), r"The containers run, but web is not healthy: /wrong answers 404"
+    ),
+    "out of memory": Broken(
+        compose(command=MUCH_MEMORY, more="mem_limit: 32m"), "The service web needed more memory than its limit"
+    ),
+    "port taken": Broken(
+        compose(more=f'ports: ["127.0.0.1:{PORT}:3000"]'),
+        f"port {PORT}",
+        code="invalid_compose",
+        meanwhile=partial(taken, PORT, socket.SOCK_STREAM),
+    ),
+    "port taken that only the engine sees": Broken(
+        compose(more=f'ports: ["127.0.0.1:{DATAGRAMS}:3000/udp"]'),
+        f"The service web could not be started: .*{DATAGRAMS}",
+        meanwhile=partial(taken, DATAGRAMS, socket.SOCK_DGRAM),
+    ),
+    "migration fails": Broken(
+        compose(), "001_broken.sql", code="sql_failed", files={"migrations/001_broken.sql": "SELECT wrong;\n"}
+    ),
+    "compose invalid": Broken(compose().replace("image:", "imagee:"), "imagee", code="invalid_compose"),
+}
+
+
+@pytest.fixture(scope="module")
+def good(server: Server) -> LiveApp:
+    """An app that serves, with a database."""
+    app = new_app(server, "live-broken")
+    app.do("db.create")
+    app.deploy("good")
+    return app
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_broken_release_changes_nothing_and_leaves_nothing(good: LiveApp, kind: str) -> None:
+    broken = KINDS[kind]
+    before, running = good.remains(), good.running()
+    for path, content in broken.files.items():
+        (good.folder / path).write_text(content)
+    good.write("broken", broken.compose_file)
+    try:
+        with good.loaded("good", rate=100), broken.meanwhile():
+            refused = good.call("deploy.up", **broken.arguments)
+        assert refused.code == broken.code, refused.body
+        assert re.search(broken.says, refused.body["error"])
+        assert refused.body["hint"]
+        assert good.running() == running
+        assert good.remains() == before
+        eventually(lambda: good.do("apps.status")["health"] == "healthy", "it is healthy")
+    finally:
+        for path in broken.files:
+            (good.folder / path).unlink()
+        good.write("good", compose())
+    if broken.code != "invalid_compose":
+        failed = good.releases()[0]
+        assert (failed["state"], failed["current"]) == ("failed", False)
+        assert failed["cause"]
+
+
+def test_a_release_that_dies_in_its_watch_window_leaves_nothing(server: Server) -> None:
+    app = new_app(server, "live-dying", compose_file=compose(watch="30s"))
+    app.deploy("good")
+    before, running = app.remains(), app.running()
+    dies = "[sh, -c, 'httpd -p 3000 -h /www; sleep 4; exit 5']"
+    with app.loaded("good", "bad", rate=50):
+        bad = app.deploy("bad", compose(command=dies, watch="30s"))
+        eventually(lambda: app.release(bad)["state"] == "failed", "the release is left", 15)
+        eventually(lambda: app.running() == running, "the containers that served before serve again")
+    assert "web exited with code 5" in app.release(bad)["cause"]
+    eventually(lambda: app.remains()["containers"] == running, "its containers are gone", 15)
+    assert app.remains()["networks"] == before["networks"]
+    assert app.do("apps.status")["health"] == "healthy"
+
+
+SLOW_BUILD = f"FROM {busybox_image()}\nRUN sleep 2\n"
+SLOW_START = compose(command="[sh, -c, 'sleep 3; exec httpd -f -p 3000 -h /www']").replace("retries: 3", "retries: 9")
+
+
+@pytest.fixture(scope="module")
+def on_small_disk() -> Iterator[LiveApp]:
+    """An app that serves, on a disk that can be made as small as its content."""
+    with tempfile.TemporaryDirectory(prefix="ikoma-test-") as place:
+        Path(place).chmod(0o711)
+        with (
+            small_disk(Path(place) / "apps", "1g") as disk,
+            started_server(APPS_ROOT=str(disk), IKOMA_STATE=f"{place}/state") as server,
+        ):
+            app = new_app(server, "live-full")
+            app.deploy("good")
+            yield app
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Nothing more goes onto a disk meanwhile."""
+
+    def resize(size: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+
+    used = shutil.disk_usage(disk).used
+    resize(str(used))
+    try:
+        yield
+    finally:
+        resize("1g")
+
+
+@pytest.mark.parametrize(("moment", "compose_file"), [("build", BUILT), ("start", SLOW_START)])
+def test_a_disk_that_fills_during_a_deploy_harms_nothing(
+    on_small_disk: LiveApp, moment: str, compose_file: str
+) -> None:
+    app = on_small_disk
+    (app.folder / "src" / "Dockerfile").write_text(SLOW_BUILD)
+    before, running = app.remains(), app.running()
+    app.write("broken", compose_file)
+    with app.loaded("good", rate=100):
+        deploying = Background(app.server, "deploy.up", {"appName": app.name})
+        time.sleep(2)
+        with full(app.server.apps):
+            refused = deploying.wait()
+    assert refused is not None
+    assert refused.code == "disk_full", refused.body
+    assert app.running() == running
+    assert app.remains() == before
+    assert app.releases()[0]["state"] == "failed"
+    app.deploy("good", compose())
+    assert app.do("apps.status")["health"] == "healthy"
