@@ -66,7 +66,7 @@ def rollbacks(world: World) -> Iterator[Figure]:
                 taken.append(took(partial(world.server.do, f"deploy.{kind}", call)))
     failed = len(traffic.failures)
     what = f"requests that failed in {len(times['up'])} deploys, restarts and rollbacks, of {traffic.count}"
-    yield at_most(what, failed, 0, "", ours=str(failed))
+    yield at_most(what, failed, 0, "", ours="; ".join(dict.fromkeys(traffic.failures)) or "0")
     median = statistics.median(times["rollback"])
     yield at_most("deploy.rollback, under load", median, _ROLLBACK_SECONDS, " s", ours=seconds(times["rollback"]))
 

@@ -31,6 +31,7 @@ from ikoma.ports import Container, Engine, Proxy, Route, Side
 
 _FIRST_PORT, _LAST_PORT = 21_000, 29_999
 _PAUSE = 0.02
+_QUIET = 0.15
 _SIDE_FILE = "maintenance"
 _NOWHERE = ("127.0.0.1:1",)
 """An address that refuses: requests are held there until a better one is known."""
@@ -213,12 +214,16 @@ class Traffic:
             self._proxy.switch(app.name, side)
 
     async def _until_idle(self, app: App, side: Side, limit: float) -> int:
-        began = time.monotonic()
-        while (elapsed := time.monotonic() - began) < limit:
-            if not await self._proxy.in_flight(app.name, side):
-                break
+        """Wait until a side has no requests; milliseconds.
+
+        One that has just looked up where it goes does not count yet, so a side is idle only when it stays so.
+        """
+        began = busy = time.monotonic()
+        while (now := time.monotonic()) - began < limit and now - busy < _QUIET:
             await asyncio.sleep(_PAUSE)
-        return int(elapsed * 1000)
+            if await self._proxy.in_flight(app.name, side):
+                busy = time.monotonic()
+        return int((busy - began) * 1000)
 
     def _present(self, app: App) -> Route | None:
         """The route of the release that serves."""
