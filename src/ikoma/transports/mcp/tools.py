@@ -19,7 +19,7 @@ from ikoma.model import Effect
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 _CAPABILITY = re.compile(
-    r"\b(?:apps|artifact|audit|db|deploy|domain|env|files|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
+    r"\b(?:apps|artifact|audit|db|deploy|domain|env|files|hook|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
 )
 _PENDING: dict[str, Any] = {
     "required": ["operationId", "state", "next"],
