@@ -32,7 +32,7 @@ class Created(Result):
     branch: str
 
 
-@capability("hook.create", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True)
+@capability("hook.create", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True)
 async def create(call: Call, request: Create) -> Created:
     """Make the webhook by which pushes to a branch deploy an app; a former one ends. Its secret is shown once."""
     app = call.app(request.app_name)

@@ -28,7 +28,7 @@ class Deployed(Result):
     details: Details
 
 
-@capability("hook.deploy", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, queued=True)
+@capability("hook.deploy", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, queued=True, rare=True)
 async def deploy(call: Call, request: Deploy) -> Deployed:
     """Check out what the branch of an app's webhook holds now, and deploy it, as a push would.
 

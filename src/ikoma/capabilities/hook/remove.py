@@ -13,7 +13,7 @@ class Removed(Result):
     message: str
 
 
-@capability("hook.remove", role=Role.ADMIN, effect=Effect.CHANGES)
+@capability("hook.remove", role=Role.ADMIN, effect=Effect.CHANGES, rare=True)
 async def remove(call: Call, request: AppRequest) -> Removed:
     """End an app's webhook."""
     app = call.app(request.app_name)

@@ -29,7 +29,7 @@ class Shown(Result):
     """The last delivery with a right signature."""
 
 
-@capability("hook.show", role=Role.OBSERVER, effect=Effect.READS)
+@capability("hook.show", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def show(call: Call, request: AppRequest) -> Shown:
     """Whether an app has a webhook, for which branch, and what its last delivery came to."""
     app = call.app(request.app_name)

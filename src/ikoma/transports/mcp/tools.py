@@ -104,9 +104,12 @@ def output_schema(item: Capability) -> dict[str, Any]:
 
 
 def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capability]:
-    """The capabilities of the chosen namespaces; all where none is chosen. The platform's own and operations stay."""
+    """The capabilities of the chosen namespaces; all that are not rare where none is chosen.
+
+    The platform's own and operations stay. What is not listed can be called all the same.
+    """
     wanted = {*toolsets, "platform", "operations"}
-    return [item for item in tools if not toolsets or item.name.split(".", 1)[0] in wanted]
+    return [item for item in tools if item.name.split(".", 1)[0] in wanted or not (toolsets or item.rare)]
 
 
 def _compact(schema: Mapping[str, Any]) -> dict[str, Any]:
