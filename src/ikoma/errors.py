@@ -98,6 +98,27 @@ class OutOfScope(IkomaError):
     default_hint = "Ask an admin for a key whose apps and capabilities include this call."
 
 
+class HookRefused(IkomaError):
+    """No webhook here takes what is signed like this."""
+
+    code, status = "hook_refused", 401
+    default_hint = "hook.create makes a webhook and its secret; sign the raw body with it (docs/webhooks.md)."
+
+
+class HookReplayed(IkomaError):
+    """This delivery was taken before."""
+
+    code, status = "hook_replayed", 409
+    default_hint = "Each delivery is taken once. Push again; or hook.deploy deploys what the branch holds now."
+
+
+class HookWornOut(IkomaError):
+    """This webhook's secret has signed as many deliveries as are remembered."""
+
+    code, status = "hook_worn_out", 409
+    default_hint = "hook.create makes a new secret; give it to the git host."
+
+
 class NotFound(IkomaError):
     """There is nothing at this address."""
 

@@ -22,6 +22,7 @@ from ikoma.apps.deployment import Deployments, Keep
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.git import Reach
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
+from ikoma.apps.hooks import Hooks
 from ikoma.apps.logs import Logs
 from ikoma.apps.plan import Planner
 from ikoma.apps.policy.enforcement import Policy
@@ -130,6 +131,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         backups = Backups(settings.backups_root)
         waivers = Waivers(settings.database_file)
         stack.callback(waivers.close)
+        hooks = Hooks(settings.database_file, apps)
+        stack.callback(hooks.close)
         policy = Policy(
             engine,
             apps,
@@ -173,6 +176,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             operations=operations,
             logs=Logs(engine),
             sources=Sources(_reach(settings)),
+            hooks=hooks,
             events=events,
         )
         locks = Locks(settings.apps_root)

@@ -29,8 +29,9 @@ def cost(tool: tools.Tool) -> int:
 
 
 def test_the_whole_list_costs_a_model_little(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [f"{cost(tool):5}  {tool.name}" for tool in everything()]
-    total = sum(cost(tool) for tool in everything())
+    listed = [tools.tool(item) for item in tools.chosen(list(capabilities.load()), ())]
+    lines = [f"{cost(tool):5}  {tool.name}" for tool in listed]
+    total = sum(cost(tool) for tool in listed)
     with capsys.disabled():
         print("\ntokens of each tool:", *lines, f"{total:5}  in all, of {MOST_TOKENS}", sep="\n")
     assert total <= MOST_TOKENS
@@ -46,6 +47,12 @@ def test_the_list_is_the_golden_one() -> None:
     if not GOLDEN.exists():
         GOLDEN.write_bytes(shown + b"\n")
     assert GOLDEN.read_bytes() == shown + b"\n", f"the list has changed: look at it, then remove {GOLDEN.name}"
+
+
+def test_what_is_rare_is_listed_where_its_toolset_is_chosen() -> None:
+    every = list(capabilities.load())
+    assert not any(item.name.startswith("hook.") for item in tools.chosen(every, ()))
+    assert {"hook.create", "hook.show"} <= {item.name for item in tools.chosen(every, ("hook",))}
 
 
 def test_names_are_injective_and_every_host_takes_them() -> None:

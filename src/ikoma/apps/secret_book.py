@@ -1,4 +1,5 @@
-"""Every secret value that IKOMA knows: of the apps' `.env` files, of their databases, of the platform.
+"""Every secret value that IKOMA knows: of the apps' `.env` files, of their databases and webhooks, of
+the platform.
 
 Files are looked at again when they change: those of the app that a call is about at every call, the others every
 other second. A value that was replaced stays known, because containers that run may still say it.
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.apps import credentials, environment
+from ikoma.apps import credentials, environment, hooks
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.release import Releases
 from ikoma.errors import IkomaError
@@ -70,7 +71,9 @@ class SecretBook:
 
     def _look(self, app: App) -> None:
         """Read an app's secrets again where a file has changed."""
-        stamp = tuple(map(_stamp, (app.env_file, app.state / "database.json", app.state / "releases")))
+        stamp = tuple(
+            map(_stamp, (app.env_file, app.state / "database.json", app.state / hooks.FILE, app.state / "releases"))
+        )
         if stamp == self._stamps.get(app.name):
             return
         self._stamps[app.name] = stamp
@@ -93,11 +96,13 @@ def _of_app(app: App) -> Iterator[str]:
         yield from _secret(environment.read(app))
         for release in (releases := Releases(app)).recent():
             yield from _secret(releases.given(release))
-        owned = credentials.find(app)
+        owned, hook = credentials.find(app), hooks.find(app)
     except (IkomaError, OSError, ValueError, orjson.JSONDecodeError):
         return  # what cannot be read now is read when it changes
     if owned is not None:
         yield owned.password.reveal()
+    if hook is not None:
+        yield hook.secret.reveal()
 
 
 def _secret(values: Mapping[str, str]) -> Iterator[str]:

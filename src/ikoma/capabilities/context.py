@@ -11,6 +11,7 @@ from ikoma.apps.backups import Backups
 from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.health import HealthObserver
+from ikoma.apps.hooks import Hooks
 from ikoma.apps.logs import Logs
 from ikoma.apps.plan import Planner
 from ikoma.apps.policy.waivers import Waivers
@@ -54,6 +55,7 @@ class Platform:
     operations: Operations
     logs: Logs
     sources: Sources
+    hooks: Hooks
     events: Events
     started: float = field(default_factory=time.monotonic)
 

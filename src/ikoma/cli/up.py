@@ -84,7 +84,7 @@ async def stay_up(settings: Settings, limits: Limits | None = None) -> None:
             click.echo(f"Apps: {settings.apps_root}  Backups: {settings.backups_root}  Audit: {settings.audit_log}")
             sys.stdout.flush()
 
-        door = Door(started.pipeline, started.summary, settings)
+        door = Door(started.pipeline, started.summary, settings, started.platform.hooks)
 
         def stop_serving(number: signal.Signals) -> None:
             stop(number)

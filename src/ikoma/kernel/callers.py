@@ -123,6 +123,11 @@ CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollba
 """IKOMA itself, where it goes back from a release that turned unhealthy."""
 
 
+def of_hook(app: AppName) -> Caller:
+    """An app's webhook: it deploys what the hook's branch holds, and can do nothing else."""
+    return Caller(f"hook:{app}", f"hook:{app}", Role.BUILDER, apps=(app,), capabilities=("hook.deploy",))
+
+
 @dataclass(frozen=True, slots=True)
 class StoredKey:
     """A key as it is listed: everything but the key."""

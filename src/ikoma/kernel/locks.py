@@ -18,7 +18,8 @@ import orjson
 from ikoma.errors import AppBusy
 from ikoma.model import AppName
 
-_PATIENCE = 2.0
+PATIENCE = 2.0
+"""Seconds that a call waits for another to end, where it does not say."""
 _PAUSE = 0.05
 
 
@@ -29,13 +30,15 @@ class Locks:
         self._folder = apps_root / ".ikoma" / "locks"
 
     @asynccontextmanager
-    async def hold(self, app: AppName, *, capability: str, request_id: str) -> AsyncIterator[None]:
-        """Hold the app's lock for the block; AppBusy, naming the holder, when it isn't free within 2 s."""
+    async def hold(
+        self, app: AppName, *, capability: str, request_id: str, patience: float = PATIENCE
+    ) -> AsyncIterator[None]:
+        """Hold the app's lock for the block; AppBusy, naming the holder, when it isn't free in time (seconds)."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{app}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            await self._acquire(descriptor, app)
+            await self._acquire(descriptor, app, patience)
             holder = {"capability": capability, "requestId": request_id, "pid": os.getpid(), "since": _now()}
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, orjson.dumps(holder), 0)
@@ -44,8 +47,8 @@ class Locks:
         finally:
             os.close(descriptor)
 
-    async def _acquire(self, descriptor: int, app: AppName) -> None:
-        deadline = asyncio.get_running_loop().time() + _PATIENCE
+    async def _acquire(self, descriptor: int, app: AppName, patience: float) -> None:
+        deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

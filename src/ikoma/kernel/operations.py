@@ -59,6 +59,8 @@ class Operation:
     """Whether it has changed anything: until it holds the app's lock, a retry may do it."""
     task: asyncio.Task[None] | None = None
     cancelled: bool = False
+    withdrawn: bool = False
+    """Whether a newer call has taken its place."""
     noted: float = 0.0
 
     def view(self) -> Record:
@@ -176,6 +178,14 @@ class Operations:
         found = self._journal.last(limit, app, lambda record: _may_see(record, caller, role))
         return [self._find(record.id) or record for record in found]
 
+    def withdraw_others(self, record: Record) -> None:
+        """Cancel the same capability's operations on the same app that have changed nothing yet, all but this one."""
+        for other in self._here.values():
+            same = (other.record.capability, other.record.app) == (record.capability, record.app)
+            if same and other.record.id != record.id and other.task and not other.began and not other.ended.is_set():
+                other.cancelled = other.withdrawn = True
+                other.task.cancel()
+
     async def close(self, grace: float) -> None:
         """Take no more, let those at work end within the grace (seconds), and cut off the others."""
         self._closing = True
@@ -210,7 +220,7 @@ class Operations:
         except asyncio.CancelledError:
             state = CANCELLED if operation.cancelled else INTERRUPTED
             operation.error = (
-                OperationCancelled()
+                OperationCancelled("A newer call took the place of this one." if operation.withdrawn else None)
                 if operation.cancelled
                 else ShuttingDown("The server stopped before this was done.")
             )

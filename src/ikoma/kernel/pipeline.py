@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from ikoma.errors import (
     MalformedRequest,
     OperationCancelled,
     RoleTooLow,
+    TooManyFailures,
     Unauthenticated,
     UnknownRole,
 )
@@ -39,7 +41,7 @@ from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.confirmations import Confirmations
 from ikoma.kernel.events import Changed, Events
 from ikoma.kernel.journal import Record
-from ikoma.kernel.locks import Locks
+from ikoma.kernel.locks import PATIENCE, Locks
 from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.ratelimit import RateLimit
@@ -132,6 +134,8 @@ class Pipeline:
                 keeps = partial(mask_result, admitted.capability)
                 unaudited = admitted.capability.unaudited
                 operation = self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
+                if admitted.capability.queued:
+                    self.operations.withdraw_others(operation.record)
             if operation.record.id != record.id:  # a retry: the first call has its own entries
                 self._settle(entry, began, code="replayed")
         except BaseException as error:
@@ -172,6 +176,16 @@ class Pipeline:
             self.refused(what, error, None)
             raise
         return caller
+
+    def unproven(self, what: str, error: IkomaError, address: str) -> IkomaError:
+        """Count at its address, and put on record, what a door refused for want of a proof; what to answer."""
+        try:
+            self._throttle.check(address, None)
+            self._throttle.failed(address)
+        except TooManyFailures as too_many:
+            error = too_many
+        self.refused(what, error, None)
+        return error
 
     def refused(self, what: str, error: IkomaError, caller: str | None) -> None:
         """Put on record what a door refused by itself, before there was a call."""
@@ -287,7 +301,8 @@ class Pipeline:
 
         call = self._call(admitted, tell, None if emit is None else say)
         try:
-            return scrubber.json(capability.encode(await capability.run(call, admitted.request)), app)
+            answer = capability.encode(await capability.run(call, admitted.request))
+            return _showing(capability, answer, scrubber.json(answer, app))
         except IkomaError as error:
             scrubber.error(error, app)
             raise
@@ -300,7 +315,10 @@ class Pipeline:
         capability, request = admitted.capability, admitted.request
         if capability.exclusive and isinstance(request, AppRequest):
             return self._locks.hold(
-                request.app_name, capability=capability.name, request_id=admitted.attempt.request_id
+                request.app_name,
+                capability=capability.name,
+                request_id=admitted.attempt.request_id,
+                patience=math.inf if capability.queued else PATIENCE,
             )
         return nullcontext()
 
@@ -337,6 +355,16 @@ def still_running(record: Record) -> dict[str, Any]:
         "message": f"{record.capability} goes on.",
         "next": "operations.wait with this operationId waits for its end; operations.cancel stops it.",
     }
+
+
+def _showing(capability: Capability, answer: bytes, scrubbed: bytes) -> bytes:
+    """A scrubbed answer with what it is made to show: a secret that was made a moment ago is known as one already."""
+    if scrubbed is answer or not capability.secret_results:
+        return scrubbed
+    shown = orjson.loads(answer)
+    return orjson.dumps(
+        orjson.loads(scrubbed) | {name: shown[name] for name in capability.secret_results & shown.keys()}
+    )
 
 
 def _check_text(sent: Mapping[str, Any]) -> None:

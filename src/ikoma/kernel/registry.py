@@ -120,6 +120,10 @@ class Capability:
     """Whether a key that needs approval must have another key's consent to it; true of all that destroy."""
     unaudited: bool
     """Whether it goes on where its intent cannot be written down: what takes load off a full server does."""
+    queued: bool
+    """Whether it waits for the app's lock for as long as it takes; a newer call takes the place of one that waits."""
+    rare: bool
+    """Whether the MCP door lists it only to those who choose its toolset: every tool listed costs each conversation."""
 
     @property
     def summary(self) -> str:
@@ -265,6 +269,8 @@ def capability(
     loses: Loses | None = None,
     needs_approval: bool = False,
     unaudited: bool = False,
+    queued: bool = False,
+    rare: bool = False,
     into: Registry = registry,
 ) -> Callable[[Callable[[Any, Any], Awaitable[Any]]], Callable[[Any, Any], Awaitable[Any]]]:
     """Declare a function as a capability.
@@ -281,6 +287,8 @@ def capability(
         loses: says what would be lost; needed where the effect is DESTROYS.
         needs_approval: keys that need approval need it for this too, though it destroys nothing.
         unaudited: it goes on, also where the audit log cannot be written.
+        queued: it waits for the app's lock, and of several that wait only the newest is done.
+        rare: it is set up once in an app's life, if at all.
         into: where to declare it; the product's registry unless a test says otherwise.
     """
 
@@ -304,6 +312,8 @@ def capability(
                 loses=loses,
                 needs_approval=needs_approval or effect is Effect.DESTROYS,
                 unaudited=unaudited,
+                queued=queued,
+                rare=rare,
             )
         )
         return run

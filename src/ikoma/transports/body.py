@@ -25,7 +25,7 @@ async def read_object(scope: Scope, receive: Receive, limit: int) -> Mapping[str
     Raises:
         BodyTooLarge, MalformedRequest
     """
-    return parse_object(await _read(scope, receive, limit))
+    return parse_object(await read_body(scope, receive, limit))
 
 
 def parse_object(body: bytes) -> Mapping[str, Any]:
@@ -40,7 +40,8 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
     return value
 
 
-async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The body as it came, of at most `limit` bytes."""
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if int(declared) > limit:
         raise BodyTooLarge(f"The body has {int(declared)} bytes; this call takes at most {limit}.")

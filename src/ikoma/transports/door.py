@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope, Send
 
+from ikoma.apps.hooks import Hooks
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.settings import Settings
 from ikoma.transports import headers
@@ -19,11 +20,11 @@ from ikoma.transports.mcp.stdio import listening
 class Door:
     """The whole ASGI application is `app`."""
 
-    def __init__(self, pipeline: Pipeline, summary: Summary, settings: Settings) -> None:
+    def __init__(self, pipeline: Pipeline, summary: Summary, settings: Settings, hooks: Hooks) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None
-        self._http = http_app(pipeline, summary, api=settings.server_mode != "mcp")
+        self._http = http_app(pipeline, summary, hooks if settings.server_mode != "mcp" else None)
         self.app = hardened(headers.guarded(self._route, settings.allowed_hosts))
 
     @asynccontextmanager

@@ -22,12 +22,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ikoma.apps.hooks import Hooks
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
 from ikoma.kernel.call import Answer, Attempt, Emit
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.ports import Progress, no_progress
 from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
+from ikoma.transports.webhook import PREFIX, Deliver
 from ikoma.web.policy import content_security_policy
 from ikoma.web.reference import reference_page
 
@@ -42,9 +44,9 @@ class Summary(Protocol):
     async def __call__(self) -> Mapping[str, Any]: ...
 
 
-def http_app(pipeline: Pipeline, summary: Summary, *, api: bool = True) -> ASGIApp:
-    """The ASGI application; without `api`, only what tells of the server."""
-    if not api:
+def http_app(pipeline: Pipeline, summary: Summary, hooks: Hooks | None) -> ASGIApp:
+    """The ASGI application; without `hooks` it has no API, only what tells of the server."""
+    if hooks is None:
         return Starlette(routes=[Route("/health", _health(summary))], exception_handlers=_HANDLERS)
     pages = Starlette(
         routes=[
@@ -56,12 +58,14 @@ def http_app(pipeline: Pipeline, summary: Summary, *, api: bool = True) -> ASGIA
         ],
         exception_handlers=_HANDLERS,
     )
-    execute = Execute(pipeline)
+    execute, deliver = Execute(pipeline), Deliver(pipeline, hooks)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # The one hot path does not go through the router.
         if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
             await execute(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await deliver(scope, receive, send)
         else:
             await pages(scope, receive, send)
 

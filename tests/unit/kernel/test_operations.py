@@ -73,6 +73,12 @@ async def work(call: Identified, request: Work) -> Done:
     return Done(number=number)
 
 
+@capability("test.queue", role=Role.OPERATOR, effect=Effect.CHANGES, queued=True, into=REGISTRY)
+async def queue(call: Identified, request: Work) -> Done:
+    """Work when it is free."""
+    return await work(call, request)
+
+
 class Made(Result):
     key: Annotated[str, Sensitive("key")]
 
@@ -213,6 +219,37 @@ def test_what_never_began_may_be_done_by_a_retry(house: House) -> None:
         assert await house.result("test.work", asked) == {"number": 1}
 
     asyncio.run(scenario())
+
+
+def test_what_is_queued_waits_its_turn_and_only_the_newest_gets_one(house: House) -> None:
+    async def scenario() -> list[Any]:
+        async with house.locks.hold(AppName("shop"), capability="deploy.up", request_id="other"):
+            calls = []
+            for app in ("shop", "blog", "shop", "shop"):
+                calls.append(asyncio.ensure_future(house.call("test.queue", {"appName": app})))
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(2.5)  # longer than others wait for a lock
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    first, other, second, third = asyncio.run(scenario())
+    assert isinstance(other, Answer)
+    assert isinstance(third, Answer)
+    for withdrawn in (first, second):
+        assert isinstance(withdrawn, OperationCancelled)
+        assert withdrawn.message == "A newer call took the place of this one."
+    assert World.number == 2
+    assert World.undone == 0
+
+
+def test_what_is_queued_and_has_begun_is_left_alone(house: House) -> None:
+    async def scenario() -> list[Any]:
+        calls = []
+        for seconds in (0.5, 0):
+            calls.append(asyncio.ensure_future(house.call("test.queue", {"appName": "shop", "seconds": seconds})))
+            await asyncio.sleep(0.2)
+        return [orjson.loads((await call).body) for call in calls]
+
+    assert asyncio.run(scenario()) == [{"number": 1}, {"number": 2}]
 
 
 def test_cancelling_ends_the_work_and_lets_it_be_put_right(house: House) -> None:

@@ -62,6 +62,7 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     with call.step("remove the database"):
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
+    call.platform.hooks.remove(app)
     backup = str(entry.dump) if entry.dump.is_file() else None
     entry.describe(app=app.name, removedAt=now(), caller=call.caller.name, backup=backup)
     if app.exists:

@@ -19,7 +19,7 @@ from ikoma.model import Effect
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 _CAPABILITY = re.compile(
-    r"\b(?:apps|artifact|audit|db|deploy|domain|env|files|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
+    r"\b(?:apps|artifact|audit|db|deploy|domain|env|files|hook|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
 )
 _PENDING: dict[str, Any] = {
     "required": ["operationId", "state", "next"],
@@ -104,9 +104,12 @@ def output_schema(item: Capability) -> dict[str, Any]:
 
 
 def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capability]:
-    """The capabilities of the chosen namespaces; all where none is chosen. The platform's own and operations stay."""
+    """The capabilities of the chosen namespaces; all that are not rare where none is chosen.
+
+    The platform's own and operations stay. What is not listed can be called all the same.
+    """
     wanted = {*toolsets, "platform", "operations"}
-    return [item for item in tools if not toolsets or item.name.split(".", 1)[0] in wanted]
+    return [item for item in tools if item.name.split(".", 1)[0] in wanted or not (toolsets or item.rare)]
 
 
 def _compact(schema: Mapping[str, Any]) -> dict[str, Any]:
