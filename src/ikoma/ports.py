@@ -68,6 +68,8 @@ class Container:
     """Checksum of what it was made of (label ikoma.configuration); None where IKOMA did not make it."""
     rollout: str | None = None
     """The rollout that made it (label ikoma.rollout)."""
+    release: str | None = None
+    """The release whose source, configs and secrets it mounts (label ikoma.release)."""
     networks: tuple[str, ...] = ()
     """Names of the networks it is in."""
 
@@ -357,6 +359,14 @@ class Proxy(Protocol):
 
     async def in_flight(self, app: AppName, side: Side) -> int:
         """Requests of this side that are not finished, websockets among them."""
+
+    @property
+    def listeners(self) -> Mapping[str, bool]:
+        """The public listeners that are asked for, http and https, and whether each is up."""
+
+    @property
+    def obstacles(self) -> Mapping[str, str]:
+        """Why a listener is not up: a sentence for each setting or port."""
 
     def urls(self, route: Route) -> tuple[str, ...]:
         """Where the app is reached, the best for a person first."""

@@ -36,6 +36,7 @@ from ikoma.apps.traffic import Traffic
 from ikoma.apps.ways_back import Way, WayBack
 from ikoma.errors import (
     AlreadyServing,
+    CannotGoBack,
     CannotRunTwice,
     DatabaseAhead,
     DeployFailed,
@@ -77,7 +78,7 @@ class Keep:
     """How many releases of an app are kept, and for how many days."""
 
     releases: int = 20
-    days: int = 90
+    days: int = 365
 
 
 class Deployments:
@@ -125,6 +126,8 @@ class Deployments:
         await self._settle(app)
         frozen = equipment.frozen(app, model, env=env, memory=self._memory)
         runs = await self._checked(app, frozen)
+        wishes = extension.read(frozen)
+        self._traffic.check_domains(app, (*wishes.domains, *wishes.redirects))
         given = environment.read(app) | dict(env)
         secrets = [*app_secrets(app), *environment.secret_values(env)]
         release = _new_release(app, frozen, wish)
@@ -167,9 +170,19 @@ class Deployments:
         change = await self._schema.back(app, release, left) if database else None
         if change is None and (breaking := self.breaking_since(app, release)):
             raise DatabaseAhead(f"The migrations of {breaking.id} changed what {release.id} relies on.")
+        if change is None and (lacking := await self._lacking(app, release)):
+            raise CannotGoBack(
+                f"{release.id} relies on {', '.join(lacking)}, which the database does not have any more.",
+                hint="deploy.up applies the migrations of the folder and deploys it.",
+            )
         async with self._leaving(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
             served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
         return served, rolled, change.way if change else WayBack(Way.NOTHING, "The database stays as it is.")
+
+    async def _lacking(self, app: App, release: Release) -> list[str]:
+        """Migrations that a release was deployed with, and that its database does not have now."""
+        has = {entry.name for entry in await self._schema.ledger(app)} if release.ledger else set()
+        return [name for name in release.migrations if name not in has]
 
     def breaking_since(self, app: App, release: Release) -> Release | None:
         """A later release whose migrations an earlier one cannot run with, as long as the database has them."""
@@ -186,7 +199,8 @@ class Deployments:
                 raise NothingToGoBackTo(f"No other release of {app.name} has served.")
             return found
         found = releases.find(to)
-        if current is not None and found.id == current.id:
+        serving = RolloutState(app).serving()
+        if current is not None and found.id == current.id and serving is not None and not serving.down:
             raise AlreadyServing(f"{app.name} serves {found.id} now.")
         if found.served_at is None:
             raise NothingToGoBackTo(f"The release {found.id} never served: {found.cause or 'it did not come up.'}")
@@ -408,7 +422,8 @@ class Deployments:
     async def tidy(self, app: App) -> None:
         """Remove releases that need not be kept, with their images and the content that only they have."""
         releases = Releases(app)
-        expired = releases.expired(self._keep.releases, self._keep.days)
+        mounted = {item.release for item in await self._engine.containers(app.name) if item.release}
+        expired = releases.expired(self._keep.releases, self._keep.days, mounted)
         for release in expired:
             await images.forget(self._engine, app.name, release.id)
             releases.remove(release)

@@ -76,8 +76,8 @@ def read(model: Mapping[str, Any]) -> Extension:
     return Extension(
         domains=value("domains", _domains, ()),
         redirects=value("redirects", _redirects, {}),
-        timeout=value("timeout", _duration, None),
-        max_body=value("max_body", _size, None),
+        timeout=value("timeout", _some(_duration), None),
+        max_body=value("max_body", _some(_size), None),
         hold=value("hold", _duration, defaults.hold),
         drain=value("drain", _duration, defaults.drain),
         watch=value("watch", _duration, defaults.watch),
@@ -111,6 +111,18 @@ def _duration(name: str, given: Any) -> float:
     if found is None or (seconds := float(found[1]) * _SECONDS[found[2]]) > 86_400:
         raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a time such as 10s or 2m, at most 24h.")
     return seconds
+
+
+def _some(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """The same, but not nothing: that would refuse everything."""
+
+    def checked(name: str, given: Any) -> Any:
+        parsed = parse(name, given)
+        if not parsed:
+            raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; leave it out for no limit.")
+        return parsed
+
+    return checked
 
 
 def _size(name: str, given: Any) -> int:

@@ -22,7 +22,7 @@ from ikoma.apps.policy.facts import image_name
 from ikoma.model import AppName
 from ikoma.ports import CarriedVolume
 
-CONFIGURATION, ROLLOUT = "ikoma.configuration", "ikoma.rollout"
+CONFIGURATION, ROLLOUT, RELEASE = "ikoma.configuration", "ikoma.rollout", "ikoma.release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def placed(
         service["image"] = release_image(place.app, name, place.release)
         _mount_from(place, service)
         _carry(result, service, carried.get(name, ()))
-        labels = {CONFIGURATION: configurations[name], ROLLOUT: rollout}
+        labels = {CONFIGURATION: configurations[name], ROLLOUT: rollout, RELEASE: place.release}
         service["labels"] = {**(service.get("labels") or {}), **labels}
     for kind in ("configs", "secrets"):
         for item in (result.get(kind) or {}).values():

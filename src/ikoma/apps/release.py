@@ -9,7 +9,7 @@ holds the app's lock is of a deploy that was killed; whoever holds the lock next
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -205,10 +205,14 @@ class Releases:
         names = self._names()
         return self._read(names[-1]) if names else None
 
-    def expired(self, keep: int, days: int) -> list[Release]:
-        """Releases that need not be kept: beyond a number and an age, neither in use, nor pinned, nor the last good."""
+    def expired(self, keep: int, days: int, mounted: Collection[str]) -> list[Release]:
+        """Releases that need not be kept: beyond a number and an age, neither in use, nor pinned, nor the last good.
+
+        Args:
+            mounted: ids of releases from which a container, perhaps of a later rollout, still has its files.
+        """
         serving, standby = RolloutState(self._app).serving(), RolloutState(self._app).standby()
-        used = {item.release for item in (serving, standby) if item}
+        used = {item.release for item in (serving, standby) if item} | set(mounted)
         last = self.last_good(other_than=serving.release if serving else None)
         oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
         return [

@@ -128,6 +128,7 @@ class Rollouts:
         # What another rollout of the same release replaced is nothing to go back to.
         watch = 0.0 if before is not None and before.release == work.target.release else work.target.watch
         await self._retire(work.app, old, before, watch)
+        await self._name(work.app, work.target, containers)
         return Rolled(
             services=tuple(dict.fromkeys(item.service for item in containers)),
             replaced=tuple(dict.fromkeys(item.service for item in old)),
@@ -192,6 +193,22 @@ class Rollouts:
         else:
             await self._in_time(app, self._remove(app, identities, stop=True))
         reached("retired")
+
+    async def _name(self, app: App, target: Target, containers: Sequence[Container]) -> None:
+        """Give containers the names that the file chooses; one in standby that has such a name gets another."""
+        chosen = {
+            name: str(service["container_name"])
+            for name, service in target.model["services"].items()
+            if service.get("container_name")
+        }
+        holders = {item.name: item for item in await self._engine.containers(app.name)}
+        for item in containers:
+            name = chosen.get(item.service)
+            if name is None or ((holder := holders.get(name)) is not None and holder.id == item.id):
+                continue
+            if holder is not None:
+                await self._engine.rename(holder.id, f"{name}-{holder.rollout or 'before'}")
+            await self._engine.rename(item.id, name)
 
     async def _in_time(self, app: App, work: Coroutine[Any, Any, None]) -> None:
         """Wait for work, but not for long: what is not done by then goes on, and the next rollout waits for it."""

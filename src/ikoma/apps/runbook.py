@@ -132,7 +132,8 @@ def _database(app: App, backup: Manifest | None, settings: Settings) -> str:
 
 def _rollback(app: App, settings: Settings) -> str:
     return (
-        "## Roll back\n\n```bash\n"
+        f"## Roll back\n\nTo the release that served before, in one call:\n\n```bash\n"
+        f"{_curl(app, 'deploy.rollback', settings)}\n```\n\nOr by hand:\n\n```bash\n"
         f"# 1. Stop the version that is wrong\n{_curl(app, 'deploy.down', settings)}\n\n"
         "# 2. Restore the database where the new version has changed it (see above)\n\n"
         f"# 3. Put the earlier source back\ncd {app.source} && git checkout PREVIOUS_TAG\n\n"

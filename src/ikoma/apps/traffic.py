@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -52,6 +53,10 @@ class Traffic:
         await self.apply()
         for name in self._apps.names():
             await self.refresh(self._apps.at(name))
+
+    def condition(self) -> dict[str, Any]:
+        """Which public listeners are up, and what is in the way of the others."""
+        return {"listeners": dict(self._proxy.listeners), "obstacles": dict(self._proxy.obstacles)}
 
     async def apply(self, coming: Route | None = None) -> None:
         """Tell the proxy of all routes.

@@ -109,6 +109,7 @@ SECTIONS = [
             "validate",
             "waive",
             "unwaive",
+            "plan",
             "deploy",
             "restart",
             "rollback",

@@ -197,6 +197,7 @@ def _container(item: Mapping[str, Any]) -> Container:
         one_shot=labels.get("ikoma.one-shot") == "true",
         configuration=labels.get("ikoma.configuration"),
         rollout=labels.get("ikoma.rollout"),
+        release=labels.get("ikoma.release"),
         networks=tuple(sorted(networks)),
     )
 

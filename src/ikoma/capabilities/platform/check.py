@@ -38,6 +38,7 @@ async def check(call: Call, request: Request) -> Check:
     apps_root = _folder(platform.settings.apps_root)
     details = {"docker": docker, "postgres": postgres, "appsRoot": apps_root}
     passed = {name: "error" not in facts for name, facts in details.items()}
+    details["proxy"] = platform.traffic.condition()  # apps are reached by their own ports in any case
     checks = Checks(docker=passed["docker"], postgres=passed["postgres"], apps_root=passed["appsRoot"])
     return Check(healthy=all(passed.values()), checks=checks, details=details)
 
