@@ -271,11 +271,11 @@ class Deployments:
         """After a start: finish or undo what a killed server left; what was done, or None."""
         done = await self._rollouts.recover(app)
         releases, serving = Releases(app), RolloutState(app).serving()
+        current = releases.current()
+        if current is not None and serving is not None and not current.says_served_since(serving.since):
+            await self._finish(app, current)
         for release in releases.interrupted():
-            if serving is not None and serving.release == release.id:
-                await self._finish(app, release)
-            else:
-                await self._discard(app, release, "The deploy was interrupted: its server was stopped or killed.", ())
+            await self._discard(app, release, "The deploy was interrupted: its server was stopped or killed.", ())
         releases.sweep()
         return done
 
@@ -414,10 +414,11 @@ class Deployments:
         """Record of a release that it serves, as far as can be told after its server was killed."""
         state, earlier = RolloutState(app), Releases(app).last_good(other_than=release.id)
         serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
-        had = earlier.migrations if earlier else ()
-        applied = tuple(entry.name for entry in await self._schema.ledger(app) if entry.name not in had)
-        configurations = {item.service: item.configuration or "" for item in serving}
-        await self._served(app, replace(release, applied=applied), configurations)
+        if release.served_at is None:
+            had = earlier.migrations if earlier else ()
+            applied = tuple(entry.name for entry in await self._schema.ledger(app) if entry.name not in had)
+            release = replace(release, applied=applied)
+        await self._served(app, release, {item.service: item.configuration or "" for item in serving})
 
     async def tidy(self, app: App) -> None:
         """Remove releases that need not be kept, with their images and the content that only they have."""

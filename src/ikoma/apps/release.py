@@ -84,6 +84,11 @@ class Release:
     def long_running(self) -> dict[str, ServiceRecord]:
         return {name: service for name, service in self.services.items() if not service.one_shot}
 
+    def says_served_since(self, since: float) -> bool:
+        """Whether it is recorded that it began to serve at that Unix time; not where its server was killed then."""
+        recorded = datetime.fromisoformat(self.served_at).timestamp() if self.served_at else 0.0
+        return self.state != STARTED and recorded >= int(since * 1000) / 1000
+
     def replicas(self, service: str) -> int:
         return self.services[service].scale if service in self.services else 1
 
