@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint bench docs lock clean
+.PHONY: help setup demo up test lint bench mutants docs lock clean
 
 venv := .venv/bin
 PYTHON ?=
@@ -43,6 +43,10 @@ bench: ## Measure IKOMA beside the alternative, and print the ratios
 	@scripts/setup engine images dev
 	@$(venv)/python scripts/images.py
 	@$(venv)/python -m bench $(ARGS)
+
+mutants: ## Take each rule of the policy and each step of the pipeline away, and see a test fail
+	@scripts/setup engine dev
+	@$(venv)/python scripts/mutants.py $(ARGS)
 
 docs: ## Write docs/capabilities.md anew from the registry
 	@scripts/setup

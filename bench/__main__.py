@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from bench import report
+from bench.audit import audit
 from bench.backups import backups
 from bench.deploys import deploys
 from bench.figures import Figure
@@ -27,6 +28,7 @@ SUBJECTS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     "mcp": mcp,
     "deploys": deploys,
     "proxy": proxy,
+    "audit": audit,
     "backups": backups,
     "migrations": migrations,
     "help": help_texts,

@@ -27,6 +27,9 @@ What is compared with what:
 - **MCP**: `platform_info` called by 16 clients (over stdio: 16 calls under way), with key, role and audit, against
   the SDK's bare low-level server that returns the same bytes to anyone. Over stdio, `ikoma mcp` passes the lines on to
   the running server.
+- **Audit**: changing calls by 64 callers on different apps, through the whole pipeline with its journal. The intent of
+  each is on the disk before it acts (an fsync, shared by those who wait at the same time); beside it the same pipeline
+  with a log that leaves that to the kernel. Over HTTP: `operations.cancel` of an operation that has ended.
 - **deploy.up**: validation, release record, health path and runbook included, against Compose alone on the file that
   IKOMA resolved. The app has a healthcheck every second, so about a second of each is waiting for the first.
 - **Proxy**: as IKOMA runs it, with its access log, against the same request without it. Added time: one client, one

@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -35,10 +35,10 @@ class Head:
     first_prev: str = NOTHING
 
     def announcing(self, line_hash: str) -> Head:
-        return replace(self, next=line_hash)
+        return Head(self.seq, self.hash, line_hash, self.first_seq, self.first_prev)
 
     def advanced(self, line_hash: str) -> Head:
-        return replace(self, seq=self.seq + 1, hash=line_hash, next=None)
+        return Head(self.seq + 1, line_hash, None, self.first_seq, self.first_prev)
 
 
 class HeadFile:

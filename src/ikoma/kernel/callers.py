@@ -142,6 +142,7 @@ class Callers:
         self._env_stamp: tuple[int, int, int] | None = None
         self._admin_hash: str | None = None
         self._seen_version = -1
+        self._rows: list[tuple[Any, ...]] = []
         self._active: list[tuple[str, str | None, Caller]] = []
         self._noted: dict[str, float] = {}
         present = {row[1] for row in self._connection.execute("PRAGMA table_info(keys)")}
@@ -265,8 +266,10 @@ class Callers:
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._seen_version:
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys WHERE revoked_at IS NULL").fetchall()  # noqa: S608
-            self._active = [(row[2], None, _caller(row)) for row in rows]
-            self._active += [(row[13], row[14], _caller(row)) for row in rows if row[13]]
+            if rows != self._rows:  # most writes to state.db are the journal's
+                self._active = [(row[2], None, _caller(row)) for row in rows]
+                self._active += [(row[13], row[14], _caller(row)) for row in rows if row[13]]
+                self._rows = rows
             self._seen_version = version
         return self._active
 

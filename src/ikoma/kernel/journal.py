@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,12 @@ class Record:
     failure: dict[str, Any] | None = None
     started_at: str = field(default_factory=lambda: now())
     finished_at: str | None = None
-    process: str = field(default_factory=lambda: _process(os.getpid()))
+    process: str = field(default_factory=lambda: _ours())
 
     @property
     def is_ours(self) -> bool:
         """Whether this very process works on it."""
-        return self.process == _process(os.getpid())
+        return self.process == _ours()
 
 
 class Journal:
@@ -205,6 +206,16 @@ def _record(row: Sequence[Any]) -> Record:
         finished_at=row[13],
         process=row[14],
     )
+
+
+def _ours() -> str:
+    return _remembered(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _remembered(pid: int) -> str:
+    """The name of this process, which stays; a child of it has another id."""
+    return _process(pid)
 
 
 def _process(pid: int) -> str:

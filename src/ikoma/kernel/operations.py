@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -71,6 +72,8 @@ class Operations:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._here: dict[str, Operation] = {}
+        self._done: deque[str] = deque()
+        """Those of them that have ended, the oldest first."""
         self._closing = False
 
     def earlier(self, record: Record) -> Operation | None:
@@ -116,7 +119,6 @@ class Operations:
         operation = Operation(record, keeps, followers=[progress])
         self._here[record.id] = operation
         operation.task = asyncio.ensure_future(self._perform(operation, work))
-        self._forget_old()
         return operation
 
     async def outcome(self, operation: Operation, seconds: float | None) -> bytes | None:
@@ -214,6 +216,7 @@ class Operations:
             )
         finally:
             self._end(operation, state)
+            self._forget_old(operation.record.id)
 
     def _end(self, operation: Operation, state: str) -> None:
         error = operation.error
@@ -221,7 +224,12 @@ class Operations:
         if error is not None:
             failure = {"code": error.code, "error": error.message, "hint": error.hint, "details": error.details}
         operation.record = replace(
-            operation.view(), state=state, result=operation.answer, failure=failure, finished_at=now()
+            operation.record,
+            steps=tuple(operation.steps),
+            state=state,
+            result=operation.answer,
+            failure=failure,
+            finished_at=now(),
         )
         operation.ended.set()
         try:
@@ -269,10 +277,10 @@ class Operations:
             _take_over(operation, record)
         return operation
 
-    def _forget_old(self) -> None:
-        done = [identity for identity, operation in self._here.items() if operation.ended.is_set()]
-        for identity in done[:-_REMEMBER]:
-            del self._here[identity]
+    def _forget_old(self, ended: str) -> None:
+        self._done.append(ended)
+        while len(self._done) > _REMEMBER:
+            self._here.pop(self._done.popleft(), None)
 
 
 @contextmanager

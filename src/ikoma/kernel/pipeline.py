@@ -325,9 +325,7 @@ class Pipeline:
             self._scrubber.error(answer, None)
             entry.error = answer.audit_message
         self._settle(entry, began, ERROR, entry.code)
-        if answer is error:
-            raise error
-        raise answer from error
+        raise answer from (error.__cause__ if answer is error else error)
 
 
 def still_running(record: Record) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ikoma.kernel.throttle import Throttle
 from ikoma.model import Effect, Role
 
 SECRET = "hunter2-hunter2"  # that the platform knows
+OWN = "correct-horse-battery"  # that it knows of an app alone
 
 REGISTRY = Registry()
 DONE: list[str] = []
@@ -75,8 +76,8 @@ async def tell(call: Identified, request: Tell) -> dict[str, str]:
     if call.emit is not None:
         call.emit(f"line {SECRET}")
     if request.note == "fail":
-        raise AppBusy(f"failed with {SECRET}", hint=f"hint {SECRET}", found=SECRET)
-    return {"said": SECRET}
+        raise AppBusy(f"failed with {SECRET}", hint=f"hint {SECRET} {OWN}", found=[SECRET, OWN])
+    return {"said": f"{SECRET} {OWN}"}
 
 
 async def _losses(call: Identified, request: AppRequest) -> Loss:
@@ -101,11 +102,20 @@ class House:
     """A pipeline in a folder.
 
     Args:
+        log: the kind of audit log.
         most: calls that a key may make at once.
         failures: wrong keys that cost an address nothing.
     """
 
-    def __init__(self, folder: Path, *, audit: Path | None = None, most: int = 1000, failures: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        audit: Path | None = None,
+        log: type[AuditLog] = AuditLog,
+        most: int = 1000,
+        failures: int = 1_000_000,
+    ) -> None:
         self.log = audit or folder / "audit.jsonl"
         self.callers = Callers(folder / "state.db", folder / ".env", None)
         self.locks = Locks(folder)
@@ -114,13 +124,13 @@ class House:
             REGISTRY,
             callers=self.callers,
             rate_limit=RateLimit(60_000, most),
-            audit=AuditLog(self.log, folder / "audit-head"),
+            audit=log(self.log, folder / "audit-head"),
             approvals=self.approvals,
             throttle=Throttle(failures),
             locks=self.locks,
             operations=Operations(Journal(folder / "state.db")),
             make_call=lambda identified: identified,
-            scrubber=Scrubber(lambda app: Known.of([SECRET])),
+            scrubber=Scrubber(lambda app: Known.of([SECRET, *([OWN] if app else [])])),
         )
         self.bodies_read = 0
         self.calls = 0
