@@ -1,4 +1,4 @@
-"""Releases that are broken in twelve ways: each is refused with its cause, and what served goes on as if nothing was."""
+"""Releases that are broken in twelve ways: each is refused with its cause, and what served goes on undisturbed."""
 
 from __future__ import annotations
 
