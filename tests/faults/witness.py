@@ -87,7 +87,12 @@ def eventually(holds: Callable[[], object], what: str, seconds: float = 10) -> N
 def half_written(server: Server) -> list[Path]:
     """Temporary files anywhere under the server's folders. PostgreSQL's own are its own business."""
     roots = {server.folder, server.apps, server.backups, server.home}
-    return [path for root in roots for path in root.rglob(".ikoma-writing-*")]
+    deadline = time.monotonic() + 5
+    while True:  # a server that runs may be writing one just now
+        found = [path for root in roots for path in root.rglob(".ikoma-writing-*")]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
 
 
 def processes_of(server: Server) -> list[psutil.Process]:

@@ -290,12 +290,16 @@ def test_a_log_that_several_processes_write_and_rotate_is_whole(tmp_path: Path) 
 
 def test_a_writer_that_is_killed_leaves_a_whole_log(tmp_path: Path) -> None:
     chance = random.Random(3)
+    size = 0
     for _ in range(12):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), "1000000", "100000000"])
-        time.sleep(0.15 + chance.random() / 10)
+        while not (tmp_path / "audit.jsonl").exists() or (tmp_path / "audit.jsonl").stat().st_size == size:
+            time.sleep(0.005)
+        time.sleep(chance.random() / 10)
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         assert verify(tmp_path).valid
+        size = (tmp_path / "audit.jsonl").stat().st_size
     written(tmp_path, 3).close()
     assert whole(tmp_path) > 12
 
