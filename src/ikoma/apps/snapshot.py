@@ -114,7 +114,7 @@ class Snapshots:
             for path, entry in snapshot.entries.items():
                 self._place(path, entry, f"{new}/{path}", path in own, course)
             for path, entry in reversed(list(snapshot.entries.items())):
-                if entry.kind == "folder":
+                if entry.kind == "folder" and path != ".":  # the tree itself stays the server's alone
                     os.chown(new / path, entry.uid, entry.gid)
                     (new / path).chmod(entry.mode)
             sync_filesystem(new)

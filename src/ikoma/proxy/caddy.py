@@ -17,6 +17,7 @@ from ikoma.durable import make_folder
 from ikoma.errors import IkomaError, ProxyRefused
 from ikoma.model import AppName
 from ikoma.ports import Route, Side
+from ikoma.proxy import pages
 from ikoma.proxy.admin import Admin
 from ikoma.proxy.config import HTTP, HTTPS, Place, build, site
 from ikoma.proxy.listeners import Openings, listening, obstacle
@@ -70,15 +71,15 @@ class CaddyProxy:
     async def start(self) -> None:
         self._stopped = False
         await self._process.prepare()
+        pages.write(self._root)
         self._place = replace(self._place, access_logs=self._log_folder())
         async with self._process.turn():
             await self._bring_up()
 
     async def apply(self, routes: Sequence[Route]) -> None:
         check(routes)
-        for route in routes:
-            self._sides.prepare(route.app, route.slots)
         async with self._process.turn():
+            await asyncio.to_thread(self._prepare, routes)
             await self._serve(routes)
             self._book.write(routes)
 
@@ -132,6 +133,10 @@ class CaddyProxy:
 
     async def close(self) -> None:
         """Nothing is held: the proxy is nobody's child."""
+
+    def _prepare(self, routes: Sequence[Route]) -> None:
+        for route in routes:
+            self._sides.prepare(route.app, route.slots)
 
     def _log_folder(self) -> Path | None:
         """Where the access logs go; None, and a warning, where Caddy's user cannot get there."""

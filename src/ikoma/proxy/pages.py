@@ -1,15 +1,20 @@
 """What people and programs read when no app answers. Each page is whole in itself: it loads nothing.
 
-Nothing of a request gets onto a page, and no page says more than that it is not the reader's fault.
+Nothing of a request gets onto a page, and no page says more than that it is not the reader's fault. Their texts are
+files, which Caddy reads when they are needed: in its configuration each would be there once for every app.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ikoma.durable import make_folder, write_file
+
 Routes = list[dict[str, Any]]
+FOLDER = "pages"
 
 _HTML = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -31,17 +36,25 @@ class Page:
 
     def routes(self) -> Routes:
         """Caddy's routes that end a request with this page: as JSON for who asks for that, else as HTML."""
-        problem = {"success": False, "error": f"{self.title}.", "code": self.code, "hint": self.text}
         wants_json = [{"header": {"Accept": ["*application/json*"]}}]
         return [
-            {"match": wants_json, "handle": [self._answer("application/json", json.dumps(problem) + "\n")]},
-            {"handle": [self._answer("text/html; charset=utf-8", _HTML.format(title=self.title, text=self.text))]},
+            {"match": wants_json, "handle": [self._answer("application/json", "json")]},
+            {"handle": [self._answer("text/html; charset=utf-8", "html")]},
         ]
 
-    def _answer(self, kind: str, body: str) -> dict[str, Any]:
+    def texts(self) -> dict[str, str]:
+        """The page's files: name → content."""
+        problem = {"success": False, "error": f"{self.title}.", "code": self.code, "hint": self.text}
+        return {
+            f"{self.code}.json": json.dumps(problem) + "\n",
+            f"{self.code}.html": _HTML.format(title=self.title, text=self.text),
+        }
+
+    def _answer(self, kind: str, suffix: str) -> dict[str, Any]:
         headers = {"Content-Type": [kind], "Cache-Control": ["no-store"], "Server": []}
         if self.retry is not None:
             headers["Retry-After"] = [str(self.retry)]
+        body = f"{{file.{FOLDER}/{self.code}.{suffix}}}"
         return {"handler": "static_response", "status_code": self.status, "headers": headers, "body": body}
 
 
@@ -59,3 +72,14 @@ SILENT = Page(
 TOO_LARGE = Page("body_too_large", 413, "Too large", "What was sent is larger than this app accepts.")
 FAILED = Page("request_failed", "{http.error.status_code}", "That did not work", "The request could not be answered.")
 NOBODY = Page("no_app_here", 404, "Nothing here", "No app is served under this name.")
+_ALL = (DOWN, MAINTENANCE, SILENT, TOO_LARGE, FAILED, NOBODY)
+
+
+def write(root: Path) -> None:
+    """Put the texts of all pages under the folder that Caddy runs in."""
+    folder = root / FOLDER
+    make_folder(folder, 0o711)
+    for page in _ALL:
+        for name, content in page.texts().items():
+            if not (folder / name).is_file() or (folder / name).read_text() != content:
+                write_file(folder / name, content, mode=0o644)

@@ -44,12 +44,14 @@ class Sides:
 
     def prepare(self, app: AppName, slots: int) -> None:
         """Have a file for each slot that the configuration will name: a missing one would be an error to Caddy."""
+        if self._has(app) and self._slots(app) == slots:
+            return
         make_folder(self._root, 0o711)
         if not make_folder(self._root / app, 0o711):
             sweep(self._root / app)
-        self._write(app, "slots", str(slots))
         self._write(app, "side", self.side(app).value)
-        self._lay_out(app, self.side(app))
+        self._lay_out(app, self.side(app), slots)
+        self._write(app, "slots", str(slots))  # last: it says that all the others are there
 
     def point(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
         for address in addresses:
@@ -58,14 +60,14 @@ class Sides:
                 raise ValueError(f"{address!r} is no host:port")
         self._ensure(app)
         self._write(app, f"{side.value}.addresses", "\n".join(addresses))
-        self._lay_out(app, self.side(app))
+        self._lay_out(app, self.side(app), self._slots(app))
 
     def switch(self, app: AppName, side: Side) -> None:
         self._ensure(app)
         if side in SERVING:
-            self._fill(app, side, self._addresses(app, side))
+            self._fill(app, side, self._addresses(app, side), self._slots(app))
         self._write(app, "side", side.value)
-        self._lay_out(app, side)
+        self._lay_out(app, side, self._slots(app))
 
     def side(self, app: AppName) -> Side:
         with suppress(FileNotFoundError, ValueError):
@@ -77,20 +79,23 @@ class Sides:
             shutil.rmtree(self._root / app)
 
     def _ensure(self, app: AppName) -> None:
-        if not (self._root / app / "slots").is_file():
+        if not self._has(app):
             self.prepare(app, 1)
 
-    def _lay_out(self, app: AppName, serving: Side) -> None:
+    def _has(self, app: AppName) -> bool:
+        return (self._root / app / "slots").is_file()
+
+    def _lay_out(self, app: AppName, serving: Side, slots: int) -> None:
         """Let each slot lead where it should while `serving` serves.
 
         The slots of the other side lead to the serving one as well: a request that waits for a container of the old
         release, or was about to connect to it when the switch came, is answered by the new one.
         """
         for side in SERVING:
-            self._fill(app, side, self._addresses(app, serving if serving in SERVING else side))
+            self._fill(app, side, self._addresses(app, serving if serving in SERVING else side), slots)
 
-    def _fill(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
-        for slot in range(self._slots(app)):
+    def _fill(self, app: AppName, side: Side, addresses: Sequence[str], slots: int) -> None:
+        for slot in range(slots):
             self._write(app, f"{side.value}.{slot}", addresses[slot % len(addresses)])
 
     def _addresses(self, app: AppName, side: Side) -> Sequence[str]:

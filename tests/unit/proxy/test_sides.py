@@ -57,6 +57,14 @@ def test_slots_that_are_added_lead_somewhere(sides: Sides, tmp_path: Path) -> No
     assert kept(tmp_path, "blue.1") == "10.0.0.2:80"
 
 
+def test_a_preparation_that_was_cut_short_is_done_again(sides: Sides, tmp_path: Path) -> None:
+    sides.prepare(APP, 2)
+    (tmp_path / "apps" / APP / "slots").unlink()
+    (tmp_path / "apps" / APP / "green.1").unlink()
+    sides.prepare(APP, 2)
+    assert kept(tmp_path, "green.1") == "127.0.0.1:0"
+
+
 def test_others_may_read_and_nobody_else_write(sides: Sides, tmp_path: Path) -> None:
     sides.point(APP, Side.BLUE, ["10.0.0.1:80"])
     folder = tmp_path / "apps" / APP
