@@ -13,6 +13,11 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import psutil
+
+OWNER = "tests.pid"
+"""The file in a server's folder that says which process tests with it."""
+
 _FORMAT = (
     '{"project": {{json (.Label "com.docker.compose.project")}},'
     ' "folder": {{json (.Label "com.docker.compose.project.working_dir")}}}'
@@ -42,9 +47,12 @@ def _is_dead(app: Path) -> bool:
     """Whether an app's folder belongs to a test's server, APPS_ROOT and state side by side, that runs no more."""
     if not app.is_relative_to(tempfile.gettempdir()) or "ikoma-" not in str(app):
         return False
+    folder = app.parents[1]
+    if (folder / OWNER).is_file() and psutil.pid_exists(int((folder / OWNER).read_text())):
+        return False  # its server may be dead for a moment: some tests kill theirs
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(str(app.parents[1] / "state" / "ikoma.sock"))
+            probe.connect(str(folder / "state" / "ikoma.sock"))
         except OSError:
             return True
     return False

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.leftovers import remove_leftovers
+from tests.leftovers import OWNER, remove_leftovers
 
 IKOMA = Path(sys.executable).with_name("ikoma")
 DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
@@ -172,6 +172,7 @@ def make_server(**settings: str) -> Server:
     remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix="ikoma-test-"))
     folder.chmod(0o711)  # PostgreSQL's own user must pass through
+    (folder / OWNER).write_text(str(os.getpid()))
     port = free_port()
     env = {
         "PATH": os.environ["PATH"],

@@ -101,7 +101,7 @@ class LiveApp:
 
     def containers(self) -> list[Container]:
         """All of them, running or not, in the order of their names."""
-        found = docker_json("ps", "-a", "--no-trunc", "--filter", f"label=com.docker.compose.project={self.name}")
+        found = docker_json("ps", "-a", "--no-trunc", "--filter", _project(self.name))
         shown = [(item["Names"], item) for item in found]
         return [
             Container(item["ID"], _label(item, "com.docker.compose.service"), item["State"])
@@ -114,7 +114,7 @@ class LiveApp:
 
     def remains(self) -> dict[str, list[str]]:
         """All that the app has in Docker and on the disk: after a deploy that failed it is what it was before."""
-        label = f"label=com.docker.compose.project={self.name}"
+        label = _project(self.name)
         files = [path for path in (self.folder / ".ikoma").rglob("*") if path.name != "release.json"]
         return {
             "containers": [item.id for item in self.containers()],
@@ -127,13 +127,36 @@ class LiveApp:
             "half-written": [str(path) for path in half_written(self.server)],
         }
 
+    def untidy(self) -> list[str]:
+        """What is there without a purpose: of no release that serves, is kept in standby, or could serve again."""
+        state = self.folder / ".ikoma"
+        serving, standby = (_read(state / f"{name}.json") for name in ("serving", "standby"))
+        rollouts = {item.id: inspected(item.id)["Config"]["Labels"]["ikoma.rollout"] for item in self.containers()}
+        networks = [item["Name"] for item in docker_json("network", "ls", "--filter", _project(self.name))]
+        served = {item["id"] for item in self.releases() if item["state"] == "succeeded"}
+        tags = [item["Tag"] for item in docker_json("images", f"ikoma-app/{self.name}/*")]
+        kept = (path for path in (state / "releases").glob("*/*") if path.parent.name not in served)
+        return [
+            *(
+                f"container {one}"
+                for one, by in rollouts.items()
+                if by not in (serving["rollout"], standby.get("rollout"))
+            ),
+            *(f"network {name}" for name in networks if name.rpartition("-")[2] not in rollouts.values()),
+            *(f"image of {tag}" for tag in tags if tag not in served),
+            *(str(path) for path in kept if path.name != "release.json"),
+            *(str(path) for path in state.glob("releases/*") if not (path / "release.json").is_file()),
+            *(str(path) for path in state.glob("releases/*/tree.new")),
+            *(str(path) for path in half_written(self.server)),
+        ]
+
     @contextlib.contextmanager
     def loaded(self, *versions: str, rate: float = 200) -> Iterator[Traffic]:
         """Requests while the block runs: none fails, and none is answered by another version than these."""
         with steady(self.url, rate=rate) as traffic:
             eventually(lambda: traffic.count >= 10, "requests are answered")
             yield traffic
-        assert traffic.failures == []
+        assert not traffic.failures, Counter(traffic.failures)
         assert set(traffic.answers) <= set(versions), traffic.answers
 
 
@@ -164,6 +187,15 @@ def docker_json(*arguments: str) -> list[dict[str, Any]]:
 
 def inspected(container: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(docker("inspect", container))[0]
+    return found
+
+
+def _project(name: str) -> str:
+    return f"label=com.docker.compose.project={name}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 

@@ -1,4 +1,4 @@
-// An app that answers with its version: at once, after a while, in pieces, and over a websocket.
+// An app that answers with its version: at once, after a while, in pieces, over a websocket, and for another service.
 const crypto = require("node:crypto");
 const fs = require("node:fs");
 const http = require("node:http");
@@ -16,6 +16,12 @@ const server = http.createServer((request, response) => {
       response.write(`${version}\n`);
       if (--left === 0) { clearInterval(timer); response.end("whole\n"); }
     }, 100);
+  } else if (request.url === "/api") {
+    http.get("http://api:3000/version", { timeout: 5000 }, (answer) => {
+      response.setHeader("Content-Length", answer.headers["content-length"]);
+      answer.pipe(response);
+    })
+      .on("error", (error) => response.end(`lost: ${error.message}`));
   } else {
     response.end(version);
   }

@@ -1,7 +1,8 @@
-"""Releases that are broken in twelve ways: each is refused with its cause, and what served goes on undisturbed."""
+"""Releases that are broken in twelve ways: each is refused with its cause, and what served goes on as before."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -19,6 +20,7 @@ import pytest
 
 from tests.faults.witness import Background, eventually, small_disk
 from tests.images import busybox_image
+from tests.leftovers import OWNER
 from tests.rollouts.live import LiveApp, compose, new_app
 from tests.support import Server
 from tests.support import server as started_server
@@ -161,6 +163,7 @@ def on_small_disk() -> Iterator[LiveApp]:
     """An app that serves, on a disk that can be made as small as its content."""
     with tempfile.TemporaryDirectory(prefix="ikoma-test-") as place:
         Path(place).chmod(0o711)
+        (Path(place) / OWNER).write_text(str(os.getpid()))
         with (
             small_disk(Path(place) / "apps", "1g") as disk,
             started_server(APPS_ROOT=str(disk), IKOMA_STATE=f"{place}/state") as server,

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import urllib.error
+import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from tests.faults.witness import eventually
+from tests.images import busybox_image
 from tests.rollouts.lasting import lasting
-from tests.rollouts.live import answers, compose, new_app
-from tests.support import Server
+from tests.rollouts.live import SERVE, LiveApp, answers, compose, docker, inspected, new_app
+from tests.support import Server, free_port
+from tests.traffic import steady
 
 ROUNDS = int(os.environ.get("IKOMA_ROUNDS", "3"))
 
@@ -47,3 +55,220 @@ def test_deploys_restarts_and_ways_back_in_a_row_lose_no_request(server: Server)
     assert long_ones.failures == []
     assert min(long_ones.whole.values()) >= ROUNDS
     print(f"{traffic.count} requests, the slowest {traffic.slowest:.2f} s; {dict(long_ones.whole)} that last")
+
+
+def story(app: LiveApp, first: str, second: str) -> None:
+    """Under load: deploy a second version, restart it, and go back; no request fails."""
+    with app.loaded(first, second, rate=100):
+        app.deploy(second)
+        assert answered(app) == second
+        app.do("deploy.restart")
+        assert answered(app) == second
+        app.do("deploy.rollback")
+        assert answered(app) == first
+
+
+def answered(app: LiveApp) -> str:
+    with urllib.request.urlopen(app.url, timeout=20) as response:
+        return str(response.read().decode().strip())
+
+
+def test_of_two_replicas_all_are_replaced_and_all_answer(server: Server) -> None:
+    app = new_app(server, "live-scaled", compose_file=compose(more="scale: 2", watch="1m"))
+    app.deploy("1")
+    before = app.running("web")
+    assert len(before) == 2
+    story(app, "1", "2")
+    now = app.running("web")
+    assert len(now) == 2
+    assert not set(now) & set(before)
+
+
+ONE_AT_A_TIME = {
+    "host-port": 'ports: ["127.0.0.1:{port}:3000"]',
+    "volume": 'volumes: ["./src:/www:ro", "store:/store"]',
+    "folder": 'volumes: ["./src:/www:ro", "./store:/store"]',
+}
+
+
+@pytest.mark.parametrize("kind", ONE_AT_A_TIME)
+def test_requests_wait_while_one_container_replaces_another(server: Server, kind: str) -> None:
+    more = ONE_AT_A_TIME[kind].format(port=free_port())
+    text = compose(watch="1m", more=more).replace('    volumes: ["./src:/www:ro"]\n', "", int("volumes" in more))
+    app = new_app(server, f"live-{kind}", compose_file=text + ("volumes: {store: {}}\n" if kind == "volume" else ""))
+    app.deploy("1")
+    if kind != "host-port":
+        docker("exec", app.running()[0], "sh", "-c", "echo kept > /store/note")
+    story(app, "1", "2")
+    eventually(lambda: len(app.running()) == 1, "the one before has ended")
+    if kind != "host-port":
+        assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+
+
+def test_a_container_with_a_name_of_its_own_has_it_after_each_deploy(server: Server) -> None:
+    app = new_app(server, "live-named", compose_file=compose(more="container_name: live-named-door"))
+    app.deploy("1")
+    assert inspected(app.running()[0])["Name"] == "/live-named-door"
+    story(app, "1", "2")
+    eventually(lambda: len(app.running()) == 1, "the one before has ended")
+    assert inspected(app.running()[0])["Name"] == "/live-named-door"
+
+
+def test_what_an_image_keeps_in_a_volume_without_a_name_is_carried_on(server: Server) -> None:
+    text = compose(watch="1m").replace(f"image: {busybox_image()}", "build: ./src")
+    app = new_app(server, "live-carried", compose_file=text)
+    (app.folder / "src" / "Dockerfile").write_text(f"FROM {busybox_image()}\nVOLUME /store\n")
+    app.deploy("1")
+    docker("exec", app.running()[0], "sh", "-c", "echo kept > /store/note")
+    story(app, "1", "2")
+    assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+    app.do("deploy.restart")
+    assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+
+
+SERVICE = """  {name}:
+    image: {image}
+    command: {command}
+    volumes: ["./{folder}:/www:ro"]
+    healthcheck: {{test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"], interval: 1s, retries: 3}}
+    init: true
+"""
+
+
+def two_services(*, command: str = SERVE, web: str = "") -> str:
+    """A web whose /api passes on what the service api answers."""
+    api = SERVICE.format(name="api", image=busybox_image(), command=command, folder="src/api")
+    whole = compose(image="node:22-alpine", command="[node, /www/server.js]", more=web, watch="1m")
+    return whole.replace("x-ikoma:", f"{api}x-ikoma:")
+
+
+def new_two(server: Server, name: str) -> LiveApp:
+    """An app of two services, deployed."""
+    app = new_app(server, name, compose_file=two_services())
+    shutil.copy(Path(__file__).with_name("server.js"), app.folder / "src")
+    write_api(app, "api-1")
+    app.deploy("1")
+    return app
+
+
+def write_api(app: LiveApp, version: str) -> None:
+    (app.folder / "src" / "api").mkdir(exist_ok=True)
+    (app.folder / "src" / "api" / "version").write_text(version + "\n")
+
+
+def test_each_release_talks_to_its_own_services_also_where_the_next_is_broken(server: Server) -> None:
+    app = new_two(server, "live-two")
+    through = app.url.replace("/version", "/api")
+    with steady(through, rate=20, clients=4) as traffic:
+        write_api(app, "api-2")
+        app.write("2", two_services(command="[sh, -c, 'sleep 2; exit 1']"))
+        assert app.call("deploy.up").code == "deploy_failed"
+        assert set(traffic.answers) == {"api-1"}
+        app.deploy("2", two_services())
+        with answers(traffic) as found:
+            eventually(lambda: traffic.answers["api-2"] > 20, "the new api answers")
+        assert found["api-1"] <= 4  # those that were under way
+        app.do("deploy.rollback")
+    assert not traffic.failures, Counter(traffic.failures)
+    assert set(traffic.answers) == {"api-1", "api-2"}
+
+
+def test_services_that_did_not_change_keep_their_containers_and_are_found(server: Server) -> None:
+    app = new_two(server, "live-kept")
+    api, web = app.running("api"), app.running("web")
+    through = app.url.replace("/version", "/api")
+    with steady(through, rate=20, clients=4) as traffic:
+        app.deploy("2", two_services(web="environment: {CHANGED: '1'}"))
+        assert app.running("api") == api
+        assert app.running("web") != web
+        app.deploy("3", two_services(web="environment: {CHANGED: '2'}"))
+        assert app.running("api") == api
+    assert not traffic.failures, Counter(traffic.failures)
+    assert set(traffic.answers) == {"api-1"}
+    app.deploy("4", compose(watch="0s"))
+    eventually(lambda: {item.service for item in app.containers()} == {"web"}, "the service that is gone has none")
+
+
+def test_what_runs_once_runs_at_each_deploy(server: Server) -> None:
+    job = (
+        f"  job: {{image: {busybox_image()}, command: [sh, -c, 'date >> /store/runs'], volumes: ['./store:/store']}}\n"
+    )
+    waits = "depends_on: {job: {condition: service_completed_successfully}}"
+    app = new_app(server, "live-once", compose_file=compose(more=waits).replace("x-ikoma:", f"{job}x-ikoma:"))
+    runs = app.folder / "store" / "runs"
+    app.deploy("1")
+    assert len(runs.read_text().splitlines()) == 1
+    with app.loaded("1", "2", rate=100):
+        app.deploy("2")
+        app.deploy("2")
+    assert len(runs.read_text().splitlines()) == 3
+    assert app.do("apps.status")["health"] == "healthy"
+
+
+def test_a_service_in_the_namespace_of_another_goes_with_it(server: Server) -> None:
+    side = SERVICE.format(name="side", image=busybox_image(), command="[sleep, '1000']", folder="src")
+    text = compose(watch="1m").replace("x-ikoma:", f"{side}    network_mode: service:web\nx-ikoma:")
+    app = new_app(server, "live-inside", compose_file=text)
+    app.deploy("1")
+    story(app, "1", "2")
+    web, side_id = app.running("web")[0], app.running("side")[0]
+    assert inspected(side_id)["HostConfig"]["NetworkMode"] == f"container:{web}"
+    assert docker("exec", side_id, "wget", "-q", "-O", "-", "http://127.0.0.1:3000/version") == "1\n"
+
+
+@pytest.mark.parametrize("mode", ["ro", "rw"])
+def test_editing_the_source_changes_nothing_before_the_next_deploy(server: Server, mode: str) -> None:
+    app = new_app(server, f"live-edit-{mode}", compose_file=compose(watch="1m").replace("/www:ro", f"/www:{mode}"))
+    app.deploy("1")
+    app.write("edited")
+    assert answered(app) == "1"
+    app.do("deploy.restart")
+    assert answered(app) == "1"
+    app.deploy("2")
+    assert answered(app) == "2"
+
+
+def test_going_back_brings_variables_config_and_images_back(server: Server) -> None:
+    """Also where the tag of an image stands for another one by then."""
+    tag = f"ikoma-test-moving-{free_port()}:1"
+    more = "env_file: [.env, ./config/more.env]\nconfigs: [{source: page, target: /page}]"
+    text = compose(more=more, image=tag) + "configs: {page: {file: ./config/page}}\n"
+    app = new_app(server, "live-back", compose_file=text)
+
+    def write(number: str) -> None:
+        docker("build", "-q", "--label", f"number={number}", "-t", tag, str(app.folder / "build"))
+        app.do("env.set", name="GIVEN", value=f"given-{number}")
+        (app.folder / "config").mkdir(exist_ok=True)
+        (app.folder / "config" / "more.env").write_text(f"MORE=more-{number}\n")
+        (app.folder / "config" / "page").write_text(f"page-{number}\n")
+
+    (app.folder / "build").mkdir()
+    (app.folder / "build" / "Dockerfile").write_text(f"FROM {busybox_image()}\nLABEL ikoma.test=true\n")
+    write("1")
+    app.deploy("1")
+    write("2")
+    with app.loaded("1", "2", rate=100):
+        app.deploy("2")
+        app.do("deploy.rollback")
+    eventually(lambda: len(app.running()) == 1, "the one before has ended")
+    container = app.running()[0]
+    shown = inspected(container)
+    assert {"GIVEN=given-1", "MORE=more-1"} <= set(shown["Config"]["Env"])
+    assert shown["Config"]["Labels"]["number"] == "1"
+    assert docker("exec", container, "cat", "/page") == "page-1\n"
+    docker("rmi", tag)
+
+
+def test_an_app_that_is_down_says_so_and_comes_back_at_the_same_place(server: Server) -> None:
+    app = new_app(server, "live-down")
+    app.deploy("1")
+    url = app.url
+    app.do("deploy.down")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        answered(app)
+    assert refused.value.code == 503
+    assert b"Out of service" in refused.value.read()
+    assert app.containers() == []
+    app.deploy("2")
+    assert app.url == url
+    assert answered(app) == "2"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.faults.witness import eventually
-from tests.rollouts.live import compose, docker, inspected, new_app
+from tests.rollouts.live import LiveApp, compose, docker, inspected, new_app
 from tests.support import Server
 
 HEALTHCHECK = 'test: [CMD, wget, -q, --spider, "http://127.0.0.1:3000/version"]'
@@ -26,6 +27,12 @@ def die(container: str) -> None:
     os.kill(inspected(container)["State"]["Pid"], signal.SIGKILL)
 
 
+def ways_back(app: LiveApp) -> list[dict[str, Any]]:
+    """What is audited of deploy.rollback for an app."""
+    calls = [entry for entry in app.server.audit() if entry["capability"] == "deploy.rollback"]
+    return [entry for entry in calls if entry["arguments"].get("appName") == app.name]
+
+
 @pytest.mark.parametrize(("trouble", "cause"), [(sicken, "is unhealthy"), (die, "exited with code 137")])
 def test_a_release_that_turns_unhealthy_is_left_within_seconds(
     server: Server, trouble: Callable[[str], None], cause: str
@@ -36,15 +43,14 @@ def test_a_release_that_turns_unhealthy_is_left_within_seconds(
     bad = app.deploy("bad")
     with app.loaded("good", "bad", rate=50) as traffic:
         trouble(app.running()[0])
-        eventually(lambda: app.release(bad)["state"] == "failed", "the release is left", 15)
+        eventually(lambda: app.release(good)["current"], "the release before serves again", 15)
         eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 5)
+        eventually(lambda: ways_back(app)[1:], "the way back is audited to its end", 15)
     assert traffic.answers["bad"]
-    assert app.release(good)["current"]
+    assert app.release(bad)["state"] == "failed"
     assert cause in app.release(bad)["cause"]
-    calls = [entry for entry in server.audit() if entry["capability"] == "deploy.rollback"]
-    mine = [entry for entry in calls if entry["arguments"].get("appName") == app.name]
-    assert [(entry["caller"], entry["result"]) for entry in mine] == [("ikoma", "started"), ("ikoma", "success")]
-    assert mine[0]["arguments"]["to"] == good
+    audited = [(entry["caller"], entry["result"], entry["arguments"]["to"]) for entry in ways_back(app)]
+    assert audited == [("ikoma", "started", good), ("ikoma", "success", good)]
     eventually(lambda: [item.id for item in app.containers()] == kept, "nothing of it is left", 15)
 
 

@@ -100,14 +100,16 @@ class RolloutState:
             self.write(replace(serving, down=True))
 
     def serves(self, container: Container) -> bool:
-        """Whether a container is of what serves: not in standby, and not of a rollout that has not taken over."""
+        """Whether a container is of what serves: not in standby, and of the one side or the other of a rollout."""
         if (standby := self.standby()) and container.id in standby.containers:
             return False
         underway = self.underway()
-        if underway is None or not underway.brings(container):
+        if underway is None:
             return True
         serving = self.serving()
-        return serving is not None and serving.rollout == underway.rollout
+        if serving is not None and serving.rollout == underway.rollout:  # it has taken over
+            return underway.brings(container) or container.id in underway.kept
+        return not underway.brings(container)
 
 
 def new_rollout() -> str:

@@ -68,7 +68,8 @@ class Traffic:
             routes = {name: route for name in self._apps.names() if (route := self._present(self._apps.at(name)))}
             if coming is not None:
                 routes[coming.app] = coming
-            await self._proxy.apply(list(routes.values()))
+            # Always in the same order: another one would be another configuration, and loading it ends connections.
+            await self._proxy.apply([routes[name] for name in sorted(routes)])
 
     async def route(self, app: App, web: Web | None, extension: Extension, slots: int) -> None:
         """Make sure that an app has the route that a release of it wants.

@@ -1,10 +1,19 @@
-"""Which services have one container only."""
+"""Which containers are kept, which make room first, and which services have one container only."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from ikoma.apps.strategy import why_single
+from ikoma.apps.extension import Extension
+from ikoma.apps.folder import App
+from ikoma.apps.mounts import Sources
+from ikoma.apps.strategy import Wanted, decide, in_order, why_single
+from ikoma.model import AppName
+from ikoma.ports import Container
+from tests.unit.apps.containers import container
 
 MODEL = {
     "services": {
@@ -27,3 +36,109 @@ MODEL = {
 )
 def test_what_runs_once_or_shares_a_namespace_has_one_container(service: str, reason: str | None) -> None:
     assert why_single(MODEL, service) == reason
+
+
+def wanted(services: dict[str, Any], **more: Any) -> Wanted:
+    app = App(AppName("shop"), Path("/srv/apps/shop"))
+    configurations = {name: f"{name}-new" for name in services}
+    fields = {"extension": Extension(), "sources": Sources((Path("/srv/apps/shop/src"),), ()), "scale": {}}
+    return Wanted(app=app, model={"services": services}, configurations=configurations, **(fields | more))
+
+
+def as_wanted(identity: str, service: str = "web", **more: Any) -> Container:
+    return container(identity, service, configuration=f"{service}-new", **more)
+
+
+def other(identity: str, service: str = "web", **more: Any) -> Container:
+    return container(identity, service, configuration=f"{service}-old", **more)
+
+
+@pytest.mark.parametrize(
+    ("there", "more", "decided"),
+    [
+        ([], {}, ([], [], 1)),
+        ([as_wanted("a")], {}, (["a"], [], 0)),
+        ([as_wanted("a")], {"again": True}, ([], ["a"], 1)),
+        ([other("a")], {}, ([], ["a"], 1)),
+        ([as_wanted("a", health="unhealthy")], {}, ([], ["a"], 1)),
+        ([as_wanted("a", state="exited")], {}, ([], ["a"], 1)),
+        ([as_wanted("a")], {"scale": {"web": 3}}, (["a"], [], 2)),
+        ([as_wanted("a"), as_wanted("b")], {}, (["a"], ["b"], 0)),
+        ([as_wanted("a"), other("b")], {"scale": {"web": 2}}, (["a"], ["b"], 1)),
+        ([as_wanted("a")], {"scale": {"web": 0}}, ([], ["a"], 0)),
+    ],
+)
+def test_containers_that_are_as_wanted_are_kept(
+    there: list[Container], more: dict[str, Any], decided: tuple[list[str], list[str], int]
+) -> None:
+    decision = decide(wanted({"web": {}}, **more), there)[0]
+    kept, replaced = ([item.id for item in part] for part in (decision.kept, decision.replaced))
+    assert (kept, replaced, decision.new) == decided
+
+
+def test_what_runs_once_or_inside_a_new_container_is_made_anew_and_what_is_gone_goes() -> None:
+    services = {
+        "web": {"depends_on": {"job": {"condition": "service_completed_successfully"}}},
+        "job": {},
+        "side": {"network_mode": "service:web"},
+    }
+    there = [other("a"), as_wanted("b", "job"), as_wanted("c", "side"), other("d", "gone")]
+    decisions = {item.service: item for item in decide(wanted(services), there)}
+    assert list(decisions) == ["job", "web", "side", "gone"]
+    assert {name: item.new for name, item in decisions.items()} == {"job": 1, "web": 1, "side": 1, "gone": 0}
+    assert [item.id for item in decisions["gone"].replaced] == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("service", "strategy", "reason"),
+    [
+        ({}, None, None),
+        ({}, "recreate", "x-ikoma says recreate"),
+        ({"ports": [{"target": 80}]}, None, None),
+        ({"ports": [{"target": 80, "published": "8080"}]}, "rolling", "it has the host port 8080"),
+        (
+            {"networks": {"inner": {"ipv4_address": "10.0.0.2"}}},
+            None,
+            "it has an address of its own in the network inner",
+        ),
+        ({"networks": {"inner": None}}, None, None),
+        (
+            {"volumes": [{"type": "volume", "source": "store"}]},
+            None,
+            "two of it must not write the volume store at once",
+        ),
+        ({"volumes": [{"type": "volume", "source": "store"}]}, "rolling", None),
+        ({"volumes": [{"type": "volume", "source": "store", "read_only": True}]}, None, None),
+        ({"volumes": [{"type": "bind", "source": "/srv/apps/shop/src"}]}, None, None),
+        (
+            {"volumes": [{"type": "bind", "source": "/srv/apps/shop/data"}]},
+            None,
+            "two of it must not write the folder data at once",
+        ),
+    ],
+)
+def test_what_two_containers_cannot_share_makes_one_wait_for_the_other(
+    service: dict[str, Any], strategy: str | None, reason: str | None
+) -> None:
+    decision = decide(wanted({"web": service}, extension=Extension(strategy=strategy)), [other("a")])[0]
+    assert decision.alone == reason
+    stopped = decide(wanted({"web": service}, extension=Extension(strategy=strategy)), [other("a", state="exited")])[0]
+    assert stopped.alone is None
+
+
+def test_data_in_a_volume_without_a_name_is_written_by_one_container() -> None:
+    carrying = frozenset({"a"})
+    assert decide(wanted({"web": {}}, carrying=carrying), [other("a")])[0].alone
+    rolling = Extension(strategy="rolling")
+    assert decide(wanted({"web": {}}, carrying=carrying, extension=rolling), [other("a")])[0].alone is None
+
+
+def test_services_come_after_those_they_need_also_in_a_circle() -> None:
+    services: dict[str, Any] = {
+        "web": {"depends_on": {"api": {}}},
+        "api": {"depends_on": {"db": {}}},
+        "db": {},
+        "side": {"pid": "service:api"},
+    }
+    assert in_order(services) == ["db", "api", "web", "side"]
+    assert sorted(in_order({"a": {"depends_on": {"b": {}}}, "b": {"depends_on": {"a": {}}}})) == ["a", "b"]

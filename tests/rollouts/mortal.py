@@ -1,0 +1,32 @@
+"""`ikoma up` that notes each step of a rollout, and kills itself with SIGKILL at the one that a file names.
+
+The files are in IKOMA_STATE: `steps` has a line for each step that was reached, `kill-at` the one to die at, once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from ikoma.apps import returning, rollout, successor
+from ikoma.cli import run
+
+COMMAND = (sys.executable, "-P", str(Path(__file__).resolve()), "up")
+
+
+def reached(step: str) -> None:
+    state = Path(os.environ["IKOMA_STATE"])
+    with (state / "steps").open("a") as steps:
+        steps.write(f"{step}\n")
+    kill_at = state / "kill-at"
+    if kill_at.is_file() and kill_at.read_text() == step:
+        kill_at.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    for module in (returning, rollout, successor):
+        module.reached = reached  # type: ignore[attr-defined]
+    run()

@@ -1,0 +1,169 @@
+"""`kill -9` of the server at every step of a rollout: afterwards one of the two releases serves, wholly.
+
+No request fails meanwhile, since the proxy goes on; the record says which release serves, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.witness import Background, eventually, moments, timed
+from tests.images import busybox_image
+from tests.rollouts.live import LiveApp, compose, new_app
+from tests.rollouts.mortal import COMMAND
+from tests.support import Server
+from tests.support import server as started_server
+
+WORKER = """  worker:
+    image: {image}
+    command: [sleep, "1000"]
+    environment: {{VERSION: "{version}"}}
+    init: true
+"""
+DEPLOY = (
+    *("noted", "created", "connected", "backed up", "migrated", "stopped worker", "healthy", "answering"),
+    *("recorded", "switched", "drained", "retired"),
+)
+
+GO_BACK = ("noted", "answering", "recorded", "switched", "drained", "retired")
+COUNTER = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One that can be told to die."""
+    with started_server(command=COMMAND) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def app(server: Server) -> LiveApp:
+    """An app with a database and two services: the web rolls, the worker cannot run twice."""
+    app = new_app(server, "live-killed")
+    app.do("db.create")
+    write_next(app, "CREATE TABLE shop (id int, gone int)")
+    app.do("deploy.up")
+    return app
+
+
+def write_next(app: LiveApp, migration: str = "") -> str:
+    """Change all that the next deploy brings; the version."""
+    number = next(COUNTER)
+    worker = WORKER.format(image=busybox_image(), version=number)
+    more = worker + "x-ikoma: {hold: 60s, strategy: {worker: recreate}, "
+    app.write(str(number), compose(watch="1m").replace("x-ikoma: {", more))
+    sql = migration or f"CREATE TABLE later_{number} (id int)"
+    (app.folder / "migrations" / f"{number:03}_step.sql").write_text(sql + ";\n")
+    return str(number)
+
+
+def served(app: LiveApp) -> str:
+    """The version that serves, as the record and the files say."""
+    current = next(item for item in app.releases() if item["current"])
+    assert current["state"] == "succeeded", current
+    return (app.folder / ".ikoma" / "releases" / current["id"] / "tree" / "src" / "version").read_text().strip()
+
+
+def kill_at(server: Server, step: str) -> None:
+    (Path(server.env["IKOMA_STATE"]) / "kill-at").write_text(step)
+
+
+def steps_of(server: Server) -> list[str]:
+    path = Path(server.env["IKOMA_STATE"]) / "steps"
+    steps = path.read_text().split("\n")[:-1] if path.exists() else []
+    path.unlink(missing_ok=True)
+    return steps
+
+
+def test_these_are_all_the_steps(server: Server, app: LiveApp) -> None:
+    steps_of(server)
+    write_next(app)
+    app.do("deploy.up")
+    assert steps_of(server) == list(DEPLOY)
+    app.do("deploy.rollback")
+    assert steps_of(server) == list(GO_BACK)
+    write_next(app, "ALTER TABLE shop DROP COLUMN gone")
+    app.do("deploy.up")
+    assert steps_of(server) == list(DEPLOY)
+
+
+def interrupted(app: LiveApp, capability: str, versions: tuple[str, str], *, after: float | None = None) -> str:
+    """Have the server killed in the middle of a call, start it again, and see that all is in order; what serves."""
+    server = app.server
+    with app.loaded(*versions, rate=100):
+        call = Background(server, capability, {"appName": app.name})
+        assert server.process is not None
+        if after is not None:
+            time.sleep(after)
+            server.process.kill()
+        server.process.wait(timeout=60)
+        server.process = None
+        assert call.wait() is None
+        server.start()
+        eventually(lambda: not (app.folder / ".ikoma" / "rollout.json").exists(), "it is finished or undone", 60)
+        eventually(lambda: app.do("apps.status")["health"] == "healthy", "one of them serves", 20)
+    operation = next(item for item in app.do("operations.list")["operations"] if item["capability"] == capability)
+    assert operation["state"] == "interrupted"
+    eventually(lambda: app.untidy() == [], "nothing is left behind", 20)
+    return served(app)
+
+
+@pytest.mark.parametrize("step", DEPLOY)
+def test_a_server_killed_at_a_step_of_a_deploy(server: Server, app: LiveApp, step: str) -> None:
+    before, coming = served(app), write_next(app)
+    kill_at(server, step)
+    now = interrupted(app, "deploy.up", (before, coming))
+    assert now == (coming if DEPLOY.index(step) >= DEPLOY.index("recorded") else before)
+
+
+@pytest.mark.parametrize("step", GO_BACK)
+def test_a_server_killed_at_a_step_of_a_way_back(server: Server, app: LiveApp, step: str) -> None:
+    earlier, before = served(app), write_next(app)
+    app.do("deploy.up")
+    kill_at(server, step)
+    now = interrupted(app, "deploy.rollback", (before, earlier))
+    assert now == (earlier if GO_BACK.index(step) >= GO_BACK.index("recorded") else before)
+
+
+@pytest.mark.parametrize("step", ["backed up", "migrated", "recorded"])
+def test_a_server_killed_at_a_step_of_a_deploy_whose_migration_stops_first(
+    server: Server, app: LiveApp, step: str
+) -> None:
+    column = f"column_{next(COUNTER)}"
+    write_next(app, f"ALTER TABLE shop ADD COLUMN {column} int")
+    app.do("deploy.up")
+    before, coming = served(app), write_next(app, f"ALTER TABLE shop DROP COLUMN {column}")
+    kill_at(server, step)
+    now = interrupted(app, "deploy.up", (before, coming))
+    assert now == (coming if step == "recorded" else before)
+    columns = app.do("db.query", sql="SELECT * FROM shop")["columns"]
+    assert (column in str(columns)) == (now == before)
+
+
+@pytest.fixture(scope="module")
+def seconds(app: LiveApp) -> float:
+    """How long a deploy takes."""
+
+    def deploy() -> None:
+        write_next(app)
+        app.do("deploy.up")
+
+    return timed(deploy)
+
+
+@pytest.mark.parametrize("moment", moments("rollout", 3), ids=["first", "second", "third"])
+def test_a_server_killed_at_any_moment_of_a_deploy(app: LiveApp, seconds: float, moment: float) -> None:
+    before, coming = served(app), write_next(app)
+    assert interrupted(app, "deploy.up", (before, coming), after=moment * seconds) in (before, coming)
+
+
+def test_after_all_of_this_a_deploy_works(app: LiveApp) -> None:
+    version = write_next(app)
+    app.do("deploy.up")
+    assert served(app) == version
+    assert app.untidy() == []

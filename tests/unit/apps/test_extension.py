@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ikoma.apps.extension import Extension, read
+from ikoma.errors import InvalidCompose
+
+
+def model(**block: Any) -> dict[str, Any]:
+    return {"services": {"web": {}, "db": {}}, "x-ikoma": block}
+
+
+def test_without_a_block_all_is_as_by_default() -> None:
+    assert read({"services": {}}) == read(model()) == read(model(watch=None)) == Extension()
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "read_as"),
+    [
+        ("watch", "0s", 0.0),
+        ("watch", 90, 90.0),
+        ("drain", "1.5m", 90.0),
+        ("hold", "250ms", 0.25),
+        ("timeout", "24h", 86400.0),
+        ("max_body", "10m", 10 << 20),
+        ("max_body", "1GB", 1 << 30),
+        ("max_body", 512, 512),
+        ("domains", ["Shop.example.com"], ("shop.example.com",)),
+        ("redirects", {"www.example.com": "example.com"}, {"www.example.com": "example.com"}),
+        ("data", "./src/uploads", ("src/uploads",)),
+        ("data", ["src/a", "config/b"], ("src/a", "config/b")),
+        ("strategy", "recreate", "recreate"),
+    ],
+)
+def test_each_key_has_its_form(key: str, given: Any, read_as: Any) -> None:
+    assert getattr(read(model(**{key: given})), key) == read_as
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ("text", "must be a mapping"),
+        ({"wacth": "1s"}, "wacth is unknown; it takes service"),
+        *(({"watch": wrong}, "it takes a time") for wrong in ("", "soon", "-1s", "1d", True, "25h", "1e9", ["1s"])),
+        *(({"max_body": wrong}, "it takes a size") for wrong in ("", "much", "-1", "1.5m", True, "10x")),
+        *(({"strategy": wrong}, "it takes rolling or recreate") for wrong in ("fast", 1, {"web": "fast"})),
+        ({"strategy": {"api": "rolling"}}, "there is no service 'api'"),
+        ({"domains": "a.example.com"}, "takes a list"),
+        ({"domains": ["a b"]}, "'a b' is not"),
+        ({"redirects": ["a.example.com"]}, "takes a mapping"),
+        *(({"data": wrong}, "is no folder inside") for wrong in ("/etc", "..", "src/../..", "src//a", "", 5, ["a\0b"])),
+    ],
+)
+def test_what_is_not_of_that_form_is_refused_with_what_it_takes(block: Any, says: str) -> None:
+    with pytest.raises(InvalidCompose, match=says):
+        read({"services": {"web": {}}, "x-ikoma": block})
+
+
+def test_a_strategy_is_for_all_services_or_for_those_that_are_named() -> None:
+    assert read(model(strategy="recreate")).strategy_of("db") == "recreate"
+    named = read(model(strategy={"db": "recreate"}))
+    assert (named.strategy_of("db"), named.strategy_of("web")) == ("recreate", None)

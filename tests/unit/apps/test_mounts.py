@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikoma.apps.folder import App
+from ikoma.apps.mounts import sources, writes_data
+from ikoma.model import AppName
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    for name in ("src", "src/uploads", "config", "data", "migrations", "outside"):
+        (tmp_path / "app" / name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "app" / "link").symlink_to(tmp_path)
+    return App(AppName("shop"), tmp_path / "app")
+
+
+def bind(app: App, path: str, *, read_only: bool = False) -> dict[str, Any]:
+    return {"type": "bind", "source": str(app.path / path), "target": "/there", "read_only": read_only}
+
+
+@pytest.mark.parametrize(
+    ("mounts", "data", "source", "writable"),
+    [
+        ([("src", True)], [], {"src"}, set()),
+        ([("src", False)], [], {"src"}, {"src"}),
+        ([("data", False)], [], set(), set()),
+        ([("data", True)], [], {"data"}, set()),
+        ([("data", True), ("data", False)], [], set(), set()),
+        ([("src/uploads", False)], ["src/uploads"], set(), set()),
+        ([("src", True), ("src/uploads", False)], ["src/uploads"], {"src"}, set()),
+        ([("config", True), ("src", True)], [], {"config", "src"}, set()),
+        ([("src", True), ("src/uploads", True)], [], {"src"}, set()),
+        ([("link", True)], [], set(), set()),
+        ([("..", True)], [], set(), set()),
+    ],
+)
+def test_what_is_read_or_lies_in_src_is_source_and_what_else_is_written_is_data(
+    app: App, mounts: list[tuple[str, bool]], data: list[str], source: set[str], writable: set[str]
+) -> None:
+    model = {"services": {"web": {"volumes": [bind(app, path, read_only=only) for path, only in mounts]}}}
+    found = sources(app, model, data)
+    assert {str(path.relative_to(app.path)) for path in found.paths} == source
+    assert {str(path.relative_to(app.path)) for path in found.writable} == writable
+
+
+def test_what_builds_configs_and_secrets_read_is_source_and_what_else_is_asked_for(app: App) -> None:
+    model = {
+        "services": {
+            "web": {
+                "build": {
+                    "context": str(app.path / "src"),
+                    "additional_contexts": {"more": str(app.path / "outside"), "image": "docker-image://busybox"},
+                }
+            }
+        },
+        "configs": {"page": {"file": str(app.path / "config" / "page")}, "given": {"content": "text"}},
+        "secrets": {"token": {"environment": "TOKEN"}},
+    }
+    found = sources(app, model, [], besides=("migrations", "seeds"))
+    names = {str(path.relative_to(app.path)) for path in found.paths}
+    assert names == {"src", "outside", "config/page", "migrations"}
+    assert found.holds(app.path / "src" / "deep" / "file")
+    assert not found.holds(app.path / "src2")
+
+
+@pytest.mark.parametrize(
+    ("mount", "writes"),
+    [
+        ({"type": "volume", "source": "store"}, "the volume store"),
+        ({"type": "volume", "source": "store", "read_only": True}, None),
+        ({"type": "volume"}, None),
+        ({"type": "tmpfs"}, None),
+    ],
+)
+def test_a_volume_with_a_name_is_written_by_one(app: App, mount: dict[str, Any], writes: str | None) -> None:
+    assert writes_data(app, {"volumes": [mount]}, sources(app, {}, [])) == writes
+
+
+def test_a_folder_of_data_is_written_by_one_and_source_by_each(app: App) -> None:
+    service = {"volumes": [bind(app, "src")]}
+    model = {"services": {"web": service}}
+    assert writes_data(app, service, sources(app, model, [])) is None
+    assert writes_data(app, service, sources(app, model, ["src"])) == "the folder src"

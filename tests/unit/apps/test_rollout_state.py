@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ikoma.apps.folder import App
+from ikoma.apps.rollout_state import RolloutState, Serving, Standby, Underway, new_rollout, rollout_of
+from ikoma.model import AppName
+from tests.unit.apps.containers import container
+
+OLD, NEW = "25010100000000001", "25010100000000002"
+SERVING = {"old": Serving("a", OLD, 1.0), "new": Serving("b", NEW, 2.0)}
+UNDERWAY = Underway("b", NEW, kept=("kept",), stopped=("stopped",), returned=("back",), backup="b.sql")
+CONTAINERS = {
+    "kept": container("kept", rollout=OLD),
+    "stopped": container("stopped", rollout=OLD),
+    "back": container("back", rollout=OLD),
+    "fresh": container("fresh", rollout=NEW),
+    "waiting": container("waiting", rollout=OLD),
+}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> RolloutState:
+    return RolloutState(App(AppName("shop"), tmp_path))
+
+
+def test_what_is_written_is_read(state: RolloutState) -> None:
+    assert (state.serving(), state.underway(), state.standby()) == (None, None, None)
+    standby = Standby("a", OLD, ("one", "two"), 3.0)
+    for written in (SERVING["old"], UNDERWAY, standby):
+        state.write(written)
+    assert (state.serving(), state.underway(), state.standby()) == (SERVING["old"], UNDERWAY, standby)
+    state.finish()
+    state.end_standby()
+    assert (state.underway(), state.standby()) == (None, None)
+
+
+def test_what_is_down_has_served(state: RolloutState) -> None:
+    state.write(SERVING["old"])
+    state.write(UNDERWAY)
+    state.take_down()
+    assert (state.serving(), state.underway()) == (Serving("a", OLD, 1.0, down=True), None)
+
+
+@pytest.mark.parametrize(
+    ("serving", "underway", "serves"),
+    [
+        ("old", False, {"kept", "stopped", "back", "fresh"}),
+        ("old", True, {"kept", "stopped"}),
+        ("new", True, {"kept", "back", "fresh"}),
+        (None, True, {"kept", "stopped"}),
+    ],
+    ids=["nothing under way", "before it takes over", "after", "the first"],
+)
+def test_one_side_of_a_rollout_serves(
+    state: RolloutState, serving: str | None, underway: bool, serves: set[str]
+) -> None:
+    if serving:
+        state.write(SERVING[serving])
+    if underway:
+        state.write(UNDERWAY)
+    state.write(Standby("z", "1", ("waiting",), 9.0))
+    assert {name for name, item in CONTAINERS.items() if state.serves(item)} == serves
+
+
+def test_rollouts_have_names_in_order_that_networks_carry() -> None:
+    first, second = new_rollout(), new_rollout()
+    assert first[:15] <= second[:15]
+    assert rollout_of(f"shop_default-{first}") == first
+    assert rollout_of("shop_default") is None
+    assert rollout_of(f"shop_default-{first}x") is None
