@@ -298,6 +298,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_log(tmp_path: Path) -> None:
         time.sleep(chance.random() / 10)
         writer.send_signal(signal.SIGKILL)
         writer.wait()
+        written(tmp_path, 1).close()  # a line that was cut is taken back by whoever writes next
         assert verify(tmp_path).valid
         size = (tmp_path / "audit.jsonl").stat().st_size
     written(tmp_path, 3).close()
