@@ -125,6 +125,7 @@ async def attack(settings: Any, started: list[Shape]) -> tuple[set[Shape], dict[
                         await do(item.name, **arguments)
                     attacks += 1
                     unheard |= {form: (item.name, arguments) for form in started if form not in ordinary}
+        await house.proxy.stop()
         return ordinary, unheard, attacks
 
 
@@ -145,6 +146,8 @@ def test_what_callers_send_never_changes_the_shape_of_a_command(
             "HTTP_PORT": str(free_port()),
             "DOCKER_HOST": DOCKER_HOST,
             "RATE_LIMIT_MAX_REQUESTS": "1000000",
+            "PROXY_HTTP_PORT": "0",
+            "PROXY_HTTPS_PORT": "0",
         }
     )
     mask = os.umask(0o022)

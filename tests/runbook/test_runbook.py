@@ -57,6 +57,7 @@ def platform(tmp_path: Path) -> Iterator[Server]:
         message = f"an IKOMA is installed here ({', '.join(map(str, there)) or 'port 3000'}): this test would harm it"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/root"), "DOCKER_HOST": DOCKER_HOST}
+    env["PROXY_HOST"] = "127.0.0.1"  # no test listens for everyone
     SOURCE.mkdir(parents=True)
     shutil.copytree(ROOT / "examples" / "hello-node" / "src", SOURCE, dirs_exist_ok=True)
     server = Server(tmp_path, 3000, env)
