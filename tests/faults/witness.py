@@ -96,13 +96,17 @@ def half_written(server: Server) -> list[Path]:
 
 
 def processes_of(server: Server) -> list[psutil.Process]:
-    """All child processes that work in this server's folders or on its PostgreSQL, whoever their parent is now."""
+    """All child processes that work in this server's folders or on its PostgreSQL, whoever their parent is now.
+
+    Its proxy is not one of them: it goes on when the server ends, as it should.
+    """
     marks = (str(server.folder), f"port={postgres_port(server)} ")
     found = []
     for process in psutil.process_iter(["cmdline", "cwd", "name", "status"]):
         known = " ".join([*(process.info["cmdline"] or []), process.info["cwd"] or "", ""])
         if (
             process.info["status"] != psutil.STATUS_ZOMBIE
+            and process.info["name"] != "caddy"
             and process.pid != os.getpid()
             and any(mark in known for mark in marks)
         ):
