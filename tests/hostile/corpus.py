@@ -34,6 +34,10 @@ MODELS: Mapping[str, tuple[str, dict[str, object]]] = {
         "unknown-key",
         {"services": {"web": {**_IMAGE, "deploy": {"resources": {"limits": {"later": 1}}}}}},
     ),
+    "memory without end of a deploy": (
+        "limits",
+        {"services": {"web": {**_IMAGE, "deploy": {"resources": {"limits": {"memory": "-1"}}}}}},
+    ),
     "key of a bind": (
         "unknown-key",
         {"services": {"web": {**_IMAGE, "volumes": [{"type": "bind", "source": "/shop/data", "bind": {"later": 1}}]}}},
@@ -121,6 +125,10 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
             name, _, size = rest.partition(" ")
             with (app.path / name).open("a") as file:
                 file.write("x" * int(size))
+        elif verb == "lines":
+            name, count, line = rest.split(" ", 2)
+            with (app.path / name).open("a") as file:
+                file.write(f"{line}\n" * int(count))
         elif verb == "bytes":
             more += bytes.fromhex(rest)
         elif verb == "pad":
