@@ -66,13 +66,25 @@ class World:
             "vault": inspect("run", "--rm", "-v", "live-bank_vault:/v:ro", busybox_image(), "cat", "/v/index.html"),
             "outside": {path.name: path.read_text() for path in self.outside.iterdir()},
             "folder": sorted(str(path) for path in (self.house.apps / "live-bank").rglob("*")),
-            "networks": inspect("network", "inspect", "-f", "{{len .Containers}}", "live-bank_default"),
+            "networks": inspect("network", "inspect", "-f", "{{len .Containers}}", *_networks()),
         }
 
 
 def inspect(*arguments: str) -> list[str]:
     ran = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=True)
     return ran.stdout.split()
+
+
+def _web() -> str:
+    """The container of the shop that serves now."""
+    argv = ["docker", "ps", "-q", "--filter", "label=com.docker.compose.project=live-shop"]
+    return subprocess.check_output(argv, text=True).split()[0]
+
+
+def _networks() -> list[str]:
+    """The bank's networks, which have other names after each of its rollouts."""
+    argv = ["docker", "network", "ls", "-q", "--filter", "label=com.docker.compose.project=live-bank"]
+    return subprocess.check_output(argv, text=True).split()
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +178,7 @@ done; rm -rf sub; ln -s OUTSIDE sub; sleep 600
             assert world.deploy(compose).code == "policy_violation"
         world.write("docker-compose.yml", running.replace("IMAGE", busybox_image()))
         time.sleep(1)
-        inspect("exec", "live-shop-web-1", "sh", "-c", f"rm -rf /data/sub; ln -s {world.outside} /data/sub")
+        inspect("exec", _web(), "sh", "-c", f"rm -rf /data/sub; ln -s {world.outside} /data/sub")
         world.call("deploy.down")
         answer = world.deploy(alone)
         assert answer.code == "policy_violation"

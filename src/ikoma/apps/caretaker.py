@@ -81,8 +81,14 @@ class Caretaker:
         return {name for name in self._apps.names() if RolloutState(self._apps.at(name)).standby() is not None}
 
     async def _look(self, app: App) -> None:
+        if self._deployments.is_ending(app):
+            self._changed.add(app.name)  # once they have ended
+            return
         try:
             async with self._lock(app.name):
+                if self._deployments.is_ending(app):  # of a call that has ended while this waited
+                    self._changed.add(app.name)
+                    return
                 done = await self._deployments.recover(app)
                 await self._traffic.refresh(app)
                 trouble = await self._trouble(app)

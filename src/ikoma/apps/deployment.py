@@ -279,6 +279,10 @@ class Deployments:
         releases.sweep()
         return done
 
+    def is_ending(self, app: App) -> bool:
+        """Whether containers that were replaced are still ending."""
+        return self._rollouts.is_ending(app)
+
     async def end_standby(self, app: App) -> None:
         """The release that serves has stood its time: what was kept of the one before goes."""
         await self._rollouts.end_standby(app)

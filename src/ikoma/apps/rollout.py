@@ -137,6 +137,10 @@ class Rollouts:
             drain_ms=drained,
         )
 
+    def is_ending(self, app: App) -> bool:
+        """Whether containers that were replaced still have their time to end: that is nothing to hold a lock for."""
+        return app in self._ending and not self._ending[app].done()
+
     async def recover(self, app: App) -> str | None:
         """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""
         if ending := self._ending.pop(app, None):
