@@ -233,7 +233,7 @@ def test_labels_of_an_image_and_names_it_takes_say_nothing_to_the_platform(world
     assert [service["name"] for service in status["services"]] == ["web"]
     assert [(service["name"], service["state"]) for service in mine["services"]] == [("web", "running")]
     images = inspect("images", "--format", "{{.Repository}}:{{.Tag}}")
-    assert any(name.startswith("ikoma-app/live-shop/web:") for name in images)
+    assert f"ikoma-app/live-shop/web:{mine['release']}" in images
     labels = json.loads("".join(inspect("inspect", "-f", "{{json .Config.Labels}}", _web())))
     assert labels["ikoma.app"] == "live-shop"
     assert labels["ikoma.one-shot"] == "false"

@@ -59,13 +59,13 @@ class Returning:
         )
         ours = {item.id for item in (*lasting, *self._kept)}
         containers = [item for item in await self._engine.containers(self._app.name) if item.id in ours]
-        await self._target.answers(self._web(containers))
+        await self._target.answers(self._target.of_web(containers))
         reached("answering")
         return containers
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on the earlier containers are what serves."""
-        web = self._web(containers)
+        web = self._target.of_web(containers)
         await self._traffic.route(self._app, self._target.web, self._target.extension, len(web))
         self._state.write(Serving(self._standby.release, self._standby.rollout, time.time()))
         reached("recorded")
@@ -97,7 +97,3 @@ class Returning:
         if self._target.web is not None and service == self._target.web.service:
             await self._traffic.hold(self._app, self._target.extension.drain)
         await self._engine.stop_containers([item.id for item in running])
-
-    def _web(self, containers: Sequence[Container]) -> list[Container]:
-        web = self._target.web
-        return [item for item in containers if web is not None and item.service == web.service]

@@ -59,6 +59,10 @@ class Target:
         """All that runs."""
         return self.files / "compose.json"
 
+    def of_web(self, containers: Sequence[Container]) -> list[Container]:
+        """Those of the service that answers HTTP; none where no service does."""
+        return [item for item in containers if self.web is not None and item.service == self.web.service]
+
     @property
     def creation_file(self) -> Path:
         """What Compose makes containers of."""
@@ -110,7 +114,6 @@ class Successor:
         )
         self._new: list[Container] = []
         self._stopped: list[str] = []
-        self._backup: str | None = None
         self.backup: str | None = None
 
     @property
@@ -176,7 +179,7 @@ class Successor:
         self._new = [item for item in up if item.rollout == self.rollout]
         if self._target.web is not None:
             progress(f"{self._target.web.service}: waiting for {self._target.web.path}")
-        await self._target.answers(self._web(up))
+        await self._target.answers(self._target.of_web(up))
         reached("answering")
 
     async def _change_database(self, change: Change, progress: Progress) -> None:
@@ -185,7 +188,6 @@ class Successor:
             await self._stop(self.old, progress)
         self.backup = await change.back_up(progress)
         if change.stops_first:
-            self._backup = self.backup
             self._note()
         reached("backed up")
         await change.apply(progress)
@@ -194,21 +196,22 @@ class Successor:
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""
         # Slots that are not needed any more stay until the requests that they have are finished, and the routes change.
-        slots = max(len(self._web(containers)), len(self._web(self._there)))
+        slots = max(len(self._target.of_web(containers)), len(self._target.of_web(self._there)))
         await self._traffic.route(self._app, self._target.web, self._target.extension, slots)
         self._state.write(Serving(self._target.release, self.rollout, time.time()))
         reached("recorded")
-        self._traffic.switch(self._app, self._target.web, self._web(containers))
+        self._traffic.switch(self._app, self._target.web, self._target.of_web(containers))
         reached("switched")
-
-    def _web(self, containers: Sequence[Container]) -> list[Container]:
-        web = self._target.web
-        return [item for item in containers if web is not None and item.service == web.service]
 
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
         kept = tuple(item.id for item in self.kept)
-        self._state.write(Underway(self._target.release, self.rollout, kept, tuple(self._stopped), backup=self._backup))
+        change = self._target.change
+        # What serves goes on writing beside a change that it can run with: restoring would lose that.
+        restored_from = self.backup if change is not None and change.stops_first else None
+        self._state.write(
+            Underway(self._target.release, self.rollout, kept, tuple(self._stopped), backup=restored_from)
+        )
 
     async def _create(
         self, what: Placed, scale: Mapping[str, int], progress: Progress, secrets: Sequence[Secret]
