@@ -270,7 +270,7 @@ def test_what_was_waived_is_judged_anew_at_each_restart(world: World) -> None:
     house.do("policy.unwaive", {"appName": "live-shop", "id": waiver["id"]})
     assert world.call("deploy.restart", timeout=60).code == "policy_violation"
     assert world.call("deploy.up", timeout=60).code == "policy_violation"
-    assert inspect("inspect", "-f", "{{.State.Status}}", "live-shop-web-1") == ["running"]
+    assert inspect("inspect", "-f", "{{.State.Status}}", _web()) == ["running"]
     refused = house.call(
         "policy.waive", {"appName": "live-shop", "rule": "own-state", "reason": "why not", "expires": until}
     )
