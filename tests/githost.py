@@ -57,11 +57,24 @@ class GitHost:
                 (work / path).write_text(text)
         return self.commit(name, message)
 
-    def commit(self, name: str, message: str) -> str:
+    def branch(self, name: str, branch: str, files: Mapping[str, str | None]) -> str:
+        """A branch of main with one commit, in which files are these or gone (None); the commit's id."""
+        work = self.folder / "work" / name
+        git(work, "checkout", "-q", "-B", branch, "main")
+        for path, text in files.items():
+            if text is None:
+                (work / path).unlink()
+            else:
+                (work / path).write_text(text)
+        commit = self.commit(name, branch, to=branch)
+        git(work, "checkout", "-q", "main")
+        return commit
+
+    def commit(self, name: str, message: str, *, to: str = "main") -> str:
         work = self.folder / "work" / name
         git(work, "add", "-A")
         git(work, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "--allow-empty", "-m", message)
-        git(work, "push", "-q", "--force", "origin", "HEAD:main")
+        git(work, "push", "-q", "--force", "origin", f"HEAD:refs/heads/{to}")
         return git(work, "rev-parse", "HEAD").strip()
 
 

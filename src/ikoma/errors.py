@@ -488,6 +488,41 @@ class ImageGone(IkomaError):
     default_hint = "Check out its source (source.checkout) and deploy it anew with deploy.up."
 
 
+class NameTooLong(IkomaError):
+    """The name would be too long."""
+
+    code, status = "name_too_long", 422
+    default_hint = "Names of apps that have previews take at most 51 characters."
+
+
+class TooManyPreviews(IkomaError):
+    """The app has as many previews as it may."""
+
+    code, status = "too_many_previews", 409
+    default_hint = "preview.list shows them; preview.remove ends one."
+
+
+class PreviewNameTaken(IkomaError):
+    """Something else stands where the preview's folder would."""
+
+    code, status = "preview_name_taken", 409
+    default_hint = "Names with -- are those of previews: move that folder away, then call again."
+
+
+class PreviewOfPreview(IkomaError):
+    """A preview has no previews."""
+
+    code, status = "preview_of_preview", 409
+    default_hint = "Call deploy.preview for the app itself."
+
+
+class PreviewNotFound(IkomaError):
+    """There is no such preview."""
+
+    code, status = "preview_not_found", 404
+    default_hint = "preview.list shows those there are; deploy.preview makes one."
+
+
 class DomainTaken(IkomaError):
     """The domain belongs to another app."""
 

@@ -88,7 +88,7 @@ class AppName(ParsedText):
     """An app's name; also its folder, its Compose project, its database and its database role.
 
     The mapping to database and role is the identity, so two apps never share one. Names that PostgreSQL or
-    IKOMA itself owns are reserved.
+    IKOMA itself owns are reserved. APP--SLUG is a preview of APP: who reaches an app reaches its previews.
     """
 
     pattern = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
@@ -105,6 +105,18 @@ class AppName(ParsedText):
         if text in cls.reserved or text.startswith(("pg_", "ikoma-", "ikoma_")):
             raise ValueError(f"{text!r} is reserved for the platform: choose another name")
         return cls(text)
+
+    @property
+    def previewed(self) -> AppName | None:
+        """The app that this is a preview of; None where it is an app itself."""
+        app, dashes, _ = self.partition("--")
+        return AppName(app) if dashes else None
+
+    @property
+    def host(self) -> str:
+        """The name that the app has on this machine without any DNS; SLUG.APP.localhost for a preview."""
+        app, dashes, slug = self.partition("--")
+        return f"{slug}.{app}.localhost" if dashes else f"{app}.localhost"
 
     @property
     def database(self) -> str:

@@ -27,6 +27,8 @@ from ikoma.apps.logs import Logs
 from ikoma.apps.plan import Planner
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
+from ikoma.apps.preview import Preview
+from ikoma.apps.previews import Previews, sweep_previews
 from ikoma.apps.resolution import Resolutions
 from ikoma.apps.rollout import Rollouts
 from ikoma.apps.schema import Schema
@@ -129,6 +131,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         events = Events()
         backups = Backups(settings.backups_root)
+        previews = Previews(apps, databases, backups)
         waivers = Waivers(settings.database_file)
         stack.callback(waivers.close)
         hooks = Hooks(settings.database_file, apps)
@@ -177,6 +180,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             logs=Logs(engine),
             sources=Sources(_reach(settings)),
             hooks=hooks,
+            previews=previews,
             events=events,
         )
         locks = Locks(settings.apps_root)
@@ -201,8 +205,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             apps,
             deployments,
             traffic,
+            previews,
             lock=lambda app: locks.hold(app, capability="ikoma.caretaker", request_id="caretaker"),
             go_back=partial(_go_back, pipeline),
+            end_preview=partial(_end_preview, pipeline),
         )
         stack.callback(asyncio.ensure_future(caretaker.run()).cancel)
         anchoring = asyncio.ensure_future(anchors.run())
@@ -234,6 +240,7 @@ def prepare(settings: Settings) -> bool:
     staging.sweep()
     apps = Apps(settings.apps_root)
     apps.sweep()
+    sweep_previews(settings.apps_root)
     for name in apps.names():
         source.recover(apps.at(name))
         exposure.close(apps.at(name))
@@ -250,13 +257,18 @@ def prepare(settings: Settings) -> bool:
 
 async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:
     """Leave a release that turned unhealthy, by the call that a person would make: it is audited like any other."""
-    arguments = {"appName": app.name, "to": to, "reason": reason, "failed": True}
+    await _call(pipeline, "deploy.rollback", {"appName": app.name, "to": to, "reason": reason, "failed": True})
 
+
+async def _end_preview(pipeline: Pipeline, preview: Preview) -> None:
+    await _call(pipeline, "preview.remove", {"appName": preview.of, "ref": preview.ref})
+
+
+async def _call(pipeline: Pipeline, capability: str, arguments: Mapping[str, Any]) -> None:
     async def read(limit: int) -> Mapping[str, Any]:
         return arguments
 
-    request_id = secrets.token_hex(12)
-    await pipeline.execute(Attempt("deploy.rollback", None, None, request_id, read, caller=CARETAKER))
+    await pipeline.execute(Attempt(capability, None, None, secrets.token_hex(12), read, caller=CARETAKER))
 
 
 def _scrub_logs(scrubber: Scrubber) -> None:

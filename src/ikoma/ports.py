@@ -503,8 +503,12 @@ class Databases(Protocol):
         Raises NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge.
         """
 
-    async def dump(self, app: AppName, target: Path, *, progress: Progress) -> Dump:
-        """Write plain SQL that psql restores over the existing database, whole or not at all."""
+    async def dump(self, app: AppName, target: Path, *, heir: AppName | None = None, progress: Progress) -> Dump:
+        """Write plain SQL that psql restores over the existing database, whole or not at all.
+
+        Args:
+            heir: the app over whose database it is to be restored, where that is not this one's.
+        """
 
     async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:
         """Make the app's database equal to a backup of it, with the app's own rights; a failure changes nothing.

@@ -60,6 +60,12 @@ class Backups:
         write_file(dump.path.with_name(dump.path.name + ".json"), content, mode=0o600)
         return manifest
 
+    def remove(self, name: str) -> None:
+        """Remove a backup, its manifest first: what is left of a removal that was cut off is a file without one."""
+        path = self.root / BackupName.parse(name)
+        path.with_name(f"{path.name}.json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
     def latest(self, app: AppName) -> Manifest | None:
         """The app's newest backup whose file is still there."""
         return max(self.of(app), key=lambda manifest: manifest.created_at, default=None)

@@ -14,6 +14,8 @@ from contextlib import AbstractAsyncContextManager
 
 from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import App, Apps
+from ikoma.apps.preview import Preview
+from ikoma.apps.previews import Previews
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.traffic import Traffic
 from ikoma.errors import AppBusy, IkomaError
@@ -24,9 +26,12 @@ log = logging.getLogger("ikoma")
 
 _LOOK_SECONDS = 1.0
 _REMEMBERED = 1000
+_AGAIN_SECONDS = 60.0
 
 GoBack = Callable[[App, str, str], Awaitable[None]]
 """Calls deploy.rollback for an app: the release to go back to, and why."""
+EndPreview = Callable[[Preview], Awaitable[None]]
+"""Calls preview.remove for a preview."""
 
 
 class Caretaker:
@@ -42,9 +47,11 @@ class Caretaker:
         apps: Apps,
         deployments: Deployments,
         traffic: Traffic,
+        previews: Previews,
         *,
         lock: Callable[[AppName], AbstractAsyncContextManager[None]],
         go_back: GoBack,
+        end_preview: EndPreview,
     ) -> None:
         self._engine = engine
         self._apps = apps
@@ -52,6 +59,10 @@ class Caretaker:
         self._traffic = traffic
         self._lock = lock
         self._go_back = go_back
+        self._previews = previews
+        self._end_preview = end_preview
+        self._tried: dict[str, float] = {}
+        """When it was last tried to end a preview."""
         self._changed: set[AppName] = set()
         self._died: dict[str, tuple[float, int | None]] = {}
         """When containers ended last, and how: id → Unix time and exit code."""
@@ -66,6 +77,7 @@ class Caretaker:
                 for name in (self._changed & set(self._apps.names())) | self._watched():
                     self._changed.discard(name)
                     await self._look(self._apps.at(name))
+                await self._end_previews()
                 await asyncio.sleep(_LOOK_SECONDS)
         finally:
             following.cancel()
@@ -102,6 +114,18 @@ class Caretaker:
             return
         if trouble is not None:
             await self._leave(app, trouble)
+
+    async def _end_previews(self) -> None:
+        """End previews whose time is over or whose app is gone, each by the call that a person would make."""
+        for preview in self._previews.due():
+            if time.monotonic() - self._tried.get(preview.name, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
+                continue
+            self._tried[preview.name] = time.monotonic()
+            try:
+                await self._end_preview(preview)
+                log.info("%s: the preview has ended", preview.name)
+            except IkomaError as error:
+                log.warning("%s: the preview could not be ended: %s", preview.name, error.message)
 
     async def _trouble(self, app: App) -> str | None:
         """Why the release that serves is broken, while the one before is in standby; that ends with its window."""

@@ -28,11 +28,17 @@ class App:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder is there; a link is no app."""
+        """Whether the folder is there; a link is no app, and none is called like a preview without being one."""
         try:
-            return stat.S_ISDIR(os.lstat(self.path).st_mode)
+            is_folder = stat.S_ISDIR(os.lstat(self.path).st_mode)
         except FileNotFoundError:
             return False
+        return is_folder and (self.name.previewed is None or self.preview_record.is_file())
+
+    @property
+    def preview_record(self) -> Path:
+        """What is known of a preview; only deploy.preview makes one."""
+        return self.state / "preview.json"
 
     @property
     def env_file(self) -> Path:
@@ -162,9 +168,11 @@ class Apps:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     try:
-                        found.append(AppName.parse(entry.name))
+                        name = AppName.parse(entry.name)
                     except ValueError:
                         continue
+                    if name.previewed is None or self.at(name).exists:
+                        found.append(name)
         return sorted(found)
 
     def sweep(self) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.apps.folder import App
 from ikoma.apps.policy.reading import gather
 from ikoma.apps.policy.rules import Violation
+from ikoma.apps.preview import adapted
 from ikoma.ports import Engine, Resolved
 
 
@@ -59,6 +60,8 @@ class Resolutions:
         resolved = None
         if not gathered.violations:
             resolved = await self._engine.resolve(app.name, app.path, gathered.compose_file, gathered.files)
+            if resolved.model is not None:
+                resolved = replace(resolved, model=adapted(app.name, resolved.model))
         compose = gathered.files[gathered.compose_file]
         resolution = Resolution(gathered.compose_file, compose, tuple(gathered.violations), resolved)
         if resolved is not None:  # a violation can also be of what is on the disk, not in the files

@@ -28,10 +28,14 @@ TREE = "tree"
 class Snapshots:
     """The snapshots of one app."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, keep: Path | None = None) -> None:
+        """
+        Args:
+            keep: a folder for the contents of snapshots that are no releases; the app's own state when omitted.
+        """
         self._app = app
-        self._objects = Objects(app.state / "objects")
-        self._releases = app.state / "releases"
+        self._objects = Objects((keep or app.state) / "objects")
+        self._releases = (keep or app.state) / "releases"
 
     def take(
         self,

@@ -15,6 +15,7 @@ from ikoma.apps.hooks import Hooks
 from ikoma.apps.logs import Logs
 from ikoma.apps.plan import Planner
 from ikoma.apps.policy.waivers import Waivers
+from ikoma.apps.previews import Previews
 from ikoma.apps.source import Sources
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.trash import Trash
@@ -56,6 +57,7 @@ class Platform:
     logs: Logs
     sources: Sources
     hooks: Hooks
+    previews: Previews
     events: Events
     started: float = field(default_factory=time.monotonic)
 

@@ -116,11 +116,12 @@ class Caller:
             raise OutOfScope(f"This key does not reach the app {app}.")
 
     def reaches(self, app: str) -> bool:
-        return _matches(app, self.apps)
+        previewed = AppName(app).previewed
+        return _matches(app, self.apps) or (previewed is not None and _matches(previewed, self.apps))
 
 
-CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollback",))
-"""IKOMA itself, where it goes back from a release that turned unhealthy."""
+CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollback", "preview.remove"))
+"""IKOMA itself, where it goes back from a release that turned unhealthy, or a preview has expired."""
 
 
 def of_hook(app: AppName) -> Caller:

@@ -315,7 +315,7 @@ class Pipeline:
         capability, request = admitted.capability, admitted.request
         if capability.exclusive and isinstance(request, AppRequest):
             return self._locks.hold(
-                request.app_name,
+                request.locked,
                 capability=capability.name,
                 request_id=admitted.attempt.request_id,
                 patience=math.inf if capability.queued else PATIENCE,

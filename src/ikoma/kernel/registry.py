@@ -59,6 +59,11 @@ class AppRequest(Request):
 
     app_name: AppName
 
+    @property
+    def locked(self) -> AppName:
+        """The app that an exclusive call works on alone; another one for a call that only looks at this one."""
+        return self.app_name
+
 
 class Result(BaseModel):
     """What a capability answers: camelCase."""

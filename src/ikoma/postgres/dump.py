@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from io import FileIO
@@ -38,6 +38,7 @@ _EVERY = 32 << 20
 _PIECE = 128 << 10
 _PAUSE = 0.01
 _FLUSH = 1 << 20
+_WITHOUT_OWNERS = ("--no-owner", "--no-privileges")
 
 _FACTS = """
 SELECT pg_database_size(current_database()), current_setting('server_version_num'), ARRAY(
@@ -49,8 +50,13 @@ SELECT pg_database_size(current_database()), current_setting('server_version_num
 """
 
 
-async def dump(server: PostgresServer, app: AppName, target: Path, progress: Progress) -> Dump:
+async def dump(
+    server: PostgresServer, app: AppName, target: Path, progress: Progress, *, heir: AppName | None = None
+) -> Dump:
     """Dump an app's database to a new file, whole or not at all.
+
+    Args:
+        heir: the app whose database is to equal it, where that is another: all in it becomes that one's.
 
     Raises:
         BackupExists: there is a file at `target`.
@@ -61,9 +67,11 @@ async def dump(server: PostgresServer, app: AppName, target: Path, progress: Pro
     program = await tool("pg_dump", version)
     try:
         with whole_file(target, mode=0o600, replace=False) as stream:
-            content = PlainDump(app.role, theirs)
-            reading = _Reading(stream, _header(app, version, content.mark), content, progress, estimate)
-            finished = await _pg_dump(program, server.admin(app.database), stream.fileno(), reading.follow)
+            owner = heir or app
+            content = PlainDump(owner.role, theirs)
+            reading = _Reading(stream, _header(owner, version, content.mark), content, progress, estimate)
+            options = () if heir is None else _WITHOUT_OWNERS
+            finished = await _pg_dump(program, options, server.admin(app.database), stream.fileno(), reading.follow)
             if finished.code != 0:
                 raise _failure(finished)
             reading.finish()
@@ -142,12 +150,17 @@ async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int, list[s
 
 
 async def _pg_dump(
-    program: Path, parameters: dict[str, Any], output: int, alongside: Callable[[threading.Event], None]
+    program: Path,
+    options: Sequence[str],
+    parameters: dict[str, Any],
+    output: int,
+    alongside: Callable[[threading.Event], None],
 ) -> Finished:
     password = parameters.pop("password")
     argv = [
         str(program),
         *("--format=plain", "--no-password", "--encoding=UTF8"),
+        *options,
         f"--dbname={make_conninfo(**parameters)}",
     ]
     return await fill(argv, output=output, alongside=alongside, env={"PGPASSWORD": password}, timeout=_SECONDS)

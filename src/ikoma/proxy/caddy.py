@@ -22,7 +22,7 @@ from ikoma.proxy.admin import Admin
 from ikoma.proxy.config import HTTP, HTTPS, Place, build, site
 from ikoma.proxy.listeners import Openings, listening, obstacle
 from ikoma.proxy.process import USER, CaddyProcess, give
-from ikoma.proxy.routes import RouteBook, check, local_name, public_names
+from ikoma.proxy.routes import RouteBook, check, public_names
 from ikoma.proxy.sides import SERVING, Sides
 from ikoma.settings import Settings
 from ikoma.users import closed_folder, when_root
@@ -101,7 +101,7 @@ class CaddyProxy:
             [site(self._place, public, name) for name in public_names(route)] if any(self.listeners.values()) else []
         )
         if self._openings.http:
-            found.append(site(self._place, HTTP, local_name(route.app)))
+            found.append(site(self._place, HTTP, route.app.host))
         return (*found, f"http://127.0.0.1:{route.port}")
 
     def forget(self, app: AppName) -> None:

@@ -23,14 +23,9 @@ _LOCAL = ".localhost"
 _MOST_SLOTS = 1000
 
 
-def local_name(app: AppName) -> str:
-    """The name that every app has, and browsers on this machine understand by themselves."""
-    return f"{app}{_LOCAL}"
-
-
 def local_names(route: Route) -> list[str]:
     """Names that no authority signs and that need no encryption: they never leave the machine."""
-    return [local_name(route.app), *(name for name in route.domains if name.endswith(_LOCAL))]
+    return [route.app.host, *(name for name in route.domains if name.endswith(_LOCAL))]
 
 
 def public_names(route: Route) -> list[str]:
@@ -43,7 +38,7 @@ def check(routes: Sequence[Route]) -> None:
     for route in routes:
         for problem in _problems(route):
             raise ProxyRefused(f"The route of {route.app} is wrong: {problem}.")
-        wants: list[str | int] = [route.port, local_name(route.app), *route.domains, *route.redirects]
+        wants: list[str | int] = [route.port, route.app.host, *route.domains, *route.redirects]
         for wanted in wants:
             if wanted in owners:
                 raise ProxyRefused(f"{wanted} is wanted twice, by {owners[wanted]} and {route.app}.")

@@ -117,8 +117,8 @@ def migrate(postgres: Postgres, owned: Credentials, text: str) -> None:
     assert postgres.do(postgres.databases.migrate(owned, migration, timeout=60, lock_timeout=5))
 
 
-def dump(postgres: Postgres, app: AppName, target: Path) -> Dump:
-    made: Dump = postgres.do(postgres.databases.dump(app, target, progress=lambda *_: None))
+def dump(postgres: Postgres, app: AppName, target: Path, *, heir: AppName | None = None) -> Dump:
+    made: Dump = postgres.do(postgres.databases.dump(app, target, heir=heir, progress=lambda *_: None))
     return made
 
 
@@ -133,11 +133,11 @@ def restore(postgres: Postgres, database: str, file: Path) -> subprocess.Complet
     return done
 
 
-def content(postgres: Postgres, database: str) -> str:
+def content(postgres: Postgres, database: str, *options: str) -> str:
     """All of a database, by PostgreSQL's own account."""
     admin = postgres.server.admin()
     env = {"PGHOST": admin["host"], "PGPORT": str(admin["port"]), "PGPASSWORD": admin["password"], "PGUSER": "ikoma"}
-    argv = [bundled() / "bin" / "pg_dump", database]
+    argv = [bundled() / "bin" / "pg_dump", *options, database]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=True)
     return re.sub(r"^\\(un)?restrict .*$", "", done.stdout, flags=re.MULTILINE)
 
@@ -240,6 +240,33 @@ def test_a_dump_restores_into_a_new_database_of_its_app(
     make_database(postgres, app)
     assert restore(postgres, app, file).returncode == 0
     assert content(postgres, app) == before
+
+
+def test_a_dump_for_an_heir_makes_all_of_it_the_heirs(
+    postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path
+) -> None:
+    heir = AppName.parse(f"{app}--copy")
+    theirs = make_database(postgres, heir)
+    try:
+        file = dump(postgres, app, tmp_path / "x.sql", heir=heir).path
+        postgres.do(postgres.databases.restore(theirs, file, progress=lambda *_: None))
+        bare = ("--no-owner", "--no-privileges")
+        assert content(postgres, heir, *bare) == content(postgres, app, *bare)
+        with postgres.admin(heir) as session:
+            owned_by = session.execute(
+                "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+                " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+            ).fetchall()
+        assert owned_by == [(heir.role,)]
+        with postgres.login(theirs) as session:
+            session.execute("INSERT INTO people (name) VALUES ('theirs'); DROP TABLE notes; CREATE TABLE more (id int)")
+        assert [entry.name for entry in postgres.do(postgres.databases.ledger(theirs))] == ["1.sql"]
+        migrated = Migration.of("2.sql", "ALTER TABLE people ADD COLUMN more int")
+        assert postgres.do(postgres.databases.migrate(theirs, migrated, timeout=60, lock_timeout=5))
+        with pytest.raises(psycopg.OperationalError):
+            postgres.login(filled, heir.database)
+    finally:
+        postgres.do(postgres.databases.drop(heir))
 
 
 @pytest.mark.parametrize("harm", ["statement", "copy", "half", "end", "clearing", "last-line"])

@@ -81,7 +81,8 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     if read.violations or not isinstance(read.value, Mapping):
         return
     project = read.value.get("name")
-    if path == gathered.compose_file and isinstance(project, str) and project != app.name.project:
+    own = (app.name.project, app.name.previewed)
+    if path == gathered.compose_file and isinstance(project, str) and project not in own:
         gathered.found("foreign-name", ("name",), f"The project is named {project!r}, not after the app.", path)
     for place, name in (*_variables(read.value), *_passed_on(read.value)):
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from ikoma.apps import template
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, Role
+from ikoma.model import AppName, Effect, Role
 
 
 class Init(AppRequest):
     template: Literal["node", "python", "static", "dockerfile"] = "node"
+
+    @field_validator("app_name")
+    @classmethod
+    def is_no_preview(cls, name: AppName) -> AppName:
+        if name.previewed is not None:
+            raise ValueError("names with -- are those of previews: choose another")
+        return name
 
 
 class Details(Result):

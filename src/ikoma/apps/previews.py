@@ -1,0 +1,182 @@
+"""Makes previews of apps, and takes them away again.
+
+A preview's folder appears with its record, whole, so that there is none that nobody knows of; everything after that is
+done again by the next call where it was cut off. What it is made of is read from the app's folder without its lock:
+a rollback need not wait for a preview.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps import credentials, env_file, environment, extension, preview
+from ikoma.apps.backups import Backups
+from ikoma.apps.folder import App, Apps
+from ikoma.apps.mounts import sources
+from ikoma.apps.plan import SQL
+from ikoma.apps.policy.reading import gather
+from ikoma.apps.preview import Preview
+from ikoma.apps.release import now
+from ikoma.apps.snapshot import MANIFEST, TREE, Snapshots
+from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
+from ikoma.errors import PreviewNameTaken, TooManyPreviews
+from ikoma.ports import Databases, Progress
+
+MOST = 10
+"""Previews of one app."""
+_LARGEST_ENV = 1 << 20
+_LEAVING = "leaving-preview-"
+_MAKING = "making-preview-"
+
+
+@dataclass(frozen=True, slots=True)
+class Previews:
+    """The previews of all apps under one root. Callers hold the preview's lock."""
+
+    apps: Apps
+    databases: Databases
+    backups: Backups
+
+    def of(self, app: App) -> list[tuple[App, Preview]]:
+        """An app's previews."""
+        return [(item, found) for item, found in self._all() if found.of == app.name]
+
+    def due(self) -> list[Preview]:
+        """Those that have expired, and those whose app is gone."""
+        names = set(self.apps.names())
+        return [found for _, found in self._all() if found.has_expired or found.of not in names]
+
+    def open(self, app: App, ref: str, *, hours: int, caller: str) -> tuple[App, Preview, bool]:
+        """The folder and record of an app's preview of a ref, and whether they were made now; an end is put off.
+
+        Raises:
+            TooManyPreviews, NameTooLong
+            PreviewNameTaken: a folder stands where the preview's would.
+        """
+        found = self.apps.at(preview.name_of(app.name, ref))
+        ends = (datetime.now(UTC) + timedelta(hours=hours)).isoformat(timespec="seconds").replace("+00:00", "Z")
+        if (known := preview.read(found)) is not None:
+            record = replace(known, expires_at=ends)
+            record.write(found)
+            return found, record, False
+        if len(self.of(app)) >= MOST:
+            raise TooManyPreviews(f"{app.name} has {MOST} previews.")
+        record = Preview(found.name, app.name, ref, caller, now(), ends)
+        self._make(found, record)
+        return found, record, True
+
+    async def copy_files(self, app: App, model: Mapping[str, Any], into: App) -> None:
+        """Give a preview the app's compose file, `.env`, configuration and SQL as they are now, without its data."""
+        gathered = gather(app, app.require_compose_file())
+        found = sources(app, model, extension.read(model).data, besides=SQL)
+        await asyncio.to_thread(_copy, app, into, found.paths)
+        for name, content in gathered.files.items():
+            place = into.path / name
+            if place == into.env_file or into.source in place.parents:
+                continue
+            into.make_folder(place.parent)
+            write_file(into.check_inside(place.parent) / place.name, content, mode=0o600)
+        _copy_variables(app, into)
+
+    async def copy_database(self, app: App, into: App, record: Preview, *, anew: bool, progress: Progress) -> Preview:
+        """Give a preview a database that equals the app's, where it has none yet or is to have another."""
+        if credentials.find(app) is None or (record.database and not anew):
+            return record
+        owned = credentials.obtain(into)
+        await self.databases.create(into.name, owned.password)
+        dump = into.state / "database.sql"
+        dump.unlink(missing_ok=True)
+        progress(f"copying the database of {app.name}")
+        try:
+            await self.databases.dump(app.name, dump, heir=into.name, progress=progress)
+            await self.databases.restore(owned, dump, progress=progress)
+        finally:
+            dump.unlink(missing_ok=True)
+        record = replace(record, database=True)
+        record.write(into)
+        return record
+
+    async def remove_data(self, item: App) -> None:
+        """Drop a preview's database, and remove its backups and its folder: all is a copy of what the app has."""
+        await self.databases.drop(item.name)
+        for backup in self.backups.of(item.name):
+            self.backups.remove(backup.name)
+        if item.path.is_dir() and not item.path.is_symlink():
+            leaving = self.apps.root / ".ikoma" / f"{_LEAVING}{secrets.token_hex(6)}"
+            os.rename(item.path, leaving)
+            sync_folder(self.apps.root)
+            await asyncio.to_thread(remove_tree, leaving)
+
+    def _all(self) -> list[tuple[App, Preview]]:
+        apps = [self.apps.at(name) for name in self.apps.names() if name.previewed]
+        return [(item, found) for item in apps if (found := preview.read(item)) is not None]
+
+    def _make(self, found: App, record: Preview) -> None:
+        """Let folder and record appear at once."""
+        (self.apps.root / ".ikoma").mkdir(mode=0o700, exist_ok=True)
+        making = App(found.name, self.apps.root / ".ikoma" / f"{_MAKING}{secrets.token_hex(6)}")
+        make_folder(making.path, 0o755)
+        try:
+            making.make_state()
+            record.write(making)
+            os.rename(making.path, found.path)
+        except OSError as error:
+            remove_tree(making.path)
+            if os.path.lexists(found.path):
+                raise PreviewNameTaken(f"There is a folder {found.path} that IKOMA did not make.") from error
+            raise
+        sync_folder(self.apps.root)
+
+
+def sweep_previews(root: Path) -> None:
+    """After a start: remove what killed servers left half-made or half-removed."""
+    for kind in (_LEAVING, _MAKING):
+        for folder in (root / ".ikoma").glob(f"{kind}*"):
+            remove_tree(folder)
+
+
+def _copy_variables(app: App, into: App) -> None:
+    """Give a preview the app's variables; those that it has already keep their values."""
+    if not into.env_file.is_file() and app.env_file.is_file():
+        write_file(into.env_file, app.read_inside(app.env_file, _LARGEST_ENV), mode=0o600)
+        return
+    known = environment.read(into)
+    for name, value in environment.read(app).items():
+        if name not in known:
+            env_file.put(into, name, value)
+
+
+def _without_source(root: Path, path: Path) -> Sequence[Path]:
+    """What to copy of a source path: all but src/, which a preview has from the repository."""
+    if path == root:
+        return [item for item in root.iterdir() if item.name not in ("src", ".ikoma") and not item.is_symlink()]
+    return [] if root / "src" in (path, *path.parents) else [path]
+
+
+def _copy(app: App, into: App, source: Sequence[Path]) -> None:
+    """Copy an app's source, without ever following a link that is swapped in meanwhile."""
+    root = Path(os.path.realpath(app.path))
+    paths = [item for path in source for item in _without_source(root, path) if os.path.lexists(item)]
+    work = into.make_state() / "copying"
+    if work.is_dir():
+        remove_tree(work)
+    work.mkdir(mode=0o700)
+    snapshots = Snapshots(app, keep=work)
+    taken = snapshots.take(paths, work / MANIFEST)
+    snapshots.materialise(taken, work / TREE, writable=[taken.root])
+    for item in sorted((work / TREE).iterdir()):
+        target = into.path / item.name
+        if target.is_dir() and not target.is_symlink():
+            remove_tree(target)
+        elif os.path.lexists(target):
+            target.unlink()
+        os.rename(item, target)
+    shutil.rmtree(work)

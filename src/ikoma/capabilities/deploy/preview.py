@@ -1,0 +1,132 @@
+"""deploy.preview: another ref of an app's source beside the app, for a time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from pydantic import Field
+
+from ikoma.apps import preview as previews
+from ikoma.apps import source
+from ikoma.apps.folder import App
+from ikoma.apps.git import SourceUrl
+from ikoma.apps.preview import Preview
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.deploy.up import Deployed, Up, up
+from ikoma.capabilities.preview.remove import take_away
+from ikoma.errors import PreviewOfPreview
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.model import AppName, Effect, GitRef, Role, Secret
+
+
+class Wanted(AppRequest):
+    ref: GitRef
+    """Branch, tag or commit."""
+    hours: int = Field(default=72, ge=1, le=720)
+    """Until it ends by itself."""
+    database: bool = True
+    """Whether it gets a copy of the app's database."""
+    anew: bool = False
+    """Copy the database once more, in place of the copy that it has."""
+    env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
+    """Further variables for its containers."""
+    token: Annotated[str | None, Sensitive("token")] = Field(default=None, max_length=2000)
+    """For a private repository."""
+    timeout: int = Field(default=300, ge=1, le=3600)
+    """Seconds until all must be healthy."""
+
+    @property
+    def locked(self) -> AppName:
+        """The preview: the app itself is only looked at, and must be free for a rollback meanwhile."""
+        return previews.name_of(self.app_name, self.ref)
+
+
+class Details(Result):
+    preview: str
+    """Its name: whatever takes an app's name takes it."""
+    ref: str
+    commit: str
+    release: str
+    database: bool
+    """Whether it has a copy of the app's database."""
+    migrations: list[str]
+    """Those that the copy was brought forward by."""
+    warnings: list[str]
+    urls: list[str]
+    expires_at: str
+
+
+class Previewed(Result):
+    success: bool
+    message: str
+    details: Details
+
+
+@capability("deploy.preview", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, rare=True)
+async def preview(call: Call, request: Wanted) -> Previewed:
+    """Deploy another ref of an app's source beside the app, with its own copy of the database. It ends by itself.
+
+    The same ref again brings the preview up to date, and puts its end off. Next: preview.list.
+    """
+    app, platform = call.app(request.app_name), call.platform
+    if app.name.previewed is not None:
+        raise PreviewOfPreview(f"{app.name} is a preview itself.")
+    known = source.require(app)
+    report = await platform.validator.examine(app, images=False)
+    model = report.model or report.refuse_errors()
+    item, record, is_new = platform.previews.open(app, request.ref, hours=request.hours, caller=call.caller.name)
+    try:
+        with call.step("copy the app's files"):
+            await platform.previews.copy_files(app, model, item)
+        commit = await _bring(call, request, known, item)
+        if request.database:
+            record = await platform.previews.copy_database(app, item, record, anew=request.anew, progress=call.progress)
+        deployed = await _deploy(call, request, item, commit)
+    except BaseException:
+        if is_new:  # nothing of it has served yet
+            await asyncio.shield(take_away(call, item))
+        raise
+    return _answer(record, commit, deployed)
+
+
+async def _bring(call: Call, request: Wanted, known: source.Recorded, item: App) -> str:
+    brought = await call.platform.sources.bring(
+        item,
+        SourceUrl.parse(known.url),
+        request.ref,
+        path=known.path,
+        token=Secret(request.token) if request.token else None,
+        depth=1,
+        overwrite=True,
+        caller=call.caller.name,
+        timeout=request.timeout,
+        progress=call.progress,
+    )
+    return brought.commit
+
+
+async def _deploy(call: Call, request: Wanted, item: App, commit: str) -> Deployed:
+    arguments = {
+        "appName": item.name,
+        "env": {"IKOMA_PREVIEW_NAME": item.name, **request.env},
+        "reason": f"preview of {request.ref} at {commit}",
+        "timeout": request.timeout,
+    }
+    deployed: Deployed = await up(call, Up.model_validate(arguments))
+    return deployed
+
+
+def _answer(record: Preview, commit: str, deployed: Deployed) -> Previewed:
+    details = Details(
+        preview=record.name,
+        ref=record.ref,
+        commit=commit,
+        release=deployed.details.release,
+        database=record.database,
+        migrations=deployed.details.migrations,
+        warnings=deployed.details.warnings,
+        urls=deployed.details.urls,
+        expires_at=record.expires_at,
+    )
+    return Previewed(success=True, message=f"{record.ref} is served as {record.name}.", details=details)

@@ -1,0 +1,58 @@
+"""preview.list: the previews of an app."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ikoma.apps import source
+from ikoma.apps.folder import App
+from ikoma.apps.health import UNKNOWN
+from ikoma.apps.preview import Preview
+from ikoma.capabilities.context import Call
+from ikoma.errors import EngineUnavailable
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Item(Result):
+    preview: str
+    """Its name: whatever takes an app's name takes it."""
+    ref: str
+    commit: str | None
+    health: str
+    urls: list[str]
+    database: bool
+    """Whether it has a copy of the app's database."""
+    caller: str
+    created_at: str
+    expires_at: str
+
+
+class Listing(Result):
+    previews: list[Item]
+
+
+@capability("preview.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+async def listing(call: Call, request: AppRequest) -> Listing:
+    """The previews of an app: of which refs, where they answer, and when they end."""
+    found = call.platform.previews.of(call.app(request.app_name))
+    return Listing(previews=await asyncio.gather(*(_item(call, item, record) for item, record in found)))
+
+
+async def _item(call: Call, item: App, record: Preview) -> Item:
+    try:
+        seen = (await call.platform.health.observe(item)).health
+    except EngineUnavailable:
+        seen = UNKNOWN
+    brought = source.recorded(item)
+    return Item(
+        preview=item.name,
+        ref=record.ref,
+        commit=brought.commit if brought else None,
+        health=seen,
+        urls=list(call.platform.traffic.urls(item)),
+        database=record.database,
+        caller=record.caller,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+    )

@@ -1,0 +1,45 @@
+"""preview.remove: end a preview."""
+
+from __future__ import annotations
+
+from ikoma.apps import preview
+from ikoma.apps.folder import App
+from ikoma.capabilities.context import Call
+from ikoma.errors import PreviewNotFound
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import AppName, Effect, GitRef, Role
+
+
+class Remove(AppRequest):
+    ref: GitRef
+    """As deploy.preview was given it."""
+
+    @property
+    def locked(self) -> AppName:
+        return preview.name_of(self.app_name, self.ref)
+
+
+class Removed(Result):
+    success: bool
+    message: str
+
+
+@capability("preview.remove", role=Role.OPERATOR, effect=Effect.CHANGES, rare=True)
+async def remove(call: Call, request: Remove) -> Removed:
+    """End a preview: its containers, volumes, files and its copy of the database go. The app itself is not touched."""
+    item = call.platform.apps.at(request.locked)
+    if preview.read(item) is None:
+        raise PreviewNotFound(f"{request.app_name} has no preview of {request.ref}.")
+    await take_away(call, item)
+    return Removed(success=True, message=f"The preview of {request.ref} has ended.")
+
+
+async def take_away(call: Call, item: App) -> None:
+    """Remove all that a preview is; what was cut off is done again by the next call."""
+    platform = call.platform
+    await platform.deployments.check_project(item)
+    await platform.engine.down(item.name, volumes=True, progress=call.progress)
+    await platform.previews.remove_data(item)
+    await platform.deployments.forget(item)
+    platform.health.forget(item)
+    platform.waivers.forget(item.name)

@@ -1,0 +1,53 @@
+"""Names of previews, and what a preview makes of its app's compose file."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ikoma.apps.preview import adapted, name_of
+from ikoma.errors import NameTooLong
+from ikoma.model import AppName
+
+APP = AppName("shop")
+
+
+def test_a_name_says_the_ref_where_it_can() -> None:
+    assert name_of(APP, "main") == "shop--main"
+    assert name_of(APP, "main").host == "main.shop.localhost"
+    assert name_of(APP, "v1-2").previewed == "shop"
+    assert re.fullmatch(r"shop--feature-new-look-[0-9a-f]{6}", name_of(APP, "feature/New_look"))
+
+
+def test_no_two_refs_have_one_name() -> None:
+    refs = ["a-b", "a/b", "a_b", "A-b", "a--b", "a.b", "a+b", "x" * 39, "x" * 40, "x" * 41, "x" * 42, "é", "@", "a-"]
+    names = {name_of(APP, ref) for ref in refs}
+    assert len(names) == len(refs)
+    for name in names:
+        assert AppName.parse(name).previewed == "shop"
+        assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name.host.split(".")[0])
+
+
+def test_names_are_never_too_long() -> None:
+    longest = AppName("a" * 51)
+    assert len(name_of(longest, "feature/that-has-a-long-name")) <= 63
+    with pytest.raises(NameTooLong):
+        name_of(AppName("a" * 52), "main")
+
+
+def test_what_only_one_can_have_is_left_out() -> None:
+    model = {
+        "services": {"web": {"image": "web", "ports": [{"target": 80, "published": "80"}], "container_name": "web"}},
+        "volumes": {"data": {"name": "shop_data"}, "theirs": {"name": "theirs", "external": True}, "odd": None},
+        "networks": {"default": {"name": "chosen"}},
+        "x-ikoma": {"service": "web", "port": 80, "domains": ["shop.example.com"], "redirects": {"a.de": "b.de"}},
+    }
+    name = name_of(APP, "main")
+    assert adapted(name, model) == {
+        "services": {"web": {"image": "web"}},
+        "volumes": {"data": {"name": "shop--main_data"}, "theirs": {"name": "theirs", "external": True}, "odd": None},
+        "networks": {"default": {"name": "shop--main_default"}},
+        "x-ikoma": {"service": "web", "port": 80},
+    }
+    assert adapted(APP, model) is model
