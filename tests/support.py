@@ -204,6 +204,13 @@ def remove(made: Server) -> None:
     shutil.rmtree(made.folder)
 
 
+def stop_apps(server: Server) -> None:
+    """Take every app of a server down."""
+    if server.process is not None:
+        for item in server.do("apps.list")["apps"]:
+            server.call("deploy.down", {"appName": item["name"]})
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

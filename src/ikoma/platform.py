@@ -144,7 +144,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             registries=settings.image_registries,
             pinned=settings.image_pinned,
         )
-        validator = Validator(engine, databases, policy)
+        validator = Validator(engine, databases, policy, traffic)
         schema = Schema(databases, backups)
         deployments = Deployments(
             engine,

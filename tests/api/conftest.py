@@ -4,11 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import Server
+from tests.support import Server, stop_apps
 from tests.support import server as started_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
     with started_server() as started:
         yield started
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stopped_at_the_end(server: Server) -> Iterator[None]:
+    """What a file of tests has deployed stops with it: healthchecks that go on would cost all the others time."""
+    yield
+    stop_apps(server)

@@ -47,14 +47,14 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def do() -> Iterator[Do[Any]]:
     """Runs a coroutine to its end, always in the same event loop."""
     with asyncio.Runner() as runner:
         yield runner.run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(do: Do[Any]) -> Iterator[EmbeddedPostgres]:
     folder = state_folder()
     started = EmbeddedPostgres(settings_of(folder))
@@ -64,7 +64,7 @@ def server(do: Do[Any]) -> Iterator[EmbeddedPostgres]:
     remove(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def databases(do: Do[Any], server: EmbeddedPostgres) -> Iterator[PostgresDatabases]:
     made = PostgresDatabases(server)
     yield made

@@ -15,7 +15,7 @@ def pytest_report_header() -> str:
     return f"faults: FAULTS_SEED={SEED} brings the same moments back"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared() -> Iterator[Server]:
     with started_server() as started:
         yield started

@@ -50,7 +50,7 @@ def write_compose(folder: Path, version: str) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(shared: Server) -> float:
     """An app that is up; how many seconds its redeploy takes."""
     folder = make_app(shared, DEPLOYED)
@@ -80,7 +80,7 @@ def test_a_server_killed_during_a_deploy_deploys_after_the_next_start(
     assert tools_of(server) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def migrated(shared: Server) -> float:
     """An app with a database; how many seconds the long migration takes in it."""
     make_app(shared, "fault-migrate")
@@ -109,7 +109,7 @@ def test_a_server_killed_during_a_migration_leaves_no_half_of_it(
     assert len([table for table in status["tables"] if table.startswith(name)]) == STEPS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def filled(shared: Server) -> float:
     """An app with much in its database; how many seconds its backup takes."""
     make_app(shared, "fault-backup")

@@ -37,7 +37,7 @@ services:
 
 
 @pytest.fixture(scope="module")
-def canaries(house: Server) -> Mapping[str, str]:
+def canaries(house: Server) -> Iterator[Mapping[str, str]]:
     """Names and values of the secrets, which are set and deployed."""
     made = {f"{NAMES[number % len(NAMES)]}_{number}": f"canary-{secrets.token_hex(12)}" for number in range(COUNT)}
     house.do("apps.init", {"appName": APP})
@@ -50,7 +50,8 @@ def canaries(house: Server) -> Mapping[str, str]:
     (folder / "src" / "notes.txt").write_text("\n".join(made.values()))
     given = dict(list(made.items())[-10:])
     house.do("deploy.up", {"appName": APP, "env": given, "timeout": 60})
-    return made
+    yield made
+    house.do("deploy.down", {"appName": APP})
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ No request fails meanwhile, since the proxy goes on; the record says which relea
 from __future__ import annotations
 
 import itertools
+import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -31,6 +34,7 @@ DEPLOY = (
 )
 
 GO_BACK = ("noted", "answering", "recorded", "switched", "drained", "retired")
+NODE = "[node, /www/server.js]"
 COUNTER = itertools.count(1)
 
 
@@ -160,6 +164,31 @@ def seconds(app: LiveApp) -> float:
 def test_a_server_killed_at_any_moment_of_a_deploy(app: LiveApp, seconds: float, moment: float) -> None:
     before, coming = served(app), write_next(app)
     assert interrupted(app, "deploy.up", (before, coming), after=moment * seconds) in (before, coming)
+
+
+@pytest.mark.parametrize("step", ["recorded", "switched"])
+def test_a_slow_request_outlives_the_server_that_was_killed(server: Server, step: str) -> None:
+    """What has been sent to the containers before is answered by them, though nobody is there to wait for it."""
+    app = new_app(server, f"live-slow-{step}", compose_file=compose(image="node:22-alpine", command=NODE, watch="1m"))
+    shutil.copy(Path(__file__).with_name("server.js"), app.folder / "src")
+    app.deploy("1")
+    answer: list[bytes] = []
+    asked = threading.Thread(target=lambda: answer.append(urlopen(app.url.replace("version", "slow")).read()))
+    app.write("2")
+    kill_at(server, step)
+    call = Background(server, "deploy.up", {"appName": app.name})
+    eventually(lambda: len(app.running()) == 2, "the new containers run")
+    asked.start()
+    assert server.process is not None
+    server.process.wait(timeout=60)
+    server.process = None
+    assert call.wait() is None
+    server.start()
+    asked.join(30)
+    assert answer in ([b"1 whole\n"], [b"2 whole\n"])
+    eventually(lambda: app.releases()[0]["state"] == "succeeded", "the rollout is finished", 30)
+    assert served(app) == "2"
+    app.do("deploy.down")
 
 
 def test_after_all_of_this_a_deploy_works(app: LiveApp) -> None:

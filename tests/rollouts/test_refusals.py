@@ -96,6 +96,8 @@ def test_a_domain_that_another_app_has_is_refused_and_nothing_changes(server: Se
         assert "shop.example.com" in answer.body["error"]
         assert second.remains() == before
         assert second.running() == running
+        for found in (second.do("apps.validate")["errors"], second.do("deploy.plan")["findings"]):
+            assert "The domain shop.example.com belongs to another app." in str(found)
 
 
 def test_an_app_that_was_never_deployed_can_neither_restart_nor_go_back(server: Server) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import threading
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,48 @@ def test_requests_wait_while_one_container_replaces_another(server: Server, kind
     eventually(lambda: len(app.running()) == 1, "the one before has ended")
     if kind != "host-port":
         assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+
+
+def test_requests_wait_also_where_the_route_changes_meanwhile(server: Server) -> None:
+    """A new route is a new configuration of the proxy, which would end the wait of those that are held."""
+    text = compose(command="[sh, -c, 'sleep 2; exec httpd -f -p 3000 -h /www']")
+    text = text.replace("x-ikoma: {", "x-ikoma: {strategy: recreate, ")
+    app = new_app(server, "live-moves", compose_file=text)
+    app.deploy("1")
+    text = text.replace("recreate, ", "recreate, domains: [moved.example.com], ")
+    app.write("2", text)
+    with asked_while_nothing_runs(app) as found:
+        app.do("deploy.up")
+    assert found == {"2": 10}
+    text = text.replace("moved", "broken").replace("exec httpd", "exit 1; httpd")
+    app.write("3", text)
+    with asked_while_nothing_runs(app) as found:
+        assert app.call("deploy.up", timeout=5).code == "deploy_failed"
+    assert found == {"2": 10}
+    assert [item["name"] for item in app.do("domain.list")["domains"] if item["url"]] == ["moved.example.com"]
+
+
+@contextlib.contextmanager
+def asked_while_nothing_runs(app: LiveApp) -> Iterator[Counter[str]]:
+    """What ten requests are answered that are sent once the old container has stopped and before there is a new one."""
+    found: Counter[str] = Counter()
+    old = app.running()
+
+    def ask() -> None:
+        eventually(lambda: not set(old) & set(app.running()), "the old container has stopped", 30)
+        try:
+            found[answered(app)] += 1
+        except OSError as error:
+            found[repr(error)] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        for thread in threads:
+            thread.join()
 
 
 def test_a_container_with_a_name_of_its_own_has_it_after_each_deploy(server: Server) -> None:

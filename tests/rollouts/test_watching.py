@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults.witness import eventually
+from tests.images import busybox_image
 from tests.rollouts.live import LiveApp, compose, docker, inspected, new_app
 from tests.support import Server
 
@@ -73,3 +74,18 @@ def test_without_a_window_nothing_is_kept_and_nothing_is_left(server: Server) ->
     die(app.running()[0])
     eventually(lambda: app.running(), "Docker has started it again")
     assert [item["current"] for item in app.releases()] == [True, False]
+
+
+def test_what_somebody_removed_of_the_standby_is_made_again(server: Server) -> None:
+    two = compose(watch="1m").replace(
+        "x-ikoma:", "  worker: {image: IMAGE, command: [sleep, '1000'], init: true}\nx-ikoma:"
+    )
+    app = new_app(server, "live-lacking", compose_file=two.replace("IMAGE", busybox_image()))
+    app.deploy("1")
+    first = app.running("worker")
+    app.deploy("2")
+    docker("rm", "-f", *first)
+    with app.loaded("1", "2", rate=50):
+        app.do("deploy.rollback")
+    assert len(app.running("worker")) == len(app.running("web")) == 1
+    assert app.do("apps.status")["health"] == "healthy"

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 from ikoma.apps import extension
 from ikoma.apps.policy.yaml_form import documents
 from ikoma.errors import InvalidCompose
+from ikoma.ports import Container
 
 _URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[^\s\"'|;&)]*)?")
 
@@ -27,6 +28,14 @@ class Web:
     service: str
     port: int
     path: str
+
+    def addresses(self, containers: Iterable[Container]) -> list[str]:
+        """Where this machine reaches those containers of the service that run: host:port."""
+        return [
+            f"{item.addresses[0]}:{self.port}"
+            for item in containers
+            if item.service == self.service and item.state == "running" and item.addresses
+        ]
 
 
 class Source:

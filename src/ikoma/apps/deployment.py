@@ -256,9 +256,7 @@ class Deployments:
     async def take_down(self, app: App, progress: Progress) -> None:
         """Take an app out of service: requests under way may end, then its containers and networks go."""
         await self.check_project(app)
-        release = Releases(app).current()
-        limit = extension.Extension(**release.extension).drain if release else 0.0
-        await self._traffic.take_down(app, limit)
+        await self._traffic.take_down(app)
         await self._engine.down(app.name, volumes=False, progress=progress)
         RolloutState(app).take_down()
 

@@ -128,14 +128,14 @@ class HealthObserver:
     async def _probe(self, web: Web | None, containers: Sequence[Container]) -> Check:
         if web is None:
             return Check(None, "The compose file names no health path (x-ikoma).")
-        base = next(iter(_addresses(web, containers)), None)
-        if base is None:
+        address = next(iter(web.addresses(containers)), None)
+        if address is None:
             return Check(False, f"No container of {web.service} runs.")
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
         try:
-            async with self._session.get(base + web.path, allow_redirects=False) as response:
+            async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
                 return Check(200 <= response.status < 400, f"{web.path} answers {response.status}.")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Check(False, f"{web.path} does not answer: {error or type(error).__name__}.")
@@ -203,15 +203,3 @@ def _health(release: Release | None, containers: Sequence[Container], checks: Ma
     ):
         return STARTING
     return UNHEALTHY
-
-
-def _addresses(web: Web | None, containers: Sequence[Container]) -> list[str]:
-    """Where this machine reaches the containers of the web service."""
-    if web is None:
-        return []
-    found = []
-    for container in containers:
-        if container.service != web.service or container.state != "running":
-            continue
-        found += [f"http://{address}:{web.port}" for address in container.addresses[:1]]
-    return found

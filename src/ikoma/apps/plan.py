@@ -25,7 +25,7 @@ from ikoma.apps.source_changes import SourceChanges, look, marks
 from ikoma.apps.strategy import why_alone
 from ikoma.apps.validation import Report, Validator
 from ikoma.errors import PlanDrifted
-from ikoma.ports import Engine
+from ikoma.ports import Container, Engine
 from ikoma.postgres.migration_lint import Verdict
 
 SQL = ("migrations", "seeds")
@@ -79,13 +79,15 @@ class Planner:
         found = _sources(app, frozen)
         changes = await asyncio.to_thread(look, _root(app), found.paths, _snapshot(app, current))
         secrets = [*app_secrets(app), *environment.secret_values(releases.given(current) if current else {})]
+        verdicts = await self._schema.verdicts(app)
+        breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         return Plan(
             identity,
             report,
-            await self._services(app, before, frozen, found, changes, secrets),
+            await self._services(app, before, frozen, found, changes, secrets, breaking),
             comparison.compare_rest(before, frozen, secrets) if before else (),
             changes,
-            tuple(await self._schema.verdicts(app)),
+            tuple(verdicts),
             tuple(_ports(frozen)),
         )
 
@@ -116,15 +118,17 @@ class Planner:
         found: Sources,
         changes: SourceChanges,
         secrets: Sequence[Any],
+        breaking: Sequence[str],
     ) -> tuple[ServicePlan, ...]:
         compared = comparison.compare_services(before, frozen, secrets)
         lines = {item.service: item.lines for item in compared.changed}
-        running = {item.service for item in await self._engine.containers(app.name) if item.state == "running"}
+        up = {item.service for item in await self._engine.containers(app.name) if _is_as_it_should(item)}
         wishes = extension.read(frozen)
         plans = []
         for name, service in frozen["services"].items():
             reasons = [*lines.get(name, ()), *_touched(app, service, changes)]
-            action = "add" if name in compared.added else "replace" if reasons or name not in running else "keep"
+            reasons += [f"it cannot run with {migration}" for migration in breaking]
+            action = "add" if name in compared.added else "replace" if reasons or name not in up else "keep"
             if action == "replace" and not reasons:
                 reasons = ["it does not run"]
             alone = why_alone(app, service, found, wishes.strategy_of(name)) if action == "replace" else None
@@ -136,6 +140,11 @@ class Planner:
             return None if action == "keep" else "build"
         own = str(service.get("image", "")).startswith(image_name(app.name, "")[:-1])
         return None if own or await self._engine.image_present(str(service.get("image"))) else "pull"
+
+
+def _is_as_it_should(container: Container) -> bool:
+    """Whether a container runs, or did what it was there to do."""
+    return container.state == "running" or (container.one_shot and container.exit_code == 0)
 
 
 def _sources(app: App, model: Mapping[str, Any]) -> Sources:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ikoma.apps.folder import App
-from ikoma.apps.placement import waits_for
+from ikoma.apps.placement import scale_of, waits_for
 from ikoma.apps.rollout_state import RolloutState, Serving, Standby, Underway
 from ikoma.apps.strategy import why_alone
 from ikoma.apps.successor import Target, reached
@@ -39,6 +39,14 @@ class Returning:
         self._kept = [item for item in there if item not in self._earlier and item not in self.newer]
         self._stopped: list[str] = []
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all is there that served then: somebody may have removed a container meanwhile."""
+        there = {item.service for item in (*self._earlier, *self._kept)}
+        services, chosen = self._target.model["services"], self._target.scale
+        needed = {name for name, service in services.items() if chosen.get(name, scale_of(service)) > 0}
+        return needed <= there and len(self._earlier) == len(self._standby.containers)
+
     async def bring_up(
         self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]
     ) -> list[Container]:
@@ -66,11 +74,16 @@ class Returning:
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on the earlier containers are what serves."""
         web = self._target.of_web(containers)
-        await self._traffic.route(self._app, self._target.web, self._target.extension, len(web))
+        await self._route(containers)
         self._state.write(Serving(self._standby.release, self._standby.rollout, time.time()))
         reached("recorded")
         self._traffic.switch(self._app, self._target.web, web)
         reached("switched")
+
+    async def _route(self, containers: Sequence[Container]) -> None:
+        web = self._target.web
+        slots = len(self._target.of_web(containers))
+        await self._traffic.route(self._app, web, self._target.extension, slots)
 
     def _note(self) -> None:
         kept = tuple(item.id for item in self._kept)
@@ -92,8 +105,11 @@ class Returning:
 
     async def _make_room(self, service: str) -> None:
         running = [item for item in self.newer if item.service == service and item.state == "running"]
+        answers = self._target.web is not None and service == self._target.web.service
+        if answers:  # a new route would lose requests that wait for a container
+            await self._route(self._earlier)
         self._stopped += [item.id for item in running]
         self._note()
-        if self._target.web is not None and service == self._target.web.service:
+        if answers:
             await self._traffic.hold(self._app, self._target.extension.drain)
         await self._engine.stop_containers([item.id for item in running])

@@ -75,7 +75,10 @@ class Rollouts:
         standby = RolloutState(app).standby()
         unchanged = target.change is None or not target.change.stops_first
         if standby is not None and standby.release == target.release and not target.again and unchanged:
-            return await self._resume(work, standby)
+            there = await self._engine.containers(app.name)
+            returning = Returning(self._engine, self._traffic, app, target, standby, there)
+            if returning.is_whole:
+                return await self._resume(work, returning)
         await self.end_standby(app)
         return await self._replace(work)
 
@@ -98,13 +101,10 @@ class Rollouts:
             rolled = await self._settle(work, watching, containers, successor.old, before)
             return replace(rolled, backup=successor.backup)
 
-    async def _resume(self, work: _Work, standby: Standby) -> Rolled:
+    async def _resume(self, work: _Work, returning: Returning) -> Rolled:
         """Start the containers in standby again, and let them take over."""
-        app, target = work.app, work.target
+        app = work.app
         before = RolloutState(app).serving()
-        returning = Returning(
-            self._engine, self._traffic, app, target, standby, await self._engine.containers(app.name)
-        )
         async with self._engine.watching(app.name) as watching:
             try:
                 containers = await returning.bring_up(watching, work.timeout, work.progress, work.secrets)
@@ -123,7 +123,7 @@ class Rollouts:
         before: Serving | None,
     ) -> Rolled:
         """What follows once others serve: requests to the old containers may end, then these do."""
-        drained = await self._traffic.drained(work.app, work.target.extension.drain)
+        drained = await self._traffic.drained(work.app)
         reached("drained")
         # What another rollout of the same release replaced is nothing to go back to.
         watch = 0.0 if before is not None and before.release == work.target.release else work.target.watch
@@ -154,7 +154,8 @@ class Rollouts:
         if serving is None or serving.rollout != underway.rollout:
             await self._undo(app)
             return f"The rollout of {underway.release} was interrupted, and undone."
-        await self._traffic.refresh(app)
+        await self._traffic.switch_again(app)
+        await self._traffic.drained(app)
         old = [
             item
             for item in await self._engine.containers(app.name)
@@ -184,6 +185,7 @@ class Rollouts:
         await self._traffic.refresh(app)
         await self._tidy_networks(app)
         state.finish()
+        await self._traffic.route_back(app)
 
     async def _retire(self, app: App, old: Sequence[Container], before: Serving | None, watch: float) -> None:
         """Stop what was replaced; it is removed then, or kept stopped while the new release is watched."""

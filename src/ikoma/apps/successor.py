@@ -195,13 +195,21 @@ class Successor:
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""
-        # Slots that are not needed any more stay until the requests that they have are finished, and the routes change.
-        slots = max(len(self._target.of_web(containers)), len(self._target.of_web(self._there)))
-        await self._traffic.route(self._app, self._target.web, self._target.extension, slots)
+        await self._route()
         self._state.write(Serving(self._target.release, self.rollout, time.time()))
         reached("recorded")
         self._traffic.switch(self._app, self._target.web, self._target.of_web(containers))
         reached("switched")
+
+    async def _route(self) -> None:
+        """Let the app have the route that this wants. Requests that wait for a container would be lost by a new one."""
+        web = self._target.web
+        coming = sum(
+            len(item.kept) + item.new for item in self.decisions if web is not None and item.service == web.service
+        )
+        # Slots that are not needed any more stay until the requests that they have are finished, and the routes change.
+        slots = max(coming, len(self._target.of_web(self._there)))
+        await self._traffic.route(self._app, web, self._target.extension, slots)
 
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
@@ -255,10 +263,13 @@ class Successor:
     async def _stop(self, containers: Sequence[Container], progress: Progress = no_progress) -> None:
         """Stop containers that serve now; requests to the web service wait meanwhile."""
         running = [item for item in containers if item.state == "running"]
+        web = self._target.web
+        answers = web is not None and any(item.service == web.service for item in running)
+        if answers:
+            await self._route()
         self._stopped += [item.id for item in running]
         self._note()
-        web = self._target.web
-        if web is not None and any(item.service == web.service for item in running):
+        if answers:
             await self._traffic.hold(self._app, self._target.extension.drain)
         for item in running:
             progress(f"stopping {item.service}")

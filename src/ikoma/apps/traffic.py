@@ -12,6 +12,7 @@ import socket
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import scale_of_app
 from ikoma.durable import write_file
-from ikoma.errors import DomainTaken, NoWebService
+from ikoma.errors import DomainTaken, NoWebService, ProxyUnavailable
 from ikoma.model import DomainName
 from ikoma.ports import Container, Engine, Proxy, Route, Side
 
 _FIRST_PORT, _LAST_PORT = 21_000, 29_999
 _PAUSE = 0.02
 _QUIET = 0.15
+_HELD_GO_ON = 0.5
+_LONGEST_WAIT = 15.0
 _SIDE_FILE = "maintenance"
 _NOWHERE = ("127.0.0.1:1",)
 """An address that refuses: requests are held there until a better one is known."""
@@ -46,6 +49,8 @@ class Traffic:
         self._proxy = proxy
         self._apps = apps
         self._applying = asyncio.Lock()
+        self._ahead: set[App] = set()
+        """Apps whose routes are those of releases that do not serve yet."""
 
     async def start(self) -> None:
         """Serve the routes of all apps, and let each lead to where its containers are now."""
@@ -81,18 +86,43 @@ class Traffic:
         if web is None:
             return
         self.check_domains(app, (*extension.domains, *extension.redirects))
-        await self.apply(self._route(app, extension, slots))
+        coming = self._route(app, extension, slots)
+        if coming != self._present(app):
+            self._ahead.add(app)
+        await self.apply(coming)
+
+    async def route_back(self, app: App) -> None:
+        """After a rollout that was undone: let the app have the route of the release that serves.
+
+        Requests that waited for a container go to it first: a new configuration would end their wait.
+        """
+        if app not in self._ahead:
+            return
+        self._ahead.discard(app)
+        web, containers = await self._serving(app)
+        if web is not None and (addresses := web.addresses(containers)):
+            await _until_connected(addresses, _LONGEST_WAIT)
+            await asyncio.sleep(_HELD_GO_ON)
+        with suppress(ProxyUnavailable):  # it is told when it is back
+            await self.apply()
 
     def switch(self, app: App, web: Web | None, containers: Sequence[Container]) -> None:
         """Send requests to these containers of the web service from now on."""
         if web is None:
             return
-        addresses = _addresses(web, containers)
+        self._ahead.discard(app)
+        addresses = web.addresses(containers)
         side = self._side(app).other
         self._proxy.point(app.name, side, addresses)
         self._lead(app, side)
         # Requests that are still held on the other side go on to the new containers too.
         self._proxy.point(app.name, side.other, addresses)
+
+    async def switch_again(self, app: App) -> None:
+        """After a kill: send requests to the containers that serve, whether or not that had been done."""
+        web, containers = await self._serving(app)
+        if containers:
+            self.switch(app, web, containers)
 
     async def hold(self, app: App, limit: float) -> None:
         """Let new requests wait, and give those that are under way the time to end."""
@@ -101,37 +131,31 @@ class Traffic:
             self._proxy.point(app.name, side, _NOWHERE)
             await self._until_idle(app, side, limit)
 
-    async def drained(self, app: App, limit: float) -> int:
-        """Wait for requests of the side that was switched away from; milliseconds that took, at most the limit."""
+    async def drained(self, app: App) -> int:
+        """Wait for requests of the side that was switched away from, as long as the release that serves allows.
+
+        Returns milliseconds.
+        """
         side = self._side(app)
         if side not in (Side.BLUE, Side.GREEN):
             return 0
-        return await self._until_idle(app, side.other, limit)
+        return await self._until_idle(app, side.other, _drain(app))
 
-    async def take_down(self, app: App, limit: float) -> None:
+    async def take_down(self, app: App) -> None:
         """Tell new requests that the app is down, and give those that are under way the time to end."""
         side = self._side(app)
         if side is Side.DOWN:
             return
         self._lead(app, Side.DOWN)
         if side in (Side.BLUE, Side.GREEN):
-            await self._until_idle(app, side, limit)
+            await self._until_idle(app, side, _drain(app))
 
     async def refresh(self, app: App) -> None:
         """Let the route lead to where the containers that serve are now."""
-        release = Releases(app).current()
-        if release is None or release.web is None:
-            return
-        web = Web(**release.web)
-        state = RolloutState(app)
-        containers = [
-            item
-            for item in await self._engine.containers(app.name)
-            if item.service == web.service and item.state == "running" and state.serves(item)
-        ]
-        addresses = _addresses(web, containers)
-        if not addresses:
+        web, containers = await self._serving(app)
+        if web is None or not (addresses := web.addresses(containers)):
             return  # it comes back, or goes down with a word
+        state = RolloutState(app)
         side = self._side(app)
         if side in (Side.BLUE, Side.GREEN):
             self._proxy.point(app.name, side, addresses)
@@ -197,15 +221,26 @@ class Traffic:
 
     def check_domains(self, app: App, domains: Sequence[str]) -> None:
         """Raises DomainTaken where another app has one of these domains."""
-        for name in self._apps.names():
-            if name == app.name:
-                continue
-            other = self._apps.at(name)
+        for domain in self.taken(app, domains):
+            raise DomainTaken(f"{domain} belongs to another app.")
+
+    def taken(self, app: App, domains: Sequence[str]) -> list[str]:
+        """Those of these domains that another app has."""
+        others: set[str] = set()
+        for other in (self._apps.at(name) for name in self._apps.names() if name != app.name):
             route = self._present(other)
-            taken = {*domains_of(other), *(route.domains if route else ()), *(route.redirects if route else ())}
-            for domain in domains:
-                if domain in taken:
-                    raise DomainTaken(f"{domain} belongs to another app.")
+            others |= {other.name.host, *domains_of(other)}
+            others |= {*route.domains, *route.redirects} if route else set()
+        return [domain for domain in domains if domain in others]
+
+    async def _serving(self, app: App) -> tuple[Web | None, list[Container]]:
+        """How the release that serves answers HTTP, and which containers do so now."""
+        release = Releases(app).current()
+        if release is None or release.web is None:
+            return None, []
+        web, state = Web(**release.web), RolloutState(app)
+        there = await self._engine.containers(app.name)
+        return web, [item for item in there if state.serves(item) and web.addresses([item])]
 
     def _side(self, app: App) -> Side:
         """The side that serves, or would if there were no maintenance."""
@@ -289,9 +324,23 @@ def _kept_side(app: App) -> Side:
         return Side.DOWN
 
 
-def _addresses(web: Web, containers: Sequence[Container]) -> list[str]:
-    """Where this machine reaches the containers: host:port."""
-    return [f"{item.addresses[0]}:{web.port}" for item in containers if item.addresses]
+def _drain(app: App) -> float:
+    """How long requests to what is replaced may go on: as the release that serves says."""
+    release = Releases(app).current()
+    return Extension(**release.extension).drain if release else 0.0
+
+
+async def _until_connected(addresses: Sequence[str], seconds: float) -> None:
+    """Wait until one of these (host:port) can be connected to, but not for longer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for host, port in (address.rsplit(":", 1) for address in addresses):
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(1):
+                    _, writer = await asyncio.open_connection(host, int(port))
+                writer.close()
+                return
+        await asyncio.sleep(_PAUSE)
 
 
 def _read_port(path: Path) -> int | None:

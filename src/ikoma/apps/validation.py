@@ -17,14 +17,16 @@ from typing import Any
 
 import psutil
 
-from ikoma.apps import compose_file, credentials, environment
+from ikoma.apps import compose_file, credentials, environment, extension
 from ikoma.apps.compose_file import Source
 from ikoma.apps.folder import App
+from ikoma.apps.mounts import sources
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.resolution import Resolutions
-from ikoma.errors import InvalidCompose, PolicyViolation
+from ikoma.apps.traffic import Traffic
+from ikoma.errors import DomainTaken, InvalidCompose, PolicyViolation
 from ikoma.ports import Container, Databases, Engine
 
 _EXTRA = re.compile(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?")
@@ -57,6 +59,8 @@ class Report:
     model: Mapping[str, Any] | None = None
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
+    taken: list[Finding] = field(default_factory=list)
+    """Those of the errors that are of domains which other apps have."""
     waivers: list[Waiver] = field(default_factory=list)
     """Waivers that hold for the app now."""
 
@@ -66,7 +70,8 @@ class Report:
             more = f" ({len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
             rules = sorted({finding.rule for finding in self.errors if finding.rule})
             about = f" Policy: {', '.join(rules)}." if rules else ""
-            raise (PolicyViolation if rules else InvalidCompose)(
+            only_taken = len(self.taken) == len(self.errors)
+            raise (PolicyViolation if rules else DomainTaken if only_taken else InvalidCompose)(
                 f"{self.errors[0]}{more}",
                 audit_message=f"The compose file has {len(self.errors)} errors.{about}",
                 errors=[_shown(finding) for finding in self.errors],
@@ -78,9 +83,10 @@ class Report:
 class Validator:
     """Examines apps."""
 
-    def __init__(self, engine: Engine, databases: Databases, policy: Policy) -> None:
+    def __init__(self, engine: Engine, databases: Databases, policy: Policy, traffic: Traffic) -> None:
         self._engine = engine
         self._databases = databases
+        self._traffic = traffic
         self._resolutions = Resolutions(engine)
         self._policy = policy
 
@@ -103,6 +109,8 @@ class Validator:
         report.errors += [_of_policy(source, violation) for violation in verdict.refused]
         report.warnings += [_of_waiver(source, waiver) for waiver in verdict.used]
         report.errors += _web(source, resolved.model)
+        report.taken += self._taken(app, source, resolved.model)
+        report.errors += report.taken
         report.errors += _undefined(app, source, resolved.warnings)
         report.errors += _builds(app, source, resolved.model)
         report.errors += await self._ports(app, source, resolved.model)
@@ -111,8 +119,20 @@ class Validator:
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
         await self._disk(app, report)
         report.warnings += _missing_names(app)
+        if not report.errors:
+            report.warnings += _not_kept(app, source, resolved.model)
         report.warnings += self._replaced(app, source)
         return report
+
+    def _taken(self, app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+        """Domains of the x-ikoma block that another app has."""
+        try:
+            wishes = extension.read(model)
+        except InvalidCompose:
+            return  # said already
+        for domain in self._traffic.taken(app, (*wishes.domains, *wishes.redirects)):
+            fix = "Choose another, or take it from that app first: domain.remove, or its compose file."
+            yield Finding(source.name, source.line_with(domain), f"The domain {domain} belongs to another app.", fix)
 
     async def _ports(self, app: App, source: Source, model: Mapping[str, Any]) -> list[Finding]:
         wanted = list(_published(model))
@@ -299,6 +319,17 @@ def _missing_names(app: App) -> Iterator[Finding]:
     for name, file in environment.expected(app).items():
         if name not in known:
             yield Finding(".env", None, f"{name} is missing; {file} asks for it.", f"Add {name}= to .env.")
+
+
+def _not_kept(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    """Folders inside src/ or config/ that containers write: what is in them goes with the release."""
+    data = extension.read(model).data if model.get("x-ikoma") else ()
+    root = Path(os.path.realpath(app.path))
+    for folder in sorted({path.relative_to(root) for path in sources(app, model, data).writable if path.is_dir()}):
+        if len(folder.parts) > 1:
+            problem = f"Containers write to {folder}, and what they write there stays behind at the next deploy."
+            fix = f"If it is data, say so: `x-ikoma: {{data: [{folder}]}}`; or mount it read-only."
+            yield Finding(source.name, source.line_with(str(folder)), problem, fix)
 
 
 def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:

@@ -32,7 +32,7 @@ class Postgres:
         return psycopg.connect(**parameters, autocommit=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgres(
     do: Callable[[Coroutine[Any, Any, Any]], Any], server: EmbeddedPostgres, databases: PostgresDatabases
 ) -> Postgres:

@@ -73,7 +73,7 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(do: Do[Any]) -> Iterator[tuple[Place, CaddyProxy]]:
     place = Place(do)
     proxy = place.proxy()

@@ -1,4 +1,4 @@
-"""One request over HTTP/3, where aioquic is installed."""
+"""One request over HTTP/3."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from ikoma.model import AppName
 from ikoma.ports import Route, Side
 from ikoma.proxy.caddy import CaddyProxy
 from tests.contract.conftest import Do
+from tests.contract.proxy import http3
 from tests.contract.proxy.backend import Backend
 from tests.contract.proxy.conftest import APP, Place, get
 from tests.support import free_port
@@ -106,9 +107,6 @@ def test_a_domain_is_served_encrypted(option: str, version: str, serve: Serve, b
 
 
 def test_a_domain_is_served_over_http3(do: Do[Any], serve: Serve, backend: Start, place: Place) -> None:
-    pytest.importorskip("aioquic", reason="the client of HTTP/3 is not installed")
-    from tests.contract.proxy import http3
-
     serve(backend("blue"), domains=("shop.example.com",))
     curl_until(place, f"https://shop.example.com:{place.https}/")
     assert do(http3.get(place.https, "shop.example.com", place.authority)) == (b"200", b"blue")

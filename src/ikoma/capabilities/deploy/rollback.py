@@ -31,6 +31,8 @@ class Details(Result):
     services: list[str]
     database: str
     """What was done with the database."""
+    backup: str | None
+    """The backup that was made before that."""
     downtime_ms: int
     drain_ms: int
     """How long requests to the old containers were waited for."""
@@ -60,6 +62,7 @@ async def rollback(call: Call, request: Rollback) -> RolledBack:
             left=left.id if left else None,
             services=list(rolled.services),
             database=str(way),
+            backup=rolled.backup,
             downtime_ms=rolled.downtime_ms,
             drain_ms=rolled.drain_ms,
         ),
