@@ -10,6 +10,7 @@ import json
 import socket
 import subprocess
 import tempfile
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -24,22 +25,31 @@ _FORMAT = (
 )
 
 
+def remove_projects(projects: Collection[str]) -> None:
+    """Remove all that Docker has of these Compose projects, and the images that were built for them."""
+    label = '{{.Label "com.docker.compose.project"}}'
+    for listing, removing in (
+        (["ps", "-a", "--format", f"{{{{.ID}}}} {label}"], ["rm", "-f", "-v"]),
+        (["network", "ls", "--format", f"{{{{.ID}}}} {label}"], ["network", "rm"]),
+        (["volume", "ls", "--format", f"{{{{.Name}}}} {label}"], ["volume", "rm"]),
+    ):
+        listed = subprocess.check_output(["docker", *listing], text=True).splitlines()
+        found = [item.split(" ")[0] for item in listed if item.partition(" ")[2] in projects]
+        if found:
+            subprocess.run(["docker", *removing, *found], check=True, capture_output=True)
+    built = subprocess.check_output(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}"], text=True).split()
+    ours = [name for name in built if name.startswith("ikoma-app/") and name.split("/")[1] in projects]
+    if ours:
+        subprocess.run(["docker", "rmi", "-f", *ours], check=True, capture_output=True)
+
+
 @cache
 def remove_leftovers() -> list[str]:
     """Remove the Compose projects of dead test servers, once in a run of the tests; their names."""
     argv = ["docker", "ps", "-a", "--filter", "label=ikoma.app", "--format", _FORMAT]
     listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     dead = {item["project"] for item in map(json.loads, listed) if _is_dead(Path(item["folder"]))}
-    for project in dead:
-        label = f"label=com.docker.compose.project={project}"
-        for listing, removing in (
-            (["ps", "-aq"], ["rm", "-f", "-v"]),
-            (["network", "ls", "-q"], ["network", "rm"]),
-            (["volume", "ls", "-q"], ["volume", "rm"]),
-        ):
-            found = subprocess.check_output(["docker", *listing, "--filter", label], text=True).split()
-            if found:
-                subprocess.run(["docker", *removing, *found], check=True, capture_output=True)
+    remove_projects(dead)
     return sorted(dead)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.leftovers import OWNER, remove_leftovers
+from tests.leftovers import OWNER, remove_leftovers, remove_projects
 
 IKOMA = Path(sys.executable).with_name("ikoma")
 DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
@@ -197,10 +197,9 @@ def make_server(**settings: str) -> Server:
 def remove(made: Server) -> None:
     if made.process is None:  # a crash may have left its PostgreSQL: a start takes it over, a stop ends it
         made.start()
-    names = [path.name for path in made.apps.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    for name in names:
-        made.call("apps.remove", {"appName": name})
+    names = {path.name for path in made.apps.iterdir() if path.is_dir() and not path.name.startswith(".")}
     made.stop(signal.SIGINT)
+    remove_projects(names)
     shutil.rmtree(made.folder)
 
 

@@ -64,6 +64,7 @@ def processes() -> Iterator[set[str]]:
         while not stop.is_set():
             for process in psutil.process_iter(["cmdline", "name"]):
                 seen.add(" ".join(process.info["cmdline"] or [process.info["name"] or ""]))
+            stop.wait(0.05)  # what a look costs is missing elsewhere
 
     watching = threading.Thread(target=watch)
     watching.start()

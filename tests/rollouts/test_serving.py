@@ -21,9 +21,10 @@ from tests.rollouts.live import SERVE, LiveApp, answers, compose, docker, inspec
 from tests.support import Server, free_port
 from tests.traffic import steady
 
-ROUNDS = int(os.environ.get("IKOMA_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("IKOMA_ROUNDS", "20"))
 
 
+@pytest.mark.timeout(1800)
 def test_deploys_restarts_and_ways_back_in_a_row_lose_no_request(server: Server) -> None:
     """With connections that are kept, and always a slow answer, one in pieces and a websocket under way."""
     app = new_app(

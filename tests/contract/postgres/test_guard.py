@@ -28,6 +28,7 @@ async def ended(postgres: Postgres, parameters: dict[str, object], statement: by
         async with await psycopg.AsyncConnection.connect(**parameters, autocommit=True) as session:  # type: ignore[arg-type]
             await session.execute(statement)
     except psycopg.errors.AdminShutdown:
+        await asyncio.sleep(0.5)  # it says so once it has done it
         return True
     finally:
         guarding.cancel()
