@@ -18,12 +18,13 @@ from ikoma import __version__, capabilities
 from ikoma.apps import exposure, source
 from ikoma.apps.backups import Backups
 from ikoma.apps.caretaker import Caretaker
-from ikoma.apps.deployment import Deployments, Keep
+from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.git import Reach
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.hooks import Hooks
 from ikoma.apps.logs import Logs
+from ikoma.apps.outcomes import Keep
 from ikoma.apps.plan import Planner
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers

@@ -7,8 +7,7 @@ out an earlier one. Whatever fails leaves the release that served before serving
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
 from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import sources
+from ikoma.apps.outcomes import Keep, Outcomes
 from ikoma.apps.placement import Placement, scale_of
 from ikoma.apps.plan import SQL
 from ikoma.apps.policy.enforcement import Policy
@@ -40,9 +40,6 @@ from ikoma.errors import (
     CannotRunTwice,
     DatabaseAhead,
     DeployFailed,
-    DiskFull,
-    EngineUnavailable,
-    IkomaError,
     NotDeployed,
     NothingToGoBackTo,
     ProjectNameTaken,
@@ -73,14 +70,6 @@ class Wish:
     """Whether nothing is kept of what is replaced: it is known to be broken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """How many releases of an app are kept, and for how many days."""
-
-    releases: int = 20
-    days: int = 365
-
-
 class Deployments:
     """Deploys apps. Callers hold the app's lock.
 
@@ -109,7 +98,7 @@ class Deployments:
         self._rollouts = rollouts
         self._schema = schema
         self._memory = memory
-        self._keep = keep
+        self._outcomes = Outcomes(engine, schema, rollouts, keep)
 
     async def deploy(
         self, app: App, model: Mapping[str, Any], wish: Wish, *, env: Mapping[str, str]
@@ -133,7 +122,7 @@ class Deployments:
         release = _new_release(app, frozen, wish)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given)
-        async with self._recorded(app, release):
+        async with self._outcomes.recorded(app, release):
             wish.progress("keeping the source")
             place = await self._take_source(app, release, frozen, earlier)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
@@ -143,7 +132,7 @@ class Deployments:
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
         applied = tuple(item.name for item in change.pending)
         release = replace(release, applied=applied, backup=rolled.backup)
-        return await self._served(app, release, rolled.configurations), rolled
+        return await self._outcomes.served(app, release, rolled.configurations), rolled
 
     async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
         """Replace the containers of the release that serves by new ones."""
@@ -175,7 +164,7 @@ class Deployments:
                 f"{release.id} relies on {', '.join(lacking)}, which the database does not have any more.",
                 hint="deploy.up applies the migrations of the folder and deploys it.",
             )
-        async with self._leaving(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
+        async with self._outcomes.leaving(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
             served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
         return served, rolled, change.way if change else WayBack(Way.NOTHING, "The database stays as it is.")
 
@@ -241,7 +230,7 @@ class Deployments:
         secrets = [*app_secrets(app), *environment.secret_values(given)]
         release = replace(_new_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given)
-        async with self._recorded(app, release):
+        async with self._outcomes.recorded(app, release):
             kept = {name: record.image for name, record in earlier.services.items() if record.image}
             Snapshots(app).share(releases.folder(earlier.id) / MANIFEST, folder / MANIFEST)
             place = await self._place_again(app, release, model, {})
@@ -251,7 +240,7 @@ class Deployments:
             release = _with_images(release, found)
             releases.write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets)
-        return await self._served(app, release, rolled.configurations), rolled
+        return await self._outcomes.served(app, release, rolled.configurations), rolled
 
     async def take_down(self, app: App, progress: Progress) -> None:
         """Take an app out of service: requests under way may end, then its containers and networks go."""
@@ -267,15 +256,7 @@ class Deployments:
 
     async def recover(self, app: App) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
-        done = await self._rollouts.recover(app)
-        releases, serving = Releases(app), RolloutState(app).serving()
-        current = releases.current()
-        if current is not None and serving is not None and not current.says_served_since(serving.since):
-            await self._finish(app, current)
-        for release in releases.interrupted():
-            await self._discard(app, release, "The deploy was interrupted: its server was stopped or killed.", ())
-        releases.sweep()
-        return done
+        return await self._outcomes.recover(app)
 
     def is_ending(self, app: App) -> bool:
         """Whether containers that were replaced are still ending."""
@@ -284,7 +265,7 @@ class Deployments:
     async def end_standby(self, app: App) -> None:
         """The release that serves has stood its time: what was kept of the one before goes."""
         await self._rollouts.end_standby(app)
-        await self.tidy(app)
+        await self._outcomes.tidy(app)
 
     async def check_project(self, app: App) -> None:
         """Raises ProjectNameTaken where containers of this name are not this app's."""
@@ -334,7 +315,7 @@ class Deployments:
         place = await self._place_again(app, release, model, found)
         secrets = [*app_secrets(app), *environment.secret_values(releases.given(release))]
         rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
-        return await self._served(app, release, rolled.configurations), rolled
+        return await self._outcomes.served(app, release, rolled.configurations), rolled
 
     async def _checked(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
         """What runs, once the policy has seen all of it; nothing is read again in between.
@@ -399,74 +380,6 @@ class Deployments:
             scale=scale_of_app(app),
         )
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
-
-    async def _served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
-        """Record that a release serves, and let go of those that need not be kept."""
-        chosen = scale_of_app(app)
-        services = {
-            name: replace(record, configuration=configurations.get(name), scale=chosen.get(name, record.scale))
-            for name, record in release.services.items()
-        }
-        ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))
-        served = Releases(app).succeed(replace(release, services=services, ledger=ledger))
-        await self.tidy(app)
-        return served
-
-    async def _finish(self, app: App, release: Release) -> None:
-        """Record of a release that it serves, as far as can be told after its server was killed."""
-        state, earlier = RolloutState(app), Releases(app).last_good(other_than=release.id)
-        serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
-        if release.served_at is None:
-            had = earlier.migrations if earlier else ()
-            applied = tuple(entry.name for entry in await self._schema.ledger(app) if entry.name not in had)
-            release = replace(release, applied=applied)
-        await self._served(app, release, {item.service: item.configuration or "" for item in serving})
-
-    async def tidy(self, app: App) -> None:
-        """Remove releases that need not be kept, with their images and the content that only they have."""
-        releases = Releases(app)
-        mounted = {item.release for item in await self._engine.containers(app.name) if item.release}
-        expired = releases.expired(self._keep.releases, self._keep.days, mounted)
-        for release in expired:
-            await images.forget(self._engine, app.name, release.id)
-            releases.remove(release)
-        if expired:
-            await asyncio.to_thread(Snapshots(app).collect_garbage)
-
-    @asynccontextmanager
-    async def _recorded(self, app: App, release: Release) -> AsyncIterator[None]:
-        """A failure inside the block is that of the release; what was made for it alone goes."""
-        try:
-            yield
-        except IkomaError as error:
-            await self._discard(app, release, error.audit_message, error.details.get("logs") or ())
-            raise
-        except asyncio.CancelledError:
-            await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
-            raise
-
-    @asynccontextmanager
-    async def _leaving(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:
-        """A release that is known to be broken is recorded so before it is left: a kill in between changes nothing."""
-        if left is None or not final:
-            yield
-            return
-        Releases(app).fail(left, why)
-        try:
-            yield
-        except BaseException:
-            Releases(app).write(left)
-            raise
-
-    async def _discard(self, app: App, release: Release, cause: str, logs: Sequence[str]) -> None:
-        """Take away what was made for a release, and then, where a full disk has room again, record that it failed."""
-        releases, snapshots = Releases(app), Snapshots(app)
-        await asyncio.to_thread(releases.strip, release.id)
-        await asyncio.to_thread(snapshots.collect_garbage)
-        with suppress(EngineUnavailable):  # then the names go when the release does
-            await images.forget(self._engine, app.name, release.id)
-        with suppress(DiskFull):  # then whoever works on the app next records it
-            releases.fail(releases.find(release.id), cause, logs)
 
     async def _wait_until_it_answers(self, app: App, web: Web | None, containers: Sequence[Container]) -> None:
         if web is None:

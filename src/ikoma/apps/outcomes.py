@@ -1,0 +1,117 @@
+"""How releases end: served, failed or interrupted; what is recorded of it, and what is kept of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+
+from ikoma.apps import images
+from ikoma.apps.folder import App
+from ikoma.apps.release import Release, Releases
+from ikoma.apps.rollout import Rollouts
+from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.scale import scale_of_app
+from ikoma.apps.schema import Schema
+from ikoma.apps.snapshot import Snapshots
+from ikoma.errors import DiskFull, EngineUnavailable, IkomaError
+from ikoma.ports import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many releases of an app are kept, and for how many days."""
+
+    releases: int = 20
+    days: int = 365
+
+
+class Outcomes:
+    """Records how releases of apps ended. Callers hold the app's lock."""
+
+    def __init__(self, engine: Engine, schema: Schema, rollouts: Rollouts, keep: Keep) -> None:
+        self._engine = engine
+        self._schema = schema
+        self._rollouts = rollouts
+        self._keep = keep
+
+    async def recover(self, app: App) -> str | None:
+        """After a start: finish or undo what a killed server left; what was done, or None."""
+        done = await self._rollouts.recover(app)
+        releases, serving = Releases(app), RolloutState(app).serving()
+        current = releases.current()
+        if current is not None and serving is not None and not current.says_served_since(serving.since):
+            await self._finish(app, current)
+        for release in releases.interrupted():
+            await self._discard(app, release, "The deploy was interrupted: its server was stopped or killed.", ())
+        releases.sweep()
+        return done
+
+    async def served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
+        """Record that a release serves, and let go of those that need not be kept."""
+        chosen = scale_of_app(app)
+        services = {
+            name: replace(record, configuration=configurations.get(name), scale=chosen.get(name, record.scale))
+            for name, record in release.services.items()
+        }
+        ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))
+        served = Releases(app).succeed(replace(release, services=services, ledger=ledger))
+        await self.tidy(app)
+        return served
+
+    async def _finish(self, app: App, release: Release) -> None:
+        """Record of a release that it serves, as far as can be told after its server was killed."""
+        state, earlier = RolloutState(app), Releases(app).last_good(other_than=release.id)
+        serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        if release.served_at is None:
+            had = earlier.migrations if earlier else ()
+            applied = tuple(entry.name for entry in await self._schema.ledger(app) if entry.name not in had)
+            release = replace(release, applied=applied)
+        await self.served(app, release, {item.service: item.configuration or "" for item in serving})
+
+    async def tidy(self, app: App) -> None:
+        """Remove releases that need not be kept, with their images and the content that only they have."""
+        releases = Releases(app)
+        mounted = {item.release for item in await self._engine.containers(app.name) if item.release}
+        expired = releases.expired(self._keep.releases, self._keep.days, mounted)
+        for release in expired:
+            await images.forget(self._engine, app.name, release.id)
+            releases.remove(release)
+        if expired:
+            await asyncio.to_thread(Snapshots(app).collect_garbage)
+
+    @asynccontextmanager
+    async def recorded(self, app: App, release: Release) -> AsyncIterator[None]:
+        """A failure inside the block is that of the release; what was made for it alone goes."""
+        try:
+            yield
+        except IkomaError as error:
+            await self._discard(app, release, error.audit_message, error.details.get("logs") or ())
+            raise
+        except asyncio.CancelledError:
+            await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
+            raise
+
+    @asynccontextmanager
+    async def leaving(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:
+        """A release that is known to be broken is recorded so before it is left: a kill in between changes nothing."""
+        if left is None or not final:
+            yield
+            return
+        Releases(app).fail(left, why)
+        try:
+            yield
+        except BaseException:
+            Releases(app).write(left)
+            raise
+
+    async def _discard(self, app: App, release: Release, cause: str, logs: Sequence[str]) -> None:
+        """Take away what was made for a release, and then, where a full disk has room again, record that it failed."""
+        releases, snapshots = Releases(app), Snapshots(app)
+        await asyncio.to_thread(releases.strip, release.id)
+        await asyncio.to_thread(snapshots.collect_garbage)
+        with suppress(EngineUnavailable):  # then the names go when the release does
+            await images.forget(self._engine, app.name, release.id)
+        with suppress(DiskFull):  # then whoever works on the app next records it
+            releases.fail(releases.find(release.id), cause, logs)
