@@ -49,13 +49,15 @@ class Preview:
 
 
 def read(preview: App) -> Preview | None:
-    """What is known of an app as a preview; None where it is not one."""
+    """What is known of an app as a preview; None where it is not one, or nothing can be made of its record."""
     if preview.name.previewed is None:
         return None
     try:
-        return Preview(**orjson.loads(preview.preview_record.read_bytes()))
-    except FileNotFoundError:
+        found = Preview(**orjson.loads(preview.preview_record.read_bytes()))
+        datetime.fromisoformat(found.expires_at)
+    except (FileNotFoundError, ValueError, TypeError):
         return None
+    return found
 
 
 def name_of(app: AppName, ref: str) -> AppName:

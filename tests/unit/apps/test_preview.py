@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from ikoma.apps.preview import adapted, name_of
+from ikoma.apps.folder import App
+from ikoma.apps.preview import adapted, name_of, read
 from ikoma.errors import NameTooLong
 from ikoma.model import AppName
 
 APP = AppName("shop")
+RECORD = """{"name": "shop--main", "of": "shop", "ref": "main", "caller": "admin",
+"created_at": "2026-11-25T10:00:00Z", "expires_at": "2026-12-01T10:00:00Z"}"""
 
 
 def test_a_name_says_the_ref_where_it_can() -> None:
@@ -34,6 +38,18 @@ def test_names_are_never_too_long() -> None:
     assert len(name_of(longest, "feature/that-has-a-long-name")) <= 63
     with pytest.raises(NameTooLong):
         name_of(AppName("a" * 52), "main")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"name": 1}', RECORD.replace("2026-12-01", "tomorrow")])
+def test_a_record_that_says_nothing_is_of_no_preview(tmp_path: Path, text: str) -> None:
+    app = App(AppName("shop--main"), tmp_path)
+    app.make_state()
+    app.preview_record.write_text(text)
+    assert read(app) is None
+    app.preview_record.write_text(RECORD)
+    found = read(app)
+    assert found is not None
+    assert (found.of, found.ref, found.database) == ("shop", "main", False)
 
 
 def test_what_only_one_can_have_is_left_out() -> None:
