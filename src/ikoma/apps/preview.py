@@ -42,7 +42,7 @@ class Preview:
 
     @property
     def has_expired(self) -> bool:
-        return datetime.fromisoformat(self.expires_at) <= datetime.now(UTC)
+        return datetime.fromisoformat(self.expires_at).astimezone(UTC) <= datetime.now(UTC)
 
     def write(self, preview: App) -> None:
         write_file(preview.preview_record, orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2), mode=0o600)
