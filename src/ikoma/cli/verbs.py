@@ -108,8 +108,11 @@ def _option(name: str, described: dict[str, Any], required: bool) -> click.Optio
 
 
 def _help(described: dict[str, Any]) -> str | None:
-    default = described.get("default")
-    return f"default {default}" if default is not None else described.get("description")
+    """What an option is, and what it is where it is not given."""
+    said, default = described.get("description"), described.get("default")
+    if default in (None, False, ""):
+        return said
+    return f"{said or ''}  [default: {'yes' if default is True else default}]".strip()
 
 
 def _value(described: dict[str, Any], value: Any) -> Any:
