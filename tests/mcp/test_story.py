@@ -51,6 +51,10 @@ def house() -> Iterator[Server]:
         yield server
 
 
+TEMPLATES = ("python", "static")
+TRANSPORTS = ("http", "stdio")
+
+
 @contextmanager
 def python_client(house: Server, transport: str, folder: Path) -> Iterator[Do]:
     opened = over_http(house) if transport == "http" else over_stdio(house)
@@ -115,9 +119,19 @@ def story(do: Do, name: str, template: str) -> None:
     assert do("release_list", appName=name)["releases"][0]["current"] is True
 
 
-@pytest.mark.parametrize("transport", ["http", "stdio"])
-@pytest.mark.parametrize("template", ["python", "static"])
-@pytest.mark.parametrize("client", [python_client, typescript, inspector_cli], ids=lambda client: client.__name__)
+EVERY_WAY = [
+    *(
+        (client, template, way)
+        for client in (python_client, typescript)
+        for template in TEMPLATES
+        for way in TRANSPORTS
+    ),
+    # The Inspector starts anew for each call: each template and each transport once.
+    *((inspector_cli, template, way) for template, way in zip(TEMPLATES, TRANSPORTS, strict=True)),
+]
+
+
+@pytest.mark.parametrize(("client", "template", "transport"), EVERY_WAY, ids=lambda way: getattr(way, "__name__", way))
 def test_from_nothing_to_a_backup(house: Server, client: Any, template: str, transport: str, tmp_path: Path) -> None:
     name = f"story-{template}-{time.monotonic_ns() % 10_000_000}"
     with client(house, transport, tmp_path) as do:
@@ -128,7 +142,7 @@ def test_from_nothing_to_a_backup(house: Server, client: Any, template: str, tra
     assert "HTTPServer" not in audit
 
 
-@pytest.mark.parametrize("transport", ["http", "stdio"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 def test_the_inspector_finds_no_fault_in_the_list_of_tools(
     house: Server, transport: str, era: str, tmp_path: Path
