@@ -20,17 +20,11 @@ import pytest
 
 from tests import support
 from tests.apps import make_app
-from tests.githost import GitHost, git_host
+from tests.githost import GitHost
 from tests.support import Answer, Server, fetch
 
 MAIN = "refs/heads/main"
 SLOW = '["sh", "-c", "sleep 2; exec httpd -f -p 3000 -h /www"]'
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
-    with git_host(tmp_path_factory.mktemp("githost") / "host") as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

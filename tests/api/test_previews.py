@@ -14,7 +14,7 @@ import pytest
 
 from tests import support
 from tests.apps import COMPOSE, make_app
-from tests.githost import GitHost, git_host
+from tests.githost import GitHost
 from tests.support import Server
 
 APP = "previewed"
@@ -22,12 +22,6 @@ ALONE = COMPOSE.replace(
     "    restart:", '    container_name: the-only-one\n    ports: ["127.0.0.1:{{port}}:3000"]\n    restart:'
 )
 COMPOSE_ALONE = f"name: {APP}\n{ALONE}  domains: [only.example.com]\n"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
-    with git_host(tmp_path_factory.mktemp("githost") / "host") as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,8 @@ import pytest
 
 from tests import support
 from tests.apps import make_app
-from tests.githost import TOKEN, GitHost, git, git_host
+from tests.githost import TOKEN, GitHost, git
 from tests.support import Server
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
-    with git_host(tmp_path_factory.mktemp("githost") / "host") as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ class Caretaker:
         self._previews = previews
         self._end_preview = end_preview
         self._tried: dict[str, float] = {}
-        """When it was last tried to end a preview."""
+        """When it was last tried, in vain, to end a preview."""
         self._changed: set[AppName] = set()
         self._died: dict[str, tuple[float, int | None]] = {}
         """When containers ended last, and how: id → Unix time and exit code."""
@@ -123,6 +123,7 @@ class Caretaker:
             self._tried[preview.name] = time.monotonic()
             try:
                 await self._end_preview(preview)
+                del self._tried[preview.name]
                 log.info("%s: the preview has ended", preview.name)
             except IkomaError as error:
                 log.warning("%s: the preview could not be ended: %s", preview.name, error.message)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from ikoma.apps.release import now
 from ikoma.apps.snapshot import MANIFEST, TREE, Snapshots
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import PreviewNameTaken, TooManyPreviews
+from ikoma.model import AppName
 from ikoma.ports import Databases, Progress
 
 MOST = 10
@@ -47,12 +47,12 @@ class Previews:
 
     def of(self, app: App) -> list[tuple[App, Preview]]:
         """An app's previews."""
-        return [(item, found) for item, found in self._all() if found.of == app.name]
+        return [(item, found) for item, found in self._among(self.apps.names()) if found.of == app.name]
 
     def due(self) -> list[Preview]:
         """Those that have expired, and those whose app is gone."""
-        names = set(self.apps.names())
-        return [found for _, found in self._all() if found.has_expired or found.of not in names]
+        names = self.apps.names()
+        return [found for _, found in self._among(names) if found.has_expired or found.of not in names]
 
     def open(self, app: App, ref: str, *, hours: int, caller: str) -> tuple[App, Preview, bool]:
         """The folder and record of an app's preview of a ref, and whether they were made now; an end is put off.
@@ -115,8 +115,8 @@ class Previews:
             sync_folder(self.apps.root)
             await asyncio.to_thread(remove_tree, leaving)
 
-    def _all(self) -> list[tuple[App, Preview]]:
-        apps = [self.apps.at(name) for name in self.apps.names() if name.previewed]
+    def _among(self, names: Sequence[AppName]) -> list[tuple[App, Preview]]:
+        apps = [self.apps.at(name) for name in names if name.previewed]
         return [(item, found) for item in apps if (found := preview.read(item)) is not None]
 
     def _make(self, found: App, record: Preview) -> None:
@@ -179,4 +179,4 @@ def _copy(app: App, into: App, source: Sequence[Path]) -> None:
         elif os.path.lexists(target):
             target.unlink()
         os.rename(item, target)
-    shutil.rmtree(work)
+    remove_tree(work)

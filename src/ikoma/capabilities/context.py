@@ -92,6 +92,12 @@ class Call:
                 return app
             raise
 
+    async def forget(self, app: App) -> None:
+        """An app's folder is gone: so is all that is kept of it elsewhere."""
+        await self.platform.deployments.forget(app)
+        self.platform.health.forget(app)
+        self.platform.waivers.forget(app.name)
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Names a part of the work for whoever follows the progress."""

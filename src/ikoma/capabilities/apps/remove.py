@@ -68,9 +68,7 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     entry.describe(app=app.name, removedAt=now(), caller=call.caller.name, backup=backup)
     if app.exists:
         call.platform.trash.move_folder(app, entry)
-    await call.platform.deployments.forget(app)
-    call.platform.health.forget(app)
-    call.platform.waivers.forget(app.name)
+    await call.forget(app)
     details = Details(trash=str(entry.path), backup=backup)
     return Removed(success=True, message=f"{app.name} was moved to the trash.", details=details)
 

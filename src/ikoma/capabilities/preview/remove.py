@@ -40,6 +40,4 @@ async def take_away(call: Call, item: App) -> None:
     await platform.deployments.check_project(item)
     await platform.engine.down(item.name, volumes=True, progress=call.progress)
     await platform.previews.remove_data(item)
-    await platform.deployments.forget(item)
-    platform.health.forget(item)
-    platform.waivers.forget(item.name)
+    await call.forget(item)
