@@ -8,6 +8,7 @@ SHELL := /bin/bash
 venv := .venv/bin
 PYTHON ?=
 ARGS ?=
+WORKERS ?= 4
 export PYTHON
 
 help: ## Show this list
@@ -33,7 +34,7 @@ test: ## Run all tests against a real Docker Engine and PostgreSQL (ARGS="-k nam
 	@[ "$$(id -u)" = 0 ] || { printf '✗ The tests need root: they run PostgreSQL as a user of its own and start containers.\n' >&2; exit 1; }
 	@scripts/setup engine images dev node
 	@$(venv)/python scripts/images.py
-	@$(venv)/python -m pytest $(ARGS)
+	@$(venv)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: ## Check format, style, types and the direction of imports; prints all findings
 	@scripts/setup dev

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from typing import Any
 from tests.leftovers import OWNER, remove_leftovers, remove_projects
 
 IKOMA = Path(sys.executable).with_name("ikoma")
+_PORTS = 1000
+_FIRST_PORT = 10_000 + _PORTS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_asked = itertools.count(random.randrange(_PORTS))
 DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
@@ -188,6 +193,7 @@ def make_server(**settings: str) -> Server:
         "PROXY_HOST": "127.0.0.1",
         "PROXY_HTTP_PORT": str(free_port()),
         "PROXY_HTTPS_PORT": "0",
+        "POSTGRES_PORT": str(free_port()),
         "RATE_LIMIT_MAX_REQUESTS": "1000000",
         **settings,
     }
@@ -211,10 +217,13 @@ def stop_apps(server: Server) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on. Workers of one run have ranges of their own, below those that clients get."""
+    for _ in range(_PORTS):
+        port = _FIRST_PORT + next(_asked) % _PORTS
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

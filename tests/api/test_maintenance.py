@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 
 from tests.apps import make_app
-from tests.support import Server, free_port
+from tests.support import Server
 from tests.support import server as started_server
 
 APP = "resting"
@@ -33,7 +33,7 @@ def shows_the_page(server: Server) -> bool:
 
 
 def test_people_see_a_page_until_it_ends_whatever_is_done_meanwhile() -> None:
-    with started_server(POSTGRES_PORT=str(free_port())) as server:
+    with started_server() as server:
         folder = make_app(server, APP)
         assert server.call("apps.maintenance", {"appName": APP, "on": True}).code == "not_deployed"
         server.do("deploy.up", {"appName": APP})

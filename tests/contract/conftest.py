@@ -19,6 +19,7 @@ from ikoma.ports import Credentials
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.settings import Settings, load_settings
+from tests.support import free_port
 
 T = TypeVar("T")
 Do = Callable[[Coroutine[Any, Any, T]], T]
@@ -32,7 +33,12 @@ def state_folder() -> Path:
 
 
 def settings_of(folder: Path, **more: str) -> Settings:
-    return load_settings({"IKOMA_HOME": str(folder / "home"), "IKOMA_STATE": str(folder), **more})
+    """One port for each folder, unless told otherwise: a usual one may be taken by others while its server is down."""
+    kept = folder / "port-of-the-test"
+    if not kept.exists():
+        kept.write_text(str(free_port()))
+    known = {"IKOMA_HOME": str(folder / "home"), "IKOMA_STATE": str(folder), "POSTGRES_PORT": kept.read_text()}
+    return load_settings(known | more)
 
 
 def remove(folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -136,6 +138,22 @@ def test_a_request_that_a_client_takes_back_is_stopped(house: Server, opened: Op
     talk(opened(house), conversation)
 
 
+def test_requests_of_two_clients_without_sessions_are_kept_apart_though_their_ids_are_the_same(house: Server) -> None:
+    house.do("apps.init", {"appName": "mcp-same"})
+    house.do("db.create", {"appName": "mcp-same"})
+
+    def call(tool: str, **arguments: Any) -> Any:
+        said = speak(house, "tools/call", {"name": tool, "arguments": arguments}, knows={}, Mcp_Name=tool)
+        return said["result"]["structuredContent"]
+
+    with ThreadPoolExecutor(1) as other:
+        slow = other.submit(call, "db_seed", appName="mcp-same", sql=SLOW.format(seconds=2))
+        time.sleep(0.7)
+        assert call("platform_info")["version"]
+        speak(house, "notifications/cancelled", {"requestId": 1})
+        assert slow.result()["success"] is True
+
+
 def test_a_graceful_stop_does_not_wait_for_open_streams(house: Server) -> None:
     async def conversation(client: Client) -> float:
         async with client.listen(resource_subscriptions=["ikoma://platform/health"]):
@@ -158,12 +176,14 @@ def test_a_graceful_stop_does_not_wait_for_open_streams(house: Server) -> None:
 TASKS = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
 
 
-def speak(house: Server, method: str, params: dict[str, Any], **headers: str) -> dict[str, Any]:
-    """One message of a client that knows tasks."""
+def speak(
+    house: Server, method: str, params: dict[str, Any], *, knows: Mapping[str, Any] = TASKS, **headers: str
+) -> dict[str, Any]:
+    """One message of a client that has no session; as it stands, of one that knows tasks."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": TASKS,
+        "io.modelcontextprotocol/clientCapabilities": knows,
     }
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
     answer = post(house, json.dumps(body).encode(), Mcp_Method=method, **headers)

@@ -123,6 +123,7 @@ def test_a_server_killed_at_a_step_of_a_deploy(server: Server, app: LiveApp, ste
     kill_at(server, step)
     now = interrupted(app, "deploy.up", (before, coming))
     assert now == (coming if DEPLOY.index(step) >= DEPLOY.index("recorded") else before)
+    assert (app.releases()[0]["backup"] is not None) == (DEPLOY.index(step) >= DEPLOY.index("backed up"))
 
 
 @pytest.mark.parametrize("step", GO_BACK)

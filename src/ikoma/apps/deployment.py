@@ -126,7 +126,7 @@ class Deployments:
             wish.progress("keeping the source")
             place = await self._take_source(app, release, frozen, earlier)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
-            change = await self._schema.forward(app)
+            change = await self._schema.forward(app, release.id)
             release = replace(_with_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)

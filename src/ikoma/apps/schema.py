@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -63,10 +63,10 @@ class Schema:
         applied = [item for item in sql_files.migrations(app) if item.name not in names]
         return await asyncio.to_thread(lint_all, pending, applied)
 
-    async def forward(self, app: App) -> Forward:
-        """The way to what the app's folder says."""
+    async def forward(self, app: App, release: str) -> Forward:
+        """The way to what the app's folder says, for a release that is under way."""
         breaking = [verdict for verdict in await self.verdicts(app) if not verdict.compatible]
-        return Forward(self, app, await self.pending(app), stops_first=bool(breaking))
+        return Forward(self, app, release, await self.pending(app), stops_first=bool(breaking))
 
     async def back(self, app: App, older: Release, newer: Release | None) -> Back:
         """The way to what the database was for an earlier release.
@@ -127,7 +127,7 @@ class Schema:
         """The app's backups; of those that deploys made it is known which migrations they hold."""
         held = {}
         for release in Releases(app).all():
-            if release.backup is not None:
+            if release.backup is not None and release.served_at is not None:
                 held[release.backup] = {
                     entry["name"]: entry["checksum"] for entry in release.ledger if entry["name"] not in release.applied
                 }
@@ -140,11 +140,17 @@ class Forward:
 
     schema: Schema
     app: App
+    release: str
     pending: Sequence[Migration]
     stops_first: bool
 
     async def back_up(self, progress: Progress) -> str | None:
-        return await self.schema.back_up(self.app, progress) if self.pending else None
+        if not self.pending:
+            return None
+        name = await self.schema.back_up(self.app, progress)
+        releases = Releases(self.app)  # at once: however the deploy ends, its record says which backup preceded it
+        releases.write(replace(releases.find(self.release), backup=name))
+        return name
 
     async def apply(self, progress: Progress) -> None:
         await self.schema.migrate(self.app, self.pending, progress)

@@ -201,13 +201,13 @@ def test_a_stop_during_the_pause_before_a_restart_is_quick(do: Do, folder: Path)
         (data / "ikoma.conf").rename(data / "kept.conf")
         (data / "ikoma.conf").mkdir()  # it cannot come back, so the pauses grow
         os.kill(postmaster(folder), signal.SIGKILL)
-        await asyncio.sleep(2)
+        await asyncio.sleep(3.5)  # into a pause of 3.2 seconds
         began = time.monotonic()
         await server.stop()
         (data / "ikoma.conf").rmdir()
         return time.monotonic() - began
 
-    assert do(stopped()) < 1
+    assert do(stopped()) < 1.5
     assert processes_of(folder) == []
 
 
@@ -222,24 +222,6 @@ def test_a_start_that_fails_leaves_the_state_free_for_the_next(do: Do, folder: P
     do(server.start())
     assert server.endpoint().port == int(port)
     do(server.stop())
-
-
-def test_first_starts_at_once_take_ports_of_their_own(do: Do) -> None:
-    folders = [state_folder() for _ in range(3)]
-    servers = [made(folder) for folder in folders]
-
-    async def together() -> None:
-        await asyncio.gather(*(server.start() for server in servers))
-
-    try:
-        do(together())
-        assert len({server.endpoint().port for server in servers}) == 3
-        for server, folder in zip(servers, folders, strict=True):
-            assert ask(server, "SHOW data_directory") == str(folder / "postgres" / "data")
-    finally:
-        for server, folder in zip(servers, folders, strict=True):
-            do(server.stop())
-            remove(folder)
 
 
 def test_two_on_one_state_share_one_server_and_the_second_takes_over(do: Do, folder: Path) -> None:

@@ -218,24 +218,38 @@ class Adapter:
         return answers.success(capability, answer.body, pending=answer.operation is not None)
 
     async def _perform(self, ctx: Context, ask: Ask) -> Outcome:
-        place = (self._session(ctx), ctx.request_id or "")
         capability = self._capabilities.get(ask.capability)
         async with Reporter(ctx) as progress:
-            self._under_way[place] = ask
-            try:
+            with self._can_be_taken_back(ctx, ask):
                 answer = await self._calls.execute(ask, progress)
-            except asyncio.CancelledError:
-                # Taken back or gone? The notification that tells comes after.
-                asyncio.get_running_loop().call_later(_TELLING_SECONDS, self._under_way.pop, place, None)
-                raise
-            except IkomaError:
-                del self._under_way[place]
-                raise
-            del self._under_way[place]
         if answer.operation is not None and knows_tasks(ctx):
             return await self._tasks.created(ask.who, answer.operation)
         assert capability is not None  # or execute would have raised UnknownCapability
         return self.present(capability, answer)
+
+    @contextmanager
+    def _can_be_taken_back(self, ctx: Context, ask: Ask) -> Iterator[None]:
+        """Inside, the client can take its request back by its id. Ids are a session's own: without one there is no telling
+        whose they are."""
+        session = self._session(ctx)
+        place = (session, ctx.request_id or "")
+        if session:
+            self._under_way[place] = ask
+
+        def forget() -> None:
+            if self._under_way.get(place) is ask:
+                del self._under_way[place]
+
+        try:
+            yield
+        except asyncio.CancelledError:
+            # Taken back or gone? The notification that tells comes after.
+            asyncio.get_running_loop().call_later(_TELLING_SECONDS, forget)
+            raise
+        except IkomaError:
+            forget()
+            raise
+        forget()
 
     async def _failure(self, error: IkomaError, ask: Ask, who: Connection) -> CallToolResult:
         try:

@@ -1,0 +1,46 @@
+"""How the files of tests run side by side, and which of them need the machine for themselves."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+ALONE = ("demo", "hostile/test_key_timing.py", "runbook")
+"""Tests that use IKOMA's real paths and ports, see what is in all of Docker, or measure."""
+
+LONG = ("rollouts", "hostile/test_live.py", "hostile/test_canaries.py", "mcp/test_story.py")
+"""What takes minutes begins first, so that no worker is left with it at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: (_is_of(item, ALONE), not _is_of(item, LONG)))
+
+
+def _is_of(item: pytest.Item, places: Sequence[str]) -> bool:
+    return any(item.path.is_relative_to(ROOT / place) for place in places)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Outside of the test's timeout: waiting for the machine does not count."""
+    with _machine(alone=_is_of(item, ALONE)):
+        return (yield)
+
+
+@contextmanager
+def _machine(*, alone: bool) -> Iterator[None]:
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+    if not run:
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / f"ikoma-tests-{run}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
