@@ -110,7 +110,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         proxy = CaddyProxy(settings)
         stack.push_async_callback(proxy.close)
         traffic = Traffic(engine, proxy, apps)
-        health = HealthObserver(engine, databases, traffic.urls)
+        health = HealthObserver(engine, databases, traffic)
         stack.push_async_callback(health.close)
         audit = AuditLog(
             settings.audit_log,

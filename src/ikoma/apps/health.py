@@ -8,7 +8,7 @@ share one look (see kernel/coalesce.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -19,6 +19,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import scale_of_app
+from ikoma.apps.traffic import Traffic
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Container, Databases, Engine
@@ -51,6 +52,8 @@ class Observation:
     urls: tuple[str, ...]
     database: bool | None
     """Whether the app has a database; None where PostgreSQL could not be asked."""
+    maintenance: bool
+    """Whether people get a page that says so instead of the app."""
     checks: Mapping[str, Check] = field(default_factory=dict)
 
     @property
@@ -62,13 +65,13 @@ class HealthObserver:
     """Looks at apps.
 
     Args:
-        urls: where an app is reached.
+        traffic: where an app is reached, and what people get there.
     """
 
-    def __init__(self, engine: Engine, databases: Databases, urls: Callable[[App], tuple[str, ...]]) -> None:
+    def __init__(self, engine: Engine, databases: Databases, traffic: Traffic) -> None:
         self._engine = engine
         self._databases = databases
-        self._urls = urls
+        self._traffic = traffic
         self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -115,8 +118,9 @@ class HealthObserver:
             exists=app.exists,
             containers=containers,
             release=release,
-            urls=self._urls(app) if release is not None and containers else (),
+            urls=self._traffic.urls(app) if release is not None and containers else (),
             database=exists,
+            maintenance=self._traffic.in_maintenance(app),
             checks=checks,
         )
 

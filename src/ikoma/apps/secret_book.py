@@ -7,10 +7,11 @@ other second. A value that was replaced stays known, because containers that run
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from functools import lru_cache
 
 import orjson
 
@@ -71,9 +72,7 @@ class SecretBook:
 
     def _look(self, app: App) -> None:
         """Read an app's secrets again where a file has changed."""
-        stamp = tuple(
-            map(_stamp, (app.env_file, app.state / "database.json", app.state / hooks.FILE, app.state / "releases"))
-        )
+        stamp = tuple(map(_stamp, _files(app)))
         if stamp == self._stamps.get(app.name):
             return
         self._stamps[app.name] = stamp
@@ -113,9 +112,15 @@ def _secret(values: Mapping[str, str]) -> Iterator[str]:
         yield from (found for found in _IN_ADDRESS.findall(value) if len(found) >= _SHORT)
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+@lru_cache(maxsize=1000)
+def _files(app: App) -> tuple[str, ...]:
+    """What holds an app's secrets, or changes when they do. This is asked at every call."""
+    return tuple(map(str, (app.env_file, app.state / "database.json", app.state / hooks.FILE, app.state / "releases")))
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino

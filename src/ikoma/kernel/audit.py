@@ -94,14 +94,16 @@ class AuditLog:
         self._seen = (-1, -1)
         """(size, seq) as we left them: while both are so, the end of the log is known to be ours."""
         self._synced = Coalesced(self._sync)
+        self._waiting: list[Entry] = []
+        self._together = Coalesced(self._append_waiting)
 
-    def append(self, entry: Entry) -> None:
-        """Write an entry; raises AuditUnavailable where that fails."""
+    def append(self, *entries: Entry) -> None:
+        """Write entries; raises AuditUnavailable where that fails."""
         try:
             with self._head.locked():
                 descriptor = self._open()
                 head = self._continue(descriptor)
-                head = self._write(descriptor, head, entry)
+                head = self._write(descriptor, head, *entries)
                 if self._seen[0] >= self._max_bytes:
                     self._rotate(descriptor, head)
         except OSError as error:
@@ -116,12 +118,18 @@ class AuditLog:
         except OSError as error:
             raise AuditUnavailable(f"The audit log cannot be written ({error.strerror}).") from error
 
-    def append_if_possible(self, entry: Entry) -> None:
-        """Write an entry of a call that has no say in it: a read, or a change that has happened."""
+    def append_if_possible(self, *entries: Entry) -> None:
+        """Write entries of calls that have no say in it: reads, or changes that have happened."""
         try:
-            self.append(entry)
+            self.append(*entries)
         except AuditUnavailable as error:
-            log.error("audit entry lost: %s %s: %s", entry.capability, entry.request_id, error.message)
+            for entry in entries:
+                log.error("audit entry lost: %s %s: %s", entry.capability, entry.request_id, error.message)
+
+    async def append_with_others(self, entry: Entry) -> None:
+        """Write an entry, if possible; returns when it is written. Calls at the same time share the work around it."""
+        self._waiting.append(entry)
+        await self._together.get()
 
     def last(self, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         """The last entries that are wanted, oldest first. Reads whole files: run it in a thread."""
@@ -183,19 +191,20 @@ class AuditLog:
             os.write(descriptor, b"\n")
         return self._write(descriptor, head, Entry(GAP, GAP, result=ERROR, error=what, code="audit_gap"))
 
-    def _write(self, descriptor: int, head: Head, entry: Entry) -> Head:
-        line = entry.line(head.seq + 1, head.hash)
-        following = line_hash(line[:-1])
-        self._head.write(head.announcing(following))
-        before = os.fstat(descriptor).st_size
-        written = os.write(descriptor, line)
-        if written != len(line):
-            os.ftruncate(descriptor, before)
-            raise OSError("the disk took only a part of the entry")
-        advanced = head.advanced(following)
-        self._head.write(advanced)
-        self._seen = (before + written, advanced.seq)
-        return advanced
+    def _write(self, descriptor: int, head: Head, *entries: Entry) -> Head:
+        size = os.fstat(descriptor).st_size
+        for entry in entries:
+            line = entry.line(head.seq + 1, head.hash)
+            following = line_hash(line[:-1])
+            self._head.write(head.announcing(following))
+            written = os.write(descriptor, line)
+            if written != len(line):
+                os.ftruncate(descriptor, size)
+                raise OSError("the disk took only a part of the entry")
+            head, size = head.advanced(following), size + written
+        self._head.write(head)
+        self._seen = (size, head.seq)
+        return head
 
     def _rotate(self, descriptor: int, head: Head) -> None:
         """Put the full file away, and remove the oldest where there are too many."""
@@ -227,6 +236,10 @@ class AuditLog:
         opened = os.fstat(descriptor)
         self._descriptor, self._file, self._seen = descriptor, (opened.st_dev, opened.st_ino), (-1, -1)
         return descriptor
+
+    async def _append_waiting(self) -> None:
+        entries, self._waiting = self._waiting, []
+        self.append_if_possible(*entries)
 
     async def _sync(self) -> None:
         if self._descriptor is not None:

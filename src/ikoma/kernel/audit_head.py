@@ -47,6 +47,9 @@ class HeadFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
+        self._head: Head | None = None
+        self._written = b"?"
+        """What we wrote last: while the file says the same, it need not be understood again."""
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -61,6 +64,8 @@ class HeadFile:
     def read(self) -> Head | None:
         """The head; None where there is none yet. ValueError where it is not one any more."""
         content = os.pread(self._open(), _SIZE, 0)
+        if content == self._written:
+            return self._head
         if not content:
             return None
         seq, line_hash, following, first_seq, first_prev = orjson.loads(content)
@@ -68,7 +73,9 @@ class HeadFile:
 
     def write(self, head: Head) -> None:
         values = [head.seq, head.hash, head.next, head.first_seq, head.first_prev]
-        os.pwrite(self._open(), orjson.dumps(values).ljust(_SIZE - 1) + b"\n", 0)
+        content = orjson.dumps(values).ljust(_SIZE - 1) + b"\n"
+        os.pwrite(self._open(), content, 0)
+        self._head, self._written = head, content
 
     def close(self) -> None:
         if self._descriptor is not None:

@@ -124,23 +124,15 @@ class Pipeline:
             admitted = await self._admit(attempt, entry)
             if admitted.capability.effect is Effect.READS:
                 body = await self._run(admitted, progress, emit)
-                self._settle(entry, began)
-                return Answer(body)
-            record = self._record(admitted, entry)
-            operation = self.operations.earlier(record)
-            if operation is None:
-                await self._consent(admitted, entry)
-                work = partial(self._work, admitted, entry)
-                keeps = partial(mask_result, admitted.capability)
-                unaudited = admitted.capability.unaudited
-                operation = self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
-                if admitted.capability.queued:
-                    self.operations.withdraw_others(operation.record)
-            if operation.record.id != record.id:  # a retry: the first call has its own entries
-                self._settle(entry, began, code="replayed")
+            else:
+                operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
             self._fail(entry, began, error)
-        return await self._outcome(operation, admitted)
+        if admitted.capability.effect is not Effect.READS:
+            return await self._outcome(operation, admitted)
+        self._end(entry, began)
+        await self._audit.append_with_others(entry)
+        return Answer(body)
 
     async def caller(self, key: str | None, address: str = LOCAL) -> Caller:
         """Whose key or token this is; Unauthenticated where it is nobody's, TooManyFailures after many of those."""
@@ -231,6 +223,22 @@ class Pipeline:
             digest=admitted.digest,
             idempotency_key=admitted.given.idempotency_key or attempt.idempotency_key,
         )
+
+    async def _begin(self, admitted: _Admitted, entry: Entry, began: float, progress: Progress) -> Operation:
+        """Begin the operation of a changing call, or find the one that an earlier try has begun."""
+        record = self._record(admitted, entry)
+        operation = self.operations.earlier(record)
+        if operation is None:
+            await self._consent(admitted, entry)
+            work = partial(self._work, admitted, entry)
+            keeps = partial(mask_result, admitted.capability)
+            unaudited = admitted.capability.unaudited
+            operation = self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
+            if admitted.capability.queued:
+                self.operations.withdraw_others(operation.record)
+        if operation.record.id != record.id:  # a retry: the first call has its own entries
+            self._settle(entry, began, code="replayed")
+        return operation
 
     async def _consent(self, admitted: _Admitted, entry: Entry) -> None:
         """Go on only with the consent that this call needs: of another key, or of the person at the door."""
@@ -330,10 +338,13 @@ class Pipeline:
             return Answer(answer)
         return Answer(orjson.dumps(still_running(operation.view())), operation=operation.record.id)
 
-    def _settle(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
-        """Write a call's last entry."""
+    def _end(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
         entry.result, entry.code = result, code
         entry.duration = (time.perf_counter() - began) * 1000
+
+    def _settle(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
+        """Write a call's last entry."""
+        self._end(entry, began, result, code)
         self._audit.append_if_possible(entry)
 
     def _fail(self, entry: Entry, began: float, error: BaseException) -> NoReturn:

@@ -31,7 +31,7 @@ from ikoma.kernel.audit import AuditLog, Entry
 folder = Path(sys.argv[1])
 log = AuditLog(folder / "audit.jsonl", folder / "head", max_bytes=int(sys.argv[3]))
 for number in range(int(sys.argv[2])):
-    log.append(Entry(f"{number}", "test.write", arguments={"text": "x" * 200}))
+    log.append(*[Entry(f"{number}", "test.write", arguments={"text": "x" * 200})] * int(sys.argv[4]))
 """
 
 
@@ -279,7 +279,7 @@ def test_a_log_that_was_written_anew_as_a_whole_is_found_by_its_anchors(tmp_path
 
 
 def test_a_log_that_several_processes_write_and_rotate_is_whole(tmp_path: Path) -> None:
-    arguments = [str(tmp_path), "300", "40000"]
+    arguments = [str(tmp_path), "300", "40000", "1"]
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, *arguments]) for _ in range(4)]
     while any(writer.poll() is None for writer in writers):
         assert verify(tmp_path).valid
@@ -288,11 +288,12 @@ def test_a_log_that_several_processes_write_and_rotate_is_whole(tmp_path: Path) 
     assert len(files(tmp_path)) > 3
 
 
-def test_a_writer_that_is_killed_leaves_a_whole_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", ["1", "50"])
+def test_a_writer_that_is_killed_leaves_a_whole_log(tmp_path: Path, together: str) -> None:
     chance = random.Random(3)
     size = 0
     for _ in range(12):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), "1000000", "100000000"])
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), "1000000", "100000000", together])
         while not (tmp_path / "audit.jsonl").exists() or (tmp_path / "audit.jsonl").stat().st_size == size:
             time.sleep(0.005)
         time.sleep(chance.random() / 10)
@@ -303,6 +304,26 @@ def test_a_writer_that_is_killed_leaves_a_whole_log(tmp_path: Path) -> None:
         size = (tmp_path / "audit.jsonl").stat().st_size
     written(tmp_path, 3).close()
     assert whole(tmp_path) > 12
+
+
+def test_entries_of_the_same_moment_are_written_in_order_and_before_anybody_goes_on(tmp_path: Path) -> None:
+    log, gone = opened(tmp_path), []
+
+    async def call(number: int) -> None:
+        await log.append_with_others(Entry(f"{number}", "apps.list"))
+        assert f'"requestId":"{number}"' in (tmp_path / "audit.jsonl").read_text()
+
+    async def together() -> None:
+        calls = [asyncio.ensure_future(call(number)) for number in range(50)]
+        await asyncio.sleep(0)
+        calls[7].cancel()  # a client that goes away takes nobody's entry with it, nor its own
+        gone.extend(await asyncio.gather(*calls, return_exceptions=True))
+
+    asyncio.run(together())
+    assert [type(item) for item in gone if item is not None] == [asyncio.CancelledError]
+    assert whole(tmp_path) == 50
+    entries = [orjson.loads(line)["requestId"] for line in (tmp_path / "audit.jsonl").read_bytes().splitlines()]
+    assert entries == [str(number) for number in range(50)]
 
 
 @pytest.mark.parametrize("wrote", ["nothing", "half", "all"])

@@ -59,5 +59,5 @@ async def status(call: Call, request: AppRequest) -> Status:
         ],
         release=seen.release.id if seen.release else None,
         urls=list(seen.urls),
-        maintenance=call.platform.traffic.in_maintenance(call.platform.apps.at(request.app_name)),
+        maintenance=seen.maintenance,
     )

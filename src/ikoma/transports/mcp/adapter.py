@@ -229,8 +229,7 @@ class Adapter:
 
     @contextmanager
     def _can_be_taken_back(self, ctx: Context, ask: Ask) -> Iterator[None]:
-        """Inside, the client can take its request back by its id. Ids are a session's own: without one there is no telling
-        whose they are."""
+        """Inside, the client can take its request back by its id. Without a session nobody knows whose id it is."""
         session = self._session(ctx)
         place = (session, ctx.request_id or "")
         if session:
