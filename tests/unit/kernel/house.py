@@ -98,6 +98,13 @@ async def stop(call: Identified, request: AppRequest) -> Answer:
     return Answer()
 
 
+@capability("test.bring", role=Role.BUILDER, effect=Effect.CHANGES, queued=True, into=REGISTRY)
+async def bring(call: Identified, request: Write) -> Answer:
+    """Bring the newest of what comes in."""
+    DONE.append(request.text)
+    return Answer()
+
+
 class House:
     """A pipeline in a folder.
 

@@ -15,6 +15,8 @@ from ikoma.errors import (
     ConfirmationInvalid,
     ConfirmationNeeded,
     Declined,
+    HookRefused,
+    IkomaError,
     MalformedRequest,
     TooManyFailures,
     Unauthenticated,
@@ -187,6 +189,36 @@ def test_a_door_learns_who_asks_and_a_refusal_is_on_record(house: House) -> None
             asyncio.run(house.pipeline.identify(wrong, role, what="door"))
         entry = house.entries()[-1]
         assert (entry["capability"], entry["result"], entry["code"]) == ("door", "error", kind.code)
+
+
+def test_a_proof_that_a_door_refused_is_on_record_and_an_address_waits_after_many(tmp_path: Path) -> None:
+    house = House(tmp_path, failures=1)
+    wrong = HookRefused()
+
+    def refuse(address: str) -> type[IkomaError]:
+        return type(house.pipeline.unproven("door", wrong, address))
+
+    assert [refuse("192.0.2.1") for _ in range(3)] == [HookRefused, HookRefused, TooManyFailures]
+    assert refuse("192.0.2.2") is HookRefused
+    said = [(entry["capability"], entry["result"], entry["code"]) for entry in house.entries()]
+    codes = [HookRefused.code, HookRefused.code, TooManyFailures.code, HookRefused.code]
+    assert said == [("door", "error", code) for code in codes]
+
+
+def test_of_calls_that_queue_only_the_newest_is_done_and_the_others_are_told(house: House) -> None:
+    key = house.key(Role.ADMIN)
+
+    async def scenario() -> list[str]:
+        async with house.locks.hold("shop", capability="other", request_id="other"):
+            calls = []
+            for text in ("first", "second", "third"):
+                call = house.call("test.bring", {**SHOP, "text": text}, key=key)
+                calls.append(asyncio.ensure_future(call))
+                await asyncio.sleep(0.05)
+        return [type(item).__name__ for item in await asyncio.gather(*calls, return_exceptions=True)]
+
+    assert asyncio.run(scenario()) == ["OperationCancelled", "OperationCancelled", "dict"]
+    assert DONE == ["third"]
 
 
 def test_two_changes_of_one_app_never_run_at_once(house: House) -> None:
