@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -95,6 +96,21 @@ def write_at(folder: int, name: str, content: bytes, *, mode: int) -> None:
         raise _translated(error) from error
 
 
+def open_file(name: str | Path, *, dir_fd: int | None = None) -> int:
+    """A regular file, open for reading; OSError for a link (ELOOP) and for anything else (ENXIO).
+
+    What else a container may have put there is not even opened: with a device, that alone can have effects.
+    """
+    place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        mode = os.fstat(place).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.ELOOP if stat.S_ISLNK(mode) else errno.ENXIO, "not a file", str(name))
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
+
+
 def sweep_at(folder: int) -> list[str]:
     """Remove what killed processes left half-written in an open folder; those still being written stay.
 
@@ -104,7 +120,7 @@ def sweep_at(folder: int) -> list[str]:
     for name in os.listdir(folder):
         if name.startswith(_PREFIX):
             with suppress(OSError):
-                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+                descriptor = open_file(name, dir_fd=folder)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.unlink(name, dir_fd=folder)

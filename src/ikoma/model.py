@@ -5,6 +5,7 @@ Parse, don't sanitise: a wrong value is refused with the right one as hint, and 
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -262,6 +263,16 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def printable(text: str) -> str:
+    """Text as people and JSON can take it: names of files may hold bytes that are no UTF-8."""
+    if _is_text(text):
+        return text
+    try:
+        return os.fsencode(text).decode(errors="backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
 
 
 class Secret:

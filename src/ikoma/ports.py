@@ -267,8 +267,8 @@ class Engine(Protocol):
     async def stop(self, app: AppName, *, progress: Progress) -> None:
         """Stop the app's containers and keep them."""
 
-    async def logs(self, container: Container, lines: int) -> Sequence[str]:
-        """The last lines of a container's output, without control characters."""
+    async def logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+        """The last lines of a container's output, without control characters and these secrets."""
 
     async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
         """The last lines of a container's output, from a moment on where given (seconds of Unix time)."""

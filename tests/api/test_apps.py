@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ikoma.apps.extension import KEYS
 from tests.apps import COMPOSE, make_app
 from tests.images import busybox_image
 from tests.support import Server
@@ -71,6 +72,10 @@ def validate(server: Server, name: str, compose: str) -> dict[str, list[dict[str
         ("services:\n  web:\n    image: IMG\n    volumes:\n      - ../..:/host\n", 5, "outside"),
         ("name: other\nservices:\n  web:\n    image: IMG\n", 1, "other"),
         ("services:\n  web:\n    image: IMG\nx-ikoma:\n  service: api\n  port: 1\n", 4, "api"),
+        ("services:\n  web:\n    image: IMG\nx-ikoma:\n  hold: 1s\n  watch: soon\n", 6, "watch is 'soon'"),
+        ("services:\n  web:\n    image: IMG\nx-ikoma:\n  hold: 1s\n  nope: 1\n", 6, "nope is unknown"),
+        ("services:\n  web:\n    image: IMG\nx-ikoma:\n  hold: 1s\n  database: [nope]\n", 6, "no service 'nope'"),
+        ("services:\n  web:\n    image: IMG\nx-ikoma:\n  hold: 1s\n  data: [uploads]\n", 6, "src/ or config/"),
         ("services:\n  web:\n    image: IMG\n    env_file: gone.env\n", None, "gone.env"),
         ("services:\n  web:\n    image: no-such-image-anywhere:1\n", 3, "no-such-image-anywhere:1"),
     ],
@@ -102,6 +107,22 @@ def test_validate_finds_ports_in_use(server: Server) -> None:
     ]
     assert [item["rule"] for item in report["errors"]] == [None, "platform-port"]
     assert "IKOMA itself" in report["errors"][1]["problem"]
+
+
+def test_what_an_x_ikoma_block_takes_is_named(server: Server) -> None:
+    compose = f"services:\n  web:\n    image: {busybox_image()}\nx-ikoma:\n  strategy: fast\n"
+    [error] = validate(server, "takes", compose)["errors"]
+    assert error["fix"] == f"The block takes {', '.join(KEYS)}."
+
+
+def test_tcp_and_udp_have_each_their_own_ports(server: Server) -> None:
+    compose = f"services:\n  web:\n    image: {busybox_image()}\n    ports: [PORTS]\n"
+    both = validate(server, "protocols", compose.replace("PORTS", "'17655:80', '17655:80/udp'"))
+    assert both["errors"] == []
+    for twice in ("'17655:80', '17655:81'", "'17655:80/udp', '17655:81/udp'"):
+        [error] = validate(server, "protocols", compose.replace("PORTS", twice))["errors"]
+        assert error["problem"].startswith("Host port 17655")
+        assert error["problem"].endswith("is used by the service web of this app.")
 
 
 def test_validate_says_which_names_env_example_asks_for(server: Server) -> None:

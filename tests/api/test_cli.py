@@ -28,6 +28,7 @@ def test_a_deploy_reports_its_progress_and_scripts_get_json(server: Server) -> N
     assert "web: healthy" in done.stderr
     assert server.cli("verify", "cli-deploy").returncode == 0
     assert "healthy" in server.cli("status", "cli-deploy").stdout
+    assert "succeeded *" in server.cli("releases", "cli-deploy").stdout
 
 
 def test_a_failure_says_what_why_and_what_next_and_ends_with_one(server: Server) -> None:

@@ -51,6 +51,7 @@ def test_names_of_the_compose_file_and_added_ones_are_listed_and_served(server: 
     assert ask(server, "more.example.com") == "ok\n"
     left = server.do("domain.remove", {"appName": app, "domain": "more.example.com"})
     assert "more.example.com" not in {item["name"] for item in left["domains"]}
+    assert left["message"] == f"{app} is served no longer under more.example.com."
     with pytest.raises(OSError, match=r"404|421|503"):
         ask(server, "more.example.com")
 
@@ -86,3 +87,13 @@ def test_a_name_that_the_proxy_refuses_is_not_kept(server: Server, app: str) -> 
         kept.write_text(port)
     assert (refused.status, refused.code) == (422, "proxy_refused")
     assert server.do("domain.list", {"appName": app}) == before
+
+
+def test_removing_an_added_name_says_where_the_compose_file_still_names_it(server: Server, app: str) -> None:
+    server.do("domain.add", {"appName": app, "domain": "twice.example.com"})
+    make_app(server, app, compose=NAMED.replace("[shop.example.com]", "[shop.example.com, twice.example.com]"))
+    server.do("deploy.up", {"appName": app})
+    removed = server.do("domain.remove", {"appName": app, "domain": "twice.example.com"})
+    assert "the compose file still names it" in removed["message"]
+    assert names(server)["twice.example.com"] == ("compose", "domain")
+    assert ask(server, "twice.example.com") == "ok\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import support
+from tests.apps import make_app
 from tests.support import Server
 
 SECRET = "hunter2-it's-$ecret"
@@ -117,3 +118,25 @@ def test_the_command_line_puts_and_prints_files(server: Server, tmp_path: Path) 
     assert put.returncode == 0, put.stderr
     assert "<h1>Hello</h1>" in server.cli("cat", "files-a", "--path", "src/index.html").stdout
     assert "src/index.html" in server.cli("files", "files-a", "--recursive").stdout
+
+
+def test_names_that_are_no_utf8_are_told_and_refused_where_they_would_be_kept(server: Server) -> None:
+    make_app(server, "files-odd")
+    server.do("db.create", {"appName": "files-odd"})
+    for name in (b"src/odd\xff.txt", b"seeds/001_\xff.sql", b"migrations/001_\xff.sql"):
+        (server.apps / "files-odd" / os.fsdecode(name)).write_text("SELECT 1;\n")
+    found = server.do("files.list", {"appName": "files-odd", "recursive": True})
+    assert "src/odd\\xff.txt" in {item["path"] for item in found["entries"]}
+    for capability in ("db.seed", "db.migrate", "db.status", "deploy.plan", "deploy.up"):
+        answer = server.call(capability, {"appName": "files-odd"})
+        assert (answer.code, answer.status) == ("sql_failed", 422), capability
+        assert "001_\\xff.sql" in answer.body["error"], capability
+    listed = server.do("operations.list", {"appName": "files-odd"})["operations"]
+    assert {item["state"] for item in listed} == {"succeeded", "failed"}
+    for folder_name in ("seeds", "migrations"):
+        (server.apps / "files-odd" / folder_name / os.fsdecode(b"001_\xff.sql")).unlink()
+    plan = server.do("deploy.plan", {"appName": "files-odd"})
+    assert "src/odd\\xff.txt" in plan["source"]["added"]
+    assert server.do("deploy.up", {"appName": "files-odd"})["success"] is True
+    shown = server.do("release.list", {"appName": "files-odd"})["releases"]
+    assert sorted(item["state"] for item in shown) == ["failed", "succeeded"]

@@ -58,6 +58,10 @@ def actions(found: Any) -> dict[str, str]:
     return {item["service"]: item["action"] for item in found["changes"]}
 
 
+RUNS_AGAIN = "it runs again with each deploy"
+AS_IT_IS = {"web": "keep", "job": "replace", "worker": "keep"}
+
+
 def edit(folder: Path, old: str, new: str) -> None:
     compose = folder / "docker-compose.yml"
     text = compose.read_text()
@@ -68,7 +72,8 @@ def edit(folder: Path, old: str, new: str) -> None:
 def test_where_nothing_has_changed_nothing_is_planned(server: Server, folder: Path) -> None:
     found = plan(server)
     assert found["valid"] is True
-    assert actions(found) == {"web": "keep", "job": "keep", "worker": "keep"}
+    assert actions(found) == AS_IT_IS
+    assert [item["reasons"] for item in found["changes"] if item["service"] == "job"] == [[RUNS_AGAIN]]
     assert {item["expected"] for item in found["downtime"]} == {"none"}
     assert (found["migrations"], found["source"]["count"], found["findings"], found["rest"]) == ([], 0, [], [])
     assert plan(server)["plan"] == found["plan"]
@@ -82,7 +87,7 @@ def test_each_change_is_named_with_its_reason_and_its_downtime(server: Server, f
     edit(folder, "  job:", "  extra: {image: nowhere.example.com/extra:1}\n  job:")
     found = plan(server)
     assert found["plan"] != before
-    assert actions(found) == {"web": "replace", "job": "keep", "worker": "replace", "extra": "add"}
+    assert actions(found) == {"web": "replace", "job": "replace", "worker": "replace", "extra": "add"}
     by_service = {item["service"]: item for item in found["changes"]}
     assert by_service["web"]["reasons"] == ["src has changed"]
     assert by_service["worker"]["reasons"] == ["command changed", "mem_limit: 268435456 → 134217728"]
@@ -109,7 +114,7 @@ def test_migrations_are_listed_with_their_locks_and_what_cannot_live_with_them(s
     migration.write_text("CREATE TABLE later (id int);")
     found = plan(server)
     assert [item["compatible"] for item in found["migrations"]] == [True]
-    assert set(actions(found).values()) == {"keep"}
+    assert actions(found) == AS_IT_IS
     migration.unlink()
 
 
@@ -122,7 +127,8 @@ def test_a_service_that_is_gone_and_one_that_does_not_run_are_said(server: Serve
     assert {item["expected"] for item in found["downtime"] if item["service"] == "worker"} == {"for good"}
     (folder / "docker-compose.yml").write_text(text)
     server.do("deploy.down", {"appName": APP})
-    assert {item["reasons"][0] for item in plan(server)["changes"]} == {"it does not run"}
+    reasons = {item["service"]: item["reasons"] for item in plan(server)["changes"]}
+    assert reasons == {"web": ["it does not run"], "job": [RUNS_AGAIN], "worker": ["it does not run"]}
 
 
 def test_findings_and_what_makes_a_deploy_impossible_are_in_the_plan(server: Server, folder: Path) -> None:

@@ -156,12 +156,4 @@ def _remove_all(app: AppName) -> None:
     ):
         if found := docker(*listed):
             docker(*removed, *found)
-    _remove_what_failed_builds_left(app)
-
-
-def _remove_what_failed_builds_left(app: AppName) -> None:
-    """The classic builder keeps the container of a step that failed; tests write the project's name into such steps."""
-    for line in docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Command}}"):
-        identity, _, command = line.partition(" ")
-        if str(app) in command:  # it may go by itself meanwhile
-            docker("rm", "--force", identity, check=False)
+    assert app not in " ".join(docker("ps", "--all", "--no-trunc", "--format", "{{.Command}}")), "of a step that failed"

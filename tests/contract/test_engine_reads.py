@@ -18,7 +18,7 @@ import pytest
 
 from ikoma.engines.compose import ComposeEngine
 from ikoma.errors import EngineUnavailable, IkomaError
-from ikoma.model import AppName
+from ikoma.model import AppName, Secret
 from ikoma.ports import Resolved, no_progress
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
@@ -168,23 +168,25 @@ def test_logs_are_both_streams_as_plain_lines(project: Project) -> None:
     )
     project.up({"web": shell(script), "tty": shell("echo on a terminal; sleep 1000", tty=True)})
     containers = project.containers()
-    assert project.do(project.engine.logs(containers["web"], 20)) == ["one", "two", "red bell\ttab", "x" * 2000]
-    assert project.do(project.engine.logs(containers["web"], 1)) == ["x" * 2000]
-    assert project.do(project.engine.logs(containers["tty"], 20)) == ["on a terminal"]
+    assert project.do(project.engine.logs(containers["web"], 20, [])) == ["one", "two", "red bell\ttab", "x" * 2000]
+    assert project.do(project.engine.logs(containers["web"], 1, [])) == ["x" * 2000]
+    assert project.do(project.engine.logs(containers["tty"], 20, [])) == ["on a terminal"]
 
 
 def test_a_line_longer_than_docker_s_own_pieces_is_one_line(project: Project) -> None:
     project.up({"web": shell("head -c 40000 /dev/zero | tr '\\0' x; echo; echo last; sleep 1000")})
-    lines = project.do(project.engine.logs(project.containers()["web"], 20))
+    lines = project.do(project.engine.logs(project.containers()["web"], 20, []))
     assert lines == ["x" * 2000, "last"]
+    hidden = project.do(project.engine.logs(project.containers()["web"], 20, [Secret("x" * 3000)]))
+    assert hidden == ["***" * 13 + "x" * 1000, "last"]
 
 
 def test_a_container_that_is_gone_or_keeps_no_log_has_none(project: Project) -> None:
     project.up({"web": service(), "silent": shell("echo hello; sleep 1000", logging={"driver": "none"})})
     containers = project.containers()
-    assert project.do(project.engine.logs(containers["silent"], 5)) == []
+    assert project.do(project.engine.logs(containers["silent"], 5, [])) == []
     docker("rm", "-f", containers["web"].id)
-    assert project.do(project.engine.logs(containers["web"], 5)) == []
+    assert project.do(project.engine.logs(containers["web"], 5, [])) == []
 
 
 def test_changes_are_told_as_they_happen(project: Project) -> None:

@@ -120,6 +120,31 @@ def test_none_of_a_thousand_secrets_is_said_anywhere(
     assert found == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'network_mode: "{"x" * 40}${{PART_TOKEN}}"',
+        f'pid: "{"x" * 45}${{PART_TOKEN}}"',
+        f'security_opt: ["{"x" * 45}${{PART_TOKEN}}"]',
+        f'image: "sha256:{"a" * 55}${{PART_TOKEN}}"',
+        f'ports: [{{target: 80, published: "{"1" * 25}${{PART_TOKEN}}"}}]',
+        'mem_limit: "${PART_TOKEN}"',
+        'ports: ["80/${PART_TOKEN}"]',
+    ],
+)
+def test_no_part_of_a_secret_is_said_where_a_value_of_it_is_refused(house: Server, line: str) -> None:
+    app, value = "canary-parts", "Zq9kLm2PwX7vB4nT8sR1dF6gH3jY5cA0eU"
+    if not (house.apps / app).exists():
+        house.do("apps.init", {"appName": app})
+        house.do("env.set", {"appName": app, "name": "PART_TOKEN", "value": value})
+    image = "" if line.startswith("image") else f"image: {busybox_image()}\n    "
+    (house.apps / app / "docker-compose.yml").write_text(f"services:\n  web:\n    {image}{line}\n")
+    answers = [house.call(name, {"appName": app}) for name in ("apps.validate", "deploy.up", "artifact.verify_release")]
+    assert [answer.status == 200 for answer in answers] == [True, False, True]
+    said = (json.dumps([answer.body for answer in answers]) + house.audit_log.read_text() + house.log()).lower()
+    assert [value[begin : begin + 6] for begin in range(29) if value[begin : begin + 6].lower() in said] == []
+
+
 def test_a_generated_secret_is_shown_to_nobody_and_reaches_the_container(house: Server, canaries: object) -> None:
     answers = [
         house.call("env.generate", {"appName": APP, "name": "GENERATED", "form": form, "replace": True})

@@ -17,6 +17,8 @@ X_IKOMA = {
     "max_body": ("max_body: much", "max_body is 'much'; it takes a size such as 10m"),
     "strategy": ("strategy: fast", "strategy is 'fast'; it takes rolling or recreate"),
     "strategy of nobody": ("strategy: {wb: rolling}", "strategy: there is no service 'wb'"),
+    "database of nobody": ("database: [wb]", "database: there is no service 'wb'"),
+    "data elsewhere": ("data: uploads", "data: 'uploads' is not inside src/ or config/"),
     "domains": ("domains: shop.example.com", "domains takes a list of domains"),
     "no domain": ("domains: ['shop_example']", "domains: 'shop_example' is not"),
     "redirects": ("redirects: [a.example.com]", "redirects takes a mapping"),

@@ -55,6 +55,25 @@ def test_a_release_that_turns_unhealthy_is_left_within_seconds(
     eventually(lambda: [item.id for item in app.containers()] == kept, "nothing of it is left", 15)
 
 
+def test_a_deploy_that_fails_meanwhile_does_not_end_the_window(server: Server) -> None:
+    app = new_app(server, "live-between", compose_file=CHECKED.replace("watch: 20s", "watch: 1m"))
+    good = app.deploy("good")
+    kept = app.running()
+    app.deploy("bad")
+    before = app.remains()
+    app.write("broken", compose(command="[sh, -c, 'sleep 1; exit 3']"))
+    assert app.call("deploy.up").code == "deploy_failed"
+    assert app.remains() == before
+    sicken(app.running()[0])
+    eventually(lambda: app.release(good)["current"], "the release before serves again", 15)
+    eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 15)
+    last = app.deploy("last", CHECKED)
+    app.deploy("newest")
+    eventually(lambda: len(app.containers()) == 2, "only what was replaced last is kept", 15)
+    app.do("deploy.rollback")
+    assert app.release(last)["current"]
+
+
 def test_what_was_replaced_goes_when_the_window_ends(server: Server) -> None:
     app = new_app(server, "live-window", compose_file=compose(watch="3s"))
     app.deploy("1")

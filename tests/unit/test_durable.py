@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.durable import remove_tree, sweep, whole_file, write_file
+from ikoma.durable import open_file, remove_tree, sweep, whole_file, write_file
 
 WRITER = """
 import sys, time
@@ -86,8 +88,8 @@ def test_what_is_no_file_neither_holds_up_nor_ends_the_sweep(tmp_path: Path) -> 
     (tmp_path / ".ikoma-writing-folder").mkdir()
     (tmp_path / ".ikoma-writing-link").symlink_to("/dev/zero")
     (tmp_path / ".ikoma-writing-left").write_text("half")
-    assert sorted(path.name for path in sweep(tmp_path)) == [".ikoma-writing-left", ".ikoma-writing-pipe"]
-    assert sorted(os.listdir(tmp_path)) == [".ikoma-writing-folder", ".ikoma-writing-link"]
+    assert sorted(path.name for path in sweep(tmp_path)) == [".ikoma-writing-left"]
+    assert sorted(os.listdir(tmp_path)) == [f".ikoma-writing-{name}" for name in ("folder", "link", "pipe")]
 
 
 def test_a_folder_is_removed_however_deep_it_is(tmp_path: Path) -> None:
@@ -111,3 +113,17 @@ def deep(folder: Path, count: int) -> None:
         os.close(descriptor)
         descriptor = inside
     os.close(descriptor)
+
+
+def test_only_files_are_opened_not_what_a_container_put_in_their_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    os.mknod(tmp_path / "device", 0o600 | stat.S_IFCHR, os.makedev(10, 250))  # there is none: opened, it would say so
+    with os.fdopen(open_file(tmp_path / "file")) as file:
+        assert file.read() == "text"
+    for name, number in (("link", errno.ELOOP), *((name, errno.ENXIO) for name in ("folder", "pipe", "device"))):
+        with pytest.raises(OSError) as raised:
+            open_file(tmp_path / name)
+        assert raised.value.errno == number

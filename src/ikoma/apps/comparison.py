@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.snapshot_manifest import Snapshot, printable
+from ikoma.apps.snapshot_manifest import Snapshot
 from ikoma.kernel.redaction import forms, replaced
-from ikoma.model import Secret
+from ikoma.model import Secret, printable
 
 _QUOTED = frozenset(
     (

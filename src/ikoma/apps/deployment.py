@@ -373,7 +373,7 @@ class Deployments:
             extension=extension.Extension(**release.extension),
             web=web,
             files=Releases(app).folder(release.id),
-            answers=partial(self._wait_until_it_answers, app, web),
+            answers=partial(self._wait_until_it_answers, app, web, secrets),
             change=change,
             again=again,
             watch=0.0 if wish.final else extension.Extension(**release.extension).watch,
@@ -381,17 +381,21 @@ class Deployments:
         )
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
 
-    async def _wait_until_it_answers(self, app: App, web: Web | None, containers: Sequence[Container]) -> None:
+    async def _wait_until_it_answers(
+        self, app: App, web: Web | None, secrets: Sequence[Secret], containers: Sequence[Container]
+    ) -> None:
         if web is None:
             return
         deadline = asyncio.get_running_loop().time() + _ANSWER_SECONDS
         while not (check := await self._health.answers(web, containers)).passed:
             if asyncio.get_running_loop().time() >= deadline:
-                raise await self._no_answer(app, web, check.details, containers)
+                raise await self._no_answer(web, check.details, containers, secrets)
             await asyncio.sleep(_PAUSE)
 
-    async def _no_answer(self, app: App, web: Web, details: str, containers: Sequence[Container]) -> DeployFailed:
-        logs = await self._engine.logs(containers[0], 20) if containers else []
+    async def _no_answer(
+        self, web: Web, details: str, containers: Sequence[Container], secrets: Sequence[Secret]
+    ) -> DeployFailed:
+        logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
         return DeployFailed(
             f"The containers run, but {web.service} is not healthy: {details}",
             service=web.service,

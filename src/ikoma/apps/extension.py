@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ikoma.errors import InvalidCompose
 from ikoma.model import DomainName
 
-KEYS = (
-    *("service", "port", "health", "database", "domains", "redirects", "timeout", "max_body", "hold"),
-    *("strategy", "data", "drain", "watch"),
-)
 ROLLING, RECREATE = "rolling", "recreate"
+SOURCE = ("src", "config")
 
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -47,10 +44,17 @@ class Extension:
     strategies: Mapping[str, str] = field(default_factory=dict)
     """The same by service."""
     data: tuple[str, ...] = ()
-    """Folders inside src/ or config/ that hold data: they stay in place and are part of no release."""
+    """src/, config/ or folders inside them that hold data: they stay in place and are part of no release."""
 
     def strategy_of(self, service: str) -> str | None:
         return self.strategies.get(service, self.strategy)
+
+
+# `strategies` is how `strategy` is kept where it is said by service.
+KEYS = (
+    *("service", "port", "health", "database"),
+    *(item.name for item in fields(Extension) if item.name != "strategies"),
+)
 
 
 def read(model: Mapping[str, Any]) -> Extension:
@@ -85,6 +89,26 @@ def read(model: Mapping[str, Any]) -> Extension:
         strategies=_strategies(strategy, model) if isinstance(strategy, Mapping) else {},
         data=value("data", _folders, ()),
     )
+
+
+def check(model: Mapping[str, Any]) -> None:
+    """Refuse what a new release must not say; `read` takes it, so that releases that say it can still be served.
+
+    Raises:
+        InvalidCompose: a key is unknown, its value is not of its form, or it names what is not there.
+    """
+    for folder in read(model).data:
+        if folder.split("/")[0] not in SOURCE:
+            raise InvalidCompose(
+                f"x-ikoma: data: {folder[:80]!r} is not inside {' or '.join(f'{name}/' for name in SOURCE)}; "
+                "any other folder that containers write is data already."
+            )
+    database = (model.get("x-ikoma") or {}).get("database")
+    if database is not None and not isinstance(database, list | bool):
+        raise InvalidCompose("x-ikoma: database takes a list of services, or false for none.")
+    for service in database if isinstance(database, list) else ():
+        if service not in (model.get("services") or {}):
+            raise InvalidCompose(f"x-ikoma: database: there is no service {str(service)[:80]!r}.")
 
 
 def _domains(name: str, given: Any) -> tuple[str, ...]:

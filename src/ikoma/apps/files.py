@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ikoma.apps.folder import App
-from ikoma.durable import remove_tree, sweep_at, write_at
+from ikoma.durable import open_file, remove_tree, sweep_at, write_at
 from ikoma.errors import FileChanged, FileMissing, NotAFile, PathOutside
 from ikoma.model import FilePath
 
@@ -199,9 +199,12 @@ def _open_folder(folder: int, name: str, shown: object) -> int:
 def _open(folder: int, path: FilePath) -> int:
     """The file, open for reading; NotAFile where it is none."""
     _require_file(_status(folder, path), path)
-    descriptor = os.open(path.parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    _require_file(os.fstat(descriptor), path)
-    return descriptor
+    try:
+        return open_file(path.parts[-1], dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            raise
+        raise NotAFile(f"{path} is not the file that it was a moment ago.") from None
 
 
 def _status(folder: int, path: FilePath) -> os.stat_result:
@@ -233,7 +236,7 @@ def _require_file(status: os.stat_result, path: FilePath) -> None:
     if stat.S_ISLNK(status.st_mode):
         raise PathOutside(f"{path} is a link; links are not followed.")
     if not stat.S_ISREG(status.st_mode):
-        raise NotAFile(f"{path} is a {_kind(status.st_mode)}, not a file.")
+        raise NotAFile(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'something else'}, not a file.")
 
 
 def _kind(mode: int) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.durable import remove_tree, sweep
+from ikoma.durable import open_file, remove_tree, sweep
 from ikoma.errors import AppNotFound, FileMissing, NotAFile, PathOutside
 from ikoma.model import AppName
 
@@ -130,16 +130,13 @@ class App:
         except FileNotFoundError:
             raise FileMissing(f"There is no file {shown}.") from None
         except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            if error.errno == errno.ENXIO:
+                raise NotAFile(f"{shown} is no file.") from None
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             raise PathOutside(f"{shown} is not what it was a moment ago.") from None
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise NotAFile(f"{shown} is no file.")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return file.read(limit)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(limit)
 
 
 def _open_beneath(root: Path, parts: Sequence[str]) -> int:
@@ -150,7 +147,7 @@ def _open_beneath(root: Path, parts: Sequence[str]) -> int:
             inside = os.open(part, _DIRECTORY, dir_fd=folder)
             os.close(folder)
             folder = inside
-        return os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        return open_file(parts[-1], dir_fd=folder)
     finally:
         os.close(folder)
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ikoma.apps.extension import SOURCE
 from ikoma.apps.folder import App
-
-_SOURCE = ("src", "config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def _read(model: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_source(root: Path, path: Path) -> bool:
-    return root in path.parents and path.relative_to(root).parts[0] in _SOURCE
+    return root in path.parents and path.relative_to(root).parts[0] in SOURCE
 
 
 def _touches(path: Path, others: Sequence[Path]) -> bool:

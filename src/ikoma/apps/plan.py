@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps import comparison, environment, equipment, extension
+from ikoma.apps import comparison, compose_file, environment, equipment, extension
 from ikoma.apps.folder import App
 from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import Sources, bind_mounts, sources
@@ -25,11 +25,13 @@ from ikoma.apps.source_changes import SourceChanges, look, marks
 from ikoma.apps.strategy import why_alone
 from ikoma.apps.validation import Report, Validator
 from ikoma.errors import PlanDrifted
-from ikoma.ports import Container, Engine
+from ikoma.ports import Engine
 from ikoma.postgres.migration_lint import Verdict
 
 SQL = ("migrations", "seeds")
 """Folders that are part of a release though no container reads them."""
+RUNS_AGAIN = "it runs again with each deploy"
+"""Of a service that others wait for until it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +124,16 @@ class Planner:
     ) -> tuple[ServicePlan, ...]:
         compared = comparison.compare_services(before, frozen, secrets)
         lines = {item.service: item.lines for item in compared.changed}
-        up = {item.service for item in await self._engine.containers(app.name) if _is_as_it_should(item)}
+        containers = await self._engine.containers(app.name)
+        up = {item.service for item in containers if item.state == "running"}
         wishes = extension.read(frozen)
-        plans = []
+        plans, one_shot = [], compose_file.one_shot_services(frozen)
         for name, service in frozen["services"].items():
             reasons = [*lines.get(name, ()), *_touched(app, service, changes)]
             reasons += [f"it cannot run with {migration}" for migration in breaking]
             action = "add" if name in compared.added else "replace" if reasons or name not in up else "keep"
             if action == "replace" and not reasons:
-                reasons = ["it does not run"]
+                reasons = [RUNS_AGAIN if name in one_shot else "it does not run"]
             alone = why_alone(app, service, found, wishes.strategy_of(name)) if action == "replace" else None
             plans.append(ServicePlan(name, action, tuple(reasons), await self._image(app, service, action), alone))
         return (*plans, *(ServicePlan(name, "remove") for name in compared.removed))
@@ -140,11 +143,6 @@ class Planner:
             return None if action == "keep" else "build"
         own = str(service.get("image", "")).startswith(image_name(app.name, "")[:-1])
         return None if own or await self._engine.image_present(str(service.get("image"))) else "pull"
-
-
-def _is_as_it_should(container: Container) -> bool:
-    """Whether a container runs, or did what it was there to do."""
-    return container.state == "running" or (container.one_shot and container.exit_code == 0)
 
 
 def _sources(app: App, model: Mapping[str, Any]) -> Sources:

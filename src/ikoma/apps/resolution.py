@@ -6,16 +6,26 @@ pure function of those bytes: for as long as they are the same, only the child p
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+import io
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dotenv import dotenv_values
+
+from ikoma.apps import environment
 from ikoma.apps.folder import App
 from ikoma.apps.policy.reading import gather
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.preview import adapted
+from ikoma.kernel.redaction import HIDDEN, forms
 from ikoma.ports import Engine, Resolved
+
+_LEAST_HIDDEN = 6
+_BETWEEN_QUOTES = re.compile(r"[^\"'`]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +72,53 @@ class Resolutions:
             resolved = await self._engine.resolve(app.name, app.path, gathered.compose_file, gathered.files)
             if resolved.model is not None:
                 resolved = replace(resolved, model=adapted(app.name, resolved.model))
+            elif resolved.error is not None:
+                error = await asyncio.to_thread(without_parts, resolved.error, _secrets(gathered.files))
+                resolved = replace(resolved, error=error)
         compose = gathered.files[gathered.compose_file]
         resolution = Resolution(gathered.compose_file, compose, tuple(gathered.violations), resolved)
         if resolved is not None:  # a violation can also be of what is on the disk, not in the files
             self._latest[app] = fingerprint, resolution
         return resolution
+
+
+def _secrets(files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """What is secret in the .env that Compose read, in every form."""
+    text = files.get(".env", b"").decode(errors="replace")
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return forms(environment.secret_values({name: value or "" for name, value in values.items()}))
+
+
+def without_parts(message: str, secrets: Sequence[str]) -> str:
+    """The message without parts of these secrets, in capitals or not.
+
+    Compose takes values apart, and then quotes what it cannot read. Whole values are taken out of all that leaves;
+    a part would be found by nobody.
+    """
+    said, known = message.lower(), [secret.lower() for secret in secrets]
+    everything = "\n".join(known)
+    runs = {said[begin : begin + _LEAST_HIDDEN] for begin in range(len(said))}
+    at_an_end = [part for part in known if part[:_LEAST_HIDDEN] in runs or part[-_LEAST_HIDDEN:] in runs]
+    return _BETWEEN_QUOTES.sub(lambda piece: _without_parts(piece[0], everything, at_an_end), message)
+
+
+def _without_parts(piece: str, everything: str, at_an_end: Sequence[str]) -> str:
+    said = piece.lower()
+    head = max((_overlap(secret, said) for secret in at_an_end), default=0)
+    tail = max((_overlap(said, secret) for secret in at_an_end), default=0)
+    if len(said) >= _LEAST_HIDDEN and (said in everything or head + tail >= len(piece)):
+        return HIDDEN
+    return (HIDDEN if head else "") + piece[head : len(piece) - tail] + (HIDDEN if tail else "")
+
+
+def _overlap(first: str, second: str) -> int:
+    """How much of the end of one text is the beginning of the other; 0 where that is too little to tell a secret."""
+    begin = first.find(second[:_LEAST_HIDDEN], max(0, len(first) - len(second)))
+    while 0 <= begin <= len(first) - _LEAST_HIDDEN:
+        if second.startswith(first[begin:]):
+            return len(first) - begin
+        begin = first.find(second[:_LEAST_HIDDEN], begin + 1)
+    return 0
 
 
 def _fingerprint(files: Mapping[str, bytes]) -> bytes:

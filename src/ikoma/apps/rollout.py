@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,16 +80,18 @@ class Rollouts:
             returning = Returning(self._engine, self._traffic, app, target, standby, there)
             if returning.is_whole:
                 return await self._resume(work, returning)
-        await self.end_standby(app)
         return await self._replace(work)
 
     async def _replace(self, work: _Work) -> Rolled:
         """Make new containers, and let them take over."""
         app, target = work.app, work.target
         before = RolloutState(app).serving()
-        there = await self._engine.containers(app.name)
+        resting = RolloutState(app).standby()  # until this has taken over: where it fails, the window goes on
+        everyone = await self._engine.containers(app.name)
+        there = [item for item in everyone if resting is None or item.id not in resting.containers]
         carried = {item.id: found for item in there if (found := await self._engine.carried(item.id))}
-        successor = Successor(self._engine, self._traffic, app, target, new_rollout(), there, carried)
+        beside = Counter(item.service for item in everyone if item not in there)
+        successor = Successor(self._engine, self._traffic, app, target, new_rollout(), there, carried, beside)
         async with self._engine.watching(app.name) as watching:
             try:
                 await successor.make_containers(work.progress, work.secrets)
@@ -98,6 +101,7 @@ class Rollouts:
             except BaseException:
                 await asyncio.shield(self._undo(app))
                 raise
+            await self.end_standby(app)
             rolled = await self._settle(work, watching, containers, successor.old, before)
             return replace(rolled, backup=successor.backup)
 
@@ -161,6 +165,7 @@ class Rollouts:
             for item in await self._engine.containers(app.name)
             if not underway.brings(item) and item.id not in underway.kept
         ]
+        state.end_standby()
         await self._retire(app, old, None, 0)
         return f"The rollout of {underway.release} was interrupted, and finished."
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from ikoma.apps.folder import App
 from ikoma.apps.objects import Objects
-from ikoma.apps.snapshot_manifest import MANIFEST, Entry, Snapshot, printable
+from ikoma.apps.snapshot_manifest import MANIFEST, Entry, Snapshot
 from ikoma.apps.snapshot_taking import Course, Parts, Progress, Taking, opened
 from ikoma.durable import disk_full_answered, sync_filesystem, sync_folder
 from ikoma.errors import FileMissing, PathOutside
+from ikoma.model import printable
 
 __all__ = ["MANIFEST", "TREE", "Snapshot", "Snapshots"]
 

@@ -104,8 +104,3 @@ class Snapshot:
     @cached_property
     def _names(self) -> list[str]:
         return list(self.entries)
-
-
-def printable(path: str) -> str:
-    """A path as people and JSON can take it, whatever bytes its name has."""
-    return os.fsencode(path).decode(errors="backslashreplace")

@@ -15,11 +15,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ikoma.apps.objects import Incoming, mark, owner
-from ikoma.apps.snapshot_manifest import Entry, printable
+from ikoma.apps.snapshot_manifest import Entry
+from ikoma.durable import open_file
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
+from ikoma.model import printable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEVER = (".ikoma", ".env")
 _LONGEST_PATH = 3000
 _TICK, _COARSE_TICK = 100_000_000, 2_000_000_000
@@ -175,18 +176,17 @@ def _open(root: int, parts: Parts) -> Iterator[int]:
 
 @contextmanager
 def _opened_file(folder: int, name: str, path: str) -> Iterator[int]:
-    source = _step(folder, name, path, _FILE)
+    source = _step(folder, name, path)
     try:
-        if not stat.S_ISREG(os.fstat(source).st_mode):
-            raise _swapped(path)
         yield source
     finally:
         os.close(source)
 
 
-def _step(folder: int, name: str, path: str, flags: int) -> int:
+def _step(folder: int, name: str, path: str, flags: int | None = None) -> int:
+    """What stands there, open: a file where no flags are given."""
     try:
-        return os.open(name, flags, dir_fd=folder)
+        return open_file(name, dir_fd=folder) if flags is None else os.open(name, flags, dir_fd=folder)
     except FileNotFoundError:
         raise _Gone from None
     except OSError as error:

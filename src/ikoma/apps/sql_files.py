@@ -13,7 +13,7 @@ from pathlib import Path
 from ikoma.apps.folder import App
 from ikoma.errors import FileMissing, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
-from ikoma.model import SqlFileName
+from ikoma.model import SqlFileName, printable
 from ikoma.ports import LedgerEntry, Migration
 
 _DOWN = ".down.sql"
@@ -82,7 +82,9 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _read(app: App, path: Path) -> Migration:
-    shown = path.relative_to(app.path)
+    shown = printable(str(path.relative_to(app.path)))
+    if shown != str(path.relative_to(app.path)):
+        raise SqlFailed(f"The name of {shown} is not UTF-8.", hint="Rename the file.")
     try:  # a container may write the folder, and swap a file for a link while we look
         content = app.read_inside(path, SQL_BODY_LIMIT + 1)
     except (FileMissing, NotAFile):

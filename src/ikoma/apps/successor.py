@@ -75,7 +75,12 @@ def reached(step: str) -> None:
 
 
 class Successor:
-    """One rollout, up to the moment when it serves."""
+    """One rollout, up to the moment when it serves.
+
+    Args:
+        there: the containers of what serves now.
+        beside: of each service, how many there are besides: in standby.
+    """
 
     def __init__(
         self,
@@ -86,12 +91,14 @@ class Successor:
         rollout: str,
         there: Sequence[Container],
         carried: Mapping[str, Sequence[CarriedVolume]],
+        beside: Mapping[str, int],
     ) -> None:
         self._engine = engine
         self._traffic = traffic
         self._app = app
         self._target = target
         self._there = there
+        self._beside = beside
         self._state = RolloutState(app)
         self.rollout = rollout
         configurations = target.place.configurations(target.model)
@@ -144,7 +151,10 @@ class Successor:
         if not making:
             return
         scale = {
-            decision.service: len(decision.kept) + len(decision.replaced) + decision.new
+            decision.service: len(decision.kept)
+            + len(decision.replaced)
+            + decision.new
+            + self._beside.get(decision.service, 0)
             for decision in self.decisions
             if decision.service in self._target.model["services"]
         }

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -30,8 +30,19 @@ from ikoma.errors import DomainTaken, InvalidCompose, PolicyViolation
 from ikoma.ports import Container, Databases, Engine
 
 _EXTRA = re.compile(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?")
+_WRONG_KEY = re.compile(r"x-ikoma: ([^\s:]+)")
 _LEAST_FREE = 512 << 20
 _LITTLE_FREE = 2 << 30
+
+
+class Port(NamedTuple):
+    """A port of this machine: TCP and UDP have each their own."""
+
+    protocol: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.number}" if self.protocol == "tcp" else f"{self.number}/{self.protocol}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +160,11 @@ class Validator:
         }
         listening = await asyncio.to_thread(_listening)
         findings = []
-        seen: dict[int, str] = {}
+        seen: dict[Port, str] = {}
         for service, index, port in wanted:
             holder = others.get(port) or seen.get(port)
-            if holder is None and port in listening and port not in own and not self._policy.is_platform(port):
-                holder = listening[port]
+            if holder is None and port not in own and not self._policy.is_platform(port.number):
+                holder = listening.get(port)
             seen[port] = f"the service {service} of this app"
             if holder:
                 findings.append(
@@ -263,9 +274,13 @@ def _compose_fix(message: str) -> str:
 def _web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         compose_file.web(model)
+        extension.check(model)
     except InvalidCompose as error:
-        fix = "The block takes service, port and health, as in the templates of apps.init."
-        yield Finding(source.name, source.line("x-ikoma"), error.message, fix)
+        key = _WRONG_KEY.match(error.message)
+        line = source.line("x-ikoma", key[1]) if key else source.line("x-ikoma")
+        takes = f"The block takes {', '.join(extension.KEYS)}."
+        fix = "Correct the key's name, or remove it." if "is unknown; it takes" in error.message else takes
+        yield Finding(source.name, line, error.message, fix)
 
 
 def _undefined(app: App, source: Source, warnings: Sequence[str]) -> Iterator[Finding]:
@@ -332,22 +347,22 @@ def _not_kept(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Fi
             yield Finding(source.name, source.line_with(str(folder)), problem, fix)
 
 
-def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
+def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, Port]]:
     """(service, index, host port) of each port the model publishes."""
     for name, service in (model.get("services") or {}).items():
         for index, port in enumerate(service.get("ports") or []):
             first, _, last = str(port.get("published") or "").partition("-")
             if first.isdigit():
                 for number in range(int(first), int(last or first) + 1):
-                    yield name, index, number
+                    yield name, index, Port(port.get("protocol", "tcp"), number)
 
 
-def _host_ports(container: Container) -> Iterator[int]:
-    return (host_port for _, host_port, _ in container.published)
+def _host_ports(container: Container) -> Iterator[Port]:
+    return (Port("tcp", host_port) for _, host_port, _ in container.published)
 
 
-def _listening() -> dict[int, str]:
-    """Ports that processes of this machine listen on → which process."""
+def _listening() -> dict[Port, str]:
+    """TCP ports that processes of this machine listen on → which process."""
     found = {}
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr:
@@ -355,7 +370,7 @@ def _listening() -> dict[int, str]:
                 name = psutil.Process(connection.pid).name() if connection.pid else "another process"
             except psutil.Error:
                 name = "another process"
-            found[connection.laddr.port] = f"{name} (pid {connection.pid})" if connection.pid else name
+            found[Port("tcp", connection.laddr.port)] = f"{name} (pid {connection.pid})" if connection.pid else name
     return found
 
 

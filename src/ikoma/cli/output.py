@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
 _MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[dim]–[/]"}
+_WHOLE = frozenset({"id", "name", "preview", "container", "release", "state", "health", "started"})
+"""Columns that are never wrapped nor cut."""
+_CUT = frozenset({"why"})
+"""Columns that are cut to one line."""
+_NARROW = {
+    "services": ("name", "container", "state", "health", "exitCode"),
+    "previews": ("preview", "ref", "health", "expiresAt"),
+}
+"""Table → its columns where the terminal is too narrow for all."""
 _COLOURS = {"healthy": "green", "running": "green", "unhealthy": "red", "starting": "yellow", "stopped": "dim"}
 
 
@@ -76,7 +85,8 @@ def _show_tables(result: Mapping[str, Any]) -> None:
         console.print(_pairs(plain))
     for name, rows in result.items():
         if _is_rows(rows):
-            console.print(_rows(name, rows))
+            # What does not even fit so is for the terminal to wrap: an identifier that is cut is none.
+            console.print(_rows(console, name, rows), crop=False)
 
 
 def _pairs(values: Mapping[str, Any]) -> Any:
@@ -88,16 +98,31 @@ def _pairs(values: Mapping[str, Any]) -> Any:
     return table
 
 
-def _rows(title: str, rows: list[Mapping[str, Any]]) -> Any:
+def _rows(console: Any, title: str, rows: list[Mapping[str, Any]]) -> Any:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = _table(title, columns, rows)
+    if title in _NARROW and console.measure(table).maximum >= console.width:
+        table = _table(title, _NARROW[title], rows)
+        left = [column for column in columns if column not in _NARROW[title]]
+        table.caption = f"Not shown, but in --json and on a wider terminal: {', '.join(left)}."
+    least = sum((column.min_width or 0) + 3 for column in table.columns)
+    if least > console.width:
+        table.width = least
+    return table
+
+
+def _table(title: str, columns: Sequence[str], rows: list[Mapping[str, Any]]) -> Any:
     from rich import box
     from rich.table import Table
 
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title_justify, table.title_style, table.caption_justify = "left", "bold", "left"
     for column in columns:
-        table.add_column(column, overflow="fold")
+        longest = max(len(str(value)) for value in (column, *(row.get(column) or "" for row in rows)))
+        whole = column in _WHOLE
+        table.add_column(column, overflow="fold", no_wrap=whole, min_width=longest if whole else min(longest, 8))
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(_line(row[column]) if column in _CUT else _cell(row.get(column)) for column in columns))
     return table
 
 
@@ -122,6 +147,12 @@ def _cell(value: Any) -> str:
         return _escaped(json.dumps(value, ensure_ascii=False))
     text = str(value)
     return f"[{_COLOURS[text]}]{text}[/]" if text in _COLOURS else _escaped(text)
+
+
+def _line(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def _escaped(text: str) -> str:

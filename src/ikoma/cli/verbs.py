@@ -11,9 +11,16 @@ from typing import Any
 import click
 
 from ikoma import capabilities
-from ikoma.cli import client, output
+from ikoma.cli import brief, client, output
 from ikoma.cli.catalogue import VERBS
 from ikoma.model import Effect
+
+
+class _Switch(click.Option):
+    """One of two flags that must be given: errors name both."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        return " / ".join(f"'{flag}'" for flag in (*self.opts, *self.secondary_opts))
 
 
 def verb_command(name: str) -> click.Command:
@@ -58,7 +65,7 @@ def perform(name: str, arguments: Mapping[str, Any], as_json: bool) -> None:
             raise SystemExit(1) from None
         answer = failed.answer
         output.fail(answer["error"], answer["code"], answer.get("hint"), answer.get("details"))
-    output.show(result, as_json)
+    output.show(result if as_json else brief.of(name, result), as_json)
 
 
 def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -100,7 +107,9 @@ def _option(name: str, described: dict[str, Any], required: bool) -> click.Optio
         kind = click.Choice(described["enum"])
     if _type(described) == "boolean":
         opposite = "" if described.get("default") is False else "/--off" if flag == "--on" else f"/--no-{flag[2:]}"
-        return click.Option([flag + opposite], is_flag=True, default=None, required=required, help=_help(described))
+        if required:  # without a default, even None: click would take that for the answer
+            return _Switch([flag + opposite], is_flag=True, required=True, help=_help(described))
+        return click.Option([flag + opposite], is_flag=True, default=None, help=_help(described))
     if _type(described) in ("object", "array"):
         metavar = "NAME=VALUE" if _type(described) == "object" else "TEXT"
         return click.Option([flag], multiple=True, metavar=metavar, help=described.get("description"))

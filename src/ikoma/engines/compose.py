@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import orjson
 
 from ikoma.engines import archive, argv, control, failure, log_stream, registry
-from ikoma.engines.docker_api import DockerApi
+from ikoma.engines.docker_api import PROJECT, DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
 from ikoma.engines.staging import moved_to, staged
@@ -77,8 +78,10 @@ class ComposeEngine:
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
         return await archive.save_volume(self._api, app.project, volume, target)
 
-    async def logs(self, container: Container, lines: int) -> Sequence[str]:
-        return [line[:_LONGEST_LINE] for line in await self._api.logs(container.id, lines)]
+    async def logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+        # What is secret is taken out of whole lines: one that was cut could end in half a secret.
+        hidden = forms(secrets)
+        return [replaced(line, hidden)[:_LONGEST_LINE] for line in await self._api.logs(container.id, lines)]
 
     async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
         return await log_stream.last_lines(self._api, container.id, tail=tail, since=since)
@@ -133,7 +136,10 @@ class ComposeEngine:
         commands += [argv.build(app, folder, compose_file, build)] if build else []
         for command in commands:
             output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
+            began = time.time()
             if await self._follow(command, output, _BUILD_SECONDS) != 0:
+                for identity in output.step_containers:
+                    await control.remove_step_container(self._api, identity, since=began)
                 raise await self._compose_failed(output)
 
     async def create(
@@ -265,16 +271,14 @@ class ComposeEngine:
     ) -> Exception:
         if container is None:
             return failure.without_container(output)
-        # What is secret is taken out of whole lines: one that was cut could end in half a secret.
         hidden = forms(secrets)
-        lines = [replaced(line, hidden) for line in await self._api.logs(container.id, failure.LOG_LINES)]
         check = await self._api.last_check(container.id) if container.health else None
         return failure.of_container(
             container,
             output,
             watch,
             timeout=timeout,
-            logs=[line[:_LONGEST_LINE] for line in lines],
+            logs=list(await self.logs(container, failure.LOG_LINES, secrets)),
             check=replaced(check, hidden)[:_LONGEST_LINE] if check else None,
         )
 
@@ -283,7 +287,7 @@ def _change(event: Mapping[str, Any]) -> Change:
     about = event["Actor"]["Attributes"]
     code = about.get("exitCode")
     return Change(
-        about["com.docker.compose.project"],
+        about[PROJECT],
         event["Actor"]["ID"],
         event["Action"],
         None if code is None else int(code),

@@ -6,19 +6,22 @@ that is gone is removed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import aiodocker
 
-from ikoma.engines.docker_api import COULD_NOT_CONNECT, DockerApi
+from ikoma.engines.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
 from ikoma.engines.readable import sentence
 from ikoma.ports import CarriedVolume, NotStarted
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3700.0
 _REMOVE_SECONDS = 60.0
+_PAUSE, _LOOKS = 0.2, 25
 _GONE, _UNCHANGED, _CONFLICT = 404, 304, 409
 _JSON = {"Content-Type": "application/json"}
 
@@ -180,3 +183,28 @@ async def _post(api: DockerApi, path: str, seconds: float, fine: Sequence[int]) 
 
 def _is_anonymous(name: str) -> bool:
     return len(name) == 64 and all(character in "0123456789abcdef" for character in name)
+
+
+async def remove_step_container(api: DockerApi, identity: str, *, since: float) -> None:
+    """Remove what the classic builder leaves of a step that failed.
+
+    Which container that is, the build's output says, and a step may say what it likes: one is only removed where it was
+    made meanwhile, has ended and is no project's.
+    """
+    async with api.client(_REMOVE_SECONDS) as docker:
+        try:
+            shown = await docker._query_json(f"containers/{identity}/json")
+            for _ in range(_LOOKS):  # that of another image, which ends because this one failed
+                if shown["State"]["Status"] != "running":
+                    break
+                await asyncio.sleep(_PAUSE)
+                shown = await docker._query_json(f"containers/{identity}/json")
+            made = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
+            labels = shown["Config"]["Labels"] or {}
+            if made < int(since) or shown["State"]["Status"] != "exited" or PROJECT in labels:
+                return
+            async with docker._query(f"containers/{identity}", method="DELETE", params={"v": "1"}):
+                pass
+        except aiodocker.DockerError as error:
+            if error.status == COULD_NOT_CONNECT:
+                raise

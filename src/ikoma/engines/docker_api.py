@@ -26,7 +26,7 @@ from ikoma.ports import Container, EngineVersion
 
 _SECONDS = 4.0
 _VERSION_KEPT = 5.0
-_PROJECT = "com.docker.compose.project"
+PROJECT = "com.docker.compose.project"
 _NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
 _EVENTS = ("start", "die", "oom", "health_status", "destroy")
 _STREAMS = (0, 1, 2)
@@ -76,7 +76,7 @@ class DockerApi:
 
     async def containers(self, project: str | None) -> Mapping[str, Sequence[Container]]:
         """Containers by Compose project, of one project or of all."""
-        label = _PROJECT if project is None else f"{_PROJECT}={project}"
+        label = PROJECT if project is None else f"{PROJECT}={project}"
         async with self.client() as docker:
             listed = await docker._query_json(
                 "containers/json", params={"all": "1", "filters": json.dumps({"label": [label]})}
@@ -84,7 +84,7 @@ class DockerApi:
         found: dict[str, list[Container]] = defaultdict(list)
         for item in listed:
             if all(item["Labels"].get(name, "False") == "False" for name in _NO_SERVICE):
-                found[item["Labels"][_PROJECT]].append(_container(item))
+                found[item["Labels"][PROJECT]].append(_container(item))
         for group in found.values():
             group.sort(key=lambda container: container.name)
         return found
@@ -120,7 +120,7 @@ class DockerApi:
 
     async def volumes(self, project: str) -> list[str]:
         async with self.client() as docker:
-            filters = json.dumps({"label": [f"{_PROJECT}={project}"]})
+            filters = json.dumps({"label": [f"{PROJECT}={project}"]})
             listed = await docker._query_json("volumes", params={"filters": filters})
         return sorted(volume["Name"] for volume in listed["Volumes"] or [])
 
@@ -130,13 +130,13 @@ class DockerApi:
             listed, networks = await asyncio.gather(docker._query_json("volumes"), docker._query_json("networks"))
         found: dict[str, str] = {}
         for item in (*(listed["Volumes"] or []), *networks):
-            found[item["Name"]] = (item.get("Labels") or {}).get(_PROJECT) or found.get(item["Name"], "")
+            found[item["Name"]] = (item.get("Labels") or {}).get(PROJECT) or found.get(item["Name"], "")
         return found
 
     @asynccontextmanager
     async def events(self, project: str | None) -> AsyncIterator[AsyncIterator[Any]]:
         """Containers' events of one Compose project or of all; in the block, none is missed until the engine goes."""
-        label = _PROJECT if project is None else f"{_PROJECT}={project}"
+        label = PROJECT if project is None else f"{PROJECT}={project}"
         filters = json.dumps({"type": ["container"], "event": _EVENTS, "label": [label]})
         endless = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS)
         async with self.client() as docker:

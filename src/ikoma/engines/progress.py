@@ -21,6 +21,7 @@ from ikoma.ports import Progress
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _VERTEX = re.compile(r"\[(?:.*\s)?(\d+)/(\d+)\] ")
 _QUIET = ("time=", " --->", "Removing intermediate", "DEPRECATED", "Sending build context")
+_RUNNING = re.compile(r" ---> Running in ([0-9a-f]{12})$")
 _KEEP = 40
 _LONGEST = 160
 
@@ -51,6 +52,8 @@ class ComposeOutput:
         self.not_pulled: str | None = None
         """The service whose image could not be pulled."""
         self.build_lines: deque[str] = deque(maxlen=_KEEP)
+        self.step_containers: set[str] = set()
+        """Those in which the classic builder ran steps, and that it has not removed, by what it says itself."""
         self.reached_containers = False
         """Whether images and networks are done with, so that what is wrong is a container."""
 
@@ -124,6 +127,10 @@ class ComposeOutput:
             self._say(f"pulling {image}: {percent}%", percent / 100)
 
     def _build_line(self, text: str) -> None:
+        if begun := _RUNNING.match(text.rstrip()):
+            self.step_containers.add(begun[1])
+        elif text.startswith("Removing intermediate container "):
+            self.step_containers.discard(text.split()[3])
         text = self._clean(text)
         if not text.strip() or text.startswith(_QUIET):
             return

@@ -14,6 +14,7 @@ import orjson
 from ikoma.kernel.registry import Capability
 
 _LONGEST = 200
+_LONGEST_NAME = 80
 _IN_ADDRESS = re.compile(r"://[^/\s@]+@")
 """User and password in an address; they are refused, but what is refused is on record too."""
 _MOST = 20
@@ -28,7 +29,7 @@ def mask_arguments(capability: Capability, arguments: Mapping[str, Any]) -> dict
         elif name in capability.arguments:
             masked[name] = _quoted(value)
         else:
-            masked[name[:80]] = "[unknown argument]"
+            masked[_named(name)] = "[unknown argument]"
     return masked
 
 
@@ -44,16 +45,24 @@ def mask_result(capability: Capability, answer: bytes) -> bytes:
 
 def _described(value: Any, what: str) -> Any:
     if isinstance(value, Mapping):
-        return {str(name)[:80]: "[redacted]" for name in list(value)[:_MOST]}
+        return {_named(str(name)): "[redacted]" for name in list(value)[:_MOST]}
     return f"[{what}, {len(value)} characters]" if isinstance(value, str) else f"[{what}]"
 
 
 def _quoted(value: Any) -> Any:
     if isinstance(value, str):
-        value = _IN_ADDRESS.sub("://***@", value)
-        return value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
+        return _whole(_IN_ADDRESS.sub("://***@", value))
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list) and len(value) <= _MOST and all(isinstance(item, str) for item in value):
-        return [item[:_LONGEST] for item in value]
+        return [_quoted(item) for item in value]
     return f"[{type(value).__name__}]"
+
+
+def _whole(text: str) -> str:
+    """The text, or how long it is: one that was cut could end in a part of a secret, which nobody finds any more."""
+    return text if len(text) <= _LONGEST else f"[text, {len(text)} characters]"
+
+
+def _named(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"[name, {len(name)} characters]"

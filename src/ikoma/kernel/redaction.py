@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from ikoma.errors import IkomaError
-from ikoma.model import Secret
+from ikoma.model import Secret, printable
 
 HIDDEN = "***"
 _SHORTEST = 4
@@ -101,7 +101,8 @@ class ScrubbingFormatter(logging.Formatter):
 
 
 def replaced(text: str, texts: Sequence[str]) -> str:
-    """The text with each of these forms replaced by ***."""
+    """The text with each of these forms replaced by ***, as it can be written down."""
+    text = text if text.isascii() else printable(text)
     for secret in texts:
         if secret in text:
             text = text.replace(secret, HIDDEN)

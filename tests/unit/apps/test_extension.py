@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ikoma.apps.extension import Extension, read
+from ikoma.apps.extension import KEYS, Extension, check, read
 from ikoma.errors import InvalidCompose
 
 
@@ -56,6 +58,50 @@ def test_each_key_has_its_form(key: str, given: Any, read_as: Any) -> None:
 def test_what_is_not_of_that_form_is_refused_with_what_it_takes(block: Any, says: str) -> None:
     with pytest.raises(InvalidCompose, match=says):
         read({"services": {"web": {}}, "x-ikoma": block})
+
+
+def test_the_keys_are_those_of_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "releases.md").read_text()
+    block = page[page.index("## x-ikoma") :]
+    assert set(re.findall(r"^  ([a-z_]+):", block, re.MULTILINE)) == set(KEYS)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {},
+        {"database": ["web", "db"]},
+        {"database": []},
+        {"database": False},
+        {"data": ["src/uploads", "./config/state"]},
+        {"data": "config"},
+    ],
+)
+def test_a_new_release_may_say_what_is_there(block: dict[str, Any]) -> None:
+    check(model(**block))
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ({"watch": "soon"}, "it takes a time"),
+        ({"database": ["nope"]}, "database: there is no service 'nope'"),
+        ({"database": ["web", 5]}, "database: there is no service '5'"),
+        ({"database": "web"}, "database takes a list of services"),
+        ({"database": {"web": True}}, "database takes a list of services"),
+        *(
+            ({"data": wrong}, f"data: '{wrong}' is not inside src/ or config/")
+            for wrong in ("uploads", "srcs/up", "a/src")
+        ),
+    ],
+)
+def test_a_new_release_must_not_say_what_is_not_there(block: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidCompose, match=says):
+        check(model(**block))
+
+
+def test_a_release_that_says_so_since_earlier_is_still_read() -> None:
+    assert read(model(database=["gone"], data=["uploads"])).data == ("uploads",)
 
 
 def test_a_strategy_is_for_all_services_or_for_those_that_are_named() -> None:

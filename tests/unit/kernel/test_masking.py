@@ -35,7 +35,11 @@ async def mask(call: object, request: Request) -> Result:
         ({"env": "secret"}, {"env": "[environment variables, 6 characters]"}),
         ({"password": "secret"}, {"password": "[unknown argument]"}),
         ({"appName": {"x": "secret"}}, {"appName": "[dict]"}),
-        ({"appName": "a" * 300}, {"appName": "a" * 200 + "…"}),
+        ({"appName": "a" * 300}, {"appName": "[text, 300 characters]"}),
+        ({"names": ["a" * 200, "a" * 201]}, {"names": ["a" * 200, "[text, 201 characters]"]}),
+        ({"names": ["https://me:secret@example.org"]}, {"names": ["https://***@example.org"]}),
+        ({"a" * 81: "secret"}, {"[name, 81 characters]": "[unknown argument]"}),
+        ({"env": {"a" * 81: "secret"}}, {"env": {"[name, 81 characters]": "[redacted]"}}),
         ({"names": [1, "secret"]}, {"names": "[list]"}),
     ],
 )

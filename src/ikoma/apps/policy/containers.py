@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ikoma.apps.policy.facts import Facts
-from ikoma.apps.policy.rules import Place, Violation
+from ikoma.apps.policy.rules import Place, Violation, quoted
 
 _CAPABILITIES = frozenset(
     ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "IPC_LOCK", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID")
@@ -66,7 +66,7 @@ def _namespace(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
     if text == "host":
         yield Violation("host-namespace", place, "The container shares this with the server.")
     elif text not in ("", "private", "shareable", "none") and not text.startswith("service:"):
-        yield Violation("foreign-namespace", place, f"{text[:60]} is not this app's.")
+        yield Violation("foreign-namespace", place, f"{quoted(text)} is not this app's.")
 
 
 def _network_mode(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
@@ -74,7 +74,7 @@ def _network_mode(facts: Facts, place: Place, value: Any) -> Iterator[Violation]
     if text == "host":
         yield Violation("host-namespace", place, "The container shares the server's network.")
     elif text not in ("", "none") and not text.startswith("service:"):
-        yield Violation("foreign-namespace", place, f"The network {text[:60]} is shared with others.")
+        yield Violation("foreign-namespace", place, f"{quoted(text)} names a network that is shared with others.")
 
 
 def _volumes_from(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
@@ -91,7 +91,7 @@ def _external_links(facts: Facts, place: Place, value: Any) -> Iterator[Violatio
 def _security(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
     for index, item in enumerate(value):
         if not _SECURITY.fullmatch(str(item)):
-            yield Violation("security-options", (*place, index), f"{str(item)[:60]} weakens the container's walls.")
+            yield Violation("security-options", (*place, index), f"{quoted(str(item))} weakens the container's walls.")
 
 
 def _never(rule: str, what: str) -> Any:
@@ -192,7 +192,7 @@ def labels(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         if name == "ikoma.app" and text == facts.app.name:
             continue
         if _RESERVED.match(name) and name != "ikoma.one-shot":
-            yield Violation("reserved-label", (*place, name), f"The label {name[:60]} is reserved.")
+            yield Violation("reserved-label", (*place, name), f"{quoted(name)} is a reserved label.")
 
 
 CHECKS: Mapping[str, Any] = {

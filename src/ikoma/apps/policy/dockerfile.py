@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ikoma.apps.policy.rules import quoted
+
 _FROM = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+((?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
 _FLAGGED = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+--.*[\"'\\`]", re.IGNORECASE)
 _DIRECTIVE = re.compile(r"(?:#|//)\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
@@ -102,7 +104,8 @@ def _readers(text: str, args: Mapping[str, str]) -> Iterator[tuple[int, _Found]]
     for number, name in named:
         yield from ((number, found) for found in _image(name, {}, {}, number))
         if not _FRONTEND.fullmatch(name):
-            yield number, ("foreign-image", f"The file is read by {name[:80]}, which may take any image.", None)
+            what = f"{quoted(name)} names the program that reads the file, which may take any image."
+            yield number, ("foreign-image", what, None)
     if "\n".join(lines[begin:]).lstrip().startswith("{"):
         yield 1, ("foreign-image", "Which program reads the file cannot be told.", None)
 
@@ -111,7 +114,7 @@ def _of_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
     if found := _FROM.match(line.text):
         yield from _image(found[2], values, stages, line.number)
     if _FLAGGED.match(line.text):
-        yield "foreign-image", f"Which image {line.text.strip()[:60]} is cannot be told.", None
+        yield "foreign-image", f"Which image is meant by {quoted(line.text.strip())} cannot be told.", None
     takes = _TAKES.match(line.text)
     if takes is None:
         return
@@ -141,13 +144,13 @@ def _image(text: str, values: _Values, stages: _Stages, number: int) -> Iterator
     used = list(_VARIABLE.finditer(text))
     choices = [_choices(found, values) for found in used]
     if math.prod(map(len, choices)) > _MOST_CHOICES:
-        yield "foreign-image", f"Which image {text[:60]} is cannot be told.", None
+        yield "foreign-image", f"Which image is meant by {quoted(text)} cannot be told.", None
         return
     for chosen in itertools.product(*choices):
         following = iter(chosen)
         name = _VARIABLE.sub(lambda _, following=following: next(following), text)  # type: ignore[misc]
         if not _NAME.fullmatch(name):
-            yield "foreign-image", f"Which image {text[:60]} is cannot be told.", None
+            yield "foreign-image", f"Which image is meant by {quoted(text)} cannot be told.", None
         elif stages.get(name.lower(), number) >= number and name != "scratch":
             yield "foreign-image", "", name
 

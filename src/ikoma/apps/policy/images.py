@@ -10,7 +10,7 @@ from typing import Any
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.policy.containers import labels, ulimits
 from ikoma.apps.policy.facts import IMAGES, Facts, images_of, locate
-from ikoma.apps.policy.rules import Place, Violation
+from ikoma.apps.policy.rules import Place, Violation, quoted
 from ikoma.errors import IkomaError
 
 _HEX = re.compile(r"[0-9a-f]+")
@@ -35,18 +35,20 @@ def reference(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
     if name.startswith(f"{IMAGES}/") and not name.startswith(images_of(facts.app.name)):
         yield Violation("foreign-image", place, f"{text} was built by another app.")
     elif name.startswith("sha256:") or _HEX.fullmatch(name):
-        yield Violation("foreign-image", place, f"{text[:80]} may be the id of an image that is on the server.")
+        yield Violation("foreign-image", place, f"{quoted(text)} may be the id of an image that is on the server.")
     elif not name.startswith(f"{IMAGES}/"):
         yield from _registry(facts, place, text)
 
 
 def _registry(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
     first, slash, _ = text.partition("/")
-    registry = first if slash and (("." in first or ":" in first) or first == "localhost") else "docker.io"
-    if not facts.allows_registry(registry):
-        yield Violation("image-registry", place, f"{text[:80]} comes from {registry}.")
+    named = slash and ("." in first or ":" in first or first == "localhost")
+    if not facts.allows_registry(first if named else "docker.io"):
+        # Not by its name: that is a piece of the text, and could be one of a secret.
+        where = "the registry that it names" if named else "docker.io"
+        yield Violation("image-registry", place, f"{quoted(text)} comes from {where}.")
     if facts.pinned and "@sha256:" not in text:
-        yield Violation("image-digest", place, f"{text[:80]} has no digest.")
+        yield Violation("image-digest", place, f"{quoted(text)} has no digest.")
 
 
 def _image(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
@@ -126,7 +128,7 @@ def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[
 
 def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
     if _REMOTE.match(text) or not text.startswith("/"):
-        yield Violation("remote-source", place, f"{text[:80]} is fetched from elsewhere.")
+        yield Violation("remote-source", place, f"{quoted(text)} is fetched from elsewhere.")
         return
     path = locate(text).path
     if not facts.is_inside(path) or (facts.is_state(path) and path != facts.root):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ikoma.apps.policy.containers import labels
 from ikoma.apps.policy.facts import Facts, IpNetwork
-from ikoma.apps.policy.rules import Place, Violation
+from ikoma.apps.policy.rules import Place, Violation, quoted
 
 _OPTIONS = frozenset(("com.docker.network.driver.mtu", "com.docker.network.bridge.enable_icc"))
 _NETWORK = frozenset(
@@ -111,7 +111,7 @@ def _port(facts: Facts, place: Place, port: Mapping[str, Any]) -> Iterator[Viola
     published = str(port.get("published") or "0")
     found = _PUBLISHED.fullmatch(published)
     if found is None:
-        yield Violation("platform-port", place, f"Which host port {published[:40]!r} is cannot be told.")
+        yield Violation("platform-port", place, f"Which host port is meant by {quoted(published)} cannot be told.")
         return
     wanted = range(int(found[1]), int(found[2] or found[1]) + 1)
     if len(wanted) > _MOST_PORTS:

@@ -17,7 +17,7 @@ from typing import Any
 from ikoma.apps import environment
 from ikoma.apps.folder import App
 from ikoma.apps.policy import yaml_form
-from ikoma.apps.policy.rules import Place, Violation
+from ikoma.apps.policy.rules import Place, Violation, quoted
 from ikoma.errors import FileMissing, IkomaError, PathOutside
 
 _MOST_BYTES = 1 << 20
@@ -184,14 +184,14 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
             )
         return None
     if _REMOTE.match(path):
-        gathered.found("remote-source", place, f"{path[:80]} is fetched from elsewhere.", step.path)
+        gathered.found("remote-source", place, f"{quoted(path)} is fetched from elsewhere.", step.path)
         return None
     relative = posixpath.normpath(posixpath.join(step.base, path))
     if path.startswith(("/", "~")) or relative == ".." or relative.startswith("../"):
-        gathered.found("reads-outside", place, f"{path[:80]} is outside the app's folder.", step.path)
+        gathered.found("reads-outside", place, f"{quoted(path)} is outside the app's folder.", step.path)
         return None
     if relative.count("/") > _DEEPEST:
-        gathered.found("too-large", place, f"{path[:80]} lies in more than {_DEEPEST} folders.", step.path)
+        gathered.found("too-large", place, f"{quoted(path)} lies in more than {_DEEPEST} folders.", step.path)
         return None
     try:
         resolved = app.check_inside(app.path / relative)
@@ -199,7 +199,7 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
         gathered.found("reads-outside", place, error.message, step.path)
         return None
     if resolved.is_relative_to(Path(os.path.realpath(app.path)) / ".ikoma"):
-        gathered.found("reads-outside", place, f"{path[:80]} is IKOMA's own.", step.path)
+        gathered.found("reads-outside", place, f"{quoted(path)} is IKOMA's own.", step.path)
         return None
     return relative
 

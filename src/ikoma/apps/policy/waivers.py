@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ikoma.apps.policy.rules import quoted
 from ikoma.errors import NotFound
 from ikoma.kernel.state import connect
 from ikoma.model import AppName
@@ -56,7 +57,9 @@ class Waivers:
         """End a waiver now; NotFound where the app has no live one of that id."""
         found = next((waiver for waiver in self.live(app) if waiver.id == identity), None)
         if found is None:
-            raise NotFound(f"{app} has no live waiver {identity[:40]!r}.", hint="apps.validate shows those that hold.")
+            raise NotFound(
+                f"{quoted(identity)} is no live waiver of {app}.", hint="apps.validate shows those that hold."
+            )
         self._connection.execute("UPDATE waivers SET expires_at = ? WHERE id = ?", (_now(), identity))
         return found
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ikoma.apps.policy.rules import Place, Violation
+from ikoma.apps.policy.rules import Place, Violation, quoted
 
 _MOST_NODES = 100_000
 _DEEPEST = 60
@@ -118,7 +118,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 def _plain(node: yaml.Node, place: Place) -> Any:
     if node.tag not in _TAGS:
         line = node.start_mark.line + 1 if node.start_mark else 0
-        raise _Unsafe("yaml-form", f"Line {line}: the tag {node.tag[:40]} has no place here.", place)
+        raise _Unsafe("yaml-form", f"Line {line}: {quoted(node.tag)} is a tag that has no place here.", place)
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, place)
     if isinstance(node, yaml.SequenceNode):
@@ -134,7 +134,7 @@ def _mapping(node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         name = _key(key, place)
         if name in own or (key.tag == _MERGE and merges):
             line = key.start_mark.line + 1
-            raise _Unsafe("yaml-form", f"Line {line}: the key {name[:40]!r} is there twice.", place)
+            raise _Unsafe("yaml-form", f"Line {line}: {quoted(name)} is there twice as a key.", place)
         if key.tag == _MERGE:
             merges = True
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps.plan import ServicePlan
+from ikoma.apps.plan import RUNS_AGAIN, ServicePlan
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
@@ -107,5 +107,7 @@ def _downtime(item: ServicePlan, breaking: list[str]) -> Downtime:
     if item.alone is not None:
         reason = f"It is stopped before its replacement starts, because {item.alone}; requests wait meanwhile."
         return Downtime(service=item.service, expected="until the new one is healthy", reason=reason)
+    if RUNS_AGAIN in item.reasons:
+        return Downtime(service=item.service, expected="none", reason="It runs again, and ends.")
     reason = "It goes on as it is." if item.action == "keep" else "Old and new run side by side."
     return Downtime(service=item.service, expected="none", reason=reason)

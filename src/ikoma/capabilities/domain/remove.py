@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 
+from ikoma.apps.folder import App
 from ikoma.apps.traffic import domains_of
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
@@ -16,8 +18,12 @@ class Remove(AppRequest):
     domain: DomainName
 
 
+class Removed(Domains):
+    message: str
+
+
 @capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES)
-async def remove(call: Call, request: Remove) -> Domains:
+async def remove(call: Call, request: Remove) -> Removed:
     """Serve an app no longer under a domain that was added."""
     app = call.app(request.app_name)
     named, added = named_in_compose(app), domains_of(app)
@@ -29,4 +35,13 @@ async def remove(call: Call, request: Remove) -> Domains:
         near = difflib.get_close_matches(request.domain, added, n=1)
         hint = f"Did you mean {near[0]}?" if near else None
         raise DomainNotFound(f"{app.name} has no domain {request.domain}.", hint=hint)
-    return domains(call, app)
+    return Removed(domains=domains(call, app).domains, message=_said(app, request.domain, named))
+
+
+def _said(app: App, domain: str, named: Mapping[str, str]) -> str:
+    if domain not in named:
+        return f"{app.name} is served no longer under {domain}."
+    return (
+        f"{domain} is no longer an added domain of {app.name}, but it stays: the compose file still names it. "
+        "Remove it there too, and deploy."
+    )

@@ -89,9 +89,9 @@ async def diff(call: Call, request: Diff) -> Differences:
 
 
 def _before(app: App, release: records.Release) -> records.Release:
-    """The newest release made before this one that has served."""
+    """The release that was good last before this one was made: one that was left again is nothing to compare with."""
     for item in Releases(app).all():
-        if item.id < release.id and item.served_at is not None:
+        if item.id < release.id and item.served_at is not None and item.state == records.SUCCEEDED:
             return item
     raise ReleaseNotFound(f"{app.name} has no release before {release.id} that served.")
 

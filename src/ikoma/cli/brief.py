@@ -1,0 +1,29 @@
+"""What a person is shown of results that have too much for a line of a terminal; `--json` has all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def of(capability: str, result: Any) -> Any:
+    """The result as a person is shown it."""
+    shorten = _BRIEF.get(capability)
+    return shorten(result) if shorten else result
+
+
+def _releases(result: Mapping[str, Any]) -> dict[str, Any]:
+    rows = [_release(item) for item in result["releases"]]
+    return {"releases (* is the current one)" if rows else "releases": rows}
+
+
+def _release(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": item["id"],
+        "state": f"{item['state']} *" if item["current"] else item["state"],
+        "started": item["startedAt"][:16].replace("T", " "),
+        "why": " ".join((item["cause"] or item["reason"]).split()),
+    }
+
+
+_BRIEF: Mapping[str, Callable[[Any], Any]] = {"release.list": _releases}

@@ -1,0 +1,121 @@
+"""What is said of a compose file that cannot be read: never a part of a secret, which nobody would find again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ikoma.apps.folder import App
+from ikoma.apps.policy import model as policy
+from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.rules import quoted
+from ikoma.apps.resolution import Resolutions, without_parts
+from ikoma.engines.compose import ComposeEngine
+from ikoma.kernel.redaction import scrub
+from ikoma.model import AppName, Secret
+from tests.support import DOCKER_HOST
+
+TOKEN = "Zq9kLm2PwX7vB4nT8sR1dF6gH3jY5cA0eU"
+
+
+def said(folder: Path, service: str, *files: tuple[str, str]) -> str:
+    """All that is said of an app with this in its service, once whole secrets are taken out."""
+    app = App(AppName("shop"), folder)
+    (folder / "docker-compose.yml").write_text(f"services:\n  web:\n    {service}\n")
+    app.env_file.write_text(f"APP_TOKEN={TOKEN}\n")
+    for name, text in files:
+        (folder / name).write_text(text)
+
+    async def resolve() -> list[str]:
+        engine = ComposeEngine(DOCKER_HOST)
+        try:
+            resolution = await Resolutions(engine).resolve(app)
+        finally:
+            await engine.close()
+        if resolution.model is None:
+            return [resolution.error or ""]
+        found = policy.check(resolution.model, Facts(app=app, registries=("docker.io",), pinned=True))
+        return [violation.problem for violation in found]
+
+    problems = asyncio.run(resolve())
+    assert problems
+    return scrub("\n".join(problems), [Secret(TOKEN)])
+
+
+def shows_a_part(text: str) -> bool:
+    return any(TOKEN[begin : begin + 6].lower() in text.lower() for begin in range(len(TOKEN) - 5))
+
+
+@pytest.mark.parametrize("size", [0, 25, 40, 45, 55, 70, 130, 200])
+@pytest.mark.parametrize(
+    "line",
+    [
+        'image: "sha256:FILL${APP_TOKEN}"',
+        'image: "other.example/FILL${APP_TOKEN}"',
+        "image: a\n    network_mode: FILL${APP_TOKEN}",
+        "image: a\n    pid: FILL${APP_TOKEN}",
+        "image: a\n    userns_mode: FILL${APP_TOKEN}",
+        "image: a\n    security_opt: ['FILL${APP_TOKEN}']",
+        'image: a\n    labels: ["ikoma.FILL${APP_TOKEN}=a"]',
+        'image: a\n    ports: [{target: 80, published: "FILL${APP_TOKEN}"}]',
+        "image: a\n    volumes: [{type: image, source: 'sha256:FILL${APP_TOKEN}', target: /a}]",
+        "build: {context: ., args: {BUILDKIT_SYNTAX: 'FILL${APP_TOKEN}'}, dockerfile_inline: FROM a}",
+        "build: {context: ., additional_contexts: {a: 'https://FILL${APP_TOKEN}'}}",
+    ],
+)
+def test_what_the_policy_quotes_shows_no_part_of_a_secret(line: str, size: int, tmp_path: Path) -> None:
+    text = said(tmp_path, line.replace("FILL", "1" * size), ("Dockerfile", "FROM scratch\n"))
+    assert not shows_a_part(text), text
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('mem_limit: "${APP_TOKEN}"', 'parsing "***"'),
+        ('mem_limit: "12${APP_TOKEN}"', 'parsing "12***"'),
+        ('shm_size: "${APP_TOKEN}kk"', 'parsing "***"'),
+        ("volumes: [{type: tmpfs, target: /a, tmpfs: {size: '${APP_TOKEN}'}}]", 'parsing "***"'),
+        ('ports: ["80/${APP_TOKEN}"]', "invalid proto: ***"),
+        ('cpus: "${APP_TOKEN}"', 'parsing "***"'),
+        ('depends_on: ["${APP_TOKEN}"]', 'service "web" depends on undefined service "***"'),
+    ],
+)
+def test_what_compose_quotes_shows_no_part_of_a_secret(line: str, what: str, tmp_path: Path) -> None:
+    text = said(tmp_path, f"image: a\n    {line}")
+    assert what in text
+    assert not shows_a_part(text), text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'service "web" depends on undefined service "db": invalid compose project',
+        "services.web.mem_limit: 'Zq9kL' is no size",  # five characters could be anything
+        "a 'kLm2Pw",
+        "",
+    ],
+)
+def test_a_message_is_left_as_it_is_where_it_shows_nothing(message: str) -> None:
+    other = "another-secret-of-the-app"
+    assert without_parts(message, [other]) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "left"),
+    [
+        ("read 'kLm2Pw' here", "read '***' here"),
+        ('read "Y5cA0eU-and-more"', 'read "***-and-more"'),
+        (f'read "{TOKEN[9:]}and{TOKEN[:9]}"', 'read "***and***"'),
+        (f'read "{TOKEN[9:]}{TOKEN[:9]}"', 'read "***"'),
+        ("it ends with Zq9kLm", "it ends with ***"),
+    ],
+)
+def test_parts_are_hidden_where_a_value_was_taken_apart(message: str, left: str) -> None:
+    assert without_parts(message, ["short", TOKEN]) == left
+
+
+def test_a_text_is_quoted_whole_or_not_at_all() -> None:
+    assert quoted("a" * 150) == "a" * 150
+    assert quoted("a" * 151) == "a text of 151 characters"

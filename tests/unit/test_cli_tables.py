@@ -1,0 +1,112 @@
+"""What the command line shows in a terminal of 80 columns, and what it takes for wrong usage."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ikoma.cli import brief, output
+from ikoma.cli.verbs import verb_command
+
+RELEASE = {
+    "id": "20261125-173855-1841",
+    "state": "succeeded",
+    "current": False,
+    "caller": "admin",
+    "startedAt": "2026-11-25T17:38:55.120Z",
+    "finishedAt": "2026-11-25T17:38:59.120Z",
+    "commit": "a" * 40,
+    "cause": None,
+    "reason": "A new colour for\nthe [front] page, as it was asked for",
+    "servedAt": "2026-11-25T17:38:58.120Z",
+    "pinned": False,
+    "compatible": True,
+    "backup": None,
+}
+PREVIEW = {
+    "preview": "myapp--feature-search-38e7a3",
+    "ref": "feature/search",
+    "commit": "b" * 40,
+    "health": "healthy",
+    "urls": ["http://127.0.0.1:28333", "http://feature-search-38e7a3.myapp.localhost"],
+    "database": True,
+    "caller": "admin",
+    "createdAt": "2026-11-25T17:38:55Z",
+    "expiresAt": "2026-11-28T17:38:55Z",
+}
+SERVICE = {
+    "name": "web",
+    "container": "myapp-web-1",
+    "state": "running",
+    "health": "healthy",
+    "exitCode": None,
+    "image": "ikoma-app/myapp/web:20261125-173855-1841",
+    "createdAt": "2026-11-25T17:38:55Z",
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, result: Any, where: io.StringIO | None = None) -> list[str]:
+    """The lines that a person sees."""
+    monkeypatch.setenv("TERM", "dumb")  # 80 columns, no colours
+    with contextlib.redirect_stdout(where or Terminal()) as written:
+        output.show(result, as_json=False)
+    return [line.rstrip() for line in written.getvalue().splitlines() if line.strip()]
+
+
+def test_a_release_is_one_line_with_its_whole_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = RELEASE | {"state": "failed", "cause": "The service web exited with code 4", "current": True}
+    lines = shown(monkeypatch, brief.of("release.list", {"releases": [RELEASE, failed]}))
+    assert max(map(len, lines)) <= 80
+    [one, two] = lines[-2:]
+    assert one.split("   ")[:3] == [" 20261125-173855-1841", "succeeded", "2026-11-25 17:38"]
+    assert one.endswith("A new colour for the [f…")
+    assert "failed *" in two
+    assert "The service web exi" in two
+
+
+def test_an_app_without_releases_has_none() -> None:
+    assert brief.of("release.list", {"releases": []}) == {"releases": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "whole", "left"),
+    [
+        ("previews", PREVIEW, ("preview", "ref", "health", "expiresAt"), ("commit", "urls")),
+        ("services", SERVICE, ("name", "container", "state", "health"), ("image", "createdAt")),
+    ],
+)
+def test_a_table_that_is_too_wide_leaves_columns_out_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, name: str, row: dict[str, Any], whole: tuple[str, ...], left: tuple[str, ...]
+) -> None:
+    text = "\n".join(lines := shown(monkeypatch, {name: [row]}))
+    assert max(map(len, lines)) <= 80
+    assert all(row[column] in text for column in whole)
+    assert all(str(row[column]) not in text for column in left)
+    assert "--json" in text
+    assert all(column in text for column in left)
+
+
+def test_an_identifier_is_whole_also_where_the_terminal_is_too_narrow_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "a" * 63 + "--" + "b" * 20
+    text = "\n".join(shown(monkeypatch, {"previews": [PREVIEW | {"preview": long}]}))
+    assert long in text
+    assert "healthy" in text
+
+
+def test_a_pipe_gets_all_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "ikoma-app/myapp/web:20261125" in "\n".join(shown(monkeypatch, {"services": [SERVICE]}, io.StringIO()))
+
+
+def test_maintenance_must_say_on_or_off() -> None:
+    done = CliRunner().invoke(verb_command("maintenance"), ["shop"])
+    assert done.exit_code == 2
+    assert "Missing option '--on' / '--off'" in done.output
