@@ -141,6 +141,8 @@ class HealthObserver:
         try:
             async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
                 return Check(200 <= response.status < 400, f"{web.path} answers {response.status}.")
+        except aiohttp.ClientConnectorError:
+            return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Check(False, f"{web.path} does not answer: {error or type(error).__name__}.")
 

@@ -78,7 +78,8 @@ class ComposeOutput:
 
     def _event(self, event: Mapping[str, Any]) -> None:
         if event.get("error"):
-            self.error = self._clean(str(event.get("message", ""))).strip()
+            message = self._clean(str(event.get("message", ""))).strip()
+            self.error = "\n".join(dict.fromkeys(message.splitlines()))  # the engine's reason comes twice
             return
         kind, _, name = str(event.get("id", "")).partition(" ")
         text = str(event.get("text") or event.get("status") or "")

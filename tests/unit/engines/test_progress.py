@@ -72,7 +72,7 @@ def test_the_service_of_an_image_that_cannot_be_pulled_is_known() -> None:
     heard = Heard()
     heard.event(id="Image postgres:18", status="Working", text="Pulling")
     heard.event(id="Image postgres:18", status="Error", text="Error", details="no such host")
-    heard.event(error=True, message="no such host")
+    heard.event(error=True, message="no such host\nno such host")
     error = failure.without_container(heard.output)
     assert error.message == "The image of db could not be pulled: no such host."
     assert error.audit_message == "The image of db could not be pulled."

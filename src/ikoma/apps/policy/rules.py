@@ -203,7 +203,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "foreign-name": Rule(
         "It takes a name that belongs to another app or to the platform.",
-        "Remove it: names that begin with the app's own are given by themselves.",
+        "Remove it, a `name:` of the whole file too: names that begin with the app's own are given by themselves.",
         _NEVER,
     ),
     "platform-port": Rule(
