@@ -207,7 +207,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             deployments,
             traffic,
             previews,
-            lock=lambda app: locks.hold(app, capability="ikoma.caretaker", request_id="caretaker"),
+            lock=lambda app: locks.hold(app, capability="ikoma.caretaker", request_id="caretaker", patience=0),
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),
         )

@@ -107,7 +107,8 @@ class Caretaker:
                 if done:
                     log.warning("%s: %s", app.name, done)
         except AppBusy:
-            return  # who works on it leaves it in order
+            self._changed.add(app.name)  # who works on it leaves it in order, or may be cut off
+            return
         except IkomaError as error:
             log.warning("%s: %s", app.name, error.message)
             self._changed.add(app.name)

@@ -205,12 +205,13 @@ class Deployments:
         await self._settle(app)
         release = self._require_serving(app)
         await self._require_scalable(app, release, service, replicas)
-        former = scale_of_app(app)
+        former, before = scale_of_app(app), RolloutState(app).serving()
         keep_scale(app, {**former, service: replicas})
         try:
             return await self._roll_again(app, release, wish, again=False)
         except BaseException:
-            keep_scale(app, former)
+            if RolloutState(app).serving() == before:
+                keep_scale(app, former)
             raise
 
     async def replace_image(self, app: App, service: str, image: str, wish: Wish) -> tuple[Release, Rolled]:

@@ -83,14 +83,19 @@ class Outcomes:
 
     @asynccontextmanager
     async def recorded(self, app: App, release: Release) -> AsyncIterator[None]:
-        """A failure inside the block is that of the release; what was made for it alone goes."""
+        """A failure inside the block is that of the release; what was made for it alone goes.
+
+        Once the release has taken over, nothing leads back: the caretaker finishes then what was left undone.
+        """
         try:
             yield
         except IkomaError as error:
-            await self._discard(app, release, error.audit_message, error.details.get("logs") or ())
+            if not _serves(app, release):
+                await self._discard(app, release, error.audit_message, error.details.get("logs") or ())
             raise
         except asyncio.CancelledError:
-            await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
+            if not _serves(app, release):
+                await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
             raise
 
     @asynccontextmanager
@@ -103,7 +108,8 @@ class Outcomes:
         try:
             yield
         except BaseException:
-            Releases(app).write(left)
+            if _serves(app, left):
+                Releases(app).write(left)
             raise
 
     async def _discard(self, app: App, release: Release, cause: str, logs: Sequence[str]) -> None:
@@ -115,3 +121,8 @@ class Outcomes:
             await images.forget(self._engine, app.name, release.id)
         with suppress(DiskFull):  # then whoever works on the app next records it
             releases.fail(releases.find(release.id), cause, logs)
+
+
+def _serves(app: App, release: Release) -> bool:
+    serving = RolloutState(app).serving()
+    return serving is not None and serving.release == release.id

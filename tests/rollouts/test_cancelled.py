@@ -1,0 +1,67 @@
+"""A deploy that is cancelled: before it has taken over it leaves no trace, and from then on it is finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.faults.witness import eventually
+from tests.rollouts.live import LiveApp, compose, new_app
+from tests.support import Server
+
+NODE = "[node, /www/server.js]"
+
+
+@pytest.fixture
+def app(server: Server, request: pytest.FixtureRequest) -> LiveApp:
+    app = new_app(
+        server,
+        f"live-{request.node.name.split('_')[1]}-cancelled",
+        compose_file=compose(image="node:22-alpine", command=NODE, watch="1m"),
+    )
+    shutil.copy(Path(__file__).with_name("server.js"), app.folder / "src")
+    app.deploy("1")
+    return app
+
+
+def serving(app: LiveApp) -> str:
+    return str(json.loads((app.folder / ".ikoma" / "serving.json").read_text())["release"])
+
+
+def test_before_it_takes_over_nothing_has_happened(app: LiveApp) -> None:
+    before, containers = app.remains(), app.running()
+    app.write("2", compose(image="node:22-alpine", command="[sleep, '1000']", watch="1m"))
+    with app.loaded("1", rate=50):
+        begun = app.call("deploy.up", wait=0).body["result"]
+        eventually(lambda: len(app.running()) == 2, "the new container runs")
+        assert app.server.do("operations.cancel", {"operationId": begun["operationId"]})["state"] == "cancelled"
+    assert (app.running(), app.remains()) == (containers, before)
+    assert app.releases()[0]["cause"] == "The deploy was cancelled."
+
+
+def test_after_it_has_taken_over_it_is_finished_though_requests_were_waited_for(app: LiveApp) -> None:
+    answer: list[bytes] = []
+    asked = threading.Thread(target=lambda: answer.append(urlopen(app.url.replace("version", "slow")).read()))
+    app.write("2")
+    first = serving(app)
+    with app.loaded("1", "2", rate=50):
+        begun = app.call("deploy.up", wait=0).body["result"]
+        eventually(lambda: len(app.running()) == 2, "the new container runs")
+        asked.start()
+        eventually(lambda: serving(app) != first, "it has taken over")
+        assert app.server.do("operations.cancel", {"operationId": begun["operationId"]})["state"] == "cancelled"
+        asked.join()
+        eventually(lambda: not (app.folder / ".ikoma" / "rollout.json").exists(), "it is finished", 30)
+    assert answer[0].endswith(b" whole\n")
+    newest = app.releases()[0]
+    assert (newest["id"], newest["current"], newest["state"]) == (serving(app), True, "succeeded")
+    assert len(app.running()) == 1
+    eventually(lambda: app.untidy() == [], "nothing is left behind", 20)
+    app.do("deploy.restart")
+    assert app.do("apps.status")["health"] == "healthy"
+    assert urlopen(app.url).read() == b"2"
