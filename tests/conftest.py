@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,10 +36,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @contextmanager
 def _machine(*, alone: bool) -> Iterator[None]:
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
-    if not run:
+    folder = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
-        return
-    with (Path(tempfile.gettempdir()) / f"ikoma-tests-{run}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
+    finally:
+        os.close(folder)
