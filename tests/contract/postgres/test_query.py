@@ -141,9 +141,10 @@ def test_one_huge_row_is_refused_and_not_read(postgres: Postgres, owned: Credent
 
     before = psutil.Process().memory_info().rss
     with pytest.raises(QueryTooLarge):
-        ask(postgres, owned, f"SELECT repeat('x', {megabytes} << 20)")
+        ask(postgres, owned, f"SELECT repeat('x', {megabytes} << 20)", timeout=60)
     assert psutil.Process().memory_info().rss - before < 64 << 20
-    found = ask(postgres, owned, f"SELECT repeat('x', n * ({megabytes} << 20)) FROM generate_series(0, 1) AS n")
+    sql = f"SELECT repeat('x', n * ({megabytes} << 20)) FROM generate_series(0, 1) AS n"
+    found = ask(postgres, owned, sql, timeout=60)
     assert (found.rows, found.truncated) == ([[""]], True)
 
 
