@@ -8,7 +8,7 @@ SHELL := /bin/bash
 venv := .venv/bin
 PYTHON ?=
 ARGS ?=
-WORKERS ?= 4
+WORKERS ?= 3
 export PYTHON
 
 help: ## Show this list
