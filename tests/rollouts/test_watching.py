@@ -42,7 +42,7 @@ def test_a_release_that_turns_unhealthy_is_left_within_seconds(
     good = app.deploy("good")
     kept = app.running()
     bad = app.deploy("bad")
-    with app.loaded("good", "bad", rate=50) as traffic:
+    with app.loaded("good", "bad", rate=50, lost=1 if trouble is die else 0) as traffic:
         trouble(app.running()[0])
         eventually(lambda: app.release(good)["current"], "the release before serves again", 15)
         eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 5)
