@@ -49,9 +49,10 @@ def read(app: App) -> dict[str, str]:
     return {name: value or "" for name, value in dotenv_values(app.env_file, interpolate=False).items()}
 
 
-def names_in(content: bytes) -> frozenset[str]:
-    """The variables that a .env file of this content sets."""
-    return frozenset(dotenv_values(stream=io.StringIO(content.decode(errors="replace")), interpolate=False))
+def values_in(content: bytes) -> dict[str, str]:
+    """What a .env file of this content sets, as written."""
+    values = dotenv_values(stream=io.StringIO(content.decode(errors="replace")), interpolate=False)
+    return {name: value or "" for name, value in values.items()}
 
 
 def references(text: str) -> list[Reference]:

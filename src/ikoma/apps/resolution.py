@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-
-from dotenv import dotenv_values
 
 from ikoma.apps import environment
 from ikoma.apps.folder import App
@@ -84,9 +81,7 @@ class Resolutions:
 
 def _secrets(files: Mapping[str, bytes]) -> tuple[str, ...]:
     """What is secret in the .env that Compose read, in every form."""
-    text = files.get(".env", b"").decode(errors="replace")
-    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
-    return forms(environment.secret_values({name: value or "" for name, value in values.items()}))
+    return forms(environment.secret_values(environment.values_in(files.get(".env", b""))))
 
 
 def without_parts(message: str, secrets: Sequence[str]) -> str:

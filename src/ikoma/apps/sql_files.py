@@ -82,8 +82,9 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _read(app: App, path: Path) -> Migration:
-    shown = printable(str(path.relative_to(app.path)))
-    if shown != str(path.relative_to(app.path)):
+    named = str(path.relative_to(app.path))
+    shown = printable(named)
+    if shown != named:
         raise SqlFailed(f"The name of {shown} is not UTF-8.", hint="Rename the file.")
     try:  # a container may write the folder, and swap a file for a link while we look
         content = app.read_inside(path, SQL_BODY_LIMIT + 1)

@@ -199,12 +199,10 @@ async def remove_step_container(api: DockerApi, identity: str, *, since: float) 
                     break
                 await asyncio.sleep(_PAUSE)
                 shown = await docker._query_json(f"containers/{identity}/json")
-            made = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
-            labels = shown["Config"]["Labels"] or {}
-            if made < int(since) or shown["State"]["Status"] != "exited" or PROJECT in labels:
-                return
-            async with docker._query(f"containers/{identity}", method="DELETE", params={"v": "1"}):
-                pass
         except aiodocker.DockerError as error:
             if error.status == COULD_NOT_CONNECT:
                 raise
+            return
+    made = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
+    if made >= int(since) and shown["State"]["Status"] == "exited" and PROJECT not in (shown["Config"]["Labels"] or {}):
+        await remove(api, identity, volumes=True)

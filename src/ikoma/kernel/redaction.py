@@ -69,7 +69,7 @@ class Scrubber:
 
     def value(self, value: Any, app: str | None) -> Any:
         """JSON-ready facts, names of fields included."""
-        return _walked(value, self._knows(app).texts)
+        return cleaned(value, self._knows(app).texts)
 
     def json(self, body: bytes, app: str | None) -> bytes:
         """An encoded answer. It is taken apart only where there is something to hide in it."""
@@ -77,14 +77,14 @@ class Scrubber:
         # JSON may spell a letter by its number: bytes that hold such a spelling are looked at in any case.
         if b"\\u" not in body and not any(secret in body for secret in known.raw):
             return body
-        return orjson.dumps(_walked(orjson.loads(body), known.texts))
+        return orjson.dumps(cleaned(orjson.loads(body), known.texts))
 
     def error(self, error: IkomaError, app: str | None) -> None:
         """An error, in place: message, hint and details."""
         texts = self._knows(app).texts
         error.message, error.hint = replaced(error.message, texts), replaced(error.hint, texts)
         error.audit_message = replaced(error.audit_message, texts)
-        error.details = _walked(error.details, texts)
+        error.details = cleaned(error.details, texts)
         error.args = (error.message,)
 
 
@@ -109,15 +109,16 @@ def replaced(text: str, texts: Sequence[str]) -> str:
     return text
 
 
-def _walked(value: Any, texts: Sequence[str]) -> Any:
+def cleaned(value: Any, texts: Sequence[str]) -> Any:
+    """JSON-ready facts, each text in them as `replaced` gives it."""
     if isinstance(value, str):
         return replaced(value, texts)
     if isinstance(value, dict):
         # Names of fields are IKOMA's own, but for those of tables and variables: a short secret must not break them.
         long = [secret for secret in texts if len(secret) >= _SHORTEST_LINE]
-        return {replaced(str(name), long): _walked(item, texts) for name, item in value.items()}
+        return {replaced(str(name), long): cleaned(item, texts) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_walked(item, texts) for item in value]
+        return [cleaned(item, texts) for item in value]
     return value
 
 

@@ -20,7 +20,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, UnknownCapability
-from ikoma.model import AppName, Effect, Role, printable
+from ikoma.kernel.redaction import cleaned
+from ikoma.model import AppName, Effect, Role
 
 __all__ = [
     "AppRequest",
@@ -174,15 +175,7 @@ class Capability:
         try:
             return self.result_adapter.dump_json(result, by_alias=True)
         except PydanticSerializationError:  # the name of a file, say, in bytes that are no UTF-8
-            return orjson.dumps(_printable(self.result_adapter.dump_python(result, by_alias=True, mode="json")))
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, dict):
-        return {printable(name): _printable(item) for name, item in value.items()}
-    return [_printable(item) for item in value] if isinstance(value, list) else value
+            return orjson.dumps(cleaned(self.result_adapter.dump_python(result, by_alias=True, mode="json"), ()))
 
 
 def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str) -> R:

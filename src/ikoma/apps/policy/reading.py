@@ -62,7 +62,7 @@ def gather(app: App, compose_file: Path) -> Gathered:
     gathered = Gathered(os.path.relpath(compose_file, app.path))
     gathered.files[gathered.compose_file] = app.read_inside(compose_file, _MOST_BYTES + 1)
     _optional(app, gathered, ".env")
-    known = environment.names_in(gathered.files.get(".env", b""))
+    known = frozenset(environment.values_in(gathered.files.get(".env", b"")))
     _document(app, gathered, gathered.compose_file, "", known)
     if sum(map(len, gathered.files.values())) > _MOST_TOGETHER:
         gathered.found("too-large", (), "The files are larger than 4 MiB together.", gathered.compose_file)
