@@ -478,7 +478,10 @@ class DatabaseAhead(IkomaError):
     """The database was changed in a way that this release cannot run with."""
 
     code, status = "database_ahead", 409
-    default_hint = 'Call deploy.rollback with "database": true to take the database back too.'
+    default_hint = (
+        'Call deploy.rollback with "database": true to take the database back too;'
+        ' deploy.plan with "rollback" and "database" says what is lost.'
+    )
 
 
 class ImageGone(IkomaError):

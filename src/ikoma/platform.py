@@ -31,6 +31,7 @@ from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.preview import Preview
 from ikoma.apps.previews import Previews, sweep_previews
 from ikoma.apps.resolution import Resolutions
+from ikoma.apps.rollback import Rollbacks
 from ikoma.apps.rollout import Rollouts
 from ikoma.apps.schema import Schema
 from ikoma.apps.secret_book import SecretBook
@@ -147,6 +148,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         validator = Validator(engine, databases, policy, traffic)
         schema = Schema(databases, backups)
+        rollbacks, memory = Rollbacks(schema), settings.container_memory_mb << 20
         deployments = Deployments(
             engine,
             databases,
@@ -155,7 +157,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             traffic,
             Rollouts(engine, traffic, schema),
             schema,
-            memory=settings.container_memory_mb << 20,
+            rollbacks,
+            memory=memory,
             keep=Keep(settings.releases_keep, settings.releases_max_days),
         )
         scrubber = Scrubber(SecretBook(apps, [Secret(server.admin()["password"])]))
@@ -170,7 +173,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             validator=validator,
             health=health,
             deployments=deployments,
-            planner=Planner(engine, validator, schema, settings.container_memory_mb << 20),
+            planner=Planner(engine, policy, validator, schema, rollbacks, memory=memory),
             traffic=traffic,
             verifier=Verifier(Resolutions(engine), policy, databases, health, backups),
             waivers=waivers,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from ikoma.apps import compose_file, credentials, environment, equipment, extension, images, source
+from ikoma.apps import compose_file, environment, equipment, extension, images, source
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
@@ -23,6 +23,7 @@ from ikoma.apps.placement import Placement, scale_of
 from ikoma.apps.plan import SQL
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.release import Release, Releases, ServiceRecord, new_release_id, now
+from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout import Rolled, Rollouts
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import keep_scale, scale_of_app
@@ -33,15 +34,11 @@ from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
 from ikoma.apps.strategy import why_alone, why_single
 from ikoma.apps.successor import Target
 from ikoma.apps.traffic import Traffic
-from ikoma.apps.ways_back import Way, WayBack
+from ikoma.apps.ways_back import STAYS, WayBack
 from ikoma.errors import (
-    AlreadyServing,
-    CannotGoBack,
     CannotRunTwice,
-    DatabaseAhead,
     DeployFailed,
     NotDeployed,
-    NothingToGoBackTo,
     ProjectNameTaken,
     WebNeeded,
 )
@@ -86,6 +83,7 @@ class Deployments:
         traffic: Traffic,
         rollouts: Rollouts,
         schema: Schema,
+        rollbacks: Rollbacks,
         *,
         memory: int,
         keep: Keep,
@@ -97,6 +95,7 @@ class Deployments:
         self._traffic = traffic
         self._rollouts = rollouts
         self._schema = schema
+        self._rollbacks = rollbacks
         self._memory = memory
         self._outcomes = Outcomes(engine, schema, rollouts, keep)
 
@@ -140,13 +139,8 @@ class Deployments:
         release = Releases(app).require_current()
         return await self._roll_again(app, release, wish, again=True)
 
-    async def go_back(
-        self, app: App, to: str | None, wish: Wish, *, database: bool = False
-    ) -> tuple[Release, Rolled, WayBack]:
-        """Let an earlier release serve again: the one named, else the one that served before.
-
-        Args:
-            database: take the database back too, as far as that is possible.
+    async def go_back(self, app: App, wanted: Wanted, wish: Wish) -> tuple[Release, Rolled, WayBack]:
+        """Let an earlier release serve again.
 
         Raises:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
@@ -154,46 +148,11 @@ class Deployments:
             CannotGoBack: the database cannot be taken back.
         """
         await self._settle(app)
-        releases = Releases(app)
-        release, left = self.earlier(app, to), releases.current()
-        change = await self._schema.back(app, release, left) if database else None
-        if change is None and (breaking := self.breaking_since(app, release)):
-            raise DatabaseAhead(f"The migrations of {breaking.id} changed what {release.id} relies on.")
-        if change is None and (lacking := await self._lacking(app, release)):
-            raise CannotGoBack(
-                f"{release.id} relies on {', '.join(lacking)}, which the database does not have any more.",
-                hint="deploy.up applies the migrations of the folder and deploys it.",
-            )
+        release, left = self._rollbacks.target(app, wanted.to), Releases(app).current()
+        change = await self._rollbacks.change(app, release, database=wanted.database)
         async with self._outcomes.leaving(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
             served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
-        return served, rolled, change.way if change else WayBack(Way.NOTHING, "The database stays as it is.")
-
-    async def _lacking(self, app: App, release: Release) -> list[str]:
-        """Migrations that a release was deployed with, and that its database does not have now."""
-        has = {entry.name for entry in await self._schema.ledger(app)} if release.ledger else set()
-        return [name for name in release.migrations if name not in has]
-
-    def breaking_since(self, app: App, release: Release) -> Release | None:
-        """A later release whose migrations an earlier one cannot run with, as long as the database has them."""
-        has = {entry["name"] for entry in (Releases(app).require_current()).ledger}
-        later = [item for item in Releases(app).all() if item.id > release.id and not item.compatible]
-        return next((item for item in later if item.served_at and has & set(item.applied)), None)
-
-    def earlier(self, app: App, to: str | None) -> Release:
-        """The release that going back leads to."""
-        releases, current = Releases(app), Releases(app).current()
-        if to is None:
-            found = releases.last_good(other_than=current.id if current else None)
-            if found is None:
-                raise NothingToGoBackTo(f"No other release of {app.name} has served.")
-            return found
-        found = releases.find(to)
-        serving = RolloutState(app).serving()
-        if current is not None and found.id == current.id and serving is not None and not serving.down:
-            raise AlreadyServing(f"{app.name} serves {found.id} now.")
-        if found.served_at is None:
-            raise NothingToGoBackTo(f"The release {found.id} never served: {found.cause or 'it did not come up.'}")
-        return found
+        return served, rolled, change.way if change else STAYS
 
     async def scale(self, app: App, service: str, replicas: int, wish: Wish) -> tuple[Release, Rolled]:
         """Give a service of the release that serves another number of containers, which later releases keep.
@@ -232,7 +191,7 @@ class Deployments:
         release = replace(_new_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given)
         async with self._outcomes.recorded(app, release):
-            kept = {name: record.image for name, record in earlier.services.items() if record.image}
+            kept = earlier.images
             Snapshots(app).share(releases.folder(earlier.id) / MANIFEST, folder / MANIFEST)
             place = await self._place_again(app, release, model, {})
             found = await images.provide_one(
@@ -311,7 +270,7 @@ class Deployments:
         releases = Releases(app)
         model = releases.model(release)
         runs = await self._checked(app, model)
-        found = {name: record.image for name, record in release.services.items() if record.image}
+        found = release.images
         await images.present(self._engine, app.name, release.id, found)
         place = await self._place_again(app, release, model, found)
         secrets = [*app_secrets(app), *environment.secret_values(releases.given(release))]
@@ -324,10 +283,7 @@ class Deployments:
         Args:
             judged: how a refusal begins, where what is refused was not deployed before.
         """
-        owned = credentials.find(app)
-        endpoint = self._databases.endpoint()
-        database = credentials.variables(owned, endpoint) if owned else {}
-        runs = equipment.equipped(app, frozen, database=database, endpoint=endpoint)
+        runs = equipment.equipped(app, frozen, self._databases.endpoint())
         await self._policy.require(app, runs, judged=judged)
         return runs
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps import compose_file, environment
+from ikoma.apps import compose_file, credentials, environment
 from ikoma.apps.folder import App
 from ikoma.apps.policy.facts import image_name
 from ikoma.durable import write_file
@@ -59,14 +59,17 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
     return result
 
 
-def equipped(app: App, model: Mapping[str, Any], *, database: Mapping[str, str], endpoint: Endpoint) -> dict[str, Any]:
+def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     """The model that runs: that of a release, with what its containers need here and now.
+
+    The variables of the app's own database win over all others.
 
     Args:
         model: a model that `frozen` made.
-        database: variables of the app's own database; they win over all others.
         endpoint: where containers reach PostgreSQL.
     """
+    owned = credentials.find(app)
+    database = credentials.variables(owned, endpoint) if owned else {}
     result: dict[str, Any] = copy.deepcopy(dict(model))
     for name, service in result["services"].items():
         for mount in service.get("volumes") or []:

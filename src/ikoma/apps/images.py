@@ -91,11 +91,17 @@ async def provide_one(
 
 
 async def present(engine: Engine, app: AppName, release: str, images: Mapping[str, str]) -> None:
-    """See that the images of a release are still here; ImageGone, naming the first that is not."""
+    """See that these images are still here, and name them by a release; ImageGone, naming the first that is not."""
+    await require(engine, release, images)
+    for name, identity in images.items():
+        await engine.tag(identity, release_image(app, name, release))
+
+
+async def require(engine: Engine, release: str, images: Mapping[str, str]) -> None:
+    """Raises ImageGone, naming the first image of a release that is not here any more."""
     for name, identity in images.items():
         if await engine.image_id(identity) is None:
             raise ImageGone(f"The image of {name} in the release {release} is not on this machine any more.")
-        await engine.tag(identity, release_image(app, name, release))
 
 
 async def forget(engine: Engine, app: AppName, release: str | None = None) -> None:

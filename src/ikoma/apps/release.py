@@ -81,6 +81,11 @@ class Release:
         return [entry["name"] for entry in self.ledger]
 
     @property
+    def images(self) -> dict[str, str]:
+        """service → id of its image."""
+        return {name: service.image for name, service in self.services.items() if service.image}
+
+    @property
     def long_running(self) -> dict[str, ServiceRecord]:
         return {name: service for name, service in self.services.items() if not service.one_shot}
 

@@ -7,7 +7,7 @@ written between the backup and the end of the rollout, and a rollout that fails 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from ikoma.errors import BackupMissing, CannotGoBack
 from ikoma.model import BackupName
 from ikoma.ports import Databases, LedgerEntry, Migration, Progress
 from ikoma.postgres.migration_lint import Verdict, lint_all
+from ikoma.postgres.migration_losses import counted, losses
 
 _STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
 
@@ -92,6 +93,17 @@ class Schema:
             downs=sql_files.ways_back(app, folder).keys(),
             backups=self._kept(app),
         )
+
+    async def losses(self, app: App, back: Back) -> list[str]:
+        """What going back takes away, counted now: one line for each table or column."""
+        if not back.stops_first:
+            return []
+        rows = await self._databases.rows(credentials.require(app))
+        if back.way.backup is None:
+            found = [await asyncio.to_thread(losses, down, rows) for _, down in back.downs]
+            return list(dict.fromkeys(line for lines in found for line in lines))
+        held = next((item.tables for item in self._backups.of(app.name) if item.name == back.way.backup), {})
+        return [f"{table}: {_compared(table, rows, held)}" for table in sorted({*rows, *held})]
 
     async def back_up(self, app: App, progress: Progress) -> str:
         """Make a backup; its name."""
@@ -176,6 +188,14 @@ class Back:
         if self.way.backup is not None:
             await self.schema.restore(self.app, self.way.backup, progress)
         await self.schema.revert(self.app, self.downs, progress)
+
+
+def _compared(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:
+    """How many rows a table has, and had when the backup was made."""
+    if table not in rows:
+        return f"{counted(held[table])} in the backup, and no such table now"
+    then = counted(held[table]) if table in held else "no such table"
+    return f"{counted(rows[table])} now, {then} in the backup"
 
 
 def _kept_migrations(app: App, release: Release | None) -> Path | None:

@@ -50,6 +50,10 @@ class WayBack:
         return self.sentence
 
 
+STAYS = WayBack(Way.NOTHING, "The database stays as it is.")
+"""Where nobody asked for more."""
+
+
 def way_back(
     older: Sequence[LedgerEntry],
     newer: Sequence[LedgerEntry],
@@ -78,7 +82,7 @@ def way_back(
         return WayBack(Way.CANNOT, f"The database cannot go back: {obstacle}, and no backup holds it as it was then.")
     return WayBack(
         Way.RESTORE,
-        f"Restore the backup {backup.name}, made at {backup.made_at}, because {obstacle}:"
+        f"The backup {backup.name} of {backup.made_at} is restored, because {obstacle}:"
         " what was written since is lost.",
         backup=backup.name,
         made_at=backup.made_at,
@@ -97,8 +101,8 @@ def _undo(since: Sequence[LedgerEntry]) -> WayBack:
     names = tuple(entry.name for entry in reversed(since))
     return WayBack(
         Way.DOWN,
-        f"Undo {', then '.join(names)} by {'its down-migration' if len(names) == 1 else 'their down-migrations'}:"
-        " rows written since stay, but for what is dropped on the way.",
+        f"Undone by {'its down-migration' if len(names) == 1 else 'their down-migrations'}: {', then '.join(names)}."
+        " Rows written since stay, but for what is dropped on the way.",
         undo=names,
     )
 

@@ -26,4 +26,12 @@ def _release(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_BRIEF: Mapping[str, Callable[[Any], Any]] = {"release.list": _releases}
+def _plan(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What concerns a rollback only for one, by short names: the hash is 64 characters, and is copied whole."""
+    shown = dict(result)
+    if (back := shown.pop("rollback")) is not None:
+        shown |= {"back to": back["release"], "database": back["database"], "lost": back["lost"]}
+    return shown
+
+
+_BRIEF: Mapping[str, Callable[[Any], Any]] = {"release.list": _releases, "deploy.plan": _plan}

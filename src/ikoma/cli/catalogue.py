@@ -52,7 +52,7 @@ VERBS = {
     "validate": Verb("apps.validate", "Check an app before it is deployed."),
     "waive": Verb("policy.waive", "Let an app break one rule of the policy for a time."),
     "unwaive": Verb("policy.unwaive", "End a waiver."),
-    "plan": Verb("deploy.plan", "Show what a deploy would do."),
+    "plan": Verb("deploy.plan", "Show what a deploy or a rollback would do."),
     "deploy": Verb("deploy.up", "Deploy an app and wait until it is healthy."),
     "restart": Verb("deploy.restart", "Restart an app."),
     "rollback": Verb("deploy.rollback", "Let an earlier release serve again."),

@@ -70,7 +70,7 @@ def _learn(migration: Migration, schema: Schema) -> None:
     schema.begin(pending=False)
     for statement in statements.split(migration.sql.removeprefix("\ufeff")):
         if _DEFINES.match(statement.text):
-            for node, command in _parts(statement):
+            for node, command in parts_of(statement):
                 schema.learn(node, command)
 
 
@@ -81,7 +81,7 @@ def _lint(migration: Migration, schema: Schema) -> Verdict:
     except SqlFailed as error:
         return Verdict(migration.name, False, (f"It cannot be applied: {error.message}",))
     schema.begin(pending=True)
-    parts = [(statement, *part) for statement in _unlike(statements.split(text)) for part in _parts(statement)]
+    parts = [(statement, *part) for statement in _unlike(statements.split(text)) for part in parts_of(statement)]
     made = {key for _, node, _ in parts for key in schema.creates(node)}
     found: list[tuple[int, Finding]] = []
     locks: list[TableLock] = []
@@ -107,7 +107,7 @@ def _unlike(known: list[Statement]) -> Iterator[Statement]:
             seen.add(rows[1])
 
 
-def _parts(statement: Statement) -> Iterator[tuple[Any, Any]]:
+def parts_of(statement: Statement) -> Iterator[tuple[Any, Any]]:
     """The statement as the parser reads it; an ALTER TABLE once for each of its commands."""
     from pglast import parse_sql
     from pglast.parser import ParseError

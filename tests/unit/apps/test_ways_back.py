@@ -48,23 +48,28 @@ CASES = {
     "there never was a migration": Case("", "", Way.NOTHING, "nothing to do"),
     "undone and applied again as it was": Case("1@10 2@20", "1@10 2@40", Way.NOTHING, "nothing to do"),
     "one down-migration": Case(
-        "1@10", "1@10 2@20", Way.DOWN, "Undo 2.sql by its down-migration", downs="2", undo=("2.sql",)
+        "1@10", "1@10 2@20", Way.DOWN, "Undone by its down-migration: 2.sql.", downs="2", undo=("2.sql",)
     ),
     "several, newest first": Case(
-        "1@10", "1@10 2@20 3@30", Way.DOWN, "Undo 3.sql, then 2.sql", downs="2 3", undo=("3.sql", "2.sql")
+        "1@10",
+        "1@10 2@20 3@30",
+        Way.DOWN,
+        "their down-migrations: 3.sql, then 2.sql",
+        downs="2 3",
+        undo=("3.sql", "2.sql"),
     ),
-    "all of them": Case("", "1@10 2@20", Way.DOWN, "Undo 2.sql, then 1.sql", downs="1 2", undo=("2.sql", "1.sql")),
+    "all of them": Case("", "1@10 2@20", Way.DOWN, "2.sql, then 1.sql", downs="1 2", undo=("2.sql", "1.sql")),
     "by the ledger's order, not by number": Case(
-        "2@10", "2@10 3@20 1@30", Way.DOWN, "Undo 1.sql, then 3.sql", downs="1 3", undo=("1.sql", "3.sql")
+        "2@10", "2@10 3@20 1@30", Way.DOWN, "1.sql, then 3.sql", downs="1 3", undo=("1.sql", "3.sql")
     ),
     "down-migrations before a backup": Case(
-        "1@10", "1@10 2@20", Way.DOWN, "rows written since stay", downs="2", backups="a@15", undo=("2.sql",)
+        "1@10", "1@10 2@20", Way.DOWN, "Rows written since stay", downs="2", backups="a@15", undo=("2.sql",)
     ),
     "a backup where a down-migration lacks": Case(
         "1@10",
         "1@10 2@20 3@30",
         Way.RESTORE,
-        "Restore the backup a, made at 2026-01-01T15:00:00.000Z, because 2.sql has no down-migration",
+        "The backup a of 2026-01-01T15:00:00.000Z is restored, because 2.sql has no down-migration",
         downs="3",
         backups="a@15",
         backup="a",

@@ -1,13 +1,31 @@
-"""deploy.plan: what a deploy would do."""
+"""deploy.plan: what a deploy, or a rollback, would do."""
 
 from __future__ import annotations
 
+from typing import Self
+
+from pydantic import model_validator
+
 from ikoma.apps.plan import RUNS_AGAIN, ServicePlan
+from ikoma.apps.rollback import Wanted
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, Role
+from ikoma.model import Effect, ReleaseId, Role
 
 _MOST_FILES = 50
+
+
+class Planned(AppRequest):
+    rollback: bool = False
+    """Plan deploy.rollback (with `to` and `database` as there)."""
+    to: ReleaseId | None = None
+    database: bool = False
+
+    @model_validator(mode="after")
+    def belongs_to_a_rollback(self) -> Self:
+        if not self.rollback and (self.to or self.database):
+            raise ValueError('"to" and "database" are of a rollback: say "rollback" too')
+        return self
 
 
 class Change(Result):
@@ -44,9 +62,17 @@ class Files(Result):
     """Disk that the new content takes."""
 
 
+class Rollback(Result):
+    release: str
+    database: str
+    """What becomes of it."""
+    lost: list[str]
+    """What is gone from it afterwards, counted now."""
+
+
 class Plan(Result):
     plan: str
-    """Give it to deploy.up as `plan`: it then refuses where anything has changed since."""
+    """Give it to deploy.up or deploy.rollback as `plan`: it then refuses where anything has changed since."""
     valid: bool
     changes: list[Change]
     rest: list[str]
@@ -56,20 +82,23 @@ class Plan(Result):
     findings: list[str]
     downtime: list[Downtime]
     ports: list[str]
+    rollback: Rollback | None
 
 
 @capability("deploy.plan", role=Role.OBSERVER, effect=Effect.READS)
-async def plan(call: Call, request: AppRequest) -> Plan:
+async def plan(call: Call, request: Planned) -> Plan:
     """What deploy.up would do: services, images, source, migrations and their locks, downtime; and a hash of it all.
 
     Use it before a deploy that matters. Next: deploy.up with `plan`.
     """
-    made = await call.platform.planner.plan(call.app(request.app_name))
+    app = call.app(request.app_name)
+    planner = call.platform.planner
+    wanted = Wanted(request.to, request.database)
+    made = await (planner.plan_rollback(app, wanted) if request.rollback else planner.plan(app))
     source = made.source
-    breaking = [verdict.name for verdict in made.migrations if not verdict.compatible]
     return Plan(
         plan=made.hash,
-        valid=not made.report.errors,
+        valid=not made.errors,
         changes=[
             Change(service=item.service, action=item.action, reasons=list(item.reasons), image=item.image)
             for item in made.services
@@ -92,17 +121,20 @@ async def plan(call: Call, request: AppRequest) -> Plan:
             )
             for verdict in made.migrations
         ],
-        findings=[str(finding) for finding in (*made.report.errors, *made.report.warnings)],
-        downtime=[_downtime(item, breaking) for item in made.services if item.action != "add"],
+        findings=[*made.errors, *made.warnings],
+        downtime=[_downtime(item, made.stops) for item in made.services if item.action != "add"],
         ports=list(made.ports),
+        rollback=Rollback(release=made.rollback.release, database=str(made.rollback.way), lost=list(made.rollback.lost))
+        if made.rollback
+        else None,
     )
 
 
-def _downtime(item: ServicePlan, breaking: list[str]) -> Downtime:
+def _downtime(item: ServicePlan, stops: str | None) -> Downtime:
     if item.action == "remove":
-        return Downtime(service=item.service, expected="for good", reason="The compose file has it no more.")
-    if breaking:
-        reason = f"It cannot run with {', '.join(breaking)}: it is stopped before, and requests wait."
+        return Downtime(service=item.service, expected="for good", reason="The release has it no more.")
+    if stops is not None:
+        reason = f"It is stopped first, because {stops}; requests wait meanwhile."
         return Downtime(service=item.service, expected="until the new one is healthy", reason=reason)
     if item.alone is not None:
         reason = f"It is stopped before its replacement starts, because {item.alone}; requests wait meanwhile."

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ikoma.apps.deployment import Wish
 from ikoma.apps.release import Releases
+from ikoma.apps.rollback import Wanted
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, ReleaseId, Role
@@ -16,10 +17,12 @@ class Rollback(AppRequest):
     """By default the one that served before."""
     database: bool = False
     """Take the database back too; a backup loses what was written since."""
+    plan: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """From deploy.plan."""
     reason: str = Field(default="", max_length=500)
     """Why."""
     failed: bool = False
-    """The present one is broken: record it as failed, and keep no standby."""
+    """The present one is broken: record it as failed, keep no standby."""
     timeout: int = Field(default=300, ge=1, le=3600)
     """Seconds until all must be healthy."""
 
@@ -48,12 +51,15 @@ class RolledBack(Result):
 async def rollback(call: Call, request: Rollback) -> RolledBack:
     """Let an earlier release serve again, losing no request. The database stays unless `database` is true.
 
-    Where it does not come up, the present one goes on. Use it when a deploy turns out bad; see release.list.
+    Where it does not come up, the present one goes on. Use it when a deploy turns out bad.
     """
     app = call.app(request.app_name)
+    wanted = Wanted(request.to, request.database)
+    if request.plan is not None:
+        await call.platform.planner.require_rollback(app, wanted, request.plan)
     left = Releases(app).current()
     wish = Wish(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
-    release, rolled, way = await call.platform.deployments.go_back(app, request.to, wish, database=request.database)
+    release, rolled, way = await call.platform.deployments.go_back(app, wanted, wish)
     return RolledBack(
         success=True,
         message=f"{app.name} serves release {release.id} again.",
