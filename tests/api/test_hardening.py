@@ -368,7 +368,7 @@ def test_what_containers_read_is_open_to_their_users(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", ["home/.env", "home/api-key.txt", "state/state.db", "state/postgres/password"])
-@pytest.mark.parametrize("mode", [0o604, 0o602])
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o640])
 def test_a_secret_file_that_is_open_to_others_stops_the_start(stopped: Server, name: str, mode: int) -> None:
     path = stopped.folder / name
     path.chmod(mode)
@@ -383,6 +383,20 @@ def test_a_secret_file_that_is_open_to_others_stops_the_start(stopped: Server, n
     secrets = next(item for item in found if item["check"] == "secrets")
     assert secrets["ok"] is False
     assert str(path) in secrets["fix"]
+
+
+@pytest.mark.parametrize("name", ["home", "state", "apps", "backups"])
+def test_a_folder_that_everybody_can_write_stops_the_start(stopped: Server, name: str) -> None:
+    path = stopped.folder / name
+    before = path.stat().st_mode & 0o777
+    path.chmod(0o777)
+    try:
+        refused = stopped.cli("up")
+    finally:
+        path.chmod(before)
+    assert refused.returncode != 0
+    assert "start_refused" in refused.stderr
+    assert f"chmod go-w {path}" in refused.stderr.replace("\n", " ")
 
 
 def test_a_key_for_ssh_that_is_open_to_others_stops_the_start(stopped: Server) -> None:

@@ -78,9 +78,9 @@ def test_a_container_that_has_stopped_still_tells(server: Server) -> None:
     assert "the reason" in server.do("apps.logs", {"appName": "logs-fails"})["lines"]
 
 
-def stream(server: Server) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+def stream(server: Server, key: str = "") -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    headers = {"X-Api-Key": server.key, "Accept": "application/x-ndjson"}
+    headers = {"X-Api-Key": key or server.key, "Accept": "application/x-ndjson"}
     body = json.dumps({"appName": "logs-talks", "follow": True, "tail": 1})
     connection.request("POST", "/execute/apps.logs", body, headers)
     return connection, connection.getresponse()
@@ -110,6 +110,18 @@ def test_following_sees_new_lines_and_ends_with_its_client(server: Server) -> No
     while connections(server) > before + at_once:
         assert time.monotonic() < deadline, "followers that have gone keep their connections"
         time.sleep(0.1)
+
+
+def test_a_revoked_key_follows_no_more(server: Server) -> None:
+    made = server.do("keys.create", {"name": "follower", "role": "observer"})
+    connection, response = stream(server, made["key"])
+    assert "line" in json.loads(response.readline())
+    server.do("keys.revoke", {"id": made["id"]})
+    revoked = time.monotonic()
+    ends = [json.loads(line) for line in response][-1]
+    assert time.monotonic() - revoked < 15  # it would go on for ten minutes
+    assert ends["code"] == "unauthenticated"
+    connection.close()
 
 
 def test_following_goes_on_over_a_new_deploy_and_ends_by_itself(server: Server) -> None:

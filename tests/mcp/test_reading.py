@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from mcp.client.client import Client
+from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.exceptions import MCPError
 
 from tests.apps import make_app
@@ -92,6 +93,58 @@ def test_followers_hear_of_changes(house: Server) -> None:
         talk(transport(house, mode=LEGACY, message_handler=hear), older)
         assert any("ResourceUpdated" in name for name in heard), heard
         assert any("ResourceListChanged" in name for name in heard), heard
+
+
+def test_a_follower_whose_key_is_revoked_hears_no_more_and_keeps_nobody_from_hearing(house: Server) -> None:
+    make_app(house, "mcp-deaf")
+    made = house.do("keys.create", {"name": "deaf", "role": "observer"})
+    heard: dict[str, list[str]] = {"revoked": [], "other": []}
+
+    def hearing(who: str) -> Any:
+        async def hear(message: Any) -> None:
+            heard[who].append(type(getattr(message, "root", message)).__name__)
+
+        return hear
+
+    async def both() -> None:
+        revoked = over_http(house, key=made["key"], mode=LEGACY, message_handler=hearing("revoked"))
+        other = over_http(house, mode=LEGACY, message_handler=hearing("other"))
+        async with revoked as one, other as two:
+            for client in (one, two):
+                await client.subscribe_resource("ikoma://apps/mcp-deaf/status")
+            await asyncio.sleep(0.5)
+            house.do("keys.revoke", {"id": made["id"]})
+            for _ in range(25):  # more than an address may guess
+                house.do("apps.init", {"appName": "mcp-deaf"})
+            await asyncio.sleep(1)
+            for messages in heard.values():
+                messages.clear()
+            house.do("apps.init", {"appName": "mcp-deaf"})
+            await asyncio.sleep(1)
+
+    asyncio.run(both())
+    assert heard["revoked"] == []
+    assert any("ResourceUpdated" in name for name in heard["other"])
+
+
+def test_a_stream_ends_with_its_key(house: Server) -> None:
+    make_app(house, "mcp-ends")
+    made = house.do("keys.create", {"name": "ends", "role": "observer"})
+
+    async def conversation(client: Client) -> None:
+        uri = "ikoma://apps/mcp-ends/status"
+        async with client.listen(resource_subscriptions=[uri], resources_list_changed=True) as events:
+            house.do("keys.revoke", {"id": made["id"]})
+            async for _ in events:
+                pass
+
+    async def watched(client: Client) -> None:
+        async with asyncio.timeout(20):
+            with pytest.raises(SubscriptionLost) as lost:
+                await conversation(client)
+        assert "not valid" in str(lost.value.__cause__)
+
+    talk(over_http(house, key=made["key"], mode=MODERN), watched)
 
 
 def test_two_doors_show_the_same(house: Server) -> None:

@@ -17,11 +17,11 @@ from ikoma.settings import Settings
 
 log = logging.getLogger("ikoma")
 
-_OTHERS = stat.S_IROTH | stat.S_IWOTH
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def exposed(settings: Settings) -> list[Path]:
-    """The platform's secret files that others may read or write."""
+    """The platform's secret files that others may read or write, and its folders in which others may replace files."""
     files = [
         settings.api_key_file,
         settings.env_file,
@@ -30,7 +30,12 @@ def exposed(settings: Settings) -> list[Path]:
         settings.postgres_password_file,
         *([settings.source_ssh_key] if settings.source_ssh_key else []),
     ]
-    return [path for path in files if _mode(path) & _OTHERS]
+    folders = [settings.ikoma_home, settings.ikoma_state, settings.apps_root, settings.backups_root]
+    return [
+        *(path for path in files if _mode(path) & _OTHERS),
+        *(path for path in folders if _mode(path) & stat.S_IWOTH),
+        *([settings.audit_log] if _mode(settings.audit_log) & stat.S_IWOTH else []),
+    ]
 
 
 def refuse_exposed(settings: Settings) -> None:
@@ -40,12 +45,16 @@ def refuse_exposed(settings: Settings) -> None:
         names = ", ".join(map(str, found))
         raise StartRefused(
             f"Other users of this machine can read or change {names}.",
-            hint=f"`{remedy(found)}`, and replace what they hold where someone else may have read it.",
+            hint=f"`{remedy(found)}`, and replace keys and passwords that someone else may have read.",
         )
 
 
-def remedy(files: list[Path]) -> str:
-    return " ".join(["chmod 600", *map(str, files)])
+def remedy(paths: list[Path]) -> str:
+    """The command that closes files, and folders only against being written."""
+    folders = [path for path in paths if path.is_dir()]
+    files = [path for path in paths if path not in folders]
+    commands = (("chmod 600", files), ("chmod go-w", folders))
+    return " && ".join(" ".join((command, *map(str, found))) for command, found in commands if found)
 
 
 def close(app: App) -> None:

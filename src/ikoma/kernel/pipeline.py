@@ -41,6 +41,7 @@ from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.confirmations import Confirmations
 from ikoma.kernel.events import Changed, Events
 from ikoma.kernel.journal import Record
+from ikoma.kernel.lasting import EndsWithKey
 from ikoma.kernel.locks import PATIENCE, Locks
 from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
@@ -123,7 +124,8 @@ class Pipeline:
         try:
             admitted = await self._admit(attempt, entry)
             if admitted.capability.effect is Effect.READS:
-                body = await self._run(admitted, progress, emit)
+                async with self.while_valid(attempt.key):
+                    body = await self._run(admitted, progress, emit)
             else:
                 operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
@@ -138,16 +140,28 @@ class Pipeline:
         """Whose key or token this is; Unauthenticated where it is nobody's, TooManyFailures after many of those."""
         self._throttle.check(address, key)
         try:
-            if self._tokens is not None and key and self._tokens.looks_like_one(key):
-                caller = await asyncio.to_thread(self._tokens.caller, key)
-            else:
-                caller = self.callers.authenticate(key)
+            caller = await self.whose(key)
         except Unauthenticated:
             if key:  # no key is no guess
                 self._throttle.failed(address)
             raise
         self._throttle.succeeded(address, key or "")
         return caller
+
+    async def whose(self, key: str | None) -> Caller:
+        """Like `caller`, for one who was known before: that the key has ended meanwhile is no guess."""
+        if key and self._is_token(key):
+            assert self._tokens is not None
+            return await asyncio.to_thread(self._tokens.caller, key)
+        return self.callers.authenticate(key)
+
+    def while_valid(self, key: str | None) -> EndsWithKey:
+        """Around what may take long: it ends with the key. A token ends by itself, and was looked at once."""
+        known = key is None or self._is_token(key)
+        return EndsWithKey((lambda: None) if known else partial(self.callers.authenticate, key))
+
+    def _is_token(self, key: str) -> bool:
+        return self._tokens is not None and self._tokens.looks_like_one(key)
 
     async def visible(self, key: str | None, role: str | None, address: str = LOCAL) -> Sequence[Capability]:
         """The capabilities that this key, in this role, may call."""

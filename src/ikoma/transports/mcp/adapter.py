@@ -47,7 +47,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ikoma import __version__
-from ikoma.errors import ConfirmationNeeded, IkomaError, UnknownCapability
+from ikoma.errors import ConfirmationNeeded, IkomaError, Unauthenticated, UnknownCapability
 from ikoma.kernel.call import Answer
 from ikoma.kernel.events import Events
 from ikoma.kernel.registry import Capability, Registry
@@ -279,7 +279,11 @@ class Adapter:
 
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         await self._check_readable(ctx, params.notifications.resource_subscriptions or [])
-        return await self.notifier.listen(ctx, params)
+        try:
+            async with self._calls.while_valid(self._identify(ctx)):
+                return await self.notifier.listen(ctx, params)
+        except Unauthenticated as error:
+            raise MCPError(INVALID_PARAMS, error.message, {"code": error.code, "hint": error.hint}) from error
 
     async def _set_level(self, ctx: Context, params: SetLevelRequestParams) -> EmptyResult:
         return EmptyResult()

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ikoma.errors import BodyTooLarge, Unauthenticated
+from ikoma.errors import BodyTooLarge, IkomaError
 from ikoma.kernel.call import Answer, Attempt
 from ikoma.kernel.callers import Caller
 from ikoma.kernel.events import Changed
+from ikoma.kernel.lasting import EndsWithKey
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
 from ikoma.ports import Progress, no_progress
@@ -80,10 +81,14 @@ class Calls:
         """What this caller may call now."""
         return await self._pipeline.visible(who.key, who.role)
 
+    def while_valid(self, who: Connection) -> EndsWithKey:
+        """Around a stream: it ends with the key."""
+        return self._pipeline.while_valid(who.key)
+
     async def sees(self, who: Connection, changed: Changed) -> bool:
         """Whether this caller may hear of a change."""
         try:
-            caller = await self._pipeline.caller(who.key)
-        except Unauthenticated:  # it was revoked meanwhile
+            caller = await self._pipeline.whose(who.key)
+        except IkomaError:  # it was revoked meanwhile
             return False
         return changed.app is None or caller.reaches(changed.app)
