@@ -102,6 +102,11 @@ def test_the_audit_log_is_whole_again_when_its_disk_has_space_again() -> None:
             entries = [json.loads(line) for line in log.read_text().splitlines()]
             mine = [entry["result"] for entry in entries if entry["arguments"].get("appName") == refused]
             assert mine[-2:] == ["started", "success"]
+            told = [entry["arguments"] for entry in entries if entry["code"] == "audit_lost"]
+            assert sum(item["count"] for item in told) >= 3
+            assert "platform.info success" in {kind for item in told for kind in item["kinds"]}
+            verdict = server.do("audit.verify")
+            assert (verdict["valid"], verdict["lost"]) == (True, sum(item["count"] for item in told))
 
 
 # --- backups -----------------------------------------------------------------------------------------------

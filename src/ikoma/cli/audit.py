@@ -60,13 +60,15 @@ def _say(verdict: dict[str, Any], as_json: bool) -> None:
         output.show(verdict, as_json)
         return
     counted = f"{verdict['entries']} entries in {len(verdict['files'])} files, {verdict['anchors']} anchors"
-    bad = verdict["firstBad"]
-    if bad is None:
+    if verdict["valid"]:
         click.secho(f"✓ The audit log is as it was written: {counted}.", fg="green")
     else:
-        entry = f", entry {bad['seq']}" if bad["seq"] is not None else ""
-        click.secho(f"✗ {bad['file']}:{bad['line']}{entry}: {bad['problem']}", fg="red", err=True)
-        click.echo(f"  Up to there: {counted}.", err=True)
+        for bad in verdict["found"]:
+            entry = f", entry {bad['seq']}" if bad["seq"] is not None else ""
+            click.secho(f"✗ {bad['file']}:{bad['line']}{entry}: {bad['problem']}", fg="red", err=True)
+        click.echo(f"  {verdict['bad']} bad places in {counted}.", err=True)
+    if verdict["lost"]:
+        click.echo(f"  {verdict['lost']} entries could not be written: entries called audit.lost say when and of what.")
     if verdict["unchained"]:
         click.echo(f"  {verdict['unchained']} entries of an earlier version cannot be checked.")
 

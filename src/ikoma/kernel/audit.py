@@ -14,7 +14,6 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,17 @@ import orjson
 from ikoma.errors import AuditUnavailable
 from ikoma.kernel.audit_files import first_link, first_seq, last_line, line_hash, parsed, rotated, rotated_name
 from ikoma.kernel.audit_head import NOTHING, Head, HeadFile
+from ikoma.kernel.audit_lost import Lost, stamp
 from ikoma.kernel.coalesce import Coalesced
 
 log = logging.getLogger("ikoma.audit")
 
 STARTED, SUCCESS, ERROR = "started", "success", "error"
-GAP = "audit.gap"
-"""What an entry is called that IKOMA writes when the log does not end as it was left."""
+GAP = "audit_gap"
+"""The code of an entry that IKOMA writes when the log does not end as it was left. No call ends with it: what a caller
+asks for becomes the name of an entry, never its code."""
+LOST = "audit_lost"
+"""The code of an entry that IKOMA writes, once it can, about those that it could not write."""
 
 _NEEDED = {"timestamp", "capability", "arguments", "caller", "result"}
 
@@ -56,7 +59,7 @@ class Entry:
             prev: the hash of the line before it.
         """
         fields = {
-            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "timestamp": stamp(),
             "requestId": self.request_id,
             "capability": self.capability,
             "role": self.role,
@@ -72,6 +75,12 @@ class Entry:
         line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
         # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
         return line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+    @property
+    def kind(self) -> str:
+        """What is remembered of an entry that is lost; of a stranger's not the name, which could be any."""
+        came_to = self.code or self.result
+        return came_to if self.caller is None else f"{self.capability} {came_to}"
 
 
 class AuditLog:
@@ -94,20 +103,26 @@ class AuditLog:
         self._seen = (-1, -1)
         """(size, seq) as we left them: while both are so, the end of the log is known to be ours."""
         self._synced = Coalesced(self._sync)
+        self._lost = Lost()
         self._waiting: list[Entry] = []
         self._together = Coalesced(self._append_waiting)
 
     def append(self, *entries: Entry) -> None:
-        """Write entries; raises AuditUnavailable where that fails."""
+        """Write entries; raises AuditUnavailable where that fails. What is lost, the log says itself later."""
+        left = list(entries)
         try:
             with self._head.locked():
                 descriptor = self._open()
                 head = self._continue(descriptor)
-                head = self._write(descriptor, head, *entries)
+                if self._lost.count:
+                    head = self._say_lost(descriptor, head)
+                head = self._write(descriptor, head, left)
                 if self._seen[0] >= self._max_bytes:
                     self._rotate(descriptor, head)
         except OSError as error:
             self._forget()
+            for entry in left:
+                self._lost.add(entry.kind)
             raise AuditUnavailable(f"The audit log cannot be written ({error.strerror or error}).") from error
 
     async def append_durably(self, entry: Entry) -> None:
@@ -148,6 +163,8 @@ class AuditLog:
         return head
 
     def close(self) -> None:
+        if self._lost.count:
+            self.append_if_possible()
         self._forget()
         self._head.close()
 
@@ -189,12 +206,21 @@ class AuditLog:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             os.write(descriptor, b"\n")
-        return self._write(descriptor, head, Entry(GAP, GAP, result=ERROR, error=what, code="audit_gap"))
+        return self._write(descriptor, head, [Entry("audit.gap", "audit.gap", result=ERROR, error=what, code=GAP)])
 
-    def _write(self, descriptor: int, head: Head, *entries: Entry) -> Head:
+    def _say_lost(self, descriptor: int, head: Head) -> Head:
+        lost = self._lost
+        what = f"{lost.count} entries could not be written from {lost.since} to {lost.until}."
+        entry = Entry("audit.lost", "audit.lost", arguments=lost.facts(), result=ERROR, error=what, code=LOST)
+        head = self._write(descriptor, head, [entry])
+        self._lost = Lost()
+        return head
+
+    def _write(self, descriptor: int, head: Head, left: list[Entry]) -> Head:
+        """Write the entries, each of which leaves `left` when it is written."""
         size = os.fstat(descriptor).st_size
-        for entry in entries:
-            line = entry.line(head.seq + 1, head.hash)
+        while left:
+            line = left[0].line(head.seq + 1, head.hash)
             following = line_hash(line[:-1])
             self._head.write(head.announcing(following))
             written = os.write(descriptor, line)
@@ -202,6 +228,7 @@ class AuditLog:
                 os.ftruncate(descriptor, size)
                 raise OSError("the disk took only a part of the entry")
             head, size = head.advanced(following), size + written
+            del left[0]
         self._head.write(head)
         self._seen = (size, head.seq)
         return head

@@ -1,25 +1,28 @@
 """Is the audit log as it was written? Finds what was changed, removed, added, moved or cut off, and says where.
 
 Every line quotes the hash of the one before; the head, kept elsewhere, knows the last one; anchors, kept by whoever
-wants to be sure, know one of every minute. Reading goes line by line, so a log of any size is looked at.
+wants to be sure, know one of every minute. Reading goes line by line, so a log of any size is looked at, and goes on
+after a bad place: one that is old and known must not hide another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ikoma.kernel.audit import GAP
+from ikoma.kernel.audit import GAP, LOST
 from ikoma.kernel.audit_files import line_hash, named_seq, parsed, rotated
 from ikoma.kernel.audit_head import Head, HeadFile
+
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class FirstBad:
-    """The first place where the log is not as it was written. `line` counts from 1."""
+    """A place where the log is not as it was written. `line` counts from 1."""
 
     file: str
     line: int
@@ -29,11 +32,18 @@ class FirstBad:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`unchained` counts the entries of versions that wrote no chain; they cannot be checked."""
+    """`bad` counts the places that are not as they were written, and `found` shows the first of them.
+
+    `lost` counts the entries that could not be written, as the log says itself: a full disk is no tampering.
+    `unchained` counts the entries of versions that wrote no chain; they cannot be checked.
+    """
 
     valid: bool
     entries: int
     first_bad: FirstBad | None
+    bad: int
+    found: tuple[FirstBad, ...]
+    lost: int
     unchained: int
     anchors: int
     files: tuple[str, ...]
@@ -65,23 +75,55 @@ def verify(path: Path, head_file: Path, anchors: Sequence[Path] = ()) -> Verdict
     """
     with ExitStack() as stack:
         head, opened = _snapshot(path, head_file, stack)
-        walk = _Walk(head, _anchors(anchors))
-        bad = None
-        try:
-            for line in _lines(opened):
+        findings = _Findings()
+        walk = _Walk(head, _anchors(anchors, findings))
+        for line in _lines(opened):
+            try:
                 walk.take(line)
+            except _Bad as found:
+                findings.add(found.bad)
+                walk.resume(line)
+        try:
             walk.end(path)
         except _Bad as found:
-            bad = found.bad
+            findings.add(found.bad)
         names = tuple(item.name for item, _, _ in opened)
-    return Verdict(bad is None, walk.entries, bad, walk.unchained, walk.met, names)
+    return Verdict(
+        valid=findings.count == 0,
+        entries=walk.entries,
+        first_bad=findings.shown[0] if findings.shown else None,
+        bad=findings.count,
+        found=tuple(findings.shown),
+        lost=walk.lost,
+        unchained=walk.unchained,
+        anchors=walk.met,
+        files=names,
+    )
+
+
+@dataclass(slots=True)
+class _Findings:
+    """The bad places, each counted once, and the first of them."""
+
+    count: int = 0
+    shown: list[FirstBad] = field(default_factory=list)
+    _last: tuple[str, int] | None = None
+
+    def add(self, bad: FirstBad) -> None:
+        place = (bad.file, bad.line)
+        if place == self._last:  # what is wrong with a line is often wrong in two ways
+            return
+        self._last = place
+        self.count += 1
+        if len(self.shown) < _MOST_SHOWN:
+            self.shown.append(bad)
 
 
 class _Walk:
     """The state of a walk along the chain."""
 
     def __init__(self, head: Head | str | None, anchors: Mapping[int, tuple[str, str]]) -> None:
-        self.entries = self.unchained = self.met = 0
+        self.entries = self.lost = self.unchained = self.met = 0
         self._head = head
         self._anchors = anchors
         self._seq: int | None = None
@@ -97,12 +139,22 @@ class _Walk:
         if not chained and self._seq is not None:
             raise line.bad("This entry has no place in the chain.")
         if chained:
+            self.entries += 1
             self._link(line, entry)
         else:
             self.unchained += 1
         self._hash, self._before = line_hash(line.content), line
         if chained:
             self._compare(line)
+
+    def resume(self, line: _Line) -> None:
+        """Go on after a bad line: from the number that it gives itself, or else the one that it should have."""
+        seq = (line.entry or {}).get("seq")
+        if isinstance(seq, int):
+            self._seq = seq
+        elif self._seq is not None:
+            self._seq += 1
+        self._hash, self._before = line_hash(line.content), line
 
     def end(self, path: Path) -> None:
         """Check that the log ends where it was left."""
@@ -142,10 +194,11 @@ class _Walk:
         elif prev != self._hash:
             assert self._before is not None
             raise self._before.bad("The entry was changed after it was written.", self._seq)
-        if entry.get("capability") == GAP:
+        if entry.get("code") == GAP:
             raise line.bad(str(entry.get("error")), seq)
+        if entry.get("code") == LOST:
+            self.lost += _count(entry.get("arguments"))
         self._seq = seq
-        self.entries += 1
 
     def _begin(self, line: _Line, seq: int, prev: str) -> None:
         head = self._head
@@ -165,6 +218,11 @@ class _Walk:
             self.met += 1
             if anchor[0] != self._hash:
                 raise line.bad(f"An anchor of {anchor[1]} knows another entry {self._seq}.", self._seq)
+
+
+def _count(lost: Any) -> int:
+    count = lost.get("count") if isinstance(lost, dict) else None
+    return count if isinstance(count, int) else 1
 
 
 _Opened = tuple[Path, IO[bytes], int]
@@ -209,13 +267,18 @@ def _lines(opened: Sequence[_Opened]) -> Iterator[_Line]:
             yield _Line(path.name, number, content, parsed(content) if whole else None)
 
 
-def _anchors(paths: Sequence[Path]) -> dict[int, tuple[str, str]]:
-    """Entry number → (hash, time), of all anchors."""
+def _anchors(paths: Sequence[Path], findings: _Findings) -> dict[int, tuple[str, str]]:
+    """Entry number → (hash, time), of all anchors. Two that contradict each other are a finding; the first counts."""
     found: dict[int, tuple[str, str]] = {}
     for path in paths:
         if path.is_file():
-            for line in path.read_bytes().splitlines():
+            for number, line in enumerate(path.read_bytes().splitlines(), 1):
                 anchor = parsed(line) or {}
-                if isinstance(anchor.get("seq"), int) and isinstance(anchor.get("hash"), str):
-                    found[anchor["seq"]] = (anchor["hash"], str(anchor.get("time")))
+                seq, known = anchor.get("seq"), anchor.get("hash")
+                if not isinstance(seq, int) or not isinstance(known, str):
+                    continue
+                first, time = found.setdefault(seq, (known, str(anchor.get("time"))))
+                if first != known:
+                    what = f"This anchor knows another entry {seq} than the one of {time}."
+                    findings.add(FirstBad(path.name, number, seq, what))
     return found

@@ -120,7 +120,7 @@ class Pipeline:
         Args:
             emit: takes lines of the answer of a read that streams.
         """
-        entry, began = Entry(attempt.request_id, attempt.capability[:100]), time.perf_counter()
+        entry, began = Entry(attempt.request_id, self._recorded(attempt.capability)), time.perf_counter()
         try:
             admitted = await self._admit(attempt, entry)
             if admitted.capability.effect is Effect.READS:
@@ -198,6 +198,10 @@ class Pipeline:
         entry = Entry(f"{random.getrandbits(96):024x}", what, caller=caller, result=ERROR)
         entry.error, entry.code = error.audit_message, error.code
         self._audit.append_if_possible(entry)
+
+    def _recorded(self, capability: str) -> str:
+        """The name of what was asked for, as the log has it: what only looks like one of ours is marked."""
+        return capability if capability in self.registry else f"[unknown] {capability[:100]}"
 
     async def _admit(self, attempt: Attempt, entry: Entry) -> _Admitted:
         caller, role = await self._authenticate(attempt, entry)

@@ -253,6 +253,9 @@ class Registry:
             )
         return found
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._capabilities
+
     def __iter__(self) -> Iterator[Capability]:
         return iter(sorted(self._capabilities.values(), key=lambda item: item.name))
 

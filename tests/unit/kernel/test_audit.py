@@ -10,6 +10,7 @@ import pytest
 
 from ikoma.errors import AuditUnavailable
 from ikoma.kernel.audit import AuditLog, Entry
+from ikoma.kernel.audit_chain import verify
 
 WRITER = """
 import sys
@@ -93,3 +94,28 @@ def test_durable_entries_of_many_calls_are_all_there(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert len(lines(tmp_path / "audit.jsonl")) == 50
+
+
+def test_entries_that_could_not_be_written_are_told_of_first_thing(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "audit.jsonl"
+    log = opened(path)
+    log.append(Entry("1", "test.read"))
+    path.parent.rename(tmp_path / "away")
+    path.parent.symlink_to("/proc/nowhere")
+    for number in range(3):
+        log.append_if_possible(Entry(f"lost {number}", "test.read", caller="ann", result="success"))
+    with pytest.raises(AuditUnavailable):
+        asyncio.run(log.append_durably(Entry("lost 3", "test.write", caller="ann")))
+    for number in range(50):
+        log.append_if_possible(Entry("lost", f"[unknown] {number}", result="error", code="unauthenticated"))
+    path.parent.unlink()
+    (tmp_path / "away").rename(path.parent)
+    log.append(Entry("5", "test.read"))
+    assert [entry["requestId"] for entry in lines(path)] == ["1", "audit.lost", "5"]
+    told = lines(path)[1]["arguments"]
+    assert isinstance(told, dict)
+    assert told["kinds"] == {"test.read success": 3, "test.write started": 1, "unauthenticated": 50}
+    assert told["since"] <= told["until"]
+    verdict = verify(path, path.with_name("head"))
+    assert (verdict.valid, verdict.lost, verdict.entries) == (True, told["count"], 3)
+    assert told["count"] == 54

@@ -245,6 +245,24 @@ def test_what_was_done_to_the_end_shows_also_after_more_was_written(tmp_path: Pa
         assert not verify(folder).valid, tamper.__name__
 
 
+def test_a_bad_place_hides_no_later_one(tmp_path: Path) -> None:
+    written(tmp_path, 20).close()
+    remove_head(tmp_path, random.Random(7))
+    written(tmp_path, 20).close()
+    known = verify(tmp_path)
+    assert known.first_bad is not None
+    assert (known.bad, known.first_bad.seq, known.entries) == (1, 21, 41)
+    path = tmp_path / "audit.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[30] = lines[30].replace(b'"success"', b'"refused"')
+    lines[35] = b"garbage\n"
+    del lines[37]
+    path.write_bytes(b"".join(lines))
+    verdict = verify(tmp_path)
+    assert (verdict.bad, verdict.first_bad) == (4, known.first_bad)
+    assert [(bad.line, bad.seq) for bad in verdict.found] == [(21, 21), (31, 31), (36, None), (38, 39)]
+
+
 def test_a_log_whose_head_was_gone_knows_where_it_began(tmp_path: Path) -> None:
     written(tmp_path, 20).close()
     remove_head(tmp_path, random.Random(7))
@@ -273,6 +291,22 @@ def test_a_log_that_was_written_anew_as_a_whole_is_found_by_its_anchors(tmp_path
         (tmp_path / name).unlink()
     written(tmp_path, 10).close()
     assert "anchor" in str(verify(tmp_path).first_bad)
+
+
+def test_anchors_of_another_history_do_not_outdo_the_first_ones(tmp_path: Path) -> None:
+    for kind in ("files.write", "files.delete"):  # the second history has an anchor of its own, at the same number
+        log = opened(tmp_path)
+        log.append(*(Entry(f"{number}", kind) for number in range(10)))
+        asyncio.run(Anchors(log, [in_file(tmp_path / "anchors")], 60).anchor())
+        log.close()
+        assert verify(tmp_path).valid == (kind == "files.write")
+        for name in ("audit.jsonl", "head"):
+            (tmp_path / name).rename(tmp_path / f"{kind}.{name}")
+    for name in ("audit.jsonl", "head"):
+        (tmp_path / f"files.delete.{name}").rename(tmp_path / name)
+    bad = verify(tmp_path).first_bad
+    assert bad is not None
+    assert (bad.file, bad.line, bad.seq) == ("anchors", 2, 10)
 
 
 # --- what was not ---

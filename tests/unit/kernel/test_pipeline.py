@@ -73,7 +73,7 @@ def test_the_scope_of_a_key_holds_for_capabilities_apps_and_effects(house: House
 
 def test_an_unknown_capability_and_wrong_arguments_are_refused(house: House) -> None:
     key = house.key(Role.ADMIN)
-    assert refused(house, UnknownCapability, "test.raed", key=key)["capability"] == "test.raed"
+    assert refused(house, UnknownCapability, "test.raed", key=key)["capability"] == "[unknown] test.raed"
     entry = refused(house, InvalidArguments, "test.write", {"appName": "../x", "token": "hunter2"}, key=key)
     assert entry["arguments"] == {"appName": "../x", "token": "[unknown argument]"}
     assert DONE == []

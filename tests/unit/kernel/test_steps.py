@@ -23,6 +23,7 @@ from ikoma.errors import (
     UnknownRole,
 )
 from ikoma.kernel import operations
+from ikoma.kernel.audit_chain import verify
 from ikoma.kernel.events import Changed
 from ikoma.model import Role
 from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
@@ -41,6 +42,14 @@ def test_an_address_waits_after_wrong_keys_but_whoever_is_known_there_does_not(t
     refused(house, TooManyFailures, "test.read", key=other, address="192.0.2.1")
     asyncio.run(house.call("test.read", key=known, address="192.0.2.1"))
     asyncio.run(house.call("test.read", key=other, address="192.0.2.2"))
+
+
+@pytest.mark.parametrize("name", ["audit.gap", "audit_gap", "[unknown] audit.gap", "x" * 300])
+def test_no_name_that_a_stranger_asks_for_makes_the_log_a_broken_one(tmp_path: Path, name: str) -> None:
+    house = House(tmp_path)
+    entry = refused(house, Unauthenticated, name, key=None)
+    assert entry["capability"] == f"[unknown] {name[:100]}"
+    assert verify(house.log, tmp_path / "audit-head").valid
 
 
 def test_text_that_nobody_can_write_down_is_refused(house: House) -> None:

@@ -21,6 +21,12 @@ class Verdict(Result):
     valid: bool
     entries: int
     first_bad: FirstBad | None
+    bad: int
+    """Places that are not as they were written."""
+    found: list[FirstBad]
+    """The first 20 of them."""
+    lost: int
+    """Entries that could not be written, as audit.lost says: no tampering."""
     unchained: int
     """Entries of versions that wrote no chain."""
     anchors: int

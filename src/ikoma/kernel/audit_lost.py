@@ -1,0 +1,37 @@
+"""Entries of the audit log that could not be written: how many, when and of what kind, until the log can say so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+_MOST_KINDS = 20
+_OTHERS = "others"
+
+
+@dataclass(slots=True)
+class Lost:
+    """What was lost since the log last said so. It takes the same room however much that is."""
+
+    count: int = 0
+    since: str = ""
+    until: str = ""
+    kinds: dict[str, int] = field(default_factory=dict)
+
+    def add(self, kind: str) -> None:
+        self.until = stamp()
+        self.since = self.since or self.until
+        self.count += 1
+        if kind not in self.kinds and len(self.kinds) >= _MOST_KINDS:
+            kind = _OTHERS
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def facts(self) -> dict[str, Any]:
+        """As the arguments of the entry that tells of them."""
+        return {"count": self.count, "since": self.since, "until": self.until, "kinds": dict(self.kinds)}
+
+
+def stamp() -> str:
+    """Now, as entries have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
