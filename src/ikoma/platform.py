@@ -202,6 +202,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             scrubber=scrubber,
             make_call=partial(make_call, platform),
         )
+        stack.callback(pipeline.close)
         await traffic.start()
         stack.callback(asyncio.ensure_future(proxy.watch()).cancel)
         caretaker = Caretaker(

@@ -47,6 +47,7 @@ from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.redaction import Scrubber
+from ikoma.kernel.refusals import Refusals
 from ikoma.kernel.registry import AppRequest, Capability, Registry, Request
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
@@ -111,6 +112,7 @@ class Pipeline:
         self._confirmations = Confirmations()
         self._approvals = approvals
         self._throttle = throttle
+        self._refusals = Refusals(audit.append_if_possible)
         self._scrubber = scrubber or Scrubber()
         self._make_call = make_call
 
@@ -129,7 +131,7 @@ class Pipeline:
             else:
                 operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
-            self._fail(entry, began, error)
+            self._fail(entry, began, error, attempt.address)
         if admitted.capability.effect is not Effect.READS:
             return await self._outcome(operation, admitted)
         self._end(entry, began)
@@ -179,7 +181,7 @@ class Pipeline:
             caller = await self.caller(key, address)
             caller.at_role(_wanted_role(role))
         except IkomaError as error:
-            self.refused(what, error, None)
+            self.refused(what, error, None, address)
             raise
         return caller
 
@@ -190,14 +192,18 @@ class Pipeline:
             self._throttle.failed(address)
         except TooManyFailures as too_many:
             error = too_many
-        self.refused(what, error, None)
+        self.refused(what, error, None, address)
         return error
 
-    def refused(self, what: str, error: IkomaError, caller: str | None) -> None:
+    def refused(self, what: str, error: IkomaError, caller: str | None, address: str = LOCAL) -> None:
         """Put on record what a door refused by itself, before there was a call."""
         entry = Entry(f"{random.getrandbits(96):024x}", what, caller=caller, result=ERROR)
         entry.error, entry.code = error.audit_message, error.code
-        self._audit.append_if_possible(entry)
+        self._record_refusal(entry, address)
+
+    def close(self) -> None:
+        """Put on record what was only counted so far."""
+        self._refusals.flush()
 
     def _recorded(self, capability: str) -> str:
         """The name of what was asked for, as the log has it: what only looks like one of ours is marked."""
@@ -365,13 +371,20 @@ class Pipeline:
         self._end(entry, began, result, code)
         self._audit.append_if_possible(entry)
 
-    def _fail(self, entry: Entry, began: float, error: BaseException) -> NoReturn:
+    def _record_refusal(self, entry: Entry, address: str) -> None:
+        if entry.caller is None:
+            self._refusals.add(entry, address)
+        else:
+            self._audit.append_if_possible(entry)
+
+    def _fail(self, entry: Entry, began: float, error: BaseException, address: str = LOCAL) -> NoReturn:
         """Write the last entry of a call that failed, and raise what its caller sees: an IkomaError."""
         answer = _as_answer(error, entry)
         if isinstance(answer, IkomaError):
             self._scrubber.error(answer, None)
             entry.error = answer.audit_message
-        self._settle(entry, began, ERROR, entry.code)
+        self._end(entry, began, ERROR, entry.code)
+        self._record_refusal(entry, address)
         raise answer from (error.__cause__ if answer is error else error)
 
 
