@@ -256,3 +256,23 @@ def test_secrets_in_arguments_do_not_reach_the_audit_log(server: Server) -> None
     assert "hunter2" not in text
     assert '"TOKEN":"[redacted]"' in text
     assert '"appName":"hush"' in text
+
+
+def test_a_pasted_api_key_is_shown_by_no_answer_and_no_log(server: Server) -> None:
+    made = server.do("keys.create", {"name": "pasted", "role": "observer"})
+    key = made["key"]
+    assert server.do("platform.info", key=key)["version"]
+    said = [
+        server.call("keys.revoke", {"id": key}),
+        server.call("apps.status", {"appName": key}),
+        server.call("policy.waive", {"appName": "hush", "rule": key, "reason": f"{key}!", "expires": "2000-01-01"}),
+        server.call(key),
+        server.call(key, key=None),
+        server.call("platform.info", role=key),
+    ]
+    shown = json.dumps([answer.body for answer in said]) + server.audit_log.read_text() + server.log()
+    shown += json.dumps(server.do("operations.list", {"limit": 100}))
+    assert key[6:40] not in shown
+    rotated = server.do("keys.rotate", {"id": made["id"]})["key"]
+    assert server.do("platform.info", key=rotated)["version"]
+    server.do("keys.revoke", {"id": made["id"]})

@@ -24,6 +24,7 @@ from ikoma.kernel.audit_files import first_link, first_seq, last_line, line_hash
 from ikoma.kernel.audit_head import NOTHING, Head, HeadFile
 from ikoma.kernel.audit_lost import Lost, stamp
 from ikoma.kernel.coalesce import Coalesced
+from ikoma.kernel.redaction import without_keys
 
 log = logging.getLogger("ikoma.audit")
 
@@ -74,7 +75,8 @@ class Entry:
         }
         line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
         # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
-        return line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+        line = line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+        return without_keys(line)
 
     @property
     def kind(self) -> str:

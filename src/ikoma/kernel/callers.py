@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from ikoma.errors import NotFound, OutOfScope, RoleTooLow, Unauthenticated
+from ikoma.kernel.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
 from ikoma.kernel.state import connect
 from ikoma.model import AppName, Effect, Role
@@ -306,7 +307,7 @@ def _caller(row: Sequence[Any]) -> Caller:
 
 
 def _new_key() -> str:
-    return f"ikoma_{secrets.token_urlsafe(32)}"
+    return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
 
 
 def _hash_of(key: str) -> str:

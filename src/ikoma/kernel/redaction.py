@@ -1,13 +1,14 @@
 """Takes known secrets out of whatever leaves: answers, errors, progress, log lines, records.
 
 Secrets are known by their exact value. Text comes line by line and often quoted, so each line of a value is a secret
-too, and each in the form that JSON gives it.
+too, and each in the form that JSON gives it. API keys are kept as hashes: they are known by their form.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,13 @@ from ikoma.errors import IkomaError
 from ikoma.model import Secret, printable
 
 HIDDEN = "***"
+KEY_PREFIX = "ikoma_"
+"""What API keys begin with."""
+
+_KEY_BYTES = KEY_PREFIX.encode()
+_KEY = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{30,}")
+"""A key, or so much of it that the rest could be guessed: refusals quote what they were given only in part."""
+_KEY_IN_BYTES = re.compile(_KEY.pattern.encode())
 _SHORTEST = 4
 _SHORTEST_LINE = 8
 """Of a value of several lines: `}` and `end` are in it too."""
@@ -75,7 +83,7 @@ class Scrubber:
         """An encoded answer. It is taken apart only where there is something to hide in it."""
         known = self._knows(app)
         # JSON may spell a letter by its number: bytes that hold such a spelling are looked at in any case.
-        if b"\\u" not in body and not any(secret in body for secret in known.raw):
+        if b"\\u" not in body and not any(secret in body for secret in known.raw) and without_keys(body) is body:
             return body
         return orjson.dumps(cleaned(orjson.loads(body), known.texts))
 
@@ -100,9 +108,16 @@ class ScrubbingFormatter(logging.Formatter):
         return self._scrubber.text(self._inner.format(record), None)
 
 
+def without_keys(line: bytes) -> bytes:
+    """The same bytes without what looks like one of our API keys."""
+    return _KEY_IN_BYTES.sub(HIDDEN.encode(), line) if _KEY_BYTES in line else line
+
+
 def replaced(text: str, texts: Sequence[str]) -> str:
-    """The text with each of these forms replaced by ***, as it can be written down."""
+    """The text with each of these forms, and each API key, replaced by ***, as it can be written down."""
     text = text if text.isascii() else printable(text)
+    if KEY_PREFIX in text:
+        text = _KEY.sub(HIDDEN, text)
     for secret in texts:
         if secret in text:
             text = text.replace(secret, HIDDEN)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.kernel.redaction import scrub
-from ikoma.model import Secret
+from ikoma.kernel.audit import Entry
+from ikoma.kernel.callers import Callers
+from ikoma.kernel.redaction import Scrubber, scrub
+from ikoma.model import Role, Secret
 
 
 def hidden(text: str, *values: str) -> str:
@@ -41,3 +45,21 @@ def test_a_quoted_secret_is_one() -> None:
 def test_no_secret_is_left(before: str, after: str, secret: str) -> None:
     if "***" not in secret and secret not in "***":
         assert secret not in hidden(f"{before}{secret}{after}", secret).replace("***", "\0")
+
+
+def test_api_keys_go_by_their_form_also_where_they_were_cut(tmp_path: Path) -> None:
+    callers = Callers(tmp_path / "state.db", tmp_path / ".env", None)
+    key = callers.create("someone", Role.OBSERVER)[1]
+    assert hidden(f"a {key}, '{key[:40]}'") == "a ***, '***'"
+    body = orjson.dumps({"id": key, key: [key]})
+    assert Scrubber().json(body, None) == b'{"id":"***","***":["***"]}'
+    line = Entry("1", f"[unknown] {key}", caller=key, arguments={"id": key}, error=f"no {key[:40]!r}").line(1, "")
+    assert key[6:40].encode() not in line
+    assert orjson.loads(line)["arguments"] == {"id": "***"}
+
+
+@pytest.mark.parametrize("harmless", ["ikoma_", "ikoma_restore_0123456789ab", "the network ikoma_default of shop"])
+def test_what_only_begins_like_a_key_stays(harmless: str) -> None:
+    body = orjson.dumps([harmless])
+    assert hidden(harmless) == harmless
+    assert Scrubber().json(body, None) is body
