@@ -23,6 +23,7 @@ __all__ = [
     "BackupName",
     "DomainName",
     "Effect",
+    "EntryTime",
     "FilePath",
     "FutureTime",
     "GitRef",
@@ -203,8 +204,7 @@ class FutureTime(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """The moment; one without a zone is UTC. ValueError where it is no time, or past."""
-        when = datetime.fromisoformat(text)
-        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+        when = parse_moment(text)
         if when <= datetime.now(UTC):
             raise ValueError("is in the past")
         return cls(when.isoformat(timespec="seconds").replace("+00:00", "Z"))
@@ -216,6 +216,22 @@ class FutureTime(str):
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "format": "date-time", "examples": ["2099-12-31T00:00:00Z"]}
+
+
+class EntryTime(str):
+    """A moment as the audit log writes it, so that texts compare as times do: RFC 3339 in UTC, to the millisecond."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        return cls(parse_moment(text).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "format": "date-time", "examples": ["2026-01-02T15:04:05Z"]}
 
 
 class DomainName(ParsedText):
@@ -254,6 +270,17 @@ class ReleaseId(ParsedText):
     @classmethod
     def new(cls) -> Self:
         return cls(time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(2))
+
+
+def parse_moment(text: str) -> datetime:
+    """A time of ISO 8601, in UTC; one without a zone is UTC. ValueError where it is none."""
+    try:
+        when = datetime.fromisoformat(text)
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except OverflowError:  # its zone puts it before the first year, or after the last
+        raise ValueError("is no time that there is") from None
+    except ValueError:
+        raise ValueError("is no time of ISO 8601, such as 2026-01-02T15:04:05Z") from None
 
 
 def _is_text(text: str) -> bool:

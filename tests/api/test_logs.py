@@ -60,7 +60,7 @@ def test_lines_can_be_chosen(server: Server) -> None:
 def test_what_is_asked_wrongly_is_explained(server: Server) -> None:
     unknown = server.call("apps.logs", {"appName": "logs-talks", "service": "wbe"})
     assert (unknown.status, unknown.code, unknown.body["hint"]) == (404, "service_not_found", "Did you mean web?")
-    for since in ("yesterday", "10", "-5m", "5x", "2026-13-01"):
+    for since in ("yesterday", "10", "-5m", "5x", "2026-13-01", "999999d", "0001-01-01T00:00:00+12:00"):
         assert server.call("apps.logs", {"appName": "logs-talks", "since": since}).code == "invalid_arguments"
     assert server.call("apps.logs", {"appName": "logs-talks", "follow": True}).code == "not_following"
 

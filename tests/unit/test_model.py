@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.model import AppName, BackupName, ImageReference, ReleaseId, Role, Secret, SqlFileName
+from ikoma.model import AppName, BackupName, EntryTime, FutureTime, ImageReference, ReleaseId, Role, Secret, SqlFileName
 
 HOSTILE = [
     "",
@@ -117,3 +117,26 @@ def test_an_image_is_named_as_registries_take_it(text: str) -> None:
 def test_what_is_no_image_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="an image"):
         ImageReference.parse(text)
+
+
+@pytest.mark.parametrize("kind", [FutureTime, EntryTime])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31T23:59:59-12:00",
+        "0001-01-01T00:00:00+12:00",
+        "banana",
+        "",
+        "10000-01-01",
+        "2026-13-01",
+        "2026-01-01Z",
+    ],
+)
+def test_what_is_no_time_is_refused(kind: type[FutureTime | EntryTime], text: str) -> None:
+    with pytest.raises(ValueError, match="time"):
+        kind.parse(text)
+
+
+def test_times_of_other_zones_compare_with_those_of_entries() -> None:
+    assert EntryTime.parse("2026-11-26T20:10:00+02:00") == "2026-11-26T18:10:00.000Z"
+    assert EntryTime.parse("2026-11-26") == "2026-11-26T00:00:00.000Z"

@@ -15,7 +15,7 @@ from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction import forms, replaced
-from ikoma.model import Secret
+from ikoma.model import Secret, parse_moment
 from ikoma.ports import Container, Engine, LogLine
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -46,15 +46,14 @@ class Said:
 
 def moment(text: str) -> datetime:
     """A time as RFC 3339 has it, or how long ago: 30s, 10m, 2h, 1d."""
-    if found := _DURATION.fullmatch(text.strip()):
-        return datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
     try:
-        parsed = datetime.fromisoformat(text.strip())
-    except ValueError:
+        if found := _DURATION.fullmatch(text.strip()):
+            return datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
+        return parse_moment(text.strip())
+    except (ValueError, OverflowError):
         raise InvalidArguments(
             f"since: {text[:40]!r} is no time.", hint="Give 30s, 10m, 2h, 1d, or a time such as 2026-01-02T15:04:05Z."
         ) from None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 class Logs:

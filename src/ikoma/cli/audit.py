@@ -19,6 +19,7 @@ from ikoma.cli import client, output
 @click.option("--caller", help="Only entries of this caller.")
 @click.option("--result", type=click.Choice(["started", "success", "error"]))
 @click.option("--since", metavar="TIME", help="Only entries from this time (UTC) on.")
+@click.option("--until", metavar="TIME", help="Only entries up to this time (UTC).")
 @click.option("--limit", type=int, default=20, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON.")
 @click.pass_context

@@ -148,12 +148,18 @@ class AuditLog:
         self._waiting.append(entry)
         await self._together.get()
 
-    def last(self, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        """The last entries that are wanted, oldest first. Reads whole files: run it in a thread."""
+    def last(
+        self, limit: int, wanted: Callable[[dict[str, Any]], bool], since: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The last entries that are wanted, oldest first. Reads whole files, the newest first: run it in a thread.
+
+        Args:
+            since: a timestamp before which none is wanted; files that end before it are not read.
+        """
         found: list[dict[str, Any]] = []
         for path in (self._path, *reversed(rotated(self._path))):
             found = [*_last_of(path, limit - len(found), wanted), *found]
-            if len(found) >= limit:
+            if len(found) >= limit or (since is not None and _begins(path) < since):
                 break
         return found
 
@@ -278,6 +284,15 @@ class AuditLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _begins(path: Path) -> str:
+    """When the first entry of a file was written; in time for everything where that cannot be said."""
+    try:
+        with path.open("rb") as stream:
+            return str((parsed(stream.readline()) or {}).get("timestamp", "~"))
+    except FileNotFoundError:
+        return "~"
 
 
 def _last_of(path: Path, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import orjson
@@ -65,6 +66,20 @@ def test_the_last_entries_that_are_wanted_come_oldest_first(tmp_path: Path) -> N
         log.append(Entry(str(number), "test.read" if number % 2 else "test.write"))
     found = log.last(2, lambda entry: entry["capability"] == "test.write")
     assert [entry["requestId"] for entry in found] == ["2", "4"]
+
+
+def test_files_that_end_before_what_is_asked_for_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path, tmp_path / "head", max_bytes=1)
+    for number in range(6):
+        log.append(Entry(str(number), "test.read"))
+        time.sleep(0.002)
+    read: list[object] = []
+    entries = log.last(10, lambda entry: not read.append(entry["requestId"]))
+    assert [entry["requestId"] for entry in entries] == list("012345")
+    read.clear()
+    log.last(10, lambda entry: not read.append(entry["requestId"]), since=entries[4]["timestamp"])
+    assert read == list("543")  # the third begins too early; what came before it is not looked at
 
 
 def test_whatever_an_entry_holds_it_is_one_ascii_line(tmp_path: Path) -> None:

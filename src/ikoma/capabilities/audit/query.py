@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import Request, Result, capability
-from ikoma.model import Effect, Role
+from ikoma.model import Effect, EntryTime, Role
 
 
 class Query(Request):
     app_name: str | None = None
     capability: str | None = None
     caller: str | None = None
-    result: str | None = None
-    """started, success or error."""
-    since: str | None = None
-    """ISO 8601 time in UTC, as the entries have it."""
+    result: Literal["started", "success", "error"] | None = None
+    since: EntryTime | None = None
+    until: EntryTime | None = None
     limit: int = Field(default=50, ge=1, le=1000)
 
 
@@ -44,7 +43,8 @@ async def query(call: Call, request: Query) -> Entries:
             and request.capability in (None, entry["capability"])
             and request.caller in (None, entry["caller"])
             and request.result in (None, entry["result"])
-            and (request.since is None or entry["timestamp"] >= request.since)
+            and (request.since is None or request.since <= entry["timestamp"])
+            and (request.until is None or entry["timestamp"] <= request.until)
         )
 
-    return Entries(entries=await asyncio.to_thread(call.platform.audit.last, request.limit, wanted))
+    return Entries(entries=await asyncio.to_thread(call.platform.audit.last, request.limit, wanted, request.since))
