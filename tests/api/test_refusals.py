@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -276,3 +277,41 @@ def test_a_pasted_api_key_is_shown_by_no_answer_and_no_log(server: Server) -> No
     rotated = server.do("keys.rotate", {"id": made["id"]})["key"]
     assert server.do("platform.info", key=rotated)["version"]
     server.do("keys.revoke", {"id": made["id"]})
+
+
+@pytest.mark.parametrize("expires", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00", "banana", "2020-01-01"])
+def test_an_end_that_is_no_time_to_come_is_refused(server: Server, expires: str) -> None:
+    for capability, arguments in {
+        "keys.create": {"name": "timeless", "role": "observer"},
+        "policy.waive": {"appName": "hush", "rule": "capabilities", "reason": "to see"},
+    }.items():
+        answer = server.call(capability, {**arguments, "expires": expires})
+        assert (answer.status, answer.code) == (422, "invalid_arguments"), capability
+
+
+def test_a_waiver_ends_within_a_year(server: Server) -> None:
+    asked = {"appName": "waived", "rule": "capabilities", "reason": "to see"}
+    server.call("apps.init", {"appName": "waived"})
+    now = datetime.now(UTC)
+    refused = server.call("policy.waive", {**asked, "expires": (now + timedelta(days=367)).isoformat()})
+    assert (refused.status, refused.code) == (422, "invalid_arguments")
+    assert "366 days" in refused.body["error"]
+    example = refused.body["details"]["arguments"][0]["example"]
+    for end in ((now + timedelta(days=365)).isoformat(), example):
+        assert server.do("policy.waive", {**asked, "expires": end})["id"]
+
+
+def test_the_audit_log_is_asked_by_time_in_any_zone(server: Server) -> None:
+    def found(**asked: object) -> list[str]:
+        entries = server.do("audit.query", {"capability": "platform.check", **asked})["entries"]
+        return [entry["requestId"] for entry in entries]
+
+    before = datetime.now(UTC)
+    mine = server.call("platform.check").body["requestId"]
+    zone = timezone(timedelta(hours=2))
+    assert mine in found(since=before.astimezone(zone).isoformat(), result="success")
+    assert mine not in found(until=before.astimezone(zone).isoformat())
+    assert mine in found(until=(before + timedelta(minutes=1)).isoformat())
+    assert mine not in found(since=(before + timedelta(minutes=1)).isoformat())
+    for wrong in ({"since": "banana"}, {"until": "banana"}, {"result": "banana"}):
+        assert server.call("audit.query", wrong).code == "invalid_arguments", wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -58,9 +59,10 @@ def test_a_refused_call_is_not_made(house: Server, bot: str, app: str, door: str
 def test_consent_is_needed_for_what_destroys_or_gives_rights_and_not_for_the_rest(
     house: Server, bot: str, app: str
 ) -> None:
+    soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     for capability, arguments in {
         "keys.create": {"name": "more", "role": "admin", "needsApproval": True},
-        "policy.waive": {"appName": app, "rule": "gpus", "reason": "to see", "expires": "2099-01-01"},
+        "policy.waive": {"appName": app, "rule": "gpus", "reason": "to see", "expires": soon},
         "env.unset": {"appName": app, "name": "PORT"},
     }.items():
         house.call("env.set", {"appName": app, "name": "PORT", "value": "1"})

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from pydantic import Field, GetJsonSchemaHandler, field_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from ikoma.apps.policy.rules import RULES
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotWaivable
 from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, FutureTime, Role
+from ikoma.model import Effect, FutureTime, Role, parse_moment
+
+_MOST_DAYS = 366
+
+
+class EndOfWaiver(FutureTime):
+    """A moment within a year: an exception that nobody looks at again is a rule."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        end = super().parse(text)
+        if parse_moment(end) > datetime.now(UTC) + timedelta(days=_MOST_DAYS):
+            raise ValueError(f"is more than {_MOST_DAYS} days away: waive the rule again when its end is near")
+        return end
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        soon = datetime.now(UTC) + timedelta(days=90)
+        return super().__get_pydantic_json_schema__(schema, handler) | {"examples": [f"{soon:%Y-%m-%dT00:00:00Z}"]}
 
 
 class Waive(AppRequest):
@@ -16,7 +39,7 @@ class Waive(AppRequest):
     """As apps.validate names it."""
     reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
     """Why this app needs it."""
-    expires: FutureTime
+    expires: EndOfWaiver
     """ISO 8601 time of its end."""
 
     @field_validator("rule")
