@@ -49,7 +49,7 @@ from ikoma.kernel.anchors import Anchors, Place, at_webhook, in_file, in_syslog
 from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.call import Attempt
-from ikoma.kernel.callers import CARETAKER, Callers
+from ikoma.kernel.callers import CARETAKER, Callers, new_key
 from ikoma.kernel.events import Events
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
@@ -251,7 +251,7 @@ def prepare(settings: Settings) -> bool:
         exposure.close(apps.at(name))
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
-    key = secrets.token_urlsafe(32)
+    key = new_key()
     write_file(settings.api_key_file, key + "\n", mode=0o600)
     known = settings.env_file.read_text() if settings.env_file.is_file() else ""
     gap = "" if not known or known.endswith("\n") else "\n"

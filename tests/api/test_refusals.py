@@ -270,10 +270,12 @@ def test_a_pasted_api_key_is_shown_by_no_answer_and_no_log(server: Server) -> No
         server.call(key),
         server.call(key, key=None),
         server.call("platform.info", role=key),
+        server.call("keys.revoke", {"id": server.key}),
     ]
     shown = json.dumps([answer.body for answer in said]) + server.audit_log.read_text() + server.log()
     shown += json.dumps(server.do("operations.list", {"limit": 100}))
     assert key[6:40] not in shown
+    assert server.key[6:40] not in shown
     rotated = server.do("keys.rotate", {"id": made["id"]})["key"]
     assert server.do("platform.info", key=rotated)["version"]
     server.do("keys.revoke", {"id": made["id"]})

@@ -202,7 +202,7 @@ class Callers:
         rate: int | None = None,
     ) -> tuple[str, str]:
         """Make a key: (id, key). The key is shown this once; only its hash is kept."""
-        identity, key = f"key_{secrets.token_hex(6)}", _new_key()
+        identity, key = f"key_{secrets.token_hex(6)}", new_key()
         self._connection.execute(
             f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, NULL, NULL, NULL)",  # noqa: S608
             (
@@ -223,7 +223,7 @@ class Callers:
         Raises:
             NotFound: there is no live key of that id.
         """
-        key = _new_key()
+        key = new_key()
         until = _stamp(datetime.now(UTC) + timedelta(seconds=overlap))
         done = self._connection.execute(
             "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? AND revoked_at IS NULL",
@@ -306,7 +306,8 @@ def _caller(row: Sequence[Any]) -> Caller:
     )
 
 
-def _new_key() -> str:
+def new_key() -> str:
+    """A key of a form that is known wherever one is pasted by mistake."""
     return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
 
 
