@@ -8,6 +8,7 @@ from ikoma.errors import DatabasesUnavailable
 from ikoma.model import Secret
 from ikoma.ports import Credentials
 from ikoma.postgres import cluster
+from ikoma.postgres.server import ADMIN_OPTIONS
 from ikoma.postgres.tools import bundled
 from ikoma.settings import Settings
 
@@ -32,6 +33,8 @@ def psql_session(
         "PGPASSWORD": secret.reveal(),
         "PGDATABASE": database,
     }
+    if credentials is None:
+        variables["PGOPTIONS"] = ADMIN_OPTIONS
     program: Path = bundled() / "bin" / "psql"
     return [str(program)], variables
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
+import subprocess
 from pathlib import Path
 
 import psycopg
@@ -17,6 +19,7 @@ from ikoma.ports import Credentials
 from ikoma.postgres import provision
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.external import ExternalPostgres
+from ikoma.postgres.session import psql_session
 from ikoma.settings import Settings
 from tests.contract.conftest import settings_of
 from tests.contract.postgres.conftest import Postgres, make_database
@@ -173,6 +176,28 @@ def test_the_admins_looks_run_nothing_of_an_app(
     assert postgres.do(postgres.databases.state(app)).tables == ("t",)
     made = postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", progress=lambda *_: None))
     assert made.tables == {"t": 1}
+
+
+def test_the_admins_psql_calls_nothing_of_an_app_by_mistake(
+    postgres: Postgres, app: AppName, owned: Credentials, tmp_path: Path
+) -> None:
+    admin = postgres.server.admin()
+    settings = settings_of(
+        tmp_path, POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=str(admin["port"]), POSTGRES_PASSWORD=admin["password"]
+    )
+    with postgres.login(owned) as session:
+        session.execute(
+            """
+            CREATE SCHEMA ikoma;
+            CREATE FUNCTION public.joined(name, name) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'ran'; END $$;
+            CREATE OPERATOR public.|| (LEFTARG = name, RIGHTARG = name, FUNCTION = public.joined);
+            CREATE OPERATOR ikoma.|| (LEFTARG = name, RIGHTARG = name, FUNCTION = public.joined);
+            """
+        )
+    argv, variables = psql_session(settings, None, owned.database)
+    looked = [*argv, "--no-psqlrc", "-At", "-c", "SELECT current_user || '.'::name || current_database()"]
+    said = subprocess.run(looked, env=os.environ | variables, capture_output=True, text=True, check=True).stdout
+    assert said == f"ikoma.{app}\n"
 
 
 # --- logins ------------------------------------------------------------------------------------------------

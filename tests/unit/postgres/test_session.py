@@ -41,6 +41,12 @@ def test_an_app_enters_as_its_own_role(tmp_path: Path) -> None:
     assert (variables["PGUSER"], variables["PGPASSWORD"]) == ("shop", "own")
 
 
+def test_only_the_admin_searches_nothing_but_postgresqls_own(tmp_path: Path) -> None:
+    given = settings(started(tmp_path))
+    assert psql_session(given, None, "shop")[1]["PGOPTIONS"] == "-c search_path=pg_catalog"
+    assert "PGOPTIONS" not in psql_session(given, Credentials("shop", "shop", Secret("own")), "shop")[1]
+
+
 def test_before_the_first_start_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(DatabasesUnavailable, match="not been started"):
         psql_session(settings(tmp_path), None, "shop")
