@@ -30,7 +30,9 @@ def of_container(
         check: what its healthcheck said last, without secrets.
     """
     exit_code = container.exit_code
-    if container.state != "created":
+    if container.id == output.unstartable:  # a code that it has is of an earlier life
+        exit_code = None
+    elif container.state != "created":
         exit_code = watch.exit_codes.get(container.id, exit_code)
     message, audit_message, hint = _reason(container, exit_code, output, watch, timeout)
     details: dict[str, object] = {"service": container.service, "exitCode": exit_code, "state": container.state}
@@ -70,12 +72,12 @@ def _reason(
     name = f"The service {container.service}"
     if container.id in watch.out_of_memory:
         return f"{name} needed more memory than its limit and was ended.", None, "Raise its `mem_limit` or need less."
+    if container.id == output.unstartable:
+        return f"{name} could not be started: {sentence(output.reason)}", f"{name} could not be started.", None
     if watch.crash is not None:
         return f"{name} keeps exiting with code {exit_code}.", None, None
     if container.state in _ENDED:
         return f"{name} exited with code {exit_code}.", None, _SHOULD_WAIT if exit_code == 0 else None
-    if container.state == "created" and output.error and "timeout waiting" not in output.error:
-        return f"{name} could not be started: {sentence(output.reason)}", f"{name} could not be started.", None
     if container.health == "unhealthy":
         return f"{name} is unhealthy: its healthcheck fails.", None, None
     return f"{name} did not become healthy within {timeout:g} s.", None, None

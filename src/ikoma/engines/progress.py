@@ -56,14 +56,17 @@ class ComposeOutput:
         """Those in which the classic builder ran steps, and that it has not removed, by what it says itself."""
         self.reached_containers = False
         """Whether images and networks are done with, so that what is wrong is a container."""
+        self.unstartable: str | None = None
+        """The container, by id, that the engine itself could not start."""
 
     @property
     def reason(self) -> str | None:
         """Why Compose gave up: what it said as its error, else its last plain words."""
         return self.error or (self.build_lines[-1] if self.build_lines else None)
 
-    def not_started(self, reason: str) -> None:
+    def not_started(self, container: str, reason: str) -> None:
         """The engine itself could not start a container."""
+        self.unstartable = container
         self.error = self._clean(reason)
         self.reached_containers = True
 

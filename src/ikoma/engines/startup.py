@@ -56,13 +56,14 @@ class Startup:
         """
         deadline = time.monotonic() + timeout
         waiting = list(starts)
-        wanted = {identity for start in starts for identity in start.containers}
+        wanted = _all_of(starts)
         self._ours |= wanted
         while True:
             containers = [item for item in await self._containers() if item.id in self._ours]
             self._tell([item for item in containers if item.id in wanted], progress)
             self._refuse_failed(containers, wanted, waiting)
-            ready = [start for start in waiting if self._may_start(start, containers)]
+            unstarted = _all_of(waiting)
+            ready = [start for start in waiting if self._may_start(start, containers, unstarted)]
             for start in ready:
                 await self._start(start, containers)
                 waiting.remove(start)
@@ -83,14 +84,16 @@ class Startup:
             try:
                 await control.start(self._api, identity)
             except NotStarted as error:
-                self._output.not_started(str(error))
+                self._output.not_started(identity, str(error))
                 raise Stuck(next((item for item in containers if item.id == identity), None)) from error
 
-    def _may_start(self, start: Start, containers: Sequence[Container]) -> bool:
-        return all(self._holds(name, condition, containers) for name, condition in start.after.items())
+    def _may_start(self, start: Start, containers: Sequence[Container], unstarted: Collection[str]) -> bool:
+        return all(self._holds(name, condition, containers, unstarted) for name, condition in start.after.items())
 
-    def _holds(self, service: str, condition: str, containers: Sequence[Container]) -> bool:
+    def _holds(self, service: str, condition: str, containers: Sequence[Container], unstarted: Collection[str]) -> bool:
         found = [item for item in containers if item.service == service]
+        if any(item.id in unstarted for item in found):  # what it shows is of an earlier life
+            return False
         if condition == "service_completed_successfully":
             return all(item.state == "exited" and item.exit_code == 0 for item in found)
         if condition == "service_healthy":
@@ -103,7 +106,7 @@ class Startup:
         if self._watch.crash is not None:
             crashed = self._watch.crash[0]
             raise Stuck(next((item for item in containers if item.service == crashed and item.id in wanted), None))
-        unstarted = {identity for start in waiting for identity in start.containers}
+        unstarted = _all_of(waiting)
         for item in containers:
             if item.id in wanted and item.id not in unstarted and _has_failed(item) and not self._comes_back(item):
                 raise Stuck(item)
@@ -131,6 +134,10 @@ class Startup:
             if said is not None and self._told.get(item.id) != said:
                 self._told[item.id] = said
                 progress(f"{item.service}: {said}")
+
+
+def _all_of(starts: Sequence[Start]) -> set[str]:
+    return {identity for start in starts for identity in start.containers}
 
 
 def _has_failed(item: Container) -> bool:

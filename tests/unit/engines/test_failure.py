@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from ikoma.engines import failure
+from ikoma.engines.docker_api import DockerApi
+from ikoma.engines.progress import ComposeOutput
+from ikoma.engines.watch import Watch
+from ikoma.ports import no_progress
+from tests.unit.apps.containers import container
+
+
+def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_before() -> None:
+    watch = Watch(DockerApi("unix:///nowhere"), "shop", ())
+    output = ComposeOutput("shop", no_progress, ())
+    output.not_started("a", "cannot join network of a non running container")
+    ended = container("a", state="exited", health=None, exit_code=143)
+    error = failure.of_container(ended, output, watch, timeout=1, logs=[], check=None)
+    assert "could not be started" in error.message
+    assert "143" not in error.message
+    assert error.details["exitCode"] is None
