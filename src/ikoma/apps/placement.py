@@ -106,7 +106,7 @@ def placed(
 
     Args:
         model: the model that was checked.
-        carried: service → volumes without a name that its present container has its data in.
+        carried: service → volumes without a name that its data is in.
     """
     result: dict[str, Any] = copy.deepcopy(dict(model))
     for name, service in result["services"].items():
@@ -217,7 +217,7 @@ def _mount_from(place: Placement, service: dict[str, Any]) -> None:
 
 
 def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[CarriedVolume]) -> None:
-    """Data that an image keeps in a volume without a name goes on to the container that replaces the present one."""
+    """Data that an image keeps in a volume without a name goes on to the next container."""
     mounts = service.setdefault("volumes", [])
     taken = {mount.get("target") for mount in mounts}
     for volume in carried:

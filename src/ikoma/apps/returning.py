@@ -9,7 +9,7 @@ from functools import partial
 from ikoma.apps.folder import App
 from ikoma.apps.placement import scale_of, waits_for
 from ikoma.apps.rollout_state import RolloutState, Serving, Standby, Underway
-from ikoma.apps.strategy import why_alone
+from ikoma.apps.strategy import in_order, shares_with, why_alone
 from ikoma.apps.successor import Target, reached
 from ikoma.apps.traffic import Traffic
 from ikoma.model import Secret
@@ -52,10 +52,10 @@ class Returning:
     ) -> list[Container]:
         """Start the earlier containers and see them healthy and answering; these and the kept ones."""
         self._note()
-        self._state.end_standby()
         reached("noted")
         lasting = [item for item in self._earlier if not item.one_shot]
-        starts = [self._start(service, lasting) for service in dict.fromkeys(item.service for item in lasting)]
+        coming = {item.service for item in lasting}
+        starts = [self._start(name, lasting) for name in in_order(self._target.model["services"]) if name in coming]
         await self._engine.bring_up(
             self._app.name,
             starts,
@@ -76,6 +76,7 @@ class Returning:
         web = self._target.of_web(containers)
         await self._route(containers)
         self._state.write(Serving(self._standby.release, self._standby.rollout, time.time()))
+        self._state.end_standby()
         reached("recorded")
         self._traffic.switch(self._app, self._target.web, web)
         reached("switched")
@@ -95,9 +96,12 @@ class Returning:
         containers = tuple(item.id for item in lasting if item.service == service)
         described = self._target.model["services"].get(service) or {}
         present = {item.service for item in (*lasting, *self._kept)}
+        needs = waits_for(described)
+        if shared := shares_with(described):
+            needs = {shared: "service_started", **needs}
         after = {
             name: condition
-            for name, condition in waits_for(described).items()
+            for name, condition in needs.items()
             if name in present and condition != "service_completed_successfully"
         }
         alone = why_alone(self._app, described, self._target.place.sources, self._target.extension.strategy_of(service))

@@ -20,8 +20,9 @@ from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout
 from ikoma.apps.schema import Schema
 from ikoma.apps.successor import Successor, Target, reached
 from ikoma.apps.traffic import Traffic
+from ikoma.errors import DeployFailed
 from ikoma.model import Secret
-from ikoma.ports import Container, Engine, Progress, Watching, no_progress
+from ikoma.ports import CarriedVolume, Container, Engine, Progress, Watching, no_progress
 
 _STOP_PATIENCE = 1.0
 """How long an answer waits for replaced containers to end. They have their own time to, and go on ending after it."""
@@ -69,7 +70,7 @@ class Rollouts:
             timeout: seconds until every container must be healthy.
 
         Raises:
-            DeployFailed: something did not come up; what served before serves.
+            DeployFailed: something did not come up; what served before serves, and what is in standby stays so.
         """
         await self.recover(app)
         work = _Work(app, target, timeout, progress, secrets)
@@ -79,7 +80,10 @@ class Rollouts:
             there = await self._engine.containers(app.name)
             returning = Returning(self._engine, self._traffic, app, target, standby, there)
             if returning.is_whole:
-                return await self._resume(work, returning)
+                try:
+                    return await self._resume(work, returning)
+                except DeployFailed as failed:  # some come up only once: a stale pid file is enough
+                    progress(f"{failed.message} Its containers are made anew.")
         return await self._replace(work)
 
     async def _replace(self, work: _Work) -> Rolled:
@@ -89,8 +93,9 @@ class Rollouts:
         resting = RolloutState(app).standby()  # until this has taken over: where it fails, the window goes on
         everyone = await self._engine.containers(app.name)
         there = [item for item in everyone if resting is None or item.id not in resting.containers]
-        carried = {item.id: found for item in there if (found := await self._engine.carried(item.id))}
-        beside = Counter(item.service for item in everyone if item not in there)
+        standing_by = [item for item in everyone if item not in there]
+        carried = await self._carried([*standing_by, *there])
+        beside = Counter(item.service for item in standing_by)
         successor = Successor(self._engine, self._traffic, app, target, new_rollout(), there, carried, beside)
         async with self._engine.watching(app.name) as watching:
             try:
@@ -104,6 +109,10 @@ class Rollouts:
             await self.end_standby(app)
             rolled = await self._settle(work, watching, containers, successor.old, before)
             return replace(rolled, backup=successor.backup)
+
+    async def _carried(self, containers: Sequence[Container]) -> dict[str, Sequence[CarriedVolume]]:
+        """Of each service the volumes without a name that the last of these containers has its data in."""
+        return {item.service: found for item in containers if (found := await self._engine.carried(item.id))}
 
     async def _resume(self, work: _Work, returning: Returning) -> Rolled:
         """Start the containers in standby again, and let them take over."""
@@ -177,13 +186,15 @@ class Rollouts:
             state.end_standby()
 
     async def _undo(self, app: App) -> None:
-        """Take away what a rollout has made, and start again what it has stopped."""
+        """Take away what a rollout has made, stop what it has started again, and start again what it has stopped."""
         state = RolloutState(app)
         if (underway := state.underway()) is None:
             return
         containers = await self._engine.containers(app.name)
         there = {item.id for item in containers}
-        await self._engine.remove_containers([item.id for item in containers if underway.brings(item)], volumes=True)
+        made = [item.id for item in containers if underway.brings(item) and item.id not in underway.returned]
+        await self._engine.stop_containers([item for item in underway.returned if item in there])
+        await self._engine.remove_containers(made, volumes=True)
         if underway.backup is not None:
             await self._schema.restore(app, underway.backup, no_progress)
         await self._engine.start_again([item for item in underway.stopped if item in there])

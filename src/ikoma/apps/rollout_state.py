@@ -101,15 +101,12 @@ class RolloutState:
 
     def serves(self, container: Container) -> bool:
         """Whether a container is of what serves: not in standby, and of the one side or the other of a rollout."""
-        if (standby := self.standby()) and container.id in standby.containers:
-            return False
-        underway = self.underway()
-        if underway is None:
-            return True
-        serving = self.serving()
-        if serving is not None and serving.rollout == underway.rollout:  # it has taken over
+        underway, serving, standby = self.underway(), self.serving(), self.standby()
+        if underway is not None and serving is not None and serving.rollout == underway.rollout:  # it has taken over
             return underway.brings(container) or container.id in underway.kept
-        return not underway.brings(container)
+        if standby is not None and container.id in standby.containers:
+            return False
+        return underway is None or not underway.brings(container)
 
 
 def new_rollout() -> str:

@@ -79,6 +79,7 @@ class Successor:
 
     Args:
         there: the containers of what serves now.
+        carried: service → volumes without a name that its data is in.
         beside: of each service, how many there are besides: in standby.
     """
 
@@ -110,14 +111,13 @@ class Successor:
                 sources=target.place.sources,
                 configurations=configurations,
                 scale=target.scale,
-                carrying=frozenset(carried),
+                carrying=frozenset(item.id for item in there if item.service in carried),
                 again=target.again or (target.change is not None and target.change.stops_first),
             ),
             there,
         )
-        moving = {item.service: carried[item.id] for item in there if item.id in carried}
         self._placed = placed(
-            target.model, target.place, rollout=rollout, configurations=configurations, carried=moving
+            target.model, target.place, rollout=rollout, configurations=configurations, carried=carried
         )
         self._new: list[Container] = []
         self._stopped: list[str] = []

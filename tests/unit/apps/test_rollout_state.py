@@ -65,6 +65,15 @@ def test_one_side_of_a_rollout_serves(
     assert {name for name, item in CONTAINERS.items() if state.serves(item)} == serves
 
 
+def test_what_returns_is_in_standby_until_it_takes_over(state: RolloutState) -> None:
+    state.write(Standby("a", OLD, ("back",), 9.0))
+    state.write(Underway("a", OLD, kept=("kept",), returned=("back",)))
+    state.write(SERVING["new"])
+    assert not state.serves(CONTAINERS["back"])
+    state.write(SERVING["old"])
+    assert state.serves(CONTAINERS["back"])
+
+
 def test_rollouts_have_names_in_order_that_networks_carry() -> None:
     first, second = new_rollout(), new_rollout()
     assert first[:15] <= second[:15]

@@ -1,0 +1,76 @@
+"""Going back within the watch window, where the containers of before do not simply start again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.witness import eventually
+from tests.images import busybox_image
+from tests.rollouts.live import LiveApp, compose, docker, inspected, new_app
+from tests.rollouts.test_watching import CHECKED, sicken
+from tests.support import Server
+
+STORE = """  store:
+    build: ./src
+    command: [sh, -c, "[ -e /began ] && {again}; touch /began /ready; exec sleep 1000"]
+    healthcheck: {{test: [CMD, test, -e, /ready], interval: 1s}}
+    stop_grace_period: 0s
+x-ikoma:"""
+STALE = "exit 3"
+SLOW = "rm /ready && sleep 5"
+
+
+def stored(server: Server, name: str, again: str) -> tuple[LiveApp, str]:
+    """An app whose release with a store, with data in it, has just been replaced by one without; and that store.
+
+    Args:
+        again: what the store does when it is started a second time.
+    """
+    app = new_app(server, name, compose_file=compose(watch="1m").replace("x-ikoma:", STORE.format(again=again)))
+    (app.folder / "src" / "Dockerfile").write_text(f"FROM {busybox_image()}\nVOLUME /keep\n")
+    app.deploy("1")
+    store = app.running("store")[0]
+    docker("exec", store, "sh", "-c", "echo kept > /keep/data")
+    app.deploy("2", compose(watch="1m"))
+    return app, store
+
+
+def test_what_cannot_start_again_is_made_anew_with_its_data(server: Server) -> None:
+    app, store = stored(server, "live-stale", STALE)
+    with app.loaded("1", "2", rate=50):
+        app.do("deploy.rollback")
+    assert app.running("store") not in ([], [store])
+    assert docker("exec", app.running("store")[0], "cat", "/keep/data") == "kept\n"
+    assert app.do("apps.status")["health"] == "healthy"
+
+
+def test_a_return_that_is_cancelled_leaves_the_standby_and_its_data(server: Server) -> None:
+    app, store = stored(server, "live-returning", SLOW)
+    before, standby = app.remains(), (app.folder / ".ikoma" / "standby.json").read_bytes()
+    serving = app.running()
+    begun = app.call("deploy.rollback", wait=0).body["result"]
+    eventually(lambda: store in app.running(), "the store is started again")
+    assert app.server.do("operations.cancel", {"operationId": begun["operationId"]})["state"] == "cancelled"
+    assert (app.running(), app.remains()) == (serving, before)
+    assert (app.folder / ".ikoma" / "standby.json").read_bytes() == standby
+    app.do("deploy.rollback")
+    assert app.running("store") == [store]
+    assert docker("exec", store, "cat", "/keep/data") == "kept\n"
+
+
+@pytest.mark.parametrize("by_itself", [False, True], ids=["called", "by itself"])
+def test_a_service_in_the_namespace_of_another_returns_with_it(server: Server, by_itself: bool) -> None:
+    inside = "command: [sleep, '1000'], network_mode: 'service:web', init: true"
+    side = f"  a-side: {{image: {busybox_image()}, {inside}}}\n"
+    text = CHECKED.replace("watch: 20s", "watch: 1m").replace("x-ikoma:", f"{side}x-ikoma:")
+    app = new_app(server, f"live-inside-{'alone' if by_itself else 'called'}", compose_file=text)
+    good = app.deploy("1")
+    kept = app.running()
+    app.deploy("2")
+    if by_itself:
+        sicken(app.running("web")[0])
+    else:
+        app.do("deploy.rollback")
+    eventually(lambda: app.release(good)["current"], "the release before serves again", 15)
+    eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 5)
+    assert inspected(app.running("a-side")[0])["HostConfig"]["NetworkMode"] == f"container:{app.running('web')[0]}"
