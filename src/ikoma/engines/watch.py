@@ -104,11 +104,12 @@ class Watch:
 def downtime_ns(before: Iterable[Container], events: Iterable[Event], after: Sequence[Container], now: int) -> int:
     """The longest time, in nanoseconds, that a service which served before had no container that serves.
 
-    A container with a healthcheck serves once it is healthy, one without once it has started.
+    A container with a healthcheck serves once it is healthy, one without once it has started. Those of before have the
+    requests already, also while they are starting again.
     """
     serving: dict[str, set[str]] = defaultdict(set)
     for item in before:
-        if item.state == "running" and item.health in (None, "healthy"):
+        if item.state == "running" and item.health != "unhealthy":
             serving[item.service].add(item.id)
     there = {item.service for item in after}
     served = set(serving) & there

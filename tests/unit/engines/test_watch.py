@@ -41,6 +41,12 @@ def test_a_service_with_a_healthcheck_serves_when_it_is_healthy() -> None:
     assert downtime_ns(before, events, after, NOW) == 800
 
 
+def test_a_container_of_before_that_is_starting_again_has_served() -> None:
+    events = [event(100, "a", "die"), event(200, "b", "start"), event(900, "b", HEALTHY)]
+    before, after = [container("a", health="starting")], [container("b", health="healthy")]
+    assert downtime_ns(before, events, after, NOW) == 800
+
+
 def test_a_service_without_one_serves_when_it_has_started() -> None:
     events = [event(100, "a", "die"), event(350, "b", "start")]
     assert downtime_ns([container("a")], events, [container("b")], NOW) == 250
