@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -65,3 +67,26 @@ def test_after_it_has_taken_over_it_is_finished_though_requests_were_waited_for(
     app.do("deploy.restart")
     assert app.do("apps.status")["health"] == "healthy"
     assert urlopen(app.url).read() == b"2"
+
+
+def test_taking_an_app_down_is_no_more_than_tried_when_it_is_cancelled(app: LiveApp) -> None:
+    answer: list[bytes] = []
+    asked = threading.Thread(target=lambda: answer.append(urlopen(app.url.replace("version", "slow")).read()))
+    containers = app.running()
+    asked.start()
+    time.sleep(0.5)
+    begun = app.call("deploy.down", wait=0).body["result"]
+    eventually(lambda: is_down(app), "requests are told that it is down")
+    assert app.server.do("operations.cancel", {"operationId": begun["operationId"]})["state"] == "cancelled"
+    assert urlopen(app.url).read() == b"1"
+    asked.join()
+    assert answer == [b"1 whole\n"]
+    assert app.running() == containers
+    assert not json.loads((app.folder / ".ikoma" / "serving.json").read_text())["down"]
+
+
+def is_down(app: LiveApp) -> bool:
+    try:
+        return urlopen(app.url).status == 503
+    except HTTPError as error:
+        return error.code == 503

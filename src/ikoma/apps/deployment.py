@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -38,6 +39,7 @@ from ikoma.apps.ways_back import STAYS, WayBack
 from ikoma.errors import (
     CannotRunTwice,
     DeployFailed,
+    EngineUnavailable,
     NotDeployed,
     ProjectNameTaken,
     WebNeeded,
@@ -205,8 +207,12 @@ class Deployments:
     async def take_down(self, app: App, progress: Progress) -> None:
         """Take an app out of service: requests under way may end, then its containers and networks go."""
         await self.check_project(app)
-        await self._traffic.take_down(app)
-        await self._engine.down(app.name, volumes=False, progress=progress)
+        try:
+            await self._traffic.take_down(app)
+            await self._engine.down(app.name, volumes=False, progress=progress)
+        except BaseException:
+            await asyncio.shield(self._serve_on(app))
+            raise
         RolloutState(app).take_down()
 
     async def forget(self, app: App) -> None:
@@ -234,6 +240,11 @@ class Deployments:
                 raise ProjectNameTaken(
                     f"The containers named {app.name} belong to a Compose project in {container.working_dir}."
                 )
+
+    async def _serve_on(self, app: App) -> None:
+        """After taking an app down has failed or was cancelled: the containers that are left get the requests."""
+        with suppress(EngineUnavailable):  # the caretaker does it when the engine is back
+            await self._traffic.refresh(app)
 
     def _require_serving(self, app: App) -> Release:
         release, serving = Releases(app).current(), RolloutState(app).serving()
