@@ -82,6 +82,8 @@ def test_of_two_replicas_all_are_replaced_and_all_answer(server: Server) -> None
     before = app.running("web")
     assert len(before) == 2
     story(app, "1", "2")
+    assert set(app.running("web")) == set(before), "those in standby start again"
+    app.deploy("3")
     now = app.running("web")
     assert len(now) == 2
     assert not set(now) & set(before)

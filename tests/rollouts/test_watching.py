@@ -74,6 +74,46 @@ def test_a_deploy_that_fails_meanwhile_does_not_end_the_window(server: Server) -
     assert app.release(last)["current"]
 
 
+@pytest.mark.parametrize("change", ["restart", "scale", "scale back"])
+def test_a_release_that_is_changed_meanwhile_is_watched_for_the_rest_of_its_time(server: Server, change: str) -> None:
+    app = new_app(server, f"live-{change.replace(' ', '-')}", compose_file=CHECKED.replace("watch: 20s", "watch: 1m"))
+    good = app.deploy("good")
+    kept = app.running()
+    bad = app.deploy("bad")
+    first = app.running()[0]
+    standby = (app.folder / ".ikoma" / "standby.json").read_bytes()
+    if change == "restart":
+        app.do("deploy.restart")
+    else:
+        app.do("deploy.scale", service="web", replicas=2)
+    if change == "scale back":
+        app.do("deploy.scale", service="web", replicas=1)
+    assert (app.folder / ".ikoma" / "standby.json").read_bytes() == standby
+    sicken(first if change == "scale" else app.running()[0])
+    eventually(lambda: app.release(good)["current"], "the release before serves again", 25)
+    if change == "scale":
+        eventually(lambda: len(app.running()) == 2, "it has the number that was chosen", 15)
+    else:
+        eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 15)
+    assert app.release(bad)["state"] == "failed"
+    eventually(lambda: len(app.containers()) == len(app.running()), "nothing of it is left", 15)
+
+
+def test_what_served_in_both_releases_stays_on_every_way_back(server: Server) -> None:
+    shared = "  worker: {image: IMAGE, command: [sleep, '1000'], init: true}\nx-ikoma:".replace(
+        "IMAGE", busybox_image()
+    )
+    app = new_app(server, "live-shared", compose_file=compose(watch="1m").replace("x-ikoma:", shared))
+    app.deploy("1")
+    worker, one = app.running("worker"), app.running("web")
+    app.deploy("2", compose(watch="1m", more="environment: {CHANGED: '1'}").replace("x-ikoma:", shared))
+    two = app.running("web")
+    for serving in (one, two, one):
+        app.do("deploy.rollback")
+        eventually(lambda serving=serving: app.running("web") == serving, "the ones that were kept serve", 5)
+        assert app.running("worker") == worker
+
+
 def test_what_was_replaced_goes_when_the_window_ends(server: Server) -> None:
     app = new_app(server, "live-window", compose_file=compose(watch="3s"))
     app.deploy("1")

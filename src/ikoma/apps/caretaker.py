@@ -139,7 +139,7 @@ class Caretaker:
             await self._deployments.end_standby(app)
             return None
         for item in await self._engine.containers(app.name):
-            if state.serves(item) and item.rollout == serving.rollout and not item.one_shot:
+            if state.serves(item) and item.id not in standby.kept and not item.one_shot:
                 died, code = self._died.get(item.id, (0.0, item.exit_code))
                 if died > serving.since or item.state in ("restarting", "exited", "dead"):
                     return f"{item.service} exited" + ("" if code is None else f" with code {code}")

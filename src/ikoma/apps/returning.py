@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -32,20 +33,18 @@ class Returning:
         self._target = target
         self._standby = standby
         self._state = RolloutState(app)
-        serving = self._state.serving()
         self._earlier = [item for item in there if item.id in standby.containers]
-        self.newer = [item for item in there if serving is not None and item.rollout == serving.rollout]
-        self.newer = [item for item in self.newer if item not in self._earlier]
-        self._kept = [item for item in there if item not in self._earlier and item not in self.newer]
+        self._kept = [item for item in there if item.id in standby.kept]
+        self.newer = [item for item in there if item not in self._earlier and item not in self._kept]
         self._stopped: list[str] = []
 
     @property
     def is_whole(self) -> bool:
-        """Whether all is there that served then: somebody may have removed a container meanwhile."""
-        there = {item.service for item in (*self._earlier, *self._kept)}
+        """Whether all is there that served then, and is enough: a container may be gone or the scale another."""
+        there = Counter(item.service for item in (*self._earlier, *self._kept))
         services, chosen = self._target.model["services"], self._target.scale
-        needed = {name for name, service in services.items() if chosen.get(name, scale_of(service)) > 0}
-        return needed <= there and len(self._earlier) == len(self._standby.containers)
+        enough = all(there[name] == chosen.get(name, scale_of(service)) for name, service in services.items())
+        return enough and there.total() == len(self._standby.containers) + len(self._standby.kept)
 
     async def bring_up(
         self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]

@@ -106,7 +106,8 @@ class Rollouts:
             except BaseException:
                 await asyncio.shield(self._undo(app))
                 raise
-            await self.end_standby(app)
+            if before is None or before.release != target.release:  # else what is watched is the same release still
+                await self.end_standby(app)
             rolled = await self._settle(work, watching, containers, successor.old, before)
             return replace(rolled, backup=successor.backup)
 
@@ -209,7 +210,8 @@ class Rollouts:
         identities = tuple(item.id for item in old)
         lasting = [item for item in old if item.state == "running" and not item.one_shot]
         if watch and before is not None and lasting and all(item.rollout for item in lasting):
-            state.write(Standby(before.release, before.rollout, identities, time.time() + watch))
+            kept = underway.kept if (underway := state.underway()) else ()
+            state.write(Standby(before.release, before.rollout, identities, time.time() + watch, kept))
             state.finish()
             await self._in_time(app, self._engine.stop_containers(identities))
         else:

@@ -58,12 +58,16 @@ class Underway:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """Stopped containers of a rollout that could serve again; `until` is Unix time."""
+    """Stopped containers of a rollout that could serve again; `until` is Unix time.
+
+    `kept` are ids of those that served with them, and serve on with what has replaced them.
+    """
 
     release: str
     rollout: str
     containers: tuple[str, ...]
     until: float
+    kept: tuple[str, ...] = ()
 
 
 class RolloutState:

@@ -28,7 +28,7 @@ def state(tmp_path: Path) -> RolloutState:
 
 def test_what_is_written_is_read(state: RolloutState) -> None:
     assert (state.serving(), state.underway(), state.standby()) == (None, None, None)
-    standby = Standby("a", OLD, ("one", "two"), 3.0)
+    standby = Standby("a", OLD, ("one", "two"), 3.0, kept=("three",))
     for written in (SERVING["old"], UNDERWAY, standby):
         state.write(written)
     assert (state.serving(), state.underway(), state.standby()) == (SERVING["old"], UNDERWAY, standby)
