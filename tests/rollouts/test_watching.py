@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,21 @@ def test_a_release_that_is_changed_meanwhile_is_watched_for_the_rest_of_its_time
         eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 15)
     assert app.release(bad)["state"] == "failed"
     eventually(lambda: len(app.containers()) == len(app.running()), "nothing of it is left", 15)
+
+
+def test_nothing_leads_back_to_a_release_that_was_unhealthy_when_it_was_replaced(server: Server) -> None:
+    app = new_app(server, "live-both-ill", compose_file=CHECKED)
+    app.deploy("ill", CHECKED.replace("watch: 20s", "watch: 0s"))
+    sicken(app.running()[0])
+    eventually(lambda: app.do("apps.status")["health"] == "unhealthy", "it is unhealthy", 20)
+    newest = app.deploy("newest", CHECKED)
+    eventually(lambda: len(app.containers()) == 1, "nothing of the release before is kept", 10)
+    assert "live-both-ill: nothing of" in app.server.log()
+    sicken(app.running()[0])
+    eventually(lambda: app.do("apps.status")["health"] == "unhealthy", "it is unhealthy", 20)
+    time.sleep(3)
+    assert app.release(newest)["current"]
+    assert ways_back(app) == []
 
 
 def test_what_served_in_both_releases_stays_on_every_way_back(server: Server) -> None:

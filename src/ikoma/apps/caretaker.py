@@ -156,5 +156,7 @@ class Caretaker:
         log.error("%s: the release %s is left for %s: %s", app.name, serving.release, standby.release, trouble)
         try:
             await self._go_back(app, standby.release, f"{serving.release} turned unhealthy: {trouble}")
+        except AppBusy:  # somebody was quicker: if the release serves after that, it is looked at again
+            self._left.discard(serving.rollout)
         except IkomaError as error:
             log.error("%s: going back to %s failed: %s", app.name, standby.release, error.message)

@@ -8,6 +8,7 @@ failure undoes it; from then on everything leads forward. `recover` does either 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
@@ -23,6 +24,8 @@ from ikoma.apps.traffic import Traffic
 from ikoma.errors import DeployFailed
 from ikoma.model import Secret
 from ikoma.ports import CarriedVolume, Container, Engine, Progress, Watching, no_progress
+
+log = logging.getLogger("ikoma")
 
 _STOP_PATIENCE = 1.0
 """How long an answer waits for replaced containers to end. They have their own time to, and go on ending after it."""
@@ -208,8 +211,7 @@ class Rollouts:
         """Stop what was replaced; it is removed then, or kept stopped while the new release is watched."""
         state = RolloutState(app)
         identities = tuple(item.id for item in old)
-        lasting = [item for item in old if item.state == "running" and not item.one_shot]
-        if watch and before is not None and lasting and all(item.rollout for item in lasting):
+        if watch and before is not None and _could_return(app, before.release, old):
             kept = underway.kept if (underway := state.underway()) else ()
             state.write(Standby(before.release, before.rollout, identities, time.time() + watch, kept))
             state.finish()
@@ -264,3 +266,14 @@ class Rollouts:
                 if name in item.networks:
                     await self._engine.disconnect(name, item.id)
             await self._engine.remove_network(name)
+
+
+def _could_return(app: App, release: str, containers: Sequence[Container]) -> bool:
+    """Whether containers as they were when others took over are worth going back to: nobody is led to broken ones."""
+    lasting = [item for item in containers if not item.one_shot]
+    for item in lasting:
+        if item.state != "running" or item.health == "unhealthy":
+            how = item.health if item.state == "running" else item.state
+            log.warning("%s: nothing of %s is in standby: its %s was %s", app.name, release, item.service, how)
+            return False
+    return bool(lasting) and all(item.rollout for item in lasting)
