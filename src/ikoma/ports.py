@@ -282,6 +282,9 @@ class Engine(Protocol):
     async def volumes(self, app: AppName) -> Sequence[str]:
         """Names of the named volumes that the app's Compose project owns."""
 
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume that no container has."""
+
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
         """Write a volume's content to `target` as a tar file, whole or not at all; its size."""
 

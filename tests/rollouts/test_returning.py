@@ -74,3 +74,28 @@ def test_a_service_in_the_namespace_of_another_returns_with_it(server: Server, b
     eventually(lambda: app.release(good)["current"], "the release before serves again", 15)
     eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 5)
     assert inspected(app.running("a-side")[0])["HostConfig"]["NetworkMode"] == f"container:{app.running('web')[0]}"
+
+
+def test_data_in_a_volume_without_a_name_outlives_its_containers_and_goes_with_the_app(server: Server) -> None:
+    before = volumes()
+    app, _ = stored(server, "live-unnamed", STALE)
+    made = volumes() - before
+    assert len(made) == 1
+    text = compose(watch="0s").replace("x-ikoma:", STORE.format(again=STALE))
+    app.deploy("3", text)
+    assert docker("exec", app.running("store")[0], "cat", "/keep/data") == "kept\n"
+    app.deploy("4", compose(watch="0s"))
+    eventually(lambda: len(app.containers()) == 1, "no container has the volume any more", 15)
+    app.deploy("5", text)
+    app.do("deploy.down")
+    app.deploy("6")
+    assert docker("exec", app.running("store")[0], "cat", "/keep/data") == "kept\n"
+    assert volumes() & made == made
+    app.deploy("7", compose(watch="0s"))
+    app.do("apps.remove")
+    assert not volumes() & made
+    assert list((server.apps / ".ikoma" / "trash").glob(f"live-unnamed-*/volumes/{made.pop()}.tar"))
+
+
+def volumes() -> set[str]:
+    return set(docker("volume", "ls", "-q").split())

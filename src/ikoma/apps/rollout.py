@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ikoma.apps import unnamed_volumes
 from ikoma.apps.folder import App
 from ikoma.apps.returning import Returning
 from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
@@ -97,7 +98,7 @@ class Rollouts:
         everyone = await self._engine.containers(app.name)
         there = [item for item in everyone if resting is None or item.id not in resting.containers]
         standing_by = [item for item in everyone if item not in there]
-        carried = await self._carried([*standing_by, *there])
+        carried = await self._carried(app, target, [*standing_by, *there])
         beside = Counter(item.service for item in standing_by)
         successor = Successor(self._engine, self._traffic, app, target, new_rollout(), there, carried, beside)
         async with self._engine.watching(app.name) as watching:
@@ -114,8 +115,14 @@ class Rollouts:
             rolled = await self._settle(work, watching, containers, successor.old, before)
             return replace(rolled, backup=successor.backup)
 
-    async def _carried(self, containers: Sequence[Container]) -> dict[str, Sequence[CarriedVolume]]:
-        """Of each service the volumes without a name that the last of these containers has its data in."""
+    async def _carried(
+        self, app: App, target: Target, containers: Sequence[Container]
+    ) -> dict[str, Sequence[CarriedVolume]]:
+        """Of each service the volumes without a name that its data is in: the last container's, else those it had."""
+        gone = sorted(set(target.model["services"]) - {item.service for item in containers})
+        return {**await unnamed_volumes.last_of(self._engine, app, gone), **await self._held(containers)}
+
+    async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[CarriedVolume]]:
         return {item.service: found for item in containers if (found := await self._engine.carried(item.id))}
 
     async def _resume(self, work: _Work, returning: Returning) -> Rolled:
@@ -140,6 +147,7 @@ class Rollouts:
         before: Serving | None,
     ) -> Rolled:
         """What follows once others serve: requests to the old containers may end, then these do."""
+        unnamed_volumes.note(work.app, await self._held([*old, *containers]))
         drained = await self._traffic.drained(work.app)
         reached("drained")
         # What another rollout of the same release replaced is nothing to go back to.

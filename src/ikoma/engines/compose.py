@@ -75,6 +75,9 @@ class ComposeEngine:
     async def volumes(self, app: AppName) -> Sequence[str]:
         return await self._api.volumes(app.project)
 
+    async def remove_volume(self, name: str) -> None:
+        await control.remove_volume(self._api, name)
+
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
         return await archive.save_volume(self._api, app.project, volume, target)
 

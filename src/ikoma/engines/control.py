@@ -122,14 +122,30 @@ async def remove_network(api: DockerApi, name: str) -> bool:
 
 
 async def carried(api: DockerApi, identity: str) -> list[CarriedVolume]:
-    """The volumes without a name that a container has its data in, as its image declares them."""
+    """The volumes without a name that a container has its data in, as its image declares them; none once it is gone."""
     async with api.client() as docker:
-        shown = await docker._query_json(f"containers/{identity}/json")
+        try:
+            shown = await docker._query_json(f"containers/{identity}/json")
+        except aiodocker.DockerError as error:
+            if error.status != _GONE:
+                raise
+            return []
     return [
         CarriedVolume(mount["Name"], mount["Destination"])
         for mount in shown.get("Mounts") or []
         if mount.get("Type") == "volume" and _is_anonymous(str(mount.get("Name")))
     ]
+
+
+async def remove_volume(api: DockerApi, name: str) -> None:
+    """Remove a volume; one that a container has stays."""
+    async with api.client(_REMOVE_SECONDS) as docker:
+        try:
+            async with docker._query(f"volumes/{name}", method="DELETE"):
+                return
+        except aiodocker.DockerError as error:
+            if error.status not in (_GONE, _CONFLICT):
+                raise
 
 
 async def image_id(api: DockerApi, reference: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps import credentials
+from ikoma.apps import credentials, unnamed_volumes
 from ikoma.apps.folder import App
 from ikoma.apps.release import now
 from ikoma.apps.trash import TrashEntry
@@ -28,7 +28,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
     platform = call.platform
     containers = await platform.engine.containers(app.name)
     lost = [f"container {container.name} ({container.state})" for container in containers]
-    lost += [f"volume {name}" for name in await platform.engine.volumes(app.name)]
+    lost += [f"volume {name}" for name in await _volumes(call, app)]
     owned = credentials.find(app)
     if owned and await platform.databases.owns(app.name):
         rows = await platform.databases.rows(owned)
@@ -59,7 +59,7 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     if has_database:
         await _keep_database(call, app, entry)
     with call.step("remove containers, networks and volumes"):
-        await call.platform.engine.down(app.name, volumes=True, progress=call.progress)
+        await unnamed_volumes.remove_with(call.platform.engine, app, call.progress)
     with call.step("remove the database"):
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
@@ -73,9 +73,14 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     return Removed(success=True, message=f"{app.name} was moved to the trash.", details=details)
 
 
+async def _volumes(call: Call, app: App) -> list[str]:
+    engine = call.platform.engine
+    return [*await engine.volumes(app.name), *await unnamed_volumes.all_of(engine, app)]
+
+
 async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:
     engine = call.platform.engine
-    volumes = await engine.volumes(app.name)
+    volumes = await _volumes(call, app)
     if volumes:
         await engine.stop(app.name, progress=call.progress)
     for name in volumes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps import preview
+from ikoma.apps import preview, unnamed_volumes
 from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
 from ikoma.errors import PreviewNotFound
@@ -38,6 +38,6 @@ async def take_away(call: Call, item: App) -> None:
     """Remove all that a preview is; what was cut off is done again by the next call."""
     platform = call.platform
     await platform.deployments.check_project(item)
-    await platform.engine.down(item.name, volumes=True, progress=call.progress)
+    await unnamed_volumes.remove_with(platform.engine, item, call.progress)
     await platform.previews.remove_data(item)
     await call.forget(item)
