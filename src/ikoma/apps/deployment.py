@@ -346,6 +346,7 @@ class Deployments:
             again=again,
             watch=0.0 if wish.final else extension.Extension(**release.extension).watch,
             scale=scale_of_app(app),
+            before=Releases(app).model(current) if (current := Releases(app).current()) else {},
         )
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
 

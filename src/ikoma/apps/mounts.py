@@ -54,15 +54,23 @@ def bind_mounts(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield mount
 
 
-def writes_data(app: App, service: Mapping[str, Any], source: Sources) -> str | None:
-    """What a service writes that another container must not write at the same time; None where there is nothing."""
+def written(service: Mapping[str, Any], source: Sources) -> Iterator[dict[str, Any]]:
+    """The mounts of a service in which it writes data: volumes that have a name, and folders that are no source."""
     for mount in service.get("volumes") or []:
         if mount.get("read_only"):
             continue
         if mount.get("type") == "volume" and mount.get("source"):
-            return f"the volume {mount['source']}"
+            yield mount
         if mount.get("type") == "bind" and not source.holds(_real(mount["source"])):
-            return f"the folder {os.path.relpath(_real(mount['source']), os.path.realpath(app.path))}"
+            yield mount
+
+
+def writes_data(app: App, service: Mapping[str, Any], source: Sources) -> str | None:
+    """What a service writes that another container must not write at the same time; None where there is nothing."""
+    for mount in written(service, source):
+        if mount["type"] == "volume":
+            return f"the volume {mount['source']}"
+        return f"the folder {os.path.relpath(_real(mount['source']), os.path.realpath(app.path))}"
     return None
 
 

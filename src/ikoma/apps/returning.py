@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
+from ikoma.apps.claims import displaced
 from ikoma.apps.folder import App
 from ikoma.apps.placement import scale_of, waits_for
 from ikoma.apps.rollout_state import RolloutState, Serving, Standby, Underway
@@ -103,12 +104,16 @@ class Returning:
             for name, condition in needs.items()
             if name in present and condition != "service_completed_successfully"
         }
-        alone = why_alone(self._app, described, self._target.place.sources, self._target.extension.strategy_of(service))
-        return Start(service, containers, after, partial(self._make_room, service) if alone else None)
+        wish, source = self._target.extension.strategy_of(service), self._target.place.sources
+        away = set(displaced(self._app, self._target.before, self._target.model, service, source, wish))
+        away |= {service} if why_alone(self._app, described, source, wish) else set()
+        return Start(service, containers, after, partial(self._make_room, away) if away else None)
 
-    async def _make_room(self, service: str) -> None:
-        running = [item for item in self.newer if item.service == service and item.state == "running"]
-        answers = self._target.web is not None and service == self._target.web.service
+    async def _make_room(self, services: Collection[str]) -> None:
+        """Stop the newer containers of these services: they cannot run beside an earlier one that starts."""
+        running = [item for item in self.newer if item.service in services and item.state == "running"]
+        running = [item for item in running if item.id not in self._stopped]
+        answers = any(item.service in self._target.answering for item in running)
         if answers:  # a new route would lose requests that wait for a container
             await self._route(self._earlier)
         self._stopped += [item.id for item in running]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ikoma.apps.claims import displaced, networks, published
 from ikoma.apps.compose_file import one_shot_services
 from ikoma.apps.extension import RECREATE, ROLLING, Extension
 from ikoma.apps.folder import App
@@ -27,6 +28,10 @@ class Decision:
     """How many containers are made."""
     alone: str | None = None
     """Why old and new containers cannot run at once; None where they can."""
+    displaces: Mapping[str, str] = field(default_factory=dict)
+    """Other services that stop before it starts, each with what it gives up to this one."""
+    first: tuple[Container, ...] = ()
+    """Containers that are stopped before the new ones start."""
 
     @property
     def changes(self) -> bool:
@@ -43,6 +48,8 @@ class Wanted:
     sources: Sources
     configurations: Mapping[str, str]
     scale: Mapping[str, int]
+    before: Mapping[str, Any] = field(default_factory=dict)
+    """The model of what serves; empty where nothing does."""
     carrying: frozenset[str] = frozenset()
     """Ids of containers with data in volumes without a name."""
     again: bool = False
@@ -61,20 +68,21 @@ def decide(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
         kept = kept[: _count(wanted, name)]
         replaced = [item for item in containers if item not in kept]
         new = _count(wanted, name) - len(kept)
-        alone = _alone(wanted, name, replaced) if new and any(item.state == "running" for item in replaced) else None
+        alone = _alone(wanted, name, replaced) if new and any(map(is_active, replaced)) else None
         found[name] = Decision(name, tuple(kept), tuple(replaced), new, alone)
     gone = {item.service for item in there} - set(services)
     removed = [Decision(name, replaced=tuple(item for item in there if item.service == name)) for name in sorted(gone)]
-    return [*found.values(), *removed]
+    going = [item for decision in (*found.values(), *removed) for item in decision.replaced if is_active(item)]
+    return [*(_with_room(wanted, decision, going) for decision in found.values()), *removed]
 
 
 def why_alone(app: App, service: Mapping[str, Any], source: Sources, wish: str | None) -> str | None:
     """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can."""
     if wish == RECREATE:
         return "x-ikoma says recreate"
-    if ports := [port for port in service.get("ports") or [] if port.get("published") not in (None, "", "0")]:
+    if ports := published(service):
         return f"it has the host port {ports[0]['published']}"
-    if addressed := [key for key, joined in _networks(service).items() if (joined or {}).get("ipv4_address")]:
+    if addressed := [key for key, joined in networks(service).items() if (joined or {}).get("ipv4_address")]:
         return f"it has an address of its own in the network {addressed[0]}"
     if wish == ROLLING:
         return None
@@ -129,6 +137,24 @@ def _alone(wanted: Wanted, name: str, replaced: Sequence[Container]) -> str | No
     return None
 
 
+def _with_room(wanted: Wanted, decision: Decision, going: Sequence[Container]) -> Decision:
+    """The decision with what must stop before its new containers start."""
+    if not decision.new:
+        return decision
+    wish = wanted.extension.strategy_of(decision.service)
+    others = displaced(wanted.app, wanted.before, wanted.model, decision.service, wanted.sources, wish)
+    there = {item.service for item in going}
+    others = {name: what for name, what in others.items() if name in there}
+    own = {decision.service} if decision.alone else set()
+    first = tuple(item for item in going if item.service in {*own, *others})
+    return replace(decision, displaces=others, first=first)
+
+
+def is_active(container: Container) -> bool:
+    """Whether a container has what it is given for itself, or will have it again in a moment."""
+    return container.state in ("running", "restarting")
+
+
 def _is_as(container: Container, configuration: str) -> bool:
     fine = container.state == "running" and container.health != "unhealthy"
     return fine and container.configuration == configuration
@@ -136,8 +162,3 @@ def _is_as(container: Container, configuration: str) -> bool:
 
 def _count(wanted: Wanted, name: str) -> int:
     return wanted.scale.get(name, scale_of(wanted.model["services"][name]))
-
-
-def _networks(service: Mapping[str, Any]) -> Mapping[str, Any]:
-    networks = service.get("networks")
-    return networks if isinstance(networks, Mapping) else {}

@@ -13,13 +13,13 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.compose_file import Web
+from ikoma.apps.compose_file import Web, web
 from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App
 from ikoma.apps.placement import Placed, Placement, placed, waits_for
 from ikoma.apps.rollout_state import RolloutState, Serving, Underway
 from ikoma.apps.schema import Change
-from ikoma.apps.strategy import Decision, Wanted, decide, shares_with
+from ikoma.apps.strategy import Decision, Wanted, decide, is_active, shares_with
 from ikoma.apps.traffic import Traffic
 from ikoma.durable import write_file
 from ikoma.model import Secret
@@ -40,6 +40,7 @@ class Target:
         again: replace also what would not need to be.
         watch: for how many seconds what is replaced is kept in standby.
         scale: how many containers a service is to have, where that differs from what the model says.
+        before: the model of what serves; empty where nothing does.
     """
 
     release: str
@@ -53,6 +54,15 @@ class Target:
     again: bool = False
     watch: float = 0.0
     scale: Mapping[str, int] = field(default_factory=dict)
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def answering(self) -> frozenset[str]:
+        """Services whose containers have requests to wait for: the one that answers now, and the one that will."""
+        if self.web is None:
+            return frozenset()
+        now = web(self.before) if self.before else None
+        return frozenset((self.web.service, now.service if now else self.web.service))
 
     @property
     def compose_file(self) -> Path:
@@ -111,6 +121,7 @@ class Successor:
                 sources=target.place.sources,
                 configurations=configurations,
                 scale=target.scale,
+                before=target.before,
                 carrying=frozenset(item.id for item in there if item.service in carried),
                 again=target.again or (target.change is not None and target.change.stops_first),
             ),
@@ -256,25 +267,24 @@ class Successor:
 
     def _start(self, decision: Decision) -> Start:
         new = tuple(item.id for item in self._new if item.service == decision.service)
-        first = None if decision.alone is None else partial(self._make_room, decision)
+        first = partial(self._make_room, decision) if decision.first else None
         return Start(decision.service, new, waits_for(self._target.model["services"][decision.service]), first)
 
     async def _make_room(self, decision: Decision) -> None:
-        """Stop the containers that cannot run beside their successors; those join the networks that are left."""
-        running = [item for item in decision.replaced if item.state == "running" and item.id not in self._stopped]
+        """Stop what cannot run beside the new containers; those join the networks that their own ones leave."""
+        running = [item for item in decision.first if item.id not in self._stopped]
         await self._stop(running)
         reached(f"stopped {decision.service}")
+        left = {network for item in running if item.service == decision.service for network in item.networks}
         for new in self._new:
-            if new.service != decision.service:
-                continue
-            for network in {network for item in running for network in item.networks}:
-                await self._engine.connect(network, new.id, self._aliases(decision.service))
+            if new.service == decision.service:
+                for network in left:
+                    await self._engine.connect(network, new.id, self._aliases(decision.service))
 
     async def _stop(self, containers: Sequence[Container], progress: Progress = no_progress) -> None:
-        """Stop containers that serve now; requests to the web service wait meanwhile."""
-        running = [item for item in containers if item.state == "running"]
-        web = self._target.web
-        answers = web is not None and any(item.service == web.service for item in running)
+        """Stop containers that serve now; requests that they would answer wait meanwhile."""
+        running = [item for item in containers if is_active(item)]
+        answers = any(item.service in self._target.answering for item in running)
         if answers:
             await self._route()
         self._stopped += [item.id for item in running]

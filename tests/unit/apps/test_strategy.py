@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,43 @@ def test_services_come_after_those_they_need_also_in_a_circle() -> None:
     }
     assert in_order(services) == ["db", "api", "web", "side"]
     assert sorted(in_order({"a": {"depends_on": {"b": {}}}, "b": {"depends_on": {"a": {}}}})) == ["a", "b"]
+
+
+STORE = {"volumes": [{"type": "volume", "source": "store"}]}
+PORT = {"ports": [{"target": 80, "published": "8080"}]}
+ADDRESS = {"networks": {"inner": {"ipv4_address": "10.0.0.2"}}}
+ABOVE, BELOW = ({"volumes": [{"type": "bind", "source": f"/srv/apps/shop/{name}"}]} for name in ("data", "data/pg"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "strategy", "displaced"),
+    [
+        ({"web": STORE}, {"front": STORE}, None, {"web": "volume store"}),
+        ({"web": STORE, "front": {}}, {"web": {}, "front": STORE}, None, {"web": "volume store"}),
+        ({"web": STORE}, {"web": STORE, "front": STORE}, None, {}),
+        ({"web": STORE}, {"front": STORE}, "rolling", {}),
+        ({"web": PORT}, {"front": PORT}, "rolling", {"web": "host port 8080"}),
+        ({"web": PORT}, {"front": {"ports": [{"target": 80, "published": "8081"}]}}, None, {}),
+        ({"web": ADDRESS}, {"front": ADDRESS}, None, {"web": "address 10.0.0.2"}),
+        ({"web": ABOVE}, {"front": BELOW}, None, {"web": "folder data"}),
+        ({"web": BELOW}, {"front": {}}, None, {}),
+    ],
+)
+def test_what_gives_something_up_to_another_service_stops_before_that_one_starts(
+    before: dict[str, Any], after: dict[str, Any], strategy: str | None, displaced: dict[str, str]
+) -> None:
+    there = [other("a"), *([other("b", "front")] if "front" in before else [])]
+    made = wanted(after, before={"services": before}, extension=Extension(strategy=strategy))
+    decision = next(item for item in decide(made, there) if item.service == "front")
+    assert decision.displaces == displaced
+    assert ("a" in [item.id for item in decision.first]) == bool(displaced)
+    assert decide(made, [other("a", state="exited")])[0].first == ()
+
+
+def test_a_volume_is_known_by_its_own_name() -> None:
+    def model(key: str, volume: str) -> dict[str, Any]:
+        return {"services": {key: {"volumes": [{"type": "volume", "source": key}]}}, "volumes": {key: {"name": volume}}}
+
+    for volume, expected in (("kept", {"web": "volume web"}), ("other", {})):
+        made = replace(wanted({"front": {}}, before=model("web", "kept")), model=model("front", volume))
+        assert decide(made, [other("a")])[0].displaces == expected

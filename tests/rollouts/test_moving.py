@@ -1,0 +1,56 @@
+"""What one service has for itself goes to another one: a volume, a host port. Never do both have it at once."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.images import busybox_image
+from tests.rollouts.live import LiveApp, compose, inspected, new_app
+from tests.support import Server
+
+
+def keeper(name: str, has: str) -> str:
+    """An app with a service that has something for itself, besides its web service."""
+    service = f"  {name}:\n    image: {busybox_image()}\n    init: true\n    command: [sleep, infinity]\n    {has}\n"
+    return compose(watch="1m").replace("x-ikoma: {", f"{service}volumes: {{dat: {{}}}}\nx-ikoma: {{")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def of(app: LiveApp, service: str) -> str:
+    [found] = [item.id for item in app.containers() if item.service == service]
+    return found
+
+
+@pytest.mark.parametrize("what", ["volume", "port"])
+def test_a_service_with_another_name_starts_when_its_predecessor_has_stopped(server: Server, what: str) -> None:
+    has = "volumes: ['dat:/dat']" if what == "volume" else f"ports: ['127.0.0.1:{free_port()}:80']"
+    app = new_app(server, f"live-moving-{what}")
+    before = app.deploy("1", keeper("old", has))
+    old = of(app, "old")
+    with app.loaded("1", "2"):
+        app.deploy("2", keeper("new", has))
+    new = of(app, "new")
+    assert inspected(old)["State"]["FinishedAt"] < inspected(new)["State"]["StartedAt"]
+    assert app.do("deploy.rollback")["details"]["release"] == before
+    assert app.running("old") == [old]
+    assert inspected(new)["State"]["FinishedAt"] < inspected(old)["State"]["StartedAt"]
+    app.do("deploy.down")
+
+
+def test_where_the_successor_fails_the_predecessor_is_started_again(server: Server) -> None:
+    has = "volumes: ['dat:/dat']"
+    app = new_app(server, "live-moving-back")
+    app.deploy("1", keeper("old", has))
+    old = of(app, "old")
+    app.write("2", keeper("new", has).replace("[sleep, infinity]", "['false']"))
+    assert app.call("deploy.up").code == "deploy_failed"
+    assert app.running("old") == [old]
+    assert app.do("apps.health")["health"] == "healthy"
+    app.do("deploy.down")
