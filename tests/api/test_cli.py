@@ -143,3 +143,11 @@ def test_a_wrong_setting_is_one_clear_sentence() -> None:
     assert done.returncode == 1
     assert "HTTP_PORT" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_mistyped_command_gets_the_one_that_was_meant(server: Server) -> None:
+    for wrong, right in (("deplpy", "deploy"), ("backpu", "backup")):
+        done = server.cli(wrong, "shop")
+        assert done.returncode == 2
+        assert f"No such command '{wrong}'. Did you mean {right}?" in done.stderr
+    assert "Did you mean" not in server.cli("qqqq").stderr

@@ -6,6 +6,7 @@ and the friendly verbs are made from the registry's own request models then.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from typing import Any
@@ -37,6 +38,9 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and "." in args[0] and not args[0].startswith("-"):
             raise click.UsageError(f"To call a capability by its name: ikoma call {args[0]}")
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and (close := difflib.get_close_matches(args[0], known, 1)):
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close[0]}?", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
