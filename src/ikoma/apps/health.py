@@ -181,7 +181,7 @@ def _containers(release: Release | None, containers: Sequence[Container], none: 
     found = [trouble for trouble in wrong if trouble]
     if found:
         return Check(False, "; ".join(found) + ".")
-    return Check(True, f"{len(containers)} running as deployed.")
+    return Check(True, f"{sum(item.state == 'running' for item in containers)} running as deployed.")
 
 
 def _trouble(container: Container) -> str | None:
