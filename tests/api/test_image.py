@@ -80,3 +80,11 @@ def test_what_cannot_run_is_refused_and_what_serves_goes_on(server: Server, app:
         assert refusal("web", wrong) == (422, "invalid_arguments"), wrong
     assert server.do("apps.status", {"appName": app})["release"] == serving
     assert server.do("apps.health", {"appName": app})["health"] == "healthy"
+
+
+def test_it_is_for_an_app_in_service(server: Server, app: str) -> None:
+    server.do("deploy.down", {"appName": app})
+    for capability, more in (("deploy.image", {"image": OTHER}), ("deploy.scale", {"replicas": 1})):
+        refused = server.call(capability, {"appName": app, "service": "web", **more})
+        assert (refused.status, refused.code) == (409, "not_deployed")
+        assert "deploy.up" in refused.body["hint"]

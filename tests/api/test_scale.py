@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.apps import COMPOSE, SERVE, make_app
+from tests.faults.witness import Background, eventually
 from tests.images import busybox_image
 from tests.support import Server
 from tests.traffic import steady
@@ -136,3 +137,53 @@ def test_a_scale_that_fails_leaves_the_former_number(server: Server, app: str) -
     assert refused.code == "deploy_failed", refused.body
     assert running(server, "worker") == 1
     assert '"worker":2' not in (folder / ".ikoma" / "scale.json").read_text()
+
+
+def test_what_cannot_run_twice_any_more_has_one_container_and_a_warning_says_so(server: Server, app: str) -> None:
+    folder = server.apps / app
+    whole = MANY.format(image=busybox_image(), command=SERVE, health="/ok")
+    (folder / "docker-compose.yml").write_text(whole)
+    server.do("deploy.up", {"appName": app})
+    scale(server, "worker", 3)
+    for more in ("ports: ['127.0.0.1:0:80', '127.0.0.1:28127:81']", "volumes: ['kept:/data']"):
+        changed = whole.replace("  worker:\n", f"  worker:\n    {more}\n")
+        (folder / "docker-compose.yml").write_text(changed)
+        [warned] = server.do("apps.validate", {"appName": app})["warnings"]
+        assert "worker was scaled to 3 containers, and gets one: " in warned["problem"]
+        assert "replicas 1" in warned["fix"]
+        assert "worker was scaled to 3" in str(server.do("deploy.plan", {"appName": app})["findings"])
+        done = server.do("deploy.up", {"appName": app})["details"]
+        assert "worker was scaled to 3" in str(done["warnings"])
+        assert running(server, "worker") == 1
+        shown = server.do("release.show", {"appName": app})["services"]
+        assert {item["name"]: item["scale"] for item in shown}["worker"] == 1
+    (folder / "docker-compose.yml").write_text(whole)
+    server.do("deploy.up", {"appName": app})
+    assert running(server, "worker") == 3
+    server.do("deploy.rollback", {"appName": app})
+    assert running(server, "worker") == 1
+    scale(server, "worker", 1)
+    assert server.do("apps.validate", {"appName": app})["warnings"] == []
+
+
+@pytest.mark.parametrize("after", ["at once", "taken over"])
+def test_a_number_stays_as_it_was_where_its_rollout_was_killed_before_it_served(
+    server: Server, app: str, after: str
+) -> None:
+    state = server.apps / app / ".ikoma"
+    server.do("deploy.up", {"appName": app})
+    scale(server, "worker", 1)
+    serving = (state / "serving.json").read_text()
+    call = Background(server, "deploy.scale", {"appName": app, "service": "worker", "replicas": 2})
+    if after == "at once":
+        eventually(lambda: (state / "scale-former.json").exists(), "the scale has begun")
+    else:
+        eventually(lambda: (state / "serving.json").read_text() != serving, "the new ones serve")
+    server.kill()
+    call.wait()
+    server.start()
+    expected = 1 if after == "at once" else 2
+    eventually(lambda: running(server, "worker") == expected, "it is undone or finished")
+    server.do("deploy.up", {"appName": app})
+    assert running(server, "worker") == expected
+    assert not (state / "scale-former.json").exists()

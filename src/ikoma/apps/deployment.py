@@ -27,12 +27,12 @@ from ikoma.apps.release import Release, Releases, ServiceRecord, new_release_id,
 from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout import Rolled, Rollouts
 from ikoma.apps.rollout_state import RolloutState
-from ikoma.apps.scale import keep_scale, scale_of_app
+from ikoma.apps.scale import fitting_scale, scaling, settle_scale
 from ikoma.apps.schema import Change, Schema
 from ikoma.apps.services import service_of, with_image
 from ikoma.apps.snapshot import TREE, Snapshots
 from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
-from ikoma.apps.strategy import why_alone, why_single
+from ikoma.apps.strategy import why_one
 from ikoma.apps.successor import Target
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.ways_back import STAYS, WayBack
@@ -166,14 +166,8 @@ class Deployments:
         await self._settle(app)
         release = self._require_serving(app)
         await self._require_scalable(app, release, service, replicas)
-        former, before = scale_of_app(app), RolloutState(app).serving()
-        keep_scale(app, {**former, service: replicas})
-        try:
+        with scaling(app, service, replicas):
             return await self._roll_again(app, release, wish, again=False)
-        except BaseException:
-            if RolloutState(app).serving() == before:
-                keep_scale(app, former)
-            raise
 
     async def replace_image(self, app: App, service: str, image: str, wish: Wish) -> tuple[Release, Rolled]:
         """Make a release that is the one that serves but for the image of one service, and let it take over.
@@ -185,7 +179,7 @@ class Deployments:
         """
         await self._settle(app)
         releases = Releases(app)
-        earlier = releases.require_current()
+        earlier = self._require_serving(app)
         model = with_image(app.name, releases.model(earlier), service, image)
         runs = await self._checked(app, model, judged=f"{image[:80]} is not allowed")
         given = releases.given(earlier)
@@ -222,6 +216,7 @@ class Deployments:
 
     async def recover(self, app: App) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
+        settle_scale(app)
         return await self._outcomes.recover(app)
 
     def is_ending(self, app: App) -> bool:
@@ -255,14 +250,13 @@ class Deployments:
     async def _require_scalable(self, app: App, release: Release, service: str, replicas: int) -> None:
         """Refuse a number of containers that a service cannot have."""
         model = Releases(app).model(release)
-        described = service_of(app.name, model, service)
+        service_of(app.name, model, service)
         wish = extension.Extension(**release.extension)
         if replicas == 0 and release.web and release.web["service"] == service:
             raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
         if replicas < 2:
             return
-        reason = why_alone(app, described, sources(app, model, wish.data), wish.strategy_of(service))
-        reason = reason or why_single(model, service)
+        reason = why_one(app, model, service, sources(app, model, wish.data), wish.strategy_of(service))
         if reason is None and wish.strategy_of(service) != extension.ROLLING:
             for item in await self._engine.containers(app.name):
                 if item.service == service and await self._engine.carried(item.id):
@@ -345,7 +339,7 @@ class Deployments:
             change=change,
             again=again,
             watch=0.0 if wish.final else extension.Extension(**release.extension).watch,
-            scale=scale_of_app(app),
+            scale=fitting_scale(app, runs),
             before=Releases(app).model(current) if (current := Releases(app).current()) else {},
         )
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)

@@ -12,7 +12,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.rollout import Rollouts
 from ikoma.apps.rollout_state import RolloutState
-from ikoma.apps.scale import scale_of_app
+from ikoma.apps.scale import fitting_scale
 from ikoma.apps.schema import Schema
 from ikoma.apps.snapshot import Snapshots
 from ikoma.errors import DiskFull, EngineUnavailable, IkomaError
@@ -50,7 +50,7 @@ class Outcomes:
 
     async def served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
         """Record that a release serves, and let go of those that need not be kept."""
-        chosen = scale_of_app(app)
+        chosen = fitting_scale(app, Releases(app).model(release))
         services = {
             name: replace(record, configuration=configurations.get(name), scale=chosen.get(name, record.scale))
             for name, record in release.services.items()

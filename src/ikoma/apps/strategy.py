@@ -102,6 +102,11 @@ def why_single(model: Mapping[str, Any], service: str) -> str | None:
     return f"{inside[0]} runs inside it" if inside else None
 
 
+def why_one(app: App, model: Mapping[str, Any], service: str, source: Sources, wish: str | None) -> str | None:
+    """Why a service has one container only; None where it may have more."""
+    return why_alone(app, model["services"][service], source, wish) or why_single(model, service)
+
+
 def shares_with(service: Mapping[str, Any]) -> str | None:
     """The service in whose namespace this one runs."""
     for key in _SHARED:

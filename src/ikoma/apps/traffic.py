@@ -25,7 +25,7 @@ from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
-from ikoma.apps.scale import scale_of_app
+from ikoma.apps.scale import fitting_scale
 from ikoma.durable import write_file
 from ikoma.errors import DomainTaken, NoWebService, ProxyUnavailable
 from ikoma.model import DomainName
@@ -272,7 +272,7 @@ class Traffic:
         if release is None or release.web is None:
             return None
         service = release.web["service"]
-        slots = scale_of_app(app).get(service, release.replicas(service))
+        slots = fitting_scale(app, Releases(app).model(release)).get(service, release.replicas(service))
         return self._route(app, Extension(**release.extension), slots)
 
     def _route(self, app: App, extension: Extension, slots: int) -> Route:

@@ -25,6 +25,7 @@ from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.resolution import Resolutions
+from ikoma.apps.scale import scale_of_app, too_many
 from ikoma.apps.traffic import Traffic
 from ikoma.errors import DomainTaken, InvalidCompose, PolicyViolation
 from ikoma.ports import Container, Databases, Engine
@@ -132,6 +133,7 @@ class Validator:
         report.warnings += _missing_names(app)
         if not report.errors:
             report.warnings += _not_kept(app, source, resolved.model)
+            report.warnings += _too_many(app, source, resolved.model)
         report.warnings += self._replaced(app, source)
         return report
 
@@ -345,6 +347,14 @@ def _not_kept(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Fi
             problem = f"Containers write to {folder}, and what they write there stays behind at the next deploy."
             fix = f"If it is data, say so: `x-ikoma: {{data: [{folder}]}}`; or mount it read-only."
             yield Finding(source.name, source.line_with(str(folder)), problem, fix)
+
+
+def _too_many(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    """Services that were scaled and now cannot run twice."""
+    for name, reason in too_many(app, model).items():
+        problem = f"{name} was scaled to {scale_of_app(app)[name]} containers, and gets one: {reason}."
+        fix = f"Take away what stands in the way, or give up the number: deploy.scale {name} with replicas 1."
+        yield Finding(source.name, source.line("services", name), problem, fix)
 
 
 def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, Port]]:
