@@ -173,7 +173,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             validator=validator,
             health=health,
             deployments=deployments,
-            planner=Planner(engine, policy, validator, schema, rollbacks, memory=memory),
+            planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
             traffic=traffic,
             verifier=Verifier(Resolutions(engine), policy, databases, health, backups),
             waivers=waivers,

@@ -13,6 +13,7 @@ from typing import Any
 
 from ikoma.apps import compose_file, credentials, environment
 from ikoma.apps.folder import App
+from ikoma.apps.mounts import bind_mounts
 from ikoma.apps.policy.facts import image_name
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
@@ -62,19 +63,21 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
 def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     """The model that runs: that of a release, with what its containers need here and now.
 
-    The variables of the app's own database win over all others.
-
     Args:
         model: a model that `frozen` made.
         endpoint: where containers reach PostgreSQL.
     """
+    for mount in bind_mounts(model):
+        app.make_folder(Path(mount["source"]))
+    return with_database(app, model, endpoint)
+
+
+def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    """The model with the variables of the app's own database, which win over all others."""
     owned = credentials.find(app)
     database = credentials.variables(owned, endpoint) if owned else {}
     result: dict[str, Any] = copy.deepcopy(dict(model))
     for name, service in result["services"].items():
-        for mount in service.get("volumes") or []:
-            if mount.get("type") == "bind":
-                app.make_folder(Path(mount["source"]))
         if database and compose_file.uses_database(model, name):
             service["environment"] |= environment.escaped(database)
             if endpoint.host_gateway:

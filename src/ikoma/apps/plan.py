@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,44 +13,27 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps import comparison, compose_file, environment, equipment, extension, images
+from ikoma.apps import comparison, credentials, environment, equipment, extension, images
 from ikoma.apps.folder import App
 from ikoma.apps.logs import app_secrets
-from ikoma.apps.mounts import Sources, bind_mounts, sources
+from ikoma.apps.mounts import Sources, sources
+from ikoma.apps.plan_services import ServicePlan, Step, images_of_a_deploy, is_built_of, plan_services
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.policy.facts import image_name
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.schema import Back, Schema
 from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
 from ikoma.apps.source_changes import SourceChanges, look, marks
-from ikoma.apps.strategy import why_alone
 from ikoma.apps.validation import Report, Validator
 from ikoma.apps.ways_back import STAYS, WayBack
 from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, PlanDrifted, PolicyViolation
 from ikoma.model import Secret
-from ikoma.ports import Engine
+from ikoma.ports import Databases, Engine
 from ikoma.postgres.migration_lint import Verdict
 
 SQL = ("migrations", "seeds")
 """Folders that are part of a release though no container reads them."""
-RUNS_AGAIN = "it runs again with each deploy"
-"""Of a service that others wait for until it has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServicePlan:
-    """What becomes of one service, and why."""
-
-    service: str
-    action: str
-    """add, replace, keep or remove."""
-    reasons: tuple[str, ...] = ()
-    image: str | None = None
-    """build or pull, where its image is not here yet."""
-    alone: str | None = None
-    """Why it is stopped before its replacement starts; None where the two run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +63,13 @@ class Plan:
     rollback: Return | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """From one model to the next, and what that means for all services alike."""
-
-    app: App
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-    sources: Sources
-    changes: SourceChanges
-    secrets: Sequence[Secret]
-    stops: str | None = None
-    others: frozenset[str] | None = None
-    """Services whose images are others; None where images are yet to be built and pulled."""
-
-
 class Planner:
     """Makes plans. It changes nothing."""
 
     def __init__(
         self,
         engine: Engine,
+        databases: Databases,
         policy: Policy,
         validator: Validator,
         schema: Schema,
@@ -109,6 +78,7 @@ class Planner:
         memory: int,
     ) -> None:
         self._engine = engine
+        self._databases = databases
         self._policy = policy
         self._validator = validator
         self._schema = schema
@@ -130,12 +100,20 @@ class Planner:
         verdicts = await self._schema.verdicts(app)
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
-        step = _Step(app, before, frozen, found, changes, _secrets(app, current), stops)
+        secrets, given, kept = _secrets(app, current), environment.read(app), _snapshot(app, current)
+        images = await images_of_a_deploy(
+            self._engine, frozen, current, before, lambda service: not is_built_of(app, service, changes)
+        )
+
+        def contents(path: Path) -> str:
+            return "changed" if changes.below(kept.root, path) else kept.digest_of(path)
+
+        step = await self._step(app, before, frozen, found, changes, secrets, images, given, contents, stops)
         return Plan(
             identity,
             errors,
             warnings,
-            await self._services(step),
+            await plan_services(self._engine, step, fetched=False),
             comparison.compare_rest(before, frozen, step.secrets) if before else (),
             changes,
             tuple(verdicts),
@@ -158,13 +136,14 @@ class Planner:
         stops = "the database is taken back" if change and change.stops_first else None
         files = comparison.compare_source(*(_snapshot(app, item) for item in (left, release)))
         changes = SourceChanges(files.added, files.changed, files.removed)
-        others = frozenset(name for name, _ in release.images.items() ^ (left.images if left else {}).items())
         secrets = [*_secrets(app, left), *_secrets(app, release)]
-        step = _Step(app, before, after, _sources(app, after), changes, secrets, stops, others)
+        given, contents = Releases(app).given(release), _snapshot(app, release).digest_of
+        found = _sources(app, after)
+        step = await self._step(app, before, after, found, changes, secrets, release.images, given, contents, stops)
         return Plan(
             await self._rollback_hash(app, wanted, release, way),
             tuple(errors),
-            services=await self._services(step),
+            services=await plan_services(self._engine, step, fetched=True),
             rest=comparison.compare_rest(before, after, secrets) if before else (),
             source=changes,
             ports=tuple(_ports(after)),
@@ -187,7 +166,10 @@ class Planner:
     async def _hash(self, app: App, report: Report) -> str:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
         paths = [app.compose_file, app.env_file, *(_sources(app, report.model).paths if report.model else ())]
-        return _digest(await asyncio.to_thread(marks, app.path, paths), report.model, await self._state(app))
+        seen = await asyncio.to_thread(marks, app.path, paths)
+        owned = credentials.find(app)
+        variables = credentials.variables(owned, self._databases.endpoint()) if owned else {}
+        return _digest(seen, report.model, variables, await self._state(app))
 
     async def _rollback_hash(self, app: App, wanted: Wanted, release: Release, way: WayBack) -> str:
         return _digest("rollback", release.id, wanted.database, str(way), await self._state(app))
@@ -196,7 +178,7 @@ class Planner:
         """What serves, and what its database has."""
         state = RolloutState(app)
         serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
-        containers = [(item.id, item.state) for item in serving]
+        containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
         return [containers, state.serving(), await self._schema.ledger(app)]
 
     async def _change(self, app: App, release: Release, wanted: Wanted) -> tuple[Back | None, list[str]]:
@@ -217,31 +199,38 @@ class Planner:
                 found.append(_said(error))
         return found
 
-    async def _services(self, step: _Step) -> tuple[ServicePlan, ...]:
-        app = step.app
-        compared = comparison.compare_services(step.before, step.after, step.secrets)
-        lines = {item.service: item.lines for item in compared.changed}
-        containers = await self._engine.containers(app.name)
-        up = {item.service for item in containers if item.state == "running"}
-        wishes = extension.read(step.after)
-        plans, one_shot = [], compose_file.one_shot_services(step.after)
-        for name, service in step.after["services"].items():
-            reasons = [*lines.get(name, ()), *_touched(app, service, step.changes)]
-            reasons += ["its image is another"] if name in (step.others or ()) and not reasons else []
-            reasons += [step.stops] if step.stops else []
-            action = "add" if name in compared.added else "replace" if reasons or name not in up else "keep"
-            if action == "replace" and not reasons:
-                reasons = [RUNS_AGAIN if name in one_shot else "it does not run"]
-            alone = why_alone(app, service, step.sources, wishes.strategy_of(name)) if action == "replace" else None
-            image = await self._image(app, service, action) if step.others is None else None
-            plans.append(ServicePlan(name, action, tuple(reasons), image, alone))
-        return (*plans, *(ServicePlan(name, "remove") for name in compared.removed))
-
-    async def _image(self, app: App, service: Mapping[str, Any], action: str) -> str | None:
-        if "build" in service:
-            return None if action == "keep" else "build"
-        own = str(service.get("image", "")).startswith(image_name(app.name, "")[:-1])
-        return None if own or await self._engine.image_present(str(service.get("image"))) else "pull"
+    async def _step(
+        self,
+        app: App,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        found: Sources,
+        changes: SourceChanges,
+        secrets: Sequence[Secret],
+        images: Mapping[str, str],
+        given: Mapping[str, str],
+        contents: Callable[[Path], str],
+        stops: str | None,
+    ) -> Step:
+        """All that a rollout would decide by."""
+        state, current = RolloutState(app), Releases(app).current()
+        there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        return Step(
+            app=app,
+            before=before,
+            after=after,
+            runs=equipment.with_database(app, after, self._databases.endpoint()),
+            sources=found,
+            changes=changes,
+            secrets=secrets,
+            images=images,
+            former=current.images if current else {},
+            given=given,
+            contents=contents,
+            there=there,
+            carrying=frozenset([item.id for item in there if await self._engine.carried(item.id)]),
+            stops=stops,
+        )
 
 
 def _said(error: IkomaError) -> str:
@@ -268,20 +257,6 @@ def _snapshot(app: App, release: Release | None) -> Snapshot:
         return Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
     except FileNotFoundError:
         return Snapshot(_root(app), {})
-
-
-def _touched(app: App, service: Mapping[str, Any], changes: SourceChanges) -> list[str]:
-    """Which of what a service mounts or is built from has changed."""
-    build = service.get("build") or {}
-    mounted = [str(mount["source"]) for mount in bind_mounts({"services": {"": service}})]
-    contexts = [
-        str(path) for path in (build.get("context"), *(build.get("additional_contexts") or {}).values()) if path
-    ]
-    return [
-        f"{os.path.relpath(path, app.path)} has changed"
-        for path in dict.fromkeys((*mounted, *contexts))
-        if path.startswith("/") and changes.below(_root(app), Path(os.path.realpath(path)))
-    ]
 
 
 def _ports(model: Mapping[str, Any]) -> list[str]:

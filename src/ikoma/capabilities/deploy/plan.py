@@ -6,7 +6,6 @@ from typing import Self
 
 from pydantic import model_validator
 
-from ikoma.apps.plan import RUNS_AGAIN, ServicePlan
 from ikoma.apps.rollback import Wanted
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
@@ -122,24 +121,13 @@ async def plan(call: Call, request: Planned) -> Plan:
             for verdict in made.migrations
         ],
         findings=[*made.errors, *made.warnings],
-        downtime=[_downtime(item, made.stops) for item in made.services if item.action != "add"],
+        downtime=[
+            Downtime(service=item.service, expected=away.expected, reason=away.reason)
+            for item in made.services
+            if (away := item.downtime)
+        ],
         ports=list(made.ports),
         rollback=Rollback(release=made.rollback.release, database=str(made.rollback.way), lost=list(made.rollback.lost))
         if made.rollback
         else None,
     )
-
-
-def _downtime(item: ServicePlan, stops: str | None) -> Downtime:
-    if item.action == "remove":
-        return Downtime(service=item.service, expected="for good", reason="The release has it no more.")
-    if stops is not None:
-        reason = f"It is stopped first, because {stops}; requests wait meanwhile."
-        return Downtime(service=item.service, expected="until the new one is healthy", reason=reason)
-    if item.alone is not None:
-        reason = f"It is stopped before its replacement starts, because {item.alone}; requests wait meanwhile."
-        return Downtime(service=item.service, expected="until the new one is healthy", reason=reason)
-    if RUNS_AGAIN in item.reasons:
-        return Downtime(service=item.service, expected="none", reason="It runs again, and ends.")
-    reason = "It goes on as it is." if item.action == "keep" else "Old and new run side by side."
-    return Downtime(service=item.service, expected="none", reason=reason)
