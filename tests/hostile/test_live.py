@@ -218,6 +218,23 @@ def test_a_file_that_a_container_swaps_while_it_is_read_never_leads_outside(worl
     world.call("deploy.down")
 
 
+def test_an_image_built_from_the_whole_folder_holds_neither_secrets_nor_what_containers_write(world: World) -> None:
+    world.write("Dockerfile", f"FROM {busybox_image()}\nCOPY . /all\n")
+    world.house.do("env.set", {"appName": "live-shop", "name": "TOKEN", "value": CANARY})
+    swap = f"cd /data; touch kept; rm -rf sub; while mkdir sub; do rmdir sub; ln -s {world.outside} sub; rm sub; done"
+    compose = f"services: {{web: {{build: ., command: [sh, -c, '{swap}'], init: true, volumes: ['./zdata:/data']}}}}"
+    with nothing_happens(world):
+        for _ in range(3):
+            assert world.deploy(compose).status == 200
+            found = inspect("exec", _web(), "find", "/all")
+            assert {"/all/Dockerfile", "/all/zdata"} <= set(found)
+            assert not [path for path in found if path.split("/")[2:3] in ([".env"], [".ikoma"])]
+            assert not [path for path in found if "/zdata/" in path]
+    assert (world.shop / "zdata" / "kept").exists()
+    world.call("deploy.down")
+    world.call("env.unset", name="TOKEN")
+
+
 def test_labels_of_an_image_and_names_it_takes_say_nothing_to_the_platform(world: World) -> None:
     world.write(
         "src/Dockerfile",

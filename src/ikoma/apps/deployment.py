@@ -300,7 +300,7 @@ class Deployments:
         found = sources(app, model, extension.read(model).data, besides=SQL)
         folder = releases.folder(release.id)
         known = releases.folder(earlier.id) / MANIFEST if earlier else None
-        taken = await asyncio.to_thread(snapshots.take, found.paths, folder / MANIFEST, known)
+        taken = await asyncio.to_thread(snapshots.take, found.paths, folder / MANIFEST, known, data=found.data)
         await asyncio.to_thread(snapshots.materialise, taken, folder / TREE, writable=found.writable)
         given = releases.given(release)
         return Placement(app.name, release.id, taken.root, folder / TREE, found, {}, given, taken.digest_of)

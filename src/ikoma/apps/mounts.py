@@ -2,7 +2,8 @@
 
 Source becomes part of each release: what runs, runs from the release's own copy. Data stays where it is and is shared
 by all releases, because what containers write must outlive them. Build contexts, files of configs and secrets, what
-lies in src/ or config/, and what is only read, is source; all else that containers may write is data.
+lies in src/ or config/, and what is only read, is source; all else that containers may write is data, also where it
+lies inside a build context: no image is built from what a container can change meanwhile.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ from ikoma.apps.folder import App
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Paths inside the app's folder, links resolved. `writable` ones are source that containers may write."""
+    """Paths inside the app's folder, or that folder, links resolved.
+
+    `writable` ones are source that containers may write, `data` lies inside source and is none.
+    """
 
     paths: tuple[Path, ...]
     writable: tuple[Path, ...]
+    data: tuple[Path, ...] = ()
 
     def holds(self, path: Path) -> bool:
-        return any(path == source or source in path.parents for source in self.paths)
+        return _touches(path, self.paths) and not _touches(path, self.data)
 
 
 def sources(app: App, model: Mapping[str, Any], data: Sequence[str], *, besides: Sequence[str] = ()) -> Sources:
@@ -36,14 +41,19 @@ def sources(app: App, model: Mapping[str, Any], data: Sequence[str], *, besides:
         besides: folders that are source too, where they are there.
     """
     root = Path(os.path.realpath(app.path))
-    kept = [root / folder for folder in data]
-    binds = [(_real(mount["source"]), not mount.get("read_only")) for mount in bind_mounts(model)]
-    kept += [path for path, writable in binds if writable and not _is_source(root, path)]
-    mounted = [(path, writable) for path, writable in binds if root in path.parents and not _touches(path, kept)]
-    used = [path for path in map(_real, _read(model)) if root in path.parents]
+    used = [path for path in map(_real, _read(model)) if _touches(path, [root])]
     used += [root / name for name in besides if (root / name).is_dir() and not (root / name).is_symlink()]
+    binds = [(_real(mount["source"]), not mount.get("read_only")) for mount in bind_mounts(model)]
+    written = [path for path, writable in binds if writable and not _is_source(root, path)]
+    # What a build reads is part of the release whatever else is done with it.
+    kept = [path for path in (*(root / folder for folder in data), *written) if not _holds_any(path, used)]
+    mounted = [(path, writable) for path, writable in binds if root in path.parents and not _touches(path, kept)]
     paths = _outermost([*(path for path, _ in mounted), *used])
-    return Sources(tuple(paths), tuple(sorted({path for path, writable in mounted if writable})))
+    return Sources(
+        tuple(paths),
+        tuple(sorted({path for path, writable in mounted if writable})),
+        tuple(_outermost([path for path in kept if _touches(path, paths)])),
+    )
 
 
 def bind_mounts(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -94,6 +104,10 @@ def _is_source(root: Path, path: Path) -> bool:
 def _touches(path: Path, others: Sequence[Path]) -> bool:
     """Whether a path is one of these or inside one: a folder above them is source all the same, without them."""
     return any(path == other or other in path.parents for other in others)
+
+
+def _holds_any(path: Path, others: Sequence[Path]) -> bool:
+    return any(_touches(other, [path]) for other in others)
 
 
 def _outermost(paths: Sequence[Path]) -> list[Path]:

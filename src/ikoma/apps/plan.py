@@ -96,7 +96,7 @@ class Planner:
         current = Releases(app).current()
         before = Releases(app).model(current) if current else {}
         found = _sources(app, frozen)
-        changes = await asyncio.to_thread(look, _root(app), found.paths, _snapshot(app, current))
+        changes = await asyncio.to_thread(look, _root(app), found, _snapshot(app, current))
         verdicts = await self._schema.verdicts(app)
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
@@ -165,11 +165,12 @@ class Planner:
 
     async def _hash(self, app: App, report: Report) -> str:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
-        paths = [app.compose_file, app.env_file, *(_sources(app, report.model).paths if report.model else ())]
-        seen = await asyncio.to_thread(marks, app.path, paths)
+        found = _sources(app, report.model) if report.model else Sources((), ())
+        paths = [app.compose_file, app.env_file, *found.paths]
+        marked = await asyncio.to_thread(marks, app.path, paths, found.data)
         owned = credentials.find(app)
         variables = credentials.variables(owned, self._databases.endpoint()) if owned else {}
-        return _digest(seen, report.model, variables, await self._state(app))
+        return _digest(marked, report.model, variables, await self._state(app))
 
     async def _rollback_hash(self, app: App, wanted: Wanted, release: Release, way: WayBack) -> str:
         return _digest("rollback", release.id, wanted.database, str(way), await self._state(app))

@@ -19,7 +19,7 @@ from typing import Any
 from ikoma.apps import credentials, env_file, environment, extension, preview
 from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App, Apps
-from ikoma.apps.mounts import sources
+from ikoma.apps.mounts import Sources, sources
 from ikoma.apps.plan import SQL
 from ikoma.apps.policy.reading import gather
 from ikoma.apps.preview import Preview
@@ -77,7 +77,7 @@ class Previews:
         """Give a preview the app's compose file, `.env`, configuration and SQL as they are now, without its data."""
         gathered = gather(app, app.require_compose_file())
         found = sources(app, model, extension.read(model).data, besides=SQL)
-        await asyncio.to_thread(_copy, app, into, found.paths)
+        await asyncio.to_thread(_copy, app, into, found)
         for name, content in gathered.files.items():
             place = into.path / name
             if place == into.env_file or into.source in place.parents:
@@ -154,23 +154,25 @@ def _copy_variables(app: App, into: App) -> None:
             env_file.put(into, name, value)
 
 
-def _without_source(root: Path, path: Path) -> Sequence[Path]:
-    """What to copy of a source path: all but src/, which a preview has from the repository."""
+def _without_source(root: Path, path: Path, data: Sequence[Path]) -> Sequence[Path]:
+    """What to copy of a source path: all but data, and src/, which a preview has from the repository."""
     if path == root:
-        return [item for item in root.iterdir() if item.name not in ("src", ".ikoma") and not item.is_symlink()]
+        left = (root / "src", root / ".ikoma", root / ".env", *data)
+        return [item for item in root.iterdir() if item not in left and not item.is_symlink()]
     return [] if root / "src" in (path, *path.parents) else [path]
 
 
-def _copy(app: App, into: App, source: Sequence[Path]) -> None:
+def _copy(app: App, into: App, source: Sources) -> None:
     """Copy an app's source, without ever following a link that is swapped in meanwhile."""
     root = Path(os.path.realpath(app.path))
-    paths = [item for path in source for item in _without_source(root, path) if os.path.lexists(item)]
+    wanted = [item for path in source.paths for item in _without_source(root, path, source.data)]
+    paths = [item for item in wanted if os.path.lexists(item)]
     work = into.make_state() / "copying"
     if work.is_dir():
         remove_tree(work)
     work.mkdir(mode=0o700)
     snapshots = Snapshots(app, keep=work)
-    taken = snapshots.take(paths, work / MANIFEST)
+    taken = snapshots.take(paths, work / MANIFEST, data=source.data)
     snapshots.materialise(taken, work / TREE, writable=[taken.root])
     for item in sorted((work / TREE).iterdir()):
         target = into.path / item.name

@@ -44,6 +44,7 @@ class Snapshots:
         into: Path,
         earlier: Path | None = None,
         *,
+        data: Collection[Path] = (),
         cancelled: Callable[[], bool] = lambda: False,
         progress: Progress = lambda files, size: None,
     ) -> Snapshot:
@@ -53,6 +54,7 @@ class Snapshots:
             paths: absolute, resolved and inside the app's folder.
             into: the manifest that is written, named MANIFEST, in the release's folder; last, when all is on the disk.
             earlier: a manifest; files that are as it noted them are not read again.
+            data: folders of which nothing is recorded but that they are there.
             cancelled: asked before each file and each MiB.
             progress: called with the files and bytes that have been read so far.
 
@@ -69,7 +71,8 @@ class Snapshots:
         self._app.make_state()
         known = _earlier(earlier, root)
         with self._objects.incoming() as incoming, opened(root) as folder:
-            taking = Taking(folder, known.entries if known else {}, incoming, Course(cancelled, progress))
+            closed = frozenset(path.relative_to(root).parts for path in data)
+            taking = Taking(folder, known.entries if known else {}, incoming, Course(cancelled, progress), closed)
             for parts in wanted:
                 taking.take(parts)
         snapshot = Snapshot(root, {path: taking.entries[path] for path in sorted(taking.entries)}, taking.left_out)

@@ -21,7 +21,8 @@ from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceToo
 from ikoma.model import printable
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEVER = (".ikoma", ".env")
+NEVER = (".ikoma", ".env")
+"""What lies in an app's folder and is never part of a snapshot."""
 _LONGEST_PATH = 3000
 _TICK, _COARSE_TICK = 100_000_000, 2_000_000_000
 """Nanoseconds within which two changes may have the same time, also where a filesystem keeps whole seconds."""
@@ -55,19 +56,27 @@ class Course:
 
 
 class Taking:
-    """One walk. `entries` and `left_out` grow as those of a snapshot."""
+    """One walk, which looks into no folder that is closed. `entries` and `left_out` grow as those of a snapshot."""
 
-    def __init__(self, root: int, known: Mapping[str, Entry], incoming: Incoming, course: Course) -> None:
+    def __init__(
+        self,
+        root: int,
+        known: Mapping[str, Entry],
+        incoming: Incoming,
+        course: Course,
+        closed: frozenset[Parts] = frozenset(),
+    ) -> None:
         self._root = root
         self._known = known
         self._incoming = incoming
         self._course = course
+        self._closed = closed
         self.entries: dict[str, Entry] = {}
         self.left_out: list[str] = []
 
     def take(self, parts: Parts) -> None:
         """Record what stands at a path, and the folders that lead to it."""
-        if parts and parts[0] in _NEVER:
+        if parts and parts[0] in NEVER:
             self._leave_out("/".join(parts), "never part of a snapshot")
             return
         try:
@@ -92,14 +101,14 @@ class Taking:
             parts = pending.pop()
             with suppress(_Gone), _open(self._root, parts) as folder:
                 self._folder(parts, os.fstat(folder))
-                pending += self._inside(folder, parts)
+                pending += () if parts in self._closed else self._inside(folder, parts)
 
     def _inside(self, folder: int, parts: Parts) -> list[Parts]:
         """Record what stands in an open folder; the folders in it."""
         folders = []
         with os.scandir(folder) as found:
             for entry in found:
-                if not parts and entry.name in _NEVER:
+                if not parts and entry.name in NEVER:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append((*parts, entry.name))

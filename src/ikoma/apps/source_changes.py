@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ikoma.apps.mounts import Sources
 from ikoma.apps.snapshot_manifest import Entry, Snapshot
+from ikoma.apps.snapshot_taking import NEVER
 
 _READ = 1 << 20
 
@@ -32,9 +34,9 @@ class SourceChanges:
         )
 
 
-def look(root: Path, paths: Sequence[Path], before: Snapshot) -> SourceChanges:
-    """Compare files and folders of an app with what a release kept of them. Links are not followed."""
-    now = dict(_walk(root, paths))
+def look(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
+    """Compare the source of an app with what a release kept of it. Links are not followed."""
+    now = dict(_walk(root, found.paths, found.data))
     known = {path: entry for path, entry in before.entries.items() if entry.kind != "folder"}
     added = [path for path in now if path not in known]
     changed = [path for path, status in now.items() if path in known and _differs(root / path, status, known[path])]
@@ -46,23 +48,28 @@ def look(root: Path, paths: Sequence[Path], before: Snapshot) -> SourceChanges:
     )
 
 
-def marks(root: Path, paths: Sequence[Path]) -> str:
+def marks(root: Path, paths: Sequence[Path], data: Sequence[Path] = ()) -> str:
     """A checksum that is another one after any change of these files, also one back."""
     digest = hashlib.sha256()
-    for path, status in sorted(_walk(root, paths)):
+    for path, status in sorted(_walk(root, paths, data)):
         mark = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         digest.update(f"{os.fsencode(path)!r} {mark}\n".encode())
     return digest.hexdigest()
 
 
-def _walk(root: Path, paths: Sequence[Path]) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(root: Path, paths: Sequence[Path], data: Sequence[Path]) -> Iterator[tuple[str, os.stat_result]]:
+    """What a snapshot would take, and files that are asked for by their own path."""
+    never = {Path(os.path.realpath(root)) / name for name in NEVER}
     for path in paths:
         if not path.is_dir() or path.is_symlink():
             if os.path.lexists(path):
                 yield os.path.relpath(path, root), path.lstat()
             continue
         for place, folders, names in os.walk(path):
+            folders[:] = [name for name in folders if Path(place, name) not in (*data, *never)]
             for entry in (Path(place, name) for name in (*names, *folders)):
+                if entry in never:
+                    continue
                 try:
                     status = entry.lstat()
                 except FileNotFoundError:  # it went while we looked

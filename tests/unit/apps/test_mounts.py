@@ -68,6 +68,40 @@ def test_what_builds_configs_and_secrets_read_is_source_and_what_else_is_asked_f
 
 
 @pytest.mark.parametrize(
+    ("contexts", "mounts", "named", "source", "writable", "data"),
+    [
+        (["."], ["data"], [], {"."}, set(), {"data"}),
+        (["."], ["src"], [], {"."}, {"src"}, set()),
+        (["outside"], ["outside/up", "data"], [], {"outside"}, set(), {"outside/up"}),
+        (["outside"], ["outside"], [], {"outside"}, {"outside"}, set()),
+        ([".", "outside"], ["outside"], [], {"."}, {"outside"}, set()),
+        (["src"], ["src/uploads"], ["src/uploads"], {"src"}, set(), {"src/uploads"}),
+        (["src"], ["src"], ["src"], {"src"}, {"src"}, set()),
+    ],
+)
+def test_data_inside_a_build_context_stays_data_and_what_is_built_from_is_source(
+    app: App,
+    contexts: list[str],
+    mounts: list[str],
+    named: list[str],
+    source: set[str],
+    writable: set[str],
+    data: set[str],
+) -> None:
+    builds = {path: {"build": {"context": str(app.path / path)}} for path in contexts}
+    model = {"services": {**builds, "web": {"volumes": [bind(app, path) for path in mounts]}}}
+    found = sources(app, model, named, besides=("migrations",))
+    for paths, expected in (
+        (found.paths, source | ({"migrations"} if "." not in contexts else set())),
+        (found.writable, writable),
+        (found.data, data),
+    ):
+        assert {str(path.relative_to(app.path)) for path in paths} == expected
+    assert all(found.holds(app.path / path) for path in contexts)
+    assert not any(found.holds(app.path / path / "file") for path in data)
+
+
+@pytest.mark.parametrize(
     ("mount", "writes"),
     [
         ({"type": "volume", "source": "store"}, "the volume store"),

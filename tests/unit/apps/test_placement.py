@@ -136,6 +136,18 @@ def test_secrets_from_variables_become_files_that_one_service_mounts() -> None:
     assert found.model["secrets"][path.name]["file"] == str(path)
 
 
+def test_an_image_of_the_whole_folder_is_built_from_the_copy_and_data_in_it_mounted_from_where_it_is() -> None:
+    place = replace(PLACE, sources=Sources((ROOT,), (), (ROOT / "data",)))
+    build = {"context": str(ROOT), "additional_contexts": {"all": str(ROOT)}}
+    service = {"build": build, "volumes": [bind(ROOT / "data"), bind(ROOT / "www")]}
+    model = {"name": "shop", "services": {"web": service}}
+    copied = {"context": str(TREE), "additional_contexts": {"all": str(TREE)}}
+    assert builds(model, place)["services"]["web"]["build"] == copied
+    found = placed(model, place, rollout="42", configurations={"web": "c"}, carried={}).model
+    mounts = found["services"]["web"]["volumes"]
+    assert [mount["source"] for mount in mounts] == [str(ROOT / "data"), str(TREE / "www")]
+
+
 def test_images_are_built_from_the_copy_of_the_source() -> None:
     build = {
         "context": str(ROOT / "src"),

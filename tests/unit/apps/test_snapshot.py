@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 
 from ikoma.apps import objects
 from ikoma.apps.folder import App
+from ikoma.apps.mounts import Sources
 from ikoma.apps.objects import Incoming
 from ikoma.apps.snapshot import MANIFEST, TREE, Snapshot, Snapshots
+from ikoma.apps.source_changes import SourceChanges, look, marks
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
 from ikoma.model import AppName
 
@@ -190,6 +192,28 @@ def test_the_whole_folder_goes_without_its_secrets_and_its_state(shop: Shop) -> 
     assert not {".env", ".ikoma"} & set(snapshot.entries)
     assert shop.take(2, ".env", ".ikoma/releases").entries.keys() == set()
     assert described(shop.tree(1, snapshot), hidden=()) == described(shop.app.path)
+
+
+def test_of_data_nothing_is_taken_but_that_it_is_there(shop: Shop) -> None:
+    for path in ("data/a/b", "src/up/x", "src/upper", "docker-compose.yml"):
+        shop.write(path)
+    snapshot = shop.take(1, ".", data=[shop.app.path / "data", shop.app.path / "src" / "up"])
+    assert list(snapshot.entries) == [".", "data", "docker-compose.yml", "src", "src/up", "src/upper"]
+
+
+def test_a_look_at_the_whole_folder_sees_what_a_snapshot_takes(shop: Shop) -> None:
+    for path in (".env", "data/a", "src/file", ".ikoma/x"):
+        shop.write(path)
+    root, data = shop.app.path, (shop.app.path / "data",)
+    snapshot = shop.take(1, ".", data=data)
+    marked = marks(root, [root], data)
+    for path in (".env", "data/a", "data/b", ".ikoma/x"):
+        shop.write(path, "another")
+    assert look(root, Sources((root,), (), data), snapshot) == SourceChanges()
+    assert marks(root, [root], data) == marked
+    shop.write("src/file", "another")
+    assert look(root, Sources((root,), (), data), snapshot).changed == ("src/file",)
+    assert marks(root, [root], data) != marked
 
 
 def test_what_is_no_file_is_left_out_and_said(shop: Shop) -> None:
