@@ -26,8 +26,8 @@ _WITHOUT_VALUE = re.compile(r"(?<!\S)([A-Za-z_]\w*)(?!\S)")
 _TAKES = re.compile(r"\s*(?:ONBUILD\s+)?(COPY|ADD|RUN)\s(.*)$", re.IGNORECASE)
 _TAKEN_FROM = re.compile(r"(?:--|[,\s=])from=([^\s,]+)", re.IGNORECASE)
 _FETCHED = re.compile(r"\w://|(?:^|[\s\[,])(?:[\w.-]+@[\w.-]+:|github\.com/)", re.ASCII)
-_UNTOLD = re.compile(r"[^./]*\$")
-"""A variable before any sign that this is a path: it could hold an address."""
+_UNTOLD = re.compile(r"(?!\.?/|[\w-]+/).*\$", re.ASCII)
+"""A variable in what does not begin as a path, which an address never does: it could become one."""
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?:(:?-)([^}$]*))?\}|([A-Za-z_]\w*))")
 _NAME = re.compile(r"[A-Za-z0-9_./:@-]+")
 _RIGHTS = re.compile(r"--(security=insecure|network=host)")
