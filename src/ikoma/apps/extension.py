@@ -103,6 +103,10 @@ def check(model: Mapping[str, Any]) -> None:
                 f"x-ikoma: data: {folder[:80]!r} is not inside {' or '.join(f'{name}/' for name in SOURCE)}; "
                 "any other folder that containers write is data already."
             )
+    redirects = read(model).redirects
+    for domain in redirects:
+        if _is_circle(domain, redirects):
+            raise InvalidCompose(f"x-ikoma: redirects: {domain} goes round in a circle.")
     database = (model.get("x-ikoma") or {}).get("database")
     if database is not None and not isinstance(database, list | bool):
         raise InvalidCompose("x-ikoma: database takes a list of services, or false for none.")
@@ -121,6 +125,14 @@ def _redirects(name: str, given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise InvalidCompose(f"x-ikoma: {name} takes a mapping such as www.example.com: example.com.")
     return {str(_domain(name, source)): str(_domain(name, target)) for source, target in given.items()}
+
+
+def _is_circle(domain: str, redirects: Mapping[str, str]) -> bool:
+    seen, place = {domain}, redirects[domain]
+    while place in redirects and place not in seen:
+        seen.add(place)
+        place = redirects[place]
+    return place in seen
 
 
 def _domain(name: str, given: Any) -> str:

@@ -108,3 +108,20 @@ def test_a_strategy_is_for_all_services_or_for_those_that_are_named() -> None:
     assert read(model(strategy="recreate")).strategy_of("db") == "recreate"
     named = read(model(strategy={"db": "recreate"}))
     assert (named.strategy_of("db"), named.strategy_of("web")) == ("recreate", None)
+
+
+@pytest.mark.parametrize(
+    "redirects",
+    [
+        {"a.example.com": "a.example.com"},
+        {"a.example.com": "B.example.com", "b.example.com": "a.example.com"},
+        {"a.example.com": "b.example.com", "b.example.com": "c.example.com", "c.example.com": "b.example.com"},
+    ],
+)
+def test_redirects_that_go_round_in_a_circle_are_refused(redirects: dict[str, str]) -> None:
+    with pytest.raises(InvalidCompose, match="goes round in a circle"):
+        check(model(redirects=redirects))
+
+
+def test_redirects_may_follow_one_another() -> None:
+    check(model(redirects={"a.example.com": "b.example.com", "b.example.com": "c.example.com"}))
