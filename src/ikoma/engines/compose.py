@@ -19,7 +19,7 @@ from ikoma.engines import archive, argv, control, failure, log_stream, registry
 from ikoma.engines.docker_api import PROJECT, DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
-from ikoma.engines.staging import moved_to, staged
+from ikoma.engines.staging import staged, without_root
 from ikoma.engines.startup import Startup, Stuck
 from ikoma.engines.watch import Watch
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
@@ -109,7 +109,7 @@ class ComposeEngine:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
-        with staged(files) as (place, reader):
+        with staged(folder, files) as (root, place, reader):
             command = argv.config(app, place, place / compose_file)
             try:
                 finished = await run(
@@ -117,10 +117,8 @@ class ComposeEngine:
                 )
             except TimeoutError:
                 return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
-            # What Compose calls by the copy's place is in the app's folder.
-            moved = Finished(
-                finished.code, *(moved_to(folder, place, part) for part in (finished.stdout, finished.stderr))
-            )
+            said = (without_root(root, part) for part in (finished.stdout, finished.stderr))
+            moved = Finished(finished.code, *said)
         return _resolved(moved)
 
     async def prepare(

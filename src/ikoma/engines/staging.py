@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import orjson
-
 from ikoma.durable import remove_tree
 
 _NOBODY = 64_999
@@ -25,19 +23,23 @@ _OLD_SECONDS = 600
 
 
 @contextmanager
-def staged(files: Mapping[str, bytes]) -> Iterator[tuple[Path, int | None]]:
-    """A folder of these files, and the user id to read them as; None where we are not root and cannot choose."""
+def staged(folder: Path, files: Mapping[str, bytes]) -> Iterator[tuple[Path, Path, int | None]]:
+    """A root, this folder of these files in it, and the user id to read them as; None where we cannot choose.
+
+    The folder lies as deep in that root as it does on the server, so that `..` leads to the same place.
+    """
     reader = _NOBODY if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
-        place = Path(name)
+        root, place = Path(name), Path(name, *folder.parts[1:])
+        place.mkdir(parents=True, exist_ok=True)
         for path, content in files.items():
             target = place / posixpath.normpath(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         if reader is not None:
-            for entry in (place, *place.rglob("*")):
+            for entry in (root, *root.rglob("*")):
                 os.chown(entry, reader, reader)
-        yield place, reader
+        yield root, place, reader
 
 
 def sweep() -> None:
@@ -48,7 +50,6 @@ def sweep() -> None:
                 remove_tree(left)
 
 
-def moved_to(folder: Path, place: Path, said: bytes) -> bytes:
-    """What Compose said, with the copy's place called by the app's folder."""
-    target = orjson.dumps(str(folder))[1:-1]
-    return said.replace(os.fsencode(place), target)
+def without_root(root: Path, said: bytes) -> bytes:
+    """What Compose said, with paths as they are on the server."""
+    return said.replace(os.fsencode(root) + b"/", b"/").replace(os.fsencode(root), b"/")
