@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -145,6 +145,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             platform_ports=_platform_ports(settings, databases),
             registries=settings.image_registries,
             pinned=settings.image_pinned,
+            folders=_folders(settings),
         )
         validator = Validator(engine, databases, policy, traffic)
         schema = Schema(databases, backups)
@@ -320,6 +321,19 @@ def _make_folder(folder: Path, mode: int) -> None:
             f"{folder} cannot be made: {error.strerror}.",
             hint="Run as root, or point the setting at a folder of yours.",
         ) from error
+
+
+def _folders(settings: Settings) -> Sequence[Path]:
+    """What is the platform's own on this machine, and no app's to mount."""
+    kind, _, socket = settings.docker_host.partition("://")
+    return (
+        settings.ikoma_home,
+        settings.ikoma_state,
+        settings.backups_root,
+        settings.audit_log,
+        *settings.audit_anchor_files,
+        *([Path(socket)] if kind == "unix" else []),
+    )
 
 
 def _platform_ports(settings: Settings, databases: PostgresDatabases) -> Mapping[int, str]:

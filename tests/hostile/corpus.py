@@ -11,13 +11,13 @@ import json
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ikoma.apps.folder import App
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.facts import Facts
-from ikoma.apps.policy.reading import gather
+from ikoma.apps.policy.reading import gather, read_paths
 from ikoma.apps.policy.rules import Violation
 from ikoma.engines.compose import ComposeEngine
 from ikoma.model import AppName
@@ -111,7 +111,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
         elif verb == "file":
             name, _, content = rest.partition(": ")
             (app.path / name).parent.mkdir(parents=True, exist_ok=True)
-            (app.path / name).write_text(content.replace("\\n", "\n") + "\n")
+            (app.path / name).write_text(content.replace("\\r", "\r").replace("\\n", "\n") + "\n")
         elif verb == "folder":
             (app.path / rest).mkdir(parents=True, exist_ok=True)
         elif verb == "env":
@@ -149,6 +149,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
         registries=registries,
         pinned=pinned,
         neighbours=(ipaddress.ip_network("192.168.77.0/24"),),
+        platform=(root, Path("/var/lib/docker"), Path("/var/lib/ikoma")),
         owners={"bank_data": "bank", "bank_default": "bank", "bridge": "", "host": "", "none": ""},
     )
     return app, facts
@@ -157,6 +158,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
 async def judged(app: App, facts: Facts) -> tuple[list[Violation], str | None, Mapping[str, object] | None]:
     """What the policy finds, and Compose's own refusal where it does not come to a model."""
     gathered = gather(app, app.compose_file)
+    facts = replace(facts, files=read_paths(app))
     if gathered.violations:
         return gathered.violations, None, None
     engine = ComposeEngine(DOCKER_HOST)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ikoma.apps.policy.rules import RULES
+from ikoma.apps.folder import App, Apps
+from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.policy.rules import RULES, Violation
+from ikoma.apps.policy.waivers import Waivers
+from ikoma.engines.compose import ComposeEngine
 from tests.hostile.corpus import MODELS, Case, cases, judged, judged_model, lay_out
+from tests.support import DOCKER_HOST
 
+MOUNTED = "services: {web: {image: 'nginx:1.27', volumes: ['X']}}"
+USING = "services: {web: {image: 'nginx:1.27', volumes: ['one:/a', 'two:/b']}}"
 REFUSED, ACCEPTED = cases("refused"), cases("accepted")
 
 
@@ -35,6 +45,59 @@ def test_a_harmless_file_passes_or_needs_the_one_waiver_it_names(case: Case, tmp
     assert model is not None
     assert {violation.rule for violation in violations} == ({case.rule} if case.rule else set()), violations
     assert case.rule is None or RULES[case.rule].waivable
+    assert all(violation.waivable for violation in violations)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("/", "APPS", "APPS/bank", "APPS/bank/.ikoma", "APPS/new", "../bank"),
+        *("/var", "/var/lib/docker/volumes"),
+    ],
+)
+def test_no_waiver_gives_what_is_the_platforms_or_of_another_app(source: str, tmp_path: Path) -> None:
+    source = source.replace("APPS", str(tmp_path))
+    texts = [f"services: {{web: {{image: 'nginx:1.27', volumes: ['{source}:/h:ro', '/mnt/media:/m']}}}}"]
+    texts += [f"services: {{web: {{build: {{context: '{source}'}}}}, other: {{build: /mnt/other}}}}"]
+    if source.startswith("/"):
+        options = f"{{type: none, o: bind, device: '{source}'}}"
+        texts += [f"volumes: {{one: {{driver_opts: {options}}}, two: {{driver_opts: {{type: nfs}}}}}}\n{USING}"]
+    texts += [f"volumes: {{one: {{name: bank_data}}, two: {{name: media}}}}\n{USING}"]
+    for number, text in enumerate(texts):
+        app, facts = lay_out(Case(Path("x.yml"), text, None, ()), tmp_path / str(number))
+        facts = replace(facts, platform=(tmp_path, *facts.platform))
+        violations, refusal, _ = asyncio.run(judged(app, facts))
+        assert refusal is None
+        assert {violation.waivable for violation in violations} == {False, True}, text
+        left = [violation for violation in violations if not violation.waivable]
+        assert less_waived(app, violations, tmp_path / str(number)) == left
+
+
+def less_waived(app: App, violations: Sequence[Violation], folder: Path) -> Sequence[Violation]:
+    """What is left of violations once each of their rules is waived."""
+    with closing(Waivers(folder / "state.db")) as waivers:
+        for rule in {violation.rule for violation in violations}:
+            waivers.grant(app.name, rule, "to be tried", caller="test", expires_at="2999-01-01T00:00:00Z")
+        policy = Policy(ComposeEngine(DOCKER_HOST), Apps(folder), waivers, platform_ports={})
+        return list(policy.less_waived(app, violations).refused)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "fix"),
+    [
+        (MOUNTED.replace("X", "/etc/localtime:/etc/localtime:ro"), "/etc/localtime", "variable TZ"),
+        (MOUNTED.replace("X", ".:/app"), "whole folder", "./src"),
+        (MOUNTED.replace("X", "../ra:/ra"), "APPS/ra is outside", "named volume"),
+        ("services: {web: {build: {context: ..}}}", "APPS is outside", "app's folder"),
+        ("name: immich\nservices: {web: {image: x}}", "'immich', and the app shop", "Remove the line"),
+    ],
+)
+def test_a_refusal_says_what_is_meant_and_what_to_do(text: str, problem: str, fix: str, tmp_path: Path) -> None:
+    app, facts = lay_out(Case(Path("x.yml"), text, None, ()), tmp_path)
+    facts = replace(facts, platform=() if "ra is" in problem else facts.platform)
+    (violation, *_), _, _ = asyncio.run(judged(app, facts))
+    assert problem.replace("APPS", str(tmp_path)) in violation.problem
+    assert fix in violation.fix
 
 
 @pytest.mark.parametrize("name", MODELS)

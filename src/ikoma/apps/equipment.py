@@ -14,9 +14,9 @@ from typing import Any
 from ikoma.apps import compose_file, credentials, environment
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import bind_mounts
-from ikoma.apps.policy.facts import image_name
+from ikoma.apps.policy.facts import image_name, locate
 from ikoma.durable import write_file
-from ikoma.errors import FileMissing
+from ikoma.errors import FileMissing, PathOutside
 from ikoma.ports import Endpoint
 
 _PROCESSES = 1024
@@ -68,7 +68,8 @@ def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str
         endpoint: where containers reach PostgreSQL.
     """
     for mount in bind_mounts(model):
-        app.make_folder(Path(mount["source"]))
+        if _leads_inside(app, mount["source"]):
+            app.make_folder(Path(mount["source"]))
     return with_database(app, model, endpoint)
 
 
@@ -83,6 +84,15 @@ def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dic
             if endpoint.host_gateway:
                 service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
     return result
+
+
+def _leads_inside(app: App, source: str) -> bool:
+    """Whether a mount is of the app's folder: what is outside is there already, or the policy refuses it."""
+    try:
+        app.check_inside(locate(source).path)
+    except PathOutside:
+        return False
+    return True
 
 
 def _name_images(app: App, services: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ikoma.apps.extension import SOURCE
 from ikoma.apps.folder import App
+from ikoma.apps.policy.facts import locate
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +116,4 @@ def _outermost(paths: Sequence[Path]) -> list[Path]:
 
 
 def _real(path: str) -> Path:
-    return Path(os.path.realpath(path))
+    return locate(path).path

@@ -114,6 +114,11 @@ def test_a_volume_with_a_name_is_written_by_one(app: App, mount: dict[str, Any],
     assert writes_data(app, {"volumes": [mount]}, sources(app, {}, [])) == writes
 
 
+def test_what_nobody_may_look_into_is_no_source(app: App) -> None:
+    mount = {"type": "bind", "source": "/proc/1/root", "target": "/there"}
+    assert sources(app, {"services": {"web": {"volumes": [mount]}}}, []).paths == ()
+
+
 def test_a_folder_of_data_is_written_by_one_and_source_by_each(app: App) -> None:
     service = {"volumes": [bind(app, "src")]}
     model = {"services": {"web": service}}

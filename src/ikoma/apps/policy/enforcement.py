@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ikoma.apps import environment
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.facts import Facts, IpNetwork
+from ikoma.apps.policy.reading import read_paths
 from ikoma.apps.policy.rules import RULES, Violation
 from ikoma.apps.policy.storage import writable_folders
 from ikoma.apps.policy.waivers import Waiver, Waivers
@@ -23,6 +25,11 @@ from ikoma.apps.release import Releases
 from ikoma.errors import PolicyViolation
 from ikoma.ports import Engine
 
+_USUAL = (
+    *(Path("/var/lib", name) for name in ("docker", "containerd", "postgresql")),
+    *(Path("/run", name) for name in ("docker", "docker.sock", "containerd")),
+)
+"""Where engines and PostgreSQL keep what is theirs, whichever of them runs."""
 _OF_DOCKER = ("lo", "docker", "br-", "veth")
 
 
@@ -41,6 +48,7 @@ class Policy:
         platform_ports: host ports that the platform itself uses → what uses them.
         registries: globs of the registries that images may come from.
         pinned: whether images must name their digest.
+        folders: files and folders of the platform itself, besides the engine's.
     """
 
     def __init__(
@@ -52,6 +60,7 @@ class Policy:
         platform_ports: Mapping[int, str],
         registries: tuple[str, ...] = ("*",),
         pinned: bool = False,
+        folders: Sequence[Path] = (),
     ) -> None:
         self._engine = engine
         self._apps = apps
@@ -59,6 +68,7 @@ class Policy:
         self._platform_ports = platform_ports
         self._registries = registries
         self._pinned = pinned
+        self._folders = (apps.root, *folders, *_USUAL)
 
     async def judge(self, app: App, model: Mapping[str, Any]) -> Verdict:
         """What a resolved compose file does that it must not."""
@@ -83,8 +93,9 @@ class Policy:
         """The violations without those of rules that are waived for this app."""
         waived = {waiver.rule: waiver for waiver in self._waivers.live(app.name) if RULES[waiver.rule].waivable}
         found = tuple(violations)
-        used = {waived[item.rule].id: waived[item.rule] for item in found if item.rule in waived}
-        return Verdict(tuple(item for item in found if item.rule not in waived), tuple(used.values()))
+        passed = [item for item in found if item.waivable and item.rule in waived]
+        used = {waived[item.rule].id: waived[item.rule] for item in passed}
+        return Verdict(tuple(item for item in found if item not in passed), tuple(used.values()))
 
     def is_platform(self, port: int) -> bool:
         """Whether the platform itself uses this host port."""
@@ -96,6 +107,7 @@ class Policy:
 
     async def _facts(self, app: App) -> Facts:
         running = await self._engine.containers(app.name)
+        engine_root = Path((await self._engine.version()).root)
         return Facts(
             app=app,
             other_apps=frozenset(str(name) for name in self._apps.names() if name != app.name),
@@ -106,7 +118,13 @@ class Policy:
             owners=await self._engine.owners(),
             neighbours=_neighbours(),
             environment=frozenset(environment.read(app)),
+            platform=_resolved((*self._folders, engine_root)),
+            files=read_paths(app),
         )
+
+
+def _resolved(paths: Sequence[Path]) -> tuple[Path, ...]:
+    return tuple(Path(os.path.realpath(path)) for path in paths)
 
 
 def _neighbours() -> tuple[IpNetwork, ...]:

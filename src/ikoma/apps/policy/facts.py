@@ -19,6 +19,8 @@ IMAGES = "ikoma-app"
 """The name under which all images that are built here stand: ikoma-app/APP/SERVICE."""
 
 _MOST_LINKS = 40
+_OF_PROCESSES = re.compile(r"/proc/([0-9]+|self|thread-self)(/|$)")
+"""What lies there leads to all that a process sees."""
 _REST = "([-_.][A-Za-z0-9_.-]*)?"
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 
@@ -96,6 +98,12 @@ class Facts:
     """Networks that the server itself is in, those of its containers left out."""
     environment: frozenset[str] = frozenset()
     """Variables that the app's .env sets."""
+    platform: tuple[Path, ...] = ()
+    """Files and folders of the platform and of all apps, links resolved."""
+    files: tuple[Located, ...] = ()
+    """Files that Compose reads to understand the app's: they say what runs next."""
+    built: frozenset[str] = frozenset()
+    """Names of the images that are built by the file that is checked."""
 
     @property
     def root(self) -> Path:
@@ -109,6 +117,13 @@ class Facts:
         """Whether this is the app's whole folder or IKOMA's own records in it."""
         return path == self.root or path == self.root / ".ikoma" or self.root / ".ikoma" in path.parents
 
+    def is_platforms(self, path: Path) -> bool:
+        """Whether this is, holds or lies in what is the platform's or another app's."""
+        if self.is_inside(path):
+            return False
+        apart = all(path != item and item not in path.parents and path not in item.parents for item in self.platform)
+        return not apart or _OF_PROCESSES.match(str(path)) is not None
+
     def may_be_named(self, name: str) -> bool:
         """Whether a volume or network of that name is this app's: named after it, and made by nobody else."""
         mine = self.app.name
@@ -118,9 +133,13 @@ class Facts:
         return named and not claimed and self.owners.get(name, mine) in (mine, "")
 
     def is_taken(self, name: str) -> bool:
-        """Whether a container's name is another app's or the platform's."""
+        """Whether a name is another app's or the platform's."""
         others = (*self.other_apps, "ikoma")
         return not self.may_be_named(name) and any(re.fullmatch(f"{re.escape(other)}{_REST}", name) for other in others)
+
+    def is_others(self, name: str) -> bool:
+        """Whether a volume of that name is another app's or the platform's."""
+        return not self.may_be_named(name) and (self.is_taken(name) or self.owners.get(name) in self.other_apps)
 
     def allows_registry(self, registry: str) -> bool:
         return any(fnmatchcase(registry, glob) for glob in self.registries)

@@ -36,7 +36,7 @@ def reference(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
         yield Violation("foreign-image", place, f"{text} was built by another app.")
     elif name.startswith("sha256:") or _HEX.fullmatch(name):
         yield Violation("foreign-image", place, f"{quoted(text)} may be the id of an image that is on the server.")
-    elif not name.startswith(f"{IMAGES}/"):
+    elif re.split("[:@]", name, maxsplit=1)[0] not in facts.built:
         yield from _registry(facts, place, text)
 
 
@@ -132,7 +132,15 @@ def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
         return
     path = locate(text).path
     if not facts.is_inside(path) or (facts.is_state(path) and path != facts.root):
-        yield Violation("build-outside", place, f"{text} is outside the app's folder.")
+        yield outside(facts, "build-outside", place, text)
+
+
+def outside(facts: Facts, rule: str, place: Place, source: str) -> Violation:
+    """The violation of what leads out of the app's folder; nobody waives it where that is others'."""
+    if facts.is_platforms(locate(source).path):
+        what = f"{source} is outside the app's folder, where the platform or another app is; no waiver lets it pass."
+        return Violation(rule, place, what, waivable=False)
+    return Violation(rule, place, f"{source} is outside the app's folder.")
 
 
 CHECKS: Mapping[str, Any] = {"image": _image, "build": _build}

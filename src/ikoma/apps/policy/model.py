@@ -6,10 +6,11 @@ What is not in a table here is refused. A check takes the facts, the place and t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ikoma.apps.policy import containers, images, network, storage
-from ikoma.apps.policy.facts import Facts
+from ikoma.apps.policy.facts import Facts, image_name
 from ikoma.apps.policy.rules import Place, Violation
 
 Check = Callable[[Facts, Place, Any], Iterator[Violation]]
@@ -62,9 +63,13 @@ TOP: Mapping[str, Check] = {
 
 def check(model: Mapping[str, Any], facts: Facts) -> list[Violation]:
     """Every violation in a resolved compose file, in the file's order."""
+    services = model.get("services") or {}
+    built = frozenset(image_name(facts.app.name, name) for name, service in services.items() if "build" in service)
+    facts = replace(facts, built=built)
     found = list(_keys(TOP, facts, (), {key: value for key, value in model.items() if key != "services"}))
-    for name, service in (model.get("services") or {}).items():
+    for name, service in services.items():
         found += _keys(SERVICE, facts, ("services", name), service)
+    found += storage.read_files(model, facts)
     found += storage.nested(model, facts)
     return found
 

@@ -17,6 +17,7 @@ from typing import Any
 from ikoma.apps import environment
 from ikoma.apps.folder import App
 from ikoma.apps.policy import yaml_form
+from ikoma.apps.policy.facts import Located, locate
 from ikoma.apps.policy.rules import Place, Violation, quoted
 from ikoma.errors import FileMissing, IkomaError, PathOutside
 
@@ -83,12 +84,29 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     project = read.value.get("name")
     own = (app.name.project, app.name.previewed)
     if path == gathered.compose_file and isinstance(project, str) and project not in own:
-        gathered.found("foreign-name", ("name",), f"The project is named {project!r}, not after the app.", path)
+        gathered.violations.append(_misnamed(app, project, path))
     for place, name in (*_variables(read.value), *_passed_on(read.value)):
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
     for place, reference in _references(read.value):
         _follow(app, gathered, _Step(path, base, known), place, reference)
+
+
+def _misnamed(app: App, project: str, path: str) -> Violation:
+    what = f"The project is named {project!r}, and the app {app.name}."
+    danger = "Its containers, volumes and networks would be none of the app's."
+    instead = "Remove the line, or call the app so."
+    return Violation("foreign-name", ("name",), what, path, danger=danger, instead=instead)
+
+
+def read_paths(app: App) -> tuple[Located, ...]:
+    """Where the files are that are read to understand an app's; none where it has no compose file."""
+    try:
+        gathered = gather(app, app.compose_file)
+    except IkomaError:
+        return ()
+    root = os.path.realpath(app.path)
+    return tuple(locate(posixpath.join(root, name)) for name in gathered.files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,12 @@ class Violation:
     place: Place
     what: str
     file: str | None = None
+    waivable: bool = True
+    """Whether a waiver of the rule lets it pass, where the rule can be waived at all."""
+    danger: str | None = None
+    """Why it is refused, where the rule's own words do not fit."""
+    instead: str | None = None
+    """The safe way, likewise."""
 
     @property
     def shown(self) -> str:
@@ -36,11 +42,11 @@ class Violation:
 
     @property
     def problem(self) -> str:
-        return f"{self.shown}: {self.what} {RULES[self.rule].danger}"
+        return f"{self.shown}: {self.what} {self.danger or RULES[self.rule].danger}"
 
     @property
     def fix(self) -> str:
-        return RULES[self.rule].instead
+        return self.instead or RULES[self.rule].instead
 
 
 _LONGEST_QUOTE = 150

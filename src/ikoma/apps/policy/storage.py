@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ikoma.apps.extension import SOURCE
 from ikoma.apps.folder import COMPOSE_NAMES
 from ikoma.apps.policy.containers import labels
 from ikoma.apps.policy.facts import Facts, locate
-from ikoma.apps.policy.images import reference
+from ikoma.apps.policy.images import outside, reference
 from ikoma.apps.policy.rules import Place, Violation
 
 _SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "dockershim.sock", "buildkitd.sock")
@@ -22,6 +24,11 @@ _PRIVATE = ("", "private", "rprivate")
 _MOUNT = frozenset(("type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "image"))
 _BIND = frozenset(("propagation", "selinux", "create_host_path", "recursive"))
 _VOLUME = frozenset(("name", "driver", "driver_opts", "external", "labels"))
+_DEVICES = Path("/dev")
+_CLOCK = ("/etc/localtime", "/etc/timezone")
+_INSTEAD_OF_CLOCK = "Set the variable TZ of the service, such as TZ: Europe/Berlin, and leave the mount out."
+_INSTEAD_OF_ALL = "Mount what is needed of it: ./src, other folders, and single files read_only."
+_INSTEAD_OF_READ = "Mount it read_only, or keep what the container writes in another folder, such as ./data."
 _CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
 
 
@@ -55,22 +62,46 @@ def _source(facts: Facts, place: Place, source: str, *, writable: bool) -> Itera
     path = locate(source).path
     if path.name in _SOCKETS or Path(source).name in _SOCKETS or path in _SOCKET_FOLDERS:
         yield Violation("docker-socket", place, f"{source} is, or holds, the engine's socket.")
+    elif _is_special(path):
+        yield Violation("special-file", place, f"{source} is neither a file nor a folder.")
     elif not facts.is_inside(path):
-        yield Violation("bind-outside", place, f"{source} is outside the app's folder.")
+        instead = _INSTEAD_OF_CLOCK if source in _CLOCK else None
+        yield replace(outside(facts, "bind-outside", place, source), instead=instead)
+    elif path == facts.root:
+        yield Violation("own-state", place, f"{source} is the app's whole folder.", instead=_INSTEAD_OF_ALL)
     elif facts.is_state(path):
         yield Violation("own-state", place, f"{source} holds IKOMA's own records.")
     elif writable and path.parent == facts.root and path.name in (".env", *COMPOSE_NAMES):
         yield Violation("own-state", place, f"{path.name} is mounted writable.")
-    elif _is_special(path):
-        yield Violation("special-file", place, f"{source} is neither a file nor a folder.")
 
 
 def _is_special(path: Path) -> bool:
+    if path == _DEVICES or _DEVICES in path.parents:
+        return True
     try:
         mode = os.lstat(path).st_mode
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
+    """Writable mounts of what Compose reads, which would give a container a say in what runs next.
+
+    What is mounted from src/ or config/ is a copy of the release's own, but for what the app calls data.
+    """
+    block = model.get("x-ikoma")
+    copied = () if isinstance(block, Mapping) and block.get("data") else SOURCE
+    for place, source, writable in _binds(model):
+        path = locate(source).path
+        if not writable or not facts.is_inside(path) or facts.is_state(path):
+            continue
+        name, *below = path.relative_to(facts.root).parts
+        if name in copied or (not below and name in (".env", *COMPOSE_NAMES)):  # that is said already
+            continue
+        if any(path == file.path or file.passes(path) for file in facts.files):
+            what = f"{source} is, or holds, a file that the compose file is read with, and is mounted writable."
+            yield Violation("own-state", place, what, instead=_INSTEAD_OF_READ)
 
 
 def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
@@ -117,13 +148,18 @@ def volumes(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
                 yield Violation("unknown-key", (*inside, name), f"{name} is not allowed.")
         if not volume:
             continue
-        if volume.get("driver_opts"):
-            yield Violation("volume-driver", (*inside, "driver_opts"), "The volume has options of its driver.")
+        if options := volume.get("driver_opts"):
+            device = str(options.get("device") or "")
+            if device.startswith("/") and facts.is_platforms(locate(device).path):
+                yield outside(facts, "volume-driver", (*inside, "driver_opts"), device)
+            else:
+                yield Violation("volume-driver", (*inside, "driver_opts"), "The volume has options of its driver.")
         if (volume.get("driver") or "local") != "local":
             yield Violation("volume-driver", (*inside, "driver"), f"The driver is {volume['driver']}.")
         name = str(volume.get("name") or key)
         if not facts.may_be_named(name):
-            yield Violation("foreign-volume", inside, f"The volume {name} is not this app's.")
+            what = f"The volume {name} is not this app's."
+            yield Violation("foreign-volume", inside, what, waivable=not facts.is_others(name))
         yield from labels(facts, (*inside, "labels"), volume.get("labels") or {})
 
 
