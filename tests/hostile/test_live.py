@@ -231,6 +231,9 @@ def test_an_image_built_from_the_whole_folder_holds_neither_secrets_nor_what_con
             assert not [path for path in found if path.split("/")[2:3] in ([".env"], [".ikoma"])]
             assert not [path for path in found if "/zdata/" in path]
     assert (world.shop / "zdata" / "kept").exists()
+    assert "zdata" not in json.dumps(world.call("apps.validate").result["warnings"])
+    world.write("Dockerfile", f"FROM {busybox_image()}\nCOPY ./zdata /z\n")
+    assert "zdata, so it is data" in json.dumps(world.call("apps.validate").result["warnings"])
     world.call("deploy.down")
     world.call("env.unset", name="TOKEN")
 
@@ -291,6 +294,25 @@ def test_what_was_waived_is_judged_anew_at_each_restart(world: World) -> None:
         "policy.waive", {"appName": "live-shop", "rule": "own-state", "reason": "why not", "expires": until}
     )
     assert refused.code == "not_waivable"
+    world.call("deploy.down")
+
+
+def test_a_waiver_of_mounts_from_outside_gives_nothing_of_the_platform(world: World) -> None:
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    waived = {"appName": "live-shop", "rule": "bind-outside", "reason": "to be tried", "expires": until}
+    waiver = world.house.do("policy.waive", waived)
+    compose = "services: {web: {image: IMAGE, command: [sleep, '600'], volumes: ['X:/outside:ro']}}"
+    with nothing_happens(world):
+        assert world.deploy(compose.replace("X", str(world.outside))).status == 200
+        house = world.house
+        for path in ("/", str(house.folder), str(house.apps), "../live-bank", str(house.apps / "live-bank" / ".ikoma")):
+            answer = world.deploy(compose.replace("X", path))
+            assert "no waiver" in json.dumps(answer.body), path
+        assert world.call("apps.validate").status == 200
+        assert "special-file" in json.dumps(world.deploy(compose.replace("X", "/dev")).body)
+        assert world.deploy(compose.replace("X", "/proc/1/root")).code == "policy_violation"
+        assert world.call("apps.validate").status == 200
+    world.house.do("policy.unwaive", {"appName": "live-shop", "id": waiver["id"]})
     world.call("deploy.down")
 
 
