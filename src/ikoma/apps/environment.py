@@ -22,8 +22,10 @@ DATABASE_NAMES = (
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?error}, ${NAME:+other} and $NAME; $$ is a plain dollar sign.
+# No part of it is read twice: one without end takes the rest of the line with it.
 _REFERENCE = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(?P<operator>:?[-?+])?(?P<rest>[^}]*)\})"
+    r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*+)"
+    r"|\{(?P<braced>[A-Za-z_]\w*+)(?P<operator>:?[-?+])?+(?P<rest>[^}]*+)(?P<end>\}?))"
 )
 
 _HARMLESS = re.compile(r"(HOST|PORT|USER|DB|DATABASE|ENV|MODE|LEVEL|NAME)$")
@@ -62,7 +64,7 @@ def references(text: str) -> list[Reference]:
         code = re.split(r"(?:^|\s)#", line, maxsplit=1)[0]
         for match in _REFERENCE.finditer(code):
             name = match["plain"] or match["braced"]
-            if name:
+            if name and match["end"] != "":
                 default = match["rest"] if match["operator"] in (":-", "-", ":+", "+") else None
                 found.append(Reference(name, number, default))
     return found

@@ -59,7 +59,7 @@ class Resolutions:
         Raises:
             FileMissing: there is no compose file.
         """
-        gathered = gather(app, app.require_compose_file())
+        gathered = await asyncio.to_thread(gather, app, app.require_compose_file())
         fingerprint = _fingerprint(gathered.files)
         known = self._latest.get(app)
         if known is not None and known[0] == fingerprint:

@@ -127,7 +127,7 @@ class Validator:
         report.errors += _web(source, resolved.model)
         report.taken += self._taken(app, source, resolved.model)
         report.errors += report.taken
-        report.errors += _undefined(app, source, resolved.warnings)
+        report.errors += await asyncio.to_thread(_undefined, app, source, resolved.warnings)
         report.errors += _builds(app, source, resolved.model)
         report.errors += await self._ports(app, source, resolved.model)
         if images:
@@ -289,18 +289,20 @@ def _web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(source.name, line, error.message, fix)
 
 
-def _undefined(app: App, source: Source, warnings: Sequence[str]) -> Iterator[Finding]:
+def _undefined(app: App, source: Source, warnings: Sequence[str]) -> list[Finding]:
     known = environment.read(app)
+    found = []
     named = set()
     for reference in environment.references(source.text):
         if reference.name not in known and reference.default is None:
             named.add(reference.name)
-            yield _blank(source.name, reference.line, reference.name)
+            found.append(_blank(source.name, reference.line, reference.name))
     # Compose also sees the variables in .env itself and in files that this one pulls in.
     for name in re.findall(r'The "(\w+)" variable is not set', "\n".join(warnings)):
         if name not in named:
             line = source.line_with(f"${{{name}") or source.line_with(f"${name}")
-            yield _blank(source.name if line else ".env", line, name)
+            found.append(_blank(source.name if line else ".env", line, name))
+    return found
 
 
 def _blank(file: str, line: int | None, name: str) -> Finding:

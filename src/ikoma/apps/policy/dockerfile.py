@@ -21,8 +21,8 @@ _DIRECTIVE = re.compile(r"(?:#|//)\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
 _FRONTEND = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?([:@][A-Za-z0-9_.:@-]+)?")
 """The programs that read Dockerfiles as this module does; any other could take what it likes."""
 _ARG = re.compile(r"\s*ARG\s+(.+)$", re.IGNORECASE)
-_PAIR = re.compile(r"([A-Za-z_]\w*)=((?:\"[^\"]*\"|'[^']*'|[^\s\"'])*)")
-_WITHOUT_VALUE = re.compile(r"(?<!\S)([A-Za-z_]\w*)(?!\S)")
+_PAIR = re.compile(r"(?<!\w)([A-Za-z_]\w*+)=((?:\"[^\"]*\"|'[^']*'|[^\s\"'])*)")
+_WITHOUT_VALUE = re.compile(r"(?<!\S)([A-Za-z_]\w*+)(?!\S)")
 _TAKES = re.compile(r"\s*(?:ONBUILD\s+)?(COPY|ADD|RUN)\s(.*)$", re.IGNORECASE)
 _TAKEN_FROM = re.compile(r"(?:--|[,\s=])from=([^\s,]+)", re.IGNORECASE)
 _FETCHED = re.compile(r"\w://|(?:^|[\s\[,])(?:[\w.-]+@[\w.-]+:|github\.com/)", re.ASCII)
@@ -44,6 +44,8 @@ _PLATFORM = {
 }
 """What BuildKit itself gives for TARGETOS, BUILDARCH and so on."""
 _MOST_JOINED = 1 << 24
+_OF_A_LINE = 64
+"""What a line that is joined counts, besides its own length: it takes time even where it is empty."""
 _MOST_CHOICES = 50
 
 _Values = dict[str, set[str]]
@@ -157,7 +159,7 @@ def _image(text: str, values: _Values, stages: _Stages, number: int) -> Iterator
 
 def _choices(found: re.Match[str], values: _Values) -> list[str]:
     """What a variable may stand for where it is used."""
-    known = values.get(found[1] or found[4], {""})
+    known = set(itertools.islice(values.get(found[1] or found[4], {""}), _MOST_CHOICES + 2))  # all, or too many
     if found[2] is None:
         return sorted(known)
     return sorted({value for value in known if value or found[2] == "-"} | {found[3]})
@@ -172,8 +174,8 @@ def _stages(text: str) -> _Stages:
     lines = text.split("\n")
     goes_on = False
     for number, line in enumerate(lines, 1):
-        begun = _FROM.match(_joined(lines, number - 1, "\\") or line)
-        if begun and not goes_on:
+        may_begin = not goes_on and not line.lstrip().startswith("#")
+        if may_begin and (begun := _FROM.match("".join(_joined(lines, number - 1, "\\")) or line)):
             name = (begun[3] or "").lower()
             told = name if _STAGE.fullmatch(name) and not _ID.fullmatch(name) else f"\n{number}"
             found[told] = min(number, found.get(told, number))
@@ -193,12 +195,12 @@ def _candidates(text: str) -> list[tuple[int, str]]:
         # What stands before a line can be the end of a text, which only looks as if it went on.
         begins = range(len(lines)) if "<<" in text else _begins(lines, escape)
         for begin in begins:
-            joined = _joined(lines, begin, escape)
-            size += len(joined or "")
+            parts = _joined(lines, begin, escape)
+            size += sum(map(len, parts)) + _OF_A_LINE * len(parts)
             if size > _MOST_JOINED:
                 return []
-            if joined is not None:
-                found.append((begin + 1, joined))
+            if parts:
+                found.append((begin + 1, "".join(parts)))
     return found
 
 
@@ -214,20 +216,22 @@ def _begins(lines: list[str], escape: str) -> Iterator[int]:
         goes_on = said.endswith(escape) and not said.endswith(escape * 2)
 
 
-def _joined(lines: list[str], begin: int, escape: str) -> str | None:
-    """A line with those that it goes on in; None where it goes on in none."""
+def _joined(lines: list[str], begin: int, escape: str) -> list[str]:
+    """A line and those that it goes on in, one part for each; none where it goes on in none."""
     if not lines[begin].rstrip().endswith(escape):
-        return None
+        return []
     parts: list[str] = []
-    for line in itertools.islice(lines, begin, None):
+    for number in range(begin, len(lines)):
+        line = lines[number]
         if parts and (not line.strip() or line.lstrip().startswith("#")):
+            parts.append("")
             continue
         said = line.rstrip()
         if not said.endswith(escape):
             parts.append(line)
             break
         parts.append(said[:-1])
-    return "".join(parts)
+    return parts
 
 
 def _values(candidates: list[tuple[int, str]], args: Mapping[str, str], *, first: int) -> _Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -72,7 +73,8 @@ class Policy:
 
     async def judge(self, app: App, model: Mapping[str, Any]) -> Verdict:
         """What a resolved compose file does that it must not."""
-        return self.less_waived(app, policy.check(model, await self._facts(app)))
+        facts = await self._facts(app)
+        return self.less_waived(app, await asyncio.to_thread(policy.check, model, facts))
 
     async def require(self, app: App, model: Mapping[str, Any], *, judged: str | None = None) -> None:
         """Raises PolicyViolation where a resolved compose file is not allowed.

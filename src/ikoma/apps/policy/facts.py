@@ -21,6 +21,7 @@ IMAGES = "ikoma-app"
 _MOST_LINKS = 40
 _OF_PROCESSES = re.compile(r"/proc/([0-9]+|self|thread-self)(/|$)")
 """What lies there leads to all that a process sees."""
+_MOST_STEPS = 500
 _REST = "([-_.][A-Za-z0-9_.-]*)?"
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 
@@ -49,13 +50,21 @@ class Located:
     path: Path
     through: tuple[Path, ...]
 
-    def passes(self, folder: Path) -> bool:
-        return any(step == folder or folder in step.parents for step in self.through)
+    @property
+    def passed(self) -> set[Path]:
+        """The folders of the way, and all above them."""
+        found: set[Path] = set()
+        for step in self.through:
+            while step not in found:
+                found.add(step)
+                step = step.parent
+        return found
 
 
 def locate(path: str) -> Located:
-    """Follow an absolute path, link by link, as the kernel would."""
-    here, through = Path("/"), []
+    """Follow an absolute path, link by link, as the kernel would; a way without end leads to `/`, which is nobody's."""
+    here = Path("/")
+    through: list[Path] = []
     steps = list(reversed(Path(path).parts[1:]))
     links = 0
     while steps:
@@ -63,6 +72,8 @@ def locate(path: str) -> Located:
         if step == "..":
             here = here.parent
             continue
+        if len(through) == _MOST_STEPS:
+            return Located(Path("/"), tuple(through))
         through.append(here)
         try:
             target = (here / step).readlink()

@@ -20,6 +20,7 @@ _SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "docke
 _SOCKET_FOLDERS = frozenset(
     Path(path) for path in ("/var/run", "/run", "/run/docker", "/run/containerd", "/run/podman", "/run/user")
 )
+_DEEPEST = 50
 _PRIVATE = ("", "private", "rprivate")
 _MOUNT = frozenset(("type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "image"))
 _BIND = frozenset(("propagation", "selinux", "create_host_path", "recursive"))
@@ -106,7 +107,23 @@ def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
 
 def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
     """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them."""
-    writable = {folder for folder in (*writable_folders(model), *facts.writable) if folder != facts.root}
+    folders = {*writable_folders(model), *facts.writable}
+    writable = {folder for folder in folders if folder != facts.root and facts.is_inside(folder)}
+    for place, source in _sources(model):
+        above = min(locate(source).passed & writable, default=None)
+        if above is not None:
+            yield Violation("bind-nested", place, f"{source} lies below {above}, which a container may write.")
+
+
+def too_deep(model: Mapping[str, Any]) -> Iterator[Violation]:
+    """Paths whose every folder would have to be looked at, which takes too long."""
+    for place, source in _sources(model):
+        if source.count("/") > _DEEPEST:
+            yield Violation("too-large", place, f"The path lies in more than {_DEEPEST} folders.")
+
+
+def _sources(model: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """Every path that the containers or builds of a model use."""
     contexts = (
         (("services", name, "build"), context)
         for name, service in (model.get("services") or {}).items()
@@ -121,11 +138,7 @@ def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
         if item and item.get("file")
     )
     binds = ((place, source) for place, source, _ in _binds(model))
-    for place, source in (*binds, *contexts, *files):
-        located = locate(source)
-        above = next((folder for folder in writable if facts.is_inside(folder) and located.passes(folder)), None)
-        if above is not None:
-            yield Violation("bind-nested", place, f"{source} lies below {above}, which a container may write.")
+    yield from (*binds, *contexts, *files)
 
 
 def _binds(model: Mapping[str, Any]) -> Iterator[tuple[Place, str, bool]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ikoma.apps import environment
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, capability
@@ -17,4 +19,5 @@ async def example(call: Call, request: AppRequest) -> str:
     Use it to see what to set before deploying. Next: env.set for what is empty.
     """
     app = call.app(request.app_name)
-    return environment.example(app, app.read_inside(app.require_compose_file(), _MOST_BYTES).decode(errors="replace"))
+    text = app.read_inside(app.require_compose_file(), _MOST_BYTES).decode(errors="replace")
+    return await asyncio.to_thread(environment.example, app, text)
