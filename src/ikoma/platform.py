@@ -146,6 +146,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             registries=settings.image_registries,
             pinned=settings.image_pinned,
             folders=_folders(settings),
+            hosts=(settings.postgres_host,) if settings.postgres_host else (),
         )
         validator = Validator(engine, databases, policy, traffic)
         schema = Schema(databases, backups)

@@ -148,7 +148,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
         platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"},
         registries=registries,
         pinned=pinned,
-        neighbours=(ipaddress.ip_network("192.168.77.0/24"),),
+        neighbours=(ipaddress.ip_network("192.168.77.0/24"), ipaddress.ip_network("fd77::/64")),
         platform=(root, Path("/var/lib/docker"), Path("/var/lib/ikoma")),
         owners={"bank_data": "bank", "bank_default": "bank", "bridge": "", "host": "", "none": ""},
     )

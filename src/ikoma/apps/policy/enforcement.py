@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 
 from ikoma.apps import environment
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.policy import model as policy
-from ikoma.apps.policy.facts import Facts, IpNetwork
+from ikoma.apps.policy.addresses import used_by_the_server
+from ikoma.apps.policy.facts import Facts
 from ikoma.apps.policy.reading import read_paths
 from ikoma.apps.policy.rules import RULES, Violation
 from ikoma.apps.policy.storage import writable_folders
@@ -31,7 +29,6 @@ _USUAL = (
     *(Path("/run", name) for name in ("docker", "docker.sock", "containerd")),
 )
 """Where engines and PostgreSQL keep what is theirs, whichever of them runs."""
-_OF_DOCKER = ("lo", "docker", "br-", "veth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,7 @@ class Policy:
         registries: globs of the registries that images may come from.
         pinned: whether images must name their digest.
         folders: files and folders of the platform itself, besides the engine's.
+        hosts: what else the server needs, such as a PostgreSQL elsewhere: no network of an app takes their addresses.
     """
 
     def __init__(
@@ -62,6 +60,7 @@ class Policy:
         registries: tuple[str, ...] = ("*",),
         pinned: bool = False,
         folders: Sequence[Path] = (),
+        hosts: tuple[str, ...] = (),
     ) -> None:
         self._engine = engine
         self._apps = apps
@@ -70,6 +69,7 @@ class Policy:
         self._registries = registries
         self._pinned = pinned
         self._folders = (apps.root, *folders, *_USUAL)
+        self._hosts = hosts
 
     async def judge(self, app: App, model: Mapping[str, Any]) -> Verdict:
         """What a resolved compose file does that it must not."""
@@ -118,7 +118,7 @@ class Policy:
             pinned=self._pinned,
             writable=_writable(app) if running else (),
             owners=await self._engine.owners(),
-            neighbours=_neighbours(),
+            neighbours=await asyncio.to_thread(used_by_the_server, hosts=self._hosts),
             environment=frozenset(environment.read(app)),
             platform=_resolved((*self._folders, engine_root)),
             files=read_paths(app),
@@ -127,17 +127,6 @@ class Policy:
 
 def _resolved(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(Path(os.path.realpath(path)) for path in paths)
-
-
-def _neighbours() -> tuple[IpNetwork, ...]:
-    """Networks of the server's interfaces, but for loopback and those that Docker makes."""
-    return tuple(
-        ipaddress.ip_network(f"{item.address.partition('%')[0]}/{item.netmask}", strict=False)
-        for name, items in psutil.net_if_addrs().items()
-        if not name.startswith(_OF_DOCKER)
-        for item in items
-        if item.family == socket.AF_INET and item.netmask
-    )
 
 
 def _writable(app: App) -> tuple[Path, ...]:

@@ -106,7 +106,7 @@ class Facts:
     owners: Mapping[str, str] = field(default_factory=dict)
     """Volumes and networks that are there → the Compose project they belong to, "" where they belong to none."""
     neighbours: tuple[IpNetwork, ...] = ()
-    """Networks that the server itself is in, those of its containers left out."""
+    """Networks that the server itself is in or has routes to, and addresses that it needs; no containers'."""
     environment: frozenset[str] = frozenset()
     """Variables that the app's .env sets."""
     platform: tuple[Path, ...] = ()

@@ -30,7 +30,7 @@ _JOINED = frozenset(
     ("aliases", "ipv4_address", "ipv6_address", "mac_address", "priority", "gw_priority", "interface_name")
 )
 _PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
-_LARGEST = 16
+_LARGEST = {4: 16, 6: 48}
 _MOST_PORTS = 200
 _FIRST_FREE = 1024
 _PUBLISHED = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
@@ -75,17 +75,34 @@ def _addresses(place: Place, ipam: Mapping[str, Any], neighbours: Iterable[IpNet
     if (ipam.get("driver") or "default") != "default" or ipam.get("options"):
         yield Violation("network-driver", (*place, "ipam"), "Addresses come from a driver of its own.")
     for index, config in enumerate(ipam.get("config") or []):
-        inside = (*place, "ipam", "config", index)
-        try:
-            subnet = ipaddress.ip_network(str(config.get("subnet", "10.0.0.0/16")), strict=False)
-        except ValueError:
-            yield Violation("network-driver", inside, "The subnet cannot be read.")
-            continue
-        private = any(subnet.version == net.version and subnet.subnet_of(net) for net in _PRIVATE)  # type: ignore[arg-type]
-        if not private or (subnet.version == 4 and subnet.prefixlen < _LARGEST) or config.get("aux_addresses"):
-            yield Violation("network-driver", inside, f"The subnet {subnet} is not a small private one.")
-        elif "subnet" in config and any(subnet.version == net.version and subnet.overlaps(net) for net in neighbours):
-            yield Violation("network-driver", inside, f"The subnet {subnet} is one that the server itself is in.")
+        problem = _unfit(config, neighbours)
+        if problem is not None:
+            yield Violation("network-driver", (*place, "ipam", "config", index), problem)
+
+
+def _unfit(config: Mapping[str, Any], neighbours: Iterable[IpNetwork]) -> str | None:
+    """Why an app's network may not have these addresses; None where it may."""
+    try:
+        subnet, *parts = [
+            ipaddress.ip_network(str(config[key]), strict=False)
+            for key in ("subnet", "gateway", "ip_range")
+            if key == "subnet" or config.get(key)
+        ]
+    except KeyError:
+        return "It has no subnet." if any(config.values()) else None
+    except ValueError:
+        return "The subnet, its gateway or its range cannot be read."
+    if not any(_is_in(subnet, net) for net in _PRIVATE) or subnet.prefixlen < _LARGEST[subnet.version]:
+        return f"The subnet {subnet} is not a small private one."
+    if config.get("aux_addresses") or not all(_is_in(part, subnet) for part in parts):
+        return f"Addresses outside the subnet {subnet}, or names for some, are chosen."
+    if any(subnet.version == net.version and subnet.overlaps(net) for net in neighbours):
+        return f"The subnet {subnet} is one that the server itself is in, or uses."
+    return None
+
+
+def _is_in(part: IpNetwork, whole: IpNetwork) -> bool:
+    return part.version == whole.version and part.subnet_of(whole)  # type: ignore[arg-type]
 
 
 def _joined(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
