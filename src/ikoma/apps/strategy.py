@@ -14,7 +14,7 @@ from ikoma.apps.mounts import Sources, writes_data
 from ikoma.apps.placement import scale_of, waits_for
 from ikoma.ports import Container
 
-_SHARED = ("network_mode", "ipc", "pid")
+SHARED = ("network_mode", "ipc", "pid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def why_one(app: App, model: Mapping[str, Any], service: str, source: Sources, w
 
 def shares_with(service: Mapping[str, Any]) -> str | None:
     """The service in whose namespace this one runs."""
-    for key in _SHARED:
+    for key in SHARED:
         kind, _, name = str(service.get(key) or "").partition(":")
         if kind == "service":
             return name

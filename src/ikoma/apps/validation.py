@@ -22,6 +22,7 @@ import psutil
 from ikoma.apps import compose_file, credentials, environment, extension
 from ikoma.apps.compose_file import Source
 from ikoma.apps.folder import App
+from ikoma.apps.impossible import impossible
 from ikoma.apps.mounts import sources
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import Violation
@@ -129,6 +130,10 @@ class Validator:
         report.errors += report.taken
         report.errors += await asyncio.to_thread(_undefined, app, source, resolved.warnings)
         report.errors += _builds(app, source, resolved.model)
+        report.errors += [
+            Finding(source.name, source.line(*item.place), item.problem, item.fix)
+            for item in impossible(resolved.model)
+        ]
         report.errors += await self._ports(app, source, resolved.model)
         if images:
             report.errors += await self._images(source, resolved.model)

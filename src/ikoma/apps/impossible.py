@@ -1,0 +1,53 @@
+"""What Compose takes in a file though no container can be made of it: it would fail at the deploy only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ikoma.apps.policy.rules import Place, quoted
+from ikoma.apps.strategy import SHARED
+
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_LARGEST_ID = (1 << 31) - 1
+
+
+class Impossible(NamedTuple):
+    """One thing that cannot be, and what to do instead."""
+
+    place: Place
+    problem: str
+    fix: str
+
+
+def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
+    """All of it in a resolved model."""
+    for name, service in (model.get("services") or {}).items():
+        place = ("services", name)
+        for index, mount in enumerate(service.get("volumes") or []):
+            yield from _target((*place, "volumes", index), str(mount.get("target")))
+        for kind in ("configs", "secrets"):
+            for index, given in enumerate(service.get(kind) or []):
+                yield from _given((*place, kind, index), given)
+        shared = {str(service[key]) for key in SHARED if str(service.get(key) or "").startswith("service:")}
+        if len(shared) > 1:
+            problem = f"{name} runs in the namespaces of {len(shared)} services."
+            yield Impossible(place, problem, "Let network_mode, ipc and pid name the same service.")
+
+
+def _target(place: Place, target: str) -> Iterator[Impossible]:
+    if not target.startswith("/") or not target.strip("/."):
+        fix = "Name an absolute path other than / as its target; a folder's own begins with ./."
+        yield Impossible(place, f"Nothing can be mounted at {quoted(target)}.", fix)
+
+
+def _given(place: Place, given: Mapping[str, Any]) -> Iterator[Impossible]:
+    target = given.get("target")
+    if target and not str(target).strip("/."):
+        yield from _target(place, str(target))
+    for key in ("uid", "gid"):
+        chosen = str(given.get(key) or "0")
+        if not _NUMBER.fullmatch(chosen) or int(chosen) > _LARGEST_ID:
+            problem = f"{quoted(chosen)} is no {key}."
+            yield Impossible((*place, key), problem, f"Give a number up to {_LARGEST_ID}, or leave it out.")

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ikoma.apps.impossible import impossible
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"configs": [{"source": "a", "uid": "nobody", "target": "/a"}]},
+        {"secrets": [{"source": "a", "gid": "99999999999"}]},
+        {"configs": [{"source": "a", "target": "/"}]},
+        {"volumes": [{"type": "volume", "source": "d", "target": "data"}]},
+        {"volumes": [{"type": "bind", "source": "/shop/data", "target": "/"}]},
+        {"network_mode": "service:a", "pid": "service:b"},
+    ],
+)
+def test_what_no_container_can_be_made_of_is_found(service: dict[str, Any]) -> None:
+    assert len(list(impossible({"services": {"web": service}}))) == 1
+
+
+def test_what_can_be_is_not_found() -> None:
+    service = {
+        "configs": [{"source": "a", "uid": "1000", "target": "/a"}, {"source": "b", "target": "b"}],
+        "volumes": [{"type": "volume", "source": "d", "target": "/data"}],
+        "network_mode": "service:a",
+        "pid": "service:a",
+    }
+    assert list(impossible({"services": {"web": service}})) == []
