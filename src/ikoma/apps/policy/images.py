@@ -64,7 +64,11 @@ def _build(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         elif name in ("provenance", "sbom") and str(chosen).lower() not in ("true", "false"):
             yield Violation("build-privileges", (*place, name), "Only true and false are taken.")
     if str(value.get("network") or "default") not in ("default", "none"):
-        yield Violation("build-privileges", (*place, "network"), f"The build joins the network {value['network']}.")
+        yield Violation(
+            "build-privileges",
+            (*place, "network"),
+            f"The build joins the network {value['network']}; a build has none of the app's, and no database.",
+        )
     yield from labels(facts, (*place, "labels"), value.get("labels") or {})
     yield from ulimits(facts, (*place, "ulimits"), value.get("ulimits") or {})
     yield from _caches(facts, place, value)

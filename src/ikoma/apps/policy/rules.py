@@ -12,6 +12,9 @@ Place = tuple[str | int, ...]
 """Where something stands in a compose file: ("services", "web", "ports", 0)."""
 
 
+_BY_AN_ADMIN = "An admin can waive this rule for the app with policy.waive."
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule. `danger` says in a sentence what breaking it would allow, `instead` the safe way."""
@@ -46,7 +49,9 @@ class Violation:
 
     @property
     def fix(self) -> str:
-        return self.instead or RULES[self.rule].instead
+        rule = RULES[self.rule]
+        instead = self.instead or rule.instead
+        return f"{instead} {_BY_AN_ADMIN}" if rule.waivable and self.waivable else instead
 
 
 _LONGEST_QUOTE = 150
@@ -93,7 +98,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "unknown-key": Rule(
         "It is not on the list of what is known to be safe.",
-        "Remove it, or ask an admin to waive the rule for this app.",
+        "Remove it.",
     ),
     # --- the container and the machine ---
     "privileged": Rule(
@@ -111,7 +116,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "gpus": Rule(
         "A graphics card is shared by all, and its memory may hold what others left.",
-        "Remove it, or ask an admin to allow it for this app.",
+        "Remove it.",
     ),
     "host-namespace": Rule(
         "In the server's own namespace the container sees and reaches its processes or network.",
@@ -184,7 +189,9 @@ RULES: Mapping[str, Rule] = {
         "app with deploy.down first.",
         _NEVER,
     ),
-    "bind-propagation": Rule("Mounts made in the container would appear on the server.", "Remove it."),
+    "bind-propagation": Rule(
+        "Mounts made on one side, the server's or the container's, would appear on the other.", "Remove it."
+    ),
     "volume-driver": Rule(
         "A volume with a driver or options of its own can be any folder of the server or of the network.",
         "Use a plain named volume.",
@@ -219,7 +226,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "low-port": Rule(
         "Ports below 1024 are the server's own services.",
-        "Publish a port from 1024 on, or none: IKOMA reaches the app on its own network.",
+        "Drop the app's own proxy or the host port, and give the app a domain with domain.add or `x-ikoma`; or publish "
+        "a port from 1024 on.",
     ),
     "host-interface": Rule(
         "On a chosen address of the server it could pass for something else.",
