@@ -46,6 +46,13 @@ async def read(call: Identified, request: Request) -> Answer:
     return Answer()
 
 
+@capability("test.follow", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def follow(call: Identified, request: Request) -> Answer:
+    """Read for a long time."""
+    await asyncio.sleep(60)
+    return Answer()
+
+
 @capability("test.write", role=Role.BUILDER, effect=Effect.CHANGES, into=REGISTRY)
 async def write(call: Identified, request: Write) -> Answer:
     """Write."""

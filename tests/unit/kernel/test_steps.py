@@ -22,7 +22,7 @@ from ikoma.errors import (
     Unauthenticated,
     UnknownRole,
 )
-from ikoma.kernel import operations
+from ikoma.kernel import lasting, operations
 from ikoma.kernel.audit_chain import verify
 from ikoma.kernel.events import Changed
 from ikoma.model import Role
@@ -50,6 +50,29 @@ def test_no_name_that_a_stranger_asks_for_makes_the_log_a_broken_one(tmp_path: P
     entry = refused(house, Unauthenticated, name, key=None)
     assert entry["capability"] == f"[unknown] {name[:100]}"
     assert verify(house.log, tmp_path / "audit-head").valid
+
+
+def test_a_long_read_ends_with_its_key_and_with_a_cancel_of_its_own(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lasting, "_EVERY_SECONDS", 0.05)
+    identity, key = house.callers.create("follower", Role.OBSERVER)
+
+    async def scenario() -> None:
+        following = asyncio.ensure_future(house.call("test.follow", key=key))
+        await asyncio.sleep(0.2)
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+        following = asyncio.ensure_future(house.call("test.follow", key=key))
+        await asyncio.sleep(0.2)
+        assert not following.done()
+        house.callers.revoke(identity)
+        with pytest.raises(Unauthenticated):
+            await asyncio.wait_for(following, 20)
+
+    asyncio.run(scenario())
+    assert [(entry["capability"], entry["code"]) for entry in house.entries()][-1] == ("test.follow", "unauthenticated")
 
 
 def test_text_that_nobody_can_write_down_is_refused(house: House) -> None:

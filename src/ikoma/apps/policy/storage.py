@@ -100,7 +100,7 @@ def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
         name, *below = path.relative_to(facts.root).parts
         if name in copied or (not below and name in (".env", *COMPOSE_NAMES)):  # that is said already
             continue
-        if any(path == file.path or file.passes(path) for file in facts.files):
+        if any(path == file.path or path in file.passed for file in facts.files):
             what = f"{source} is, or holds, a file that the compose file is read with, and is mounted writable."
             yield Violation("own-state", place, what, instead=_INSTEAD_OF_READ)
 
