@@ -28,6 +28,8 @@ _DEPLOY = frozenset(
     )
 )
 _MOST_REPLICAS = 100
+_MOST_SHARES, _MOST_WEIGHT = 1024, 500
+"""Of processor and disk, where nothing is said: with more an app comes before all others."""
 _MOST_PROCESSES = 32_768
 """All that a kernel has where nobody gave it more."""
 _ULIMITS = frozenset(
@@ -152,7 +154,14 @@ def _replicas(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         yield Violation("limits", place, f"{value} containers are more than {_MOST_REPLICAS}.")
 
 
+def _shares(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if int(value) > _MOST_SHARES:
+        yield Violation("limits", place, f"{value} is more than {_MOST_SHARES}, which all others have.")
+
+
 def _block_io(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    if int(value.get("weight") or 0) > _MOST_WEIGHT:
+        yield Violation("limits", (*place, "weight"), f"It is more than {_MOST_WEIGHT}, which all others have.")
     for name in value:
         if name != "weight":
             yield Violation("unknown-key", (*place, name), f"{name} names devices of the server.")
@@ -232,6 +241,7 @@ CHECKS: Mapping[str, Any] = {
     "scale": _replicas,
     "deploy": _deploy,
     "blkio_config": _block_io,
+    "cpu_shares": _shares,
     "logging": _logging,
     "labels": labels,
 }

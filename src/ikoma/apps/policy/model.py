@@ -24,7 +24,7 @@ SERVICE: Mapping[str, Check] = {
     **dict.fromkeys(
         (
             *("attach", "cap_drop", "command", "configs", "cpu_count", "cpu_percent", "cpu_period", "cpu_quota"),
-            *("cpu_shares", "cpus", "cpuset", "depends_on", "develop", "dns", "dns_opt", "dns_search", "domainname"),
+            *("cpus", "cpuset", "depends_on", "develop", "dns", "dns_opt", "dns_search", "domainname"),
             *(
                 "entrypoint",
                 "env_file",

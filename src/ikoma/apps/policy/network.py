@@ -31,6 +31,7 @@ _JOINED = frozenset(
 )
 _PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 _LARGEST = {4: 16, 6: 48}
+_MOST_NETWORKS = 8
 _MOST_PORTS = 200
 _FIRST_FREE = 1024
 _PUBLISHED = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
@@ -49,7 +50,9 @@ def _container_name(facts: Facts, place: Place, value: Any) -> Iterator[Violatio
 
 
 def networks(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
-    """Top-level networks."""
+    """Top-level networks: the engine has about thirty for all apps together."""
+    if len(value) > _MOST_NETWORKS:
+        yield Violation("limits", place, f"{len(value)} networks are more than {_MOST_NETWORKS}.")
     for key, network in value.items():
         if not network:
             continue
