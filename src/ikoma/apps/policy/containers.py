@@ -154,6 +154,14 @@ def _replicas(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         yield Violation("limits", place, f"{value} containers are more than {_MOST_REPLICAS}.")
 
 
+def together(services: Mapping[str, Any]) -> Iterator[Violation]:
+    """All containers of an app; a service of none counts as one."""
+    wanted = [service.get("scale") or (service.get("deploy") or {}).get("replicas") for service in services.values()]
+    number = sum(min(max(int(each or 1), 1), _MOST_REPLICAS) for each in wanted)
+    if number > _MOST_REPLICAS:
+        yield Violation("limits", ("services",), f"{number} containers are more than {_MOST_REPLICAS}.")
+
+
 def _shares(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
     if int(value) > _MOST_SHARES:
         yield Violation("limits", place, f"{value} is more than {_MOST_SHARES}, which all others have.")

@@ -65,10 +65,11 @@ def check(model: Mapping[str, Any], facts: Facts) -> list[Violation]:
     """Every violation in a resolved compose file, in the file's order."""
     if deep := list(storage.too_deep(model)):
         return deep
-    services = model.get("services") or {}
+    services: Mapping[str, Any] = model.get("services") or {}
     built = frozenset(image_name(facts.app.name, name) for name, service in services.items() if "build" in service)
     facts = replace(facts, built=built)
     found = list(_keys(TOP, facts, (), {key: value for key, value in model.items() if key != "services"}))
+    found += containers.together(services)
     for name, service in services.items():
         found += _keys(SERVICE, facts, ("services", name), service)
     found += storage.read_files(model, facts)
