@@ -67,6 +67,21 @@ def test_a_client_that_goes_away_does_not_end_its_call(server: Server) -> None:
     assert server.do("operations.wait", {"operationId": newest["id"]})["state"] == "succeeded"
 
 
+def test_a_new_key_is_in_the_first_answer_and_in_no_other(server: Server) -> None:
+    scope = {"role": "admin", "readOnly": True, "needsApproval": True}
+    watching = server.do("keys.create", {"name": "watching", **scope, "capabilities": ["operations.*"]})["key"]
+    reaching = server.do("keys.create", {"name": "reaching", **scope})["key"]
+    asked = {"name": "shown-once", "role": "observer", "idempotencyKey": "shown-once", "wait": 0}
+    made = server.call("keys.create", asked)
+    assert made.result["key"].startswith("ikoma_")
+    operation = {"operationId": made.body["requestId"]}
+    for call in ("operations.get", "operations.wait"):
+        assert server.call(call, operation, key=watching).code == "operation_not_found"
+        for key in (reaching, server.key):
+            assert server.do(call, operation, key=key)["result"]["key"] == "[shown once]"
+    assert server.do("keys.create", asked)["key"] == "[shown once]"
+
+
 def test_what_is_not_there_is_said(server: Server) -> None:
     for call in ("operations.get", "operations.wait", "operations.cancel"):
         assert server.call(call, {"operationId": "nowhere"}).code == "operation_not_found"

@@ -49,11 +49,12 @@ class Operation:
 
     record: Record
     keeps: Callable[[bytes], bytes]
-    """The result as the journal may keep it: without what is shown once."""
+    """The result as records may keep it: without what is shown once."""
     steps: list[Step] = field(default_factory=list)
     followers: list[Progress] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     answer: bytes | None = None
+    """The result as it is told next: the whole of it once, to whoever made the call, and then as records keep it."""
     error: IkomaError | None = None
     began: bool = False
     """Whether it has changed anything: until it holds the app's lock, a retry may do it."""
@@ -105,7 +106,7 @@ class Operations:
         """Begin an operation; the earlier one where another with its key came first.
 
         Args:
-            keeps: the result as the journal may keep it.
+            keeps: the result as records may keep it.
             unjournalled: it begins, also where the journal cannot be written.
         """
         if self._closing:
@@ -124,7 +125,10 @@ class Operations:
         return operation
 
     async def outcome(self, operation: Operation, seconds: float | None) -> bytes | None:
-        """What it came to: the result, its error raised, or None when it has not ended within that time."""
+        """What it came to: the result, its error raised, or None when it has not ended within that time.
+
+        What the result shows once is in the first answer only; a retry with the same idempotency key gets the rest.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended(operation)
@@ -132,8 +136,9 @@ class Operations:
             return None
         if operation.error is not None:
             raise operation.error
-        assert operation.answer is not None
-        return operation.answer
+        answer, operation.answer = operation.answer, operation.record.result
+        assert answer is not None
+        return answer
 
     def get(self, identity: str, caller: Caller, role: Role) -> Record:
         """An operation's record; OperationNotFound where there is none that this caller may see."""
@@ -237,17 +242,13 @@ class Operations:
             operation.record,
             steps=tuple(operation.steps),
             state=state,
-            result=operation.answer,
+            result=None if operation.answer is None else operation.keeps(operation.answer),
             failure=failure,
             finished_at=now(),
         )
         operation.ended.set()
         try:
-            self._journal.end(
-                replace(
-                    operation.record, result=None if operation.answer is None else operation.keeps(operation.answer)
-                )
-            )
+            self._journal.end(operation.record)
             if state == INTERRUPTED or not operation.began:
                 self._journal.release_key(operation.record.id)
         except IkomaError as failed:
@@ -312,6 +313,8 @@ def _take_over(operation: Operation, record: Record) -> None:
 
 
 def _may_see(record: Record, caller: Caller, role: Role) -> bool:
-    if record.caller_id == caller.id or (role == Role.ADMIN and not caller.apps):
+    if record.caller_id == caller.id:
         return True
-    return record.app is not None and caller.reaches(record.app)
+    if not caller.reaches_name(record.capability):
+        return False
+    return (role == Role.ADMIN and not caller.apps) or (record.app is not None and caller.reaches(record.app))

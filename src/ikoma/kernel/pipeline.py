@@ -357,6 +357,8 @@ class Pipeline:
     async def _outcome(self, operation: Operation, admitted: _Admitted) -> Answer:
         given = admitted.given.wait
         seconds = admitted.attempt.wait if given is None else given
+        if admitted.capability.secret_results:
+            seconds = None  # what is shown once is in this answer or nowhere
         answer = await self.operations.outcome(operation, seconds)
         if answer is not None:
             return Answer(answer)

@@ -319,10 +319,24 @@ def test_a_server_that_stops_lets_work_end_and_cuts_off_what_takes_too_long(hous
     assert states == {"shop": "succeeded", "blog": "interrupted", "late": "failed"} or "late" not in states
 
 
+def test_nobody_sees_the_operations_of_what_their_key_does_not_reach(house: House) -> None:
+    asyncio.run(house.call("test.work", {"appName": "shop"}))
+    reaching = house.caller(house.callers.create("ops", Role.ADMIN, capabilities=["test.w*"])[1])
+    others = house.caller(house.callers.create("watch", Role.ADMIN, capabilities=["operations.*"])[1])
+    assert house.operations.get("request-1", reaching, Role.ADMIN).state == "succeeded"
+    with pytest.raises(OperationNotFound):
+        house.operations.get("request-1", others, Role.ADMIN)
+    assert house.operations.last(10, None, others, Role.ADMIN) == []
+
+
 def test_no_record_keeps_what_is_shown_once(house: House) -> None:
     async def scenario() -> None:
-        assert await house.result("test.secret", {"idempotencyKey": "k"}) == {"key": "hunter2-hunter2"}
-        assert await house.result("test.secret", {"idempotencyKey": "k"}) == {"key": "hunter2-hunter2"}
+        assert await house.result("test.secret", {"idempotencyKey": "k", "wait": 0}) == {"key": "hunter2-hunter2"}
+        assert await house.result("test.secret", {"idempotencyKey": "k"}) == {"key": "[shown once]"}
+        other = house.caller(house.callers.create("bob", Role.ADMIN)[1])
+        for caller in (house.caller(), other):
+            record = house.operations.get("request-1", caller, Role.ADMIN)
+            assert orjson.loads(record.result or b"") == {"key": "[shown once]"}
 
     asyncio.run(scenario())
     for file in house.folder.iterdir():
