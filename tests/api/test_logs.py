@@ -138,6 +138,28 @@ def test_following_goes_on_over_a_new_deploy_and_ends_by_itself(server: Server) 
     assert said.rstrip().rpartition("\n")[2].startswith("tick")
 
 
+LONG = (
+    """["sh", "-c", "x() {{ head -c $$1 /dev/zero | tr '\\\\\\\\0' x; }}; """
+    """echo first; for n in 8180 16370 32757 65525; do x $$n; echo $$TOKEN; done; echo last; """
+    """exec httpd -f -p 3000 -h /www"]"""
+)
+
+
+def test_no_part_of_a_secret_is_shown_of_a_line_that_is_cut(server: Server) -> None:
+    secret = "Zq7-Canary-Tail-9f3b2e1d8c7a"
+    make_app(server, "logs-long", command=LONG.replace("{{", "{").replace("}}", "}"))
+    server.do("env.set", {"appName": "logs-long", "name": "TOKEN", "value": secret})
+    server.do("deploy.up", {"appName": "logs-long"})
+    for tail in range(1, 16):
+        said = "\n".join(server.do("apps.logs", {"appName": "logs-long", "tail": tail})["lines"])
+        assert "last" in said
+        for part in (secret[:5], secret[-5:], secret[11:16]):
+            assert part not in said, tail
+    whole = server.do("apps.logs", {"appName": "logs-long", "tail": 100})["lines"]
+    assert (whole[0], whole[-1], len(whole)) == ("first", "last", 6)
+    assert [line[-8:] for line in whole[1:-1]] == ["xxxxx***", *[" …[cut]".rjust(8, "x")] * 3]
+
+
 def test_the_command_line_prints_lines_and_json(server: Server) -> None:
     assert server.cli("logs", "logs-talks", "--grep", "first").stdout == "first\n"
     assert json.loads(server.cli("logs", "logs-talks", "--grep", "first", "--json").stdout)["lines"] == ["first"]

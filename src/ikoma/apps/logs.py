@@ -23,6 +23,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LOOK_SECONDS = 1.0
 _MOST_BYTES = 256 << 10
 _ANY_LINE = 5000
+_LONGEST = 8192
+_CUT = " …[cut]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,9 @@ class _Shown:
         self._secrets = forms(app_secrets(app))
 
     def __call__(self, service: str, line: LogLine) -> str | None:
+        # What is secret is taken out of whole lines: one that was cut could end in half a secret.
         text = replaced(line.text, self._secrets)
+        text = text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
         if self._grep is not None and self._grep not in text.lower():
             return None
         if self._many:

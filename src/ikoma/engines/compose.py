@@ -84,7 +84,8 @@ class ComposeEngine:
     async def logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
         hidden = forms(secrets)
-        return [replaced(line, hidden)[:_LONGEST_LINE] for line in await self._api.logs(container.id, lines)]
+        found = await log_stream.last_lines(self._api, container.id, tail=lines, since=None)
+        return [replaced(line.text, hidden)[:_LONGEST_LINE] for line in found]
 
     async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
         return await log_stream.last_lines(self._api, container.id, tail=tail, since=since)

@@ -29,8 +29,6 @@ _VERSION_KEPT = 5.0
 PROJECT = "com.docker.compose.project"
 _NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
 _EVENTS = ("start", "die", "oom", "health_status", "destroy")
-_STREAMS = (0, 1, 2)
-_FRAME = 8
 COULD_NOT_CONNECT = 900  # aiodocker's own status
 
 
@@ -88,22 +86,6 @@ class DockerApi:
         for group in found.values():
             group.sort(key=lambda container: container.name)
         return found
-
-    async def logs(self, identity: str, lines: int) -> list[str]:
-        """The last lines of both streams in full length; none where the container is gone or keeps no log."""
-        async with self.client() as docker:
-            query = docker._query(
-                f"containers/{identity}/logs", params={"stdout": "1", "stderr": "1", "tail": str(lines)}
-            )
-            try:
-                async with query as response:
-                    output = await response.read()
-            except aiodocker.DockerError as error:
-                if error.status == COULD_NOT_CONNECT:
-                    raise
-                return []
-        text = demultiplexed(output).decode(errors="replace")
-        return [readable(line) for line in text.removesuffix("\n").split("\n") if text][-lines:]
 
     async def last_check(self, identity: str) -> str | None:
         """What the last run of a container's healthcheck said."""
@@ -206,19 +188,6 @@ def _addresses(networks: Mapping[str, Any], rollout: str | None) -> tuple[str, .
     """Addresses on all networks; first on those that were made with the container, for those it never leaves."""
     ordered = sorted(networks.items(), key=lambda network: not (rollout and network[0].endswith(rollout)))
     return tuple(network["IPAddress"] for _, network in ordered if network.get("IPAddress"))
-
-
-def demultiplexed(output: bytes) -> bytes:
-    """Both streams in the order of their pieces, without the frame before each; a terminal's output has none."""
-    pieces, place = [], 0
-    while place < len(output):
-        head = output[place : place + _FRAME]
-        size = int.from_bytes(head[4:], "big")
-        place += _FRAME + size
-        if len(head) < _FRAME or head[0] not in _STREAMS or head[1:4] != b"\0\0\0" or place > len(output):
-            return output.replace(b"\r\n", b"\n")
-        pieces.append(output[place - size : place])
-    return b"".join(pieces)
 
 
 async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:

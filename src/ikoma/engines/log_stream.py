@@ -1,7 +1,5 @@
-"""A container's output over Docker's API: its last lines, or each line as it comes.
-
-Docker puts a frame around every piece of the two streams, except where the container has a terminal.
-"""
+"""A container's output over Docker's API: its last lines, or each line as it comes. Lines are whole: whoever shows
+them takes secrets out first, and cuts then."""
 
 from __future__ import annotations
 
@@ -10,28 +8,31 @@ from collections.abc import AsyncIterator
 import aiodocker
 import aiohttp
 
-from ikoma.engines.docker_api import COULD_NOT_CONNECT, DockerApi, demultiplexed
-from ikoma.engines.readable import readable
+from ikoma.engines import log_lines
+from ikoma.engines.docker_api import COULD_NOT_CONNECT, DockerApi
+from ikoma.engines.log_lines import FRAME, LONGEST, Lines, is_framed
 from ikoma.ports import LogLine
 
-_FRAME = 8
-_LONGEST = 8192
-_CUT = " …[cut]"
+_MOST_PIECES = 20_000
 
 
 async def last_lines(api: DockerApi, identity: str, *, tail: int, since: float | None) -> list[LogLine]:
     """The last lines of both streams, oldest first; none where the container is gone or keeps no log."""
-    parameters = _parameters(since) | {"tail": str(tail)}
+    asked = tail + 2  # the first of each stream may be a half, and is left out
     async with api.client() as docker:
-        try:
-            async with docker._query(f"containers/{identity}/logs", params=parameters) as response:
-                output = await response.read()
-        except aiodocker.DockerError as error:
-            if error.status == COULD_NOT_CONNECT:
-                raise
-            return []
-    text = demultiplexed(output).decode(errors="replace")
-    return [_line(part) for part in text.split("\n") if part][-tail:]
+        while True:
+            parameters = _parameters(since) | {"tail": str(asked)}
+            try:
+                async with docker._query(f"containers/{identity}/logs", params=parameters) as response:
+                    output = await response.read()
+            except aiodocker.DockerError as error:
+                if error.status == COULD_NOT_CONNECT:
+                    raise
+                return []
+            lines, whole = log_lines.last(output, asked)
+            if whole or len(lines) >= tail or asked >= _MOST_PIECES:
+                return lines[-tail:]
+            asked = min(4 * asked, _MOST_PIECES)  # some are of many pieces
 
 
 async def follow(api: DockerApi, identity: str, *, since: float) -> AsyncIterator[LogLine]:
@@ -45,16 +46,12 @@ async def follow(api: DockerApi, identity: str, *, since: float) -> AsyncIterato
             if error.status == COULD_NOT_CONNECT:
                 raise
             return
-    pending = b""
+    lines = Lines()
     try:
-        async for piece in _pieces(response):
-            *lines, pending = (pending + piece).split(b"\n")
-            for line in lines:
-                if line:
-                    yield _line(line.decode(errors="replace"))
-            if len(pending) > 4 * _LONGEST:
-                yield _line(pending.decode(errors="replace"))
-                pending = b""
+        async for stream, piece in _pieces(response):
+            for _, line in lines.take_raw(piece) if stream is None else lines.take(stream, piece):
+                if line.text:
+                    yield line
     except aiohttp.ClientError:
         return  # the engine has gone: whoever follows looks for the container again
     finally:
@@ -66,25 +63,22 @@ def _parameters(since: float | None) -> dict[str, str]:
     return asked if since is None else asked | {"since": f"{since:.9f}"}
 
 
-async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[int | None, bytes]]:
+    """Stream and content of each piece as it comes; of a terminal, None and each line."""
     buffer = b""
     framed: bool | None = None
     async for chunk in response.content.iter_any():
         buffer += chunk
-        if framed is None and len(buffer) >= _FRAME:
-            framed = buffer[0] in (0, 1, 2) and buffer[1:4] == b"\0\0\0"
-        while framed and len(buffer) >= _FRAME:
-            size = int.from_bytes(buffer[4:_FRAME])
-            if len(buffer) < _FRAME + size:
+        if framed is None and len(buffer) >= FRAME:
+            framed = is_framed(buffer)
+        while framed and len(buffer) >= FRAME:
+            size = int.from_bytes(buffer[4:FRAME])
+            if len(buffer) < FRAME + size:
                 break
-            yield buffer[_FRAME : _FRAME + size]
-            buffer = buffer[_FRAME + size :]
+            yield buffer[0], buffer[FRAME : FRAME + size]
+            buffer = buffer[FRAME + size :]
         if framed is False:
-            yield buffer
-            buffer = b""
-
-
-def _line(text: str) -> LogLine:
-    stamp, _, said = text.rstrip("\r").partition(" ")
-    said = readable(said)
-    return LogLine(stamp, said if len(said) <= _LONGEST else said[:_LONGEST] + _CUT)
+            *lines, buffer = buffer.split(b"\n")
+            for line in lines:
+                yield None, line + b"\n"
+            buffer = buffer[: 2 * LONGEST]  # the rest of a line that is too long is not shown

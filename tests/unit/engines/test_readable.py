@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.engines.docker_api import demultiplexed
 from ikoma.engines.readable import log_line, readable, sentence
 
 
@@ -42,18 +41,3 @@ def test_a_sentence_is_one_line_with_a_full_stop() -> None:
     assert sentence(" one\n two ") == "one two."
     assert sentence("done.") == "done."
     assert sentence(None) == "it gave no reason."
-
-
-def _frame(stream: int, content: bytes) -> bytes:
-    return bytes([stream, 0, 0, 0]) + len(content).to_bytes(4, "big") + content
-
-
-@given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50))))
-def test_frames_are_taken_off(pieces: list[tuple[int, bytes]]) -> None:
-    framed = b"".join(_frame(stream, content) for stream, content in pieces)
-    assert demultiplexed(framed) == b"".join(content for _, content in pieces)
-
-
-def test_a_terminal_s_output_has_no_frames() -> None:
-    assert demultiplexed(b"on a terminal\r\nmore\r\n") == b"on a terminal\nmore\n"
-    assert demultiplexed(_frame(1, b"cut off")[:-2]) == _frame(1, b"cut off")[:-2]
