@@ -117,6 +117,12 @@ class Watching(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    id: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """One line of a container's output. `at` is when it was written: RFC 3339 in UTC, to the nanosecond."""
 
@@ -249,8 +255,8 @@ class Engine(Protocol):
     async def remove_network(self, name: str) -> bool:
         """Remove a network; False where containers are still in it."""
 
-    async def image_id(self, reference: str) -> str | None:
-        """The id of the image that a name stands for now; None where it is not here."""
+    async def image(self, reference: str) -> Image | None:
+        """The image that a name stands for now; None where it is not here."""
 
     async def tag(self, image: str, name: str) -> None:
         """Give an image one more name."""

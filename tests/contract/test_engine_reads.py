@@ -321,7 +321,7 @@ QUESTIONS: dict[str, Question] = {
     "stop_containers": lambda engine, app, folder: engine.stop_containers(["0" * 64]),
     "remove_containers": lambda engine, app, folder: engine.remove_containers(["0" * 64], volumes=True),
     "networks": lambda engine, app, folder: engine.networks(app),
-    "image_id": lambda engine, app, folder: engine.image_id("busybox"),
+    "image": lambda engine, app, folder: engine.image("busybox"),
     "stop": lambda engine, app, folder: engine.stop(app, progress=no_progress),
     "down": lambda engine, app, folder: engine.down(app, volumes=False, progress=no_progress),
 }

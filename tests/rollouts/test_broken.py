@@ -1,4 +1,4 @@
-"""Releases that are broken in twelve ways: each is refused with its cause, and what served goes on as before."""
+"""Releases that are broken in a dozen ways: each is refused with its cause, and what served goes on as before."""
 
 from __future__ import annotations
 
@@ -68,6 +68,11 @@ KINDS = {
     "image missing": Broken(compose(image="localhost:1/missing:1"), "The image of web could not be pulled"),
     "build fails": Broken(
         BUILT, "The image of web could not be built", files={"src/Dockerfile": f"FROM {busybox_image()}\nRUN exit 3\n"}
+    ),
+    "its label hides it from Compose": Broken(
+        BUILT,
+        "The image of web has the label com.docker.compose.hook, which hides its containers",
+        files={"src/Dockerfile": f"FROM {busybox_image()}\nLABEL com.docker.compose.hook=False\n"},
     ),
     "exits at once": Broken(
         compose(command="[sh, -c, exit 3]").replace("restart: unless-stopped", 'restart: "no"'),

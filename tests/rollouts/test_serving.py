@@ -319,11 +319,3 @@ def test_an_app_that_is_down_says_so_and_comes_back_at_the_same_place(server: Se
     app.deploy("2")
     assert app.url == url
     assert answered(app) == "2"
-
-
-def test_a_label_of_an_image_hides_no_container(server: Server) -> None:
-    app = new_app(server, "live-hidden", compose_file=compose(more="build: ./src"))
-    dockerfile = f"FROM {busybox_image()}\nLABEL com.docker.compose.hook=True com.docker.compose.oneoff=True\n"
-    (app.folder / "src" / "Dockerfile").write_text(dockerfile)
-    app.deploy("1")
-    assert len(app.running("web")) == 1

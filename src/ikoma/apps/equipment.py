@@ -14,7 +14,6 @@ from typing import Any
 from ikoma.apps import compose_file, credentials, environment
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import bind_mounts
-from ikoma.apps.policy.containers import NO_HOOK
 from ikoma.apps.policy.facts import image_name, locate
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing, PathOutside
@@ -57,7 +56,6 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
         service["environment"] |= environment.escaped(env)
         # Said in any case: an image may have such labels too.
         labels = {"ikoma.app": str(app.name), "ikoma.one-shot": "true" if name in one_shot else "false"}
-        labels |= NO_HOOK
         service["labels"] = {**(service.get("labels") or {}), **labels}
     return result
 

@@ -20,6 +20,9 @@ from ikoma.errors import DeployFailed, ImageGone
 from ikoma.model import AppName, Secret
 from ikoma.ports import Engine, Progress
 
+_HIDES = "com.docker.compose.hook"
+"""Compose looks past containers with this label, whatever it says; only an image could bring it."""
+
 
 async def provide(
     engine: Engine,
@@ -100,7 +103,7 @@ async def present(engine: Engine, app: AppName, release: str, images: Mapping[st
 async def require(engine: Engine, release: str, images: Mapping[str, str]) -> None:
     """Raises ImageGone, naming the first image of a release that is not here any more."""
     for name, identity in images.items():
-        if await engine.image_id(identity) is None:
+        if await engine.image(identity) is None:
             raise ImageGone(f"The image of {name} in the release {release} is not on this machine any more.")
 
 
@@ -138,9 +141,16 @@ async def _is_wanted(engine: Engine, service: Mapping[str, Any]) -> bool:
 
 
 async def _named(engine: Engine, source: str, name: str, service: str) -> str:
-    identity = await engine.image_id(source)
-    if identity is None:
-        raise DeployFailed(f"The image of {service} is not on this machine.", service=service, exitCode=None, logs=[])
+    image = await engine.image(source)
+    if image is None:
+        raise _unusable(service, f"The image of {service} is not on this machine.")
+    if _HIDES in image.labels:
+        hint = "Take the label out of its Dockerfile, or use another image."
+        raise _unusable(service, f"The image of {service} has the label {_HIDES}, which hides its containers.", hint)
     if source != name:
-        await engine.tag(identity, name)
-    return identity
+        await engine.tag(image.id, name)
+    return image.id
+
+
+def _unusable(service: str, message: str, hint: str | None = None) -> DeployFailed:
+    return DeployFailed(message, hint=hint, service=service, exitCode=None, logs=[])

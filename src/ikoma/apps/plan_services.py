@@ -101,8 +101,8 @@ async def images_of_a_deploy(
         if builder is not None:
             build, had = services[builder], earlier.get(builder) or {}
             found[name] = known if build["build"] == had.get("build") and untouched(build) else _TO_COME
-        elif identity := await engine.image_id(str(service.get("image"))):
-            found[name] = identity
+        elif image := await engine.image(str(service.get("image"))):
+            found[name] = image.id
         else:
             same = service.get("image") == (earlier.get(name) or {}).get("image")
             found[name] = known if same else _TO_COME

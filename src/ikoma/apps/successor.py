@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +22,6 @@ from ikoma.apps.schema import Change
 from ikoma.apps.strategy import Decision, Wanted, decide, is_active, shares_with
 from ikoma.apps.traffic import Traffic
 from ikoma.durable import write_file
-from ikoma.errors import DeployFailed
 from ikoma.model import Secret
 from ikoma.ports import CarriedVolume, Container, Engine, Progress, Start, Watching, no_progress
 
@@ -177,25 +175,12 @@ class Successor:
         await self._create(self._placed, first, progress, secrets)
         if dependent:
             await self._create(self._told(dependent), {name: scale[name] for name in dependent}, progress, secrets)
-        await self._see_all_made()
         reached("created")
         for item in self.kept:
             for network, aliases in self._placed.joined.get(item.service, {}).items():
                 if network in self._placed.networks:
                     await self._engine.connect(network, item.id, aliases)
         reached("connected")
-
-    async def _see_all_made(self) -> None:
-        """Raises DeployFailed where there are fewer new containers than were asked for."""
-        made = Counter(
-            item.service for item in await self._engine.containers(self._app.name) if item.rollout == self.rollout
-        )
-        for decision in self.decisions:
-            if made[decision.service] < decision.new:
-                raise DeployFailed(
-                    f"Of {decision.new} new containers of {decision.service}, {made[decision.service]} were made.",
-                    hint="Look at the labels of its image: none may say that its containers are others'.",
-                )
 
     async def bring_up(self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Start the new containers, in order, and see them healthy and answering."""

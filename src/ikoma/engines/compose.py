@@ -30,6 +30,7 @@ from ikoma.ports import (
     Change,
     Container,
     EngineVersion,
+    Image,
     LogLine,
     NotStarted,
     OnChange,
@@ -219,8 +220,8 @@ class ComposeEngine:
     async def remove_network(self, name: str) -> bool:
         return await control.remove_network(self._api, name)
 
-    async def image_id(self, reference: str) -> str | None:
-        return await control.image_id(self._api, reference)
+    async def image(self, reference: str) -> Image | None:
+        return await control.image(self._api, reference)
 
     async def tag(self, image: str, name: str) -> None:
         await control.tag(self._api, image, name)

@@ -16,7 +16,7 @@ import aiodocker
 
 from ikoma.engines.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
 from ikoma.engines.readable import sentence
-from ikoma.ports import CarriedVolume, NotStarted
+from ikoma.ports import CarriedVolume, Image, NotStarted
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3700.0
@@ -148,8 +148,8 @@ async def remove_volume(api: DockerApi, name: str) -> None:
                 raise
 
 
-async def image_id(api: DockerApi, reference: str) -> str | None:
-    """The id of the image that a name stands for now; None where it is not here."""
+async def image(api: DockerApi, reference: str) -> Image | None:
+    """The image that a name stands for now; None where it is not here."""
     async with api.client() as docker:
         try:
             shown: Mapping[str, Any] = await docker._query_json(f"images/{reference}/json")
@@ -157,7 +157,7 @@ async def image_id(api: DockerApi, reference: str) -> str | None:
             if error.status not in (400, _GONE):
                 raise
             return None
-    return str(shown["Id"])
+    return Image(str(shown["Id"]), (shown.get("Config") or {}).get("Labels") or {})
 
 
 async def tag(api: DockerApi, image: str, name: str) -> None:

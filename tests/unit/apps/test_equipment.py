@@ -6,8 +6,6 @@ import pytest
 
 from ikoma.apps import equipment
 from ikoma.apps.folder import App
-from ikoma.apps.policy import model
-from ikoma.apps.policy.facts import Facts
 from ikoma.model import AppName
 
 
@@ -15,14 +13,6 @@ from ikoma.model import AppName
 def test_what_a_build_keeps_for_the_next_is_the_apps_own(args: dict[str, str] | None, tmp_path: Path) -> None:
     app = App(AppName("shop"), tmp_path)
     build = {"context": str(tmp_path), "dockerfile_inline": "FROM scratch", **({"args": args} if args else {})}
-    given = {"services": {"web": {"build": build}}}
-    made = equipment.frozen(app, given, env={}, memory=1 << 20)
+    model = {"services": {"web": {"build": build}}}
+    made = equipment.frozen(app, model, env={}, memory=1 << 20)
     assert made["services"]["web"]["build"]["args"] == {**(args or {}), "BUILDKIT_CACHE_MOUNT_NS": "shop"}
-
-
-def test_no_label_of_an_image_hides_a_container(tmp_path: Path) -> None:
-    made = equipment.frozen(
-        App(AppName("shop"), tmp_path), {"services": {"web": {"image": "nginx:1"}}}, env={}, memory=1 << 20
-    )
-    assert made["services"]["web"]["labels"]["com.docker.compose.hook"] == "False"
-    assert model.check(made, Facts(App(AppName("shop"), tmp_path))) == []

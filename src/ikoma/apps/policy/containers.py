@@ -19,8 +19,6 @@ _LOGGING = {
     "none": set(),
 }
 _RESERVED = re.compile(r"(com\.docker\.|io\.docker\.|org\.dockerproject\.|ikoma\.)", re.IGNORECASE)
-NO_HOOK = {"com.docker.compose.hook": "False"}
-"""The label of a container that is a service's own: with another value Compose and IKOMA would not see it."""
 _DEPLOY = frozenset(
     (
         *("mode", "replicas", "endpoint_mode", "labels", "update_config", "rollback_config"),
@@ -206,9 +204,9 @@ def _logging(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
 
 
 def labels(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
-    """No label may say whose a container is; those that IKOMA sets say what is true."""
+    """No label may say whose a container is; IKOMA's own two say what is true."""
     for name, text in value.items():
-        if text == {"ikoma.app": facts.app.name, **NO_HOOK}.get(name):
+        if name == "ikoma.app" and text == facts.app.name:
             continue
         if _RESERVED.match(name) and name != "ikoma.one-shot":
             yield Violation("reserved-label", (*place, name), f"{quoted(name)} is a reserved label.")
