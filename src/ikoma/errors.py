@@ -355,6 +355,13 @@ class VariableMissing(IkomaError):
     default_hint = "env.list shows the names."
 
 
+class EnvUnreadable(IkomaError):
+    """The app's .env file cannot be read."""
+
+    code, status = "env_unreadable", 422
+    default_hint = "Save the file as UTF-8."
+
+
 class UnrepresentableValue(IkomaError):
     """This value cannot be written into a .env file."""
 

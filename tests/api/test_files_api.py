@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,3 +141,24 @@ def test_names_that_are_no_utf8_are_told_and_refused_where_they_would_be_kept(se
     assert server.do("deploy.up", {"appName": "files-odd"})["success"] is True
     shown = server.do("release.list", {"appName": "files-odd"})["releases"]
     assert sorted(item["state"] for item in shown) == ["failed", "succeeded"]
+
+
+def test_a_variables_file_that_is_no_utf8_hides_what_it_holds_and_is_explained(server: Server) -> None:
+    server.do("apps.init", {"appName": "files-latin"})
+    server.do("db.create", {"appName": "files-latin"})
+    password = json.loads((server.apps / "files-latin" / ".ikoma" / "database.json").read_text())["password"]
+    (server.apps / "files-latin" / ".env").write_bytes(f"TOKEN={SECRET}\n".encode() + b"LATIN=p\xe4ss\n")
+    asked = {"appName": "files-latin", "sql": f"SELECT $q${password}$q$ AS one, $q${SECRET}$q$ AS two"}
+    assert server.do("db.query", asked)["rows"] == [["***", "***"]]
+    for capability, more in {
+        "env.list": {},
+        "env.set": {"name": "MORE", "value": "x"},
+        "apps.validate": {},
+        "deploy.plan": {},
+        "deploy.up": {},
+    }.items():
+        refused = server.call(capability, {"appName": "files-latin", **more})
+        assert (refused.code, refused.status) == ("env_unreadable", 422), capability
+        assert "Line 2" in refused.body["error"]
+    for capability in ("apps.logs", "apps.status", "apps.health", "artifact.verify_release", "apps.env.example"):
+        assert server.call(capability, {"appName": "files-latin"}).status in (200, 422), capability

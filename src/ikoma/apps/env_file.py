@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from dotenv.parser import Binding, parse_stream
 
+from ikoma.apps.environment import read_text
 from ikoma.apps.folder import App
 from ikoma.durable import write_file
 from ikoma.errors import UnrepresentableValue, VariableMissing
@@ -23,7 +24,7 @@ _HEADER = "# Environment of {app}: values are secrets; keep this file 0600.\n"
 
 def names(app: App) -> list[str]:
     """Names of the variables in the file, in its order; none where there is no file."""
-    return list(dict.fromkeys(entry.key for entry in _entries(_read(app)) if entry.key))
+    return list(dict.fromkeys(entry.key for entry in _entries(read_text(app)) if entry.key))
 
 
 def put(app: App, name: str, value: str) -> list[str]:
@@ -33,7 +34,7 @@ def put(app: App, name: str, value: str) -> list[str]:
         UnrepresentableValue: there is no way to write it that both parsers read alike.
     """
     line = f"{name}={written(value)}\n"
-    entries = _entries(_read(app) or _HEADER.format(app=app.name))
+    entries = _entries(read_text(app) or _HEADER.format(app=app.name))
     place = max((number for number, entry in enumerate(entries) if entry.key == name), default=None)
     parts = [entry.original.string for entry in entries]
     if place is None:
@@ -47,7 +48,7 @@ def put(app: App, name: str, value: str) -> list[str]:
 
 def remove(app: App, name: str) -> list[str]:
     """Take a variable out; the names that are left. VariableMissing, with the nearest name, where it is not there."""
-    entries = _entries(_read(app))
+    entries = _entries(read_text(app))
     if all(entry.key != name for entry in entries):
         near = difflib.get_close_matches(name, names(app), n=1)
         hint = f"Did you mean {near[0]}?" if near else None
@@ -55,14 +56,6 @@ def remove(app: App, name: str) -> list[str]:
     return _write(
         app, "".join(_lead(entry.original.string) if entry.key == name else entry.original.string for entry in entries)
     )
-
-
-def _read(app: App) -> str:
-    try:
-        app.check_inside(app.env_file)
-        return app.env_file.read_bytes().decode()
-    except FileNotFoundError:
-        return ""
 
 
 def _write(app: App, text: str) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dotenv import dotenv_values
 
 from ikoma.apps.folder import App
+from ikoma.errors import EnvUnreadable
 from ikoma.model import Secret
 
 DATABASE_NAMES = (
@@ -44,17 +45,45 @@ class Reference:
 
 
 def read(app: App) -> dict[str, str]:
-    """Names and values in the app's .env, as written; empty when there is none."""
-    if not app.env_file.is_file():
-        return {}
-    app.check_inside(app.env_file)
-    return {name: value or "" for name, value in dotenv_values(app.env_file, interpolate=False).items()}
+    """Names and values in the app's .env, as written; empty when there is none.
+
+    Raises:
+        PathOutside: it is a link that leads elsewhere.
+        EnvUnreadable: it is not UTF-8.
+    """
+    return _values(read_text(app))
+
+
+def read_leniently(app: App) -> dict[str, str]:
+    """The same, with what is not UTF-8 replaced: to hide values, those that can be read must be known."""
+    return values_in(_content(app))
+
+
+def read_text(app: App) -> str:
+    """The app's .env; empty when there is none. EnvUnreadable, with the line, where it is not UTF-8."""
+    content = _content(app)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise EnvUnreadable(f"Line {line} of {app.env_file.name} is not UTF-8.") from None
 
 
 def values_in(content: bytes) -> dict[str, str]:
     """What a .env file of this content sets, as written."""
-    values = dotenv_values(stream=io.StringIO(content.decode(errors="replace")), interpolate=False)
-    return {name: value or "" for name, value in values.items()}
+    return _values(content.decode(errors="replace"))
+
+
+def _values(text: str) -> dict[str, str]:
+    found = dotenv_values(stream=io.StringIO(text.replace("\r\n", "\n").replace("\r", "\n")), interpolate=False)
+    return {name: value or "" for name, value in found.items()}
+
+
+def _content(app: App) -> bytes:
+    if not app.env_file.is_file():
+        return b""
+    app.check_inside(app.env_file)
+    return app.env_file.read_bytes()
 
 
 def references(text: str) -> list[Reference]:

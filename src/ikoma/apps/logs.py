@@ -147,7 +147,7 @@ class _Shown:
 def app_secrets(app: App) -> list[Secret]:
     """What an app's output may quote and nobody should read: values of its `.env`, its database's password."""
     owned = credentials.find(app)
-    return [*environment.secret_values(environment.read(app)), *([owned.password] if owned else [])]
+    return [*environment.secret_values(environment.read_leniently(app)), *([owned.password] if owned else [])]
 
 
 def _last_bytes(lines: Sequence[str]) -> list[str]:

@@ -11,9 +11,8 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
-
-import orjson
 
 from ikoma.apps import credentials, environment, hooks
 from ikoma.apps.folder import App, Apps
@@ -91,16 +90,27 @@ class SecretBook:
 
 
 def _of_app(app: App) -> Iterator[str]:
-    try:
-        yield from _secret(environment.read(app))
-        for release in (releases := Releases(app)).recent():
-            yield from _secret(releases.given(release))
-        owned, hook = credentials.find(app), hooks.find(app)
-    except (IkomaError, OSError, ValueError, orjson.JSONDecodeError):
-        return  # what cannot be read now is read when it changes
-    if owned is not None:
+    for source in (_of_env_file, _of_releases, _of_database, _of_hook):
+        with suppress(IkomaError, OSError, ValueError):  # what cannot be read now is read when it changes
+            yield from source(app)
+
+
+def _of_env_file(app: App) -> Iterator[str]:
+    yield from _secret(environment.read_leniently(app))
+
+
+def _of_releases(app: App) -> Iterator[str]:
+    for release in (releases := Releases(app)).recent():
+        yield from _secret(releases.given(release))
+
+
+def _of_database(app: App) -> Iterator[str]:
+    if (owned := credentials.find(app)) is not None:
         yield owned.password.reveal()
-    if hook is not None:
+
+
+def _of_hook(app: App) -> Iterator[str]:
+    if (hook := hooks.find(app)) is not None:
         yield hook.secret.reveal()
 
 

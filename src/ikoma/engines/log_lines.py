@@ -19,7 +19,9 @@ _STREAMS = (0, 1, 2)
 _PIECE = 16 << 10
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ")
 LONGEST = 64 << 10
-"""What is kept of a line. Nothing of what follows is ever shown: it could begin in the middle of a secret."""
+"""What is looked at of a line. Nothing of what follows is ever shown: it could begin in the middle of a secret."""
+_MARGIN = 16 << 10
+"""What is left out at the end of a line that is longer: a secret could go on there."""
 
 
 def is_framed(output: bytes) -> bool:
@@ -99,4 +101,5 @@ def _pieces(output: bytes) -> Sequence[tuple[int | None, bytes]]:
 
 
 def _line(stamp: bytes, said: bytearray) -> LogLine:
-    return LogLine(stamp.decode(errors="replace"), readable(said.rstrip(b"\r\n").decode(errors="replace")))
+    shown = said if len(said) < LONGEST else said[: LONGEST - _MARGIN]
+    return LogLine(stamp.decode(errors="replace"), readable(shown.rstrip(b"\r\n").decode(errors="replace")))

@@ -39,6 +39,15 @@ def test_secrets_of_other_apps_and_of_the_platform_are_known_too(apps: Apps, mon
     assert Scrubber(book).text("vault-of-bank platform-password", "shop") == "*** ***"
 
 
+def test_what_cannot_be_read_keeps_no_other_secret_from_being_known(apps: Apps) -> None:
+    app = apps.at(SHOP)
+    app.env_file.write_bytes(b"TOKEN=known-value-1\nLATIN=p\xe4ssword-2\n")
+    app.make_state()
+    (app.state / "database.json").write_text("{")
+    scrubber = Scrubber(SecretBook(apps, []))
+    assert scrubber.text("known-value-1 p\ufffdssword-2", "shop") == "*** ***"
+
+
 def test_what_hides_nothing_is_left_alone(apps: Apps) -> None:
     app = apps.at(SHOP)
     for name, value in {"PASSWORD": "postgres", "APP_NAME": "shop-front", "SECRET": "healthy", "TOKEN": "shop"}.items():

@@ -119,7 +119,7 @@ class Policy:
             writable=_writable(app) if running else (),
             owners=await self._engine.owners(),
             neighbours=await asyncio.to_thread(used_by_the_server, hosts=self._hosts),
-            environment=frozenset(environment.read(app)),
+            environment=frozenset(environment.read_leniently(app)),
             platform=_resolved((*self._folders, engine_root)),
             files=read_paths(app),
         )
