@@ -220,6 +220,13 @@ class ApprovalNotYours(IkomaError):
     default_hint = "Another key of role admin decides."
 
 
+class ApprovalsFull(IkomaError):
+    """Too many calls of this key wait for consent."""
+
+    code, status = "approvals_full", 409
+    default_hint = "Have some of them decided (approvals.list), or wait: each ends an hour after it was asked for."
+
+
 class ApprovalClosed(IkomaError):
     """This request was decided already, or has ended."""
 

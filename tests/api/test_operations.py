@@ -82,6 +82,20 @@ def test_a_new_key_is_in_the_first_answer_and_in_no_other(server: Server) -> Non
     assert server.do("keys.create", asked)["key"] == "[shown once]"
 
 
+def test_what_a_failure_quotes_is_for_those_who_could_have_made_the_call(server: Server) -> None:
+    server.do("apps.init", {"appName": "ops-quoted"})
+    server.do("db.create", {"appName": "ops-quoted"})
+    builder = server.do("keys.create", {"name": "ops-builder", "role": "builder"})["key"]
+    failed = server.call("db.seed", {"appName": "ops-quoted", "sql": "SELECT 'of-a-person' FROM nowhere"}, key=builder)
+    asked = {"operationId": failed.body["requestId"]}
+    assert "of-a-person" in str(server.do("operations.get", asked, key=builder)["failure"])
+    assert "of-a-person" in str(server.do("operations.get", asked)["failure"])
+    other = server.do("keys.create", {"name": "ops-observer", "role": "observer"})["key"]
+    failure = server.do("operations.get", asked, key=other)["failure"]
+    assert (failure["code"], failure["details"]) == ("sql_failed", {})
+    assert "of-a-person" not in str(failure)
+
+
 def test_what_is_not_there_is_said(server: Server) -> None:
     for call in ("operations.get", "operations.wait", "operations.cancel"):
         assert server.call(call, {"operationId": "nowhere"}).code == "operation_not_found"

@@ -1,14 +1,15 @@
 """Approvals: a second key's consent to one exact call.
 
 A request is bound to the caller, the capability and the arguments. It ends after an hour, works once, and nobody
-decides on their own. Requests live in state.db, so every door and every process sees the same.
+decides on their own. A refusal holds for that hour; a consent, as long as the key that gave it. Requests live in
+state.db, so every door and every process sees the same.
 """
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, NotFound
+from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, NotFound
 from ikoma.kernel.callers import Caller
 from ikoma.kernel.state import connect
 
@@ -24,14 +25,23 @@ PENDING, APPROVED, DENIED, USED, EXPIRED = "pending", "approved", "denied", "use
 
 _LIFE = timedelta(hours=1)
 _KEEP = 1000
+"""Requests whose hour is over that are kept."""
+_MOST_PENDING = 20
+"""Requests of one key that wait at once."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS approvals (
     id TEXT PRIMARY KEY, capability TEXT NOT NULL, app TEXT, arguments TEXT NOT NULL, summary TEXT NOT NULL,
     digest TEXT NOT NULL, caller_id TEXT NOT NULL, caller TEXT NOT NULL, state TEXT NOT NULL,
-    created_at TEXT NOT NULL, expires_at TEXT NOT NULL, decided_by TEXT, decided_at TEXT
+    created_at TEXT NOT NULL, expires_at TEXT NOT NULL, decided_by TEXT, decided_at TEXT,
+    decided_by_id TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS approvals_by_call ON approvals (caller_id, digest);
 """
+
+_COLUMNS = (
+    "id, capability, app, arguments, summary, digest, caller_id, caller, state, created_at, expires_at, "
+    "decided_by, decided_at, decided_by_id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class Approval:
     expires_at: str
     decided_by: str | None
     decided_at: str | None
+    decided_by_id: str | None
+    """The key that decided. None where an earlier version wrote the decision down."""
 
 
 class Approvals:
@@ -58,21 +70,29 @@ class Approvals:
 
     def __init__(self, database: Path) -> None:
         self._connection: sqlite3.Connection = connect(database, _SCHEMA)
+        if all(row[1] != "decided_by_id" for row in self._connection.execute("PRAGMA table_info(approvals)")):
+            self._connection.execute("ALTER TABLE approvals ADD COLUMN decided_by_id TEXT")
 
-    def use(self, caller: Caller, capability: str, digest: str) -> bool:
-        """Use up the consent to this very call; False where it has not been asked for yet.
+    def use(self, caller: Caller, capability: str, digest: str, *, has_ended: Callable[[str], bool]) -> bool:
+        """Use up the consent to this very call; False where it has to be asked for.
+
+        Args:
+            has_ended: whether the key of that id was revoked or has expired.
 
         Raises:
             ApprovalNeeded: it was asked for, and nobody has decided.
             ApprovalDenied: it was refused.
         """
         found = self._latest(caller.id, digest)
-        if found is None or found.state in (USED, EXPIRED):
+        if found is None or found.state in (USED, EXPIRED) or found.expires_at <= _now():
             return False
         if found.state == DENIED:
             raise ApprovalDenied(f"{found.decided_by} has refused this call of {capability}.", approval=found.id)
         if found.state == PENDING:
             raise _needed(found)
+        if found.decided_by_id is not None and has_ended(found.decided_by_id):
+            self._connection.execute("UPDATE approvals SET state = ? WHERE id = ?", (EXPIRED, found.id))
+            return False
         taken = self._connection.execute(
             "UPDATE approvals SET state = ? WHERE id = ? AND state = ? AND expires_at > ?",
             (USED, found.id, APPROVED, _now()),
@@ -89,7 +109,11 @@ class Approvals:
         arguments: Mapping[str, Any],
         summary: str,
     ) -> ApprovalNeeded:
-        """Make a request; the refusal that names it."""
+        """Make a request, unless there is one; the refusal that names it.
+
+        Raises:
+            ApprovalsFull: too many of this key's wait.
+        """
         now = datetime.now(UTC)
         request = Approval(
             id=f"approval_{secrets.token_hex(6)}",
@@ -105,17 +129,35 @@ class Approvals:
             expires_at=_at(now + _LIFE),
             decided_by=None,
             decided_at=None,
+            decided_by_id=None,
         )
+        with self._connection:  # of equal calls at once, one asks
+            self._connection.execute("BEGIN IMMEDIATE")
+            return _needed(self._pending(caller, digest) or self._insert(request))
+
+    def _pending(self, caller: Caller, digest: str) -> Approval | None:
+        """The request for this very call that waits; ApprovalsFull where there is none, and may be no other."""
+        waiting = [item for item in self._select("caller_id = ?", (caller.id,)) if item.state == PENDING]
+        found = next((item for item in waiting if item.digest == digest), None)
+        if found is None and len(waiting) >= _MOST_PENDING:
+            raise ApprovalsFull(f"{len(waiting)} calls of this key wait for consent, as many as may.")
+        return found
+
+    def _insert(self, request: Approval) -> Approval:
         values = (
-            *(request.id, capability, app, orjson.dumps(request.arguments).decode(), summary, digest),
-            *(caller.id, caller.name, PENDING, request.created_at, request.expires_at),
+            *(request.id, request.capability, request.app, orjson.dumps(request.arguments).decode(), request.summary),
+            *(request.digest, request.caller_id, request.caller, PENDING, request.created_at, request.expires_at),
         )
-        self._connection.execute("INSERT INTO approvals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)", values)
         self._connection.execute(
-            "DELETE FROM approvals WHERE id NOT IN (SELECT id FROM approvals ORDER BY created_at DESC LIMIT ?)",
-            (_KEEP,),
+            f"INSERT INTO approvals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",  # noqa: S608
+            values,
         )
-        return _needed(request)
+        self._connection.execute(
+            "DELETE FROM approvals WHERE expires_at <= ? AND id NOT IN "
+            "(SELECT id FROM approvals ORDER BY created_at DESC, rowid DESC LIMIT ?)",
+            (_now(), _KEEP),
+        )
+        return request
 
     def decide(self, identity: str, caller: Caller, state: str) -> Approval:
         """Approve or deny a request.
@@ -131,9 +173,9 @@ class Approvals:
         if found.caller_id == caller.id or caller.needs_approval:
             raise ApprovalNotYours
         done = self._connection.execute(
-            "UPDATE approvals SET state = ?, decided_by = ?, decided_at = ? "
+            "UPDATE approvals SET state = ?, decided_by = ?, decided_by_id = ?, decided_at = ? "
             "WHERE id = ? AND state = ? AND expires_at > ?",
-            (state, caller.name, _now(), identity, PENDING, _now()),
+            (state, caller.name, caller.id, _now(), identity, PENDING, _now()),
         )
         now = self.get(identity)
         assert now is not None
@@ -158,7 +200,7 @@ class Approvals:
 
     def _select(self, where: str, values: tuple[str, ...]) -> list[Approval]:
         rows = self._connection.execute(
-            f"SELECT * FROM approvals WHERE {where} ORDER BY created_at DESC, rowid DESC",  # noqa: S608 - our own text
+            f"SELECT {_COLUMNS} FROM approvals WHERE {where} ORDER BY created_at DESC, rowid DESC",  # noqa: S608 - our own text
             values,
         )
         return [_approval(row) for row in rows.fetchall()]

@@ -241,6 +241,14 @@ class Callers:
                 return stored.caller
         raise _no_key(identity)
 
+    def has_ended(self, identity: str) -> bool:
+        """Whether a stored key was revoked or has expired."""
+        found = next((stored for stored in self.all() if stored.caller.id == identity), None)
+        if found is None:
+            return False
+        expires_at = found.caller.expires_at
+        return found.revoked_at is not None or (expires_at is not None and expires_at <= _now())
+
     def all(self) -> Sequence[StoredKey]:
         rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id").fetchall()  # noqa: S608
         return [StoredKey(_caller(row), row[7], row[9], row[12], row[14]) for row in rows]

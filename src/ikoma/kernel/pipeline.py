@@ -269,7 +269,7 @@ class Pipeline:
         caller, capability = admitted.caller, admitted.capability
         if not (caller.needs_approval and capability.needs_approval):
             await self._confirm(admitted)
-        elif not self._approvals.use(caller, capability.name, admitted.digest):
+        elif not self._approvals.use(caller, capability.name, admitted.digest, has_ended=self.callers.has_ended):
             summary = f"Call {capability.name}."
             if capability.loses is not None:
                 loss = await capability.loses(self._call(admitted, no_progress), admitted.request)

@@ -14,4 +14,4 @@ async def cancel(call: Call, request: Get) -> Operation:
 
     Use it when a long call should not go on. Next: apps.status.
     """
-    return Operation.of(await call.platform.operations.cancel(request.operation_id, call.caller, call.role))
+    return Operation.of(await call.platform.operations.cancel(request.operation_id, call.caller, call.role), call)

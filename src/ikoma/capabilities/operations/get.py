@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.journal import FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Record
-from ikoma.kernel.registry import Request, Result, Untrusted, capability
+from ikoma.kernel.registry import Request, Result, Untrusted, capability, registry
 from ikoma.model import Effect, Role
 
 _STEPS = 20
@@ -55,7 +55,11 @@ class Operation(Result):
     """What to do now."""
 
     @classmethod
-    def of(cls, record: Record) -> Operation:
+    def of(cls, record: Record, call: Call) -> Operation:
+        """As this caller may see it: a failure quotes SQL and the like, for those who could have made the call."""
+        failure = None if record.failure is None else Failure(**record.failure)
+        if failure is not None and not _could_make(call, record):
+            failure = failure.model_copy(update={"details": {}})
         return cls(
             id=record.id,
             state=record.state,
@@ -66,7 +70,7 @@ class Operation(Result):
             finished_at=record.finished_at,
             steps=[Step(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps[-_STEPS:]],
             result=None if record.result is None else orjson.loads(record.result),
-            failure=None if record.failure is None else Failure(**record.failure),
+            failure=failure,
             next=_NEXT.get(record.state, "apps.status shows what is there now."),
         )
 
@@ -77,4 +81,10 @@ async def get(call: Call, request: Get) -> Operation:
 
     Use it to look without waiting.
     """
-    return Operation.of(call.platform.operations.get(request.operation_id, call.caller, call.role))
+    return Operation.of(call.platform.operations.get(request.operation_id, call.caller, call.role), call)
+
+
+def _could_make(call: Call, record: Record) -> bool:
+    return call.caller.id == record.caller_id or (
+        record.capability in registry and call.role >= registry.get(record.capability).role
+    )

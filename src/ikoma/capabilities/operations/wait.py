@@ -24,4 +24,4 @@ async def wait(call: Call, request: Wait) -> Operation:
     record = await call.platform.operations.wait(
         request.operation_id, call.caller, call.role, seconds=request.seconds, progress=call.progress
     )
-    return Operation.of(record)
+    return Operation.of(record, call)
