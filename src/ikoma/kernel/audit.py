@@ -46,6 +46,8 @@ class Entry:
     capability: str
     role: str | None = None
     caller: str | None = None
+    key: str | None = None
+    """The id of the caller's key: names are free."""
     arguments: dict[str, Any] = field(default_factory=dict)
     result: str = STARTED
     error: str | None = None
@@ -65,6 +67,7 @@ class Entry:
             "capability": self.capability,
             "role": self.role,
             "caller": self.caller,
+            "key": self.key,
             "arguments": self.arguments,
             "result": self.result,
             "error": self.error,

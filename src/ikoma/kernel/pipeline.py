@@ -224,7 +224,7 @@ class Pipeline:
 
     async def _authenticate(self, attempt: Attempt, entry: Entry) -> tuple[Caller, Role]:
         caller = attempt.caller or await self.caller(attempt.key, attempt.address)
-        entry.caller = caller.name
+        entry.caller, entry.key = caller.name, caller.id
         self._rate_limit.count(caller.id, caller.rate)
         role = caller.at_role(_wanted_role(attempt.role))
         entry.role = str(role)

@@ -75,6 +75,16 @@ def test_a_long_read_ends_with_its_key_and_with_a_cancel_of_its_own(
     assert [(entry["capability"], entry["code"]) for entry in house.entries()][-1] == ("test.follow", "unauthenticated")
 
 
+def test_an_entry_tells_two_keys_of_one_name_apart(house: House) -> None:
+    made = [house.callers.create("same", Role.ADMIN) for _ in range(2)]
+    for _, key in made:
+        asyncio.run(house.call("test.read", key=key))
+    assert [(entry["caller"], entry["key"]) for entry in house.entries()] == [
+        ("same", made[0][0]),
+        ("same", made[1][0]),
+    ]
+
+
 def test_text_that_nobody_can_write_down_is_refused(house: House) -> None:
     refused(house, MalformedRequest, "test.write", {**SHOP, "text": "\ud83d"}, key=house.key(Role.ADMIN))
     assert DONE == []
