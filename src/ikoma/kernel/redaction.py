@@ -26,6 +26,11 @@ _KEY_BYTES = KEY_PREFIX.encode()
 _KEY = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{30,}")
 """A key, or so much of it that the rest could be guessed: refusals quote what they were given only in part."""
 _KEY_IN_BYTES = re.compile(_KEY.pattern.encode())
+_GO_ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    **{chr(code): f"\\{letter}" for code, letter in zip(range(7, 14), "abtnvfr", strict=True)},
+}
 _SHORTEST = 4
 _SHORTEST_LINE = 8
 """Of a value of several lines: `}` and `end` are in it too."""
@@ -48,10 +53,11 @@ class Known:
 
     texts: tuple[str, ...] = ()
     raw: tuple[bytes, ...] = ()
+    """As encoded JSON has them."""
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Known:
-        return cls(tuple(texts), tuple(text.encode("utf-8", "surrogatepass") for text in texts))
+        return cls(tuple(texts), tuple(map(_in_json, texts)))
 
 
 Knows = Callable[[str | None], Known]
@@ -108,6 +114,13 @@ class ScrubbingFormatter(logging.Formatter):
         return self._scrubber.text(self._inner.format(record), None)
 
 
+def _in_json(text: str) -> bytes:
+    try:
+        return orjson.dumps(text)[1:-1]
+    except orjson.JSONEncodeError:  # half a character: no answer holds it
+        return text.encode("utf-8", "surrogatepass")
+
+
 def without_keys(line: bytes) -> bytes:
     """The same bytes without what looks like one of our API keys."""
     return _KEY_IN_BYTES.sub(HIDDEN.encode(), line) if _KEY_BYTES in line else line
@@ -142,3 +155,12 @@ def _forms(value: str) -> Iterator[str]:
         yield part
         yield json.dumps(part, ensure_ascii=False)[1:-1]
         yield json.dumps(part)[1:-1]
+        yield "".join(map(_quoted_by_go, part))
+
+
+def _quoted_by_go(character: str) -> str:
+    """As Compose and Docker quote a value in what they say: what prints stays, whatever the language."""
+    if character in _GO_ESCAPES or character.isprintable():
+        return _GO_ESCAPES.get(character, character)
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

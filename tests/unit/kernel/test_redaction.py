@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ikoma.kernel.audit import Entry
 from ikoma.kernel.callers import Callers
-from ikoma.kernel.redaction import Scrubber, scrub
+from ikoma.kernel.redaction import Known, Scrubber, forms, scrub
 from ikoma.model import Role, Secret
 
 
@@ -63,3 +63,21 @@ def test_what_only_begins_like_a_key_stays(harmless: str) -> None:
     body = orjson.dumps([harmless])
     assert hidden(harmless) == harmless
     assert Scrubber().json(body, None) is body
+
+
+@pytest.mark.parametrize(
+    ("secret", "quoted"),
+    [
+        ("ünïcödé-sécret-€-\u00a0x", '"ünïcödé-sécret-€-\\u00a0x"'),
+        ("tab\tand\x7fdelete", '"tab\\tand\\x7fdelete"'),
+        ('quo"ted\\back', '"quo\\"ted\\\\back"'),
+        ("beyond-\U000e0001-it", '"beyond-\\U000e0001-it"'),
+    ],
+)
+def test_what_go_has_quoted_is_hidden_also_inside_json(secret: str, quoted: str) -> None:
+    scrubber = Scrubber(lambda app: Known.of(forms([Secret(secret)])))
+    assert scrubber.text(f"invalid value {quoted}", None) == 'invalid value "***"'
+    body = orjson.dumps({"error": f"invalid value {quoted}", "twice": orjson.dumps(quoted).decode()})
+    hidden = orjson.loads(scrubber.json(body, None))
+    assert hidden["error"] == 'invalid value "***"'
+    assert secret not in str(hidden)
