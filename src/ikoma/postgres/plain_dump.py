@@ -117,6 +117,8 @@ class PlainDump:
             wanted = b":to" + self.mark + target + self.mark + b")\\gset\nCOPY :target FROM stdin;"
             self._rewrite(line[:-1], wanted, out, quoted=False)
             return True
+        if line.startswith(b"COPY "):  # of a table or column with a line end in its name
+            raise UnexpectedDump(line.decode(errors="replace"))
         if line == b"BEGIN;\n":
             self._in_large_objects = True
             self._rewrite(line, b"", out, quoted=False)

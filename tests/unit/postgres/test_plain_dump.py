@@ -202,3 +202,11 @@ def test_what_stands_inside_quotes_is_left_alone(text: bytes) -> None:
 def test_where_there_is_no_room_it_says_so() -> None:
     with pytest.raises(UnexpectedDump):
         PlainDump("app").feed(b"SELECT 1;\nCOPY a.b (c) FROM stdin;\n")
+
+
+def test_a_table_with_a_line_end_in_its_name_is_refused_and_not_left_out() -> None:
+    dump = PlainDump("app", [])
+    with pytest.raises(UnexpectedDump):
+        dump.feed(
+            b'--\n-- Name: odd; Type: TABLE DATA; Schema: public; Owner: app\n--\n\nCOPY public."od\nd" (id) FROM stdin;\n1\n'
+        )
