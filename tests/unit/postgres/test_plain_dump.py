@@ -205,8 +205,6 @@ def test_where_there_is_no_room_it_says_so() -> None:
 
 
 def test_a_table_with_a_line_end_in_its_name_is_refused_and_not_left_out() -> None:
-    dump = PlainDump("app", [])
+    comment = b"--\n-- Name: odd; Type: TABLE DATA; Schema: public; Owner: app\n--\n\n"
     with pytest.raises(UnexpectedDump):
-        dump.feed(
-            b'--\n-- Name: odd; Type: TABLE DATA; Schema: public; Owner: app\n--\n\nCOPY public."od\nd" (id) FROM stdin;\n1\n'
-        )
+        PlainDump("app", []).feed(comment + b'COPY public."od\nd" (id) FROM stdin;\n1\n')
