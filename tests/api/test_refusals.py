@@ -241,7 +241,7 @@ def test_every_refusal_is_in_the_audit_log(server: Server) -> None:
         entry = entries[answer.body["requestId"]]
         assert entry["result"] == "error"
         assert entry["code"] == answer.code
-        names = "timestamp requestId capability role caller arguments result error code duration seq prev"
+        names = "timestamp requestId capability role caller key arguments result error code duration seq prev"
         assert " ".join(entry) == names
 
 
