@@ -34,7 +34,7 @@ def exposed(settings: Settings) -> list[Path]:
     return [
         *(path for path in files if _mode(path) & _OTHERS),
         *(path for path in folders if _mode(path) & stat.S_IWOTH),
-        *([settings.audit_log] if _mode(settings.audit_log) & stat.S_IWOTH else []),
+        *([settings.audit_log] if settings.audit_log.is_file() and _mode(settings.audit_log) & stat.S_IWOTH else []),
     ]
 
 
