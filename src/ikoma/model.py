@@ -198,40 +198,43 @@ class FilePath(str):
         return {"type": "string", "examples": [cls.example]}
 
 
-class FutureTime(str):
-    """A moment that is still to come: RFC 3339 in UTC, to the second."""
+class _Moment(str):
+    """A moment: RFC 3339 in UTC."""
+
+    precision: str
+    example: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The moment; one without a zone is UTC. ValueError where it is no time, or past."""
-        when = parse_moment(text)
-        if when <= datetime.now(UTC):
+        """The moment; one without a zone is UTC. ValueError where it is no time."""
+        return cls(parse_moment(text).isoformat(timespec=cls.precision).replace("+00:00", "Z"))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "format": "date-time", "examples": [cls.example]}
+
+
+class FutureTime(_Moment):
+    """A moment that is still to come, to the second."""
+
+    precision, example = "seconds", "2099-12-31T00:00:00Z"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The moment; ValueError where it is no time, or past."""
+        if parse_moment(text) <= datetime.now(UTC):
             raise ValueError("is in the past")
-        return cls(when.isoformat(timespec="seconds").replace("+00:00", "Z"))
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "format": "date-time", "examples": ["2099-12-31T00:00:00Z"]}
+        return super().parse(text)
 
 
-class EntryTime(str):
-    """A moment as the audit log writes it, so that texts compare as times do: RFC 3339 in UTC, to the millisecond."""
+class EntryTime(_Moment):
+    """A moment as the audit log writes it, so that texts compare as times do: to the millisecond."""
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        return cls(parse_moment(text).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "format": "date-time", "examples": ["2026-01-02T15:04:05Z"]}
+    precision, example = "milliseconds", "2026-01-02T15:04:05Z"
 
 
 class DomainName(ParsedText):

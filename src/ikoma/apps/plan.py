@@ -58,8 +58,6 @@ class Plan:
     source: SourceChanges = field(default_factory=SourceChanges)
     migrations: tuple[Verdict, ...] = ()
     ports: tuple[str, ...] = ()
-    stops: str | None = None
-    """Why all that serves is stopped first; None where it is not."""
     rollback: Return | None = None
 
 
@@ -96,19 +94,20 @@ class Planner:
         current = Releases(app).current()
         before = Releases(app).model(current) if current else {}
         found = _sources(app, frozen)
-        changes = await asyncio.to_thread(look, _root(app), found, _snapshot(app, current))
+        kept = _snapshot(app, current)
+        changes = await asyncio.to_thread(look, _root(app), found, kept)
         verdicts = await self._schema.verdicts(app)
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
-        secrets, given, kept = _secrets(app, current), environment.read(app), _snapshot(app, current)
-        images = await images_of_a_deploy(
+        secrets, given = _secrets(app, current), environment.read(app)
+        found_images = await images_of_a_deploy(
             self._engine, frozen, current, before, lambda service: not is_built_of(app, service, changes)
         )
 
         def contents(path: Path) -> str:
             return "changed" if changes.below(kept.root, path) else kept.digest_of(path)
 
-        step = await self._step(app, before, frozen, found, changes, secrets, images, given, contents, stops)
+        step = await self._step(app, before, frozen, found, changes, secrets, found_images, given, contents, stops)
         return Plan(
             identity,
             errors,
@@ -118,7 +117,6 @@ class Planner:
             changes,
             tuple(verdicts),
             tuple(_ports(frozen)),
-            stops,
         )
 
     async def plan_rollback(self, app: App, wanted: Wanted) -> Plan:
@@ -147,7 +145,6 @@ class Planner:
             rest=comparison.compare_rest(before, after, secrets) if before else (),
             source=changes,
             ports=tuple(_ports(after)),
-            stops=stops,
             rollback=Return(release.id, way, tuple(lost)),
         )
 

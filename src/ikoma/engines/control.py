@@ -139,13 +139,7 @@ async def carried(api: DockerApi, identity: str) -> list[CarriedVolume]:
 
 async def remove_volume(api: DockerApi, name: str) -> None:
     """Remove a volume; one that a container has stays."""
-    async with api.client(_REMOVE_SECONDS) as docker:
-        try:
-            async with docker._query(f"volumes/{name}", method="DELETE"):
-                return
-        except aiodocker.DockerError as error:
-            if error.status not in (_GONE, _CONFLICT):
-                raise
+    await _delete_unused(api, f"volumes/{name}")
 
 
 async def image(api: DockerApi, reference: str) -> Image | None:
@@ -178,9 +172,14 @@ async def images(api: DockerApi, prefix: str) -> list[str]:
 
 async def forget_image(api: DockerApi, name: str) -> None:
     """Take a name from an image, and remove the image where that was its last and nothing runs from it."""
+    await _delete_unused(api, f"images/{name}")
+
+
+async def _delete_unused(api: DockerApi, path: str) -> None:
+    """Delete what may be gone already; what is in use stays."""
     async with api.client(_REMOVE_SECONDS) as docker:
         try:
-            async with docker._query(f"images/{name}", method="DELETE"):
+            async with docker._query(path, method="DELETE"):
                 return
         except aiodocker.DockerError as error:
             if error.status not in (_GONE, _CONFLICT):
