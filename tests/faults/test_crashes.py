@@ -95,7 +95,7 @@ def test_a_server_killed_during_a_migration_leaves_no_half_of_it(
     server: Server, migrated: float, moment: float
 ) -> None:
     app = {"appName": "fault-migrate"}
-    name = f"killed_at_{int(moment * 1000)}"
+    name = f"killed_at_{round(moment * 1000)}"
     migration = LONG_MIGRATION.replace("step_", f"{name}_")
     (server.apps / "fault-migrate" / "migrations" / f"{name}.sql").write_text(migration)
     call = {**app, "file": f"{name}.sql"}
@@ -121,7 +121,7 @@ def filled(shared: Server) -> float:
 
 @pytest.mark.parametrize("moment", moments("db.backup"), ids=FIVE)
 def test_a_server_killed_during_a_backup_leaves_no_part_of_one(server: Server, filled: float, moment: float) -> None:
-    call = {"appName": "fault-backup", "backupName": f"killed-at-{int(moment * 1000)}.sql"}
+    call = {"appName": "fault-backup", "backupName": f"killed-at-{round(moment * 1000)}.sql"}
     kill_during(server, "db.backup", call, after=moment * filled)
     assert half_written(server) == []
     assert sorted(path.name for path in server.backups.glob(f"{call['backupName']}*")) == []

@@ -30,9 +30,10 @@ def named(what: str) -> str:
 
 
 def moments(subject: str, count: int = 5) -> list[float]:
-    """Random parts (0..1) of an operation's time at which it is interrupted; FAULTS_SEED brings them back."""
+    """Random parts (0..1) of an operation's time at which it is interrupted, no two the same (tests name
+    what they make by them); FAULTS_SEED brings them back."""
     chance = random.Random(f"{SEED} {subject}")
-    return [round(chance.uniform(0.02, 0.8), 3) for _ in range(count)]
+    return [thousandths / 1000 for thousandths in chance.sample(range(20, 801), count)]
 
 
 class Background:
@@ -61,7 +62,7 @@ def kill_during(server: Server, capability: str, arguments: dict[str, Any], *, a
     call = Background(server, capability, arguments)
     time.sleep(after)
     server.kill()
-    assert call.wait() is None, "the call had ended before the kill: make the operation longer"
+    assert call.wait() is None, f"the call had ended before the kill, with {call.answer}"
     eventually(lambda: not tools_of(server), "the tools of the killed server have ended", 2)
     server.start()
 
