@@ -3,6 +3,9 @@ the platform.
 
 Files are looked at again when they change: those of the app that a call is about at every call, the others every
 other second. A value that was replaced stays known, because containers that run may still say it.
+
+Short values are hidden from those whose key reaches the app. From others only what cannot be guessed is hidden: whoever
+can make the server say what they like (SQL can) would see by the stars which of their guesses is another app's PIN.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from ikoma.apps import credentials, environment, hooks
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.release import Releases
 from ikoma.errors import IkomaError
+from ikoma.kernel.callers import reaches
 from ikoma.kernel.redaction import Known, forms
 from ikoma.model import AppName, Secret
 
@@ -25,6 +29,8 @@ _LOOK_SECONDS = 2.0
 _MOST_OLD = 5000
 _LIKE_A_SECRET = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|PRIVATE|SALT|AUTH|PIN", re.IGNORECASE)
 _SHORT = 4
+_UNGUESSABLE = 16
+"""Characters, from which on a value is hidden everywhere."""
 _IN_ADDRESS = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 _WORDS = frozenset(
     (
@@ -54,10 +60,11 @@ class SecretBook:
         self._stamps: dict[str, _Stamp] = {}
         self._values: dict[str, dict[str, None]] = {}
         self._looked = 0.0
-        self._known: Known | None = None
+        self._long: Known | None = None
+        self._known: dict[tuple[str, ...], Known] = {}
 
-    def __call__(self, app: str | None) -> Known:
-        """What is known now."""
+    def __call__(self, app: str | None, reach: tuple[str, ...] = ()) -> Known:
+        """What is known now and to be hidden from one who reaches these apps (globs; none: all)."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
@@ -65,9 +72,9 @@ class SecretBook:
                 self._look(self._apps.at(name))
         elif app is not None:
             self._look(self._apps.at(AppName(app)))
-        if self._known is None:
-            self._known = self._gather()
-        return self._known
+        if (known := self._known.get(reach)) is None:
+            known = self._known[reach] = self._gather(reach)
+        return known
 
     def _look(self, app: App) -> None:
         """Read an app's secrets again where a file has changed."""
@@ -81,12 +88,22 @@ class SecretBook:
         while len(known) > _MOST_OLD:
             del known[next(iter(known))]
         if len(known) != before:
-            self._known = None
+            self._long = None
+            self._known.clear()
 
-    def _gather(self) -> Known:
+    def _gather(self, reach: tuple[str, ...]) -> Known:
+        if self._long is None:
+            everything = self._forms(self._values)
+            self._long = Known.of([text for text in everything if len(text) >= _UNGUESSABLE])
+        reached = self._forms([name for name in self._values if reaches(name, reach)])
+        # The long ones go first: one may hold a short one.
+        return self._long + Known.of([text for text in reached if len(text) < _UNGUESSABLE])
+
+    def _forms(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Of the secrets of these apps and of the platform."""
         words = _WORDS | {str(name) for name in self._apps.names()}
-        values = [value for known in self._values.values() for value in known if value.lower() not in words]
-        return Known.of(forms([*self._platform, *map(Secret, values)]))
+        values = [value for name in names for value in self._values[name] if value.lower() not in words]
+        return forms([*self._platform, *map(Secret, values)])
 
 
 def _of_app(app: App) -> Iterator[str]:

@@ -117,8 +117,13 @@ class Caller:
             raise OutOfScope(f"This key does not reach the app {app}.")
 
     def reaches(self, app: str) -> bool:
-        previewed = AppName(app).previewed
-        return _matches(app, self.apps) or (previewed is not None and _matches(previewed, self.apps))
+        return reaches(app, self.apps)
+
+
+def reaches(app: str, globs: Sequence[str]) -> bool:
+    """Whether these globs match an app, or that of which it is a preview; no globs match all."""
+    previewed = AppName(app).previewed
+    return _matches(app, globs) or (previewed is not None and _matches(previewed, globs))
 
 
 CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollback", "preview.remove"))

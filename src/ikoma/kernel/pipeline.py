@@ -123,15 +123,17 @@ class Pipeline:
             emit: takes lines of the answer of a read that streams.
         """
         entry, began = Entry(attempt.request_id, self._recorded(attempt.capability)), time.perf_counter()
+        caller: Caller | None = None
         try:
-            admitted = await self._admit(attempt, entry)
+            caller, role = await self._authenticate(attempt, entry)
+            admitted = await self._admit(attempt, caller, role, entry)
             if admitted.capability.effect is Effect.READS:
                 async with self.while_valid(attempt.key):
                     body = await self._run(admitted, progress, emit)
             else:
                 operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
-            self._fail(entry, began, error, attempt.address)
+            self._fail(entry, began, error, caller, attempt.address)
         if admitted.capability.effect is not Effect.READS:
             return await self._outcome(operation, admitted)
         self._end(entry, began)
@@ -209,13 +211,12 @@ class Pipeline:
         """The name of what was asked for, as the log has it: what only looks like one of ours is marked."""
         return capability if capability in self.registry else f"[unknown] {capability[:100]}"
 
-    async def _admit(self, attempt: Attempt, entry: Entry) -> _Admitted:
-        caller, role = await self._authenticate(attempt, entry)
+    async def _admit(self, attempt: Attempt, caller: Caller, role: Role, entry: Entry) -> _Admitted:
         capability = self.registry.get(attempt.capability)
         self._authorise(caller, role, capability)
         sent = await attempt.read_arguments(capability.body_limit)
         _check_text(sent)
-        entry.arguments = self._scrubber.value(mask_arguments(capability, sent), None)
+        entry.arguments = self._scrubber.value(mask_arguments(capability, sent), None, caller.apps)
         given = controls.split(capability, sent)
         request = capability.parse(given.arguments)
         if isinstance(request, AppRequest):
@@ -280,7 +281,7 @@ class Pipeline:
                 admitted.digest,
                 app=admitted.app,
                 arguments=entry.arguments,
-                summary=self._scrubber.text(summary, admitted.app),
+                summary=self._scrubber.text(summary, admitted.app, caller.apps),
             )
 
     async def _confirm(self, admitted: _Admitted) -> None:
@@ -307,7 +308,7 @@ class Pipeline:
                 began()
                 answer = await self._run(admitted, progress)
         except BaseException as error:
-            self._fail(entry, since, error)
+            self._fail(entry, since, error, admitted.caller)
         self._settle(entry, since)
         self.events.publish(Changed(admitted.capability.name, admitted.app))
         return answer
@@ -322,21 +323,21 @@ class Pipeline:
             log.error("%s %s goes on without its audit entry: %s", entry.capability, entry.request_id, error.message)
 
     async def _run(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> bytes:
-        capability, app, scrubber = admitted.capability, admitted.app, self._scrubber
+        capability, app, scrubber, reach = admitted.capability, admitted.app, self._scrubber, admitted.caller.apps
 
         def tell(message: str, fraction: float | None = None) -> None:
-            progress(scrubber.text(message, app), fraction)
+            progress(scrubber.text(message, app, reach), fraction)
 
         def say(line: str) -> None:
             assert emit is not None
-            emit(scrubber.text(line, app))
+            emit(scrubber.text(line, app, reach))
 
         call = self._call(admitted, tell, None if emit is None else say)
         try:
             answer = capability.encode(await capability.run(call, admitted.request))
-            return _showing(capability, answer, scrubber.json(answer, app))
+            return _showing(capability, answer, scrubber.json(answer, app, reach))
         except IkomaError as error:
-            scrubber.error(error, app)
+            scrubber.error(error, app, reach)
             raise
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
@@ -379,11 +380,13 @@ class Pipeline:
         else:
             self._audit.append_if_possible(entry)
 
-    def _fail(self, entry: Entry, began: float, error: BaseException, address: str = LOCAL) -> NoReturn:
+    def _fail(
+        self, entry: Entry, began: float, error: BaseException, caller: Caller | None, address: str = LOCAL
+    ) -> NoReturn:
         """Write the last entry of a call that failed, and raise what its caller sees: an IkomaError."""
         answer = _as_answer(error, entry)
         if isinstance(answer, IkomaError):
-            self._scrubber.error(answer, None)
+            self._scrubber.error(answer, None, () if caller is None else caller.apps)
             entry.error = answer.audit_message
         self._end(entry, began, ERROR, entry.code)
         self._record_refusal(entry, address)

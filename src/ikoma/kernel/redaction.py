@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -59,17 +59,28 @@ class Known:
     def of(cls, texts: Sequence[str]) -> Known:
         return cls(tuple(texts), tuple(map(_in_json, texts)))
 
+    def __add__(self, more: Known) -> Known:
+        return Known(self.texts + more.texts, self.raw + more.raw)
 
-Knows = Callable[[str | None], Known]
-"""Gives the secrets that are known now; the app that a call is about is looked at anew."""
+
+class Knows(Protocol):
+    """Gives what is known now."""
+
+    def __call__(self, app: str | None, reach: tuple[str, ...] = (), /) -> Known:
+        """
+        Args:
+            app: what the call is about: its secrets are looked at anew.
+            reach: globs of the apps that whoever reads it reaches; none means all.
+        """
+        ...
 
 
-def knows_nothing(app: str | None) -> Known:
+def knows_nothing(app: str | None, reach: tuple[str, ...] = ()) -> Known:
     return Known()
 
 
 class Scrubber:
-    """Scrubs with what is known at that moment.
+    """Scrubs with what is known at that moment. `app` and `reach` are those of `Knows`.
 
     Args:
         knows: gives what is known.
@@ -78,24 +89,24 @@ class Scrubber:
     def __init__(self, knows: Knows = knows_nothing) -> None:
         self._knows = knows
 
-    def text(self, text: str, app: str | None) -> str:
-        return replaced(text, self._knows(app).texts)
+    def text(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
+        return replaced(text, self._knows(app, reach).texts)
 
-    def value(self, value: Any, app: str | None) -> Any:
+    def value(self, value: Any, app: str | None, reach: tuple[str, ...] = ()) -> Any:
         """JSON-ready facts, names of fields included."""
-        return cleaned(value, self._knows(app).texts)
+        return cleaned(value, self._knows(app, reach).texts)
 
-    def json(self, body: bytes, app: str | None) -> bytes:
+    def json(self, body: bytes, app: str | None, reach: tuple[str, ...] = ()) -> bytes:
         """An encoded answer. It is taken apart only where there is something to hide in it."""
-        known = self._knows(app)
+        known = self._knows(app, reach)
         # JSON may spell a letter by its number: bytes that hold such a spelling are looked at in any case.
         if b"\\u" not in body and not any(secret in body for secret in known.raw) and without_keys(body) is body:
             return body
         return orjson.dumps(cleaned(orjson.loads(body), known.texts))
 
-    def error(self, error: IkomaError, app: str | None) -> None:
+    def error(self, error: IkomaError, app: str | None, reach: tuple[str, ...] = ()) -> None:
         """An error, in place: message, hint and details."""
-        texts = self._knows(app).texts
+        texts = self._knows(app, reach).texts
         error.message, error.hint = replaced(error.message, texts), replaced(error.hint, texts)
         error.audit_message = replaced(error.audit_message, texts)
         error.details = cleaned(error.details, texts)

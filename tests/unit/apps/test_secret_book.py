@@ -39,6 +39,25 @@ def test_secrets_of_other_apps_and_of_the_platform_are_known_too(apps: Apps, mon
     assert Scrubber(book).text("vault-of-bank platform-password", "shop") == "*** ***"
 
 
+def test_short_secrets_are_hidden_from_those_whose_key_reaches_their_app(
+    apps: Apps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From others they are not: by the stars in what it made the server say, a key would find what others hold."""
+    monkeypatch.setattr(secret_book, "_LOOK_SECONDS", 0.0)
+    (apps.root / "bank--next" / ".ikoma").mkdir(parents=True)
+    (apps.root / "bank--next" / ".ikoma" / "preview.json").touch()
+    env_file.put(apps.at(SHOP), "PASSWORD", "shop-pin-1")
+    env_file.put(apps.at(AppName("bank")), "PASSWORD", "bank-pin-1")
+    env_file.put(apps.at(AppName("bank--next")), "PASSWORD", "next-pin-1")
+    env_file.put(apps.at(AppName("bank")), "LONG_SECRET", "more than anybody could guess")
+    text = "shop-pin-1 bank-pin-1 next-pin-1 more than anybody could guess"
+    scrubber = Scrubber(SecretBook(apps, []))
+    assert scrubber.text(text, "shop", ("shop",)) == "*** bank-pin-1 next-pin-1 ***"
+    assert scrubber.text(text, None, ("bank",)) == "shop-pin-1 *** *** ***"
+    assert scrubber.text(text, None, ("s*", "bank--*")) == "*** bank-pin-1 *** ***"
+    assert scrubber.text(text, "shop") == scrubber.text(text, None) == "*** *** *** ***"
+
+
 def test_what_cannot_be_read_keeps_no_other_secret_from_being_known(apps: Apps) -> None:
     app = apps.at(SHOP)
     app.env_file.write_bytes(b"TOKEN=known-value-1\nLATIN=p\xe4ssword-2\n")

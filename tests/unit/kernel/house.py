@@ -144,7 +144,7 @@ class House:
             locks=self.locks,
             operations=Operations(Journal(folder / "state.db")),
             make_call=lambda identified: identified,
-            scrubber=Scrubber(lambda app: Known.of([SECRET, *([OWN] if app else [])])),
+            scrubber=Scrubber(lambda app, _reach=(): Known.of([SECRET, *([OWN] if app else [])])),
         )
         self.bodies_read = 0
         self.calls = 0

@@ -75,7 +75,7 @@ def test_what_only_begins_like_a_key_stays(harmless: str) -> None:
     ],
 )
 def test_what_go_has_quoted_is_hidden_also_inside_json(secret: str, quoted: str) -> None:
-    scrubber = Scrubber(lambda app: Known.of(forms([Secret(secret)])))
+    scrubber = Scrubber(lambda *_: Known.of(forms([Secret(secret)])))
     assert scrubber.text(f"invalid value {quoted}", None) == 'invalid value "***"'
     body = orjson.dumps({"error": f"invalid value {quoted}", "twice": orjson.dumps(quoted).decode()})
     hidden = orjson.loads(scrubber.json(body, None))
