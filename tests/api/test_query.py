@@ -73,3 +73,15 @@ def test_the_command_line_asks_too(server: Server, app: str) -> None:
     assert (done.returncode, json.loads(done.stdout)["rows"]) == (0, [[150]])
     done = server.cli("query", app, input="SELECT id, body FROM t LIMIT 2")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_role_that_changed_its_password_is_let_in_again_as_the_error_says(server: Server) -> None:
+    app = {"appName": "locked-out"}
+    server.do("apps.init", app)
+    server.do("db.create", app)
+    server.do("db.migrate", {**app, "sql": "ALTER ROLE CURRENT_USER PASSWORD 'another-one'"})
+    refused = server.call("db.query", {**app, "sql": "SELECT 1"})
+    assert refused.code == "postgres_unavailable"
+    assert "db.create" in refused.body["hint"]
+    server.do("db.create", app)
+    assert server.do("db.query", {**app, "sql": "SELECT 1"})["rows"] == [[1]]

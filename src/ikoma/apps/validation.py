@@ -15,13 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import psutil
+from typing import Any
 
 from ikoma.apps import compose_file, credentials, environment, extension
 from ikoma.apps.compose_file import Source
 from ikoma.apps.folder import App
+from ikoma.apps.host_ports import taken_ports
 from ikoma.apps.impossible import impossible
 from ikoma.apps.mounts import sources
 from ikoma.apps.policy.enforcement import Policy
@@ -31,7 +30,7 @@ from ikoma.apps.resolution import Resolutions
 from ikoma.apps.scale import scale_of_app, too_many
 from ikoma.apps.traffic import Traffic
 from ikoma.errors import DomainTaken, IkomaError, InvalidCompose, PolicyViolation
-from ikoma.ports import Container, Databases, Engine
+from ikoma.ports import Databases, Engine
 
 _EXTRA = re.compile(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?")
 _WRONG_KEY = re.compile(r"x-ikoma: ([^\s:]+)")
@@ -39,16 +38,6 @@ _MOST_WORDS = 1000
 _LARGEST_DOCKERFILE = 1 << 20
 _LEAST_FREE = 512 << 20
 _LITTLE_FREE = 2 << 30
-
-
-class Port(NamedTuple):
-    """A port of this machine: TCP and UDP have each their own."""
-
-    protocol: str
-    number: int
-
-    def __str__(self) -> str:
-        return f"{self.number}" if self.protocol == "tcp" else f"{self.number}/{self.protocol}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,36 +146,16 @@ class Validator:
             yield Finding(source.name, source.line_with(domain), f"The domain {domain} belongs to another app.", fix)
 
     async def _ports(self, app: App, source: Source, model: Mapping[str, Any]) -> list[Finding]:
-        wanted = list(_published(model))
-        if not wanted:
-            return []
-        projects = await self._engine.all_containers()
-        own = {port for container in projects.get(app.name.project, ()) for port in _host_ports(container)}
-        others = {
-            port: f"the app {project}"
-            for project, containers in projects.items()
-            if project != app.name.project
-            for container in containers
-            for port in _host_ports(container)
-        }
-        listening = await asyncio.to_thread(_listening)
-        findings = []
-        seen: dict[Port, str] = {}
-        for service, index, port in wanted:
-            holder = others.get(port) or seen.get(port)
-            if holder is None and port not in own and not self._policy.is_platform(port.number):
-                holder = listening.get(port)
-            seen[port] = f"the service {service} of this app"
-            if holder:
-                findings.append(
-                    Finding(
-                        source.name,
-                        source.line("services", service, "ports", index),
-                        f"Host port {port} is used by {holder}.",
-                        "Publish another host port, or none: IKOMA reaches the app on its own network.",
-                    )
-                )
-        return findings
+        fix = "Publish another host port, or none: IKOMA reaches the app on its own network."
+        return [
+            Finding(
+                source.name,
+                source.line("services", taken.service, "ports", taken.index),
+                f"Host port {taken.port} is used by {taken.holder}.",
+                fix,
+            )
+            for taken in await taken_ports(app.name, model, self._engine, self._policy.is_platform)
+        ]
 
     async def _images(self, source: Source, model: Mapping[str, Any]) -> list[Finding]:
         wanted = {
@@ -400,33 +369,6 @@ def _too_many(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Fi
         problem = f"{name} was scaled to {scale_of_app(app)[name]} containers, and gets one: {reason}."
         fix = f"Take away what stands in the way, or give up the number: deploy.scale {name} with replicas 1."
         yield Finding(source.name, source.line("services", name), problem, fix)
-
-
-def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, Port]]:
-    """(service, index, host port) of each port the model publishes."""
-    for name, service in (model.get("services") or {}).items():
-        for index, port in enumerate(service.get("ports") or []):
-            first, _, last = str(port.get("published") or "").partition("-")
-            if first.isdigit():
-                for number in range(int(first), int(last or first) + 1):
-                    yield name, index, Port(port.get("protocol", "tcp"), number)
-
-
-def _host_ports(container: Container) -> Iterator[Port]:
-    return (Port("tcp", host_port) for _, host_port, _ in container.published)
-
-
-def _listening() -> dict[Port, str]:
-    """TCP ports that processes of this machine listen on → which process."""
-    found = {}
-    for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr:
-            try:
-                name = psutil.Process(connection.pid).name() if connection.pid else "another process"
-            except psutil.Error:
-                name = "another process"
-            found[Port("tcp", connection.laddr.port)] = f"{name} (pid {connection.pid})" if connection.pid else name
-    return found
 
 
 def _line_of(app: App, name: str) -> int | None:

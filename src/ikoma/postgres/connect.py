@@ -17,6 +17,7 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _SECONDS = 4.0
 _AWAY = ("08", "57P", "53300")
+_CHANGED = "Was the password changed? db.create gives an app's role its own again; IKOMA's is in POSTGRES_*."
 
 
 async def connect(parameters: Mapping[str, Any]) -> Connection:
@@ -70,4 +71,7 @@ def unavailable(error: BaseException) -> DatabasesUnavailable:
     """What a person should know of it: the server's last word, without addresses or advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line.split("FATAL:", 1)[1].strip() for line in lines if "FATAL:" in line), "")
-    return DatabasesUnavailable(f"PostgreSQL does not answer: {said}." if said else "PostgreSQL does not answer.")
+    return DatabasesUnavailable(
+        f"PostgreSQL does not answer: {said}." if said else None,
+        hint=_CHANGED if said.startswith("password authentication failed") else None,
+    )

@@ -1,0 +1,92 @@
+"""Which ports of this machine an app wants for itself that another already has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psutil
+
+from ikoma.model import AppName
+from ikoma.ports import Container, Engine
+
+
+class Port(NamedTuple):
+    """A port of this machine: TCP and UDP have each their own."""
+
+    protocol: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.number}" if self.protocol == "tcp" else f"{self.number}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A port that a service publishes, by its place in the model, and who has it."""
+
+    service: str
+    index: int
+    port: Port
+    holder: str
+
+
+async def taken_ports(
+    app: AppName, model: Mapping[str, Any], engine: Engine, is_platform: Callable[[int], bool]
+) -> list[Taken]:
+    """The host ports of a resolved model that are not free.
+
+    Args:
+        is_platform: whether IKOMA itself has a port, which the policy refuses.
+    """
+    wanted = list(_published(model))
+    if not wanted:
+        return []
+    own: set[Port] = set()
+    others: dict[Port, str] = {}
+    for project, containers in (await engine.all_containers()).items():
+        found = {port for container in containers for port in _of_container(container)}
+        if project == app.project:
+            own = found
+        else:
+            others |= dict.fromkeys(found, f"the app {project}")
+    listening = await asyncio.to_thread(_listening)
+    taken = []
+    seen: dict[Port, str] = {}
+    for service, index, port in wanted:
+        holder = others.get(port) or seen.get(port)
+        if holder is None and port not in own and not is_platform(port.number):
+            holder = listening.get(port)
+        seen[port] = f"the service {service} of this app"
+        if holder:
+            taken.append(Taken(service, index, port, holder))
+    return taken
+
+
+def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, Port]]:
+    """(service, index, host port) of each port the model publishes."""
+    for name, service in (model.get("services") or {}).items():
+        for index, port in enumerate(service.get("ports") or []):
+            first, _, last = str(port.get("published") or "").partition("-")
+            if first.isdigit():
+                for number in range(int(first), int(last or first) + 1):
+                    yield name, index, Port(port.get("protocol", "tcp"), number)
+
+
+def _of_container(container: Container) -> Iterator[Port]:
+    return (Port("tcp", host_port) for _, host_port, _ in container.published)
+
+
+def _listening() -> dict[Port, str]:
+    """TCP ports that processes of this machine listen on → which process."""
+    found = {}
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr:
+            try:
+                name = psutil.Process(connection.pid).name() if connection.pid else "another process"
+            except psutil.Error:
+                name = "another process"
+            found[Port("tcp", connection.laddr.port)] = f"{name} (pid {connection.pid})" if connection.pid else name
+    return found
