@@ -94,7 +94,7 @@ def test_a_file_may_not_fetch_others_from_the_network(project: Project, place: s
         resolved = resolve(project, text, "COMPOSE_EXPERIMENTAL_GIT_REMOTE=1\nCOMPOSE_EXPERIMENTAL_OCI_REMOTE=1\n")
         assert resolved.error
         assert "refused" not in resolved.error
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_registry_is_asked_for_an_image(project: Project) -> None:
         assert "takes a login" in str(ask(f"{address}/private:1"))
         began = time.monotonic()
         assert ask(f"{address}/slow:1") == "its registry did not answer within 5 s."
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 15
         assert project.do(project.engine.containers(project.app)) == ()  # the others were not held up
     assert str(ask(f"{address}/there:1")).startswith("its registry cannot be reached: ")
     assert ask("../../containers/json") == "its name is not one that an image can have."

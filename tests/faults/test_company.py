@@ -99,7 +99,7 @@ def test_a_second_server_on_a_state_takes_over_when_the_first_one_ends() -> None
         make_app(second, "fault-heir")
         second.do("db.create", {"appName": "fault-heir"})
         assert first.stop() == 0
-        eventually(lambda: second.do("platform.check")["checks"]["postgres"], "PostgreSQL is up again", 15)
+        eventually(lambda: second.do("platform.check")["checks"]["postgres"], "PostgreSQL is up again")
         assert second.do("db.status", {"appName": "fault-heir"})["exists"] is True
         assert second.stop() == 0
         assert processes_of(first) == []

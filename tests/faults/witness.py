@@ -63,7 +63,7 @@ def kill_during(server: Server, capability: str, arguments: dict[str, Any], *, a
     time.sleep(after)
     server.kill()
     assert call.wait() is None, f"the call had ended before the kill, with {call.answer}"
-    eventually(lambda: not tools_of(server), "the tools of the killed server have ended", 2)
+    eventually(lambda: not tools_of(server), "the tools of the killed server have ended")
     server.start()
 
 
@@ -78,7 +78,7 @@ def shortest(works: Iterable[Callable[[], object]]) -> float:
     return min(map(timed, works))
 
 
-def eventually(holds: Callable[[], object], what: str, seconds: float = 10) -> None:
+def eventually(holds: Callable[[], object], what: str, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

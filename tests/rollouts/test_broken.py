@@ -151,10 +151,10 @@ def test_a_release_that_dies_in_its_watch_window_leaves_nothing(server: Server) 
     dies = "[sh, -c, 'httpd -p 3000 -h /www; sleep 4; exit 5']"
     with app.loaded("good", "bad", rate=50):
         bad = app.deploy("bad", compose(command=dies, watch="30s"))
-        eventually(lambda: app.release(bad)["state"] == "failed", "the release is left", 15)
+        eventually(lambda: app.release(bad)["state"] == "failed", "the release is left")
         eventually(lambda: app.running() == running, "the containers that served before serve again")
     assert "web exited with code 5" in app.release(bad)["cause"]
-    eventually(lambda: app.remains()["containers"] == running, "its containers are gone", 15)
+    eventually(lambda: app.remains()["containers"] == running, "its containers are gone")
     assert app.remains()["networks"] == before["networks"]
     assert app.do("apps.status")["health"] == "healthy"
 

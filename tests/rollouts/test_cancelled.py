@@ -63,7 +63,7 @@ def test_after_it_has_taken_over_it_is_finished_though_requests_were_waited_for(
     newest = app.releases()[0]
     assert (newest["id"], newest["current"], newest["state"]) == (serving(app), True, "succeeded")
     assert len(app.running()) == 1
-    eventually(lambda: app.untidy() == [], "nothing is left behind", 20)
+    eventually(lambda: app.untidy() == [], "nothing is left behind")
     app.do("deploy.restart")
     assert app.do("apps.status")["health"] == "healthy"
     assert urlopen(app.url).read() == b"2"

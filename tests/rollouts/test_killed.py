@@ -110,10 +110,10 @@ def interrupted(app: LiveApp, capability: str, versions: tuple[str, str], *, aft
         assert call.wait() is None
         server.start()
         eventually(lambda: not (app.folder / ".ikoma" / "rollout.json").exists(), "it is finished or undone", 60)
-        eventually(lambda: app.do("apps.status")["health"] == "healthy", "one of them serves", 20)
+        eventually(lambda: app.do("apps.status")["health"] == "healthy", "one of them serves")
     operation = next(item for item in app.do("operations.list")["operations"] if item["capability"] == capability)
     assert operation["state"] == "interrupted"
-    eventually(lambda: app.untidy() == [], "nothing is left behind", 20)
+    eventually(lambda: app.untidy() == [], "nothing is left behind")
     return served(app)
 
 

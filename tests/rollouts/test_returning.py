@@ -71,8 +71,8 @@ def test_a_service_in_the_namespace_of_another_returns_with_it(server: Server, b
         sicken(app.running("web")[0])
     else:
         app.do("deploy.rollback")
-    eventually(lambda: app.release(good)["current"], "the release before serves again", 15)
-    eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 5)
+    eventually(lambda: app.release(good)["current"], "the release before serves again")
+    eventually(lambda: app.running() == kept, "its containers are the ones that were kept")
     assert inspected(app.running("a-side")[0])["HostConfig"]["NetworkMode"] == f"container:{app.running('web')[0]}"
 
 
@@ -85,7 +85,7 @@ def test_data_in_a_volume_without_a_name_outlives_its_containers_and_goes_with_t
     app.deploy("3", text)
     assert docker("exec", app.running("store")[0], "cat", "/keep/data") == "kept\n"
     app.deploy("4", compose(watch="0s"))
-    eventually(lambda: len(app.containers()) == 1, "no container has the volume any more", 15)
+    eventually(lambda: len(app.containers()) == 1, "no container has the volume any more")
     app.deploy("5", text)
     app.do("deploy.down")
     app.deploy("6")

@@ -45,15 +45,15 @@ def test_a_release_that_turns_unhealthy_is_left_within_seconds(
     bad = app.deploy("bad")
     with app.loaded("good", "bad", rate=50, lost=1 if trouble is die else 0) as traffic:
         trouble(app.running()[0])
-        eventually(lambda: app.release(good)["current"], "the release before serves again", 15)
-        eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 5)
-        eventually(lambda: ways_back(app)[1:], "the way back is audited to its end", 15)
+        eventually(lambda: app.release(good)["current"], "the release before serves again")
+        eventually(lambda: app.running() == kept, "its containers are the ones that were kept")
+        eventually(lambda: ways_back(app)[1:], "the way back is audited to its end")
     assert traffic.answers["bad"]
     assert app.release(bad)["state"] == "failed"
     assert cause in app.release(bad)["cause"]
     audited = [(entry["caller"], entry["result"], entry["arguments"]["to"]) for entry in ways_back(app)]
     assert audited == [("ikoma", "started", good), ("ikoma", "success", good)]
-    eventually(lambda: [item.id for item in app.containers()] == kept, "nothing of it is left", 15)
+    eventually(lambda: [item.id for item in app.containers()] == kept, "nothing of it is left")
 
 
 def test_a_deploy_that_fails_meanwhile_does_not_end_the_window(server: Server) -> None:
@@ -66,11 +66,11 @@ def test_a_deploy_that_fails_meanwhile_does_not_end_the_window(server: Server) -
     assert app.call("deploy.up").code == "deploy_failed"
     assert app.remains() == before
     sicken(app.running()[0])
-    eventually(lambda: app.release(good)["current"], "the release before serves again", 15)
-    eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 15)
+    eventually(lambda: app.release(good)["current"], "the release before serves again")
+    eventually(lambda: app.running() == kept, "its containers are the ones that were kept")
     last = app.deploy("last", CHECKED)
     app.deploy("newest")
-    eventually(lambda: len(app.containers()) == 2, "only what was replaced last is kept", 15)
+    eventually(lambda: len(app.containers()) == 2, "only what was replaced last is kept")
     app.do("deploy.rollback")
     assert app.release(last)["current"]
 
@@ -91,25 +91,25 @@ def test_a_release_that_is_changed_meanwhile_is_watched_for_the_rest_of_its_time
         app.do("deploy.scale", service="web", replicas=1)
     assert (app.folder / ".ikoma" / "standby.json").read_bytes() == standby
     sicken(first if change == "scale" else app.running()[0])
-    eventually(lambda: app.release(good)["current"], "the release before serves again", 25)
+    eventually(lambda: app.release(good)["current"], "the release before serves again")
     if change == "scale":
-        eventually(lambda: len(app.running()) == 2, "it has the number that was chosen", 15)
+        eventually(lambda: len(app.running()) == 2, "it has the number that was chosen")
     else:
-        eventually(lambda: app.running() == kept, "its containers are the ones that were kept", 15)
+        eventually(lambda: app.running() == kept, "its containers are the ones that were kept")
     assert app.release(bad)["state"] == "failed"
-    eventually(lambda: len(app.containers()) == len(app.running()), "nothing of it is left", 15)
+    eventually(lambda: len(app.containers()) == len(app.running()), "nothing of it is left")
 
 
 def test_nothing_leads_back_to_a_release_that_was_unhealthy_when_it_was_replaced(server: Server) -> None:
     app = new_app(server, "live-both-ill", compose_file=CHECKED)
     app.deploy("ill", CHECKED.replace("watch: 20s", "watch: 0s"))
     sicken(app.running()[0])
-    eventually(lambda: app.do("apps.status")["health"] == "unhealthy", "it is unhealthy", 20)
+    eventually(lambda: app.do("apps.status")["health"] == "unhealthy", "it is unhealthy")
     newest = app.deploy("newest", CHECKED)
-    eventually(lambda: len(app.containers()) == 1, "nothing of the release before is kept", 10)
+    eventually(lambda: len(app.containers()) == 1, "nothing of the release before is kept", 15)
     assert "live-both-ill: nothing of" in app.server.log()
     sicken(app.running()[0])
-    eventually(lambda: app.do("apps.status")["health"] == "unhealthy", "it is unhealthy", 20)
+    eventually(lambda: app.do("apps.status")["health"] == "unhealthy", "it is unhealthy")
     time.sleep(3)
     assert app.release(newest)["current"]
     assert ways_back(app) == []
@@ -126,7 +126,7 @@ def test_what_served_in_both_releases_stays_on_every_way_back(server: Server) ->
     two = app.running("web")
     for serving in (one, two, one):
         app.do("deploy.rollback")
-        eventually(lambda serving=serving: app.running("web") == serving, "the ones that were kept serve", 5)
+        eventually(lambda serving=serving: app.running("web") == serving, "the ones that were kept serve")
         assert app.running("worker") == worker
 
 
@@ -137,7 +137,7 @@ def test_what_was_replaced_goes_when_the_window_ends(server: Server) -> None:
     app.deploy("2")
     kept = [item for item in app.containers() if item.id in first]
     assert [item.state for item in kept] == ["exited"]
-    eventually(lambda: len(app.containers()) == 1, "the containers of the release before are gone", 15)
+    eventually(lambda: len(app.containers()) == 1, "the containers of the release before are gone")
     assert app.do("apps.status")["health"] == "healthy"
 
 
@@ -145,7 +145,7 @@ def test_without_a_window_nothing_is_kept_and_nothing_is_left(server: Server) ->
     app = new_app(server, "live-unwatched", compose_file=compose(watch="0s"))
     app.deploy("1")
     app.deploy("2")
-    eventually(lambda: len(app.containers()) == 1, "the containers of the release before are gone", 5)
+    eventually(lambda: len(app.containers()) == 1, "the containers of the release before are gone")
     die(app.running()[0])
     eventually(lambda: app.running(), "Docker has started it again")
     assert [item["current"] for item in app.releases()] == [True, False]

@@ -342,7 +342,7 @@ def test_a_held_lock_ends_the_wait_with_advice(postgres: Postgres, owned: Creden
 def test_a_slow_statement_ends_with_advice(postgres: Postgres, owned: Credentials) -> None:
     began = time.monotonic()
     error = refused(postgres, owned, "SELECT 1;\n\nSELECT pg_sleep(30);", timeout=0.5)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert error.details["line"] == 3
     assert "timeout" in error.hint
 
@@ -461,7 +461,7 @@ def test_a_cancelled_run_leaves_nothing(postgres: Postgres, owned: Credentials) 
 
     began = time.monotonic()
     postgres.do(cancelled())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert tables(postgres, owned) == []
     with postgres.admin() as session:
         cursor = session.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (owned.role,))
