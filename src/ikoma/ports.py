@@ -120,6 +120,8 @@ class Watching(Protocol):
 class Image:
     id: str
     labels: Mapping[str, str]
+    triggers: Sequence[str] = ()
+    """What it has every build do that begins with it (ONBUILD)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ikoma.apps.extension import KEYS
@@ -123,6 +124,16 @@ def test_tcp_and_udp_have_each_their_own_ports(server: Server) -> None:
         [error] = validate(server, "protocols", compose.replace("PORTS", twice))["errors"]
         assert error["problem"].startswith("Host port 17655")
         assert error["problem"].endswith("is used by the service web of this app.")
+
+
+@pytest.mark.parametrize("published", ["1-9999999999", "1-99999", "²"])
+def test_a_range_that_is_no_range_of_ports_is_a_finding(server: Server, published: str) -> None:
+    port = f"{{target: 80, published: '{published}'}}"
+    compose = f"services:\n  web:\n    image: {busybox_image()}\n    ports: [{port}]\n"
+    assert {item["rule"] for item in validate(server, "ranges", compose)["errors"]} <= {"platform-port", "limits", None}
+    assert not validate(server, "ranges", compose)["valid"]
+    assert server.process is not None
+    assert psutil.Process(server.process.pid).memory_info().rss < 400 << 20
 
 
 def test_validate_says_which_names_env_example_asks_for(server: Server) -> None:

@@ -238,24 +238,74 @@ def test_an_image_built_from_the_whole_folder_holds_neither_secrets_nor_what_con
     world.call("env.unset", name="TOKEN")
 
 
+LABELS = (
+    "LABEL com.docker.compose.project=live-bank com.docker.compose.service=web com.docker.compose.oneoff=False "
+    "ikoma.app=live-bank ikoma.one-shot=true"
+)
+
+
+@contextmanager
+def base(name: str, *lines: str) -> Iterator[str]:
+    """An image as a registry could have it: what its Dockerfile says, nobody has looked at."""
+    text = "\n".join([f"FROM {busybox_image()}", *lines])
+    argv = ["docker", "build", "-q", "-t", f"live-base/{name}:1", "-"]
+    subprocess.run(argv, input=text, text=True, check=True, capture_output=True, timeout=60)
+    try:
+        yield f"live-base/{name}:1"
+    finally:
+        subprocess.run(["docker", "rmi", "-f", f"live-base/{name}:1"], check=True, capture_output=True, timeout=60)
+
+
 def test_labels_of_an_image_and_names_it_takes_say_nothing_to_the_platform(world: World) -> None:
-    world.write(
-        "src/Dockerfile",
-        f"FROM {busybox_image()}\nLABEL com.docker.compose.project=live-bank com.docker.compose.service=web "
-        "ikoma.app=live-bank ikoma.one-shot=true\nENV DOCKER_HOST=tcp://127.0.0.1:1 APPS_ROOT=/\n"
-        'CMD ["sleep", "600"]\n',
-    )
-    with nothing_happens(world):
+    world.write("src/Dockerfile", f"FROM {busybox_image()}\n{LABELS}\n")
+    assert world.deploy("services: {web: {build: ./src}}").code == "policy_violation"
+    with base("labels", LABELS, "ENV DOCKER_HOST=tcp://127.0.0.1:1 APPS_ROOT=/") as image, nothing_happens(world):
+        world.write("src/Dockerfile", f'FROM {image}\nCMD ["sleep", "600"]\n')
         assert world.deploy("services: {web: {build: ./src, image: 'postgres:18'}}").status == 200
         status = world.house.do("apps.status", {"appName": "live-bank"})
         mine = world.call("apps.status").result
-    assert [service["name"] for service in status["services"]] == ["web"]
-    assert [(service["name"], service["state"]) for service in mine["services"]] == [("web", "running")]
-    images = inspect("images", "--format", "{{.Repository}}:{{.Tag}}")
-    assert f"ikoma-app/live-shop/web:{mine['release']}" in images
-    labels = json.loads("".join(inspect("inspect", "-f", "{{json .Config.Labels}}", _web())))
-    assert labels["ikoma.app"] == "live-shop"
-    assert labels["ikoma.one-shot"] == "false"
+        assert [service["name"] for service in status["services"]] == ["web"]
+        assert [(service["name"], service["state"]) for service in mine["services"]] == [("web", "running")]
+        images = inspect("images", "--format", "{{.Repository}}:{{.Tag}}")
+        assert f"ikoma-app/live-shop/web:{mine['release']}" in images
+        labels = json.loads("".join(inspect("inspect", "-f", "{{json .Config.Labels}}", _web())))
+        assert labels["ikoma.app"] == "live-shop"
+        assert labels["ikoma.one-shot"] == "false"
+
+
+def test_a_step_of_a_build_is_no_container_of_another_app(world: World) -> None:
+    bank = {"appName": "live-bank"}
+    before = world.house.do("apps.status", bank)
+    seen: list[Any] = []
+    with base("steps", f"{LABELS} com.docker.compose.project.working_dir=/x") as image:
+        world.write("src/Dockerfile", f"FROM {image}\nRUN sleep 4; false\n")
+        building = threading.Thread(target=lambda: seen.append(world.deploy("services: {web: {build: ./src}}")))
+        building.start()
+        while building.is_alive():
+            assert world.house.do("apps.status", bank) == before
+            time.sleep(0.3)
+        building.join()
+        assert seen[0].code == "deploy_failed"
+        assert world.house.do("apps.status", bank) == before
+        world.house.do("deploy.restart", bank)
+    assert len(inspect("ps", "-aq", "--filter", "label=com.docker.compose.project=live-bank")) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ONBUILD COPY --from=ikoma-app/live-bank/web:1 / /",
+        "ONBUILD ADD http://127.0.0.1:1/x /",
+        "LABEL com.docker.compose.config-hash=1",
+    ],
+)
+def test_an_image_that_would_make_more_of_a_build_than_its_dockerfile_says_is_refused(world: World, line: str) -> None:
+    with base("more", line) as image:
+        world.write("src/Dockerfile", f"FROM {image}\n")
+        with nothing_happens(world):
+            refused = world.deploy("services: {web: {build: ./src}}")
+        assert refused.code == "deploy_failed"
+        assert f"The image {image}, with which web is built, has " in refused.body["error"]
 
 
 def test_images_of_others_cannot_be_run_or_built_upon(world: World) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import psutil
 
 from ikoma.model import AppName
 from ikoma.ports import Container, Engine
+
+_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_MOST = 10_000
+"""Ports that are looked for: the policy says where a range has too many."""
 
 
 class Port(NamedTuple):
@@ -41,7 +47,7 @@ async def taken_ports(
     Args:
         is_platform: whether IKOMA itself has a port, which the policy refuses.
     """
-    wanted = list(_published(model))
+    wanted = list(islice(_published(model), _MOST))
     if not wanted:
         return []
     own: set[Port] = set()
@@ -69,9 +75,9 @@ def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, Port]]:
     """(service, index, host port) of each port the model publishes."""
     for name, service in (model.get("services") or {}).items():
         for index, port in enumerate(service.get("ports") or []):
-            first, _, last = str(port.get("published") or "").partition("-")
-            if first.isdigit():
-                for number in range(int(first), int(last or first) + 1):
+            if found := _RANGE.fullmatch(str(port.get("published") or "")):
+                first, last = int(found[1]), int(found[2] or found[1])
+                for number in range(first, last + 1):
                     yield name, index, Port(port.get("protocol", "tcp"), number)
 
 

@@ -7,6 +7,7 @@ each has a name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ import orjson
 
 from ikoma.apps.equipment import with_dockerfiles_in
 from ikoma.apps.placement import Placement, builds, release_image
+from ikoma.apps.policy import dockerfile
 from ikoma.apps.policy.facts import image_name, images_of
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, ImageGone
 from ikoma.model import AppName, Secret
-from ikoma.ports import Engine, Progress
+from ikoma.ports import Engine, Image, Progress
 
 _HIDES = "com.docker.compose.hook"
 """Compose looks past containers with this label, whatever it says; only an image could bring it."""
+_PASSES = "com.docker.compose.config-hash"
+"""By this label Compose takes a container for its own; those of a build have the labels of their first image."""
+_IMAGE = "docker-image://"
 
 
 async def provide(
@@ -39,6 +44,7 @@ async def provide(
         DeployFailed: an image could not be built or pulled; what was named is forgotten again.
     """
     built = builds(model, place)
+    await _vet_bases(engine, model, built["services"], place, folder, progress=progress, secrets=secrets)
     compose_file = folder / "build.json"
     whole = {**built, "services": {**built["services"], **_pulled(model)}}
     write_file(compose_file, orjson.dumps(with_dockerfiles_in(folder, whole), option=orjson.OPT_INDENT_2), mode=0o600)
@@ -85,10 +91,7 @@ async def provide_one(
     await present(engine, place.app, place.release, others)
     if await _is_wanted(engine, described):
         wanted = {"image": described["image"], **_platform(described)}
-        compose_file = folder / "build.json"
-        content = orjson.dumps({"name": model["name"], "services": {service: wanted}}, option=orjson.OPT_INDENT_2)
-        write_file(compose_file, content, mode=0o600)
-        await engine.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
+        await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
     name = release_image(place.app, service, place.release)
     return {**others, service: await _named(engine, str(described["image"]), name, service)}
 
@@ -112,6 +115,68 @@ async def forget(engine: Engine, app: AppName, release: str | None = None) -> No
     for name in await engine.images(images_of(app)):
         if release in (None, name.rpartition(":")[2]):
             await engine.forget_image(name)
+
+
+async def _vet_bases(
+    engine: Engine,
+    model: Mapping[str, Any],
+    built: Mapping[str, Any],
+    place: Placement,
+    folder: Path,
+    *,
+    progress: Progress,
+    secrets: Sequence[Secret],
+) -> None:
+    """Refuse builds that begin with images which would make more of them than their Dockerfiles say.
+
+    The images are pulled for that. One that cannot be is left to the build, which cannot begin with it either.
+    """
+    own = {image_name(place.app, name) for name in built}
+    for service, described in built.items():
+        for base in sorted(_bases(described["build"]) - own):
+            wanted = {"image": base, **_platform(model["services"][service])}
+            if described["build"].get("pull") or not await engine.image_present(base):
+                with suppress(DeployFailed):
+                    await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
+            if (image := await engine.image(base)) is not None:
+                _vet(image, base, service)
+
+
+def _bases(build: Mapping[str, Any]) -> set[str]:
+    """The images that a build names, in a Dockerfile as `frozen` left it."""
+    args = {name: str(value).replace("$$", "$") for name, value in (build.get("args") or {}).items()}
+    named = {image for *_, image in dockerfile.problems(build["dockerfile_inline"].replace("$$", "$"), args) if image}
+    contexts = {name: str(context) for name, context in (build.get("additional_contexts") or {}).items()}
+    others = {context.removeprefix(_IMAGE) for context in contexts.values() if context.startswith(_IMAGE)}
+    return (named - contexts.keys()) | others
+
+
+def _vet(image: Image, base: str, service: str) -> None:
+    if any(dockerfile.problems("\n".join(image.triggers), {})):
+        what = "has ONBUILD instructions that take from other images, or fetch"
+    elif _PASSES in image.labels:
+        what = f"has the label {_PASSES}, by which the containers of the build would pass for a project's"
+    else:
+        return
+    raise _unusable(
+        service, f"The image {base}, with which {service} is built, {what}.", "Build it from another image."
+    )
+
+
+async def _pull(
+    engine: Engine,
+    service: str,
+    described: Mapping[str, Any],
+    place: Placement,
+    folder: Path,
+    *,
+    progress: Progress,
+    secrets: Sequence[Secret],
+) -> None:
+    compose_file = folder / "build.json"
+    content = orjson.dumps({"name": place.app.project, "services": {service: described}}, option=orjson.OPT_INDENT_2)
+    write_file(compose_file, content, mode=0o600)
+    await engine.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
 
 
 def _pulled(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiodocker
 
-from ikoma.engines.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
+from ikoma.engines.docker_api import COULD_NOT_CONNECT, DockerApi, is_step
 from ikoma.engines.readable import sentence
 from ikoma.ports import CarriedVolume, Image, NotStarted
 
@@ -151,7 +151,8 @@ async def image(api: DockerApi, reference: str) -> Image | None:
             if error.status not in (400, _GONE):
                 raise
             return None
-    return Image(str(shown["Id"]), (shown.get("Config") or {}).get("Labels") or {})
+    config = shown.get("Config") or {}
+    return Image(str(shown["Id"]), config.get("Labels") or {}, tuple(config.get("OnBuild") or ()))
 
 
 async def tag(api: DockerApi, image: str, name: str) -> None:
@@ -204,7 +205,7 @@ async def remove_step_container(api: DockerApi, identity: str, *, since: float) 
     """Remove what the classic builder leaves of a step that failed.
 
     Which container that is, the build's output says, and a step may say what it likes: one is only removed where it was
-    made meanwhile, has ended and is no project's.
+    made meanwhile, has ended and is a step.
     """
     async with api.client(_REMOVE_SECONDS) as docker:
         try:
@@ -219,5 +220,5 @@ async def remove_step_container(api: DockerApi, identity: str, *, since: float) 
                 raise
             return
     made = datetime.fromisoformat(shown["Created"][:19] + "+00:00").timestamp()
-    if made >= int(since) and shown["State"]["Status"] == "exited" and PROJECT not in (shown["Config"]["Labels"] or {}):
+    if made >= int(since) and shown["State"]["Status"] == "exited" and is_step(shown):
         await remove(api, identity, volumes=True)

@@ -28,6 +28,7 @@ _SECONDS = 4.0
 _VERSION_KEPT = 5.0
 PROJECT = "com.docker.compose.project"
 _NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
+_BY_ID = "sha256:"
 _EVENTS = ("start", "die", "oom", "health_status", "destroy")
 COULD_NOT_CONNECT = 900  # aiodocker's own status
 
@@ -79,9 +80,10 @@ class DockerApi:
             listed = await docker._query_json(
                 "containers/json", params={"all": "1", "filters": json.dumps({"label": [label]})}
             )
+            steps = {item["Id"] for item in listed if item["Image"].startswith(_BY_ID) and await _is_step(docker, item)}
         found: dict[str, list[Container]] = defaultdict(list)
         for item in listed:
-            if all(item["Labels"].get(name, "False") == "False" for name in _NO_SERVICE):
+            if item["Id"] not in steps and all(item["Labels"].get(name, "False") == "False" for name in _NO_SERVICE):
                 found[item["Labels"][PROJECT]].append(_container(item))
         for group in found.values():
             group.sort(key=lambda container: container.name)
@@ -151,6 +153,24 @@ def _gateway(bridge: Mapping[str, Any]) -> str | None:
     interface = (bridge.get("Options") or {}).get("com.docker.network.bridge.name", "docker0")
     has = [item.address for item in psutil.net_if_addrs().get(interface, []) if item.family == socket.AF_INET]
     return next((address for address in (*said, *has) if address and ":" not in address), None)
+
+
+def is_step(shown: Mapping[str, Any]) -> bool:
+    """Whether a container, as it is inspected, is a step of the classic builder.
+
+    It has all labels that its Dockerfile has given so far, those of another project too. But it is made from the id of
+    an image, and what Compose makes is made from a name.
+    """
+    return str(shown["Config"]["Image"]).startswith(_BY_ID)
+
+
+async def _is_step(docker: aiodocker.Docker, item: Mapping[str, Any]) -> bool:
+    try:
+        return is_step(await docker._query_json(f"containers/{item['Id']}/json"))
+    except aiodocker.DockerError as error:
+        if error.status == COULD_NOT_CONNECT:
+            raise
+        return True  # it is gone
 
 
 def _container(item: Mapping[str, Any]) -> Container:

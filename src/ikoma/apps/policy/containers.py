@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ikoma.apps.policy.facts import Facts
-from ikoma.apps.policy.rules import Place, Violation, quoted
+from ikoma.apps.policy.rules import RESERVED_LABEL, Place, Violation, quoted
 
 _CAPABILITIES = frozenset(
     ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "IPC_LOCK", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID")
@@ -18,7 +18,6 @@ _LOGGING = {
     "local": {"max-size", "max-file", "compress", "labels", "env", "mode"},
     "none": set(),
 }
-_RESERVED = re.compile(r"(com\.docker\.|io\.docker\.|org\.dockerproject\.|ikoma\.)", re.IGNORECASE)
 _DEPLOY = frozenset(
     (
         *("mode", "replicas", "endpoint_mode", "labels", "update_config", "rollback_config"),
@@ -208,7 +207,7 @@ def labels(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
     for name, text in value.items():
         if name == "ikoma.app" and text == facts.app.name:
             continue
-        if _RESERVED.match(name) and name != "ikoma.one-shot":
+        if RESERVED_LABEL.match(name) and name != "ikoma.one-shot":
             yield Violation("reserved-label", (*place, name), f"{quoted(name)} is a reserved label.")
 
 

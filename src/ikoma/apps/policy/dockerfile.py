@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ikoma.apps.policy.rules import quoted
+from ikoma.apps.policy.rules import RESERVED_LABEL, quoted
 
 _FROM = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+((?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
 _FLAGGED = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+--.*[\"'\\`]", re.IGNORECASE)
@@ -31,6 +31,7 @@ _UNTOLD = re.compile(r"(?!\.?/|[\w-]+/).*\$", re.ASCII)
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)(?:(:?-)([^}$]*))?\}|([A-Za-z_]\w*))")
 _NAME = re.compile(r"[A-Za-z0-9_./:@-]+")
 _RIGHTS = re.compile(r"--(security=insecure|network=host)")
+_LABEL = re.compile(r"\s*(?:ONBUILD\s+)?LABEL\s(.*)$", re.IGNORECASE)
 _BY_NUMBER = re.compile(r"\d{1,2}")
 _STAGE = re.compile(r"[a-z][a-z0-9_.-]*")
 _ID = re.compile(r"[0-9a-f]+")
@@ -117,6 +118,8 @@ def _of_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
         yield from _image(found[2], values, stages, line.number)
     if _FLAGGED.match(line.text):
         yield "foreign-image", f"Which image is meant by {quoted(line.text.strip())} cannot be told.", None
+    if labelled := _LABEL.match(line.text):
+        yield from _labels(labelled[1].translate(_BARE).split())
     takes = _TAKES.match(line.text)
     if takes is None:
         return
@@ -131,6 +134,16 @@ def _of_line(line: _Line, values: _Values, stages: _Stages) -> Iterator[_Found]:
         yield "remote-source", "What ADD takes cannot be told; use COPY, or begin the path with ./.", None
     if verb == "RUN" and _RIGHTS.search(rest):
         yield "build-privileges", "RUN asks for rights on the server.", None
+
+
+def _labels(words: list[str]) -> Iterator[_Found]:
+    """The classic builder's containers have the labels that stand before their step: they could pass for another's."""
+    for number, word in enumerate(words):
+        name, is_pair, _ = word.partition("=")
+        if RESERVED_LABEL.match(name):
+            yield "reserved-label", f"{quoted(name)} is a reserved label.", None
+        elif "$" in name and (is_pair or number == 0):
+            yield "reserved-label", f"Which label is meant by {quoted(name)} cannot be told.", None
 
 
 def _sources(rest: str) -> list[str]:

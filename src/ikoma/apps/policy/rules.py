@@ -5,8 +5,11 @@ A rule is a promise about what an app on this server cannot do. What breaks one 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+RESERVED_LABEL = re.compile(r"(com\.docker\.|io\.docker\.|org\.dockerproject\.|ikoma\.)", re.IGNORECASE)
 
 Place = tuple[str | int, ...]
 """Where something stands in a compose file: ("services", "web", "ports", 0)."""
