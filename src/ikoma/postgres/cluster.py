@@ -23,6 +23,11 @@ from ikoma.users import closed_folder, make_user, when_root
 ADMIN = "ikoma"
 _USER = "ikoma-postgres"
 
+CONNECTIONS = 400
+_LOCKS_EACH = 512
+LOCKS = CONNECTIONS * _LOCKS_EACH
+"""What the table of locks is made for; it holds half as many again."""
+
 # Names of apps' roles equal those of their databases: `sameuser` alone keeps each in its own. The platform's role
 # comes from this machine only, never from a container.
 _HBA = """# Written by IKOMA at each start.
@@ -36,7 +41,10 @@ listen_addresses = '{addresses}'
 port = {port}
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
-max_connections = 200
+max_connections = {connections}
+# The table of locks is everybody's. Restoring a database takes a dozen locks for each of its tables, all in one
+# transaction; what apps may hold of it is bounded by guard.py.
+max_locks_per_transaction = {locks}
 shared_buffers = 64MB
 temp_file_limit = 8GB
 idle_in_transaction_session_timeout = 1h
@@ -110,7 +118,7 @@ def configure(root: Path, port: int, gateway: str | None) -> bool:
     """Write the configuration; whether a server that runs with the former one must be restarted."""
     data = root / "data"
     addresses = ",".join(["127.0.0.1", *([gateway] if gateway else [])])
-    wanted = _CONF.format(addresses=addresses, port=port)
+    wanted = _CONF.format(addresses=addresses, port=port, connections=CONNECTIONS, locks=_LOCKS_EACH)
     target = data / "ikoma.conf"
     changed = not target.is_file() or target.read_text() != wanted
     write_file(target, wanted)

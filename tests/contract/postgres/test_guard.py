@@ -10,11 +10,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName
 from ikoma.ports import Credentials
 from ikoma.postgres.connect import connected
 from ikoma.postgres.guard import Limits, guard, look
-from tests.contract.postgres.conftest import Postgres
+from tests.contract.postgres.conftest import Postgres, make_database
 
 MIB = 1 << 20
 HOLDS = b"DO $$ DECLARE held text := repeat('x', 300 << 20); BEGIN PERFORM pg_sleep(60); END $$"
@@ -83,3 +84,66 @@ def test_a_session_that_rests_takes_no_time(postgres: Postgres, owned: Credentia
             await session.execute("SELECT 1")
 
     postgres.do(rests(asyncio.sleep))
+
+
+def test_an_app_that_takes_every_lock_does_not_shut_the_others_out(
+    postgres: Postgres, owned: Credentials, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def taken() -> None:
+        guarding = asyncio.ensure_future(guard(postgres.server, Limits(4096 * MIB, 3600), pause=5))
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                **postgres.server.as_app(owned), autocommit=True
+            ) as session:
+                await asyncio.sleep(1)  # it has looked once
+                # What it knows of the role it must read again, and that takes a lock.
+                await session.execute("ALTER ROLE CURRENT_USER PASSWORD 'another'")
+                with pytest.raises(psycopg.errors.OutOfMemory):
+                    await session.execute("SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 10000000) AS i")
+                with pytest.raises(DatabasesUnavailable):
+                    await postgres.databases.version()
+                await asyncio.sleep(6)
+                await postgres.databases.version()
+                with pytest.raises(psycopg.errors.AdminShutdown):
+                    await session.execute("SELECT 1")
+        finally:
+            guarding.cancel()
+            await asyncio.wait([guarding])
+
+    with caplog.at_level(logging.WARNING, "ikoma.postgres"):
+        postgres.do(taken())
+    assert "locks" in caplog.text
+
+
+def test_the_app_with_the_most_locks_loses_its_sessions_first(postgres: Postgres, owned: Credentials) -> None:
+    """Many sessions with a few locks each are as much as one with many; another app's are left alone."""
+    other = make_database(postgres, AppName.parse("modest"))
+
+    async def hold(credentials: Credentials, first: int, count: int) -> psycopg.AsyncConnection[tuple[object, ...]]:
+        session = await psycopg.AsyncConnection.connect(**postgres.server.as_app(credentials), autocommit=True)
+        await session.execute(
+            "SELECT count(pg_advisory_lock(i)) FROM generate_series(%s::int, %s) AS i", (first, first + count - 1)
+        )
+        return session
+
+    async def looked() -> list[bool]:
+        sessions = [await hold(owned, number * 1000, 400) for number in range(3)] + [await hold(other, 0, 700)]
+        async with connected(postgres.server.admin()) as admin:
+            await look(admin, Limits(4096 * MIB, 3600, locks=1300))
+        alive = []
+        for session in sessions:
+            try:
+                await session.execute("SELECT 1")
+            except psycopg.errors.AdminShutdown:
+                alive.append(False)
+            else:
+                alive.append(True)
+            await session.close()
+        return alive
+
+    try:
+        *greedy, modest = postgres.do(looked())
+    finally:
+        postgres.do(postgres.databases.drop(AppName.parse("modest")))
+    assert modest
+    assert greedy.count(True) == 1
