@@ -65,6 +65,7 @@ from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.external import ExternalPostgres
 from ikoma.postgres.guard import Limits, guard
+from ikoma.postgres.strangers import turn_away
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings, read_api_key_hash
 
@@ -225,6 +226,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
             limits = Limits(settings.db_session_memory, settings.db_statement_seconds)
             stack.callback(asyncio.ensure_future(guard(server, limits)).cancel)
+            stack.callback(asyncio.ensure_future(turn_away(server)).cancel)
         yield Running(platform, pipeline, proxy)
 
 

@@ -91,6 +91,11 @@ class EmbeddedPostgres:
             except TimeoutError:
                 raise StartRefused(f"PostgreSQL did not come back after it was told of {address}.") from None
 
+    @property
+    def pid(self) -> int:
+        """The process that all of PostgreSQL's others are children of; 0 while it is not ours to look after."""
+        return self._pid
+
     def endpoint(self) -> Endpoint:
         return Endpoint(HOST_NAME, self._port, host_gateway=True)
 

@@ -28,6 +28,9 @@ _ROLE_LIMITS = {
     "idle_in_transaction_session_timeout": "15min",
 }
 
+_SESSIONS, _SESSIONS_OF_PREVIEW = 50, 20
+"""An app and ten previews, which is the most, leave places for others."""
+
 _SIZE = "SELECT pg_database_size(current_database())"
 
 _TABLES = """
@@ -139,8 +142,8 @@ async def _set_role(connection: Connection, app: AppName, password: Secret) -> N
     await connection.execute(
         sql.SQL(
             "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT"
-            " CONNECTION LIMIT 50 PASSWORD {}"
-        ).format(_role(app), sql.Literal(verifier))
+            " CONNECTION LIMIT {} PASSWORD {}"
+        ).format(_role(app), sql.Literal(_SESSIONS_OF_PREVIEW if app.previewed else _SESSIONS), sql.Literal(verifier))
     )
     for name, value in _ROLE_LIMITS.items():
         await connection.execute(
