@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import threading
@@ -33,6 +34,8 @@ from ikoma.postgres.server import PostgresServer
 from ikoma.postgres.tools import tool
 from ikoma.run import Finished, fill
 
+log = logging.getLogger("ikoma.postgres")
+
 _SECONDS = 24 * 3600.0
 _EVERY = 32 << 20
 _PIECE = 128 << 10
@@ -47,6 +50,13 @@ SELECT pg_database_size(current_database()), current_setting('server_version_num
         WHERE v.name = e.extname AND v.version = e.extversion AND (v.trusted OR NOT v.superuser)
     )
 )
+"""
+# A restore drops and makes all of it in one transaction, which locks each thing about twice.
+_LOCKS = """
+SELECT ((SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_type WHERE oid >= 16384)
+     + (SELECT count(*) FROM pg_constraint WHERE oid >= 16384) + (SELECT count(*) FROM pg_attrdef)) * 9 / 4
+     + (SELECT count(*) FROM pg_largeobject_metadata),
+       current_setting('max_locks_per_transaction')::bigint * current_setting('max_connections')::bigint
 """
 
 
@@ -65,6 +75,7 @@ async def dump(
     _refuse_existing(target)
     estimate, version, theirs = await _facts(server, app)
     program = await tool("pg_dump", version)
+    await _tell_if_too_large(server, app, progress)
     try:
         with whole_file(target, mode=0o600, replace=False) as stream:
             owner = heir or app
@@ -147,6 +158,16 @@ async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int, list[s
         row = await cursor.fetchone()
     assert row is not None
     return int(row[0]), int(row[1]) // 10_000, list(row[2])
+
+
+async def _tell_if_too_large(server: PostgresServer, app: AppName, progress: Progress) -> None:
+    """Say now what the restore would fail of."""
+    async with connected(server.admin(app.database)) as connection:
+        needed, room = (await (await connection.execute(_LOCKS)).fetchall())[0]
+    if needed > room:
+        said = f"to restore {app.database} takes about {needed} locks, and PostgreSQL is made for {room}"
+        log.warning("%s: raise its max_locks_per_transaction", said)
+        progress(f"{said}: raise its max_locks_per_transaction", 0.0)
 
 
 async def _pg_dump(

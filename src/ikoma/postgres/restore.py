@@ -196,9 +196,13 @@ def _failure(code: int, said: _Said) -> IkomaError:
     return RestoreFailed(
         f"The restore failed, and the database is as it was: {reason}.",
         audit_message="The restore failed, and the database is as it was.",
-        hint=_LOCKED if "lock timeout" in reason else None,
+        hint=next((hint for words, hint in _HINTS.items() if words in reason), None),
         said=said.lines,
     )
 
 
-_LOCKED = "A session that is not the app's holds a lock: end it, or wait for it, and try again."
+_HINTS = {
+    "lock timeout": "A session that is not the app's holds a lock: end it, or wait for it, and try again.",
+    "out of shared memory": "PostgreSQL has too few locks for so many tables: raise its max_locks_per_transaction, restart it"
+    " and try again.",
+}

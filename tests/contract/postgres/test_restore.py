@@ -25,6 +25,10 @@ from ikoma.errors import (
 )
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, Migration, no_progress
+from ikoma.postgres import cluster
+from ikoma.postgres.databases import PostgresDatabases
+from ikoma.postgres.embedded import EmbeddedPostgres
+from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.conftest import Postgres, make_database
 from tests.contract.postgres.test_dump import FIRST, SINCE, content, dump, migrate, owners
 
@@ -409,3 +413,55 @@ def test_a_copy_under_another_name_restores(
     do_as_app(postgres, filled, "DROP TABLE notes")
     restore(postgres, filled, other)
     assert content(postgres, app) == before
+
+
+# --- there is much of it -----------------------------------------------------------------------------------
+
+
+def test_a_database_of_many_tables_and_large_objects_restores(
+    postgres: Postgres, app: AppName, owned: Credentials, tmp_path: Path
+) -> None:
+    with postgres.login(owned) as session:
+        for number in range(40):
+            tables = "; ".join(f"CREATE TABLE s{number}.t{i} (id serial PRIMARY KEY, t text UNIQUE)" for i in range(30))
+            session.execute(f"CREATE SCHEMA s{number}; {tables}".encode())
+        session.execute("SELECT count(lo_create(0)) FROM generate_series(1, 5000)")
+    made = dump(postgres, app, tmp_path / "x.sql")
+    do_as_app(postgres, owned, "DROP TABLE s7.t7; SELECT lo_unlink(max(oid)) FROM pg_largeobject_metadata")
+    restore(postgres, owned, made.path)
+    with postgres.login(owned) as session:
+        count = "SELECT (SELECT count(*) FROM pg_tables WHERE schemaname ~ '^s'), count(*) FROM pg_largeobject_metadata"
+        assert session.execute(count).fetchone() == (1200, 5000)
+
+
+def test_too_few_locks_for_a_restore_are_told_at_the_backup(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on an external server."""
+    monkeypatch.setattr(cluster, "_LOCKS_EACH", 10)
+    folder = state_folder()
+    told: list[str] = []
+
+    async def backed_up_and_restored() -> None:
+        server = EmbeddedPostgres(settings_of(folder))
+        databases = PostgresDatabases(server)
+        await server.start()
+        try:
+            password = Secret("of-the-test")
+            await databases.create(AppName("big"), password)
+            owned = Credentials("big", "big", password)
+            with psycopg.connect(**server.as_app(owned), autocommit=True) as session:
+                for _ in range(50):
+                    session.execute("SELECT count(lo_create(0)) FROM generate_series(1, 1000)")
+            made = await databases.dump(AppName("big"), tmp_path / "x.sql", progress=lambda text, _: told.append(text))
+            with pytest.raises(RestoreFailed) as caught:
+                await databases.restore(owned, made.path, progress=no_progress)
+            assert "max_locks_per_transaction" in str(caught.value.hint)
+        finally:
+            await databases.close()
+            await server.stop()
+            remove(folder)
+
+    asyncio.run(backed_up_and_restored())
+    assert any("max_locks_per_transaction" in text for text in told)
+    assert "max_locks_per_transaction" in caplog.text
