@@ -514,11 +514,14 @@ class Databases(Protocol):
         Raises NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge.
         """
 
-    async def dump(self, app: AppName, target: Path, *, heir: AppName | None = None, progress: Progress) -> Dump:
+    async def dump(
+        self, app: AppName, target: Path, *, heir: AppName | None = None, insist: bool = False, progress: Progress
+    ) -> Dump:
         """Write plain SQL that psql restores over the existing database, whole or not at all.
 
         Args:
             heir: the app over whose database it is to be restored, where that is not this one's.
+            insist: end sessions of the app that keep a table locked, rather than raise AppBusy.
         """
 
     async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:

@@ -72,8 +72,10 @@ class PostgresDatabases:
     async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> Rows:
         return await self._queries.ask(credentials, sql, limit=limit, timeout=timeout)
 
-    async def dump(self, app: AppName, target: Path, *, heir: AppName | None = None, progress: Progress) -> Dump:
-        return await dump.dump(self._server, app, target, progress, heir=heir)
+    async def dump(
+        self, app: AppName, target: Path, *, heir: AppName | None = None, insist: bool = False, progress: Progress
+    ) -> Dump:
+        return await dump.dump(self._server, app, target, progress, heir=heir, insist=insist)
 
     async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:
         await restore.restore(self._server, credentials, path, progress)

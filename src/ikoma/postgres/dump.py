@@ -25,9 +25,10 @@ from psycopg.conninfo import make_conninfo
 
 from ikoma import __version__
 from ikoma.durable import whole_file
-from ikoma.errors import BackupExists, BackupFailed, DiskFull, IkomaError
+from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaError
 from ikoma.model import AppName
 from ikoma.ports import Dump, Progress
+from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import connected
 from ikoma.postgres.plain_dump import PlainDump, UnexpectedDump
 from ikoma.postgres.server import PostgresServer
@@ -61,14 +62,22 @@ SELECT ((SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FR
 
 
 async def dump(
-    server: PostgresServer, app: AppName, target: Path, progress: Progress, *, heir: AppName | None = None
+    server: PostgresServer,
+    app: AppName,
+    target: Path,
+    progress: Progress,
+    *,
+    heir: AppName | None = None,
+    insist: bool = False,
 ) -> Dump:
     """Dump an app's database to a new file, whole or not at all.
 
     Args:
         heir: the app whose database is to equal it, where that is another: all in it becomes that one's.
+        insist: end sessions of the app that keep a table locked.
 
     Raises:
+        AppBusy: a session keeps a table locked.
         BackupExists: there is a file at `target`.
         BackupFailed: pg_dump failed; there is no file then.
     """
@@ -82,9 +91,11 @@ async def dump(
             content = PlainDump(owner.role, theirs)
             reading = _Reading(stream, _header(owner, version, content.mark), content, progress, estimate)
             options = () if heir is None else _WITHOUT_OWNERS
-            finished = await _pg_dump(program, options, server.admin(app.database), stream.fileno(), reading.follow)
+            parameters = {**server.admin(app.database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
+            async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
+                finished = await _pg_dump(program, options, parameters, stream.fileno(), reading.follow)
             if finished.code != 0:
-                raise _failure(finished)
+                raise _locked(blockers) if blockers else _failure(finished)
             reading.finish()
     except UnexpectedDump as error:
         raise BackupFailed("pg_dump wrote what IKOMA cannot make safe to restore.") from error
@@ -233,6 +244,13 @@ def _refuse_existing(target: Path) -> None:
 
 def _exists(target: Path) -> BackupExists:
     return BackupExists(f"A backup named {target.name} exists already.")
+
+
+def _locked(blockers: Sequence[str]) -> AppBusy:
+    return AppBusy(
+        f"A table stays locked, so there is no backup: {', '.join(blockers)}.",
+        hint="Wait until the transaction there has ended, or end it: pg_terminate_backend in `ikoma psql --admin`.",
+    )
 
 
 def _failure(finished: Finished) -> IkomaError:

@@ -32,7 +32,7 @@ from ikoma.errors import (
 )
 from ikoma.model import AppName
 from ikoma.ports import Credentials, Progress
-from ikoma.postgres import provision
+from ikoma.postgres import blockers, provision
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server import PostgresServer
 from ikoma.postgres.tools import tool
@@ -45,17 +45,6 @@ _CONNECTION_LOST = 2
 _HEAD = re.compile(rb"-- IKOMA \S+: the database (\S+) of PostgreSQL \d+, ")
 _ERROR = re.compile(r"(?:psql:.*?: )?(?:ERROR|FATAL|PANIC|error): +")
 _END = b"COMMIT;\n\\endif\n"
-
-# What a session of the app that stands in the way has not committed yet is not in the backup either.
-_END_BLOCKERS = """
-SELECT pg_terminate_backend(blocker.pid)
-FROM pg_stat_activity AS waiting
-JOIN pg_locks AS awaited ON awaited.pid = waiting.pid AND NOT awaited.granted
-CROSS JOIN unnest(pg_blocking_pids(waiting.pid)) AS blocking (pid)
-JOIN pg_stat_activity AS blocker ON blocker.pid = blocking.pid
-WHERE waiting.application_name = %s AND blocker.usename = %s
-  AND awaited.waitstart < clock_timestamp() - interval '3 seconds'
-"""
 
 
 async def restore(server: PostgresServer, credentials: Credentials, path: Path, progress: Progress) -> None:
@@ -185,7 +174,8 @@ async def _watch(
             continue
         with suppress(DatabasesUnavailable, psycopg.Error):  # then psql has an error of its own to tell
             async with connected(server.admin()) as connection:
-                await connection.execute(_END_BLOCKERS, (session, credentials.role))
+                # What a session of the app has not committed yet is not in the backup either.
+                await blockers.end(connection, session, credentials.role)
 
 
 def _failure(code: int, said: _Said) -> IkomaError:
@@ -203,6 +193,6 @@ def _failure(code: int, said: _Said) -> IkomaError:
 
 _HINTS = {
     "lock timeout": "A session that is not the app's holds a lock: end it, or wait for it, and try again.",
-    "out of shared memory": "PostgreSQL has too few locks for so many tables: raise its max_locks_per_transaction, restart it"
-    " and try again.",
+    "out of shared memory": "PostgreSQL has too few locks for so many tables: raise its max_locks_per_transaction,"
+    " restart it and try again.",
 }

@@ -19,9 +19,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ikoma.errors import BackupExists, BackupFailed, DatabasesUnavailable, DiskFull
+from ikoma.errors import AppBusy, BackupExists, BackupFailed, DatabasesUnavailable, DiskFull
 from ikoma.model import AppName
-from ikoma.ports import Credentials, Dump, Migration
+from ikoma.ports import Credentials, Dump, Migration, no_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.tools import bundled
@@ -523,3 +523,51 @@ def test_the_app_name_is_quoted_wherever_it_goes(postgres: Postgres, tmp_path: P
     finally:
         postgres.do(postgres.databases.drop(app))
         shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+LOCKS = [
+    "LOCK TABLE people IN ACCESS EXCLUSIVE MODE",
+    "ALTER VIEW seen RENAME TO unseen",
+    "ALTER SEQUENCE lone RENAME TO alone",
+]
+
+
+def hold(postgres: Postgres, owned: Credentials, statement: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A session that keeps what it locked."""
+    session = postgres.login(owned)
+    session.execute("CREATE VIEW seen AS SELECT 1 AS n; CREATE SEQUENCE lone")
+    session.execute("SET application_name = 'the one'")
+    session.execute(f"BEGIN; {statement}".encode())
+    return session
+
+
+@pytest.mark.parametrize("statement", LOCKS)
+def test_a_table_that_stays_locked_is_told_with_who_locks_it(
+    postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path, statement: str
+) -> None:
+    with hold(postgres, filled, statement) as session:
+        with pytest.raises(AppBusy, match=rf"process {session.info.backend_pid} of .* \(the one\)"):
+            dump(postgres, app, tmp_path / "x.sql")
+        assert list(tmp_path.iterdir()) == []
+        session.execute("COMMIT")
+    dump(postgres, app, tmp_path / "x.sql")
+
+
+@pytest.mark.parametrize("statement", LOCKS)
+def test_who_insists_ends_the_apps_sessions_that_keep_a_lock(
+    postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path, statement: str
+) -> None:
+    with hold(postgres, filled, statement) as session:
+        postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", insist=True, progress=no_progress))
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+
+
+def test_who_insists_ends_no_session_of_another(
+    postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path
+) -> None:
+    with postgres.admin(app) as session:
+        session.execute("BEGIN; LOCK TABLE people IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(AppBusy, match="of ikoma"):
+            postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", insist=True, progress=no_progress))
+        session.execute("COMMIT")

@@ -92,4 +92,4 @@ async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:
 async def _keep_database(call: Call, app: App, entry: TrashEntry) -> None:
     if not entry.dump.is_file():  # an interrupted removal may have it already
         with call.step("keep the database"):
-            await call.platform.databases.dump(app.name, entry.dump, progress=call.progress)
+            await call.platform.databases.dump(app.name, entry.dump, insist=True, progress=call.progress)

@@ -1,0 +1,75 @@
+"""Sessions that hold a lock which IKOMA's own work in an app's database waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import psycopg
+
+from ikoma.errors import DatabasesUnavailable
+from ikoma.postgres.connect import Connection, connected
+from ikoma.postgres.server import PostgresServer
+
+_PAUSE = 0.5
+_PATIENCE = 10.0
+
+_BLOCKERS = """
+SELECT DISTINCT blocker.pid, blocker.usename::text, blocker.application_name
+FROM pg_stat_activity AS waiting
+JOIN pg_locks AS awaited ON awaited.pid = waiting.pid AND NOT awaited.granted
+CROSS JOIN unnest(pg_blocking_pids(waiting.pid)) AS blocking (pid)
+JOIN pg_stat_activity AS blocker ON blocker.pid = blocking.pid
+WHERE waiting.application_name = %(session)s
+  AND awaited.waitstart < clock_timestamp() - make_interval(secs => %(seconds)s)
+"""
+_END_BLOCKERS = f"SELECT pg_terminate_backend(pid) FROM ({_BLOCKERS}) AS b WHERE usename = %(role)s"  # noqa: S608 - constants
+_END_OWN = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s AND usename = current_user"
+)
+
+
+async def end(connection: Connection, session: str, role: str) -> None:
+    """End this role's sessions that the session of that application name has waited for, for three seconds."""
+    await connection.execute(_END_BLOCKERS.encode(), {"session": session, "role": role, "seconds": 3})
+
+
+@asynccontextmanager
+async def watched(server: PostgresServer, session: str, role: str, *, insist: bool) -> AsyncIterator[list[str]]:
+    """For the block, let the session of that application name wait for no lock longer than ten seconds: it is ended.
+
+    Args:
+        insist: end what stands in its way before, where that is of this role.
+
+    Yields:
+        Who stood in the way when it was ended; empty while it was not.
+    """
+    blockers: list[str] = []
+    watching = asyncio.ensure_future(_watch(server, session, role, blockers, insist=insist))
+    try:
+        yield blockers
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+async def _watch(server: PostgresServer, session: str, role: str, blockers: list[str], *, insist: bool) -> None:
+    while True:
+        await asyncio.sleep(_PAUSE)
+        # Where PostgreSQL is away, the session that is watched has an error of its own to tell.
+        with suppress(DatabasesUnavailable, psycopg.Error):
+            async with connected(server.admin()) as connection:
+                while not blockers:
+                    if insist:
+                        await end(connection, session, role)
+                    blockers += await _standing_in_the_way(connection, session)
+                    if blockers:
+                        await connection.execute(_END_OWN, (session,))
+                        return
+                    await asyncio.sleep(_PAUSE)
+
+
+async def _standing_in_the_way(connection: Connection, session: str) -> list[str]:
+    cursor = await connection.execute(_BLOCKERS, {"session": session, "seconds": _PATIENCE})
+    return [f"process {pid} of {role}{f' ({name})' if name else ''}" for pid, role, name in await cursor.fetchall()]
