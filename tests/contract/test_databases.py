@@ -137,6 +137,27 @@ def test_rows_are_counted_as_the_app_and_only_as_long_as_there_is_time(
     assert do(databases.rows(credentials, timeout=0)) == {"few": None, "stock.none": None, "trap": None}
 
 
+def test_code_of_an_app_that_does_not_end_holds_up_no_count(
+    do: Do[Any], databases: PostgresDatabases, make: Make, migrate: Callable[..., bool]
+) -> None:
+    credentials = make("endless")
+    migrate(
+        credentials,
+        "CREATE TABLE a (id int); CREATE TABLE b (id int); CREATE TABLE c (id int); INSERT INTO a VALUES (1);"
+        "CREATE FUNCTION for_ever(n int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+        "  IF pg_backend_pid() = n THEN RETURN true; END IF;"
+        "  LOOP BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;"
+        " END $$;"
+        f"DO $$ BEGIN EXECUTE format('CREATE INDEX ON b (id) WHERE for_ever(%s)', pg_backend_pid()); END $$",
+    )
+
+    async def counted() -> Any:
+        async with asyncio.timeout(30):
+            return await databases.rows(credentials, timeout=1)
+
+    assert do(counted()) == {"a": 1, "b": None, "c": None}
+
+
 def test_the_state_names_tables_of_the_app_only(
     do: Do[Any], databases: PostgresDatabases, server: EmbeddedPostgres, make: Make, migrate: Callable[..., bool]
 ) -> None:

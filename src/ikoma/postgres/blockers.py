@@ -1,4 +1,4 @@
-"""Sessions that hold a lock which IKOMA's own work in an app's database waits for."""
+"""Sessions of apps that IKOMA's own work in their databases would wait for: they hold a lock, or do not end by themselves."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ WHERE waiting.application_name = %(session)s
   AND awaited.waitstart < clock_timestamp() - make_interval(secs => %(seconds)s)
 """
 _END_BLOCKERS = f"SELECT pg_terminate_backend(pid) FROM ({_BLOCKERS}) AS b WHERE usename = %(role)s"  # noqa: S608 - constants
+_END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND usename = %s"
 _END_OWN = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s AND usename = current_user"
 )
@@ -52,6 +53,24 @@ async def watched(server: PostgresServer, session: str, role: str, *, insist: bo
     finally:
         watching.cancel()
         await asyncio.wait([watching])
+
+
+@asynccontextmanager
+async def ended_after(server: PostgresServer, connection: Connection, seconds: float) -> AsyncIterator[None]:
+    """End this session of an app's role where the block takes longer: code of the app can catch what cancels it."""
+    ending = asyncio.ensure_future(_end_later(server, connection.info.backend_pid, connection.info.user, seconds))
+    try:
+        yield
+    finally:
+        ending.cancel()
+        await asyncio.wait([ending])
+
+
+async def _end_later(server: PostgresServer, pid: int, role: str, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    with suppress(DatabasesUnavailable, psycopg.Error):  # with the server, its sessions are gone
+        async with connected(server.admin()) as connection:
+            await connection.execute(_END, (pid, role))
 
 
 async def _watch(server: PostgresServer, session: str, role: str, blockers: list[str], *, insist: bool) -> None:

@@ -16,6 +16,7 @@ from psycopg import sql
 from ikoma.errors import AppBusy, DatabaseForeign
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, DatabaseState
+from ikoma.postgres.blockers import ended_after
 from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.server import PostgresServer
 
@@ -30,6 +31,8 @@ _ROLE_LIMITS = {
 
 _SESSIONS, _SESSIONS_OF_PREVIEW = 50, 20
 """An app and ten previews, which is the most, leave places for others."""
+
+_GRACE_SECONDS = 1.0
 
 _SIZE = "SELECT pg_database_size(current_database())"
 
@@ -95,12 +98,15 @@ async def rows(server: PostgresServer, credentials: Credentials, *, timeout: flo
     As the app's own role: to plan a query can run code that the app has put into an index.
     """
     counted: dict[str, int | None] = {}
-    async with connected(server.as_app(credentials)) as connection:
+    async with (
+        connected(server.as_app(credentials)) as connection,
+        ended_after(server, connection, max(timeout, 0) + _GRACE_SECONDS),
+    ):
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         tables = await (await connection.execute(_TABLES)).fetchall()
         deadline = time.monotonic() + timeout
         for schema, table in tables:
-            left = deadline - time.monotonic()
+            left = 0.0 if connection.closed else deadline - time.monotonic()
             query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
             counted[_shown(schema, table)] = await _in_time(connection, query, left)
     return counted
@@ -115,7 +121,7 @@ async def _in_time(connection: Connection, query: sql.Composed, seconds: float) 
                 "SELECT set_config('statement_timeout', %s, true)", (str(int(seconds * 1000) + 1),)
             )
             return int(await _value(connection, query))
-    except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
+    except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege, psycopg.errors.AdminShutdown):
         return None
 
 
