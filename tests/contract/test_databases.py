@@ -158,6 +158,18 @@ def test_code_of_an_app_that_does_not_end_holds_up_no_count(
     assert do(counted()) == {"a": 1, "b": None, "c": None}
 
 
+def test_creating_again_brings_the_schema_back_that_an_app_dropped(
+    do: Do[Any], server: EmbeddedPostgres, databases: PostgresDatabases, make: Make
+) -> None:
+    credentials = make("dropped")
+    as_app(server, credentials, "DROP SCHEMA public CASCADE")
+    do(databases.create(AppName("dropped"), credentials.password))
+    as_app(server, credentials, "CREATE TABLE again (id int)")
+    assert as_app(server, credentials, "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'") == [
+        ("dropped",)
+    ]
+
+
 def test_the_state_names_tables_of_the_app_only(
     do: Do[Any], databases: PostgresDatabases, server: EmbeddedPostgres, make: Make, migrate: Callable[..., bool]
 ) -> None:

@@ -60,6 +60,8 @@ async def create(server: PostgresServer, app: AppName, password: Secret) -> None
             await _make_database(connection, app)
         await _isolate(connection, app, _database(app))
     async with connected(server.admin(app.database)) as connection:
+        # The app may have dropped it.
+        await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS public"))
         await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
 
 
