@@ -148,7 +148,7 @@ def test_code_of_an_app_that_does_not_end_holds_up_no_count(
         "  IF pg_backend_pid() = n THEN RETURN true; END IF;"
         "  LOOP BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;"
         " END $$;"
-        f"DO $$ BEGIN EXECUTE format('CREATE INDEX ON b (id) WHERE for_ever(%s)', pg_backend_pid()); END $$",
+        "DO $$ BEGIN EXECUTE format('CREATE INDEX ON b (id) WHERE for_ever(%s)', pg_backend_pid()); END $$",
     )
 
     async def counted() -> Any:

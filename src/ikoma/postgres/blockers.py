@@ -1,4 +1,4 @@
-"""Sessions of apps that IKOMA's own work in their databases would wait for: they hold a lock, or do not end by themselves."""
+"""Sessions of apps that IKOMA's own work would wait for: they hold a lock, or do not end by themselves."""
 
 from __future__ import annotations
 

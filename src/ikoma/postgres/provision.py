@@ -36,6 +36,11 @@ _GRACE_SECONDS = 1.0
 
 _SIZE = "SELECT pg_database_size(current_database())"
 
+_WRITES_ALWAYS = """
+SELECT oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace AND proname = 'pg_logical_emit_message'
+"""
+
 _TABLES = """
 SELECT n.nspname, c.relname
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -60,6 +65,7 @@ async def create(server: PostgresServer, app: AppName, password: Secret) -> None
             await _make_database(connection, app)
         await _isolate(connection, app, _database(app))
     async with connected(server.admin(app.database)) as connection:
+        await _close_functions(connection)
         # The app may have dropped it.
         await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS public"))
         await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
@@ -176,6 +182,13 @@ async def _isolate(connection: Connection, app: AppName, database: sql.Identifie
             sql.SQL("GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {} TO {}").format(database, _role(app))
         )
         await _comment(connection, "DATABASE", database, app)
+
+
+async def _close_functions(connection: Connection) -> None:
+    """Take away what writes to the write-ahead log even in a transaction that only reads."""
+    cursor = await connection.execute(_WRITES_ALWAYS)
+    for (signature,) in await cursor.fetchall():
+        await connection.execute(f"REVOKE EXECUTE ON FUNCTION {signature} FROM PUBLIC".encode())
 
 
 async def _drop_role(connection: Connection, app: AppName) -> None:

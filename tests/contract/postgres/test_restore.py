@@ -145,6 +145,14 @@ def test_the_restored_code_of_an_app_has_no_more_rights_than_before(
         assert session.execute("SELECT id FROM guarded").fetchall() == [(1,)]
 
 
+def test_what_is_closed_to_apps_stays_closed(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    restore(postgres, filled, backup)
+    with postgres.login(filled) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        session.execute("SELECT pg_logical_emit_message(false, 'x', 'x')")
+
+
 def test_progress_goes_up_and_says_what_it_is_about(
     postgres: Postgres, app: AppName, owned: Credentials, tmp_path: Path
 ) -> None:
