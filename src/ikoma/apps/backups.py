@@ -5,18 +5,22 @@ A dump is whole or absent, is never overwritten, and carries its manifest only o
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import orjson
 
 from ikoma.durable import sweep, write_file
-from ikoma.errors import BackupExists
+from ikoma.errors import BackupExists, BackupForeign
 from ikoma.model import AppName, BackupName
 from ikoma.ports import Dump
+
+_OWN_NAME = r"{}-\d{{8}}-\d{{6}}(-\d+)?\.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +41,33 @@ class Backups:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def reserve(self, app: AppName, name: BackupName | None) -> Path:
-        """Where a new backup goes; BackupExists when there is one of that name."""
+    def reserve(self, app: AppName, name: BackupName | None, *, others: Iterable[AppName] = ()) -> Path:
+        """Where a new backup goes.
+
+        Args:
+            others: whose own names, such as OTHER-20260101-120000.sql, this app's backups cannot have.
+
+        Raises:
+            BackupExists: there is one of that name.
+            BackupForeign: it is a name that another app's backups get.
+        """
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         sweep(self.root)
-        target = self.root / (name or f"{app}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.sql")
-        if target.exists() or target.is_symlink():
-            raise BackupExists(f"A backup named {target.name} exists already.")
-        return target
+        if name is None:
+            return next(path for path in self._names(app) if not _is_there(path))
+        for other in others:
+            if other != app and re.fullmatch(_OWN_NAME.format(re.escape(other)), name):
+                raise BackupForeign(f"{name} is a name that backups of {other} get.", hint="Choose another backupName.")
+        if _is_there(self.root / name):
+            raise BackupExists(f"A backup named {name} exists already.")
+        return self.root / name
+
+    def _names(self, app: AppName) -> Iterator[Path]:
+        """The app's name with the time, numbered from the second within a second."""
+        own = f"{app}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+        yield self.root / f"{own}.sql"
+        for number in count(2):
+            yield self.root / f"{own}-{number}.sql"
 
     def record(self, app: AppName, dump: Dump) -> Manifest:
         """Write the manifest of a finished dump."""
@@ -78,3 +101,7 @@ class Backups:
             if manifest.app == app and path.with_suffix("").is_file():
                 found.append(manifest)
         return found
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()

@@ -29,7 +29,7 @@ async def backup(call: Call, request: Backup) -> BackedUp:
     """
     app = call.app(request.app_name)
     credentials.require(app)
-    target = call.platform.backups.reserve(app.name, request.backup_name)
+    target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.names())
     with call.step("dump"):
         dump = await call.platform.databases.dump(app.name, target, progress=call.progress)
     call.platform.backups.record(app.name, dump)
