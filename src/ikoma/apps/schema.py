@@ -6,7 +6,6 @@ written between the backup and the end of the rollout, and a rollout that fails 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from ikoma.model import BackupName
 from ikoma.ports import Databases, LedgerEntry, Migration, Progress
 from ikoma.postgres.migration_lint import Verdict, lint_all
 from ikoma.postgres.migration_losses import counted, losses
+from ikoma.postgres.reading import read
 
 _STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
 
@@ -62,7 +62,7 @@ class Schema:
         pending = await self.pending(app)
         names = {item.name for item in pending}
         applied = [item for item in sql_files.migrations(app) if item.name not in names]
-        return await asyncio.to_thread(lint_all, pending, applied)
+        return await read(lint_all, pending, applied)
 
     async def forward(self, app: App, release: str) -> Forward:
         """The way to what the app's folder says, for a release that is under way."""
@@ -100,7 +100,7 @@ class Schema:
             return []
         rows = await self._databases.rows(credentials.require(app))
         if back.way.backup is None:
-            found = [await asyncio.to_thread(losses, down, rows) for _, down in back.downs]
+            found = [await read(losses, down, rows) for _, down in back.downs]
             return list(dict.fromkeys(line for lines in found for line in lines))
         held = next((item.tables for item in self._backups.of(app.name) if item.name == back.way.backup), {})
         return [f"{table}: {_compared(table, rows, held)}" for table in sorted({*rows, *held})]

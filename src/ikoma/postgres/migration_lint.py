@@ -14,7 +14,7 @@ from typing import Any
 
 from ikoma.errors import SqlFailed
 from ikoma.ports import Migration
-from ikoma.postgres import statements
+from ikoma.postgres import reading, statements
 from ikoma.postgres.migration_locks import Lock, TableLock, locks_of, merged
 from ikoma.postgres.migration_rules import judge
 from ikoma.postgres.migration_schema import Schema
@@ -23,10 +23,15 @@ from ikoma.postgres.statements import Statement
 
 __all__ = ["Lock", "TableLock", "Verdict", "lint", "lint_all"]
 
-_MARKER = re.compile(r"--\s*ikoma:\s*(.*?)\s*")
+_MARKER = re.compile(r"--[ \t\f\v]*ikoma:([^\n\r]*)")
 _INSERT = re.compile(r"INSERT\s+INTO\s+([\w.\"$]+)\s*(?:\([^()]*\)\s*)?VALUES\b", re.IGNORECASE)
 _DEFINES = re.compile(r"(?:CREATE|ALTER|DROP|SET|RESET|COMMENT)\b", re.IGNORECASE)
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_MOST_PARSED = 1 << 20
+"""Characters of all statements that are pending, and of those that were applied: a few seconds."""
+_EACH = 50
+"""What a statement costs, however short."""
+_MOST_IN_TEXTS = 100
+_TOO_LONG = Finding("begins what is too long to be judged", "look at it yourself", breaks=False, unknown=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +65,50 @@ def lint_all(pending: Sequence[Migration], applied: Sequence[Migration] = ()) ->
         applied: those that the previous release knows, in order. They tell the types of columns, their defaults and
             what is unique, so that less must be taken for the worst.
     """
-    schema = Schema()
+    schema, room = Schema(), _Room(_MOST_PARSED)
     for migration in applied:
-        _learn(migration, schema)
-    return [_lint(migration, schema) for migration in pending]
+        _learn(migration, schema, room)
+    room = _Room(_MOST_PARSED)
+    return [_lint(migration, schema, room) for migration in pending]
 
 
-def _learn(migration: Migration, schema: Schema) -> None:
+@dataclass(slots=True)
+class _Room:
+    """For how many characters more there is time."""
+
+    left: int
+
+    def for_(self, statement: Statement) -> bool:
+        """Whether this statement is parsed."""
+        if len(statement.text) > reading.LONGEST_TREE:
+            return False
+        self.left -= len(statement.text) + _EACH
+        return self.left >= 0
+
+
+def _learn(migration: Migration, schema: Schema, room: _Room) -> None:
     schema.begin(pending=False)
     for statement in statements.split(migration.sql.removeprefix("\ufeff")):
-        if _DEFINES.match(statement.text):
+        if _DEFINES.match(statement.text) and room.for_(statement):
             for node, command in parts_of(statement):
                 schema.learn(node, command)
 
 
-def _lint(migration: Migration, schema: Schema) -> Verdict:
+def _lint(migration: Migration, schema: Schema, room: _Room) -> Verdict:
     text = migration.sql.removeprefix("\ufeff")
     try:
         statements.check(migration.name, text)
     except SqlFailed as error:
         return Verdict(migration.name, False, (f"It cannot be applied: {error.message}",))
     schema.begin(pending=True)
-    parts = [(statement, *part) for statement in _unlike(statements.split(text)) for part in parts_of(statement)]
-    made = {key for _, node, _ in parts for key in schema.creates(node)}
+    parts = []
     found: list[tuple[int, Finding]] = []
+    for statement in _unlike(statements.split(text)):
+        if room.for_(statement):
+            parts += [(statement, *part) for part in parts_of(statement)]
+        elif not found:
+            found.append((statement.line, _TOO_LONG))
+    made = {key for _, node, _ in parts for key in schema.creates(node)}
     locks: list[TableLock] = []
     for statement, node, command in parts:
         found += [(statement.line, finding) for finding in judge(node, command, schema, made)]
@@ -102,18 +127,18 @@ def _unlike(known: list[Statement]) -> Iterator[Statement]:
     for statement in known:
         rows = _INSERT.match(statement.text)
         if rows is None or rows[1] not in seen:
-            yield statement
+            is_long = rows is not None and len(statement.text) > reading.LONGEST_TREE
+            yield replace(statement, text=f"{rows[0]} (NULL)") if rows and is_long else statement
         if rows is not None:
             seen.add(rows[1])
 
 
 def parts_of(statement: Statement) -> Iterator[tuple[Any, Any]]:
     """The statement as the parser reads it; an ALTER TABLE once for each of its commands."""
-    from pglast import parse_sql
     from pglast.parser import ParseError
 
     try:
-        nodes: list[Any] = [raw.stmt for raw in parse_sql(statement.text)]
+        nodes: list[Any] = [raw.stmt for raw in reading.tree(statement.text) or ()]
     except ParseError:  # of an applied file, which may have been written for another version
         return
     for node in nodes:
@@ -132,11 +157,13 @@ def _sentence(line: int, finding: Finding) -> str:
 
 def _markers(sql: str) -> Iterator[str]:
     """What comments of the form `-- ikoma: …` say; what looks like one inside a text or a body is none."""
-    from pglast.parser import scan
-
-    for token in scan(_NOT_ASCII.sub("q", sql)):
-        if token.name == "SQL_COMMENT" and (found := _MARKER.fullmatch(sql[token.start : token.end + 1].rstrip())):
-            yield found[1]
+    begin, in_texts = 0, 0
+    for found in _MARKER.finditer(sql):
+        if statements.is_outside(sql, begin, found.start()):
+            begin = found.end()  # behind a comment nothing is open
+            yield found[1].strip()
+        elif (in_texts := in_texts + 1) == _MOST_IN_TEXTS:
+            return
 
 
 def _marked(verdict: Verdict, markers: list[str]) -> Verdict:

@@ -51,14 +51,15 @@ def is_value(expression: Any) -> bool:
 
 
 def walk(node: Any) -> Iterator[Any]:
-    """The node and all inside it."""
-    if isinstance(node, tuple):
-        for item in node:
-            yield from walk(item)
-    elif hasattr(type(node), "__slots__") and type(node).__module__.startswith("pglast"):
-        yield node
-        for name in type(node).__slots__:
-            yield from walk(getattr(node, name))
+    """The node and all inside it. Not by recursion: a sum of some thousands nests as deep."""
+    waiting = [node]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, tuple):
+            waiting += reversed(item)
+        elif hasattr(type(item), "__slots__") and type(item).__module__.startswith("pglast"):
+            yield item
+            waiting += [getattr(item, name) for name in reversed(type(item).__slots__)]
 
 
 def columns_in(node: Any) -> list[str]:

@@ -7,7 +7,6 @@ thrown away as they come.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
@@ -21,6 +20,7 @@ from ikoma.errors import CannotRevert, MigrationChanged, SqlFailed
 from ikoma.ports import Credentials, LedgerEntry, Migration
 from ikoma.postgres import statements
 from ikoma.postgres.connect import Connection, connected, is_lost
+from ikoma.postgres.reading import read
 from ikoma.postgres.server import PostgresServer
 
 _LEDGER = """
@@ -68,7 +68,7 @@ async def migrate(
         if await _applied(connection, migration):
             return False
         # The check reads the whole file; in a thread, so that the server goes on answering meanwhile.
-        await asyncio.to_thread(statements.check, name, text)
+        await read(statements.check, name, text)
         await _run(connection, name, text)
         await _enter(connection, migration)
         return True
@@ -93,7 +93,7 @@ async def revert(
     async with _transaction(server, credentials, down.name, timeout=timeout, lock_timeout=lock_timeout) as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         await _refuse_all_but_the_newest(connection, name)
-        await asyncio.to_thread(statements.check, down.name, text)
+        await read(statements.check, down.name, text)
         await _run(connection, down.name, text)
         await _leave(connection, name, down)
 
@@ -101,7 +101,7 @@ async def revert(
 async def run_sql(server: PostgresServer, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
     """Run a file of SQL in one transaction, leaving no entry."""
     text = _text(sql)
-    await asyncio.to_thread(statements.check, name, text)
+    await read(statements.check, name, text)
     async with _transaction(server, credentials, name, timeout=timeout, lock_timeout=_SEED_LOCK_SECONDS) as connection:
         await _run(connection, name, text)
 

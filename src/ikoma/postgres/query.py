@@ -22,6 +22,7 @@ from ikoma.errors import DatabasesUnavailable, IkomaError, NotAQuery, QueryFaile
 from ikoma.ports import Credentials, Rows
 from ikoma.postgres import results, statements
 from ikoma.postgres.connect import Connection, connected, is_lost
+from ikoma.postgres.reading import excess, read
 from ikoma.postgres.relay import Relay
 from ikoma.postgres.server import PostgresServer
 from ikoma.postgres.statements import Statement
@@ -29,6 +30,8 @@ from ikoma.postgres.statements import Statement
 _AT_ONCE = 4
 _MOST_BYTES = 16 * results.MOST_BYTES
 """Of all that one session says: text that JSON escapes is shorter there, but rows have headers and bytea is in hex."""
+_LONGEST = 1 << 20
+"""Characters of a query."""
 _GRACE_SECONDS = 1.0
 _CURSOR = "DECLARE ikoma_query NO SCROLL CURSOR FOR "
 _FIRST = re.compile(r"[\s(]*([A-Za-z]*)")
@@ -54,8 +57,9 @@ class Queries:
             QueryTimeout: it took longer than `timeout` seconds.
             QueryTooLarge: its first row alone is more than one answer holds.
         """
-        statement = await asyncio.to_thread(_one, sql)
         try:
+            async with asyncio.timeout(timeout + _GRACE_SECONDS):
+                statement = await read(_one, sql)
             async with (
                 asyncio.timeout(timeout + _GRACE_SECONDS),
                 self._turns[credentials.database],
@@ -193,6 +197,11 @@ def _one(sql: str) -> Statement:
     """The one statement, of a kind that reads."""
     if "\0" in sql:
         raise NotAQuery("There is a NUL character in it.", hint="Remove it: PostgreSQL takes none in SQL.")
+    if len(sql) > _LONGEST:
+        raise NotAQuery(f"It is longer than {_LONGEST >> 20} MiB.", hint="Put what it compares with into a table.")
+    if found := excess(sql):
+        offset, problem, hint = found
+        raise NotAQuery(f"Line {statements.line_of(sql, offset)}: {problem}.", hint=hint)
     known = statements.split(sql) or statements.whole(sql)
     if len(known) != 1:
         raise NotAQuery("There is more than one statement." if known else "There is no statement.")

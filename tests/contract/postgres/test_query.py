@@ -226,6 +226,17 @@ def test_many_queries_at_once_leave_the_app_its_sessions(postgres: Postgres, own
     assert postgres.do(all_at_once()) <= 5
 
 
+def test_text_that_no_parser_comes_through_keeps_nobody_waiting(postgres: Postgres, owned: Credentials) -> None:
+    async def together() -> list[Any]:
+        hostile = [postgres.databases.query(owned, "/*" * 100_000, limit=1, timeout=1) for _ in range(8)]
+        asking = asyncio.gather(*hostile, return_exceptions=True)
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(str)  # the threads that others use are free
+            return await asking
+
+    assert [type(answer) for answer in postgres.do(together())] == [NotAQuery] * 8
+
+
 # --- what is refused ---------------------------------------------------------------------------------------
 
 
