@@ -16,6 +16,7 @@ from ikoma.errors import DatabasesUnavailable
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 _SECONDS = 4.0
+_LONGEST_SAID = 8 << 10
 _AWAY = ("08", "57P", "53300")
 _CHANGED = "Was the password changed? db.create gives an app's role its own again; IKOMA's is in POSTGRES_*."
 
@@ -65,6 +66,13 @@ def _hang_up(connection: Connection) -> None:
 def is_lost(error: psycopg.Error, connection: Connection) -> bool:
     """Whether the session has ended, rather than a statement in it failed."""
     return connection.closed or (error.sqlstate or "").startswith(_AWAY)
+
+
+def said(text: str | None) -> str | None:
+    """A server's words, of very many the first whole lines: what is cut inside of a secret is not known for one."""
+    if text is None or len(text) <= _LONGEST_SAID:
+        return text
+    return f"{text[:_LONGEST_SAID].rpartition(chr(10))[0]} …[cut]".lstrip()
 
 
 def unavailable(error: BaseException) -> DatabasesUnavailable:

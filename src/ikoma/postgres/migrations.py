@@ -19,8 +19,9 @@ from psycopg.generators import fetch, send
 from ikoma.errors import CannotRevert, MigrationChanged, SqlFailed
 from ikoma.ports import Credentials, LedgerEntry, Migration
 from ikoma.postgres import statements
-from ikoma.postgres.connect import Connection, connected, is_lost
+from ikoma.postgres.connect import Connection, connected, is_lost, said
 from ikoma.postgres.reading import read
+from ikoma.postgres.relay import Relay
 from ikoma.postgres.server import PostgresServer
 
 _LEDGER = """
@@ -32,7 +33,8 @@ CREATE TABLE IF NOT EXISTS ikoma.migrations (
 )
 """
 _LOCK = 7_234_011_502
-_ROWS_AT_ONCE = 1000
+_MOST_BYTES = 16 << 20
+"""Of what the server says in one piece: a row, or an error."""
 _SEED_LOCK_SECONDS = 10.0
 _COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 
@@ -61,7 +63,10 @@ async def migrate(
         SqlFailed: with file, line and statement; nothing of it is kept.
     """
     name, text = migration.name, _text(migration.sql)
-    async with _transaction(server, credentials, name, timeout=timeout, lock_timeout=lock_timeout) as connection:
+    async with _transaction(server, credentials, name, timeout=timeout, lock_timeout=lock_timeout) as (
+        connection,
+        relay,
+    ):
         # Two runners at once: the second waits here, then finds the entry of the first.
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         await connection.execute(_LEDGER.encode())
@@ -69,7 +74,7 @@ async def migrate(
             return False
         # The check reads the whole file; in a thread, so that the server goes on answering meanwhile.
         await read(statements.check, name, text)
-        await _run(connection, name, text)
+        await _run(connection, relay, name, text)
         await _enter(connection, migration)
         return True
 
@@ -90,11 +95,12 @@ async def revert(
         SqlFailed: with file, line and statement; nothing of it is kept.
     """
     text = _text(down.sql)
-    async with _transaction(server, credentials, down.name, timeout=timeout, lock_timeout=lock_timeout) as connection:
+    begun = _transaction(server, credentials, down.name, timeout=timeout, lock_timeout=lock_timeout)
+    async with begun as (connection, relay):
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         await _refuse_all_but_the_newest(connection, name)
         await read(statements.check, down.name, text)
-        await _run(connection, down.name, text)
+        await _run(connection, relay, down.name, text)
         await _leave(connection, name, down)
 
 
@@ -102,21 +108,25 @@ async def run_sql(server: PostgresServer, credentials: Credentials, name: str, s
     """Run a file of SQL in one transaction, leaving no entry."""
     text = _text(sql)
     await read(statements.check, name, text)
-    async with _transaction(server, credentials, name, timeout=timeout, lock_timeout=_SEED_LOCK_SECONDS) as connection:
-        await _run(connection, name, text)
+    begun = _transaction(server, credentials, name, timeout=timeout, lock_timeout=_SEED_LOCK_SECONDS)
+    async with begun as (connection, relay):
+        await _run(connection, relay, name, text)
 
 
 @asynccontextmanager
 async def _transaction(
     server: PostgresServer, credentials: Credentials, name: str, *, timeout: float, lock_timeout: float
-) -> AsyncIterator[Connection]:
+) -> AsyncIterator[tuple[Connection, Relay]]:
     """A transaction as the app's role; what the server refuses in it, or at its end, is SqlFailed."""
-    async with connected(server.as_app(credentials)) as connection:
+    async with (
+        Relay(server.as_app(credentials), _MOST_BYTES) as relay,
+        connected(relay.parameters) as connection,
+    ):
         try:
             async with connection.transaction():
                 for setting, seconds in (("statement_timeout", timeout), ("lock_timeout", lock_timeout)):
                     await connection.execute("SELECT set_config(%s, %s, true)", (setting, str(int(seconds * 1000))))
-                yield connection
+                yield connection, relay
         except psycopg.Error as error:
             if is_lost(error, connection):
                 raise
@@ -169,17 +179,25 @@ async def _record(connection: Connection, file: str, change: LiteralString, valu
         raise SqlFailed(problem, hint=hint, file=file)
 
 
-async def _run(connection: Connection, name: str, sql: str) -> None:
+async def _run(connection: Connection, relay: Relay, name: str, sql: str) -> None:
     """Run all statements as one message, and know which one failed."""
     if not sql.strip():
         return
     try:
-        await connection.wait(_send(connection.pgconn, name, sql))
+        failed = await connection.wait(_send(connection.pgconn, relay, name, sql))
+        if failed is not None:
+            raise await read(_failure, name, sql, *failed)
         # What was deferred to the end is checked here, while it can still be told from a lost connection.
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except psycopg.Error as error:
         if not is_lost(error, connection):
             raise
+        if relay.exhausted:
+            raise SqlFailed(
+                f"{name}: a row or an error has more than {_MOST_BYTES >> 20} MiB.",
+                hint="Nothing reads the rows of a file: leave the SELECT out, or take less.",
+                file=name,
+            ) from None
         raise SqlFailed(
             f"{name}: the session was ended while the file ran.",
             hint="A statement may have ended it, or PostgreSQL was restarted; nothing of the file was kept.",
@@ -189,32 +207,35 @@ async def _run(connection: Connection, name: str, sql: str) -> None:
         raise SqlFailed(f"{name} ended its transaction itself.", hint="Remove what does.", file=name)
 
 
-def _send(pgconn: pq.abc.PGconn, name: str, sql: str) -> PQGen[None]:
-    """Send the file and go through its results, keeping none of them: a query may have any number of rows."""
+def _send(pgconn: pq.abc.PGconn, relay: Relay, name: str, sql: str) -> PQGen[tuple[pq.abc.PGresult, int] | None]:
+    """Send the file and go through its results, keeping none of them: a query may have any number of rows.
+
+    Gives the failure, where there is one, and the number of its statement.
+    """
     pgconn.send_query(sql.encode())
-    pgconn.set_chunked_rows_mode(_ROWS_AT_ONCE)
+    pgconn.set_single_row_mode()  # any other holds many rows, each of which may be large
     yield from send(pgconn)
     number = 1
     failed: pq.abc.PGresult | None = None
     while (result := (yield from fetch(pgconn))) is not None:
+        relay.renew()
         if result.status == pq.ExecStatus.FATAL_ERROR:
             failed = failed or result
         elif result.status in _COPYING:
             raise SqlFailed(f"{name}: COPY cannot use the client here.", hint="Write INSERT statements.", file=name)
         elif result.command_status:  # a piece of a statement's rows has none
             number += 1
-    if failed is not None:
-        raise _failure(name, sql, failed, number)
+    return None if failed is None else (failed, number)
 
 
 def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int) -> SqlFailed:
     """The server's error with its place. A syntax error stops the whole file, so only its position tells."""
 
-    def said(field: pq.DiagnosticField) -> str | None:
+    def told(field: pq.DiagnosticField) -> str | None:
         value = result.error_field(field)
-        return value.decode(errors="replace") if value else None
+        return said(value.decode(errors="replace")) if value else None
 
-    position = said(pq.DiagnosticField.STATEMENT_POSITION)
+    position = told(pq.DiagnosticField.STATEMENT_POSITION)
     known = statements.split(sql)
     if position is not None:
         offset = int(position) - 1
@@ -222,17 +243,17 @@ def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int) -> SqlFa
     else:
         statement = known[number - 1] if number <= len(known) else None
         line = statement.line if statement else 1
-    sqlstate = said(pq.DiagnosticField.SQLSTATE) or ""
+    sqlstate = told(pq.DiagnosticField.SQLSTATE) or ""
     details: dict[str, Any] = {
         "file": name,
         "line": line,
         "statement": statement.number if statement else None,
         "sql": statement.shown if statement else None,
         "sqlstate": sqlstate,
-        "detail": said(pq.DiagnosticField.MESSAGE_DETAIL),
-        "hint": said(pq.DiagnosticField.MESSAGE_HINT),
+        "detail": told(pq.DiagnosticField.MESSAGE_DETAIL),
+        "hint": told(pq.DiagnosticField.MESSAGE_HINT),
     }
-    message = said(pq.DiagnosticField.MESSAGE_PRIMARY) or "the statement failed"
+    message = told(pq.DiagnosticField.MESSAGE_PRIMARY) or "the statement failed"
     return SqlFailed(
         f"{name}, line {line}: {message}.",
         # The server's message quotes the statement's own values: the audit log gets the condition's name.
@@ -247,12 +268,12 @@ def _refused(name: str, error: psycopg.Error) -> SqlFailed:
     """An error outside the statements themselves: while waiting for another run, or when deferred checks ran."""
     sqlstate = error.sqlstate or ""
     return SqlFailed(
-        f"{name}: {error.diag.message_primary or 'PostgreSQL refused it'}.",
+        f"{name}: {said(error.diag.message_primary) or 'PostgreSQL refused it'}.",
         audit_message=f"{name}: {_condition(sqlstate)}.",
         hint=_HINTS.get(sqlstate),
         file=name,
         sqlstate=sqlstate,
-        detail=error.diag.message_detail,
+        detail=said(error.diag.message_detail),
     )
 
 

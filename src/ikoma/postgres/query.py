@@ -21,7 +21,7 @@ from psycopg.abc import PQGen
 from ikoma.errors import DatabasesUnavailable, IkomaError, NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge
 from ikoma.ports import Credentials, Rows
 from ikoma.postgres import results, statements
-from ikoma.postgres.connect import Connection, connected, is_lost
+from ikoma.postgres.connect import Connection, connected, is_lost, said
 from ikoma.postgres.reading import excess, read
 from ikoma.postgres.relay import Relay
 from ikoma.postgres.server import PostgresServer
@@ -162,8 +162,8 @@ class _Asking:
             raise self._refused(error) from error
 
     def _refused(self, error: psycopg.Error) -> IkomaError:
-        state, said = error.sqlstate or "", error.diag
-        message = said.message_primary or "the query failed"
+        state, diagnosis = error.sqlstate or "", error.diag
+        message = said(diagnosis.message_primary) or "the query failed"
         if state == _CANCELLED:
             return QueryTimeout()
         if state == _SYNTAX and "multiple commands" in message:
@@ -172,9 +172,9 @@ class _Asking:
             return NotAQuery("This statement writes.")
         details: dict[str, Any] = {
             "sqlstate": state,
-            "line": self._line(said.statement_position),
-            "detail": said.message_detail,
-            "serverHint": said.message_hint,
+            "line": self._line(diagnosis.statement_position),
+            "detail": said(diagnosis.message_detail),
+            "serverHint": said(diagnosis.message_hint),
         }
         return QueryFailed(
             f"{message}.",

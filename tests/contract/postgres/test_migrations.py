@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -383,14 +386,46 @@ def test_notices_and_notifications_do_no_harm(postgres: Postgres, owned: Credent
     assert migrate(postgres, owned, text + " DROP TABLE IF EXISTS none;")
 
 
-def test_rows_of_any_number_are_not_held_in_memory(postgres: Postgres, owned: Credentials) -> None:
-    before = memory()
-    assert migrate(postgres, owned, "SELECT repeat('x', 1000) FROM generate_series(1, 300000)")
-    assert memory() - before < 64 << 20
+@pytest.mark.parametrize(("size", "number"), [(1000, 300_000), (1_000_000, 400)])
+def test_rows_of_any_number_are_not_held_in_memory(
+    postgres: Postgres, owned: Credentials, size: int, number: int
+) -> None:
+    with growing_less_than(64 << 20):
+        assert migrate(postgres, owned, f"SELECT repeat('x', {size}) FROM generate_series(1, {number})")
 
 
-def memory() -> int:
-    """Bytes of this process that are in memory at most so far."""
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT repeat('x', 200000000)", "DO $$ BEGIN RAISE EXCEPTION '%', repeat('x', 200000000); END $$"],
+)
+def test_what_is_too_large_for_one_message_is_refused(postgres: Postgres, owned: Credentials, text: str) -> None:
+    with growing_less_than(128 << 20):
+        error = refused(postgres, owned, f"CREATE TABLE t ();\n{text}")
+    assert "more than 16 MiB" in error.message
+
+
+def test_a_long_error_is_cut_at_the_end_of_a_line(postgres: Postgres, owned: Credentials) -> None:
+    said = "repeat('x', 5000) || E'\\n' || repeat('y', 1000000)"
+    error = refused(
+        postgres, owned, f"DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = {said}, DETAIL = {said}, HINT = {said}; END $$"
+    )
+    for text in (error.message, error.details["detail"], error.details["serverHint"]):
+        assert "x" * 5000 in text
+        assert "yy" not in text
+        assert "[cut]" in text
+        assert len(text) < 6000
+
+
+@contextmanager
+def growing_less_than(bound: int) -> Iterator[None]:
+    """See that at no time in the block this process has so many bytes more in memory than before."""
+    Path("/proc/self/clear_refs").write_text("5")  # what was the most is forgotten
+    before = _most_memory()
+    yield
+    assert _most_memory() - before < bound
+
+
+def _most_memory() -> int:
     with open("/proc/self/status") as stream:
         return next(int(line.split()[1]) << 10 for line in stream if line.startswith("VmHWM"))
 

@@ -289,6 +289,15 @@ def test_an_error_has_postgresqls_words_and_its_line(postgres: Postgres, owned: 
     assert caught.value.details["sqlstate"] == "22012"
 
 
+def test_a_long_error_is_cut(postgres: Postgres, owned: Credentials) -> None:
+    with postgres.login(owned) as session:
+        body = "BEGIN RAISE EXCEPTION '%', repeat('x', 1000000); END"
+        session.execute(f"CREATE FUNCTION shout() RETURNS int LANGUAGE plpgsql AS $${body}$$".encode())
+    with pytest.raises(QueryFailed) as caught:
+        ask(postgres, owned, "SELECT shout()")
+    assert caught.value.message == "…[cut]."
+
+
 def test_a_write_is_refused_with_a_way_to_write(postgres: Postgres, owned: Credentials) -> None:
     with postgres.login(owned) as session:
         session.execute("CREATE FUNCTION make() RETURNS int LANGUAGE sql AS 'CREATE TABLE made (); SELECT 1'")
