@@ -634,6 +634,13 @@ class MigrationChanged(IkomaError):
     default_hint = "Restore the file as it was and put the change into a new migration."
 
 
+class LedgerSpoiled(IkomaError):
+    """The table ikoma.migrations is not as IKOMA made it, so nobody knows what was applied."""
+
+    code, status = "ledger_spoiled", 409
+    default_hint = "Undo in `ikoma psql APP` what was done to it, or restore a backup with db.restore."
+
+
 class CannotRevert(IkomaError):
     """The database cannot go back that way."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress, Rows
-from ikoma.postgres import dump, migrations, provision, restore
+from ikoma.postgres import dump, ledger, migrations, provision, restore
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
 from ikoma.postgres.query import Queries
@@ -52,7 +52,7 @@ class PostgresDatabases:
         await self._logins.check(credentials, fresh=fresh)
 
     async def ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]:
-        return await migrations.ledger(self._server, credentials)
+        return await ledger.ledger(self._server, credentials)
 
     async def migrate(
         self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float

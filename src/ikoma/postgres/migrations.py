@@ -17,40 +17,18 @@ from psycopg.abc import PQGen
 from psycopg.generators import fetch, send
 
 from ikoma.errors import CannotRevert, MigrationChanged, SqlFailed
-from ikoma.ports import Credentials, LedgerEntry, Migration
-from ikoma.postgres import statements
+from ikoma.ports import Credentials, Migration
+from ikoma.postgres import ledger, statements
 from ikoma.postgres.connect import Connection, connected, is_lost, said
 from ikoma.postgres.reading import read
 from ikoma.postgres.relay import Relay
 from ikoma.postgres.server import PostgresServer
 
-_LEDGER = """
-CREATE SCHEMA IF NOT EXISTS ikoma;
-CREATE TABLE IF NOT EXISTS ikoma.migrations (
-    name text PRIMARY KEY,
-    checksum text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
-)
-"""
 _LOCK = 7_234_011_502
 _MOST_BYTES = 16 << 20
 """Of what the server says in one piece: a row, or an error."""
 _SEED_LOCK_SECONDS = 10.0
 _COPYING = (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
-
-
-async def ledger(server: PostgresServer, credentials: Credentials) -> list[LedgerEntry]:
-    """What has been applied, in order."""
-    async with connected(server.as_app(credentials)) as connection:
-        cursor = await connection.execute("SELECT to_regclass('ikoma.migrations') IS NOT NULL")
-        row = await cursor.fetchone()
-        if not row or not row[0]:
-            return []
-        cursor = await connection.execute(
-            "SELECT name, checksum, to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
-            " FROM ikoma.migrations ORDER BY applied_at, name"
-        )
-        return [LedgerEntry(str(name), str(checksum), str(when)) for name, checksum, when in await cursor.fetchall()]
 
 
 async def migrate(
@@ -69,7 +47,7 @@ async def migrate(
     ):
         # Two runners at once: the second waits here, then finds the entry of the first.
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        await connection.execute(_LEDGER.encode())
+        await connection.execute(ledger.MAKE.encode())
         if await _applied(connection, migration):
             return False
         # The check reads the whole file; in a thread, so that the server goes on answering meanwhile.
@@ -134,17 +112,15 @@ async def _transaction(
 
 
 async def _applied(connection: Connection, migration: Migration) -> bool:
-    cursor = await connection.execute("SELECT checksum FROM ikoma.migrations WHERE name = %s", (migration.name,))
-    row = await cursor.fetchone()
-    if row is not None and row[0] != migration.checksum:
+    known = {entry.name: entry.checksum for entry in await ledger.entries(connection)}
+    if known.get(migration.name, migration.checksum) != migration.checksum:
         raise MigrationChanged(f"{migration.name} was applied before, and has been changed since.")
-    return row is not None
+    return migration.name in known
 
 
 async def _refuse_all_but_the_newest(connection: Connection, name: str) -> None:
-    await connection.execute(_LEDGER.encode())
-    cursor = await connection.execute("SELECT name FROM ikoma.migrations ORDER BY applied_at DESC, name DESC")
-    known = [str(entry) for (entry,) in await cursor.fetchall()]
+    await connection.execute(ledger.MAKE.encode())
+    known = [entry.name for entry in reversed(await ledger.entries(connection))]
     if name not in known:
         raise CannotRevert(f"{name} is not applied, so there is nothing to undo.", hint="db.status shows what is.")
     if name != known[0]:

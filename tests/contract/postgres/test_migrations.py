@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ikoma.errors import DatabasesUnavailable, IkomaError, MigrationChanged, SqlFailed
+from ikoma.errors import DatabasesUnavailable, IkomaError, LedgerSpoiled, MigrationChanged, SqlFailed
 from ikoma.model import AppName
 from ikoma.ports import Credentials, Migration
 from tests.contract.postgres.conftest import Postgres
@@ -379,6 +379,47 @@ def test_a_search_path_of_its_own_does_no_harm(postgres: Postgres, owned: Creden
 )
 def test_a_migration_that_spoils_the_ledger_is_refused(postgres: Postgres, owned: Credentials, text: str) -> None:
     assert "ledger" in refused(postgres, owned, f"CREATE TABLE t (); {text}").message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE ikoma.migrations RENAME COLUMN name TO n",
+        "ALTER TABLE ikoma.migrations ALTER COLUMN checksum TYPE bytea USING checksum::bytea",
+        "ALTER TABLE ikoma.migrations ENABLE ROW LEVEL SECURITY",
+        "REVOKE ALL ON ikoma.migrations FROM CURRENT_USER",
+        "INSERT INTO ikoma.migrations SELECT n, 'x' FROM generate_series(1, 10000) AS n",
+        "DROP TABLE ikoma.migrations; CREATE VIEW ikoma.migrations AS SELECT repeat('x', 1000000) AS name,"
+        " 'x' AS checksum, now() AS applied_at FROM generate_series(1, 300)",
+        "DROP TABLE ikoma.migrations; CREATE VIEW ikoma.migrations AS SELECT pg_sleep(1000)::text AS name,"
+        " 'x' AS checksum, now() AS applied_at",
+    ],
+)
+def test_a_ledger_that_an_app_has_spoiled_is_told(postgres: Postgres, owned: Credentials, text: str) -> None:
+    migrate(postgres, owned, "SELECT 1")
+    postgres.do(postgres.databases.run_sql(owned, "s.sql", text, timeout=60))
+    with growing_less_than(64 << 20):
+        with pytest.raises(LedgerSpoiled, match=r"ikoma\.migrations"):
+            names(postgres, owned)
+        with pytest.raises((LedgerSpoiled, SqlFailed)):
+            migrate(postgres, owned, "SELECT 2", "2.sql")
+
+
+def test_a_ledger_that_is_locked_is_not_waited_for(postgres: Postgres, owned: Credentials) -> None:
+    migrate(postgres, owned, "SELECT 1")
+    with postgres.login(owned) as session, session.transaction():
+        session.execute("LOCK TABLE ikoma.migrations")
+        with pytest.raises(LedgerSpoiled, match="lock timeout"):
+            names(postgres, owned)
+    assert names(postgres, owned) == ["1.sql"]
+
+
+def test_long_values_in_the_ledger_are_cut(postgres: Postgres, owned: Credentials) -> None:
+    migrate(postgres, owned, "SELECT 1")
+    text = "INSERT INTO ikoma.migrations SELECT n, repeat('x', 1000000) FROM generate_series(1, 300) AS n"
+    postgres.do(postgres.databases.run_sql(owned, "s.sql", text, timeout=60))
+    with growing_less_than(64 << 20):
+        assert len(names(postgres, owned)) == 301
 
 
 def test_notices_and_notifications_do_no_harm(postgres: Postgres, owned: Credentials) -> None:
