@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ikoma.kernel.audit_files import first_link, first_seq, last_line, line_hash
 from ikoma.kernel.audit_head import NOTHING, Head, HeadFile
 from ikoma.kernel.audit_lost import Lost, stamp
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.kernel.redaction import without_keys
+from ikoma.kernel.redaction import whole, without_keys
 
 log = logging.getLogger("ikoma.audit")
 
@@ -35,6 +35,11 @@ asks for becomes the name of an entry, never its code."""
 LOST = "audit_lost"
 """The code of an entry that IKOMA writes, once it can, about those that it could not write."""
 
+_LONGEST_ERROR = 1000
+_LONGEST = 200
+"""Of all other texts."""
+_MOST_BYTES = 24 << 10
+"""Of a line, so that nobody fills a file of the log with a few calls. It holds all of an entry but its arguments."""
 _NEEDED = {"timestamp", "capability", "arguments", "caller", "result"}
 
 
@@ -63,22 +68,22 @@ class Entry:
         """
         fields = {
             "timestamp": stamp(),
-            "requestId": self.request_id,
-            "capability": self.capability,
+            "requestId": whole(self.request_id, _LONGEST),
+            "capability": whole(self.capability, _LONGEST),
             "role": self.role,
-            "caller": self.caller,
-            "key": self.key,
+            "caller": self.caller and whole(self.caller, _LONGEST),
+            "key": self.key and whole(self.key, _LONGEST),
             "arguments": self.arguments,
             "result": self.result,
-            "error": self.error,
+            "error": self.error and whole(self.error, _LONGEST_ERROR),
             "code": self.code,
             "duration": round(self.duration, 3),
             "seq": seq,
             "prev": prev,
         }
-        line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
-        # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
-        line = line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+        line = _encoded(fields)
+        if len(line) > _MOST_BYTES:
+            line = _encoded(fields | {"arguments": _few(self.arguments, len(line))})
         return without_keys(line)
 
     @property
@@ -86,6 +91,19 @@ class Entry:
         """What is remembered of an entry that is lost; of a stranger's not the name, which could be any."""
         came_to = self.code or self.result
         return came_to if self.caller is None else f"{self.capability} {came_to}"
+
+
+def _encoded(fields: Mapping[str, Any]) -> bytes:
+    line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+    # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
+    return line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _few(arguments: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Of arguments that take too much room, the app's name: by it the entry is found."""
+    app = arguments.get("appName")
+    named = {"appName": whole(app, _LONGEST)} if isinstance(app, str) else {}
+    return {**named, "[arguments]": f"[too long: {size} bytes]"}
 
 
 class AuditLog:

@@ -53,15 +53,21 @@ def model_for(capability: Capability) -> type[Controls] | None:
     return Confirmed if capability.effect is Effect.DESTROYS else Controls
 
 
-def split(capability: Capability, sent: Mapping[str, Any]) -> Given:
-    """Tell a call's own arguments from its controls; InvalidArguments where a control does not fit."""
+def split(capability: Capability, sent: Mapping[str, Any], key: str | None = None) -> Given:
+    """Tell a call's own arguments from its controls; InvalidArguments where a control does not fit.
+
+    Args:
+        key: the idempotency key that the door was given, where the arguments hold none.
+    """
     model = model_for(capability)
     if model is None:
         return Given(sent)
     names = {field.alias for field in model.model_fields.values()}
-    if not names & sent.keys():
-        return Given(sent)
     given = {name: sent[name] for name in names & sent.keys() if isinstance(name, str)}
+    if key is not None and given.get("idempotencyKey") is None:
+        given["idempotencyKey"] = key
+    if not given:
+        return Given(sent)
     controls = parse_arguments(model, given, of=capability.name)
     return Given(
         {name: value for name, value in sent.items() if name not in names},

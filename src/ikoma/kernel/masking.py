@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import orjson
 
-from ikoma.kernel.registry import Capability
+from ikoma.kernel.redaction import whole
+from ikoma.kernel.registry import LONGEST_NAME, Capability
 
 _LONGEST = 200
-_LONGEST_NAME = 80
 _IN_ADDRESS = re.compile(r"://[^/\s@]+@")
 """User and password in an address; they are refused, but what is refused is on record too."""
 _MOST = 20
@@ -23,7 +24,7 @@ _MOST = 20
 def mask_arguments(capability: Capability, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as the audit log may keep them."""
     masked: dict[str, Any] = {}
-    for name, value in list(arguments.items())[:_MOST]:
+    for name, value in islice(arguments.items(), _MOST):
         if name in capability.sensitive:
             masked[name] = _described(value, capability.sensitive[name])
         elif name in capability.arguments:
@@ -45,13 +46,13 @@ def mask_result(capability: Capability, answer: bytes) -> bytes:
 
 def _described(value: Any, what: str) -> Any:
     if isinstance(value, Mapping):
-        return {_named(str(name)): "[redacted]" for name in list(value)[:_MOST]}
+        return {_named(str(name)): "[redacted]" for name in islice(value, _MOST)}
     return f"[{what}, {len(value)} characters]" if isinstance(value, str) else f"[{what}]"
 
 
 def _quoted(value: Any) -> Any:
     if isinstance(value, str):
-        return _whole(_IN_ADDRESS.sub("://***@", value))
+        return whole(_IN_ADDRESS.sub("://***@", value), _LONGEST)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list) and len(value) <= _MOST and all(isinstance(item, str) for item in value):
@@ -59,10 +60,5 @@ def _quoted(value: Any) -> Any:
     return f"[{type(value).__name__}]"
 
 
-def _whole(text: str) -> str:
-    """The text, or how long it is: one that was cut could end in a part of a secret, which nobody finds any more."""
-    return text if len(text) <= _LONGEST else f"[text, {len(text)} characters]"
-
-
 def _named(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"[name, {len(name)} characters]"
+    return whole(name, LONGEST_NAME, "name")

@@ -46,9 +46,9 @@ from ikoma.kernel.locks import PATIENCE, Locks
 from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.ratelimit import RateLimit
-from ikoma.kernel.redaction import Scrubber
+from ikoma.kernel.redaction import Scrubber, whole
 from ikoma.kernel.refusals import Refusals
-from ikoma.kernel.registry import AppRequest, Capability, Registry, Request
+from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Registry, Request
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
 from ikoma.model import Effect, Role
@@ -209,7 +209,7 @@ class Pipeline:
 
     def _recorded(self, capability: str) -> str:
         """The name of what was asked for, as the log has it: what only looks like one of ours is marked."""
-        return capability if capability in self.registry else f"[unknown] {capability[:100]}"
+        return capability if capability in self.registry else f"[unknown] {whole(capability, LONGEST_NAME, 'name')}"
 
     async def _admit(self, attempt: Attempt, caller: Caller, role: Role, entry: Entry) -> _Admitted:
         capability = self.registry.get(attempt.capability)
@@ -217,7 +217,7 @@ class Pipeline:
         sent = await attempt.read_arguments(capability.body_limit)
         _check_text(sent)
         entry.arguments = self._scrubber.value(mask_arguments(capability, sent), None, caller.apps)
-        given = controls.split(capability, sent)
+        given = controls.split(capability, sent, attempt.idempotency_key)
         request = capability.parse(given.arguments)
         if isinstance(request, AppRequest):
             caller.check_app(request.app_name)
@@ -246,7 +246,7 @@ class Pipeline:
             caller=caller.name,
             arguments=entry.arguments,
             digest=admitted.digest,
-            idempotency_key=admitted.given.idempotency_key or attempt.idempotency_key,
+            idempotency_key=admitted.given.idempotency_key,
         )
 
     async def _begin(self, admitted: _Admitted, entry: Entry, began: float, progress: Progress) -> Operation:

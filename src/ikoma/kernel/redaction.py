@@ -148,6 +148,11 @@ def replaced(text: str, texts: Sequence[str]) -> str:
     return text
 
 
+def whole(text: str, most: int, what: str = "text") -> str:
+    """The text, or how long it is: one that was cut could end in a part of a secret, which nobody finds any more."""
+    return text if len(text) <= most else f"[{what}, {len(text)} characters]"
+
+
 def cleaned(value: Any, texts: Sequence[str]) -> Any:
     """JSON-ready facts, each text in them as `replaced` gives it."""
     if isinstance(value, str):

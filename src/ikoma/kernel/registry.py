@@ -11,7 +11,8 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
@@ -20,7 +21,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, UnknownCapability
-from ikoma.kernel.redaction import cleaned
+from ikoma.kernel.redaction import cleaned, whole
 from ikoma.model import AppName, Effect, Role
 
 __all__ = [
@@ -42,6 +43,11 @@ R = TypeVar("R", bound="Request")
 BODY_LIMIT = 1 << 20
 SQL_BODY_LIMIT = 32 << 20
 FILE_BODY_LIMIT = 12 << 20
+LONGEST_NAME = 80
+"""Of the names that others make up, so many characters are shown: longer ones not at all."""
+
+_MOST_PROBLEMS = 20
+_LONGEST_PROBLEM = 500
 
 
 class Request(BaseModel):
@@ -179,39 +185,61 @@ class Capability:
 
 
 def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str) -> R:
-    """The typed arguments; InvalidArguments names each that does not fit, what it takes, and an example.
+    """The typed arguments; InvalidArguments names those that do not fit, what each takes, and an example.
+
+    It names the first twenty and counts the rest: a caller may send very many, and everybody else would wait.
 
     Args:
         of: the capability, as the hint names it.
     """
+    few = _few(model, arguments)
     try:
-        return model.model_validate(arguments)
+        return model.model_validate(few)
     except ValidationError as error:
-        problems = [_problem(model, entry) for entry in error.errors(include_url=False, include_input=False)]
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+    problems = [_problem(model, entry) for entry in found[:_MOST_PROBLEMS]]
+    more = len(found) - len(problems) + len(arguments) - len(few)
+    said = [f"{problem['argument']}: {problem['problem']}" for problem in problems]
     takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _arguments(model).items()) or "nothing"
     raise InvalidArguments(
-        "; ".join(f"{problem['argument']}: {problem['problem']}" for problem in problems) + ".",
+        "; ".join([*said, f"and {more} more"] if more else said) + ".",
         hint=f"{of} takes {takes}.",
         arguments=problems,
     )
 
 
+def _few(model: type[Request], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments that it takes, and of unknown ones no more than are named."""
+    known = _arguments(model)
+    if len(arguments) <= len(known) + _MOST_PROBLEMS:
+        return arguments
+    unknown = islice((name for name in arguments if name not in known), _MOST_PROBLEMS)
+    return {name: arguments[name] for name in (*known, *unknown) if name in arguments}
+
+
+@cache
+def _properties(model: type[Request]) -> Mapping[str, Any]:
+    properties: Mapping[str, Any] = model.model_json_schema(by_alias=True).get("properties", {})
+    return properties
+
+
+@cache
 def _arguments(model: type[Request]) -> dict[str, bool]:
     return {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
 
 
 def _problem(model: type[Request], entry: Any) -> dict[str, Any]:
-    name = ".".join(str(part)[:80] for part in entry["loc"]) or "body"
+    name = ".".join(whole(str(part), LONGEST_NAME, "name") for part in entry["loc"]) or "body"
     kind, message = entry["type"], str(entry["msg"])
     if kind == "extra_forbidden":
         known = _arguments(model)
         near = difflib.get_close_matches(name, known, n=1)
         return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
-    text = "is missing" if kind == "missing" else message.removeprefix("Value error, ")
+    text = "is missing" if kind == "missing" else whole(message.removeprefix("Value error, "), _LONGEST_PROBLEM)
     problem: dict[str, Any] = {"argument": name, "problem": text[:1].lower() + text[1:]}
     if not entry["loc"]:  # two arguments that do not go together
         return problem
-    described = model.model_json_schema(by_alias=True).get("properties", {}).get(str(entry["loc"][0]), {})
+    described = _properties(model).get(str(entry["loc"][0]), {})
     problem["example"] = example_of(described)
     return problem | ({"allowed": described["enum"]} if "enum" in described else {})
 
@@ -247,9 +275,10 @@ class Registry:
         """The capability of that name; UnknownCapability, with the nearest name, when there is none."""
         found = self._capabilities.get(name)
         if found is None:
-            near = difflib.get_close_matches(name, self._capabilities, n=1, cutoff=0.5)
+            shown = whole(name, LONGEST_NAME, "name")
+            near = difflib.get_close_matches(shown, self._capabilities, n=1, cutoff=0.5)
             raise UnknownCapability(
-                f"There is no capability {name[:80]!r}.", hint=f"Did you mean {near[0]}?" if near else None
+                f"There is no capability {shown!r}.", hint=f"Did you mean {near[0]}?" if near else None
             )
         return found
 

@@ -5,9 +5,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ikoma.errors import AuditUnavailable
 from ikoma.kernel.audit import AuditLog, Entry
@@ -89,6 +92,30 @@ def test_whatever_an_entry_holds_it_is_one_ascii_line(tmp_path: Path) -> None:
     assert content.isascii()
     assert content.count(b"\n") == 1
     assert lines(path)[0]["arguments"] == {"appName": "ü\u202e"}
+
+
+TEXT = st.text(max_size=20) | st.sampled_from([1, 199, 5000, 50_000]).map("\U0001f600".__mul__)
+ANYTHING = st.recursive(
+    TEXT | st.integers(-1, 1) | st.none(), lambda part: st.lists(part) | st.dictionaries(TEXT, part)
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(TEXT, TEXT | st.none(), TEXT | st.none(), st.dictionaries(TEXT, ANYTHING))
+def test_whatever_an_entry_holds_its_line_is_short(
+    capability: str, caller: str | None, error: str | None, arguments: dict[str, Any]
+) -> None:
+    entry = Entry("1", capability, caller=caller, key=caller, arguments=arguments, error=error)
+    line = entry.line(1, "0" * 64)
+    assert len(line) <= 24 << 10
+    assert orjson.loads(line)["seq"] == 1
+
+
+def test_an_entry_whose_arguments_are_too_long_is_found_by_its_app(tmp_path: Path) -> None:
+    log = opened(tmp_path / "audit.jsonl")
+    log.append(Entry("1", "test.write", arguments={"appName": "shop", "text": "x" * 100_000}))
+    (entry,) = log.last(1, lambda entry: entry["arguments"].get("appName") == "shop")
+    assert entry["arguments"].keys() == {"appName", "[arguments]"}
 
 
 @pytest.mark.parametrize("path", ["/dev/full", "/proc/nowhere/audit.jsonl"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from ikoma.errors import (
     UnknownCapability,
     UnknownRole,
 )
+from ikoma.kernel.registry import Request, parse_arguments
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, House, house, refused
 
@@ -76,6 +78,46 @@ def test_an_unknown_capability_and_wrong_arguments_are_refused(house: House) -> 
     assert refused(house, UnknownCapability, "test.raed", key=key)["capability"] == "[unknown] test.raed"
     entry = refused(house, InvalidArguments, "test.write", {"appName": "../x", "token": "hunter2"}, key=key)
     assert entry["arguments"] == {"appName": "../x", "token": "[unknown argument]"}
+    assert DONE == []
+
+
+def test_of_very_many_wrong_arguments_only_some_are_named(house: House) -> None:
+    key = house.key(Role.ADMIN)
+    flood: dict[str, object] = {f"n{number}": 1 for number in range(50_000)} | {"x" * 100_000: 1}
+    with pytest.raises(InvalidArguments) as caught:
+        asyncio.run(house.call("test.write", flood | {"appName": "../x"}, key=key))
+    assert [problem["argument"] for problem in caught.value.details["arguments"]] == [
+        "appName",
+        *(f"n{number}" for number in range(19)),
+    ]
+    assert caught.value.message.endswith("n18: is unknown; and 49982 more.")
+    with pytest.raises(InvalidArguments, match=re.escape("[name, 100000 characters]: is unknown.")):
+        asyncio.run(house.call("test.write", {"appName": "shop", "x" * 100_000: 1}, key=key))
+    assert max(map(len, house.log.read_bytes().splitlines())) < 8192
+
+
+def test_of_very_many_wrong_parts_of_one_argument_only_some_are_named() -> None:
+    class Labels(Request):
+        labels: dict[str, str]
+
+    wrong = {"labels": {f"n{number}": number for number in range(5000)}}
+    with pytest.raises(InvalidArguments) as caught:
+        parse_arguments(Labels, wrong, of="test.label")
+    assert len(caught.value.details["arguments"]) == 20
+    assert caught.value.message.endswith("; and 4980 more.")
+
+
+def test_names_that_are_too_long_are_not_shown_at_all(house: House) -> None:
+    with pytest.raises(UnknownCapability, match=re.escape("There is no capability '[name, 100000 characters]'.")):
+        asyncio.run(house.call("x" * 100_000, key=house.key(Role.ADMIN)))
+    assert house.entries()[-1]["capability"] == "[unknown] [name, 100000 characters]"
+
+
+@pytest.mark.parametrize("length", [201, 100_000])
+def test_the_doors_own_idempotency_key_is_checked_like_the_argument(house: House, length: int) -> None:
+    how = {"key": house.key(Role.ADMIN), "idempotency_key": "k" * length}
+    with pytest.raises(InvalidArguments, match="idempotencyKey"):
+        asyncio.run(house.call("test.write", {"appName": "shop"}, **how))
     assert DONE == []
 
 
