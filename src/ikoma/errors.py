@@ -41,10 +41,12 @@ class IkomaError(Exception):
         super().__init__(self.message)
 
 
-def stored_failure(*, code: str, error: str, hint: str, details: dict[str, Any]) -> IkomaError:
+def stored_failure(
+    *, code: str, error: str, hint: str, details: dict[str, Any], audit: str | None = None
+) -> IkomaError:
     """The error again that was written down with these facts."""
     kinds = {kind.code: kind for kind in _kinds(IkomaError)}
-    return kinds.get(code, IkomaError)(error, hint=hint, **details)
+    return kinds.get(code, IkomaError)(error, hint=hint, audit_message=audit, **details)
 
 
 def _kinds(parent: type[IkomaError]) -> Iterator[type[IkomaError]]:

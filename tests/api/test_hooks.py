@@ -200,6 +200,22 @@ def test_a_failed_deploy_is_told_and_the_old_release_serves(shop: Hooked) -> Non
     assert shop.served() == before
 
 
+def test_rows_that_a_failed_deploy_quotes_are_hidden_from_observers(shop: Hooked) -> None:
+    shop.server.do("db.create", {"appName": shop.app})
+    migration = shop.server.apps / shop.app / "migrations" / "001_cast.sql"
+    migration.parent.mkdir(exist_ok=True)
+    migration.write_text("SELECT '4111-1111'::integer;\n")
+    try:
+        ended = shop.end(shop.github(shop.told(shop.push("cast"))))
+    finally:
+        migration.unlink()
+    assert ended["failure"]["code"] == "sql_failed"
+    assert "4111-1111" in shop.shown()["last"]["reason"]
+    key = shop.server.do("keys.create", {"name": "hook-observer", "role": "observer"})["key"]
+    reason = shop.server.do("hook.show", {"appName": shop.app}, key=key)["last"]["reason"]
+    assert reason.endswith("InvalidTextRepresentation (22P02).")
+
+
 def test_nobody_without_the_secret_is_told_anything(quiet: Hooked, server: Server) -> None:
     make_app(server, "hook-none")
     body = quiet.told()

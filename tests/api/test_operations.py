@@ -96,6 +96,26 @@ def test_what_a_failure_quotes_is_for_those_who_could_have_made_the_call(server:
     assert "of-a-person" not in str(failure)
 
 
+def test_rows_that_a_failure_quotes_are_hidden_from_observers(server: Server) -> None:
+    server.do("apps.init", {"appName": "ops-rows"})
+    server.do("db.create", {"appName": "ops-rows"})
+    made = "CREATE TABLE cards (number text); INSERT INTO cards VALUES ('4111-1111')"
+    server.do("db.seed", {"appName": "ops-rows", "sql": made})
+    altered = "ALTER TABLE cards ALTER COLUMN number TYPE integer USING number::integer"
+    failed = server.call("db.migrate", {"appName": "ops-rows", "sql": altered, "idempotencyKey": "rows"})
+    asked = {"operationId": failed.body["requestId"]}
+    assert "4111-1111" in failed.body["error"]
+    assert "4111-1111" in server.do("operations.wait", asked)["failure"]["error"]
+    for scope in ({"role": "observer"}, {"role": "operator"}, {"role": "admin", "readOnly": True}):
+        key = server.do("keys.create", {"name": "ops-reader", **scope})["key"]
+        for call in ("operations.get", "operations.wait"):
+            answer = server.call(call, asked, key=key)
+            assert "4111-1111" not in str(answer.body)
+        failure = server.do("operations.get", asked, key=key)["failure"]
+        assert failure["code"] == "sql_failed"
+        assert failure["error"].endswith("InvalidTextRepresentation (22P02).")
+
+
 def test_what_is_not_there_is_said(server: Server) -> None:
     for call in ("operations.get", "operations.wait", "operations.cancel"):
         assert server.call(call, {"operationId": "nowhere"}).code == "operation_not_found"

@@ -237,7 +237,13 @@ class Operations:
         error = operation.error
         failure = None
         if error is not None:
-            failure = {"code": error.code, "error": error.message, "hint": error.hint, "details": error.details}
+            failure = {
+                "code": error.code,
+                "error": error.message,
+                "audit": error.audit_message,
+                "hint": error.hint,
+                "details": error.details,
+            }
         operation.record = replace(
             operation.record,
             steps=tuple(operation.steps),

@@ -99,7 +99,7 @@ def _lint(migration: Migration, schema: Schema, room: _Room) -> Verdict:
     try:
         statements.check(migration.name, text)
     except SqlFailed as error:
-        return Verdict(migration.name, False, (f"It cannot be applied: {error.message}",))
+        return Verdict(migration.name, False, (f"It cannot be applied: {error.audit_message}",))
     schema.begin(pending=True)
     parts = []
     found: list[tuple[int, Finding]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ikoma.apps import hooks
 from ikoma.capabilities.context import Call
+from ikoma.capabilities.operations.get import failure_of
 from ikoma.errors import OperationNotFound
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
@@ -47,7 +48,8 @@ def _delivery(call: Call, last: hooks.Last) -> Delivery:
     if last.operation is not None:
         try:
             record = call.platform.operations.get(last.operation, call.caller, call.role)
-            state, reason = record.state, (record.failure or {}).get("error")
+            failure = failure_of(record, call)
+            state, reason = record.state, failure.error if failure else None
         except OperationNotFound:
             state = None  # so long ago that the journal has let go of it
     return Delivery(

@@ -20,6 +20,9 @@ _NEXT = {
     INTERRUPTED: "The server stopped in the middle. What is there is whole: make the call again.",
 }
 
+_EARLIER = "Why is told to those who could have made the call."
+"""Where an earlier version did not write down what the audit log says of a failure."""
+
 
 class Get(Request):
     operation_id: str = Field(max_length=80)
@@ -56,10 +59,7 @@ class Operation(Result):
 
     @classmethod
     def of(cls, record: Record, call: Call) -> Operation:
-        """As this caller may see it: a failure quotes SQL and the like, for those who could have made the call."""
-        failure = None if record.failure is None else Failure(**record.failure)
-        if failure is not None and not _could_make(call, record):
-            failure = failure.model_copy(update={"details": {}})
+        """As this caller may see it."""
         return cls(
             id=record.id,
             state=record.state,
@@ -70,7 +70,7 @@ class Operation(Result):
             finished_at=record.finished_at,
             steps=[Step(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps[-_STEPS:]],
             result=None if record.result is None else orjson.loads(record.result),
-            failure=failure,
+            failure=failure_of(record, call),
             next=_NEXT.get(record.state, "apps.status shows what is there now."),
         )
 
@@ -84,7 +84,18 @@ async def get(call: Call, request: Get) -> Operation:
     return Operation.of(call.platform.operations.get(request.operation_id, call.caller, call.role), call)
 
 
+def failure_of(record: Record, call: Call) -> Failure | None:
+    """Why it failed; what that quotes, SQL and rows and the like, is for those who could have made the call."""
+    if record.failure is None:
+        return None
+    failure = Failure(**record.failure)
+    if _could_make(call, record):
+        return failure
+    return failure.model_copy(update={"error": record.failure.get("audit", _EARLIER), "details": {}})
+
+
 def _could_make(call: Call, record: Record) -> bool:
-    return call.caller.id == record.caller_id or (
-        record.capability in registry and call.role >= registry.get(record.capability).role
-    )
+    if call.caller.id == record.caller_id:
+        return True
+    made = registry.get(record.capability) if record.capability in registry else None
+    return made is not None and call.role >= made.role and call.caller.reaches_capability(made)
