@@ -73,11 +73,14 @@ class Approvals:
         if all(row[1] != "decided_by_id" for row in self._connection.execute("PRAGMA table_info(approvals)")):
             self._connection.execute("ALTER TABLE approvals ADD COLUMN decided_by_id TEXT")
 
-    def use(self, caller: Caller, capability: str, digest: str, *, has_ended: Callable[[str], bool]) -> bool:
-        """Use up the consent to this very call; False where it has to be asked for.
+    def allows(
+        self, caller: Caller, capability: str, digest: str, *, has_ended: Callable[[str], bool], take: bool
+    ) -> bool:
+        """Whether there is consent to this very call; False where it has to be asked for.
 
         Args:
             has_ended: whether the key of that id was revoked or has expired.
+            take: whether that uses the consent up; of several who try, one does.
 
         Raises:
             ApprovalNeeded: it was asked for, and nobody has decided.
@@ -93,6 +96,8 @@ class Approvals:
         if found.decided_by_id is not None and has_ended(found.decided_by_id):
             self._connection.execute("UPDATE approvals SET state = ? WHERE id = ?", (EXPIRED, found.id))
             return False
+        if not take:
+            return True
         taken = self._connection.execute(
             "UPDATE approvals SET state = ? WHERE id = ? AND state = ? AND expires_at > ?",
             (USED, found.id, APPROVED, _now()),

@@ -42,8 +42,12 @@ class Confirmations:
             expiresAt=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires)),
         )
 
-    def redeem(self, token: str, caller: str, capability: str, digest: str) -> None:
-        """Take a token back; ConfirmationInvalid where it is not for this very call, has ended or was used."""
+    def check(self, token: str, caller: str, capability: str, digest: str, *, take: bool) -> None:
+        """See that a token is good; ConfirmationInvalid where it is not for this very call, has ended or was used.
+
+        Args:
+            take: whether that uses it.
+        """
         try:
             sealed = base64.b64decode(token, altchars=b"-_", validate=True)
         except ValueError:
@@ -58,7 +62,8 @@ class Confirmations:
         self._used = {used: until for used, until in self._used.items() if until > now}
         if expires <= now or nonce in self._used:
             raise ConfirmationInvalid
-        self._used[nonce] = expires
+        if take:
+            self._used[nonce] = expires
 
     def _seal(self, body: bytes, *bound: str) -> bytes:
         text = b"\0".join([body.hex().encode(), *(part.encode("utf-8", "surrogatepass") for part in bound)])

@@ -254,7 +254,7 @@ class Pipeline:
         record = self._record(admitted, entry)
         operation = self.operations.earlier(record)
         if operation is None:
-            await self._consent(admitted, entry)
+            await self._consent(admitted, entry, take=False)
             work = partial(self._work, admitted, entry)
             keeps = partial(mask_result, admitted.capability)
             unaudited = admitted.capability.unaudited
@@ -265,12 +265,18 @@ class Pipeline:
             self._settle(entry, began, code="replayed")
         return operation
 
-    async def _consent(self, admitted: _Admitted, entry: Entry) -> None:
-        """Go on only with the consent that this call needs: of another key, or of the person at the door."""
+    async def _consent(self, admitted: _Admitted, entry: Entry, *, take: bool) -> None:
+        """Go on only with the consent that this call needs: of another key, or of the person at the door.
+
+        Args:
+            take: whether that uses it up: at the last moment, so that a call that finds the app busy costs none.
+        """
         caller, capability = admitted.caller, admitted.capability
         if not (caller.needs_approval and capability.needs_approval):
-            await self._confirm(admitted)
-        elif not self._approvals.use(caller, capability.name, admitted.digest, has_ended=self.callers.has_ended):
+            await self._confirm(admitted, take)
+        elif not self._approvals.allows(
+            caller, capability.name, admitted.digest, has_ended=self.callers.has_ended, take=take
+        ):
             summary = f"Call {capability.name}."
             if capability.loses is not None:
                 loss = await capability.loses(self._call(admitted, no_progress), admitted.request)
@@ -284,7 +290,7 @@ class Pipeline:
                 summary=self._scrubber.text(summary, admitted.app, caller.apps),
             )
 
-    async def _confirm(self, admitted: _Admitted) -> None:
+    async def _confirm(self, admitted: _Admitted, take: bool) -> None:
         """Where the door puts destroying calls before a person: go on only with that person's word."""
         capability, caller, token = admitted.capability, admitted.caller.id, admitted.given.confirmation
         if capability.loses is None or not (admitted.attempt.asks or token):
@@ -292,7 +298,7 @@ class Pipeline:
         if token == controls.DECLINED:
             raise Declined
         if token is not None:
-            self._confirmations.redeem(token, caller, capability.name, admitted.digest)
+            self._confirmations.check(token, caller, capability.name, admitted.digest, take=take)
             return
         loss = await capability.loses(self._call(admitted, no_progress), admitted.request)
         raise self._confirmations.ask(caller, capability.name, admitted.digest, loss)
@@ -305,6 +311,7 @@ class Pipeline:
                 # Its intent is on the disk before the call acts, or the call is refused.
                 entry.result = STARTED
                 await self._intend(entry, admitted.capability)
+                await self._consent(admitted, entry, take=True)
                 began()
                 answer = await self._run(admitted, progress)
         except BaseException as error:

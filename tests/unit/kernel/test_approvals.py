@@ -20,8 +20,10 @@ def approvals(tmp_path: Path) -> Approvals:
     return Approvals(tmp_path / "state.db")
 
 
-def use(approvals: Approvals, caller: Caller, capability: str, digest: str, ended: str | None = None) -> bool:
-    return approvals.use(caller, capability, digest, has_ended=lambda identity: identity == ended)
+def use(
+    approvals: Approvals, caller: Caller, capability: str, digest: str, ended: str | None = None, take: bool = True
+) -> bool:
+    return approvals.allows(caller, capability, digest, has_ended=lambda identity: identity == ended, take=take)
 
 
 def ask(approvals: Approvals, digest: str = "this", app: str | None = "shop") -> str:
@@ -38,6 +40,7 @@ def test_consent_is_to_one_call_of_one_caller_once(approvals: Approvals) -> None
     approvals.decide(identity, ANN, APPROVED)
     assert use(approvals, BOT, "apps.remove", "that") is False
     assert use(approvals, ANN, "apps.remove", "this") is False
+    assert use(approvals, BOT, "apps.remove", "this", take=False) is True
     assert use(approvals, BOT, "apps.remove", "this") is True
     assert use(approvals, BOT, "apps.remove", "this") is False
     [item] = approvals.visible(ANN, closed=True)

@@ -25,7 +25,7 @@ from ikoma.errors import (
 from ikoma.kernel import lasting, operations
 from ikoma.kernel.audit_chain import verify
 from ikoma.kernel.events import Changed
-from ikoma.model import Role
+from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
 
 __all__ = ["house"]
@@ -208,6 +208,53 @@ def test_a_key_that_needs_approval_destroys_nothing_without_another_keys(house: 
 
     asyncio.run(scenario())
     assert DONE == ["shop"]
+
+
+async def consented(house: House, key: str, way: str) -> dict[str, Any]:
+    """How a call goes on, once it has the consent of another key, or of the person at the door."""
+    with pytest.raises((ApprovalNeeded, ConfirmationNeeded)) as asked:
+        await house.call("test.destroy", SHOP, key=key, asks=True)
+    if way == "confirmation":
+        return {**SHOP, "confirmation": asked.value.details["confirmation"]}
+    other = house.callers.find(house.callers.create("other", Role.ADMIN)[0])
+    house.approvals.decide(asked.value.details["approval"], other, "approved")
+    return SHOP
+
+
+WAYS = pytest.mark.parametrize("way", ["approval", "confirmation"])
+
+
+@WAYS
+def test_an_app_that_is_busy_costs_no_consent(house: House, way: str) -> None:
+    key = house.key(Role.ADMIN, needs_approval=way == "approval")
+
+    async def scenario() -> None:
+        arguments = await consented(house, key, way)
+        async with house.locks.hold(AppName("shop"), capability="deploy.up", request_id="other"):
+            with pytest.raises(AppBusy):
+                await house.call("test.destroy", arguments, key=key)
+        await house.call("test.destroy", arguments, key=key)
+        with pytest.raises((ApprovalNeeded, ConfirmationInvalid)):
+            await house.call("test.destroy", arguments, key=key)
+
+    asyncio.run(scenario())
+    assert DONE == ["shop"]
+    # What has no consent is refused before it intends anything.
+    assert [entry["result"] for entry in house.entries()] == ["error", "error", "started", "success", "error"]
+
+
+@WAYS
+def test_of_calls_at_once_one_goes_on_with_a_consent(house: House, way: str) -> None:
+    key = house.key(Role.ADMIN, needs_approval=way == "approval")
+
+    async def scenario() -> list[object]:
+        arguments = await consented(house, key, way)
+        calls = (house.call("test.destroy", arguments, key=key) for _ in range(5))
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    answers = asyncio.run(scenario())
+    assert DONE == ["shop"]
+    assert sum(isinstance(answer, ApprovalNeeded | ConfirmationInvalid) for answer in answers) == 4
 
 
 def test_what_takes_load_off_goes_on_where_its_intent_cannot_be_written(
