@@ -303,6 +303,16 @@ def test_a_waiver_ends_within_a_year(server: Server) -> None:
         assert server.do("policy.waive", {**asked, "expires": end})["id"]
 
 
+def test_a_line_that_ikoma_did_not_write_keeps_nobody_from_asking_the_audit_log() -> None:
+    with started_server() as server:
+        server.do("platform.info")
+        with server.audit_log.open("ab") as file:
+            file.write(b'{"timestamp":"2026-01-01","capability":"x","arguments":[],"caller":null,"result":"error"}\n')
+        answer = server.do("audit.query", {"capability": "platform.info"})
+        assert (len(answer["entries"]), answer["odd"]) == (1, 1)
+        assert server.do("audit.verify")["valid"] is False
+
+
 def test_the_audit_log_is_asked_by_time_in_any_zone(server: Server) -> None:
     def found(**asked: object) -> list[str]:
         entries = server.do("audit.query", {"capability": "platform.check", **asked})["entries"]

@@ -29,8 +29,11 @@ def audit(ctx: click.Context, /, as_json: bool, **filters: Any) -> None:
         return
     filters["appName"] = filters.pop("app")
     arguments = {name: value for name, value in filters.items() if value is not None}
-    entries = _called("audit.query", arguments)["entries"]
+    answer = _called("audit.query", arguments)
+    entries = answer["entries"]
     output.show(entries if as_json else {"entries": [_row(entry) for entry in entries]}, as_json)
+    if answer["odd"]:
+        click.echo(f"{answer['odd']} lines of the log are no entries: `ikoma audit verify` says where.", err=True)
 
 
 @audit.command()
@@ -85,12 +88,12 @@ def _row(entry: dict[str, Any]) -> dict[str, Any]:
     return {
         "time": entry["timestamp"][:19].replace("T", " "),
         "caller": entry["caller"],
-        "role": entry["role"],
+        "role": entry.get("role"),
         "capability": entry["capability"],
         "app": entry["arguments"].get("appName"),
         "result": entry["result"],
-        "code": entry["code"],
-        "ms": round(entry["duration"]),
+        "code": entry.get("code"),
+        "ms": round(entry.get("duration") or 0),
     }
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from ikoma.errors import AuditUnavailable
-from ikoma.kernel.audit_files import first_link, first_seq, last_line, line_hash, parsed, rotated, rotated_name
+from ikoma.kernel.audit_files import first_link, first_seq, last_line, line_hash, parsed, rotated, rotated_name, seq_of
 from ikoma.kernel.audit_head import NOTHING, Head, HeadFile
 from ikoma.kernel.audit_lost import Lost, stamp
 from ikoma.kernel.coalesce import Coalesced
@@ -41,6 +41,12 @@ _LONGEST = 200
 _MOST_BYTES = 24 << 10
 """Of a line, so that nobody fills a file of the log with a few calls. It holds all of an entry but its arguments."""
 _NEEDED = {"timestamp", "capability", "arguments", "caller", "result"}
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("timestamp", "capability", "result"), (str,)),
+    **dict.fromkeys(("caller", "role", "code"), (str, type(None))),
+    "arguments": (dict,),
+    "duration": (int, float, type(None)),
+}
 
 
 @dataclass(slots=True)
@@ -171,18 +177,22 @@ class AuditLog:
 
     def last(
         self, limit: int, wanted: Callable[[dict[str, Any]], bool], since: str | None = None
-    ) -> list[dict[str, Any]]:
-        """The last entries that are wanted, oldest first. Reads whole files, the newest first: run it in a thread.
+    ) -> tuple[list[dict[str, Any]], int]:
+        """The last entries that are wanted, oldest first, and how many lines that were read are no entries.
+
+        Reads whole files, the newest first: run it in a thread.
 
         Args:
             since: a timestamp before which none is wanted; files that end before it are not read.
         """
         found: list[dict[str, Any]] = []
+        odd = 0
         for path in (self._path, *reversed(rotated(self._path))):
-            found = [*_last_of(path, limit - len(found), wanted), *found]
+            earlier, skipped = _last_of(path, limit - len(found), wanted)
+            found, odd = [*earlier, *found], odd + skipped
             if len(found) >= limit or (since is not None and _begins(path) < since):
                 break
-        return found
+        return found, odd
 
     async def head(self) -> Head | None:
         """The last entry that is on the disk, for an anchor."""
@@ -209,13 +219,13 @@ class AuditLog:
         tail, end = last_line(descriptor, size)
         if head is not None:
             return self._mended(descriptor, head, tail, size, end)
-        last = parsed(tail)
-        if last is None or "seq" not in last:  # a new log, or one of a version without a chain
+        last = seq_of(parsed(tail) or {})
+        if last is None:  # a new log, or one of a version without a chain
             if end != size:
                 os.ftruncate(descriptor, end)
             before = line_hash(tail) if tail else NOTHING
             return Head(hash=before, first_prev=before)
-        known = Head(int(last["seq"]), line_hash(tail), None, *first_link((*rotated(self._path), self._path)))
+        known = Head(last, line_hash(tail), None, *first_link((*rotated(self._path), self._path)))
         return self._say_gap(descriptor, known, "The head of the log was gone.")
 
     def _mended(self, descriptor: int, head: Head, tail: bytes, size: int, end: int) -> Head:
@@ -270,10 +280,8 @@ class AuditLog:
         files = rotated(self._path)
         doomed = files[: -self._keep] if self._keep else []
         if doomed:
-            kept = next(iter(files[len(doomed) :]))
-            with kept.open("rb") as stream:
-                entry = parsed(stream.readline()) or {}
-            self._head.write(replace(head, first_seq=int(entry.get("seq", 0)), first_prev=str(entry.get("prev", ""))))
+            seq, prev = first_link(files[len(doomed) :])
+            self._head.write(replace(head, first_seq=seq, first_prev=prev))
             for path in doomed:
                 path.unlink(missing_ok=True)
 
@@ -311,19 +319,28 @@ def _begins(path: Path) -> str:
     """When the first entry of a file was written; in time for everything where that cannot be said."""
     try:
         with path.open("rb") as stream:
-            return str((parsed(stream.readline()) or {}).get("timestamp", "~"))
+            begins = (parsed(stream.readline()) or {}).get("timestamp")
+            return begins if isinstance(begins, str) else "~"
     except FileNotFoundError:
         return "~"
 
 
-def _last_of(path: Path, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+def _last_of(path: Path, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> tuple[list[dict[str, Any]], int]:
+    odd = 0
     found: deque[dict[str, Any]] = deque(maxlen=limit)
     try:
         with path.open("rb") as stream:
             for line in stream:
                 entry = parsed(line)
-                if entry is not None and entry.keys() >= _NEEDED and wanted(entry):
+                if entry is None or not _is_entry(entry):
+                    odd += 1
+                elif wanted(entry):
                     found.append(entry)
     except FileNotFoundError:
-        return []
-    return list(found)
+        return [], 0
+    return list(found), odd
+
+
+def _is_entry(entry: Mapping[str, Any]) -> bool:
+    """Whether it is what it should be where readers rely on it: whoever may write the log may put anything there."""
+    return entry.keys() >= _NEEDED and all(isinstance(entry.get(name), kinds) for name, kinds in _KINDS.items())

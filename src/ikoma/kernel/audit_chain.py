@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ikoma.kernel.audit import GAP, LOST
-from ikoma.kernel.audit_files import line_hash, named_seq, parsed, rotated
+from ikoma.kernel.audit_files import line_hash, named_seq, parsed, rotated, seq_of
 from ikoma.kernel.audit_head import Head, HeadFile
+from ikoma.kernel.redaction import whole
 
 _MOST_SHOWN = 20
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,8 @@ class _Walk:
 
     def resume(self, line: _Line) -> None:
         """Go on after a bad line: from the number that it gives itself, or else the one that it should have."""
-        seq = (line.entry or {}).get("seq")
-        if isinstance(seq, int):
+        seq = seq_of(line.entry or {})
+        if seq is not None:
             self._seq = seq
         elif self._seq is not None:
             self._seq += 1
@@ -180,11 +182,11 @@ class _Walk:
             raise where.bad(f"The entries up to {max(late)}, which an anchor knows, are gone.", self._seq)
 
     def _link(self, line: _Line, entry: Mapping[str, Any]) -> None:
-        seq, prev = entry.get("seq"), entry.get("prev")
+        seq, prev = seq_of(entry), entry.get("prev")
         named = named_seq(line.file)
         if line.number == 1 and named not in (None, seq):
             raise line.bad(f"The file is named after entry {named}, and begins with another.", named)
-        if not isinstance(seq, int) or not isinstance(prev, str):
+        if seq is None or not isinstance(prev, str):
             raise line.bad("This entry has no place in the chain.")
         if self._seq is None:
             self._begin(line, seq, prev)
@@ -195,7 +197,7 @@ class _Walk:
             assert self._before is not None
             raise self._before.bad("The entry was changed after it was written.", self._seq)
         if entry.get("code") == GAP:
-            raise line.bad(str(entry.get("error")), seq)
+            raise line.bad(whole(str(entry.get("error")), _LONGEST), seq)
         if entry.get("code") == LOST:
             self.lost += _count(entry.get("arguments"))
         self._seq = seq

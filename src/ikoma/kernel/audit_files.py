@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +13,10 @@ from typing import Any
 import orjson
 
 _TAIL = 1 << 16
+_HASH_LENGTH = sha256().digest_size * 2
+_DEEPEST = 8
+"""More levels than any entry of ours has: what is nested deeper is none."""
+_MOST_ENTRIES = 1 << 53
 
 
 def line_hash(line: bytes) -> str:
@@ -48,19 +52,27 @@ def first_link(files: Iterable[Path]) -> tuple[int, str]:
     for path in files:
         with suppress(OSError), path.open("rb") as stream:
             for line in stream:
-                entry = parsed(line)
-                if entry is not None and isinstance(entry.get("seq"), int):
-                    return entry["seq"], str(entry.get("prev", ""))
+                entry = parsed(line) or {}
+                seq, prev = seq_of(entry), entry.get("prev")
+                if seq is not None:
+                    return seq, prev if isinstance(prev, str) and len(prev) == _HASH_LENGTH else ""
     return 0, ""
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
-    """The entry of a line; None where it is none."""
+    """The entry of a line; None where it is none. Whoever may write the log may put anything there."""
     try:
         entry = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return entry if isinstance(entry, dict) else None
+    shallow = line.count(b"{") + line.count(b"[") <= _DEEPEST or _is_shallow(entry, _DEEPEST)
+    return entry if isinstance(entry, dict) and shallow else None
+
+
+def seq_of(entry: Mapping[str, Any]) -> int | None:
+    """The number of an entry; None where it has none that can be one."""
+    seq = entry.get("seq")
+    return seq if type(seq) is int and 0 <= seq < _MOST_ENTRIES else None
 
 
 def last_line(descriptor: int, size: int) -> tuple[bytes, int]:
@@ -76,6 +88,11 @@ def last_line(descriptor: int, size: int) -> tuple[bytes, int]:
         if end >= 0 and (begin >= 0 or start == 0):
             return piece[begin + 1 : end], start + end + 1
         window *= 4
+
+
+def _is_shallow(value: Any, deepest: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return parts is None or (deepest > 0 and all(_is_shallow(part, deepest - 1) for part in parts))
 
 
 def _siblings(path: Path) -> list[Path]:

@@ -60,14 +60,14 @@ def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
         file.write(b'{"requestId":"2","capab')
     opened(path).append(Entry("3", "test.read"))
     assert orjson.loads(path.read_bytes().splitlines()[-1])["requestId"] == "3"
-    assert [entry["requestId"] for entry in opened(path).last(10, lambda _: True)] == ["1", "audit.gap", "3"]
+    assert [entry["requestId"] for entry in opened(path).last(10, lambda _: True)[0]] == ["1", "audit.gap", "3"]
 
 
 def test_the_last_entries_that_are_wanted_come_oldest_first(tmp_path: Path) -> None:
     log = opened(tmp_path / "audit.jsonl")
     for number in range(5):
         log.append(Entry(str(number), "test.read" if number % 2 else "test.write"))
-    found = log.last(2, lambda entry: entry["capability"] == "test.write")
+    found, _ = log.last(2, lambda entry: entry["capability"] == "test.write")
     assert [entry["requestId"] for entry in found] == ["2", "4"]
 
 
@@ -78,7 +78,7 @@ def test_files_that_end_before_what_is_asked_for_are_not_read(tmp_path: Path) ->
         log.append(Entry(str(number), "test.read"))
         time.sleep(0.002)
     read: list[object] = []
-    entries = log.last(10, lambda entry: not read.append(entry["requestId"]))
+    entries, _ = log.last(10, lambda entry: not read.append(entry["requestId"]))
     assert [entry["requestId"] for entry in entries] == list("012345")
     read.clear()
     log.last(10, lambda entry: not read.append(entry["requestId"]), since=entries[4]["timestamp"])
@@ -114,7 +114,7 @@ def test_whatever_an_entry_holds_its_line_is_short(
 def test_an_entry_whose_arguments_are_too_long_is_found_by_its_app(tmp_path: Path) -> None:
     log = opened(tmp_path / "audit.jsonl")
     log.append(Entry("1", "test.write", arguments={"appName": "shop", "text": "x" * 100_000}))
-    (entry,) = log.last(1, lambda entry: entry["arguments"].get("appName") == "shop")
+    (entry,), _ = log.last(1, lambda entry: entry["arguments"].get("appName") == "shop")
     assert entry["arguments"].keys() == {"appName", "[arguments]"}
 
 

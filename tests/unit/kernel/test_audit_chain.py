@@ -43,7 +43,8 @@ def written(folder: Path, count: int, **more: int) -> AuditLog:
     log = opened(folder, **more)
     for number in range(count):
         app = {"appName": f"app-{number % 5}", "file": "ü" * (number % 3)}
-        log.append(Entry(f"request-{number}", "files.write", "builder", f"caller {number % 7}", app, "success"))
+        caller = f"caller {number % 7}"
+        log.append(Entry(f"request-{number}", "files.write", "builder", caller, arguments=app, result="success"))
     return log
 
 
@@ -388,7 +389,7 @@ def test_the_oldest_files_go_and_the_rest_verifies(tmp_path: Path) -> None:
     written(tmp_path, 200, max_bytes=6000, keep=3).close()
     assert len(rotated(tmp_path / "audit.jsonl")) == 3
     assert 0 < whole(tmp_path) < 200
-    found = opened(tmp_path).last(60, lambda entry: entry["caller"] == "caller 1")
+    found, _ = opened(tmp_path).last(60, lambda entry: entry["caller"] == "caller 1")
     assert [entry["seq"] for entry in found] == sorted(entry["seq"] for entry in found)
     assert len(found) > 3
     rotated(tmp_path / "audit.jsonl")[0].unlink()

@@ -25,6 +25,8 @@ class Query(Request):
 class Entries(Result):
     entries: list[dict[str, Any]]
     """Newest last."""
+    odd: int
+    """Lines that were read and are no entries; audit.verify says where."""
 
 
 @capability("audit.query", role=Role.OBSERVER, effect=Effect.READS)
@@ -47,4 +49,5 @@ async def query(call: Call, request: Query) -> Entries:
             and (request.until is None or entry["timestamp"] <= request.until)
         )
 
-    return Entries(entries=await asyncio.to_thread(call.platform.audit.last, request.limit, wanted, request.since))
+    entries, odd = await asyncio.to_thread(call.platform.audit.last, request.limit, wanted, request.since)
+    return Entries(entries=entries, odd=odd)
