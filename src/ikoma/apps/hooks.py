@@ -22,7 +22,7 @@ import orjson
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.release import now
 from ikoma.durable import write_file
-from ikoma.errors import DiskFull, HookReplayed, HookWornOut, NotFound
+from ikoma.errors import HookReplayed, HookWornOut, NotFound
 from ikoma.kernel.state import connect
 from ikoma.model import AppName, Secret
 
@@ -166,9 +166,6 @@ class Hooks:
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """All that is written in the block, or nothing of it; on the disk when it ends."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            with self._connection:
-                yield self._connection
-        except sqlite3.OperationalError as error:
-            raise DiskFull(f"state.db cannot be written ({error}).") from error
+        self._connection.execute("BEGIN IMMEDIATE")
+        with self._connection:
+            yield self._connection

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.errors import NotFound, OutOfScope, RoleTooLow, Unauthenticated
+from ikoma.errors import DiskFull, NotFound, OutOfScope, RoleTooLow, Unauthenticated
 from ikoma.kernel.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
 from ikoma.kernel.state import connect
@@ -287,7 +286,7 @@ class Callers:
         if now - self._noted.get(identity, -_NOTE_SECONDS) < _NOTE_SECONDS:
             return
         self._noted[identity] = now
-        with suppress(sqlite3.OperationalError):  # a full disk keeps nobody out
+        with suppress(DiskFull):  # a full disk keeps nobody out
             self._connection.execute("UPDATE keys SET last_used_at = ? WHERE id = ?", (_now(), identity))
 
     def _current_keys(self) -> list[tuple[str, str | None, Caller]]:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import psutil
 
-from ikoma.errors import DiskFull, IdempotencyMismatch
+from ikoma.errors import IdempotencyMismatch
 from ikoma.kernel.state import connect
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED, INTERRUPTED = "running", "succeeded", "failed", "cancelled", "interrupted"
@@ -89,7 +89,7 @@ class Journal:
         for record in cut_off:
             self.end(replace(record, state=INTERRUPTED))
             self.release_key(record.id)
-        self._write(
+        self._connection.execute(
             "DELETE FROM operations WHERE state <> ? AND id NOT IN "
             "(SELECT id FROM operations ORDER BY started_at DESC LIMIT ?)",
             (RUNNING, _KEEP),
@@ -116,7 +116,10 @@ class Journal:
             record.process,
         )
         try:
-            self._write(f"INSERT INTO operations ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608
+            self._connection.execute(
+                f"INSERT INTO operations ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
+                values,
+            )
         except sqlite3.IntegrityError:
             if record.idempotency_key and (earlier := self.by_key(record.caller_id, record.idempotency_key)):
                 return earlier
@@ -125,11 +128,11 @@ class Journal:
 
     def note(self, identity: str, steps: Sequence[Step]) -> None:
         """Write down how far an operation is."""
-        self._write("UPDATE operations SET steps = ? WHERE id = ?", (_steps(steps), identity))
+        self._connection.execute("UPDATE operations SET steps = ? WHERE id = ?", (_steps(steps), identity))
 
     def end(self, record: Record) -> None:
         """Write down how an operation ended."""
-        self._write(
+        self._connection.execute(
             "UPDATE operations SET state = ?, steps = ?, result = ?, failure = ?, finished_at = ? WHERE id = ?",
             (
                 record.state,
@@ -143,7 +146,7 @@ class Journal:
 
     def release_key(self, identity: str) -> None:
         """Let a retry with the same key do the work: this one never did."""
-        self._write("UPDATE operations SET idempotency_key = NULL WHERE id = ?", (identity,))
+        self._connection.execute("UPDATE operations SET idempotency_key = NULL WHERE id = ?", (identity,))
 
     def find(self, identity: str) -> Record | None:
         return next(iter(self._select("id = ?", (identity,))), None)
@@ -172,12 +175,6 @@ class Journal:
     def _select(self, where: str, values: tuple[Any, ...]) -> list[Record]:
         rows = self._connection.execute(f"SELECT {_COLUMNS} FROM operations WHERE {where}", values)  # noqa: S608
         return [_record(row) for row in rows.fetchall()]
-
-    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
-        try:
-            self._connection.execute(statement, values)
-        except sqlite3.OperationalError as error:
-            raise DiskFull(f"state.db cannot be written ({error}).") from error
 
 
 def now() -> str:
