@@ -62,7 +62,7 @@ class Approval:
     decided_by: str | None
     decided_at: str | None
     decided_by_id: str | None
-    """The key that decided. None where an earlier version wrote the decision down."""
+    """The key that decided, as `Caller.decides_as`. None where an earlier version wrote the decision down."""
 
 
 class Approvals:
@@ -79,7 +79,7 @@ class Approvals:
         """Whether there is consent to this very call; False where it has to be asked for.
 
         Args:
-            has_ended: whether the key of that id was revoked or has expired.
+            has_ended: whether the key that decided under that id has ended.
             take: whether that uses the consent up; of several who try, one does.
 
         Raises:
@@ -180,7 +180,7 @@ class Approvals:
         done = self._connection.execute(
             "UPDATE approvals SET state = ?, decided_by = ?, decided_by_id = ?, decided_at = ? "
             "WHERE id = ? AND state = ? AND expires_at > ?",
-            (state, caller.name, caller.id, _now(), identity, PENDING, _now()),
+            (state, caller.name, caller.decides_as, _now(), identity, PENDING, _now()),
         )
         now = self.get(identity)
         assert now is not None

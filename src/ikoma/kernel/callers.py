@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.errors import DiskFull, NotFound, OutOfScope, RoleTooLow, Unauthenticated
+from ikoma.errors import DiskFull, InvalidArguments, NotFound, OutOfScope, RoleTooLow, Unauthenticated
 from ikoma.kernel.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
 from ikoma.kernel.state import connect
@@ -69,6 +69,13 @@ class Caller:
     """Whether another key must consent to what destroys or gives rights."""
     rate: int | None = None
     """Calls in one window of the rate limit, where the key has a limit of its own."""
+    digest: str = field(default="", repr=False)
+    """Of the key of the settings: what tells it from the one before, which had the same id."""
+
+    @property
+    def decides_as(self) -> str:
+        """Under which id a decision of this key is kept: it ends with the key."""
+        return f"{self.id}:{self.digest}" if self.digest else self.id
 
     def at_role(self, wanted: Role | None) -> Role:
         """The role this call is made with: the wanted one, at or below the key's own."""
@@ -183,7 +190,7 @@ class Callers:
         found: Caller | None = None
         admin = self._current_admin_hash()
         if admin is not None and hmac.compare_digest(admin, digest):
-            found = Caller(id=ADMIN, name=ADMIN, role=Role.ADMIN)
+            found = Caller(id=ADMIN, name=ADMIN, role=Role.ADMIN, digest=digest)
         for stored, until, caller in self._current_keys():
             if hmac.compare_digest(stored, digest) and (until is None or until > _now()):
                 found = caller
@@ -226,27 +233,36 @@ class Callers:
 
         Raises:
             NotFound: there is no live key of that id.
+            InvalidArguments: the one before the former is still taken, as was promised. Without an overlap all end.
         """
         key = new_key()
         until = _stamp(datetime.now(UTC) + timedelta(seconds=overlap))
         done = self._connection.execute(
-            "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? AND revoked_at IS NULL",
-            (until, _hash_of(key), identity),
+            "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? AND revoked_at IS NULL "
+            "AND (? = 0 OR previous_until IS NULL OR previous_until <= ?)",
+            (until, _hash_of(key), identity, overlap, _now()),
         )
         if done.rowcount == 0:
-            raise _no_key(identity)
+            promised = self._live(identity).previous_until
+            raise InvalidArguments(
+                f"overlap: the key before this one is taken until {promised}, and only one former key can be.",
+                hint="Rotate it after that, or with overlap 0, which ends all former keys at once.",
+            )
         self._seen_version = -1
         return key, until
 
     def find(self, identity: str) -> Caller:
         """The live key of that id, or NotFound."""
-        for stored in self.all():
-            if stored.caller.id == identity and stored.revoked_at is None:
-                return stored.caller
-        raise _no_key(identity)
+        return self._live(identity).caller
 
     def has_ended(self, identity: str) -> bool:
-        """Whether a stored key was revoked or has expired."""
+        """Whether the key that decided under this id was revoked or replaced, or has expired.
+
+        Of the subject of an outside issuer nobody tells us: what it decided holds for its hour.
+        """
+        kind, _, digest = identity.partition(":")
+        if kind == ADMIN:
+            return digest != self._current_admin_hash()
         found = next((stored for stored in self.all() if stored.caller.id == identity), None)
         if found is None:
             return False
@@ -268,6 +284,12 @@ class Callers:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _live(self, identity: str) -> StoredKey:
+        for stored in self.all():
+            if stored.caller.id == identity and stored.revoked_at is None:
+                return stored
+        raise _no_key(identity)
 
     def _current_admin_hash(self) -> str | None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.errors import NotFound, OutOfScope, Unauthenticated
+from ikoma.errors import InvalidArguments, NotFound, OutOfScope, Unauthenticated
 from ikoma.kernel.callers import Caller, Callers
 from ikoma.model import Role
 
@@ -95,6 +95,30 @@ def test_two_keys_overlap_in_rotation_and_the_former_ends_by_itself(tmp_path: Pa
         callers.authenticate(newest)
     with pytest.raises(NotFound):
         callers.rotate(identity, overlap=0)
+
+
+def test_a_second_rotation_waits_for_the_overlap_that_was_promised(tmp_path: Path) -> None:
+    callers = opened(tmp_path)
+    identity, first = callers.create("bot", Role.OPERATOR)
+    second, until = callers.rotate(identity, overlap=3600)
+    with pytest.raises(InvalidArguments, match=until):
+        callers.rotate(identity, overlap=60)
+    assert callers.authenticate(first) == callers.authenticate(second)
+    callers._connection.execute("UPDATE keys SET previous_until = '2026-01-01T00:00:00Z'")
+    third, _ = callers.rotate(identity, overlap=60)
+    assert callers.authenticate(second) == callers.authenticate(third)
+
+
+def test_the_admin_key_has_ended_when_another_took_its_place(tmp_path: Path) -> None:
+    callers = opened(tmp_path)
+    (tmp_path / ".env").write_text(f"API_KEY_HASH={hashed('first')}\n")
+    decided = callers.authenticate("first").decides_as
+    assert callers.has_ended(decided) is False
+    with (tmp_path / ".env").open("a") as file:
+        file.write(f"API_KEY_HASH={hashed('second')}\n")
+    assert callers.has_ended(decided) is True
+    assert callers.has_ended(callers.authenticate("second").decides_as) is False
+    assert callers.has_ended("jwt:https://issuer.example:ann") is False
 
 
 def test_a_key_says_when_it_was_last_used(tmp_path: Path) -> None:

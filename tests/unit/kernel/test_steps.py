@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,21 @@ def test_of_calls_at_once_one_goes_on_with_a_consent(house: House, way: str) -> 
     answers = asyncio.run(scenario())
     assert DONE == ["shop"]
     assert sum(isinstance(answer, ApprovalNeeded | ConfirmationInvalid) for answer in answers) == 4
+
+
+def test_a_consent_of_the_admin_key_ends_when_it_is_rotated(tmp_path: Path) -> None:
+    DONE.clear()
+    house = House(tmp_path)
+    key = house.key(Role.ADMIN, needs_approval=True)
+    with pytest.raises(ApprovalNeeded) as asked:
+        asyncio.run(house.call("test.destroy", SHOP, key=key))
+    settings = tmp_path / ".env"
+    settings.write_text(f"API_KEY_HASH={hashlib.sha256(b'first').hexdigest()}\n")
+    house.approvals.decide(asked.value.details["approval"], house.callers.authenticate("first"), "approved")
+    settings.write_text(settings.read_text() + f"API_KEY_HASH={hashlib.sha256(b'second').hexdigest()}\n")
+    with pytest.raises(ApprovalNeeded):
+        asyncio.run(house.call("test.destroy", SHOP, key=key))
+    assert DONE == []
 
 
 def test_what_takes_load_off_goes_on_where_its_intent_cannot_be_written(
