@@ -14,7 +14,6 @@ from functools import lru_cache
 import orjson
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Message, Receive, Scope, Send
 
 from ikoma.errors import BodyTooLarge, IkomaError, MalformedRequest, Unauthenticated
@@ -23,7 +22,7 @@ from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.transports import headers
 from ikoma.transports.mcp.adapter import SCOPE_KEY, UNDERSTOOD, Adapter, connection_of
 from ikoma.transports.mcp.calls import Calls, Connection
-from ikoma.transports.mcp.replay import RecentEvents
+from ikoma.transports.mcp.sessions import Sessions
 
 PATH = "/mcp"
 METADATA = "/.well-known/oauth-protected-resource"
@@ -39,9 +38,8 @@ class McpEndpoint:
     def __init__(self, pipeline: Pipeline, *, adapter: Adapter | None = None) -> None:
         self._pipeline = pipeline
         self.adapter = adapter or Adapter(pipeline.registry, Calls(pipeline), connection_of)
-        self._manager = StreamableHTTPSessionManager(
+        self._manager = Sessions(
             self.adapter.server,
-            event_store=RecentEvents(),
             retry_interval=1000,
             session_idle_timeout=_IDLE_SECONDS,
             max_sessions=_MOST_SESSIONS,
