@@ -78,10 +78,12 @@ def test_a_container_that_has_stopped_still_tells(server: Server) -> None:
     assert "the reason" in server.do("apps.logs", {"appName": "logs-fails"})["lines"]
 
 
-def stream(server: Server, key: str = "") -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+def stream(
+    server: Server, key: str = "", app: str = "logs-talks"
+) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     headers = {"X-Api-Key": key or server.key, "Accept": "application/x-ndjson"}
-    body = json.dumps({"appName": "logs-talks", "follow": True, "tail": 1})
+    body = json.dumps({"appName": app, "follow": True, "tail": 1})
     connection.request("POST", "/execute/apps.logs", body, headers)
     return connection, connection.getresponse()
 
@@ -110,6 +112,27 @@ def test_following_sees_new_lines_and_ends_with_its_client(server: Server) -> No
     while connections(server) > before + at_once:
         assert time.monotonic() < deadline, "followers that have gone keep their connections"
         time.sleep(0.1)
+
+
+LOUD = """["sh", "-c", "yes $(head -c 500 /dev/zero | tr '\\\\0' x) & exec httpd -f -p 3000 -h /www"]"""
+
+
+def test_a_follower_that_reads_slowly_costs_no_memory(server: Server) -> None:
+    make_app(server, "logs-loud", command=LOUD)
+    server.do("deploy.up", {"appName": "logs-loud"})
+    assert server.process is not None
+    memory = psutil.Process(server.process.pid).memory_info
+    connection, response = stream(server, app="logs-loud")
+    try:
+        before = memory().rss
+        for _ in range(12):
+            assert response.read(512)
+            time.sleep(0.5)
+            assert memory().rss - before < 64 << 20  # the container says as much in some seconds
+    finally:
+        response.close()
+        connection.close()
+        server.do("deploy.down", {"appName": "logs-loud"})
 
 
 def test_a_revoked_key_follows_no_more(server: Server) -> None:

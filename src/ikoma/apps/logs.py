@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -86,7 +86,7 @@ class Logs:
         kept = _last_bytes(texts[-wanted.tail :])
         return Said(kept, cut=len(kept) < len(texts))
 
-    async def follow(self, app: App, wanted: Wanted, emit: Callable[[str], None]) -> None:
+    async def follow(self, app: App, wanted: Wanted, emit: Callable[[str], Awaitable[None]]) -> None:
         """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
         services = {item.service for item in await self._containers(app, wanted.service, known=True)}
         shown = _Shown(app, wanted, many=len(services) > 1)
@@ -96,7 +96,7 @@ class Logs:
         async def hand_over(container: Container, begin: float) -> None:
             async for line in self._engine.follow_log(container, since=begin):
                 if (text := shown(container.service, line)) is not None:
-                    emit(text)
+                    await emit(text)
 
         try:
             while True:

@@ -13,7 +13,8 @@ from ikoma.ports import Progress
 LOCAL = "local"
 """The address of callers on this machine that came through a socket file or a pipe."""
 
-Emit = Callable[[str], None]
+Emit = Callable[[str], Awaitable[None]]
+"""Takes a line of the answer; waits where its client is slow."""
 
 ReadArguments = Callable[[int], Awaitable[Mapping[str, Any]]]
 """Reads the arguments, given the most bytes they may take. Called only once the caller is known and allowed."""

@@ -335,9 +335,9 @@ class Pipeline:
         def tell(message: str, fraction: float | None = None) -> None:
             progress(scrubber.text(message, app, reach), fraction)
 
-        def say(line: str) -> None:
+        async def say(line: str) -> None:
             assert emit is not None
-            emit(scrubber.text(line, app, reach))
+            await emit(scrubber.text(line, app, reach))
 
         call = self._call(admitted, tell, None if emit is None else say)
         try:

@@ -29,6 +29,7 @@ from ikoma.kernel.pipeline import Pipeline
 from ikoma.ports import Progress, no_progress
 from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
+from ikoma.transports.outbox import Outbox
 from ikoma.transports.webhook import PREFIX, Deliver
 from ikoma.web.policy import content_security_policy
 from ikoma.web.reference import reference_page
@@ -111,24 +112,16 @@ class Execute:
 
         A client that goes away ends what only it was told; work that changes something goes on as its operation.
         """
-        loop = asyncio.get_running_loop()
-        lines: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-        def progress(message: str, fraction: float | None = None) -> None:
-            line = orjson.dumps({"progress": {"message": message, "fraction": fraction}})
-            loop.call_soon_threadsafe(lines.put_nowait, line)
-
-        def emit(text: str) -> None:
-            lines.put_nowait(orjson.dumps({"line": text}))
+        outbox = Outbox()
 
         async def watch() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
             working.cancel()
 
-        working = asyncio.ensure_future(self._answer(attempt, progress, emit))
-        working.add_done_callback(lambda _: lines.put_nowait(None))
-        line = await lines.get()
+        working = asyncio.ensure_future(self._answer(attempt, outbox.progress, outbox.emit))
+        working.add_done_callback(lambda _: outbox.end())
+        line = await outbox.next()
         if line is None:
             await headers.answer(send, *await working)
             return
@@ -137,9 +130,10 @@ class Execute:
         try:
             while line is not None:
                 await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})
-                line = await lines.get()
+                line = await outbox.next()
         finally:
             watching.cancel()
+            working.cancel()  # an end that nobody waits for any more
         if working.cancelled():
             return
         _, body, _ = await working

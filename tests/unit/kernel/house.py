@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,7 +81,7 @@ async def tell(call: Identified, request: Tell) -> dict[str, str]:
     """Say a secret in every way there is."""
     call.progress(f"progress {SECRET}")
     if call.emit is not None:
-        call.emit(f"line {SECRET}")
+        await call.emit(f"line {SECRET}")
     if request.note == "fail":
         raise AppBusy(f"failed with {SECRET}", hint=f"hint {SECRET} {OWN}", found=[SECRET, OWN])
     return {"said": f"{SECRET} {OWN}"}
@@ -160,7 +160,7 @@ class House:
         key: str | None,
         role: str | None = None,
         progress: Callable[..., None] = lambda *_: None,
-        emit: Callable[[str], None] | None = None,
+        emit: Callable[[str], Awaitable[None]] | None = None,
         **attempt: Any,
     ) -> Any:
         async def body(limit: int) -> Mapping[str, Any]:

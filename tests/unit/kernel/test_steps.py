@@ -94,7 +94,11 @@ def test_text_that_nobody_can_write_down_is_refused(house: House) -> None:
 @pytest.mark.parametrize("note", ["", "fail"])
 def test_a_known_secret_leaves_by_no_way(house: House, note: str) -> None:
     told: list[Any] = []
-    how = {"key": house.key(Role.ADMIN), "progress": lambda *said: told.append(said), "emit": told.append}
+
+    async def emit(line: str) -> None:
+        told.append(line)
+
+    how = {"key": house.key(Role.ADMIN), "progress": lambda *said: told.append(said), "emit": emit}
     arguments = {**SHOP, "note": note or SECRET}
     if note:
         with pytest.raises(AppBusy) as raised:

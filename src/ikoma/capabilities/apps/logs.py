@@ -59,7 +59,7 @@ async def logs(call: Call, request: Logs) -> Lines:
     said = await call.platform.logs.last(app, wanted)
     if request.follow and call.emit is not None:
         for line in said.lines:
-            call.emit(line)
+            await call.emit(line)
         with suppress(TimeoutError), call.platform.events.listening() as changes:
             async with asyncio.timeout(request.seconds):
                 await _until_stopping(call.platform.logs.follow(app, wanted, call.emit), changes)

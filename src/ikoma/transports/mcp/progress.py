@@ -1,14 +1,16 @@
-"""Progress notifications, in order and never ahead of the answer."""
+"""Progress notifications, in order and never ahead of the answer; of those that a slow client lets wait, the last."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from typing import Any, Self
 
 from mcp.server.context import ServerRequestContext
 
 _LONGEST = 200
+_MOST = 64
 
 
 class Reporter:
@@ -19,6 +21,8 @@ class Reporter:
 
     def __init__(self, ctx: ServerRequestContext[Any, Any]) -> None:
         self._ctx = ctx
+        self._wanted = (ctx.meta or {}).get("progress_token") is not None
+        self._waiting: deque[tuple[str, float | None]] = deque(maxlen=_MOST)
         self._task: asyncio.Task[None] | None = None
         self._last = 0.0
 
@@ -26,22 +30,20 @@ class Reporter:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._wanted = False  # an operation goes on telling
         if self._task is not None:
-            self._queue.put_nowait(None)
             with suppress(asyncio.CancelledError):
                 await self._task
 
     def __call__(self, message: str, fraction: float | None = None) -> None:
-        if self._task is None:
-            if (self._ctx.meta or {}).get("progress_token") is None:
-                return
-            self._queue: asyncio.Queue[tuple[str, float | None] | None] = asyncio.Queue()
-            self._task = asyncio.ensure_future(self._send())
-        self._queue.put_nowait((message[:_LONGEST], fraction))
+        if self._wanted:
+            self._waiting.append((message[:_LONGEST], fraction))
+            if self._task is None or self._task.done():
+                self._task = asyncio.ensure_future(self._send())
 
     async def _send(self) -> None:
-        while (said := await self._queue.get()) is not None:
-            message, fraction = said
+        while self._waiting:
+            message, fraction = self._waiting.popleft()
             percent = None if fraction is None else fraction * 100
             total = None
             if percent is not None and percent > self._last:
