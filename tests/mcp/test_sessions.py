@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 
+from ikoma.transports.mcp.sessions import MOST_OF_A_KEY
 from tests.mcp.older import Older
-from tests.support import Server
+from tests.support import Server, fetch
 
 
 def test_what_one_session_was_sent_is_never_sent_to_another(house: Server) -> None:
@@ -33,3 +35,48 @@ def test_a_broken_stream_is_taken_up_where_it_was_by_its_own_key_alone(house: Se
     assert admin.get(begin, key="wrong").status == 401
     assert admin.delete() == 200
     assert admin.get(begin).status == 404
+
+
+def test_a_key_begins_no_more_sessions_than_its_rate_allows(house: Server) -> None:
+    made = house.do("keys.create", {"name": "busy", "role": "observer", "rate": 3})
+    begun = [Older(house, made["key"]) for _ in range(5)]
+    assert [session.status for session in begun] == [200, 200, 200, 429, 429]
+    assert begun[-1].refusal["code"] == "rate_limited"
+    assert Older(house, house.key).status == 200
+
+
+def test_lists_count_for_the_rate_of_a_key(house: Server) -> None:
+    made = house.do("keys.create", {"name": "lister", "role": "observer", "rate": 3})
+    session = Older(house, made["key"])
+    listed = [json.loads(session.events(session.post("tools/list"))[-1][1]) for _ in range(3)]
+    assert ["result" in answer for answer in listed] == [True, True, False]
+    assert listed[-1]["error"]["data"]["code"] == "rate_limited"
+    refused = json.loads(session.events(session.call("platform_info"))[-1][1])["result"]
+    assert json.loads(refused["content"][0]["text"])["code"] == "rate_limited"
+    other = house.do("keys.create", {"name": "reader", "role": "observer", "rate": 2})["key"]
+    asked = urllib.request.Request(f"{house.url}/capabilities", headers={"X-Api-Key": other})
+    assert [fetch(asked).status for _ in range(3)] == [200, 200, 429]
+
+
+def test_the_session_of_a_key_that_is_idle_longest_makes_room_for_a_new_one(house: Server) -> None:
+    key = house.do("keys.create", {"name": "many", "role": "observer"})["key"]
+    others = Older(house, house.key)
+    sessions = [Older(house, key) for _ in range(MOST_OF_A_KEY)]
+    sessions[0].events(sessions[0].post("ping"))
+    assert Older(house, key).status == 200
+    statuses = [session.post("ping").status for session in sessions]
+    assert statuses == [200, 404, *[200] * (MOST_OF_A_KEY - 2)]
+    assert others.post("ping").status == 200
+
+
+def test_a_key_all_of_whose_sessions_are_in_use_begins_no_more_and_bothers_nobody(house: Server) -> None:
+    key = house.do("keys.create", {"name": "full", "role": "observer"})["key"]
+    sessions = [Older(house, key) for _ in range(MOST_OF_A_KEY)]
+    streams = [session.get() for session in sessions]
+    assert {stream.status for stream in streams} == {200}
+    refused = Older(house, key)
+    assert (refused.status, refused.refusal["code"]) == (503, "too_many_connections")
+    assert house.audit()[-1]["code"] == "too_many_connections"
+    assert Older(house, house.key).status == 200
+    assert sessions[0].delete() == 200
+    assert Older(house, key).status == 200

@@ -167,20 +167,33 @@ class Pipeline:
     def _is_token(self, key: str) -> bool:
         return self._tokens is not None and self._tokens.looks_like_one(key)
 
-    async def visible(self, key: str | None, role: str | None, address: str = LOCAL) -> Sequence[Capability]:
-        """The capabilities that this key, in this role, may call."""
+    async def visible(
+        self, key: str | None, role: str | None, address: str = LOCAL, *, counts: bool = True
+    ) -> Sequence[Capability]:
+        """The capabilities that this key, in this role, may call.
+
+        Args:
+            counts: whether this is a request of its own for the key's rate, and not a part of one.
+        """
         caller = await self.caller(key, address)
+        if counts:
+            self._rate_limit.count(caller.id, caller.rate)
         taken = caller.at_role(_wanted_role(role))
         return [item for item in self.registry if item.role <= taken and caller.reaches_capability(item)]
 
-    async def identify(self, key: str | None, role: str | None, *, what: str, address: str = LOCAL) -> Caller:
+    async def identify(
+        self, key: str | None, role: str | None, *, what: str, address: str = LOCAL, counts: bool = True
+    ) -> Caller:
         """Who asks, for a door that answers some things before anything is called; a refusal is on record.
 
         Args:
             what: the name under which the audit log has it.
+            counts: whether it counts for the key's rate: not where what is called for next does.
         """
         try:
             caller = await self.caller(key, address)
+            if counts:
+                self._rate_limit.count(caller.id, caller.rate)
             caller.at_role(_wanted_role(role))
         except IkomaError as error:
             self.refused(what, error, None, address)

@@ -19,6 +19,7 @@ from ikoma.errors import (
     HookRefused,
     IkomaError,
     MalformedRequest,
+    RateLimited,
     TooManyFailures,
     Unauthenticated,
     UnknownRole,
@@ -298,6 +299,23 @@ def test_a_door_learns_who_asks_and_a_refusal_is_on_record(house: House) -> None
             asyncio.run(house.pipeline.identify(wrong, role, what="door"))
         entry = house.entries()[-1]
         assert (entry["capability"], entry["result"], entry["code"]) == ("door", "error", kind.code)
+
+
+def test_what_a_door_answers_by_itself_counts_for_the_rate_of_a_key(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        house = House(tmp_path, most=2)
+        key = house.key(Role.OPERATOR)
+        await house.pipeline.identify(key, None, what="door", counts=False)
+        await house.pipeline.identify(key, None, what="door")
+        await house.pipeline.visible(key, None, counts=False)
+        await house.pipeline.visible(key, None)
+        with pytest.raises(RateLimited):
+            await house.pipeline.visible(key, None)
+        with pytest.raises(RateLimited):
+            await house.pipeline.identify(key, None, what="door")
+        assert house.entries()[-1]["code"] == RateLimited.code
+
+    asyncio.run(scenario())
 
 
 def test_a_proof_that_a_door_refused_is_on_record_and_an_address_waits_after_many(tmp_path: Path) -> None:

@@ -163,8 +163,11 @@ class Adapter:
 
     async def list_tools(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         who = self._identify(ctx)
-        visible = tools.chosen(await self._visible(who), who.toolsets)
-        return ListToolsResult(tools=[self._tools[item.name] for item in visible])
+        try:
+            visible = await self._calls.visible(who)
+        except IkomaError as error:
+            raise _protocol_error(error) from error
+        return ListToolsResult(tools=[self._tools[item.name] for item in tools.chosen(visible, who.toolsets)])
 
     async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> Outcome:
         """tools/call: refusals and failures are results that a model can act on; only an unknown tool is not."""
@@ -252,7 +255,7 @@ class Adapter:
 
     async def _failure(self, error: IkomaError, ask: Ask, who: Connection) -> CallToolResult:
         try:
-            may_call = {item.name for item in await self._visible(who)}
+            may_call = {item.name for item in await self._calls.visible(who, counts=False)}
         except IkomaError:
             may_call = set()
         return answers.failure(error, ask.request_id, may_call)
@@ -283,7 +286,7 @@ class Adapter:
             async with self._calls.while_valid(self._identify(ctx)):
                 return await self.notifier.listen(ctx, params)
         except Unauthenticated as error:
-            raise MCPError(INVALID_PARAMS, error.message, {"code": error.code, "hint": error.hint}) from error
+            raise _protocol_error(error) from error
 
     async def _set_level(self, ctx: Context, params: SetLevelRequestParams) -> EmptyResult:
         return EmptyResult()
@@ -292,9 +295,6 @@ class Adapter:
         """Who follows a resource learns when it changes: only those who may read it."""
         for uri in uris:
             await self._read(ctx, ReadResourceRequestParams(uri=uri))
-
-    async def _visible(self, who: Connection) -> Sequence[Capability]:
-        return await self._calls.visible(who)
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         found = self._tools.get(self._names.get(name, ""))
@@ -307,8 +307,7 @@ class Adapter:
             try:
                 return await act(self._identify(ctx), params)
             except IkomaError as error:
-                data = {"code": error.code, "hint": error.hint}
-                raise MCPError(INVALID_PARAMS, error.audit_message, data) from error
+                raise _protocol_error(error) from error
 
         return handle
 
@@ -330,6 +329,10 @@ class Adapter:
                 yield
             finally:
                 task.cancel()
+
+
+def _protocol_error(error: IkomaError) -> MCPError:
+    return MCPError(INVALID_PARAMS, error.audit_message, {"code": error.code, "hint": error.hint})
 
 
 _LINE = ContextVar[Connection]("connection")

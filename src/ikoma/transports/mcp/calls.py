@@ -77,9 +77,9 @@ class Calls:
         )
         return await self._pipeline.execute(attempt, progress)
 
-    async def visible(self, who: Connection) -> Sequence[Capability]:
-        """What this caller may call now."""
-        return await self._pipeline.visible(who.key, who.role)
+    async def visible(self, who: Connection, *, counts: bool = True) -> Sequence[Capability]:
+        """What this caller may call now; a request of its own, unless it is looked up on the way."""
+        return await self._pipeline.visible(who.key, who.role, counts=counts)
 
     def while_valid(self, who: Connection) -> EndsWithKey:
         """Around a stream: it ends with the key."""

@@ -14,9 +14,10 @@ from functools import lru_cache
 import orjson
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.types import Message, Receive, Scope, Send
 
-from ikoma.errors import BodyTooLarge, IkomaError, MalformedRequest, Unauthenticated
+from ikoma.errors import BodyTooLarge, IkomaError, MalformedRequest, TooManyConnections, Unauthenticated
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.transports import headers
@@ -40,6 +41,7 @@ class McpEndpoint:
         self.adapter = adapter or Adapter(pipeline.registry, Calls(pipeline), connection_of)
         self._manager = Sessions(
             self.adapter.server,
+            on_ended=self.adapter.notifier.ended,
             retry_interval=1000,
             session_idle_timeout=_IDLE_SECONDS,
             max_sessions=_MOST_SESSIONS,
@@ -67,18 +69,24 @@ class McpEndpoint:
         key, role = headers.key(given), headers.text(given.get(b"x-role"))
         size = headers.length(given)
         try:
-            caller = await self._pipeline.identify(key, role, what="mcp", address=headers.address(scope))
+            caller = await self._pipeline.identify(
+                key, role, what="mcp", address=headers.address(scope), counts=_begins_a_session(scope, given)
+            )
             if size > _BODY_LIMIT:
                 large = BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
                 self._pipeline.refused("mcp", large, caller.name)
                 raise large
         except IkomaError as error:
-            await headers.refuse(send, error, _challenge(scope, error))
+            await headers.refuse(send, error, _challenge(scope, error) or None)
             return
         scope["user"] = _user(caller.id)
         scope[SCOPE_KEY] = Connection(key, role, _toolsets(scope), caller=caller, size=size)
         if scope["method"] != "GET":
-            await self._manager.handle_request(scope, receive, _recording(self._pipeline, scope, caller.name, send))
+            try:
+                await self._manager.handle_request(scope, receive, _recording(self._pipeline, scope, caller.name, send))
+            except TooManyConnections as error:
+                self._pipeline.refused("mcp", error, caller.name)
+                await headers.refuse(send, error)
             return
         stream = asyncio.ensure_future(self._manager.handle_request(scope, receive, send))
         self._streams.add(stream)
@@ -100,6 +108,12 @@ def metadata(scope: Scope, issuer: str | None) -> bytes:
             "bearer_methods_supported": ["header"],
         }
     )
+
+
+def _begins_a_session(scope: Scope, given: headers.Headers) -> bool:
+    """Whether this costs something before anything is called, which counts by itself."""
+    is_older = headers.text(given.get(b"mcp-protocol-version")) not in MODERN_PROTOCOL_VERSIONS
+    return scope["method"] == "POST" and is_older and b"mcp-session-id" not in given
 
 
 def _challenge(scope: Scope, error: IkomaError) -> list[tuple[bytes, bytes]]:

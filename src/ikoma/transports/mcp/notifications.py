@@ -58,6 +58,10 @@ class Notifier:
         while len(self._sessions) > _MOST_SESSIONS:
             self._sessions.popitem(last=False)
 
+    def ended(self, session_id: str) -> None:
+        """A session is over: it makes no room for itself at the cost of others."""
+        self._sessions.pop(session_id, None)
+
     def follow(self, session_id: str, uri: str) -> None:
         if session_id in self._sessions:
             self._sessions[session_id].followed.add(uri)

@@ -65,7 +65,7 @@ class Resources:
         self._calls = calls
 
     async def listing(self, who: Connection, params: PaginatedRequestParams | None) -> ListResourcesResult:
-        allowed = await self._allowed(who)
+        allowed = await self._allowed(who, counts=False)
         found: list[Resource] = []
         if "platform.check" in allowed:
             found.append(
@@ -121,7 +121,7 @@ class Resources:
 
     async def _look(self, who: Connection, capability: str, arguments: Mapping[str, Any]) -> Any:
         ask = Ask(who, capability, arguments)
-        found = next((item for item in await self._calls.visible(who) if item.name == capability), None)
+        found = next((item for item in await self._calls.visible(who, counts=False) if item.name == capability), None)
         answer = await self._calls.execute(ask)  # says why, and on record, where the caller may not
         assert found is not None
         return answers.success(found, answer.body, pending=False)["structuredContent"]
@@ -130,8 +130,8 @@ class Resources:
         answer = await self._calls.execute(Ask(who, "apps.list", {}))
         return [app["name"] for app in orjson.loads(answer.body)["apps"]]
 
-    async def _allowed(self, who: Connection) -> set[str]:
-        return {item.name for item in await self._calls.visible(who)}
+    async def _allowed(self, who: Connection, *, counts: bool = True) -> set[str]:
+        return {item.name for item in await self._calls.visible(who, counts=counts)}
 
 
 def _resource(app: str, name: str, view: View) -> Resource:
