@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -24,7 +25,7 @@ class Issuer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         public: dict[str, Any] = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-        documents = {
+        self.documents = documents = {
             "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
             "/keys": {"keys": [{**public, "kid": "one", "use": "sig", "alg": "RS256"}]},
         }
@@ -63,7 +64,8 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture(scope="module")
 def house(issuer: Issuer) -> Iterator[Server]:
-    with support.server(JWT_ISSUER=issuer.url, JWT_AUDIENCE="https://ikoma.example/mcp") as server:
+    settings = {"JWT_ISSUER": issuer.url, "JWT_AUDIENCE": "https://ikoma.example/mcp", "AUTH_MAX_FAILURES": "1000"}
+    with support.server(**settings) as server:
         yield server
 
 
@@ -86,6 +88,29 @@ def test_a_token_opens_every_door_as_far_as_its_scopes_go(house: Server, issuer:
     assert house.call("apps.init", {"appName": "jwt-x"}, key=builder).status == 200
 
 
+STRANGE: tuple[Any, ...] = (
+    {"alg": "ES256", "kid": "one"},
+    {"alg": "EdDSA", "kid": "one"},
+    {"alg": "HS256", "kid": "one"},
+    {"alg": ["RS256"], "kid": "one"},
+    {"alg": None, "kid": "one"},
+    {"alg": "RS256", "kid": 1},
+    {"alg": "RS256", "kid": ["one"]},
+    {"alg": "RS256", "kid": "one", "b64": False, "crit": ["b64"]},
+    {"alg": "RS256", "kid": "one", "crit": 7},
+    {"alg": "RS256"},
+    {},
+    [],
+    7,
+)
+
+
+def forged(header: Any, claims: bytes = b"{}") -> str:
+    """A token as a stranger makes one up."""
+    parts = (json.dumps(header).encode(), claims, b"x" * 64)
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+
 def test_what_is_wrong_with_a_token_keeps_it_out(house: Server, issuer: Issuer) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     wrong = {
@@ -102,9 +127,35 @@ def test_what_is_wrong_with_a_token_keeps_it_out(house: Server, issuer: Issuer) 
         "signed with the public key as a secret": issuer.token(key="x" * 64, algorithm="HS256"),
         "not signed": jwt.encode({"iss": issuer.url, "sub": "ann", "scope": "ikoma:admin"}, "", algorithm="none"),
         "cut": issuer.token()[:-3],
+        "with a scope that is a number": issuer.token(scope=None, scp=7),
+        "with scopes that are a mapping": issuer.token(scope=None, scp={"ikoma:admin": True}),
+        "ending at a list": issuer.token(exp=[1]),
+        "for a number": issuer.token(aud=7),
+        "of a number": issuer.token(sub=7),
+        **{str(header): forged(header) for header in STRANGE},
     }
     for what, token in wrong.items():
         assert house.call("platform.info", key=token).code == "unauthenticated", what
+    assert "Traceback" not in house.log()
+
+
+def test_tokens_that_are_made_up_are_counted_like_wrong_keys(issuer: Issuer) -> None:
+    settings = {"JWT_ISSUER": issuer.url, "JWT_AUDIENCE": "https://ikoma.example/mcp", "AUTH_MAX_FAILURES": "2"}
+    with support.server(**settings) as strict:
+        codes = [strict.call("platform.info", key=forged(STRANGE[0])).code for _ in range(4)]
+        assert codes == ["unauthenticated"] * 3 + ["too_many_failures"]
+
+
+def test_subjects_that_begin_alike_are_not_one_caller(house: Server, issuer: Issuer) -> None:
+    long = "x" * 80
+    tokens = [issuer.token(sub=long + end, scope="ikoma:builder") for end in ("", "a", "b")]
+    for token in tokens:
+        made = house.call("apps.init", {"appName": "jwt-long", "idempotencyKey": "once"}, key=token)
+        assert made.status == 200
+    begun = [entry for entry in house.audit() if (entry["arguments"] or {}).get("appName") == "jwt-long"]
+    assert len({entry["key"] for entry in begun}) == 3
+    assert not [entry for entry in begun if entry["code"] == "replayed"]
+    assert {entry["caller"] for entry in begun} == {long}
 
 
 def test_the_metadata_names_the_issuer(house: Server, issuer: Issuer) -> None:
@@ -117,5 +168,20 @@ def test_the_metadata_names_the_issuer(house: Server, issuer: Issuer) -> None:
 
 def test_an_issuer_that_is_away_is_no_way_in(issuer: Issuer) -> None:
     with support.server(JWT_ISSUER="http://127.0.0.1:9", JWT_AUDIENCE="https://ikoma.example/mcp") as alone:
-        assert alone.call("platform.info", key=issuer.token()).code == "unauthenticated"
+        refused = alone.call("platform.info", key=issuer.token())
+        assert refused.code == "unauthenticated"
+        assert "issuer" in refused.body["error"]
         assert alone.call("platform.info").status == 200
+
+
+@pytest.mark.parametrize("metadata", [{"issuer": "?"}, [], {"jwks_uri": None}, {"jwks_uri": "http://127.0.0.1:9/keys"}])
+def test_an_issuer_that_does_not_say_where_its_keys_are_is_named_as_the_reason(metadata: Any) -> None:
+    broken = Issuer()
+    broken.documents["/.well-known/openid-configuration"] = metadata
+    with support.server(JWT_ISSUER=broken.url, JWT_AUDIENCE="https://ikoma.example/mcp") as server:
+        refused = server.call("platform.info", key=broken.token())
+        assert (refused.status, refused.code) == (401, "unauthenticated")
+        assert "issuer" in refused.body["error"]
+        assert "the issuer of tokens does not tell its keys" in server.log()
+        assert "Traceback" not in server.log()
+    broken.server.shutdown()
