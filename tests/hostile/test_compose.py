@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ikoma.apps import equipment, extension
 from ikoma.apps.folder import App, Apps
+from ikoma.apps.mounts import sources
+from ikoma.apps.placement import Placement, placed
+from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import RULES, Violation
 from ikoma.apps.policy.waivers import Waivers
+from ikoma.apps.strategy import SHARED
+from ikoma.engines import argv
 from ikoma.engines.compose import ComposeEngine
+from ikoma.ports import VARIABLES_FILE
+from ikoma.run import run
 from tests.hostile.corpus import MODELS, Case, cases, judged, judged_model, lay_out
 from tests.support import DOCKER_HOST
 
@@ -48,6 +58,34 @@ def test_a_harmless_file_passes_or_needs_the_one_waiver_it_names(case: Case, tmp
     assert all(violation.waivable for violation in violations)
 
 
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.name)
+def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path) -> None:
+    app, facts = lay_out(case, tmp_path)
+    violations, _, model = asyncio.run(judged(app, facts))
+    assert model is not None
+    runs = equipment.frozen(app, model, env={}, memory=1 << 30)
+    assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
+    release = app.path / ".ikoma" / "releases" / "r1"
+    release.mkdir(parents=True)
+    (release / VARIABLES_FILE).write_text("")
+    place = Placement(
+        app.name, "r1", facts.root, release / "tree", sources(app, runs, extension.read(runs).data), {}, {}, str
+    )
+    made = placed(runs, place, rollout="1", configurations=dict.fromkeys(runs["services"], "c"), carried={}).model
+    services = {name: told(service) for name, service in made["services"].items()}
+    (release / "create.json").write_text(json.dumps({**made, "services": services}))
+    command = argv.create(app.name, app.path, release / "create.json", {})
+    command[command.index("create") :] = ["config", "--format", "json"]
+    finished = asyncio.run(run(command, env=argv.environment(DOCKER_HOST), cwd=app.path, timeout=60))
+    assert finished.code == 0, finished.stderr
+
+
+def told(service: Mapping[str, Any]) -> dict[str, Any]:
+    """A service as it is when its container is made: others are there by then."""
+    keys = {key: "container:1" for key in SHARED if str(service.get(key) or "").startswith("service:")}
+    return {**service, **keys, "depends_on": {}}
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -78,8 +116,8 @@ def less_waived(app: App, violations: Sequence[Violation], folder: Path) -> Sequ
     with closing(Waivers(folder / "state.db")) as waivers:
         for rule in {violation.rule for violation in violations}:
             waivers.grant(app.name, rule, "to be tried", caller="test", expires_at="2999-01-01T00:00:00Z")
-        policy = Policy(ComposeEngine(DOCKER_HOST), Apps(folder), waivers, platform_ports={})
-        return list(policy.less_waived(app, violations).refused)
+        judge = Policy(ComposeEngine(DOCKER_HOST), Apps(folder), waivers, platform_ports={})
+        return list(judge.less_waived(app, violations).refused)
 
 
 @pytest.mark.parametrize(

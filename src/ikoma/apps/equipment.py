@@ -111,11 +111,14 @@ def _given(values: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _limit(service: dict[str, Any], memory: int) -> None:
-    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
-    if not int(service.get("mem_limit") or 0) and not int(limits.get("memory") or 0):
-        service["mem_limit"] = str(memory)
-    if not service.get("pids_limit") and not limits.get("pids"):
-        service["pids_limit"] = _PROCESSES
+    """Fill in the limits that are not named. Where `deploy` names some Compose takes all from there."""
+    limits = ((service.get("deploy") or {}).get("resources") or {}).get("limits")
+    memory_key, processes_key = ("mem_limit", "pids_limit") if limits is None else ("memory", "pids")
+    place = service if limits is None else limits
+    if not int(service.get("mem_limit") or 0) and not int(place.get(memory_key) or 0):
+        place[memory_key] = str(memory)
+    if not service.get("pids_limit") and not place.get(processes_key):
+        place[processes_key] = _PROCESSES
 
 
 def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
