@@ -15,6 +15,7 @@ import pytest
 
 from ikoma.apps import equipment, extension
 from ikoma.apps.folder import App, Apps
+from ikoma.apps.impossible import impossible
 from ikoma.apps.mounts import sources
 from ikoma.apps.placement import Placement, placed
 from ikoma.apps.policy import model as policy
@@ -63,6 +64,7 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     app, facts = lay_out(case, tmp_path)
     violations, _, model = asyncio.run(judged(app, facts))
     assert model is not None
+    assert list(impossible(model)) == []
     runs = equipment.frozen(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
     release = app.path / ".ikoma" / "releases" / "r1"

@@ -1,4 +1,4 @@
-"""What Compose takes in a file though no container can be made of it: it would fail at the deploy only."""
+"""What Compose takes in a file though no container can be made of it, or nothing here does it: else a deploy tells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from ikoma.apps.strategy import SHARED
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _LARGEST_ID = (1 << 31) - 1
+_INSTEAD_OF_HOOKS = (
+    "Let the entrypoint do it, or a service of its own that this one waits for with service_completed_successfully; "
+    "before it stops, let the program do it at its stop_signal."
+)
 
 
 class Impossible(NamedTuple):
@@ -30,6 +34,9 @@ def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
         for kind in ("configs", "secrets"):
             for index, given in enumerate(service.get(kind) or []):
                 yield from _given((*place, kind, index), given)
+        for key in ("post_start", "pre_stop"):
+            if service.get(key):
+                yield Impossible((*place, key), f"{name} has a {key} hook, and IKOMA runs none.", _INSTEAD_OF_HOOKS)
         shared = {str(service[key]) for key in SHARED if str(service.get(key) or "").startswith("service:")}
         if len(shared) > 1:
             problem = f"{name} runs in the namespaces of {len(shared)} services."

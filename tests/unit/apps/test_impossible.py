@@ -16,6 +16,8 @@ from ikoma.apps.impossible import impossible
         {"volumes": [{"type": "volume", "source": "d", "target": "data"}]},
         {"volumes": [{"type": "bind", "source": "/shop/data", "target": "/"}]},
         {"network_mode": "service:a", "pid": "service:b"},
+        {"post_start": [{"command": ["chown", "-R", "app", "/data"]}]},
+        {"pre_stop": [{"command": "sync"}], "post_start": []},
     ],
 )
 def test_what_no_container_can_be_made_of_is_found(service: dict[str, Any]) -> None:

@@ -145,7 +145,7 @@ RULES: Mapping[str, Rule] = {
         "A socket or device leads out of the folder it lies in.", "Mount files and folders only.", _NEVER
     ),
     "provider": Rule("A provider is a program that runs on the server itself.", "Use a container.", _NEVER),
-    "hooks": Rule("A privileged hook is root on the server.", "Remove `privileged` from the hook."),
+    "hooks": Rule("A privileged hook is root on the server.", "Remove the hook."),
     "limits": Rule(
         "Without limits one app can take the memory, processes or attention that all others need.",
         "Give a limit, or leave it out: IKOMA fills in its own.",
