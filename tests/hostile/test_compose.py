@@ -80,6 +80,7 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     command[command.index("create") :] = ["config", "--format", "json"]
     finished = asyncio.run(run(command, env=argv.environment(DOCKER_HOST), cwd=app.path, timeout=60))
     assert finished.code == 0, finished.stderr
+    assert set(json.loads(finished.stdout)["services"]) == set(runs["services"])
 
 
 def told(service: Mapping[str, Any]) -> dict[str, Any]:

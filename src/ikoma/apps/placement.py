@@ -110,8 +110,8 @@ def placed(
     """
     result: dict[str, Any] = copy.deepcopy(dict(model))
     for name, service in result["services"].items():
-        service.pop("build", None)
-        service.pop("pull_policy", None)
+        for done in ("build", "pull_policy", "profiles"):  # the profiles were chosen when the file was read
+            service.pop(done, None)
         service["image"] = release_image(place.app, name, place.release)
         _mount_from(place, service)
         _carry(result, service, carried.get(name, ()))

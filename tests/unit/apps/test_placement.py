@@ -41,11 +41,10 @@ def test_source_is_mounted_from_the_release_and_data_from_where_it_is() -> None:
 
 
 def test_containers_run_the_images_of_the_release_and_say_what_made_them() -> None:
-    web = placed_model({"services": {"web": {"image": "busybox", "build": {}, "pull_policy": "always"}}})["services"][
-        "web"
-    ]
+    service = {"image": "busybox", "build": {}, "pull_policy": "always", "profiles": ["tools"]}
+    web = placed_model({"services": {"web": service}})["services"]["web"]
     assert web["image"] == "ikoma-app/shop/web:r1"
-    assert not {"build", "pull_policy"} & set(web)
+    assert not {"build", "pull_policy", "profiles"} & set(web)
     assert web["labels"] == {"ikoma.configuration": "c", "ikoma.rollout": "42", "ikoma.release": "r1"}
 
 
