@@ -162,6 +162,9 @@ class Engine(Protocol):
     async def all_containers(self) -> Mapping[str, Sequence[Container]]:
         """Containers of every Compose project on the engine, by project name."""
 
+    async def container_owners(self) -> Mapping[str, str]:
+        """Names of all containers on the engine → their Compose project, empty where they have none."""
+
     async def watch(self, on_change: OnChange) -> None:
         """Tell of each container that starts, ends or changes its health. Never returns.
 

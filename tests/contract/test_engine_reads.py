@@ -158,6 +158,7 @@ def test_ports_states_and_exit_codes_come_from_one_list(project: Project) -> Non
     assert [(host, inside) for host, _, inside in started.published] == [("127.0.0.1", 3000)]
     everything = project.do(project.engine.all_containers())
     assert [item.id for item in everything[project.app]] == [started.id]
+    assert project.do(project.engine.container_owners())[started.name] == project.app
 
 
 def test_logs_are_both_streams_as_plain_lines(project: Project) -> None:
@@ -307,6 +308,7 @@ QUESTIONS: dict[str, Question] = {
     "version": lambda engine, app, folder: engine.version(),
     "containers": lambda engine, app, folder: engine.containers(app),
     "all_containers": lambda engine, app, folder: engine.all_containers(),
+    "container_owners": lambda engine, app, folder: engine.container_owners(),
     "volumes": lambda engine, app, folder: engine.volumes(app),
     "save_volume": lambda engine, app, folder: engine.save_volume(app, "x", folder / "x.tar"),
     "image_present": lambda engine, app, folder: engine.image_present("busybox"),

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.rollouts.live import LiveApp, compose, new_app
+from tests.images import busybox_image
+from tests.rollouts.live import LiveApp, compose, docker, new_app
 from tests.support import Server
 
 X_IKOMA = {
@@ -110,3 +111,24 @@ def test_an_app_that_was_never_deployed_can_neither_restart_nor_go_back(server: 
 
 def wanting(domain: str) -> str:
     return compose().replace("x-ikoma: {", f"x-ikoma: {{domains: [{domain}], ")
+
+
+@pytest.mark.parametrize(
+    ("more", "name", "line"),
+    [("container_name: live-door", "live-door", 6), ("", "live-refusing-web-1000", 2)],
+)
+def test_a_name_that_a_container_of_others_has_is_refused(app: LiveApp, more: str, name: str, line: int) -> None:
+    app.write("2", compose(more=more))
+    foreign = docker("create", "--name", name, busybox_image(), "true").strip()
+    try:
+        code, said = refused(app, "deploy.up")
+        [error] = app.do("apps.validate")["errors"]
+    finally:
+        docker("rm", foreign)
+        app.write("1", compose())
+    assert code == "invalid_compose"
+    assert name in said
+    assert (error["line"], error["problem"].endswith("is taken by a container that IKOMA has not made.")) == (
+        line,
+        True,
+    )

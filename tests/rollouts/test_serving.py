@@ -159,6 +159,14 @@ def test_a_container_with_a_name_of_its_own_has_it_after_each_deploy(server: Ser
     story(app, "1", "2")
     eventually(lambda: len(app.running()) == 1, "the one before has ended")
     assert inspected(app.running()[0])["Name"] == "/live-named-door"
+    assert app.call("deploy.scale", service="web", replicas=2).code == "cannot_run_twice"
+    docker("rename", app.running()[0], "live-named-away")
+    foreign = docker("create", "--name", "live-named-door", busybox_image(), "true").strip()
+    try:  # somebody took the name meanwhile
+        app.do("deploy.restart")
+        assert urllib.request.urlopen(app.url, timeout=30).read() == b"1\n"
+    finally:
+        docker("rm", foreign)
 
 
 def test_what_an_image_keeps_in_a_volume_without_a_name_is_carried_on(server: Server) -> None:

@@ -22,7 +22,7 @@ from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout
 from ikoma.apps.schema import Schema
 from ikoma.apps.successor import Successor, Target, reached
 from ikoma.apps.traffic import Traffic
-from ikoma.errors import DeployFailed
+from ikoma.errors import DeployFailed, IkomaError
 from ikoma.model import Secret
 from ikoma.ports import CarriedVolume, Container, Engine, Progress, Watching, no_progress
 
@@ -240,9 +240,12 @@ class Rollouts:
             name = chosen.get(item.service)
             if name is None or ((holder := holders.get(name)) is not None and holder.id == item.id):
                 continue
-            if holder is not None:
-                await self._engine.rename(holder.id, f"{name}-{holder.rollout or 'before'}")
-            await self._engine.rename(item.id, name)
+            try:
+                if holder is not None:
+                    await self._engine.rename(holder.id, f"{name}-{holder.rollout or 'before'}")
+                await self._engine.rename(item.id, name)
+            except IkomaError as error:  # it serves, whatever it is called
+                log.warning("%s: a container of %s cannot be named %s: %s", app.name, item.service, name, error.message)
 
     async def _in_time(self, app: App, work: Coroutine[Any, Any, None]) -> None:
         """Wait for work, but not for long: what is not done by then goes on, and the next rollout waits for it."""

@@ -96,6 +96,8 @@ def why_single(model: Mapping[str, Any], service: str) -> str | None:
     services: Mapping[str, Any] = model["services"]
     if service in one_shot_services(model):
         return "it runs once for each release"
+    if named := services[service].get("container_name"):
+        return f"it has the container name {named}"
     if shared := shares_with(services[service]):
         return f"it runs inside {shared}"
     inside = [name for name, other in services.items() if shares_with(other) == service]

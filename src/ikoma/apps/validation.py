@@ -20,9 +20,9 @@ from typing import Any
 from ikoma.apps import compose_file, credentials, environment, extension
 from ikoma.apps.compose_file import Source
 from ikoma.apps.folder import App
-from ikoma.apps.host_ports import taken_ports
-from ikoma.apps.impossible import impossible
+from ikoma.apps.impossible import Impossible, impossible
 from ikoma.apps.mounts import sources
+from ikoma.apps.occupied import occupied
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.policy.waivers import Waiver
@@ -121,9 +121,8 @@ class Validator:
         report.errors += _builds(app, source, resolved.model)
         report.errors += [
             Finding(source.name, source.line(*item.place), item.problem, item.fix)
-            for item in impossible(resolved.model)
+            for item in (*impossible(resolved.model), *await self.occupied(app, resolved.model))
         ]
-        report.errors += await self._ports(app, source, resolved.model)
         if images:
             report.errors += await self._images(source, resolved.model)
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
@@ -135,6 +134,10 @@ class Validator:
         report.warnings += self._replaced(app, source)
         return report
 
+    async def occupied(self, app: App, model: Mapping[str, Any]) -> list[Impossible]:
+        """What a resolved model wants of this machine and another has."""
+        return await occupied(app.name, model, self._engine, self._policy.is_platform)
+
     def _taken(self, app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
         """Domains of the x-ikoma block that another app has."""
         try:
@@ -144,18 +147,6 @@ class Validator:
         for domain in self._traffic.taken(app, (*wishes.domains, *wishes.redirects)):
             fix = "Choose another, or take it from that app first: domain.remove, or its compose file."
             yield Finding(source.name, source.line_with(domain), f"The domain {domain} belongs to another app.", fix)
-
-    async def _ports(self, app: App, source: Source, model: Mapping[str, Any]) -> list[Finding]:
-        fix = "Publish another host port, or none: IKOMA reaches the app on its own network."
-        return [
-            Finding(
-                source.name,
-                source.line("services", taken.service, "ports", taken.index),
-                f"Host port {taken.port} is used by {taken.holder}.",
-                fix,
-            )
-            for taken in await taken_ports(app.name, model, self._engine, self._policy.is_platform)
-        ]
 
     async def _images(self, source: Source, model: Mapping[str, Any]) -> list[Finding]:
         wanted = {

@@ -70,6 +70,9 @@ class ComposeEngine:
     async def all_containers(self) -> Mapping[str, Sequence[Container]]:
         return await self._api.containers(None)
 
+    async def container_owners(self) -> Mapping[str, str]:
+        return await self._api.container_owners()
+
     async def owners(self) -> Mapping[str, str]:
         return await self._api.owners()
 

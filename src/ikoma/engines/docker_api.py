@@ -89,6 +89,14 @@ class DockerApi:
             group.sort(key=lambda container: container.name)
         return found
 
+    async def container_owners(self) -> Mapping[str, str]:
+        """Names of all containers → their Compose project."""
+        async with self.client() as docker:
+            listed = await docker._query_json("containers/json", params={"all": "1"})
+        return {
+            name.lstrip("/"): (item["Labels"] or {}).get(PROJECT, "") for item in listed for name in item["Names"] or ()
+        }
+
     async def last_check(self, identity: str) -> str | None:
         """What the last run of a container's healthcheck said."""
         async with self.client() as docker:

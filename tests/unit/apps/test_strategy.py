@@ -22,6 +22,7 @@ MODEL = {
         "job": {},
         "tunnel": {},
         "inside": {"network_mode": "service:tunnel"},
+        "named": {"container_name": "door"},
     }
 }
 
@@ -33,9 +34,10 @@ MODEL = {
         ("job", "it runs once for each release"),
         ("tunnel", "inside runs inside it"),
         ("inside", "it runs inside tunnel"),
+        ("named", "it has the container name door"),
     ],
 )
-def test_what_runs_once_or_shares_a_namespace_has_one_container(service: str, reason: str | None) -> None:
+def test_what_runs_once_shares_a_namespace_or_has_a_name_has_one_container(service: str, reason: str | None) -> None:
     assert why_single(MODEL, service) == reason
 
 
