@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.apps import make_app
-from tests.support import Server
+from tests.faults.witness import eventually
+from tests.support import Server, free_port
 
 APP = "planned-back"
 
@@ -158,3 +159,27 @@ def test_what_makes_no_sense_is_refused(server: Server, folder: Path, wanted: An
 
 def test_there_is_no_plan_to_go_to_what_serves(server: Server, folder: Path) -> None:
     assert refusal(server, "deploy.plan", rollback=True, to=serving(server)) == ("already_serving", 409)
+
+
+def test_what_another_has_by_now_stands_in_the_way(server: Server, folder: Path) -> None:
+    compose, port = f"{(folder / 'docker-compose.yml').read_text()}  watch: 0s\n", free_port()
+    wishes = compose.replace(
+        "    init: true", f"    init: true\n    ports: ['{port}:3000']\n    container_name: way-back"
+    )
+    (folder / "docker-compose.yml").write_text(f"{wishes}  domains: [way-back.example.com]\n")
+    before = server.do("deploy.up", {"appName": APP})["details"]["release"]
+    (folder / "docker-compose.yml").write_text(compose)
+    server.do("deploy.up", {"appName": APP})
+    assert planned(server)["findings"] == []
+    other = make_app(server, f"{APP}-other", compose=wishes.replace("{", "{{").replace("}", "}}"))
+    eventually(lambda: server.do("apps.validate", {"appName": other.name})["valid"], "what was replaced is gone")
+    server.do("deploy.up", {"appName": other.name})
+    server.do("domain.add", {"appName": other.name, "domain": "way-back.example.com"})
+    found = planned(server)
+    server.do("apps.remove", {"appName": other.name})
+    assert (found["rollback"]["release"], found["valid"]) == (before, False)
+    assert found["findings"] == [
+        "The domain way-back.example.com belongs to another app.",
+        f"Host port {port} is used by the app {other.name}.",
+        f"The container name way-back is taken by the app {other.name}.",
+    ]

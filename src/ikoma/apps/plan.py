@@ -195,7 +195,8 @@ class Planner:
                 await check()
             except (PolicyViolation, ImageGone) as error:
                 found.append(_said(error))
-        return found
+        found += [f"The domain {item} belongs to another app." for item in self._validator.taken_domains(app, model)]
+        return found + [item.problem for item in await self._validator.occupied(app, model)]
 
     async def _step(
         self,

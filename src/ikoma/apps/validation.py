@@ -138,13 +138,17 @@ class Validator:
         """What a resolved model wants of this machine and another has."""
         return await occupied(app.name, model, self._engine, self._policy.is_platform)
 
+    def taken_domains(self, app: App, model: Mapping[str, Any]) -> list[str]:
+        """Domains of a model's x-ikoma block that another app has."""
+        wishes = extension.read(model)
+        return self._traffic.taken(app, (*wishes.domains, *wishes.redirects))
+
     def _taken(self, app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
-        """Domains of the x-ikoma block that another app has."""
         try:
-            wishes = extension.read(model)
+            domains = self.taken_domains(app, model)
         except InvalidCompose:
             return  # said already
-        for domain in self._traffic.taken(app, (*wishes.domains, *wishes.redirects)):
+        for domain in domains:
             fix = "Choose another, or take it from that app first: domain.remove, or its compose file."
             yield Finding(source.name, source.line_with(domain), f"The domain {domain} belongs to another app.", fix)
 
