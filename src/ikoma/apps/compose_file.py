@@ -83,6 +83,12 @@ def web(model: Mapping[str, Any]) -> Web | None:
     return Web(service, int(port), path)
 
 
+def has_address(service: Mapping[str, Any]) -> bool:
+    """Whether a service's containers are in networks of their own, not in another's or in none."""
+    mode = str(service.get("network_mode") or "")
+    return mode != "none" and not mode.startswith("service:")
+
+
 def uses_database(model: Mapping[str, Any], service: str) -> bool:
     """Whether a service gets the app's database credentials: all do, unless `x-ikoma: database:` lists some."""
     block = model.get("x-ikoma")
@@ -104,7 +110,7 @@ def _from_healthchecks(services: Mapping[str, Any]) -> Iterator[Web]:
     for name, service in services.items():
         test = (service.get("healthcheck") or {}).get("test")
         found = _URL.search(" ".join(test) if isinstance(test, list) else str(test or ""))
-        if found:
+        if found and has_address(service):
             yield Web(name, int(found[1] or 80), found[2] or "/")
 
 

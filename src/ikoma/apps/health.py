@@ -134,7 +134,8 @@ class HealthObserver:
             return Check(None, "The compose file names no health path (x-ikoma).")
         address = next(iter(web.addresses(containers)), None)
         if address is None:
-            return Check(False, f"No container of {web.service} runs.")
+            runs = any(item.service == web.service and item.state == "running" for item in containers)
+            return Check(False, f"{web.service} has no address." if runs else f"No container of {web.service} runs.")
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())

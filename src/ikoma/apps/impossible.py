@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ikoma.apps import compose_file
+from ikoma.apps.placement import scale_of
 from ikoma.apps.policy.rules import Place, quoted
 from ikoma.apps.strategy import SHARED
+from ikoma.errors import InvalidCompose
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _LARGEST_ID = (1 << 31) - 1
@@ -41,6 +44,25 @@ def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
         if len(shared) > 1:
             problem = f"{name} runs in the namespaces of {len(shared)} services."
             yield Impossible(place, problem, "Let network_mode, ipc and pid name the same service.")
+
+    yield from _web(model)
+
+
+def _web(model: Mapping[str, Any]) -> Iterator[Impossible]:
+    try:
+        web = compose_file.web(model)
+    except InvalidCompose:
+        return  # that is said by itself
+    if web is None:
+        return
+    service, place = model["services"][web.service], ("services", web.service)
+    if not compose_file.has_address(service):
+        problem = f"{web.service} answers the app's requests, and has no address with this network_mode."
+        fix = f"Remove it; what {web.service} needs beside it can say `network_mode: service:{web.service}`."
+        yield Impossible((*place, "network_mode"), problem, fix)
+    if scale_of(service) == 0:
+        problem = f"{web.service} answers the app's requests, and is to have no container."
+        yield Impossible(place, problem, "Give it one.")
 
 
 def _target(place: Place, target: str) -> Iterator[Impossible]:

@@ -47,6 +47,7 @@ def test_without_a_block_a_healthchecks_url_says_it() -> None:
     check = {"healthcheck": {"test": ["CMD-SHELL", "curl -f http://localhost:8080/up || exit 1"]}}
     assert web(model(None, api=check)) == Web("api", 8080, "/up")
     assert web(model(None, worker={})) is None
+    assert web(model(None, inside={**check, "network_mode": "service:tunnel"}, tunnel={})) is None
 
 
 @pytest.mark.parametrize(

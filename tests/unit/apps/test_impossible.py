@@ -32,3 +32,14 @@ def test_what_can_be_is_not_found() -> None:
         "pid": "service:a",
     }
     assert list(impossible({"services": {"web": service}})) == []
+
+
+@pytest.mark.parametrize(
+    "service", [{"network_mode": "none"}, {"network_mode": "service:side"}, {"scale": 0}, {"deploy": {"replicas": 0}}]
+)
+def test_what_answers_requests_needs_an_address_and_a_container(service: dict[str, Any]) -> None:
+    services = {"web": service, "side": {}}
+    [found] = impossible({"services": services, "x-ikoma": {"service": "web", "port": 3000}})
+    assert found.problem.startswith("web answers the app's requests, and ")
+    assert list(impossible({"services": services, "x-ikoma": {"service": "side", "port": 3000}})) == []
+    assert list(impossible({"services": services})) == []
