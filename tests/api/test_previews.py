@@ -19,9 +19,12 @@ from tests.support import Server
 
 APP = "previewed"
 ALONE = COMPOSE.replace(
-    "    restart:", '    container_name: the-only-one\n    ports: ["127.0.0.1:{{port}}:3000"]\n    restart:'
+    "    restart:",
+    "    networks: {{default: {{ipv4_address: 10.213.45.7}}}}\n"
+    '    container_name: the-only-one\n    ports: ["127.0.0.1:{{port}}:3000"]\n    restart:',
 )
-COMPOSE_ALONE = f"name: {APP}\n{ALONE}  domains: [only.example.com]\n"
+SUBNET = "networks: {{default: {{ipam: {{config: [{{subnet: 10.213.45.0/24}}]}}}}}}"
+COMPOSE_ALONE = f"name: {APP}\n{SUBNET}\n{ALONE}  domains: [only.example.com]\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """A preview: an app beside another one, made of its files, another ref of its source and a copy of its database.
 
 It is an app like any other, under the name APP--SLUG, with its own containers, volumes, database and route: whatever
-can be asked of an app can be asked of it. What only one app can have, it has not: host ports, domains, chosen names.
+can be asked of an app can be asked of it. What only one app can have, it has not: host ports, domains, chosen names and
+addresses.
 """
 
 from __future__ import annotations
@@ -84,6 +85,13 @@ def adapted(name: AppName, model: Mapping[str, Any]) -> Mapping[str, Any]:
     for service in (result.get("services") or {}).values():
         service.pop("ports", None)
         service.pop("container_name", None)
+        joined = service.get("networks")
+        for options in joined.values() if isinstance(joined, Mapping) else ():
+            for address in ("ipv4_address", "ipv6_address") if options else ():
+                options.pop(address, None)
+    for network in (result.get("networks") or {}).values():
+        if network and not network.get("external"):
+            network.pop("ipam", None)
     for kind in ("networks", "volumes"):
         for key, item in (result.get(kind) or {}).items():
             if item and not item.get("external"):

@@ -53,17 +53,30 @@ def test_a_record_that_says_nothing_is_of_no_preview(tmp_path: Path, text: str) 
 
 
 def test_what_only_one_can_have_is_left_out() -> None:
+    theirs = {"name": "theirs", "external": True}
+    joined = {"default": {"ipv4_address": "10.8.0.5", "ipv6_address": "fd00::5", "aliases": ["www"]}, "theirs": None}
     model = {
-        "services": {"web": {"image": "web", "ports": [{"target": 80, "published": "80"}], "container_name": "web"}},
+        "services": {
+            "web": {
+                "image": "web",
+                "ports": [{"target": 80, "published": "80"}],
+                "container_name": "web",
+                "networks": joined,
+            },
+            "job": {"network_mode": "none"},
+        },
         "volumes": {"data": {"name": "shop_data"}, "theirs": {"name": "theirs", "external": True}, "odd": None},
-        "networks": {"default": {"name": "chosen"}},
+        "networks": {"default": {"name": "chosen", "ipam": {"config": [{"subnet": "10.8.0.0/24"}]}}, "theirs": theirs},
         "x-ikoma": {"service": "web", "port": 80, "domains": ["shop.example.com"], "redirects": {"a.de": "b.de"}},
     }
     name = name_of(APP, "main")
     assert adapted(name, model) == {
-        "services": {"web": {"image": "web"}},
+        "services": {
+            "web": {"image": "web", "networks": {"default": {"aliases": ["www"]}, "theirs": None}},
+            "job": {"network_mode": "none"},
+        },
         "volumes": {"data": {"name": "shop--main_data"}, "theirs": {"name": "theirs", "external": True}, "odd": None},
-        "networks": {"default": {"name": "shop--main_default"}},
+        "networks": {"default": {"name": "shop--main_default"}, "theirs": theirs},
         "x-ikoma": {"service": "web", "port": 80},
     }
     assert adapted(APP, model) is model
