@@ -20,6 +20,7 @@ _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _SIZE = re.compile(r"([0-9]{1,12})([kmg]?)b?", re.IGNORECASE)
 _SHIFT = {"": 0, "k": 10, "m": 20, "g": 30}
+_LARGEST = 1 << 40
 _PATH = re.compile(r"(\./)?[^/\0][^\0]*")
 
 
@@ -163,9 +164,11 @@ def _some(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 
 def _size(name: str, given: Any) -> int:
     found = _SIZE.fullmatch(str(given).strip()) if not isinstance(given, bool) else None
-    if found is None:
-        raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a size such as 10m or 1g.")
-    return int(found[1]) << _SHIFT[found[2].lower()]
+    if found is None or (size := int(found[1]) << _SHIFT[found[2].lower()]) > _LARGEST:
+        raise InvalidCompose(
+            f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a size such as 10m or 1g, at most {_LARGEST >> 30}g."
+        )
+    return size
 
 
 def _strategy(name: str, given: Any) -> str:

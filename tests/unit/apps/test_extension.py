@@ -28,6 +28,7 @@ def test_without_a_block_all_is_as_by_default() -> None:
         ("timeout", "24h", 86400.0),
         ("max_body", "10m", 10 << 20),
         ("max_body", "1GB", 1 << 30),
+        ("max_body", "1024g", 1 << 40),
         ("max_body", 512, 512),
         ("domains", ["Shop.example.com"], ("shop.example.com",)),
         ("redirects", {"www.example.com": "example.com"}, {"www.example.com": "example.com"}),
@@ -46,7 +47,10 @@ def test_each_key_has_its_form(key: str, given: Any, read_as: Any) -> None:
         ("text", "must be a mapping"),
         ({"wacth": "1s"}, "wacth is unknown; it takes service"),
         *(({"watch": wrong}, "it takes a time") for wrong in ("", "soon", "-1s", "1d", True, "25h", "1e9", ["1s"])),
-        *(({"max_body": wrong}, "it takes a size") for wrong in ("", "much", "-1", "1.5m", True, "10x")),
+        *(
+            ({"max_body": wrong}, "it takes a size")
+            for wrong in ("", "much", "-1", "1.5m", True, "10x", "1025g", "9" * 12 + "g")
+        ),
         *(({"strategy": wrong}, "it takes rolling or recreate") for wrong in ("fast", 1, {"web": "fast"})),
         ({"strategy": {"api": "rolling"}}, "there is no service 'api'"),
         ({"domains": "a.example.com"}, "takes a list"),
