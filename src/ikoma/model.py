@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum
 from typing import Any, Self
 
@@ -264,15 +264,23 @@ class ImageReference(ParsedText):
 
 
 class ReleaseId(ParsedText):
-    """Identifies one deployment of an app; sorts by time: YYYYMMDD-HHMMSS-xxxx (UTC)."""
+    """Identifies one deployment of an app; an app's sort in their order: YYYYMMDD-HHMMSS-xxxx (UTC)."""
 
     pattern = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
     advice = "a release id as release.list shows it"
     example = "20260102-150405-9f3a"
 
     @classmethod
-    def new(cls) -> Self:
-        return cls(time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(2))
+    def new(cls, after: str | None = None) -> Self:
+        """One of now, which sorts after another one whatever the clock says."""
+        made = cls(time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(2))
+        if after is None or made > after:
+            return made
+        second, _, mark = after.rpartition("-")
+        if mark != "ffff":
+            return cls(f"{second}-{int(mark, 16) + 1:04x}")
+        following = datetime.strptime(second, "%Y%m%d-%H%M%S") + timedelta(seconds=1)
+        return cls(f"{following:%Y%m%d-%H%M%S}-0000")
 
 
 def parse_moment(text: str) -> datetime:

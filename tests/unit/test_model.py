@@ -83,6 +83,22 @@ def test_release_ids_parse_as_they_are_made() -> None:
     assert ReleaseId.parse(ReleaseId.new())
 
 
+@pytest.mark.parametrize(
+    ("after", "new"),
+    [
+        ("20991231-235959-00fe", "20991231-235959-00ff"),
+        ("20991231-235959-ffff", "21000101-000000-0000"),
+    ],
+)
+def test_a_release_id_sorts_after_the_one_before_it(after: str, new: str) -> None:
+    assert ReleaseId.parse(ReleaseId.new(after)) == new
+    assert ReleaseId.new("20200101-000000-ffff") > "20260101"
+    ids = [ReleaseId.new()]
+    for _ in range(100):
+        ids.append(ReleaseId.new(ids[-1]))
+    assert ids == sorted(set(ids))
+
+
 def test_a_role_includes_the_ones_before_it() -> None:
     assert Role.OBSERVER < Role.OPERATOR < Role.BUILDER < Role.ADMIN
     assert Role.parse("Builder") is Role.BUILDER

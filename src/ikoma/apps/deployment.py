@@ -23,7 +23,7 @@ from ikoma.apps.outcomes import Keep, Outcomes
 from ikoma.apps.placement import Placement, scale_of
 from ikoma.apps.plan import SQL
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.release import Release, Releases, ServiceRecord, new_release_id, now
+from ikoma.apps.release import Release, Releases, ServiceRecord, now
 from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout import Rolled, Rollouts
 from ikoma.apps.rollout_state import RolloutState
@@ -374,7 +374,7 @@ def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
     one_shot = compose_file.one_shot_services(model)
     brought = source.recorded(app)
     return Release(
-        id=new_release_id(),
+        id=Releases(app).new_id(),
         caller=wish.caller,
         started_at=now(),
         reason=wish.reason,

@@ -105,6 +105,10 @@ class Releases:
         self._app = app
         self._folder = app.state / "releases"
 
+    def new_id(self) -> str:
+        """An id for the next release: the newest one's sorts last."""
+        return str(ReleaseId.new(max(self._names(), default=None)))
+
     def open(self, release: Release, model: Mapping[str, Any], given: Mapping[str, str]) -> Path:
         """Record that a release begins; its folder.
 
@@ -276,10 +280,6 @@ def _variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:
     items = [item for kind in ("configs", "secrets") for item in (model.get(kind) or {}).values()]
     names = sorted({str(item["environment"]) for item in items if item and item.get("environment")})
     return "".join(f"{name}={env_file.written(given[name])}\n" for name in names if name in given)
-
-
-def new_release_id() -> str:
-    return str(ReleaseId.new())
 
 
 def now() -> str:
