@@ -80,6 +80,20 @@ def test_where_nothing_has_changed_nothing_is_planned(server: Server, folder: Pa
     assert "2 running as deployed." in str(server.do("artifact.verify_release", {"appName": APP}))
 
 
+def test_a_migration_that_was_edited_after_it_was_applied_is_told_of(server: Server, folder: Path) -> None:
+    file = folder / "migrations" / "001_shop.sql"
+    file.write_text(f"{(before := file.read_text())} -- later")
+    says = "migrations/001_shop.sql: It was applied before, and has been changed since."
+    [warning] = server.do("apps.validate", {"appName": APP})["warnings"]
+    assert f"{warning['file']}: {warning['problem']}" == says
+    [finding] = plan(server)["findings"]
+    assert finding.startswith(says)
+    [deployed] = server.do("deploy.up", {"appName": APP})["details"]["warnings"]
+    assert deployed == finding
+    file.write_text(before)
+    assert plan(server)["findings"] == []
+
+
 def test_each_change_is_named_with_its_reason_and_its_downtime(server: Server, folder: Path) -> None:
     before = plan(server)["plan"]
     (folder / "src" / "ok").write_text("changed\n")

@@ -69,6 +69,12 @@ def pending(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[M
     return [item for item in known if item.name not in applied]
 
 
+def changed(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:
+    """Those that were applied with another content."""
+    applied = {entry.name: entry.checksum for entry in ledger}
+    return [item for item in known if applied.get(item.name, item.checksum) != item.checksum]
+
+
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps import compose_file, credentials, environment, extension
+from ikoma.apps import compose_file, credentials, environment, extension, sql_files
 from ikoma.apps.compose_file import Source
 from ikoma.apps.folder import App
 from ikoma.apps.impossible import Impossible, impossible
@@ -128,6 +128,7 @@ class Validator:
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
         await self._disk(app, report)
         report.warnings += _missing_names(app)
+        report.warnings += await self._changed_migrations(app)
         if not report.errors:
             report.warnings += _not_kept(app, source, resolved.model)
             report.warnings += _too_many(app, source, resolved.model)
@@ -183,6 +184,19 @@ class Validator:
                 report.errors.append(Finding(str(folder), None, f"Only {free >> 20} MiB of disk are free.", fix))
             elif free < _LITTLE_FREE:
                 report.warnings.append(Finding(str(folder), None, f"Only {free >> 20} MiB of disk are free.", fix))
+
+    async def _changed_migrations(self, app: App) -> list[Finding]:
+        """Migrations that were applied and say something else now: no deploy applies them again."""
+        if (owned := credentials.find(app)) is None:
+            return []
+        try:
+            known = await asyncio.to_thread(sql_files.migrations, app)
+            found = sql_files.changed(known, await self._databases.ledger(owned))
+        except IkomaError:
+            return []  # what cannot be read now stops a deploy by itself
+        fix = "Undo the edit, and write what is to change as a new migration."
+        problem = "It was applied before, and has been changed since."
+        return [Finding(f"migrations/{item.name}", None, problem, fix) for item in found]
 
     def _replaced(self, app: App, source: Source) -> list[Finding]:
         """What .env says of a database and the containers will not see, and why."""
