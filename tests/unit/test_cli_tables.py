@@ -77,6 +77,11 @@ def test_an_app_without_releases_has_none() -> None:
     assert brief.of("release.list", {"releases": []}) == {"releases": []}
 
 
+def test_a_plan_says_what_changes_besides_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"plan": "f" * 64, "rest": ["x-ikoma: hold: 15 → 20"], "rollback": None}
+    assert "other changes  x-ikoma: hold: 15 → 20" in shown(monkeypatch, brief.of("deploy.plan", found))
+
+
 @pytest.mark.parametrize(
     ("name", "row", "whole", "left"),
     [

@@ -28,7 +28,7 @@ def _release(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plan(result: Mapping[str, Any]) -> dict[str, Any]:
     """What concerns a rollback only for one, by short names: the hash is 64 characters, and is copied whole."""
-    shown = dict(result)
+    shown = {"other changes" if name == "rest" else name: value for name, value in result.items()}
     if (back := shown.pop("rollback")) is not None:
         shown |= {"back to": back["release"], "database": back["database"], "lost": back["lost"]}
     return shown
