@@ -452,7 +452,12 @@ class DeployFailed(IkomaError):
     """The deployment failed."""
 
     code, status = "deploy_failed", 422
-    default_hint = "details holds the failing service, its exit code and its last log lines."
+    default_hint = "Correct what the message names, and try again."
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None, **more: Any) -> None:
+        if hint is None and (more.get("exitCode") is not None or more.get("logs")):
+            hint = "details holds the failing service, its exit code and its last log lines."
+        super().__init__(message, hint=hint, **more)
 
 
 class ReleaseNotFound(IkomaError):
