@@ -22,7 +22,8 @@ from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import RULES, Violation
 from ikoma.apps.policy.waivers import Waivers
-from ikoma.apps.strategy import SHARED
+from ikoma.apps.strategy import shares_with
+from ikoma.apps.successor import told
 from ikoma.engines import argv
 from ikoma.engines.compose import ComposeEngine
 from ikoma.ports import VARIABLES_FILE
@@ -67,26 +68,26 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     assert list(impossible(model)) == []
     runs = equipment.frozen(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
-    release = app.path / ".ikoma" / "releases" / "r1"
-    release.mkdir(parents=True)
-    (release / VARIABLES_FILE).write_text("")
     place = Placement(
-        app.name, "r1", facts.root, release / "tree", sources(app, runs, extension.read(runs).data), {}, {}, str
+        app.name, "r1", facts.root, app.state / "tree", sources(app, runs, extension.read(runs).data), {}, {}, str
     )
     made = placed(runs, place, rollout="1", configurations=dict.fromkeys(runs["services"], "c"), carried={}).model
-    services = {name: told(service) for name, service in made["services"].items()}
-    (release / "create.json").write_text(json.dumps({**made, "services": services}))
-    command = argv.create(app.name, app.path, release / "create.json", {})
+    first = {name: service for name, service in made["services"].items() if not shares_with(service)}
+    inside = {name: service for name, service in made["services"].items() if name not in first}
+    created(app, made, first)
+    created(app, made, {name: told(service, dict.fromkeys(first, "1")) for name, service in inside.items()})
+
+
+def created(app: App, model: Mapping[str, Any], services: Mapping[str, Any]) -> None:
+    """Let Compose read what containers of these services are made of."""
+    (app.state / VARIABLES_FILE).write_text("")
+    only = {name: {**service, "depends_on": {}} for name, service in services.items()}
+    (app.state / "create.json").write_text(json.dumps({**model, "services": only}))
+    command = argv.create(app.name, app.path, app.state / "create.json", {})
     command[command.index("create") :] = ["config", "--format", "json"]
     finished = asyncio.run(run(command, env=argv.environment(DOCKER_HOST), cwd=app.path, timeout=60))
     assert finished.code == 0, finished.stderr
-    assert set(json.loads(finished.stdout)["services"]) == set(runs["services"])
-
-
-def told(service: Mapping[str, Any]) -> dict[str, Any]:
-    """A service as it is when its container is made: others are there by then."""
-    keys = {key: "container:1" for key in SHARED if str(service.get(key) or "").startswith("service:")}
-    return {**service, **keys, "depends_on": {}}
+    assert set(json.loads(finished.stdout)["services"]) == set(services)
 
 
 @pytest.mark.parametrize(

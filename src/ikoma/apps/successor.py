@@ -19,7 +19,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.placement import Placed, Placement, placed, waits_for
 from ikoma.apps.rollout_state import RolloutState, Serving, Underway
 from ikoma.apps.schema import Change
-from ikoma.apps.strategy import Decision, Wanted, decide, is_active, shares_with
+from ikoma.apps.strategy import SHARED, Decision, Wanted, decide, is_active, shares_with
 from ikoma.apps.traffic import Traffic
 from ikoma.durable import write_file
 from ikoma.model import Secret
@@ -254,15 +254,10 @@ class Successor:
         )
 
     def _told(self, dependent: Mapping[str, str]) -> Placed:
-        """The compose file with namespaces of services named by the container that has them."""
+        """The compose file with services that others are made with named by the containers that they have."""
         services = dict(self._placed.model["services"])
-        hosts = {item.service: item.id for item in (*self.kept, *self._new)}
-        for name, shared in dependent.items():
-            told = {
-                key: f"container:{hosts[shared]}" if value == f"service:{shared}" else value
-                for key, value in services[name].items()
-            }
-            services[name] = told
+        hosts = {item.service: item.id for item in (*self.kept, *self._new) if item.service not in dependent}
+        services |= {name: told(services[name], hosts) for name in dependent}
         return replace(self._placed, model={**self._placed.model, "services": services})
 
     def _start(self, decision: Decision) -> Start:
@@ -297,3 +292,19 @@ class Successor:
 
     def _aliases(self, service: str) -> list[str]:
         return list(dict.fromkeys(alias for names in self._placed.joined[service].values() for alias in names))
+
+
+def told(service: Mapping[str, Any], hosts: Mapping[str, str]) -> dict[str, Any]:
+    """A service as its container is made beside others that are there.
+
+    Args:
+        hosts: service → id of its container.
+    """
+    named = {f"service:{name}": f"container:{identity}" for name, identity in hosts.items()}
+    result = {key: named.get(str(value), value) if key in SHARED else value for key, value in service.items()}
+    if taken := result.get("volumes_from"):
+        found = [(item, *str(item).partition(":")) for item in taken]
+        result["volumes_from"] = [
+            f"container:{hosts[name]}{colon}{mode}" if name in hosts else item for item, name, colon, mode in found
+        ]
+    return result
