@@ -66,7 +66,7 @@ class Resolutions:
             return known[1]
         resolved = None
         if not gathered.violations:
-            resolved = await self._engine.resolve(app.name, app.path, gathered.compose_file, gathered.files)
+            resolved = await self._engine.resolve(app.name, app.path, gathered.compose_file, gathered.for_compose)
             if resolved.model is not None:
                 resolved = replace(resolved, model=adapted(app.name, resolved.model))
             elif resolved.error is not None:

@@ -1,6 +1,7 @@
 """Everything Compose would read to understand an app's files, read first by us, from inside the app's folder only.
 
-The files are returned as bytes: what was checked here is what Compose gets, so nothing can be swapped in between.
+The files are returned as bytes, and compose files also as they are written anew for Compose: what was checked here is
+what it gets, so nothing can be swapped in between and nothing read in two ways.
 A file may pull in others; each is read and checked in turn before any is believed.
 """
 
@@ -37,6 +38,8 @@ _OF_THE_SERVER = re.compile(
     r"|EXPERIMENTAL_\w+|FILE|HTTP_TIMEOUT|IGNORE_ORPHANS|MENU|PARALLEL_LIMIT|PATH_SEPARATOR|PROGRESS|PROJECT_DIRECTORY"
     r"|PROVIDER_\w+|RELAY_IMAGE|REMOVE_ORPHANS|STATUS_STDOUT|TLS_VERSION))"
 )
+_NO_PATH = "A file is named here by something that is no path."
+_INSTEAD_OF_NO_PATH = "Write the path as text, in quotes where it has signs that mean something in YAML."
 _COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 
 
@@ -46,9 +49,17 @@ class Gathered:
 
     compose_file: str
     files: dict[str, bytes] = field(default_factory=dict)
+    written: dict[str, bytes] = field(default_factory=dict)
+    """The compose files among them, for Compose."""
+    plain: set[str] = field(default_factory=set)
+    """Files that are read as they are."""
     violations: list[Violation] = field(default_factory=list)
     understood: set[tuple[str, str]] = field(default_factory=set)
     """Compose files that were looked at, each with the folder that its paths are relative to."""
+
+    @property
+    def for_compose(self) -> Mapping[str, bytes]:
+        return {**self.files, **self.written}
 
     def found(self, rule: str, place: Place, what: str, file: str) -> None:
         self.violations.append(Violation(rule, place, what, file))
@@ -63,8 +74,11 @@ def gather(app: App, compose_file: Path) -> Gathered:
     gathered = Gathered(os.path.relpath(compose_file, app.path))
     gathered.files[gathered.compose_file] = app.read_inside(compose_file, _MOST_BYTES + 1)
     _optional(app, gathered, ".env")
+    gathered.plain.add(".env")
     known = frozenset(environment.values_in(gathered.files.get(".env", b"")))
     _document(app, gathered, gathered.compose_file, "", known)
+    for path in sorted(gathered.plain & gathered.written.keys()):
+        gathered.found("yaml-form", (), f"{path} is read as a compose file and as something else.", path)
     if sum(map(len, gathered.files.values())) > _MOST_TOGETHER:
         gathered.found("too-large", (), "The files are larger than 4 MiB together.", gathered.compose_file)
     return gathered
@@ -79,6 +93,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
         return
     read = yaml_form.read(content, path)
     gathered.violations += read.violations
+    gathered.written[path] = read.written
     if read.violations or not isinstance(read.value, Mapping):
         return
     project = read.value.get("name")
@@ -89,7 +104,10 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
     for place, reference in _references(read.value):
-        _follow(app, gathered, _Step(path, base, known), place, reference)
+        if reference is None:
+            gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
+        else:
+            _follow(app, gathered, _Step(path, base, known), place, reference)
 
 
 def _misnamed(app: App, project: str, path: str) -> Violation:
@@ -131,7 +149,8 @@ class _Reference:
     env_files: tuple[str, ...] = ()
 
 
-def _references(document: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference]]:
+def _references(document: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference | None]]:
+    """What a compose file reads; None where it cannot be said what that is."""
     for index, entry in enumerate(_listed(document.get("include"))):
         yield from ((("include", index), item) for item in _included(entry))
     services = document.get("services")
@@ -141,40 +160,43 @@ def _references(document: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference
     for kind in ("configs", "secrets"):
         items = document.get(kind)
         for name, item in items.items() if isinstance(items, Mapping) else ():
-            if isinstance(item, Mapping) and isinstance(item.get("file"), str):
-                yield (kind, name, "file"), _Reference("mounted", item["file"])
+            yield from _file_of((kind, name), item, "mounted")
 
 
-def _included(entry: Any) -> Iterator[_Reference]:
-    if isinstance(entry, str):
-        yield _Reference("include", entry)
-    elif isinstance(entry, Mapping):
-        paths = [path for path in _listed(entry.get("path")) if isinstance(path, str)]
-        folder = entry.get("project_directory")
-        env_files = tuple(path for path in _listed(entry.get("env_file")) if isinstance(path, str))
-        first = posixpath.dirname(paths[0]) if paths else ""
-        for path in paths:
-            yield _Reference("include", path, folder if isinstance(folder, str) else first, env_files)
+def _included(entry: Any) -> Iterator[_Reference | None]:
+    if not isinstance(entry, Mapping):
+        yield _Reference("include", entry) if isinstance(entry, str) else None
+        return
+    paths, env_files = _listed(entry.get("path")), _listed(entry.get("env_file"))
+    folder = entry.get("project_directory")
+    if not paths or not all(isinstance(text, str) for text in (*paths, *env_files, folder or "")):
+        yield None
+        return
+    for path in paths:
+        yield _Reference("include", path, folder or posixpath.dirname(paths[0]), tuple(env_files))
 
 
-def _of_service(place: Place, service: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference]]:
-    extends = service.get("extends")
-    if isinstance(extends, Mapping) and isinstance(extends.get("file"), str):
-        yield (*place, "extends", "file"), _Reference("extends", extends["file"])
+def _of_service(place: Place, service: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference | None]]:
+    yield from _file_of((*place, "extends"), service.get("extends"), "extends")
     for key in ("env_file", "label_file"):
         for index, entry in enumerate(_listed(service.get(key))):
             path = entry.get("path") if isinstance(entry, Mapping) else entry
-            if isinstance(path, str):
-                yield (*place, key, index), _Reference("plain", path)
-    credential = service.get("credential_spec")
-    if isinstance(credential, Mapping) and isinstance(credential.get("file"), str):
-        yield (*place, "credential_spec", "file"), _Reference("mounted", credential["file"])
+            yield (*place, key, index), _Reference("plain", path) if isinstance(path, str) else None
+    yield from _file_of((*place, "credential_spec"), service.get("credential_spec"), "mounted")
+
+
+def _file_of(place: Place, item: Any, kind: str) -> Iterator[tuple[Place, _Reference | None]]:
+    file = item.get("file") if isinstance(item, Mapping) else None
+    if file is not None:
+        yield (*place, "file"), _Reference(kind, file) if isinstance(file, str) else None
 
 
 def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: _Reference) -> None:
     target = _inside(app, gathered, step, place, reference.path, literal=reference.kind != "mounted")
     if target is None or reference.kind == "mounted":
         return
+    if reference.kind == "plain":
+        gathered.plain.add(target)
     if not _optional(app, gathered, target, step.path, place) or reference.kind == "plain":
         return
     base = posixpath.dirname(target)
@@ -186,6 +208,7 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
     for env_file in (*reference.env_files, *([posixpath.join(base, ".env")] if reference.kind == "include" else [])):
         found = _inside(app, gathered, step, place, env_file, literal=True)
         if found is not None:
+            gathered.plain.add(found)
             _optional(app, gathered, found, step.path, place)
     if max(len(gathered.files), len(gathered.understood)) > _MOST_FILES:
         gathered.found("too-large", place, f"More than {_MOST_FILES} files are read.", step.path)

@@ -1,7 +1,7 @@
 """YAML in the one form that every reader takes for the same thing.
 
-Compose's parser is not ours. What could mean one thing here and another there (two documents, a key twice, tags of
-one's own) is refused, and so is what grows when it is read.
+Compose's parser is not ours, so it gets what ours made of a file, written anew. What could mean one thing here and
+another there (two documents, a key twice, tags of one's own) is refused besides, and so is what grows when it is read.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from typing import Any
 
 import yaml
 
+from ikoma.apps.policy import yaml_written
 from ikoma.apps.policy.rules import Place, Violation, quoted
 
 _MOST_NODES = 100_000
 _DEEPEST = 60
+_LONGEST_KEY = 1000
+"""Characters of a key as it is written for Compose; a parser takes 1,024 for one."""
 _BREAKS = ("\x85", "\u2028", "\u2029")
+_MARK = "\ufeff"
 _TAGS = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge", "timestamp")
 )
@@ -29,6 +33,8 @@ class Read:
 
     value: Any = None
     violations: list[Violation] = field(default_factory=list)
+    written: bytes = b""
+    """The same for Compose."""
 
 
 class _Unsafe(Exception):
@@ -49,7 +55,7 @@ def read(content: bytes, file: str) -> Read:
         if root is None:
             return Read()
         _measure(root, {})
-        return Read(_plain(root, ()))
+        return Read(_plain(root, ()), written=yaml_written.written(root, _pairs))
     except _Unsafe as unsafe:
         return Read(violations=[Violation(unsafe.rule, unsafe.place, unsafe.what, file)])
 
@@ -75,11 +81,15 @@ def _composed(content: bytes) -> yaml.Node | None:
         raise _Unsafe("yaml-form", "The file is not UTF-8.") from None
     if any(character in text for character in _BREAKS):
         raise _Unsafe("yaml-form", "The file holds a line separator that only some readers take for one.")
+    text = text.removeprefix(_MARK)
     try:
+        _check_keys(text)
         found = documents(text)
     except yaml.MarkedYAMLError as error:
         line = f"Line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise _Unsafe("yaml-form", f"{line}{error.problem or 'this is no YAML'}.") from None
+        twice = (error.context or "").startswith("found duplicate anchor")
+        problem = "this anchor is there twice" if twice else error.problem or "this is no YAML"
+        raise _Unsafe("yaml-form", f"{line}{problem}.") from None
     except (yaml.YAMLError, ValueError) as error:
         raise _Unsafe("yaml-form", f"This is no YAML: {error}.") from None
     except RecursionError:
@@ -87,6 +97,17 @@ def _composed(content: bytes) -> yaml.Node | None:
     if len(found) > 1:
         raise _Unsafe("yaml-form", "The file holds more than one document.")
     return found[0] if found else None
+
+
+def _check_keys(text: str) -> None:
+    """Refuse `?x` where it would be a key's mark to us, and the beginning of a word to others."""
+    if "?" not in text:
+        return
+    for token in yaml.scan(text, Loader=yaml.CSafeLoader):
+        place = token.start_mark.index
+        if isinstance(token, yaml.KeyToken) and text[place] == "?" and text[place + 1 : place + 2].strip():
+            line = token.start_mark.line + 1
+            raise _Unsafe("yaml-form", f"Line {line}: text that begins with ? must be in quotes.")
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
@@ -127,8 +148,13 @@ def _plain(node: yaml.Node, place: Place) -> Any:
 
 
 def _mapping(node: yaml.MappingNode, place: Place) -> dict[str, Any]:
-    own: dict[str, Any] = {}
-    merged: dict[str, Any] = {}
+    return {name: _plain(value, (*place, name)) for name, (_, value) in _pairs(node, place).items()}
+
+
+def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    """What a mapping says, merged ones included: name → its key and its value."""
+    own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     merges = False
     for key, value in node.value:
         name = _key(key, place)
@@ -140,9 +166,9 @@ def _mapping(node: yaml.MappingNode, place: Place) -> dict[str, Any]:
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if not isinstance(source, yaml.MappingNode):
                     raise _Unsafe("yaml-form", "`<<` takes mappings.", place)
-                merged = {**_mapping(source, place), **merged}
+                merged = {**_pairs(source, place), **merged}
             continue
-        own[name] = _plain(value, (*place, name))
+        own[name] = key, value
     return {**merged, **own}
 
 
@@ -150,4 +176,6 @@ def _key(key: yaml.Node, place: Place) -> str:
     # yes, no, on and off are names to Compose and truth to us: as keys they are what is written.
     if not isinstance(key, yaml.ScalarNode) or key.tag not in (_STRING, _MERGE, _BOOLEAN):
         raise _Unsafe("yaml-form", f"Line {key.start_mark.line + 1}: a key must be text.", place)
+    if len(yaml_written.text(key.value)) > _LONGEST_KEY:
+        raise _Unsafe("too-large", f"Line {key.start_mark.line + 1}: a key is too long.", place)
     return str(key.value)
