@@ -297,7 +297,7 @@ class Deployments:
     ) -> Placement:
         """Keep the source as it is now, and make the release's copy of it."""
         releases, snapshots = Releases(app), Snapshots(app)
-        found = sources(app, model, extension.read(model).data, besides=SQL)
+        found = await asyncio.to_thread(sources, app, model, extension.read(model).data, besides=SQL)
         folder = releases.folder(release.id)
         known = releases.folder(earlier.id) / MANIFEST if earlier else None
         taken = await asyncio.to_thread(snapshots.take, found.paths, folder / MANIFEST, known, data=found.data)

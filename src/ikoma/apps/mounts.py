@@ -9,7 +9,7 @@ lies inside a build context: no image is built from what a container can change 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,15 @@ def sources(app: App, model: Mapping[str, Any], data: Sequence[str], *, besides:
     binds = [(_real(mount["source"]), not mount.get("read_only")) for mount in bind_mounts(model)]
     written = [path for path, writable in binds if writable and not _is_source(root, path)]
     # What a build reads is part of the release whatever else is done with it.
-    kept = [path for path in (*(root / folder for folder in data), *written) if not _holds_any(path, used)]
+    above = {step for path in used for step in (path, *path.parents)}
+    kept = {*(root / folder for folder in data), *written} - above
     mounted = [(path, writable) for path, writable in binds if root in path.parents and not _touches(path, kept)]
     paths = _outermost([*(path for path, _ in mounted), *used])
+    whole = set(paths)
     return Sources(
         tuple(paths),
         tuple(sorted({path for path, writable in mounted if writable})),
-        tuple(_outermost([path for path in kept if _touches(path, paths)])),
+        tuple(_outermost([path for path in kept if _touches(path, whole)])),
     )
 
 
@@ -102,17 +104,14 @@ def _is_source(root: Path, path: Path) -> bool:
     return root in path.parents and path.relative_to(root).parts[0] in SOURCE
 
 
-def _touches(path: Path, others: Sequence[Path]) -> bool:
+def _touches(path: Path, others: Iterable[Path]) -> bool:
     """Whether a path is one of these or inside one: a folder above them is source all the same, without them."""
-    return any(path == other or other in path.parents for other in others)
+    return not {path, *path.parents}.isdisjoint(others)
 
 
-def _holds_any(path: Path, others: Sequence[Path]) -> bool:
-    return any(_touches(other, [path]) for other in others)
-
-
-def _outermost(paths: Sequence[Path]) -> list[Path]:
-    return sorted({path for path in paths if not any(other in path.parents for other in paths)})
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    known = set(paths)
+    return sorted(path for path in known if known.isdisjoint(path.parents))
 
 
 def _real(path: str) -> Path:

@@ -130,7 +130,7 @@ class Validator:
         report.warnings += _missing_names(app)
         report.warnings += await self._changed_migrations(app)
         if not report.errors:
-            report.warnings += _not_kept(app, source, resolved.model)
+            report.warnings += await asyncio.to_thread(_not_kept, app, source, resolved.model)
             report.warnings += _too_many(app, source, resolved.model)
         report.warnings += self._replaced(app, source)
         return report
@@ -327,25 +327,27 @@ def _missing_names(app: App) -> Iterator[Finding]:
             yield Finding(".env", None, f"{name} is missing; {file} asks for it.", f"Add {name}= to .env.")
 
 
-def _not_kept(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+def _not_kept(app: App, source: Source, model: Mapping[str, Any]) -> list[Finding]:
     """Folders of source that containers write, for what is in them goes with the release; and data that builds want."""
     data = extension.read(model).data if model.get("x-ikoma") else ()
     root = Path(os.path.realpath(app.path))
     found = sources(app, model, data)
+    warnings = []
     for folder in sorted({path.relative_to(root) for path in found.writable if path.is_dir()}):
         if folder.parts[0] not in extension.SOURCE:
             problem = f"Images are built from {folder}: what containers write there stays behind at the next deploy."
             fix = "If it is data, let them write to another folder; or mount it read-only."
-            yield Finding(source.name, source.line_with(str(folder)), problem, fix)
+            warnings.append(Finding(source.name, source.line_with(str(folder)), problem, fix))
         elif len(folder.parts) > 1:
             problem = f"Containers write to {folder}, and what they write there stays behind at the next deploy."
             fix = f"If it is data, say so: `x-ikoma: {{data: [{folder}]}}`; or mount it read-only."
-            yield Finding(source.name, source.line_with(str(folder)), problem, fix)
+            warnings.append(Finding(source.name, source.line_with(str(folder)), problem, fix))
     for folder in sorted(path.relative_to(root) for path in found.data):
         if any(_takes(text, os.path.relpath(root / folder, context)) for context, text in _dockerfiles(app, model)):
             problem = f"Containers write to {folder}, so it is data, and empty where an image is built."
             fix = "If it is source, mount it read-only or put it into src/; if not, do not COPY it."
-            yield Finding(source.name, source.line_with(str(folder)), problem, fix)
+            warnings.append(Finding(source.name, source.line_with(str(folder)), problem, fix))
+    return warnings
 
 
 def _dockerfiles(app: App, model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

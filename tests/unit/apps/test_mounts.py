@@ -124,3 +124,10 @@ def test_a_folder_of_data_is_written_by_one_and_source_by_each(app: App) -> None
     model = {"services": {"web": service}}
     assert writes_data(app, service, sources(app, model, [])) is None
     assert writes_data(app, service, sources(app, model, ["src"])) == "the folder src"
+
+
+def test_many_mounts_are_told_apart_in_time(app: App) -> None:
+    paths = [f"data/{number}/{name}" for number in range(5_000) for name in ("in", "out")]
+    mounts = [bind(app, path, read_only=path.endswith("in")) for path in paths]
+    found = sources(app, {"services": {"web": {"volumes": mounts}}}, [])
+    assert len(found.paths) == 5_000

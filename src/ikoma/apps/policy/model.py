@@ -63,8 +63,8 @@ TOP: Mapping[str, Check] = {
 
 def check(model: Mapping[str, Any], facts: Facts) -> list[Violation]:
     """Every violation in a resolved compose file, in the file's order."""
-    if deep := list(storage.too_deep(model)):
-        return deep
+    if endless := [*storage.too_deep(model), *storage.too_many(model)]:
+        return endless
     services: Mapping[str, Any] = model.get("services") or {}
     built = frozenset(image_name(facts.app.name, name) for name, service in services.items() if "build" in service)
     facts = replace(facts, built=built)

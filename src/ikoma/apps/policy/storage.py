@@ -21,6 +21,7 @@ _SOCKET_FOLDERS = frozenset(
     Path(path) for path in ("/var/run", "/run", "/run/docker", "/run/containerd", "/run/podman", "/run/user")
 )
 _DEEPEST = 50
+_MOST_MOUNTS, _MOST_TOGETHER = 200, 1000
 _PRIVATE = ("", "private", "rprivate")
 _MOUNT = frozenset(("type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "image"))
 _BIND = frozenset(("propagation", "selinux", "create_host_path", "recursive"))
@@ -29,6 +30,7 @@ _DEVICES = Path("/dev")
 _CLOCK = ("/etc/localtime", "/etc/timezone")
 _INSTEAD_OF_CLOCK = "Set the variable TZ of the service, such as TZ: Europe/Berlin, and leave the mount out."
 _INSTEAD_OF_ALL = "Mount what is needed of it: ./src, other folders, and single files read_only."
+_INSTEAD_OF_MANY = "Mount the folders that they lie in."
 _INSTEAD_OF_READ = "Mount it read_only, or keep what the container writes in another folder, such as ./data."
 _CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
 
@@ -120,6 +122,20 @@ def too_deep(model: Mapping[str, Any]) -> Iterator[Violation]:
     for place, source in _sources(model):
         if source.count("/") > _DEEPEST:
             yield Violation("too-large", place, f"The path lies in more than {_DEEPEST} folders.")
+
+
+def too_many(model: Mapping[str, Any]) -> Iterator[Violation]:
+    """Mounts that would take too long to look at, for each is compared with the others."""
+    together = 0
+    for name, service in (model.get("services") or {}).items():
+        number = len(service.get("volumes") or ())
+        together += number
+        if number > _MOST_MOUNTS:
+            what = f"The service has more than {_MOST_MOUNTS} mounts."
+            yield Violation("too-large", ("services", name, "volumes"), what, instead=_INSTEAD_OF_MANY)
+    if together > _MOST_TOGETHER:
+        what = f"The services have more than {_MOST_TOGETHER} mounts together."
+        yield Violation("too-large", ("services",), what, instead=_INSTEAD_OF_MANY)
 
 
 def _sources(model: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
