@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dotenv import dotenv_values
 
 from ikoma.apps.folder import App
-from ikoma.errors import EnvUnreadable
+from ikoma.errors import EnvUnreadable, FileMissing, NotAFile
 from ikoma.model import Secret
 
 DATABASE_NAMES = (
@@ -31,6 +32,7 @@ _REFERENCE = re.compile(
 
 _HARMLESS = re.compile(r"(HOST|PORT|USER|DB|DATABASE|ENV|MODE|LEVEL|NAME)$")
 
+_MOST_BYTES = 16 << 20
 _EXAMPLES = (".env.example", "config/.env.example", "src/.env.example")
 
 
@@ -49,7 +51,7 @@ def read(app: App) -> dict[str, str]:
 
     Raises:
         PathOutside: it is a link that leads elsewhere.
-        EnvUnreadable: it is not UTF-8.
+        EnvUnreadable: it is not UTF-8, or larger than 16 MiB.
     """
     return _values(read_text(app))
 
@@ -80,10 +82,15 @@ def _values(text: str) -> dict[str, str]:
 
 
 def _content(app: App) -> bytes:
-    if not app.env_file.is_file():
+    try:
+        content = app.read_inside(app.env_file, _MOST_BYTES + 1)
+    except (FileMissing, NotAFile):
         return b""
-    app.check_inside(app.env_file)
-    return app.env_file.read_bytes()
+    if len(content) > _MOST_BYTES:
+        raise EnvUnreadable(
+            f"{app.env_file.name} is larger than {_MOST_BYTES >> 20} MiB.", hint="Move what is large to files of src/."
+        )
+    return content
 
 
 def references(text: str) -> list[Reference]:
@@ -103,10 +110,8 @@ def expected(app: App) -> dict[str, str]:
     """Names that the app's own .env.example files ask for: name → the file that does."""
     names: dict[str, str] = {}
     for relative in _EXAMPLES:
-        path = app.path / relative
-        if path.is_file():
-            app.check_inside(path)
-            names |= dict.fromkeys(dotenv_values(path, interpolate=False), relative)
+        with suppress(FileMissing, NotAFile):  # a container may swap it at any time
+            names |= dict.fromkeys(values_in(app.read_inside(app.path / relative, _MOST_BYTES)), relative)
     return names
 
 

@@ -89,7 +89,10 @@ class App:
 
     def check_inside(self, path: Path) -> Path:
         """The path with its links resolved; PathOutside when that is not inside the app's folder."""
-        resolved, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.path))
+        try:
+            resolved, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.path))
+        except (OSError, ValueError):
+            raise PathOutside(f"{_shown(path, self.path)!r} is no path.") from None
         if resolved != root and root not in resolved.parents:
             raise PathOutside(f"{_shown(path, self.path)} leads outside the folder of {self.name}.")
         return resolved
@@ -130,6 +133,8 @@ class App:
         except FileNotFoundError:
             raise FileMissing(f"There is no file {shown}.") from None
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise FileMissing(f"There is no file {shown[:80]}…: the name is too long.") from None
             if error.errno == errno.ENXIO:
                 raise NotAFile(f"{shown} is no file.") from None
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):

@@ -13,7 +13,10 @@ from ikoma.apps.backups import Backups, Manifest
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver, Observation
 from ikoma.durable import write_file
+from ikoma.errors import IkomaError
 from ikoma.settings import Settings
+
+_MOST_BYTES = 1 << 20
 
 
 async def write_runbook(app: App, health: HealthObserver, backups: Backups, settings: Settings) -> tuple[str, Path]:
@@ -26,7 +29,10 @@ async def write_runbook(app: App, health: HealthObserver, backups: Backups, sett
 
 def is_current(app: App, release: str | None) -> bool:
     """Whether the app's runbook describes this release."""
-    return app.runbook.is_file() and _mark(release) in app.runbook.read_text(errors="replace")
+    try:
+        return _mark(release).encode() in app.read_inside(app.runbook, _MOST_BYTES)
+    except IkomaError:
+        return False
 
 
 def _mark(release: str | None) -> str:

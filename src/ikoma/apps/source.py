@@ -22,7 +22,7 @@ import orjson
 from ikoma.apps.folder import App
 from ikoma.apps.git import DEEPEST, MOST_BYTES, Reach, Repository, SourceUrl, folder_size
 from ikoma.apps.release import now
-from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
+from ikoma.durable import make_folder, open_file, remove_tree, sync_folder, write_file
 from ikoma.errors import SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
 from ikoma.model import Secret
 from ikoma.ports import Progress
@@ -198,6 +198,9 @@ def _digest(entry: Path, depth: int = 0) -> str | None:
         for name in _names(entry):
             digest.update(f"{name}\0{_digest(entry / name, depth + 1)}\n".encode("utf-8", "surrogateescape"))
     elif stat.S_ISREG(status.st_mode):
-        with entry.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest() + bytes([status.st_mode & 0o100 > 0]))
+        try:
+            with os.fdopen(open_file(entry), "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest() + bytes([status.st_mode & 0o100 > 0]))
+        except OSError:
+            digest.update(b"not what it was a moment ago")
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from pathlib import Path
 from ikoma.apps.mounts import Sources
 from ikoma.apps.snapshot_manifest import Entry, Snapshot
 from ikoma.apps.snapshot_taking import NEVER
+from ikoma.durable import open_file
 
 _READ = 1 << 20
 
@@ -86,7 +87,11 @@ def _differs(path: Path, status: os.stat_result, known: Entry) -> bool:
     if known.mark == (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino):
         return False
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    try:
+        descriptor = open_file(path)
+    except OSError:  # it is not what it was a moment ago
+        return True
+    with os.fdopen(descriptor, "rb") as file:
         while piece := file.read(_READ):
             digest.update(piece)
     return digest.hexdigest() != known.content

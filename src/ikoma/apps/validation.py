@@ -383,7 +383,7 @@ def _too_many(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Fi
 
 
 def _line_of(app: App, name: str) -> int | None:
-    lines = app.env_file.read_text(errors="replace").splitlines()
+    lines = environment.read_text(app).splitlines()
     pattern = re.compile(rf"\s*(export\s+)?{re.escape(name)}\s*=")
     return next((number for number, line in enumerate(lines, 1) if pattern.match(line)), None)
 
