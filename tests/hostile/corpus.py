@@ -100,7 +100,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
     (root / "bank").mkdir()
     text, env, more = case.text, "", b""
     registries, pinned = ("*",), False
-    others = {"bank"}
+    others, written = {"bank"}, []
     for line in case.setup:
         verb, _, rest = line.partition(" ")
         if verb == "symlink":
@@ -116,6 +116,8 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
             (app.path / rest).mkdir(parents=True, exist_ok=True)
         elif verb == "env":
             env += rest + "\n"
+        elif verb == "written":
+            written.append(app.path / rest)
         elif verb == "app":
             others.add(rest)
         elif verb == "socket":
@@ -148,6 +150,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
         platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"},
         registries=registries,
         pinned=pinned,
+        writable=tuple(written),
         neighbours=(ipaddress.ip_network("192.168.77.0/24"), ipaddress.ip_network("fd77::/64")),
         platform=(root, Path("/var/lib/docker"), Path("/var/lib/ikoma")),
         owners={"bank_data": "bank", "bank_default": "bank", "bridge": "", "host": "", "none": ""},

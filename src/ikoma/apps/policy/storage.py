@@ -32,6 +32,7 @@ _INSTEAD_OF_CLOCK = "Set the variable TZ of the service, such as TZ: Europe/Berl
 _INSTEAD_OF_ALL = "Mount what is needed of it: ./src, other folders, and single files read_only."
 _INSTEAD_OF_MANY = "Mount the folders that they lie in."
 _INSTEAD_OF_READ = "Mount it read_only, or keep what the container writes in another folder, such as ./data."
+_INSTEAD_OF_WRITTEN = "Keep it in a folder that no container writes; or stop the app with deploy.down first."
 _CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
 
 
@@ -89,7 +90,7 @@ def _is_special(path: Path) -> bool:
 
 
 def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
-    """Writable mounts of what Compose reads, which would give a container a say in what runs next.
+    """What Compose reads and a container writes, by its mounts or as it runs: it would have a say in what runs next.
 
     What is mounted from src/ or config/ is a copy of the release's own, but for what the app calls data.
     """
@@ -105,12 +106,15 @@ def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
         if any(path == file.path or path in file.passed for file in facts.files):
             what = f"{source} is, or holds, a file that the compose file is read with, and is mounted writable."
             yield Violation("own-state", place, what, instead=_INSTEAD_OF_READ)
+    for file in facts.files:
+        if not file.passed.isdisjoint(facts.writable) or file.path in facts.writable:
+            what = f"{os.path.relpath(file.path, facts.root)} is read with the compose file, and a container writes it."
+            yield Violation("own-state", (), what, instead=_INSTEAD_OF_WRITTEN)
 
 
 def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
     """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them."""
-    folders = {*writable_folders(model), *facts.writable}
-    writable = {folder for folder in folders if folder != facts.root and facts.is_inside(folder)}
+    writable = {*writable_folders(model), *facts.writable} - {facts.root}
     for place, source in _sources(model):
         above = min(locate(source).passed & writable, default=None)
         if above is not None:
