@@ -37,6 +37,10 @@ class Finished:
     stderr: bytes
 
 
+class SaidTooMuch(Exception):
+    """A child said more than it may, and was ended."""
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a child may know: where programs are, whose home it is, and what `extra` says."""
     home = pwd.getpwuid(os.geteuid()).pw_dir
@@ -51,6 +55,8 @@ async def run(
     stdin: bytes | None = None,
     user: str | int | None = None,
     timeout: float = 60,
+    memory: int | None = None,
+    most: int | None = None,
 ) -> Finished:
     """Run a program to its end and return what it said.
 
@@ -60,10 +66,18 @@ async def run(
         stdin: what the child reads; nothing when omitted.
         user: run as this system user (name or id), without its groups; needs root.
         timeout: seconds, after which the child is killed and TimeoutError raised.
+        memory: bytes that it may take.
+        most: bytes that it may say, on either stream, before it is killed and SaidTooMuch raised; not with `stdin`.
     """
+    if memory is not None:
+        argv = ["prlimit", f"--data={memory}", "--", *_located(argv)]
     process = await _start(argv, env, cwd, user, stdin=PIPE if stdin is not None else DEVNULL)
     async with _Ended(process), asyncio.timeout(timeout):
-        stdout, stderr = await process.communicate(stdin)
+        if most is None:
+            stdout, stderr = await process.communicate(stdin)
+        else:
+            stdout, stderr = await asyncio.gather(_read(process.stdout, most), _read(process.stderr, most))
+            await process.wait()
     return Finished(_code(process), stdout, stderr)
 
 
@@ -211,6 +225,16 @@ def _privileged(argv: Sequence[str], user: str | int | None, *options: str) -> l
         ids = (user, user) if isinstance(user, int) else pwd.getpwnam(user)[2:4]
         options = (*options, f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups")
     return ["setpriv", *options, "--", *argv] if options else list(argv)
+
+
+async def _read(stream: asyncio.StreamReader | None, most: int) -> bytes:
+    assert stream is not None
+    said = bytearray()
+    while piece := await stream.read(_CHUNK):
+        said += piece
+        if len(said) > most:
+            raise SaidTooMuch
+    return bytes(said)
 
 
 async def _read_line(stream: asyncio.StreamReader) -> bytes:

@@ -45,6 +45,20 @@ def resolve(project: Project, text: str | bytes, env: str = "") -> Resolved:
 # --- compose files -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("doubled", "text", "said"),
+    [
+        (29, "services: {web: {image: '${A}'}}", "MiB of memory"),
+        (18, "x-a: [$A, $A, $A, $A, $A, $A, $A, $A, $A]\nservices: {web: {image: x}}", "larger than 16 MiB"),
+    ],
+)
+def test_variables_that_grow_take_bounded_memory(project: Project, doubled: int, text: str, said: str) -> None:
+    resolved = resolve(project, text, "A=xxxxxxxx\n" + "A=$A$A\n" * doubled)
+    assert resolved.model is None
+    assert said in str(resolved.error)
+    assert len(str(resolved.error)) < 200
+
+
 def test_a_file_is_resolved_with_its_dotenv(project: Project) -> None:
     resolved = resolve(project, "services: {web: {image: 'app:${TAG}', ports: ['80']}}", "TAG=7\n")
     assert resolved.error is None

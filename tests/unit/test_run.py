@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.errors import ToolMissing
-from ikoma.run import fill, follow, run
+from ikoma.run import SaidTooMuch, fill, follow, run
 
 
 def test_a_child_sees_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +37,20 @@ def test_a_child_that_takes_too_long_is_ended_with_all_it_started() -> None:
     with pytest.raises(TimeoutError):
         asyncio.run(run(["sh", "-c", "sleep 4711 & sleep 4711"], timeout=0.3))
     assert b"sleep 4711" not in subprocess.check_output(["ps", "-eo", "args"])
+
+
+@pytest.mark.parametrize("stream", ["", ">&2"])
+def test_a_child_that_says_too_much_is_ended(stream: str) -> None:
+    with pytest.raises(SaidTooMuch):
+        asyncio.run(run(["sh", "-c", f"yes 0815 {stream}; sleep 4712"], most=1 << 20))
+    assert b"sleep 4712" not in subprocess.check_output(["ps", "-eo", "args"])
+    assert asyncio.run(run(["sh", "-c", f"echo one {stream}"], most=4)) != asyncio.run(run(["true"], most=0))
+
+
+def test_a_child_takes_no_more_memory_than_it_may() -> None:
+    program = [sys.executable, "-c", "x = bytearray(200 << 20); print(len(x))"]
+    assert asyncio.run(run(program, memory=400 << 20)).code == 0
+    assert b"MemoryError" in asyncio.run(run(program, memory=100 << 20)).stderr
 
 
 def test_lines_come_as_they_are_written() -> None:

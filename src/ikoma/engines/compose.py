@@ -39,9 +39,10 @@ from ikoma.ports import (
     Start,
     Watching,
 )
-from ikoma.run import Finished, follow, run
+from ikoma.run import Finished, SaidTooMuch, follow, run
 
 _RESOLVE_SECONDS = 30
+_RESOLVE_MEMORY, _LARGEST_MODEL = 512 << 20, 16 << 20
 _BUILD_SECONDS = 3600
 _STOP_SECONDS = 300
 _CREATE_SECONDS = 600
@@ -118,10 +119,18 @@ class ComposeEngine:
             command = argv.config(app, place, place / compose_file)
             try:
                 finished = await run(
-                    command, env=self._env | {"HOME": "/"}, cwd=place, user=reader, timeout=_RESOLVE_SECONDS
+                    command,
+                    env=self._env | {"HOME": "/"},
+                    cwd=place,
+                    user=reader,
+                    timeout=_RESOLVE_SECONDS,
+                    memory=_RESOLVE_MEMORY,
+                    most=_LARGEST_MODEL,
                 )
             except TimeoutError:
                 return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
+            except SaidTooMuch:
+                return Resolved(None, f"With its variables the file is larger than {_LARGEST_MODEL >> 20} MiB.")
             said = (without_root(root, part) for part in (finished.stdout, finished.stderr))
             moved = Finished(finished.code, *said)
         return _resolved(moved)
@@ -301,7 +310,10 @@ def _change(event: Mapping[str, Any]) -> Change:
 
 
 def _resolved(finished: Finished) -> Resolved:
-    lines = [readable(line).strip() for line in finished.stderr.decode(errors="replace").splitlines()]
+    stderr = finished.stderr.decode(errors="replace").split("\ngoroutine ")[0]
+    if "out of memory" in stderr:
+        return Resolved(None, f"Compose takes more than {_RESOLVE_MEMORY >> 20} MiB of memory to read the file.")
+    lines = [readable(line).strip() for line in stderr.splitlines()]
     logged = [entry for entry in map(log_line, lines) if entry is not None]
     if finished.code != 0:
         said = [line for line in lines if line and log_line(line) is None]

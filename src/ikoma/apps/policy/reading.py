@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,8 @@ class Gathered:
     """The compose files among them, for Compose."""
     plain: set[str] = field(default_factory=set)
     """Files that are read as they are."""
+    named: Counter[str] = field(default_factory=Counter)
+    """How often each variable is named."""
     violations: list[Violation] = field(default_factory=list)
     understood: set[tuple[str, str]] = field(default_factory=set)
     """Compose files that were looked at, each with the folder that its paths are relative to."""
@@ -75,8 +78,10 @@ def gather(app: App, compose_file: Path) -> Gathered:
     gathered.files[gathered.compose_file] = app.read_inside(compose_file, _MOST_BYTES + 1)
     _optional(app, gathered, ".env")
     gathered.plain.add(".env")
-    known = frozenset(environment.values_in(gathered.files.get(".env", b"")))
-    _document(app, gathered, gathered.compose_file, "", known)
+    values = environment.values_in(gathered.files.get(".env", b""))
+    _document(app, gathered, gathered.compose_file, "", frozenset(values))
+    if sum(len(values.get(name, "")) * times for name, times in gathered.named.items()) > _MOST_TOGETHER:
+        gathered.found("too-large", (), "With its variables the file is larger than 4 MiB.", gathered.compose_file)
     for path in sorted(gathered.plain & gathered.written.keys()):
         gathered.found("yaml-form", (), f"{path} is read as a compose file and as something else.", path)
     if sum(map(len, gathered.files.values())) > _MOST_TOGETHER:
@@ -100,7 +105,9 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     own = (app.name.project, app.name.previewed)
     if path == gathered.compose_file and isinstance(project, str) and project not in own:
         gathered.violations.append(_misnamed(app, project, path))
-    for place, name in (*_variables(read.value), *_passed_on(read.value)):
+    used = [*_variables(read.value), *_passed_on(read.value)]
+    gathered.named.update(name for _, name in used)
+    for place, name in used:
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
     for place, reference in _references(read.value):

@@ -7,7 +7,7 @@ another there (two documents, a key twice, tags of one's own) is refused besides
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -16,6 +16,7 @@ from ikoma.apps.policy.rules import Place, Violation, quoted
 
 _MOST_NODES = 100_000
 _DEEPEST = 60
+_MOST_CHARACTERS = 4 << 20
 _LONGEST_KEY = 1000
 """Characters of a key as it is written for Compose; a parser takes 1,024 for one."""
 _BREAKS = ("\x85", "\u2028", "\u2029")
@@ -110,24 +111,33 @@ def _check_keys(text: str) -> None:
             raise _Unsafe("yaml-form", f"Line {line}: text that begins with ? must be in quotes.")
 
 
-def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """How many nodes this one is, and how deep it goes, when its aliases are written out."""
+class _Size(NamedTuple):
+    """Of a node when its aliases are written out. `characters` are those of its texts."""
+
+    nodes: int
+    depth: int
+    characters: int
+
+
+def _measure(node: yaml.Node, known: dict[int, _Size | None]) -> _Size:
     if id(node) in known:
         measured = known[id(node)]
         if measured is None:
             raise _Unsafe("alias-bomb", "An alias holds itself.")
         return measured
     known[id(node)] = None
-    size, depth = 1, 0
+    nodes, depth, characters = 1, 0, len(node.value) if isinstance(node, yaml.ScalarNode) else 0
     for child in _children(node):
-        more, below = _measure(child, known)
-        size, depth = size + more, max(depth, below + 1)
-        if size > _MOST_NODES:
+        below = _measure(child, known)
+        nodes, depth, characters = nodes + below.nodes, max(depth, below.depth + 1), characters + below.characters
+        if nodes > _MOST_NODES:
             raise _Unsafe("alias-bomb", f"With its aliases written out the file has more than {_MOST_NODES} entries.")
         if depth > _DEEPEST:
             raise _Unsafe("alias-bomb", "With its aliases written out the file is nested too deeply.")
-    known[id(node)] = size, depth
-    return size, depth
+        if characters > _MOST_CHARACTERS:
+            raise _Unsafe("alias-bomb", "With its aliases written out the file is larger than 4 MiB.")
+    known[id(node)] = size = _Size(nodes, depth, characters)
+    return size
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
