@@ -105,6 +105,28 @@ class CarriedVolume:
     target: str
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A volume or a network as it was made."""
+
+    project: str
+    """The Compose project it belongs to; "" where it belongs to none."""
+    driver: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    subnets: tuple[str, ...] = ()
+    """Of a network."""
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """All volumes and all networks of the engine, by name."""
+
+    volumes: Mapping[str, Made] = field(default_factory=dict)
+    networks: Mapping[str, Made] = field(default_factory=dict)
+
+
 class NotStarted(Exception):
     """The engine cannot start a container; the text is its reason."""
 
@@ -289,6 +311,9 @@ class Engine(Protocol):
 
     async def owners(self) -> Mapping[str, str]:
         """Names of all volumes and networks → the Compose project that made each, "" where none did."""
+
+    async def existing(self) -> Existing:
+        """All volumes and networks that are there, as they were made."""
 
     async def volumes(self, app: AppName) -> Sequence[str]:
         """Names of the named volumes that the app's Compose project owns."""

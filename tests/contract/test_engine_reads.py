@@ -275,6 +275,24 @@ def test_what_a_killed_process_left_does_not_keep_a_volume_in_use(project: Proje
     assert docker("ps", "--all", "--quiet", "--filter", f"volume={volume}") == []
 
 
+def test_volumes_and_networks_are_told_of_as_they_were_made(project: Project) -> None:
+    networks = {"inner": {"internal": True, "labels": {"a": "b"}, "ipam": {"config": [{"subnet": "10.219.9.0/24"}]}}}
+    web = shell("sleep 1000", volumes=VOLUME, networks={"inner": None})
+    project.up({"web": web}, volumes={"store": {"labels": {"c": "d"}}}, networks=networks)
+    existing = project.do(project.engine.existing())
+    store, inner = existing.volumes[f"{project.app}_store"], existing.networks[f"{project.app}_inner"]
+    assert (store.project, store.driver, dict(store.options), store.labels["c"]) == (project.app, "local", {}, "d")
+    assert (inner.project, inner.driver, inner.internal, inner.labels["a"]) == (project.app, "bridge", True, "b")
+    assert inner.subnets == ("10.219.9.0/24",)
+
+
+def test_a_volume_that_is_there_is_not_made_again(project: Project) -> None:
+    project.up({"web": shell("echo kept > /data/note; sleep 1000", volumes=VOLUME)}, volumes={"store": {}})
+    changed = {"store": {"labels": {"c": "d"}}}
+    project.up({"web": shell("test -f /data/note && sleep 1000", volumes=VOLUME)}, volumes=changed)
+    assert {item.state for item in project.do(project.engine.containers(project.app))} == {"running"}
+
+
 # --- images ------------------------------------------------------------------------------------------------
 
 

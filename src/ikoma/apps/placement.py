@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from ikoma.apps.existing import lasting_key, lasting_name
 from ikoma.apps.mounts import Sources
 from ikoma.apps.policy.facts import image_name
 from ikoma.model import AppName
@@ -227,21 +228,18 @@ def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[Car
 
 
 def _rename_networks(app: AppName, model: dict[str, Any], rollout: str) -> list[str]:
-    """Give each network that is the app's own, and plain, a key and a name of this rollout; the names."""
-    networks: dict[str, Any] = model.get("networks") or {}
-    renamed = {}
+    """Give each network that is made anew a key and a name of this rollout; the names. Others get lasting ones."""
+    networks: dict[str, Any] = {key: network or {} for key, network in (model.get("networks") or {}).items()}
+    renamed, model["networks"], own = {}, {}, []
     for key, network in networks.items():
-        chosen = network or {}
-        subnets = (chosen.get("ipam") or {}).get("config")
-        if not chosen.get("external") and not subnets and chosen.get("name") in (None, f"{app.project}_{key}"):
-            renamed[key] = f"{key}-{rollout}"
-    model["networks"] = {renamed.get(key, key): network for key, network in networks.items()}
-    for key in renamed.values():
-        model["networks"][key] = {**(model["networks"][key] or {}), "name": f"{app.project}_{key}"}
+        name = lasting_name(app, key, network)
+        renamed[key] = f"{key}-{rollout}" if name is None else lasting_key(key, name)
+        model["networks"][renamed[key]] = {**network, "name": name or f"{app.project}_{renamed[key]}"}
+        own += [f"{app.project}_{renamed[key]}"] if name is None else []
     for service in model["services"].values():
         if isinstance(service.get("networks"), Mapping):
             service["networks"] = {renamed.get(key, key): joined for key, joined in service["networks"].items()}
-    return [model["networks"][key]["name"] for key in renamed.values()]
+    return own
 
 
 def _joined(model: Mapping[str, Any], name: str, service: Mapping[str, Any]) -> dict[str, list[str]]:

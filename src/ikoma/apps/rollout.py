@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.apps import unnamed_volumes
+from ikoma.apps.existing import is_of_subnets
 from ikoma.apps.folder import App
 from ikoma.apps.returning import Returning
 from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
@@ -271,7 +272,8 @@ class Rollouts:
         rollouts = {item.rollout for item in containers if item.rollout}
         for name in await self._engine.networks(app.name):
             made_by = rollout_of(name)
-            if made_by is None or made_by in rollouts:
+            unused = is_of_subnets(name) and not any(name in item.networks for item in containers)
+            if not unused and (made_by is None or made_by in rollouts):
                 continue
             for item in containers:
                 if name in item.networks:

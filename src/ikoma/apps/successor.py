@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 
 from ikoma.apps.compose_file import Web, web
+from ikoma.apps.existing import require_alike, with_existing
 from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App
 from ikoma.apps.placement import Placed, Placement, placed, waits_for
-from ikoma.apps.rollout_state import RolloutState, Serving, Underway
+from ikoma.apps.rollout_state import RolloutState, Serving, Underway, rollout_of
 from ikoma.apps.schema import Change
 from ikoma.apps.strategy import SHARED, Decision, Wanted, decide, is_active, shares_with
 from ikoma.apps.traffic import Traffic
@@ -149,6 +150,7 @@ class Successor:
 
     async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Make the new containers beside the old ones."""
+        require_alike(self._app.name, self._target.model, await self._engine.existing())
         self._note()
         content = orjson.dumps(self._placed.model, option=orjson.OPT_INDENT_2)
         write_file(self._target.compose_file, content, mode=0o600)
@@ -247,7 +249,8 @@ class Successor:
     ) -> None:
         services = {name: service for name, service in what.model["services"].items() if name in scale}
         only = {name: {**service, "depends_on": {}} for name, service in services.items()}
-        content = orjson.dumps({**what.model, "services": only}, option=orjson.OPT_INDENT_2)
+        model = with_existing({**what.model, "services": only}, await self._engine.existing())
+        content = orjson.dumps(model, option=orjson.OPT_INDENT_2)
         write_file(self._target.creation_file, content, mode=0o600)
         self._new += await self._engine.create(
             self._app.name, self._target.creation_file, scale=scale, progress=progress, secrets=secrets
@@ -271,6 +274,7 @@ class Successor:
         await self._stop(running)
         reached(f"stopped {decision.service}")
         left = {network for item in running if item.service == decision.service for network in item.networks}
+        left = {network for network in left if rollout_of(network)}
         for new in self._new:
             if new.service == decision.service:
                 for network in left:

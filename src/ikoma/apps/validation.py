@@ -19,6 +19,7 @@ from typing import Any
 
 from ikoma.apps import compose_file, credentials, environment, extension, sql_files
 from ikoma.apps.compose_file import Source
+from ikoma.apps.existing import differences
 from ikoma.apps.folder import App
 from ikoma.apps.impossible import Impossible, impossible
 from ikoma.apps.mounts import sources
@@ -123,6 +124,11 @@ class Validator:
             Finding(source.name, source.line(*item.place), item.problem, item.fix)
             for item in (*impossible(resolved.model), *await self.occupied(app, resolved.model))
         ]
+        existing = await self._engine.existing()
+        for other in differences(app.name, resolved.model, existing):
+            line = source.line(f"{other.kind}s", other.key)
+            found = Finding(source.name, line, other.problem, other.fix)
+            (report.errors if other.matters else report.warnings).append(found)
         if images:
             report.errors += await self._images(source, resolved.model)
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))

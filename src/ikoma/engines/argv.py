@@ -53,7 +53,7 @@ def create(app: AppName, folder: Path, compose_file: Path, scale: Mapping[str, i
     """Make the containers that are missing at this scale, beside those that are there, and start none."""
     return [
         *_compose(app, folder, compose_file, released=True, progress=True),
-        *("create", "--no-build", "--no-recreate", "--pull", "never", "--yes"),
+        *("create", "--no-build", "--no-recreate", "--pull", "never"),
         *(word for name, number in scale.items() for word in ("--scale", f"{name}={number}")),
     ]
 

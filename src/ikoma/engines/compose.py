@@ -30,6 +30,7 @@ from ikoma.ports import (
     Change,
     Container,
     EngineVersion,
+    Existing,
     Image,
     LogLine,
     NotStarted,
@@ -76,6 +77,9 @@ class ComposeEngine:
 
     async def owners(self) -> Mapping[str, str]:
         return await self._api.owners()
+
+    async def existing(self) -> Existing:
+        return await self._api.existing()
 
     async def volumes(self, app: AppName) -> Sequence[str]:
         return await self._api.volumes(app.project)

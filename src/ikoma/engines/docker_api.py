@@ -22,7 +22,7 @@ import psutil
 
 from ikoma.engines.readable import readable, sentence
 from ikoma.errors import EngineUnavailable, IkomaError
-from ikoma.ports import Container, EngineVersion
+from ikoma.ports import Container, EngineVersion, Existing, Made
 
 _SECONDS = 4.0
 _VERSION_KEPT = 5.0
@@ -118,12 +118,19 @@ class DockerApi:
 
     async def owners(self) -> Mapping[str, str]:
         """Volumes and networks by name → their Compose project; of two that share a name, any that has one."""
+        existing, found = await self.existing(), dict[str, str]()
+        for name, made in (*existing.volumes.items(), *existing.networks.items()):
+            found[name] = made.project or found.get(name, "")
+        return found
+
+    async def existing(self) -> Existing:
+        """All volumes and networks, by name."""
         async with self.client() as docker:
             listed, networks = await asyncio.gather(docker._query_json("volumes"), docker._query_json("networks"))
-        found: dict[str, str] = {}
-        for item in (*(listed["Volumes"] or []), *networks):
-            found[item["Name"]] = (item.get("Labels") or {}).get(PROJECT) or found.get(item["Name"], "")
-        return found
+        return Existing(
+            {item["Name"]: _made(item) for item in listed["Volumes"] or []},
+            {item["Name"]: _made(item) for item in networks},
+        )
 
     @asynccontextmanager
     async def events(self, project: str | None) -> AsyncIterator[AsyncIterator[Any]]:
@@ -209,6 +216,19 @@ def _container(item: Mapping[str, Any]) -> Container:
         rollout=labels.get("ikoma.rollout"),
         release=labels.get("ikoma.release"),
         networks=tuple(sorted(networks)),
+    )
+
+
+def _made(item: Mapping[str, Any]) -> Made:
+    labels = item.get("Labels") or {}
+    subnets = (part.get("Subnet") for part in (item.get("IPAM") or {}).get("Config") or [])
+    return Made(
+        project=labels.get(PROJECT, ""),
+        driver=item["Driver"],
+        options=item.get("Options") or {},
+        labels=labels,
+        subnets=tuple(subnet for subnet in subnets if subnet),
+        internal=bool(item.get("Internal")),
     )
 
 

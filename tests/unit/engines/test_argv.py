@@ -32,7 +32,7 @@ def test_building_and_pulling_name_their_services() -> None:
 def test_creating_replaces_nothing_and_fetches_nothing() -> None:
     assert argv.create(APP, FOLDER, FILE, {"web": 2, "db": 1}) == [
         *[PROGRAM, "--progress", "json", *PROJECT, *QUIET],
-        *["create", "--no-build", "--no-recreate", "--pull", "never", "--yes"],
+        *["create", "--no-build", "--no-recreate", "--pull", "never"],
         *["--scale", "web=2", "--scale", "db=1"],
     ]
 

@@ -1,0 +1,148 @@
+"""Volumes and networks that are there already: a rollout uses them as they are.
+
+Compose makes a volume or network anew whose configuration is not what the file says: what was in the volume is gone,
+and what serves is stopped. So it is told of all that is there as if somebody else had made it: it makes what is
+missing, and can neither change nor remove anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ikoma.errors import DeployFailed
+from ikoma.model import AppName
+from ikoma.ports import Existing, Made
+
+_AT = re.compile(r"-at-[0-9a-f]{12}$")
+_WAY_OUT = {
+    "volume": "Give the changed volume another key, and copy the data there; or write it as it was.",
+    "network": "Give the changed network another name, or write it as it was; after deploy.down it is made anew.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A volume or network of a file that is there already, and was made otherwise."""
+
+    kind: str
+    key: str
+    what: str
+    """Which of its settings."""
+    matters: bool
+    """Whether it would not do what the file says: of a label nothing depends."""
+
+    @property
+    def problem(self) -> str:
+        return f"The {self.kind} {self.key} exists, and was made with other {self.what}: it stays as it is."
+
+    @property
+    def fix(self) -> str:
+        return _WAY_OUT[self.kind]
+
+
+def lasting_name(app: AppName, key: str, network: Mapping[str, Any]) -> str | None:
+    """The name of a network that outlives rollouts; None for one that each of them makes anew.
+
+    One with subnets of its own is named after them: with others it is another network, beside the one that serves.
+    """
+    chosen, default = network.get("name"), f"{app.project}_{key}"
+    if network.get("external") or chosen not in (None, default):
+        return str(chosen or key)
+    subnets = (network.get("ipam") or {}).get("config")
+    if not subnets:
+        return None
+    return f"{default}-at-{_digest(orjson.dumps(subnets, option=orjson.OPT_SORT_KEYS))}"
+
+
+def lasting_key(key: str, name: str) -> str:
+    """The key for Compose of a network with a name that lasts: under one key it knows but one, and removes another."""
+    return f"{key}-{_digest(name.encode())}"
+
+
+def is_of_subnets(network: str) -> bool:
+    """Whether a network has its name from its subnets."""
+    return _AT.search(network) is not None
+
+
+def with_existing(model: Mapping[str, Any], existing: Existing) -> dict[str, Any]:
+    """The model for Compose: what is there of its volumes and networks is not its own to make."""
+    return {
+        **model,
+        "volumes": {key: _kept(item or {}, existing.volumes) for key, item in (model.get("volumes") or {}).items()},
+        "networks": {key: _kept(item or {}, existing.networks) for key, item in (model.get("networks") or {}).items()},
+    }
+
+
+def differences(app: AppName, model: Mapping[str, Any], existing: Existing) -> Iterator[Difference]:
+    """What is there of an app's own volumes and networks, and is not as its model says."""
+    for key, volume in (model.get("volumes") or {}).items():
+        wanted = volume or {}
+        made = existing.volumes.get(str(wanted.get("name") or f"{app.project}_{key}"))
+        if made is not None and made.project == app.project and not wanted.get("external"):
+            if (made.driver, dict(made.options)) != (wanted.get("driver") or "local", _texts(wanted, "driver_opts")):
+                yield Difference("volume", key, "driver options", True)
+            if not _labelled(wanted, made):
+                yield Difference("volume", key, "labels", False)
+    for key, network in (model.get("networks") or {}).items():
+        wanted = network or {}
+        name = lasting_name(app, key, wanted)
+        made = existing.networks.get(name) if name else None
+        if made is not None and made.project == app.project and not wanted.get("external"):
+            yield from (Difference("network", key, what, True) for what in _otherwise(wanted, made))
+            if not _labelled(wanted, made):
+                yield Difference("network", key, "labels", False)
+
+
+def require_alike(app: AppName, model: Mapping[str, Any], existing: Existing) -> None:
+    """Raises DeployFailed where something is there that would not do what the model says."""
+    for found in differences(app, model, existing):
+        if found.matters:
+            raise DeployFailed(found.problem, hint=found.fix)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _kept(item: Mapping[str, Any], there: Mapping[str, Made]) -> Mapping[str, Any]:
+    name = str(item.get("name"))
+    if name in there:
+        return {"name": name, "external": True}
+    # Networks were not always named after their subnets.
+    former = _AT.sub("", name)
+    if former != name and former in there and set(there[former].subnets) == _subnets(item):
+        return {"name": former, "external": True}
+    return item
+
+
+def _otherwise(network: Mapping[str, Any], made: Made) -> Iterator[str]:
+    if made.internal != bool(network.get("internal")):
+        yield "internal"
+    if network.get("driver") not in (None, "default", made.driver):
+        yield "driver"
+    if not _texts(network, "driver_opts").items() <= made.options.items():
+        yield "driver options"
+    if (subnets := _subnets(network)) and subnets != set(made.subnets):
+        yield "subnets"
+
+
+def _subnets(network: Mapping[str, Any]) -> set[str]:
+    given = (network.get("ipam") or {}).get("config") or []
+    return {str(item["subnet"]) for item in given if item.get("subnet")}
+
+
+def _labelled(item: Mapping[str, Any], made: Made) -> bool:
+    """Whether labels are the same, less those that Compose adds."""
+    return _texts(item, "labels") == {
+        key: value for key, value in made.labels.items() if not key.startswith("com.docker.compose.")
+    }
+
+
+def _texts(item: Mapping[str, Any], key: str) -> dict[str, str]:
+    return {str(name): str(value) for name, value in (item.get(key) or {}).items()}
