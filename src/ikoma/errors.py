@@ -749,6 +749,17 @@ class EngineUnavailable(IkomaError):
     default_hint = "Start Docker (`systemctl start docker`) or correct DOCKER_HOST; platform.check shows the state."
 
 
+class NoAddressesLeft(IkomaError):
+    """Docker has no addresses left for another network."""
+
+    code, status = "no_addresses_left", 503
+    default_hint = (
+        "Name more in /etc/docker/daemon.json, such as "
+        '"default-address-pools": [{"base": "10.128.0.0/12", "size": 24}], and restart Docker; '
+        "or take apps down that nobody needs. What served serves on."
+    )
+
+
 class DatabasesUnavailable(IkomaError):
     """PostgreSQL does not answer."""
 

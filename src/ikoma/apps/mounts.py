@@ -87,6 +87,12 @@ def writes_data(app: App, service: Mapping[str, Any], source: Sources) -> str | 
     return None
 
 
+def takes_from(service: Mapping[str, Any]) -> dict[str, bool]:
+    """The services whose mounts a service has too (`volumes_from`), and whether it may write what they may."""
+    words = [str(item).split(":") for item in service.get("volumes_from") or []]
+    return {parts[0]: parts[-1] != "ro" for parts in words if parts[0] != "container"}
+
+
 def _read(model: Mapping[str, Any]) -> Iterator[str]:
     """Paths that a build, a config or a secret reads."""
     for service in (model.get("services") or {}).values():

@@ -193,6 +193,8 @@ class _Planned:
             return "it is unhealthy"
         if shared and self.decisions[shared].new:
             return f"{shared}, inside which it runs, is replaced"
+        if self.decisions[name].outdated:
+            return "it is in networks of an old rollout, and each takes some of the addresses that Docker has"
         if any(item.configuration == self._bare[name] for item in replaced):
             return "it gets the variables of the app's database"
         return "what it is given has changed: a variable, a network, a config or a secret"

@@ -267,17 +267,14 @@ class Rollouts:
             RolloutState(app).finish()
 
     async def _tidy_networks(self, app: App) -> None:
-        """Remove networks of rollouts whose containers are all gone, and take kept containers out of them."""
+        """Remove networks that no container is left of that they were made with, and take kept ones out of them."""
         containers = await self._engine.containers(app.name)
-        rollouts = {item.rollout for item in containers if item.rollout}
         for name in await self._engine.networks(app.name):
-            made_by = rollout_of(name)
-            unused = is_of_subnets(name) and not any(name in item.networks for item in containers)
-            if not unused and (made_by is None or made_by in rollouts):
+            made_by, inside = rollout_of(name), [item for item in containers if name in item.networks]
+            if any(item.rollout == made_by for item in inside) if made_by else (inside or not is_of_subnets(name)):
                 continue
-            for item in containers:
-                if name in item.networks:
-                    await self._engine.disconnect(name, item.id)
+            for item in inside:
+                await self._engine.disconnect(name, item.id)
             await self._engine.remove_network(name)
 
 

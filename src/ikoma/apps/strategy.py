@@ -15,6 +15,8 @@ from ikoma.apps.placement import scale_of, waits_for
 from ikoma.ports import Container
 
 SHARED = ("network_mode", "ipc", "pid")
+_MOST_ROLLOUTS = 3
+"""Of so many earlier rollouts containers are kept: each has networks of its own, and Docker has addresses for few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Decision:
     """Other services that stop before it starts, each with what it gives up to this one."""
     first: tuple[Container, ...] = ()
     """Containers that are stopped before the new ones start."""
+    outdated: bool = False
+    """Whether it is replaced only so that networks of an old rollout can go."""
 
     @property
     def changes(self) -> bool:
@@ -53,10 +57,29 @@ class Wanted:
     carrying: frozenset[str] = frozenset()
     """Ids of containers with data in volumes without a name."""
     again: bool = False
+    leaving: frozenset[str] = frozenset()
+    """Rollouts that no container is kept of."""
 
 
 def decide(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
     """For each service, in the order in which they need each other, what becomes of it; then the ones that go."""
+    decisions = _decided(wanted, there)
+    leaving = _leaving(wanted, decisions) if any(item.new for item in decisions) else frozenset[str]()
+    return _decided(replace(wanted, leaving=leaving), there) if leaving else decisions
+
+
+def _leaving(wanted: Wanted, decisions: Sequence[Decision]) -> frozenset[str]:
+    """The earlier rollouts that are too many: the oldest ones, those first whose containers need not stop for it."""
+    stops: dict[str, bool] = {}
+    for decision in decisions:
+        alone = bool(decision.kept and _alone(wanted, decision.service, decision.kept))
+        for rollout in {item.rollout for item in decision.kept if item.rollout}:
+            stops[rollout] = stops.get(rollout, False) or alone
+    too_many = max(0, len(stops) - _MOST_ROLLOUTS)
+    return frozenset(sorted(stops, key=lambda rollout: (stops[rollout], rollout))[:too_many])
+
+
+def _decided(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
     services: Mapping[str, Any] = wanted.model["services"]
     one_shot = one_shot_services(wanted.model)
     found: dict[str, Decision] = {}
@@ -64,12 +87,13 @@ def decide(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
         containers = [item for item in there if item.service == name]
         shared = shares_with(services[name])
         again = wanted.again or name in one_shot or bool(shared and shared in found and found[shared].new)
-        kept = [] if again else [item for item in containers if _is_as(item, wanted.configurations[name])]
-        kept = kept[: _count(wanted, name)]
+        fitting = [] if again else [item for item in containers if _is_as(item, wanted.configurations[name])]
+        kept = [item for item in fitting if item.rollout not in wanted.leaving][: _count(wanted, name)]
         replaced = [item for item in containers if item not in kept]
         new = _count(wanted, name) - len(kept)
         alone = _alone(wanted, name, replaced) if new and any(map(is_active, replaced)) else None
-        found[name] = Decision(name, tuple(kept), tuple(replaced), new, alone)
+        outdated = bool(new) and any(item.rollout in wanted.leaving for item in fitting)
+        found[name] = Decision(name, tuple(kept), tuple(replaced), new, alone, outdated=outdated)
     gone = {item.service for item in there} - set(services)
     removed = [Decision(name, replaced=tuple(item for item in there if item.service == name)) for name in sorted(gone)]
     going = [item for decision in (*found.values(), *removed) for item in decision.replaced if is_active(item)]

@@ -17,6 +17,7 @@ from ikoma.apps.compose_file import Web, web
 from ikoma.apps.existing import require_alike, with_existing
 from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App
+from ikoma.apps.mounts import takes_from
 from ikoma.apps.placement import Placed, Placement, placed, waits_for
 from ikoma.apps.rollout_state import RolloutState, Serving, Underway, rollout_of
 from ikoma.apps.schema import Change
@@ -160,27 +161,30 @@ class Successor:
             if os.geteuid() == 0:
                 os.chown(path, *given.owner)
         reached("noted")
-        making = [decision for decision in self.decisions if decision.new]
+        services = self._target.model["services"]
+        making = {decision.service for decision in self.decisions if decision.new}
         if not making:
             return
+        making |= {other for name in making for other in takes_from(services[name])}
         scale = {
             decision.service: len(decision.kept)
             + len(decision.replaced)
             + decision.new
             + self._beside.get(decision.service, 0)
             for decision in self.decisions
-            if decision.service in self._target.model["services"]
+            if decision.service in making
         }
         # What runs in another service's namespace is made when that one is there, and told which container it is.
-        dependent = {name: shared for name in scale if (shared := shares_with(self._target.model["services"][name]))}
+        dependent = {name: shared for name in scale if (shared := shares_with(services[name]))}
         first = {name: number for name, number in scale.items() if name not in dependent}
         await self._create(self._placed, first, progress, secrets)
         if dependent:
             await self._create(self._told(dependent), {name: scale[name] for name in dependent}, progress, secrets)
         reached("created")
+        made = {network for name in scale for network in self._placed.joined[name]} & self._placed.networks
         for item in self.kept:
             for network, aliases in self._placed.joined.get(item.service, {}).items():
-                if network in self._placed.networks:
+                if network in made:
                     await self._engine.connect(network, item.id, aliases)
         reached("connected")
 

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import sentence
 from ikoma.engines.watch import Watch
-from ikoma.errors import DeployFailed
+from ikoma.errors import DeployFailed, IkomaError, NoAddressesLeft
 from ikoma.ports import Container
 
 LOG_LINES = 20
 _ENDED = ("exited", "restarting", "dead", "removing")
+_NO_ADDRESSES = re.compile(r"non-overlapping IPv4 address pool|predefined address pools have been fully subnetted")
+_OVERLAP = re.compile(r"[Pp]ool overlaps")
+_OTHER_SUBNET = "A network is there that has these addresses: give the new one a subnet that meets no other."
 _SHOULD_WAIT = (
     "A service that is meant to end is one that another waits for, with "
     "`depends_on: {SERVICE: {condition: service_completed_successfully}}`."
@@ -41,7 +44,7 @@ def of_container(
     return DeployFailed(message, hint=hint, audit_message=audit_message, **details, logs=logs)
 
 
-def without_container(output: ComposeOutput) -> DeployFailed:
+def without_container(output: ComposeOutput) -> IkomaError:
     """The error where no container is in trouble: a build, a pull or a network failed."""
     error = sentence(output.reason)
     logs = list(output.build_lines)[-LOG_LINES:]
@@ -49,8 +52,16 @@ def without_container(output: ComposeOutput) -> DeployFailed:
         return _image_failed(output.not_pulled, "pulled", error, [])
     if output.building:
         return _image_failed(_blamed(output), "built", error, logs)
+    if _NO_ADDRESSES.search(error):
+        return NoAddressesLeft()
     return DeployFailed(
-        f"Compose failed: {error}", audit_message="Compose failed.", service=None, exitCode=None, state=None, logs=logs
+        f"Compose failed: {error}",
+        audit_message="Compose failed.",
+        hint=_OTHER_SUBNET if _OVERLAP.search(error) else None,
+        service=None,
+        exitCode=None,
+        state=None,
+        logs=logs,
     )
 
 

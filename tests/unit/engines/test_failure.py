@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from ikoma.engines import failure
 from ikoma.engines.docker_api import DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.watch import Watch
+from ikoma.errors import DeployFailed, NoAddressesLeft
 from ikoma.ports import no_progress
 from tests.unit.apps.containers import container
 
@@ -25,3 +30,25 @@ def test_a_hint_names_details_only_where_there_are_some() -> None:
     ended = container("a", state="exited", health=None, exit_code=3)
     watch = Watch(DockerApi("unix:///nowhere"), "shop", ())
     assert "details holds" in failure.of_container(ended, output, watch, timeout=1, logs=[], check=None).hint
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "hint"),
+    [
+        (
+            "could not find an available, non-overlapping IPv4 address pool among the defaults to assign",
+            NoAddressesLeft,
+            "default-address-pools",
+        ),
+        ("all predefined address pools have been fully subnetted", NoAddressesLeft, "default-address-pools"),
+        ("Pool overlaps with other one on this address space", DeployFailed, "a subnet that meets no other"),
+    ],
+)
+def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
+    said: str, kind: type[Exception], hint: str
+) -> None:
+    output = ComposeOutput("shop", no_progress, ())
+    output.line(json.dumps({"error": True, "message": f"Error response from daemon: {said}"}))
+    error = failure.without_container(output)
+    assert type(error) is kind
+    assert hint in error.hint
