@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
+from tests.faults.witness import eventually
 from tests.images import busybox_image
-from tests.rollouts.live import LiveApp, compose, inspected, new_app
+from tests.rollouts.live import LiveApp, compose, docker, inspected, new_app
 from tests.support import Server
 
 
@@ -53,4 +54,18 @@ def test_where_the_successor_fails_the_predecessor_is_started_again(server: Serv
     assert app.call("deploy.up").code == "deploy_failed"
     assert app.running("old") == [old]
     assert app.do("apps.health")["health"] == "healthy"
+    app.do("deploy.down")
+
+
+def test_a_paused_container_has_its_port_still_and_is_in_nobodys_way(server: Server) -> None:
+    has = f"ports: ['127.0.0.1:{free_port()}:80']"
+    app = new_app(server, "live-moving-paused")
+    app.deploy("1", keeper("old", has))
+    docker("pause", of(app, "old"))
+    app.write("2", keeper("old", has).replace("[sleep, infinity]", "['false']"))
+    assert app.call("deploy.up").code == "deploy_failed"
+    app.deploy("3", keeper("new", has))
+    docker("pause", of(app, "new"), *app.running("web"))
+    app.do("deploy.restart")
+    eventually(lambda: len(app.running()) == 2, "what was paused is replaced")
     app.do("deploy.down")

@@ -11,7 +11,7 @@ from ikoma.apps.claims import displaced
 from ikoma.apps.folder import App
 from ikoma.apps.placement import scale_of, waits_for
 from ikoma.apps.rollout_state import RolloutState, Serving, Standby, Underway
-from ikoma.apps.strategy import in_order, shares_with, why_alone
+from ikoma.apps.strategy import in_order, is_active, shares_with, why_alone
 from ikoma.apps.successor import Target, reached
 from ikoma.apps.traffic import Traffic
 from ikoma.model import Secret
@@ -111,7 +111,7 @@ class Returning:
 
     async def _make_room(self, services: Collection[str]) -> None:
         """Stop the newer containers of these services: they cannot run beside an earlier one that starts."""
-        running = [item for item in self.newer if item.service in services and item.state == "running"]
+        running = [item for item in self.newer if item.service in services and is_active(item)]
         running = [item for item in running if item.id not in self._stopped]
         answers = any(item.service in self._target.answering for item in running)
         if answers:  # a new route would lose requests that wait for a container

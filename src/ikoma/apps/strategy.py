@@ -183,7 +183,7 @@ def _with_room(wanted: Wanted, decision: Decision, going: Sequence[Container]) -
 
 def is_active(container: Container) -> bool:
     """Whether a container has what it is given for itself, or will have it again in a moment."""
-    return container.state in ("running", "restarting")
+    return container.state in ("running", "restarting", "paused")
 
 
 def _is_as(container: Container, configuration: str) -> bool:

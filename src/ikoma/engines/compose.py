@@ -170,7 +170,12 @@ class ComposeEngine:
         progress: Progress,
         secrets: Sequence[Secret],
     ) -> Sequence[Container]:
-        before = {item.id for item in await self.containers(app)}
+        there = await self.containers(app)
+        for item in there:
+            if item.state == "paused":  # Compose would start it, which the engine refuses
+                progress(f"{item.service}: unpausing")
+                await control.unpause(self._api, item.id)
+        before = {item.id for item in there}
         output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
         command = argv.create(app, _folder(compose_file), compose_file, scale)
         succeeded = await self._follow(command, output, _CREATE_SECONDS) == 0

@@ -45,6 +45,11 @@ async def stop(api: DockerApi, identity: str) -> None:
     await _post(api, f"containers/{identity}/stop", _STOP_SECONDS, (_UNCHANGED, _GONE))
 
 
+async def unpause(api: DockerApi, identity: str) -> None:
+    """Let a paused container go on; one that is not paused stays as it is."""
+    await _post(api, f"containers/{identity}/unpause", _REMOVE_SECONDS, (_CONFLICT, _GONE))
+
+
 async def kill(api: DockerApi, identity: str) -> None:
     """End a container at once."""
     await _post(api, f"containers/{identity}/kill", _REMOVE_SECONDS, (_CONFLICT, _GONE))
