@@ -12,6 +12,7 @@ import pytest
 from ikoma.errors import DeployFailed
 from ikoma.ports import no_progress
 from tests.contract.project import ANSWERS, FAILS, Project, a_project, docker, service, shell
+from tests.images import busybox_image
 
 
 @pytest.fixture
@@ -275,6 +276,23 @@ def test_down_removes_containers_and_networks_and_keeps_volumes(project: Project
 
 def test_down_of_what_is_not_there_is_done(project: Project) -> None:
     project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
+
+
+def test_down_ends_though_docker_does_not_give_up_a_network(project: Project) -> None:
+    project.up(
+        {"web": service(volumes=[{"type": "volume", "source": "store", "target": "/data", "volume": {}}])},
+        volumes={"store": {}},
+    )
+    network, stranger = f"{project.app}_default", f"{project.app}-stranger"
+    docker("run", "-d", "--name", stranger, "--network", network, busybox_image(), "sleep", "1000")
+    try:
+        project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
+        assert project.containers() == {}
+        assert project.do(project.engine.volumes(project.app)) == []
+    finally:
+        docker("rm", "-f", stranger)
+    project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
+    assert project.do(project.engine.networks(project.app)) == []
 
 
 def test_down_leaves_other_projects_alone(project: Project) -> None:

@@ -6,6 +6,7 @@ Nothing counts as deployed because Compose said so: after it has ended, the cont
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -41,6 +42,8 @@ from ikoma.ports import (
     Watching,
 )
 from ikoma.run import Finished, SaidTooMuch, follow, run
+
+log = logging.getLogger("ikoma")
 
 _RESOLVE_SECONDS = 30
 _RESOLVE_MEMORY, _LARGEST_MODEL = 512 << 20, 16 << 20
@@ -257,7 +260,20 @@ class ComposeEngine:
         await self._simple(app, argv.stop(app), progress, "stopped")
 
     async def down(self, app: AppName, *, volumes: bool, progress: Progress) -> None:
-        await self._simple(app, argv.down(app, volumes=volumes), progress, "removed")
+        try:
+            await self._simple(app, argv.down(app, volumes=volumes), progress, "removed")
+        except DeployFailed:
+            if await self.containers(app):
+                raise
+            await self._remove_rest(app, volumes=volumes)
+
+    async def _remove_rest(self, app: AppName, *, volumes: bool) -> None:
+        """Remove what Compose has left of a project without containers. A network that Docker holds on to stays."""
+        for name in await self.networks(app):
+            if not await self.remove_network(name):
+                log.warning("%s: Docker does not give up the network %s: it says that somebody is in it", app, name)
+        for name in await self.volumes(app) if volumes else ():
+            await self.remove_volume(name)
 
     async def _simple(self, app: AppName, command: list[str], progress: Progress, done: str) -> None:
         await self.containers(app)  # where the engine is away, that is the answer
