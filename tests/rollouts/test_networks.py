@@ -44,3 +44,15 @@ def test_services_that_are_deployed_one_by_one_do_not_use_up_the_networks_of_the
 def planned(app: LiveApp, compose_file: str) -> list[dict[str, object]]:
     app.write("1", compose_file)
     return list(app.do("deploy.plan")["changes"])
+
+
+def test_a_link_leads_to_what_serves_with_whom_has_it(server: Server) -> None:
+    app = new_app(server, "live-links")
+    back = f"  back:\n    image: {busybox_image()}\n    init: true\n    command: [sleep, infinity]\n"
+    text = compose(more="links: ['back:database']\nenvironment: {V: '1'}").replace("x-ikoma: {", f"{back}x-ikoma: {{")
+    app.deploy("1", text)
+    for again in (text.replace("V: '1'", "V: '2'"), text.replace("infinity]", "infinity]\n    labels: {a: b}")):
+        app.deploy("2", again)
+        eventually(lambda: len(app.running()) == 2, "what was replaced has ended")
+        docker("exec", app.running("web")[0], "ping", "-c", "1", "-W", "5", "database")
+    app.do("deploy.down")

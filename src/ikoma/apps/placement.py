@@ -124,6 +124,7 @@ def placed(
                 item["file"] = str(inside)
     files = _as_files(place, result)
     renamed = _rename_networks(place.app, result, rollout)
+    _links_as_aliases(result)
     joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
     _free_container_names(result)
     return Placed(result, joined, frozenset(renamed), files)
@@ -240,6 +241,20 @@ def _rename_networks(app: AppName, model: dict[str, Any], rollout: str) -> list[
         if isinstance(service.get("networks"), Mapping):
             service["networks"] = {renamed.get(key, key): joined for key, joined in service["networks"].items()}
     return own
+
+
+def _links_as_aliases(model: dict[str, Any]) -> None:
+    """Let a service be found under the names that others link it by: a link itself would lead to its old container."""
+    for service in model["services"].values():
+        for link in service.pop("links", None) or []:
+            linked, _, alias = str(link).partition(":")
+            networks: Any = (model["services"].get(linked) or {}).get("networks")
+            if not alias or not isinstance(networks, dict):
+                continue
+            for key in set(networks) & set(service.get("networks") or {}):
+                options = networks[key] or {}
+                aliases = dict.fromkeys((*(options.get("aliases") or []), alias))
+                networks[key] = {**options, "aliases": list(aliases)}
 
 
 def _joined(model: Mapping[str, Any], name: str, service: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -77,6 +77,15 @@ def test_a_container_is_found_under_its_name_before_it_has_it() -> None:
     assert web["networks"] == {"default-42": {"aliases": ["door"]}}
 
 
+def test_a_service_is_found_under_the_names_that_others_link_it_by() -> None:
+    web = {"links": ["back:database", "back", "back:store"], "networks": {"default": None, "outer": None}}
+    back = {"networks": {"default": {"aliases": ["db"]}, "inner": None}}
+    networks = {"default": None, "outer": None, "inner": None}
+    found = placed_model({"services": {"web": web, "back": back}, "networks": networks})["services"]
+    assert "links" not in found["web"]
+    assert found["back"]["networks"] == {"default-42": {"aliases": ["db", "database", "store"]}, "inner-42": None}
+
+
 def test_data_of_a_volume_without_a_name_goes_on_unless_something_else_is_mounted_there() -> None:
     volume = CarriedVolume("0" * 64, "/store")
     model = placed_model({"services": {"web": {}}}, web=[volume])
