@@ -221,9 +221,11 @@ def _mount_from(place: Placement, service: dict[str, Any]) -> None:
 def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[CarriedVolume]) -> None:
     """Data that an image keeps in a volume without a name goes on to the next container."""
     mounts = service.setdefault("volumes", [])
-    taken = {mount.get("target") for mount in mounts}
+    mounted = [mount.get("target") for mount in mounts]
+    mounted += [str(path).partition(":")[0] for path in service.get("tmpfs") or []]
+    taken = {os.path.normpath(str(path)) for path in mounted}
     for volume in carried:
-        if volume.target not in taken:
+        if os.path.normpath(volume.target) not in taken:
             model.setdefault("volumes", {})[volume.name] = {"name": volume.name, "external": True}
             mounts.append({"type": "volume", "source": volume.name, "target": volume.target, "volume": {}})
 
