@@ -69,3 +69,16 @@ def test_a_paused_container_has_its_port_still_and_is_in_nobodys_way(server: Ser
     app.do("deploy.restart")
     eventually(lambda: len(app.running()) == 2, "what was paused is replaced")
     app.do("deploy.down")
+
+
+def test_a_service_takes_the_mounts_of_one_that_is_kept(server: Server) -> None:
+    app = new_app(server, "live-moving-from")
+    text = keeper("old", "volumes: ['dat:/dat']")
+    text = text.replace('    volumes: ["./src:/www:ro"]', '    volumes: ["./src:/www:ro"]\n    volumes_from: [old]')
+    app.deploy("1", text)
+    old = of(app, "old")
+    docker("exec", old, "sh", "-c", "echo kept > /dat/file")
+    app.deploy("2", text.replace("    volumes_from", "    environment: {V: '2'}\n    volumes_from"))
+    assert of(app, "old") == old
+    assert docker("exec", app.running("web")[0], "cat", "/dat/file") == "kept\n"
+    app.do("deploy.down")

@@ -29,6 +29,20 @@ class Claim:
     key: tuple[str, ...]
     said: str
 
+    @property
+    def is_data(self) -> bool:
+        """Whether two could have it that know how to share it."""
+        return self.kind in _DATA
+
+    @property
+    def reason(self) -> str:
+        """Why two containers with it cannot run at once."""
+        if self.is_data:
+            return f"two of it must not write the {self.said} at once"
+        if self.kind == _ADDRESS:
+            return f"it has an address of its own in the network {self.key[0]}"
+        return f"it has the {self.said}"
+
     def meets(self, other: Claim) -> bool:
         """Whether two services cannot both have theirs. A folder holds all that is below it."""
         if self.kind != other.kind:
@@ -45,13 +59,24 @@ def claims(app: App, model: Mapping[str, Any], service: str, source: Sources) ->
     for network, joined in networks(described).items():
         if address := (joined or {}).get("ipv4_address"):
             yield Claim(_ADDRESS, (network, str(address)), f"address {address}")
-    for mount in written(described, source):
+    for mount in written(model, service, source):
         if mount["type"] == "volume":
             named = ((model.get("volumes") or {}).get(mount["source"]) or {}).get("name")
             yield Claim(_VOLUME, (str(named or mount["source"]),), f"volume {mount['source']}")
         else:
             folder = Path(os.path.realpath(mount["source"]))
             yield Claim(_FOLDER, folder.parts, f"folder {os.path.relpath(folder, os.path.realpath(app.path))}")
+
+
+def contested(
+    app: App, model: Mapping[str, Any], service: str, source: Sources, before: Mapping[str, Any]
+) -> list[Claim]:
+    """What a service has for itself that its containers of before may have too: all of it where nothing is known."""
+    found = list(claims(app, model, service, source))
+    if service not in (before.get("services") or {}):
+        return found
+    had = list(claims(app, before, service, sources(app, before, extension.read(before).data)))
+    return [claim for claim in found if any(claim.meets(other) for other in had)]
 
 
 def displaced(
@@ -70,7 +95,7 @@ def displaced(
         source: the source of `after`.
         wish: the strategy of the service.
     """
-    wanted = [claim for claim in claims(app, after, service, source) if wish != ROLLING or claim.kind not in _DATA]
+    wanted = [claim for claim in claims(app, after, service, source) if wish != ROLLING or not claim.is_data]
     if not wanted or not before:
         return {}
     found: dict[str, str] = {}

@@ -67,9 +67,9 @@ def bind_mounts(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield mount
 
 
-def written(service: Mapping[str, Any], source: Sources) -> Iterator[dict[str, Any]]:
-    """The mounts of a service in which it writes data: volumes that have a name, and folders that are no source."""
-    for mount in service.get("volumes") or []:
+def written(model: Mapping[str, Any], name: str, source: Sources) -> Iterator[dict[str, Any]]:
+    """The mounts in which a service writes data: volumes that have a name, and folders that are no source."""
+    for mount in _mounts(model, name):
         if mount.get("read_only"):
             continue
         if mount.get("type") == "volume" and mount.get("source"):
@@ -78,19 +78,20 @@ def written(service: Mapping[str, Any], source: Sources) -> Iterator[dict[str, A
             yield mount
 
 
-def writes_data(app: App, service: Mapping[str, Any], source: Sources) -> str | None:
-    """What a service writes that another container must not write at the same time; None where there is nothing."""
-    for mount in written(service, source):
-        if mount["type"] == "volume":
-            return f"the volume {mount['source']}"
-        return f"the folder {os.path.relpath(_real(mount['source']), os.path.realpath(app.path))}"
-    return None
-
-
 def takes_from(service: Mapping[str, Any]) -> dict[str, bool]:
     """The services whose mounts a service has too (`volumes_from`), and whether it may write what they may."""
     words = [str(item).split(":") for item in service.get("volumes_from") or []]
     return {parts[0]: parts[-1] != "ro" for parts in words if parts[0] != "container"}
+
+
+def _mounts(model: Mapping[str, Any], name: str, *above: str) -> Iterator[dict[str, Any]]:
+    """The mounts of a service, with those that it takes from others."""
+    service = model["services"].get(name) or {}
+    yield from service.get("volumes") or []
+    for other, writes in takes_from(service).items():
+        if other not in above:
+            for mount in _mounts(model, other, name, *above):
+                yield mount if writes else {**mount, "read_only": True}
 
 
 def _read(model: Mapping[str, Any]) -> Iterator[str]:

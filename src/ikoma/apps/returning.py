@@ -106,7 +106,8 @@ class Returning:
         }
         wish, source = self._target.extension.strategy_of(service), self._target.place.sources
         away = set(displaced(self._app, self._target.before, self._target.model, service, source, wish))
-        away |= {service} if why_alone(self._app, described, source, wish) else set()
+        alone = why_alone(self._app, self._target.model, service, source, wish, self._target.before)
+        away |= {service} if alone else set()
         return Start(service, containers, after, partial(self._make_room, away) if away else None)
 
     async def _make_room(self, services: Collection[str]) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ikoma.apps.claims import displaced, networks, published
+from ikoma.apps.claims import contested, displaced
 from ikoma.apps.compose_file import one_shot_services
 from ikoma.apps.extension import RECREATE, ROLLING, Extension
 from ikoma.apps.folder import App
-from ikoma.apps.mounts import Sources, writes_data
+from ikoma.apps.mounts import Sources
 from ikoma.apps.placement import scale_of, waits_for
 from ikoma.ports import Container
 
@@ -100,19 +100,23 @@ def _decided(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
     return [*(_with_room(wanted, decision, going) for decision in found.values()), *removed]
 
 
-def why_alone(app: App, service: Mapping[str, Any], source: Sources, wish: str | None) -> str | None:
-    """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can."""
+def why_alone(
+    app: App,
+    model: Mapping[str, Any],
+    service: str,
+    source: Sources,
+    wish: str | None,
+    before: Mapping[str, Any] | None = None,
+) -> str | None:
+    """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can.
+
+    Args:
+        before: the model that the other one is of; the same one when omitted.
+    """
     if wish == RECREATE:
         return "x-ikoma says recreate"
-    if ports := published(service):
-        return f"it has the host port {ports[0]['published']}"
-    if addressed := [key for key, joined in networks(service).items() if (joined or {}).get("ipv4_address")]:
-        return f"it has an address of its own in the network {addressed[0]}"
-    if wish == ROLLING:
-        return None
-    if written := writes_data(app, service, source):
-        return f"two of it must not write {written} at once"
-    return None
+    found = contested(app, model, service, source, before or {})
+    return next((claim.reason for claim in found if wish != ROLLING or not claim.is_data), None)
 
 
 def why_single(model: Mapping[str, Any], service: str) -> str | None:
@@ -130,7 +134,7 @@ def why_single(model: Mapping[str, Any], service: str) -> str | None:
 
 def why_one(app: App, model: Mapping[str, Any], service: str, source: Sources, wish: str | None) -> str | None:
     """Why a service has one container only; None where it may have more."""
-    return why_alone(app, model["services"][service], source, wish) or why_single(model, service)
+    return why_alone(app, model, service, source, wish) or why_single(model, service)
 
 
 def shares_with(service: Mapping[str, Any]) -> str | None:
@@ -161,7 +165,7 @@ def in_order(services: Mapping[str, Any]) -> list[str]:
 
 def _alone(wanted: Wanted, name: str, replaced: Sequence[Container]) -> str | None:
     wish = wanted.extension.strategy_of(name)
-    if reason := why_alone(wanted.app, wanted.model["services"][name], wanted.sources, wish):
+    if reason := why_alone(wanted.app, wanted.model, name, wanted.sources, wish, wanted.before):
         return reason
     if wish != ROLLING and any(item.id in wanted.carrying for item in replaced):
         return "its image keeps data in a volume without a name"

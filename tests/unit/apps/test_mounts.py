@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ikoma.apps.folder import App
-from ikoma.apps.mounts import sources, writes_data
+from ikoma.apps.mounts import sources, written
 from ikoma.model import AppName
 
 
@@ -104,14 +104,22 @@ def test_data_inside_a_build_context_stays_data_and_what_is_built_from_is_source
 @pytest.mark.parametrize(
     ("mount", "writes"),
     [
-        ({"type": "volume", "source": "store"}, "the volume store"),
-        ({"type": "volume", "source": "store", "read_only": True}, None),
-        ({"type": "volume"}, None),
-        ({"type": "tmpfs"}, None),
+        ({"type": "volume", "source": "store"}, True),
+        ({"type": "volume", "source": "store", "read_only": True}, False),
+        ({"type": "volume"}, False),
+        ({"type": "tmpfs"}, False),
     ],
 )
-def test_a_volume_with_a_name_is_written_by_one(app: App, mount: dict[str, Any], writes: str | None) -> None:
-    assert writes_data(app, {"volumes": [mount]}, sources(app, {}, [])) == writes
+def test_a_volume_with_a_name_is_written_by_one(app: App, mount: dict[str, Any], writes: bool) -> None:
+    model = {"services": {"web": {"volumes": [mount]}}}
+    assert list(written(model, "web", sources(app, {}, []))) == [mount] * writes
+
+
+@pytest.mark.parametrize(("taken", "writes"), [("db", True), ("db:rw", True), ("db:ro", False), ("job", True)])
+def test_mounts_that_a_service_takes_from_another_are_its_own(app: App, taken: str, writes: bool) -> None:
+    mount = {"type": "volume", "source": "store"}
+    services = {"web": {"volumes_from": [taken]}, "job": {"volumes_from": ["db", "web"]}, "db": {"volumes": [mount]}}
+    assert list(written({"services": services}, "web", sources(app, {}, []))) == [mount] * writes
 
 
 def test_what_nobody_may_look_into_is_no_source(app: App) -> None:
@@ -120,10 +128,10 @@ def test_what_nobody_may_look_into_is_no_source(app: App) -> None:
 
 
 def test_a_folder_of_data_is_written_by_one_and_source_by_each(app: App) -> None:
-    service = {"volumes": [bind(app, "src")]}
-    model = {"services": {"web": service}}
-    assert writes_data(app, service, sources(app, model, [])) is None
-    assert writes_data(app, service, sources(app, model, ["src"])) == "the folder src"
+    mount = bind(app, "src")
+    model = {"services": {"web": {"volumes": [mount]}}}
+    assert list(written(model, "web", sources(app, model, []))) == []
+    assert list(written(model, "web", sources(app, model, ["src"]))) == [mount]
 
 
 def test_many_mounts_are_told_apart_in_time(app: App) -> None:

@@ -129,6 +129,41 @@ def test_what_two_containers_cannot_share_makes_one_wait_for_the_other(
     assert stopped.alone is None
 
 
+@pytest.mark.parametrize(
+    "has", [{"ports": [{"published": "80"}]}, {"volumes": [{"type": "volume", "source": "store"}]}]
+)
+def test_only_what_the_containers_of_before_have_is_waited_for(has: dict[str, Any]) -> None:
+    for before, waits in (({}, False), (has, True)):
+        found = decide(wanted({"web": has}, before={"services": {"web": before}}), [other("a")])
+        assert bool(found[0].alone) is waits
+        assert [item.id for item in found[0].first] == ["a"] * waits
+
+
+def kept_of(*rollouts: str) -> list[Container]:
+    return [as_wanted(rollout, f"s{rollout}", rollout=rollout) for rollout in rollouts]
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "alone", "replaced"),
+    [
+        ("123", "", ""),
+        ("1234", "", "1"),
+        ("12345", "", "12"),
+        ("1234", "1", "2"),
+        ("1234", "1234", "1"),
+    ],
+)
+def test_of_too_many_rollouts_those_are_left_first_whose_containers_need_not_stop(
+    rollouts: str, alone: str, replaced: str
+) -> None:
+    services = {f"s{rollout}": {"ports": [{"published": rollout}]} if rollout in alone else {} for rollout in rollouts}
+    there = kept_of(*rollouts)
+    found = decide(wanted({"web": {}, **services}), there)
+    assert [item.service for item in found if item.outdated] == [f"s{rollout}" for rollout in replaced]
+    assert [item.new for item in found] == [1, *(int(rollout in replaced) for rollout in rollouts)]
+    assert not any(item.new for item in decide(wanted(services), there))  # where nothing is made, nothing grows
+
+
 def test_data_in_a_volume_without_a_name_is_written_by_one_container() -> None:
     carrying = frozenset({"a"})
     assert decide(wanted({"web": {}}, carrying=carrying), [other("a")])[0].alone
