@@ -441,6 +441,13 @@ class NotWaivable(IkomaError):
     default_hint = "Change the compose file as apps.validate says."
 
 
+class StateUnreadable(IkomaError):
+    """What IKOMA has noted about this app cannot be read."""
+
+    code, status = "state_unreadable", 500
+    default_hint = "Look at the app's .ikoma folder on the server: its files are IKOMA's own. Other apps go on."
+
+
 class ProjectNameTaken(IkomaError):
     """Containers of this name belong to something else on this machine."""
 

@@ -19,7 +19,7 @@ from ikoma.apps import exposure, source
 from ikoma.apps.backups import Backups
 from ikoma.apps.caretaker import Caretaker
 from ikoma.apps.deployment import Deployments
-from ikoma.apps.folder import App, Apps
+from ikoma.apps.folder import App, Apps, logged
 from ikoma.apps.git import Reach
 from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
 from ikoma.apps.hooks import Hooks
@@ -251,8 +251,9 @@ def prepare(settings: Settings) -> bool:
     apps.sweep()
     sweep_previews(settings.apps_root)
     for name in apps.names():
-        source.recover(apps.at(name))
-        exposure.close(apps.at(name))
+        with logged(name):
+            exposure.close(apps.at(name))
+            source.recover(apps.at(name))
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
     key = new_key()

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from ikoma.apps.deployment import Deployments
-from ikoma.apps.folder import App, Apps
+from ikoma.apps.folder import App, Apps, logged
 from ikoma.apps.preview import Preview
 from ikoma.apps.previews import Previews
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.traffic import Traffic
-from ikoma.errors import AppBusy, IkomaError
+from ikoma.errors import AppBusy, IkomaError, StateUnreadable
 from ikoma.model import AppName
 from ikoma.ports import Change, Engine
 
@@ -74,10 +74,12 @@ class Caretaker:
         try:
             self._changed |= set(self._apps.names())
             while True:
-                for name in (self._changed & set(self._apps.names())) | self._watched():
-                    self._changed.discard(name)
-                    await self._look(self._apps.at(name))
-                await self._end_previews()
+                with logged("the caretaker"):
+                    for name in (self._changed & set(self._apps.names())) | self._watched():
+                        self._changed.discard(name)
+                        with logged(name):
+                            await self._look(self._apps.at(name))
+                    await self._end_previews()
                 await asyncio.sleep(_LOOK_SECONDS)
         finally:
             following.cancel()
@@ -90,7 +92,7 @@ class Caretaker:
                 self._died.pop(next(iter(self._died)))
 
     def _watched(self) -> set[AppName]:
-        return {name for name in self._apps.names() if RolloutState(self._apps.at(name)).standby() is not None}
+        return {name for name in self._apps.names() if _is_watched(self._apps.at(name))}
 
     async def _look(self, app: App) -> None:
         if self._deployments.is_ending(app):
@@ -160,3 +162,10 @@ class Caretaker:
             self._left.discard(serving.rollout)
         except IkomaError as error:
             log.error("%s: going back to %s failed: %s", app.name, standby.release, error.message)
+
+
+def _is_watched(app: App) -> bool:
+    try:
+        return RolloutState(app).standby() is not None
+    except StateUnreadable:  # a look at the app says so
+        return False

@@ -28,9 +28,8 @@ def obtain(app: App) -> Credentials:
 
 def find(app: App) -> Credentials | None:
     """The app's credentials, or None before db.create."""
-    try:
-        stored = orjson.loads((app.state / _FILE).read_bytes())
-    except FileNotFoundError:
+    stored = app.read_state(_FILE)
+    if stored is None:
         return None
     return Credentials(stored["database"], stored["role"], Secret(stored["password"]))
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import difflib
 import errno
+import logging
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from ikoma.durable import open_file, remove_tree, sweep
-from ikoma.errors import AppNotFound, FileMissing, NotAFile, PathOutside
+from ikoma.errors import AppNotFound, FileMissing, IkomaError, NotAFile, PathOutside, StateUnreadable
 from ikoma.model import AppName
+
+log = logging.getLogger("ikoma")
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -86,6 +93,24 @@ class App:
         """The `.ikoma` folder, made when absent."""
         self.state.mkdir(mode=0o700, exist_ok=True)
         return self.state
+
+    def read_state(self, name: str) -> Any:
+        """What IKOMA has noted in a JSON file under `.ikoma`; None where there is no such file.
+
+        Raises:
+            StateUnreadable: of this app alone.
+        """
+        try:
+            return orjson.loads((self.state / name).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise self.unreadable(name, error) from error
+
+    def unreadable(self, name: str, error: Exception) -> StateUnreadable:
+        """The answer where one of these files is not what was written there."""
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        return StateUnreadable(f".ikoma/{name} of {self.name} cannot be read: {why}.")
 
     def check_inside(self, path: Path) -> Path:
         """The path with its links resolved; PathOutside when that is not inside the app's folder."""
@@ -180,13 +205,8 @@ class Apps:
     def sweep(self) -> None:
         """Remove the temporary files that killed processes left where IKOMA writes inside apps."""
         for name in self.names():
-            app = self.at(name)
-            releases = app.state / "releases"
-            for doomed in app.state.glob("deleting-*"):
-                remove_tree(doomed)
-            for folder in (app.path, app.path / "config", app.state, releases, *releases.glob("*/")):
-                if folder.is_dir() and not folder.is_symlink():
-                    sweep(folder)
+            with logged(name):
+                _sweep(self.at(name))
 
     def at(self, name: AppName) -> App:
         """The app of that name, whether or not its folder exists."""
@@ -206,6 +226,26 @@ class Apps:
             near = difflib.get_close_matches(name, [other for other in self.names() if visible(other)], n=1)
             raise AppNotFound(f"There is no app {name!r}.", hint=f"Did you mean {near[0]}?" if near else None)
         return app
+
+
+def _sweep(app: App) -> None:
+    releases = app.state / "releases"
+    for doomed in app.state.glob("deleting-*"):
+        remove_tree(doomed)
+    for folder in (app.path, app.path / "config", app.state, releases, *releases.glob("*/")):
+        if folder.is_dir() and not folder.is_symlink():
+            sweep(folder)
+
+
+@contextmanager
+def logged(name: str) -> Iterator[None]:
+    """Around what is done for one app after another: what goes wrong with one is logged, and the others have theirs."""
+    try:
+        yield
+    except IkomaError as error:
+        log.warning("%s: %s", name, error.message)
+    except Exception:
+        log.exception("%s: this should not have happened; the other apps go on", name)
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -20,7 +20,7 @@ from ikoma.apps.release import Release, Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import scale_of_app
 from ikoma.apps.traffic import Traffic
-from ikoma.errors import IkomaError
+from ikoma.errors import IkomaError, StateUnreadable
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Container, Databases, Engine
 
@@ -106,6 +106,21 @@ class HealthObserver:
             await self._session.close()
 
     async def _look(self, app: App, fresh_login: bool) -> Observation:
+        try:
+            return await self._look_at(app, fresh_login)
+        except StateUnreadable as error:
+            return Observation(
+                health=UNKNOWN,
+                exists=app.exists,
+                containers=(),
+                release=None,
+                urls=(),
+                database=None,
+                maintenance=self._traffic.in_maintenance(app),
+                checks={"state": Check(False, error.message)},
+            )
+
+    async def _look_at(self, app: App, fresh_login: bool) -> Observation:
         release = Releases(app).current()
         web = Web(**release.web) if release and release.web else None
         (containers, path), (exists, database) = await asyncio.gather(

@@ -262,9 +262,15 @@ class Releases:
         return sorted(entry.name for entry in self._folder.iterdir() if (entry / _RECORD).is_file())
 
     def _read(self, identity: str) -> Release:
-        stored = orjson.loads((self._folder / identity / _RECORD).read_bytes())
-        services = {name: _made(ServiceRecord, record) for name, record in stored.pop("services").items()}
-        return _made(Release, {**stored, "services": services})
+        name = f"releases/{identity}/{_RECORD}"
+        stored = self._app.read_state(name)
+        if stored is None:
+            raise FileNotFoundError(name)
+        try:
+            services = {key: _made(ServiceRecord, record) for key, record in stored.pop("services").items()}
+            return _made(Release, {**stored, "services": services})
+        except (TypeError, AttributeError, KeyError) as error:
+            raise self._app.unreadable(name, error) from error
 
 
 def _made(kind: type[T], stored: Mapping[str, Any]) -> T:

@@ -11,8 +11,7 @@ import re
 import secrets
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 
@@ -77,13 +76,13 @@ class RolloutState:
         self._app = app
 
     def serving(self) -> Serving | None:
-        return _read(self._app.state / "serving.json", Serving)
+        return _read(self._app, "serving.json", Serving)
 
     def underway(self) -> Underway | None:
-        return _read(self._app.state / "rollout.json", Underway)
+        return _read(self._app, "rollout.json", Underway)
 
     def standby(self) -> Standby | None:
-        return _read(self._app.state / "standby.json", Standby)
+        return _read(self._app, "standby.json", Standby)
 
     def write(self, state: Serving | Underway | Standby) -> None:
         names = {Serving: "serving.json", Underway: "rollout.json", Standby: "standby.json"}
@@ -125,9 +124,11 @@ def rollout_of(network: str) -> str | None:
     return found[1] if found else None
 
 
-def _read(path: Path, kind: type[T]) -> T | None:
-    try:
-        stored: dict[str, Any] = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
+def _read(app: App, name: str, kind: type[T]) -> T | None:
+    stored = app.read_state(name)
+    if stored is None:
         return None
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+    except (TypeError, AttributeError) as error:
+        raise app.unreadable(name, error) from error

@@ -24,10 +24,7 @@ _FILE, _FORMER = "scale.json", "scale-former.json"
 
 def scale_of_app(app: App) -> dict[str, int]:
     """service → number of containers."""
-    try:
-        return dict(orjson.loads((app.state / _FILE).read_bytes()))
-    except FileNotFoundError:
-        return {}
+    return dict(app.read_state(_FILE) or {})
 
 
 def fitting_scale(app: App, model: Mapping[str, Any]) -> dict[str, int]:
@@ -61,9 +58,8 @@ def scaling(app: App, service: str, replicas: int) -> Iterator[None]:
 
 def settle_scale(app: App) -> None:
     """Go back to the former numbers where the rollout of others did not come to serve."""
-    try:
-        note = orjson.loads((app.state / _FORMER).read_bytes())
-    except FileNotFoundError:
+    note = app.read_state(_FORMER)
+    if note is None:
         return
     serving = RolloutState(app).serving()
     if note["rollout"] == (serving.rollout if serving else None):

@@ -93,10 +93,8 @@ class Sources:
 
 def recorded(app: App) -> Recorded | None:
     """Where the app's source came from; None where not from a repository."""
-    try:
-        return Recorded(**orjson.loads((app.state / _RECORD).read_bytes()))
-    except FileNotFoundError:
-        return None
+    stored = app.read_state(_RECORD)
+    return Recorded(**stored) if stored else None
 
 
 def require(app: App) -> Recorded:

@@ -22,12 +22,12 @@ import orjson
 
 from ikoma.apps.compose_file import Web
 from ikoma.apps.extension import Extension
-from ikoma.apps.folder import App, Apps
+from ikoma.apps.folder import App, Apps, logged
 from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import fitting_scale
 from ikoma.durable import write_file
-from ikoma.errors import DomainTaken, NoWebService, ProxyUnavailable
+from ikoma.errors import DomainTaken, IkomaError, NoWebService, ProxyUnavailable, StateUnreadable
 from ikoma.model import DomainName
 from ikoma.ports import Container, Engine, Proxy, Route, Side
 
@@ -51,13 +51,16 @@ class Traffic:
         self._applying = asyncio.Lock()
         self._ahead: set[App] = set()
         """Apps whose routes are those of releases that do not serve yet."""
+        self._last: dict[str, Route | None] = {}
+        """The routes that apps had last: they stay while an app's state cannot be read."""
 
     async def start(self) -> None:
         """Serve the routes of all apps, and let each lead to where its containers are now."""
         await self._proxy.start()
         await self.apply()
         for name in self._apps.names():
-            await self.refresh(self._apps.at(name))
+            with logged(name):
+                await self.refresh(self._apps.at(name))
 
     def condition(self) -> dict[str, Any]:
         """Which public listeners are up, and what is in the way of the others."""
@@ -70,9 +73,9 @@ class Traffic:
             coming: the route of an app that is about to serve, in place of the one it has.
         """
         async with self._applying:
-            routes = {name: route for name in self._apps.names() if (route := self._present(self._apps.at(name)))}
+            routes = {name: route for name in self._apps.names() if (route := self._known(self._apps.at(name)))}
             if coming is not None:
-                routes[coming.app] = coming
+                routes[coming.app] = self._last[coming.app] = coming
             # Always in the same order: another one would be another configuration, and loading it ends connections.
             await self._proxy.apply([routes[name] for name in sorted(routes)])
 
@@ -211,6 +214,7 @@ class Traffic:
     async def forget(self, app: App) -> None:
         """The app is gone: so is its route."""
         await self.apply()
+        self._last.pop(app.name, None)
         self._proxy.forget(app.name)
 
     def urls(self, app: App) -> tuple[str, ...]:
@@ -228,8 +232,8 @@ class Traffic:
         """Those of these domains that another app has."""
         others: set[str] = set()
         for other in (self._apps.at(name) for name in self._apps.names() if name != app.name):
-            route = self._present(other)
-            others |= {other.name.host, *domains_of(other)}
+            route = self._known(other)
+            others |= {other.name.host, *_added(other)}
             others |= {*route.domains, *route.redirects} if route else set()
         return [domain for domain in domains if domain in others]
 
@@ -265,6 +269,12 @@ class Traffic:
             if await self._proxy.in_flight(app.name, side):
                 busy = time.monotonic()
         return int((busy - began) * 1000)
+
+    def _known(self, app: App) -> Route | None:
+        """The route of an app among others: where its state cannot be read, that is nothing to those."""
+        with suppress(IkomaError, OSError, LookupError, TypeError, ValueError):
+            self._last[app.name] = self._present(app)
+        return self._last.get(app.name)
 
     def _present(self, app: App) -> Route | None:
         """The route of the release that serves."""
@@ -303,9 +313,14 @@ class Traffic:
 
 def domains_of(app: App) -> tuple[DomainName, ...]:
     """The domains that were added to an app, besides those of its compose file."""
+    return tuple(DomainName(domain) for domain in app.read_state("domains.json") or ())
+
+
+def _added(app: App) -> tuple[DomainName, ...]:
+    """The same of another app, as far as its state can be read."""
     try:
-        return tuple(DomainName(domain) for domain in orjson.loads((app.state / "domains.json").read_bytes()))
-    except FileNotFoundError:
+        return domains_of(app)
+    except StateUnreadable:
         return ()
 
 
@@ -346,7 +361,7 @@ async def _until_connected(addresses: Sequence[str], seconds: float) -> None:
 def _read_port(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
 
 

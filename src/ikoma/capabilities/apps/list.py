@@ -17,6 +17,8 @@ class Item(Result):
     health: str
     release: str | None
     urls: list[str]
+    trouble: str | None = None
+    """Why its health is unknown."""
 
 
 class Listing(Result):
@@ -37,7 +39,8 @@ async def listing(call: Call, request: Request) -> Listing:
 async def _item(call: Call, app: App) -> Item:
     try:
         seen = await call.platform.health.observe(app)
-    except EngineUnavailable:
-        return Item(name=app.name, health=UNKNOWN, release=None, urls=[])
+    except EngineUnavailable as error:
+        return Item(name=app.name, health=UNKNOWN, release=None, urls=[], trouble=error.message)
     release = seen.release.id if seen.release else None
-    return Item(name=app.name, health=seen.health, release=release, urls=list(seen.urls))
+    trouble = seen.checks["state"].details if "state" in seen.checks else None
+    return Item(name=app.name, health=seen.health, release=release, urls=list(seen.urls), trouble=trouble)
