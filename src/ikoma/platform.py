@@ -218,7 +218,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),
         )
-        stack.callback(asyncio.ensure_future(caretaker.run()).cancel)
+        stack.push_async_callback(_end, asyncio.ensure_future(caretaker.run()))
         anchoring = asyncio.ensure_future(anchors.run())
         stack.callback(anchoring.cancel)
         watching = asyncio.ensure_future(_follow_gateway(engine, server))
@@ -263,6 +263,11 @@ def prepare(settings: Settings) -> bool:
     digest = hashlib.sha256(key.encode()).hexdigest()
     write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
     return True
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:

@@ -165,7 +165,7 @@ class Change:
     project: str
     container: str | None = None
     happened: str | None = None
-    """start, die, oom, destroy or health_status: healthy."""
+    """start, die, stop, oom, destroy or health_status: healthy."""
     exit_code: int | None = None
     """Of one that died."""
 

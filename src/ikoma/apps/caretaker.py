@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
+from ikoma.apps.chores import Chores
 from ikoma.apps.deployment import Deployments
+from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App, Apps, logged
 from ikoma.apps.preview import Preview
 from ikoma.apps.previews import Previews
+from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.traffic import Traffic
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
 from ikoma.model import AppName
-from ikoma.ports import Change, Engine
+from ikoma.ports import Change, Container, Engine
 
 log = logging.getLogger("ikoma")
 
 _LOOK_SECONDS = 1.0
 _REMEMBERED = 1000
 _AGAIN_SECONDS = 60.0
+_LATE_SECONDS = 300.0
+"""A window that ended longer than this before the server started is over, whatever has happened since."""
 
 GoBack = Callable[[App, str, str], Awaitable[None]]
 """Calls deploy.rollback for an app: the release to go back to, and why."""
@@ -65,94 +72,117 @@ class Caretaker:
         """When it was last tried, in vain, to end a preview."""
         self._changed: set[AppName] = set()
         self._died: dict[str, tuple[float, int | None]] = {}
-        """When containers ended last, and how: id → Unix time and exit code."""
+        """When containers ended last, by themselves, and how: id → monotonic time and exit code."""
         self._left: set[str] = set()
+        self._began = time.monotonic()
+        self._moments: dict[float, float] = {}
+        """Unix times that are on the disk, in monotonic time: a clock that is set meanwhile changes no window."""
 
     async def run(self) -> None:
-        """Never returns."""
-        following = asyncio.ensure_future(self._engine.watch(self._note))
-        try:
-            self._changed |= set(self._apps.names())
+        """Never returns. What it has begun ends with it."""
+        self._changed |= set(self._apps.names())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            chores = Chores(tasks)
             while True:
                 with logged("the caretaker"):
-                    for name in (self._changed & set(self._apps.names())) | self._watched():
-                        self._changed.discard(name)
-                        with logged(name):
-                            await self._look(self._apps.at(name))
-                    await self._end_previews()
+                    for name in self._due():
+                        chores.begin(name, partial(self._look, self._apps.at(name)))
+                    for preview in self._due_previews():
+                        chores.begin(f"preview {preview.name}", partial(self._end, preview))
                 await asyncio.sleep(_LOOK_SECONDS)
-        finally:
-            following.cancel()
+
+    async def _follow(self) -> None:
+        while True:
+            with logged("following the engine"):
+                await self._engine.watch(self._note)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _note(self, change: Change) -> None:
         self._changed.add(AppName(change.project))
-        if change.container is not None and change.happened == "die":
-            self._died[change.container] = time.time(), change.exit_code
+        if change.container is not None and change.happened == "stop":  # somebody wanted its end
+            self._died.pop(change.container, None)
+        elif change.container is not None and change.happened == "die":
+            self._died[change.container] = time.monotonic(), change.exit_code
             if len(self._died) > _REMEMBERED:
                 self._died.pop(next(iter(self._died)))
 
-    def _watched(self) -> set[AppName]:
-        return {name for name in self._apps.names() if _is_watched(self._apps.at(name))}
+    def _due(self) -> list[AppName]:
+        """Apps to look at: those of which something was heard, and those that are watched."""
+        return [name for name in self._apps.names() if name in self._changed or _is_watched(self._apps.at(name))]
 
     async def _look(self, app: App) -> None:
-        if self._deployments.is_ending(app):
-            self._changed.add(app.name)  # once they have ended
-            return
+        """Finish what was cut off, and leave a release that is broken."""
+        self._changed.discard(app.name)
         try:
             async with self._lock(app.name):
-                if self._deployments.is_ending(app):  # of a call that has ended while this waited
-                    self._changed.add(app.name)
-                    return
-                done = await self._deployments.recover(app)
-                await self._traffic.refresh(app)
-                trouble = await self._trouble(app)
-                if done:
-                    log.warning("%s: %s", app.name, done)
-        except AppBusy:
+                trouble = await self._care(app)
+        except BaseException:
             self._changed.add(app.name)  # who works on it leaves it in order, or may be cut off
-            return
-        except IkomaError as error:
-            log.warning("%s: %s", app.name, error.message)
-            self._changed.add(app.name)
-            return
+            raise
         if trouble is not None:
             await self._leave(app, trouble)
 
-    async def _end_previews(self) -> None:
-        """End previews whose time is over or whose app is gone, each by the call that a person would make."""
+    async def _care(self, app: App) -> str | None:
+        if self._deployments.is_ending(app):
+            self._changed.add(app.name)  # once they have ended, the rest
+        elif done := await self._deployments.recover(app):
+            log.warning("%s: %s", app.name, done)
+        await self._traffic.refresh(app)
+        return await self._trouble(app)
+
+    def _due_previews(self) -> Iterator[Preview]:
+        """Previews whose time is over or whose app is gone, each once in a while."""
         for preview in self._previews.due():
-            if time.monotonic() - self._tried.get(preview.name, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
-                continue
-            self._tried[preview.name] = time.monotonic()
-            try:
-                await self._end_preview(preview)
-                del self._tried[preview.name]
-                log.info("%s: the preview has ended", preview.name)
-            except IkomaError as error:
-                log.warning("%s: the preview could not be ended: %s", preview.name, error.message)
+            if time.monotonic() - self._tried.get(preview.name, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
+                yield preview
+
+    async def _end(self, preview: Preview) -> None:
+        """End a preview by the call that a person would make."""
+        self._tried[preview.name] = time.monotonic()
+        await self._end_preview(preview)
+        del self._tried[preview.name]
+        log.info("%s: the preview has ended", preview.name)
 
     async def _trouble(self, app: App) -> str | None:
-        """Why the release that serves is broken, while the one before is in standby; that ends with its window."""
+        """Why the release that serves is broken, while the one before is in standby.
+
+        That ends with its window, but not before somebody has looked: what happened while another held the lock counts.
+        """
         state = RolloutState(app)
         standby, serving = state.standby(), state.serving()
         if standby is None or serving is None:
             return None
-        if time.time() >= standby.until:
+        since, ends = self._moment(serving.since), self._moment(standby.until, at_most=_watch(app))
+        if serving.rollout not in self._left and ends > self._began - _LATE_SECONDS:
+            for item in await self._engine.containers(app.name):
+                if state.serves(item) and item.id not in standby.kept and (trouble := self._wrong(item, since)):
+                    return trouble
+        if time.monotonic() >= ends and not self._deployments.is_ending(app):
             await self._deployments.end_standby(app)
-            return None
-        for item in await self._engine.containers(app.name):
-            if state.serves(item) and item.id not in standby.kept and not item.one_shot:
-                died, code = self._died.get(item.id, (0.0, item.exit_code))
-                if died > serving.since or item.state in ("restarting", "exited", "dead"):
-                    return f"{item.service} exited" + ("" if code is None else f" with code {code}")
-                if item.health == "unhealthy":
-                    return f"{item.service} is unhealthy"
         return None
+
+    def _wrong(self, item: Container, since: float) -> str | None:
+        """What is wrong with a container, or was since it serves."""
+        if item.one_shot:
+            return None
+        died, code = self._died.get(item.id, (-math.inf, item.exit_code))
+        if died > since or item.state in ("restarting", "exited", "dead"):
+            return f"{item.service} exited" + ("" if code is None else f" with code {code}")
+        return f"{item.service} is unhealthy" if item.health == "unhealthy" else None
+
+    def _moment(self, unix: float, *, at_most: float = 0.0) -> float:
+        """A Unix time in monotonic time, as it was when first seen, and so many seconds from then at most."""
+        if unix not in self._moments:
+            self._moments[unix] = time.monotonic() + min(unix - time.time(), at_most)
+            if len(self._moments) > _REMEMBERED:
+                self._moments.pop(next(iter(self._moments)))
+        return self._moments[unix]
 
     async def _leave(self, app: App, trouble: str) -> None:
         state = RolloutState(app)
         standby, serving = state.standby(), state.serving()
-        if standby is None or serving is None or serving.rollout in self._left:
+        if standby is None or serving is None:
             return
         self._left.add(serving.rollout)
         log.error("%s: the release %s is left for %s: %s", app.name, serving.release, standby.release, trouble)
@@ -162,6 +192,12 @@ class Caretaker:
             self._left.discard(serving.rollout)
         except IkomaError as error:
             log.error("%s: going back to %s failed: %s", app.name, standby.release, error.message)
+
+
+def _watch(app: App) -> float:
+    """For how long the release that serves is watched."""
+    release = Releases(app).current()
+    return Extension(**release.extension).watch if release else 0.0
 
 
 def _is_watched(app: App) -> bool:

@@ -29,7 +29,7 @@ _VERSION_KEPT = 5.0
 PROJECT = "com.docker.compose.project"
 _NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
 _BY_ID = "sha256:"
-_EVENTS = ("start", "die", "oom", "health_status", "destroy")
+_EVENTS = ("start", "die", "stop", "oom", "health_status", "destroy")
 COULD_NOT_CONNECT = 900  # aiodocker's own status
 
 
