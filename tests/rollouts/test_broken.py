@@ -213,3 +213,21 @@ def test_a_disk_that_fills_during_a_deploy_harms_nothing(
     assert app.releases()[0]["state"] == "failed"
     app.deploy("good", compose())
     assert app.do("apps.status")["health"] == "healthy"
+
+
+def test_what_crashes_in_the_release_before_is_not_blamed_on_its_repair(server: Server) -> None:
+    worker = (
+        f"  worker: {{image: {busybox_image()}, command: [sh, -c, COMMAND], restart: always, init: true}}\nx-ikoma:"
+    )
+    slow = compose(command="[sh, -c, 'sleep 9; httpd -f -p 3000 -h /www']").replace("retries: 3", "retries: 60")
+    app = new_app(server, "live-looping", compose_file=compose().replace("x-ikoma:", worker))
+
+    def crashing() -> str:
+        return compose(more=f"environment: {{AT: '{time.monotonic()}'}}").replace(
+            "x-ikoma:", worker.replace("COMMAND", "'sleep 2; exit 1'")
+        )
+
+    for repaired in (slow.replace("x-ikoma:", worker.replace("COMMAND", "sleep 1000")), slow):
+        app.deploy("crashing", crashing())
+        app.deploy("repaired", repaired)
+        assert app.do("apps.status")["health"] == "healthy"

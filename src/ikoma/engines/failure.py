@@ -85,7 +85,7 @@ def _reason(
         return f"{name} needed more memory than its limit and was ended.", None, "Raise its `mem_limit` or need less."
     if container.id == output.unstartable:
         return f"{name} could not be started: {sentence(output.reason)}", f"{name} could not be started.", None
-    if watch.crash is not None:
+    if container.id in watch.crashing:
         return f"{name} keeps exiting with code {exit_code}.", None, None
     if container.state in _ENDED:
         return f"{name} exited with code {exit_code}.", None, _SHOULD_WAIT if exit_code == 0 else None

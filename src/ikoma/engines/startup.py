@@ -103,12 +103,11 @@ class Startup:
     def _refuse_failed(
         self, containers: Sequence[Container], wanted: Collection[str], waiting: Sequence[Start]
     ) -> None:
-        if self._watch.crash is not None:
-            crashed = self._watch.crash[0]
-            raise Stuck(next((item for item in containers if item.service == crashed and item.id in wanted), None))
         unstarted = _all_of(waiting)
         for item in containers:
-            if item.id in wanted and item.id not in unstarted and _has_failed(item) and not self._comes_back(item):
+            if item.id not in wanted or item.id in unstarted:
+                continue
+            if item.id in self._watch.crashing or (_has_failed(item) and not self._comes_back(item)):
                 raise Stuck(item)
 
     def _comes_back(self, item: Container) -> bool:

@@ -42,9 +42,8 @@ class Watch:
         self._started: dict[str, float] = {}
         self._deaths: Counter[str] = Counter()
         self._following = AsyncExitStack()
-        self.crashed = asyncio.Event()
-        self.crash: tuple[str, int] | None = None
-        """The service that keeps dying, and its exit code."""
+        self.crashing: set[str] = set()
+        """Containers, by id, that keep dying: also those of what served before, which have their own reasons."""
         self.exit_codes: dict[str, int] = {}
         """The last exit code of each container, by id, that ended meanwhile."""
         self.out_of_memory: set[str] = set()
@@ -93,12 +92,10 @@ class Watch:
 
     def _note_death(self, event: Event) -> None:
         """One container that dies three times does not do so because Compose stopped it."""
-        code = event.exit_code or 0
-        self.exit_codes[event.container] = code
+        self.exit_codes[event.container] = event.exit_code or 0
         self._deaths[event.container] += 1
-        if self._deaths[event.container] >= _CRASHES and self.crash is None:
-            self.crash = (event.service, code)
-            self.crashed.set()
+        if self._deaths[event.container] >= _CRASHES:
+            self.crashing.add(event.container)
 
 
 def downtime_ns(before: Iterable[Container], events: Iterable[Event], after: Sequence[Container], now: int) -> int:
