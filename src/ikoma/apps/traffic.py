@@ -142,7 +142,17 @@ class Traffic:
         side = self._side(app)
         if side not in (Side.BLUE, Side.GREEN):
             return 0
+        if self._present(app) is None:
+            return await self._withdraw(app, side)
         return await self._until_idle(app, side.other, _drain(app))
+
+    async def _withdraw(self, app: App, side: Side) -> int:
+        """The release that serves answers no HTTP: what led to the one before ends with its requests."""
+        self._lead(app, Side.DOWN)
+        milliseconds = await self._until_idle(app, side, _drain(app))
+        with suppress(ProxyUnavailable):  # it is told when it is back
+            await self.forget(app)
+        return milliseconds
 
     async def take_down(self, app: App) -> None:
         """Tell new requests that the app is down, and give those that are under way the time to end."""
