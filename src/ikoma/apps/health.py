@@ -128,6 +128,8 @@ class HealthObserver:
         )
         none = {name for name, number in scale_of_app(app).items() if number == 0}
         checks = {"containers": _containers(release, containers, none), "healthPath": path, "database": database}
+        if (underway := RolloutState(app).underway()) is not None and underway.trouble is not None:
+            checks["rollout"] = Check(False, underway.trouble)
         return Observation(
             health=_health(release, containers, checks),
             exists=app.exists,

@@ -38,7 +38,11 @@ class Outcomes:
 
     async def recover(self, app: App) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
-        done = await self._rollouts.recover(app)
+        try:
+            done = await self._rollouts.recover(app)
+        except IkomaError as error:
+            _note_trouble(app, error)
+            raise
         releases, serving = Releases(app), RolloutState(app).serving()
         current = releases.current()
         if current is not None and serving is not None and not current.says_served_since(serving.since):
@@ -121,6 +125,18 @@ class Outcomes:
             await images.forget(self._engine, app.name, release.id)
         with suppress(DiskFull):  # then whoever works on the app next records it
             releases.fail(releases.find(release.id), cause, logs)
+
+
+def _note_trouble(app: App, error: IkomaError) -> None:
+    """Let people see why what was cut off is not in order yet; it goes when that is done."""
+    state = RolloutState(app)
+    underway = state.underway()
+    if underway is None or isinstance(error, EngineUnavailable):
+        return
+    said = f"What {underway.release} had begun is not undone yet: {error.audit_message}"
+    if said != underway.trouble:
+        with suppress(DiskFull):
+            state.write(replace(underway, trouble=said))
 
 
 def _serves(app: App, release: Release) -> bool:

@@ -49,6 +49,8 @@ class Underway:
     returned: tuple[str, ...] = ()
     backup: str | None = None
     """What the database is restored from where it fails: nothing has been written since that backup was made."""
+    trouble: str | None = None
+    """Why it could not be undone when that was tried last."""
 
     def brings(self, container: Container) -> bool:
         """Whether a container is one that this rollout brings, and not one that is there anyway."""
@@ -96,10 +98,12 @@ class RolloutState:
         (self._app.state / "standby.json").unlink(missing_ok=True)
 
     def take_down(self) -> None:
-        """Nothing runs any more."""
-        self.finish()
+        """Nothing runs any more. A database that is still to be restored stays so: what served cannot run without."""
+        underway, serving = self.underway(), self.serving()
+        if underway is None or underway.backup is None or (serving and serving.rollout == underway.rollout):
+            self.finish()
         self.end_standby()
-        if (serving := self.serving()) is not None:
+        if serving is not None:
             self.write(replace(serving, down=True))
 
     def serves(self, container: Container) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,19 @@ def test_what_is_written_is_read(state: RolloutState) -> None:
 
 def test_what_is_down_has_served(state: RolloutState) -> None:
     state.write(SERVING["old"])
-    state.write(UNDERWAY)
+    state.write(replace(UNDERWAY, backup=None))
     state.take_down()
     assert (state.serving(), state.underway()) == (Serving("a", OLD, 1.0, down=True), None)
+
+
+def test_what_is_down_has_its_database_restored_unless_the_new_release_has_served(state: RolloutState) -> None:
+    state.write(SERVING["old"])
+    state.write(UNDERWAY)
+    state.take_down()
+    assert state.underway() == UNDERWAY
+    state.write(SERVING["new"])
+    state.take_down()
+    assert state.underway() is None
 
 
 @pytest.mark.parametrize(
