@@ -141,7 +141,10 @@ def test_a_broken_release_changes_nothing_and_leaves_nothing(good: LiveApp, kind
     if broken.code != "invalid_compose":
         failed = good.releases()[0]
         assert (failed["state"], failed["current"]) == ("failed", False)
-        assert failed["cause"]
+        quotes = broken.code == "sql_failed"
+        assert failed["cause"] == (
+            "001_broken.sql, line 1: UndefinedColumn (42703)." if quotes else refused.body["error"]
+        )
 
 
 def test_a_release_that_dies_in_its_watch_window_leaves_nothing(server: Server) -> None:

@@ -123,7 +123,7 @@ class Deployments:
         release = _new_release(app, frozen, wish)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given)
-        async with self._outcomes.recorded(app, release):
+        async with self._outcomes.recorded(app, release, secrets):
             wish.progress("keeping the source")
             place = await self._take_source(app, release, frozen, earlier)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
@@ -186,7 +186,7 @@ class Deployments:
         secrets = [*app_secrets(app), *environment.secret_values(given)]
         release = replace(_new_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given)
-        async with self._outcomes.recorded(app, release):
+        async with self._outcomes.recorded(app, release, secrets):
             kept = earlier.images
             Snapshots(app).share(releases.folder(earlier.id) / MANIFEST, folder / MANIFEST)
             place = await self._place_again(app, release, model, {})

@@ -15,8 +15,12 @@ from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import fitting_scale
 from ikoma.apps.schema import Schema
 from ikoma.apps.snapshot import Snapshots
-from ikoma.errors import DiskFull, EngineUnavailable, IkomaError
+from ikoma.errors import DeployFailed, DiskFull, EngineUnavailable, IkomaError
+from ikoma.kernel.redaction import forms, replaced
+from ikoma.model import Secret
 from ikoma.ports import Engine
+
+_LONGEST_CAUSE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Outcomes:
             await asyncio.to_thread(Snapshots(app).collect_garbage)
 
     @asynccontextmanager
-    async def recorded(self, app: App, release: Release) -> AsyncIterator[None]:
+    async def recorded(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[None]:
         """A failure inside the block is that of the release; what was made for it alone goes.
 
         Once the release has taken over, nothing leads back: the caretaker finishes then what was left undone.
@@ -95,7 +99,7 @@ class Outcomes:
             yield
         except IkomaError as error:
             if not _serves(app, release):
-                await self._discard(app, release, error.audit_message, error.details.get("logs") or ())
+                await self._discard(app, release, _cause(error, secrets), error.details.get("logs") or ())
             raise
         except asyncio.CancelledError:
             if not _serves(app, release):
@@ -125,6 +129,13 @@ class Outcomes:
             await images.forget(self._engine, app.name, release.id)
         with suppress(DiskFull):  # then whoever works on the app next records it
             releases.fail(releases.find(release.id), cause, logs)
+
+
+def _cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
+    """What observers read of a failure later: the engine's reason, but no rows that an SQL error quotes."""
+    if not isinstance(error, DeployFailed):
+        return error.audit_message
+    return replaced(error.message, forms(secrets))[:_LONGEST_CAUSE]
 
 
 def _note_trouble(app: App, error: IkomaError) -> None:
