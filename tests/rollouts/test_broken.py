@@ -139,7 +139,8 @@ def test_a_broken_release_changes_nothing_and_leaves_nothing(good: LiveApp, kind
             (good.folder / path).unlink()
         good.write("good", compose())
     if broken.code != "invalid_compose":
-        failed = good.releases()[0]
+        failed, serves = good.releases()[0], next(item["id"] for item in good.releases() if item["current"])
+        assert refused.body["hint"].endswith(f" The release {serves} goes on serving.")
         assert (failed["state"], failed["current"]) == ("failed", False)
         quotes = broken.code == "sql_failed"
         assert failed["cause"] == (
@@ -234,3 +235,12 @@ def test_what_crashes_in_the_release_before_is_not_blamed_on_its_repair(server: 
         app.deploy("crashing", crashing())
         app.deploy("repaired", repaired)
         assert app.do("apps.status")["health"] == "healthy"
+
+
+def test_nothing_is_said_to_go_on_serving_that_does_not(server: Server) -> None:
+    app = new_app(server, "live-alone", compose_file=compose(command="[sh, -c, exit 3]"))
+    assert "goes on" not in app.call("deploy.up").body["hint"]
+    app.deploy("good", compose())
+    app.do("deploy.down")
+    app.write("bad", compose(command="[sh, -c, exit 3]"))
+    assert "goes on" not in app.call("deploy.up").body["hint"]

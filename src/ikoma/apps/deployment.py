@@ -279,7 +279,8 @@ class Deployments:
         await images.present(self._engine, app.name, release.id, found)
         place = await self._place_again(app, release, model, found)
         secrets = [*app_secrets(app), *environment.secret_values(releases.given(release))]
-        rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
+        async with self._outcomes.serving_on(app):
+            rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
         return await self._outcomes.served(app, release, rolled.configurations), rolled
 
     async def _checked(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:

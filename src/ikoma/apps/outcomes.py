@@ -100,11 +100,31 @@ class Outcomes:
         except IkomaError as error:
             if not _serves(app, release):
                 await self._discard(app, release, _cause(error, secrets), error.details.get("logs") or ())
+                await self._tell_what_serves(app, error)
             raise
         except asyncio.CancelledError:
             if not _serves(app, release):
                 await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
             raise
+
+    @asynccontextmanager
+    async def serving_on(self, app: App) -> AsyncIterator[None]:
+        """A failure inside the block leaves what served serving, and says so."""
+        try:
+            yield
+        except IkomaError as error:
+            await self._tell_what_serves(app, error)
+            raise
+
+    async def _tell_what_serves(self, app: App, error: IkomaError) -> None:
+        state = RolloutState(app)
+        serving = state.serving()
+        if serving is None or serving.down or state.underway() is not None or isinstance(error, EngineUnavailable):
+            return
+        with suppress(EngineUnavailable):
+            there = await self._engine.containers(app.name)
+            if any(item.state == "running" and state.serves(item) for item in there):
+                error.hint += f" The release {serving.release} goes on serving."
 
     @asynccontextmanager
     async def leaving(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:
