@@ -181,7 +181,8 @@ def test_only_what_was_asked_for_is_taken_with_the_folders_that_lead_to_it(shop:
 
 def test_paths_within_one_another_are_taken_once(shop: Shop) -> None:
     shop.write("src/a/file")
-    assert shop.take(1, "src", "src/a", "src/a/file", "src").entries == shop.take(2, "src").entries
+    several, one = shop.take(1, "src", "src/a", "src/a/file", "src").entries, shop.take(2, "src").entries
+    assert {path: item.content for path, item in several.items()} == {path: item.content for path, item in one.items()}
 
 
 def test_the_whole_folder_goes_without_its_secrets_and_its_state(shop: Shop) -> None:
