@@ -116,6 +116,16 @@ def test_rows_that_a_failure_quotes_are_hidden_from_observers(server: Server) ->
         assert failure["error"].endswith("InvalidTextRepresentation (22P02).")
 
 
+def test_a_record_keeps_no_failure_that_quotes_without_end(server: Server) -> None:
+    asked = {"appName": "ops-a", "sql": f"SELECT '{'x' * 300_000}'::integer", "idempotencyKey": "endless"}
+    failed = server.call("db.seed", asked)
+    assert failed.code == "sql_failed"
+    failure = server.do("operations.get", {"operationId": failed.body["requestId"]})["failure"]
+    assert failure["error"].endswith("InvalidTextRepresentation (22P02).")
+    assert failure["details"] == {}
+    assert server.call("db.seed", asked).code == "sql_failed"
+
+
 def test_what_is_not_there_is_said(server: Server) -> None:
     for call in ("operations.get", "operations.wait", "operations.cancel"):
         assert server.call(call, {"operationId": "nowhere"}).code == "operation_not_found"

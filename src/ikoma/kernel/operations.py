@@ -15,6 +15,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
 
 from ikoma.errors import (
     DiskFull,
@@ -29,6 +32,7 @@ from ikoma.errors import (
 )
 from ikoma.kernel.callers import Caller
 from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, Record, Step, now
+from ikoma.kernel.redaction import whole
 from ikoma.model import Role
 from ikoma.ports import Progress
 
@@ -38,6 +42,8 @@ _MOST_STEPS = 100
 _NOTE_SECONDS = 0.5
 _REMEMBER = 500
 _POLL_SECONDS = 0.5
+_MOST_FAILURE_BYTES = 128 << 10
+_LONGEST_AUDIT = 1000
 
 Work = Callable[[Callable[[], None], Progress], Awaitable[bytes]]
 """Does the work and returns the result as JSON. It says when it begins to change things, and how far it is."""
@@ -235,21 +241,12 @@ class Operations:
 
     def _end(self, operation: Operation, state: str) -> None:
         error = operation.error
-        failure = None
-        if error is not None:
-            failure = {
-                "code": error.code,
-                "error": error.message,
-                "audit": error.audit_message,
-                "hint": error.hint,
-                "details": error.details,
-            }
         operation.record = replace(
             operation.record,
             steps=tuple(operation.steps),
             state=state,
             result=None if operation.answer is None else operation.keeps(operation.answer),
-            failure=failure,
+            failure=None if error is None else _kept(error),
             finished_at=now(),
         )
         operation.ended.set()
@@ -298,6 +295,15 @@ class Operations:
         self._done.append(ended)
         while len(self._done) > _REMEMBER:
             self._here.pop(self._done.popleft(), None)
+
+
+def _kept(error: IkomaError) -> dict[str, Any]:
+    """A failure as its record keeps it: without what it quotes, where that is as long as a caller likes."""
+    audit = whole(error.audit_message, _LONGEST_AUDIT)
+    failure = {"code": error.code, "error": error.message, "audit": audit, "hint": error.hint, "details": error.details}
+    if len(orjson.dumps(failure, default=str)) <= _MOST_FAILURE_BYTES:
+        return failure
+    return failure | {"error": audit, "details": {}}
 
 
 @contextmanager
