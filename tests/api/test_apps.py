@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from ikoma.apps.extension import KEYS
@@ -277,6 +278,25 @@ def test_remove_keeps_everything_in_the_trash(server: Server) -> None:
     assert server.call("apps.remove", {"appName": "gone"}).code == "app_not_found"
     server.do("apps.init", {"appName": "gone"})
     assert server.do("db.status", {"appName": "gone"})["exists"] is False
+
+
+def test_an_app_that_locks_its_tables_holds_up_backups_for_seconds_and_its_removal_not_at_all(server: Server) -> None:
+    server.do("apps.init", {"appName": "held"})
+    server.do("db.create", {"appName": "held"})
+    server.do("db.migrate", {"appName": "held", "sql": "CREATE TABLE t AS SELECT 42 AS answer"})
+    kept = json.loads((server.apps / "held" / ".ikoma" / "database.json").read_text())
+    port = (Path(server.env["IKOMA_STATE"]) / "postgres" / "port").read_text()
+    with psycopg.connect(
+        host="127.0.0.1", port=port, dbname=kept["database"], user=kept["role"], password=kept["password"]
+    ) as session:
+        session.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        refused = server.call("db.backup", {"appName": "held"})
+        assert refused.code == "app_busy"
+        assert str(session.info.backend_pid) in refused.body["error"]
+        details = server.do("apps.remove", {"appName": "held"})["details"]
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+    assert "42" in Path(details["backup"]).read_text()
 
 
 def test_removing_one_app_leaves_its_namesakes(server: Server) -> None:
