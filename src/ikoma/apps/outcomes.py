@@ -164,7 +164,7 @@ def _note_trouble(app: App, error: IkomaError) -> None:
     underway = state.underway()
     if underway is None or isinstance(error, EngineUnavailable):
         return
-    said = f"What {underway.release} had begun is not undone yet: {error.audit_message}"
+    said = f"The rollout of {underway.release} was cut off, and is not settled yet: {error.audit_message}"
     if said != underway.trouble:
         with suppress(DiskFull):
             state.write(replace(underway, trouble=said))
