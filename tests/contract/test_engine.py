@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ikoma.engines import argv
 from ikoma.errors import DeployFailed
 from ikoma.ports import no_progress
 from tests.contract.project import ANSWERS, FAILS, Project, a_project, docker, service, shell
@@ -278,17 +280,21 @@ def test_down_of_what_is_not_there_is_done(project: Project) -> None:
     project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
 
 
-def test_down_ends_though_docker_does_not_give_up_a_network(project: Project) -> None:
-    project.up(
-        {"web": service(volumes=[{"type": "volume", "source": "store", "target": "/data", "volume": {}}])},
-        volumes={"store": {}},
-    )
+def test_down_ends_though_docker_does_not_give_up_a_network(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.up({"web": service()})
     network, stranger = f"{project.app}_default", f"{project.app}-stranger"
     docker("run", "-d", "--name", stranger, "--network", network, busybox_image(), "sleep", "1000")
+    program = tmp_path / "compose"  # where Docker knows of an endpoint and of no container, Compose ends like this
+    said = '{"error": true, "message": "error while removing network: it has active endpoints"}'
+    program.write_text(f"#!/bin/sh\n{argv.compose_program()} \"$@\"\necho '{said}'\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(argv, "compose_program", lambda: program)
     try:
         project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
         assert project.containers() == {}
-        assert project.do(project.engine.volumes(project.app)) == []
+        assert project.do(project.engine.networks(project.app)) == [network]
     finally:
         docker("rm", "-f", stranger)
     project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
