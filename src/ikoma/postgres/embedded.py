@@ -22,7 +22,7 @@ from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.ports import Credentials, Endpoint
 from ikoma.postgres import cluster, postmaster
 from ikoma.postgres.connect import connect, connected
-from ikoma.postgres.server import ADMIN_OPTIONS, HOST_NAME
+from ikoma.postgres.server import ADMIN_OPTIONS, APP_OPTIONS, HOST_NAME
 from ikoma.processes import ended, is_alive
 from ikoma.run import serve
 from ikoma.settings import Settings
@@ -104,7 +104,9 @@ class EmbeddedPostgres:
         return {**parameters, "options": ADMIN_OPTIONS}
 
     def as_app(self, credentials: Credentials) -> dict[str, Any]:
-        return self._parameters(credentials.role, credentials.password.reveal(), credentials.database)
+        parameters = self._parameters(credentials.role, credentials.password.reveal(), credentials.database)
+        # Only here: a server before PostgreSQL 17 lets nobody in who names it.
+        return {**parameters, "options": f"{APP_OPTIONS} -c transaction_timeout=0"}
 
     def _parameters(self, user: str, password: str, database: str) -> dict[str, Any]:
         return {"host": "127.0.0.1", "port": self._port, "user": user, "password": password, "dbname": database}

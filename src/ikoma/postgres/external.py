@@ -6,7 +6,7 @@ from typing import Any
 
 from ikoma.errors import InvalidSetting
 from ikoma.ports import Credentials, Endpoint
-from ikoma.postgres.server import ADMIN_OPTIONS, HOST_NAME, LOOPBACK
+from ikoma.postgres.server import ADMIN_OPTIONS, APP_OPTIONS, HOST_NAME, LOOPBACK
 from ikoma.settings import Settings
 
 
@@ -51,4 +51,5 @@ class ExternalPostgres:
             "user": credentials.role,
             "password": credentials.password.reveal(),
             "dbname": credentials.database,
+            "options": APP_OPTIONS,
         }

@@ -12,6 +12,17 @@ HOST_NAME = "ikoma-postgres"
 ADMIN_OPTIONS = "-c search_path=pg_catalog"
 """The admin enters apps' databases: no function or operator of an app may stand in for one of PostgreSQL's there."""
 
+APP_OPTIONS = (
+    "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=15min"
+    " -c standard_conforming_strings=on -c default_transaction_read_only=off"
+    " -c exit_on_error=off -c client_min_messages=error"
+)
+"""What counts in IKOMA's own sessions as an app's role, whatever the app has set for the role.
+
+Text is read there as it was read here before, nothing ends that IKOMA did not end, and no notice is sent that nobody
+reads. What else an app has set (search_path, TimeZone) counts, as it does in the app's own sessions.
+"""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 

@@ -262,6 +262,53 @@ def test_statements_that_end_the_transaction_are_refused(
     assert "no place here" in error.message
 
 
+SETTINGS = {
+    "standard_conforming_strings": "off",
+    "statement_timeout": "1ms",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "1ms",
+    "transaction_timeout": "1ms",
+    "default_transaction_read_only": "on",
+    "exit_on_error": "on",
+    "client_min_messages": "debug5",
+    "backslash_quote": "off",
+    "DateStyle": "SQL, DMY",
+    "client_encoding": "SQL_ASCII",
+}
+
+
+@pytest.fixture
+def willful(postgres: Postgres, owned: Credentials) -> Credentials:
+    """An app that has set all it can for its role."""
+    migrate(postgres, owned, "SELECT 1", "0.sql")
+    text = "".join(f"ALTER ROLE CURRENT_USER SET {name} = '{value}';\n" for name, value in SETTINGS.items())
+    postgres.do(postgres.databases.run_sql(owned, "s.sql", text, timeout=60))
+    return owned
+
+
+def test_no_setting_of_the_app_makes_text_another(postgres: Postgres, willful: Credentials) -> None:
+    text = "CREATE TABLE half (a int); SELECT 'a\\', ' ; COMMIT; --'"
+    assert migrate(postgres, willful, text)
+    assert names(postgres, willful) == ["0.sql", "1.sql"]
+    with pytest.raises(SqlFailed, match="division"):
+        migrate(postgres, willful, f"{text.replace('half', 'other')}; SELECT 1 / 0", "2.sql")
+    assert "other" not in tables(postgres, willful)
+
+
+def test_no_setting_of_the_app_ends_a_session(postgres: Postgres, willful: Credentials) -> None:
+    assert migrate(postgres, willful, "CREATE TABLE t (); SELECT pg_sleep(0.1); SELECT 1")
+    assert names(postgres, willful) == ["0.sql", "1.sql"]
+    postgres.do(postgres.databases.check_login(willful))
+    assert postgres.do(postgres.databases.rows(willful)) == {"t": 0}
+    postgres.do(postgres.databases.query(willful, "SELECT pg_sleep(0.1)", limit=1, timeout=20))
+
+
+def test_where_an_app_has_its_tables_is_its_own_to_say(postgres: Postgres, owned: Credentials) -> None:
+    migrate(postgres, owned, "CREATE SCHEMA mine; ALTER ROLE CURRENT_USER SET search_path = mine")
+    migrate(postgres, owned, "CREATE TABLE t ()", "2.sql")
+    assert postgres.do(postgres.databases.rows(owned)) == {"mine.t": 0}
+
+
 def test_savepoints_are_fine(postgres: Postgres, owned: Credentials) -> None:
     text = (
         "CREATE TABLE t (id int);\nSAVEPOINT a;\nINSERT INTO t VALUES (1);\nROLLBACK TO a;\n"
