@@ -43,9 +43,9 @@ class Older:
     def call(self, tool: str, arguments: dict[str, Any] | None = None, identity: int = -1) -> http.client.HTTPResponse:
         return self.post("tools/call", {"name": tool, "arguments": arguments or {}}, identity)
 
-    def get(self, last: str | None = None, *, key: str = "") -> http.client.HTTPResponse:
-        """Open the stream; behind an event's id, take a broken one up again."""
-        return self._request("GET", None, {"Last-Event-ID": last} if last else {}, key)
+    def get(self, last: str | None = None, *, key: str = "", seconds: float = 4) -> http.client.HTTPResponse:
+        """Open the stream; behind an event's id, take a broken one up again. Reading it waits for so long."""
+        return self._request("GET", None, {"Last-Event-ID": last} if last else {}, key, seconds)
 
     def delete(self) -> int:
         return self._request("DELETE", None).status
@@ -68,7 +68,7 @@ class Older:
         return found
 
     def _request(
-        self, method: str, body: bytes | None, more: dict[str, str] | None = None, key: str = ""
+        self, method: str, body: bytes | None, more: dict[str, str] | None = None, key: str = "", seconds: float = 30
     ) -> http.client.HTTPResponse:
         headers = {
             "X-Api-Key": key or self.key,
@@ -78,6 +78,6 @@ class Older:
             **({"Mcp-Session-Id": self.session} if self.session else {}),
             **(more or {}),
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self.house.port, timeout=30 if method != "GET" else 4)
+        connection = http.client.HTTPConnection("127.0.0.1", self.house.port, timeout=seconds)
         connection.request(method, "/mcp", body, headers)
         return connection.getresponse()

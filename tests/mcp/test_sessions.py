@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
+
+import pytest
 
 from ikoma.transports.mcp.sessions import MOST_OF_A_KEY
 from tests.mcp.older import Older
@@ -80,3 +83,16 @@ def test_a_key_all_of_whose_sessions_are_in_use_begins_no_more_and_bothers_nobod
     assert Older(house, house.key).status == 200
     assert sessions[0].delete() == 200
     assert Older(house, key).status == 200
+
+
+def test_the_stream_of_a_key_that_is_revoked_ends(house: Server) -> None:
+    made = house.do("keys.create", {"name": "leaves", "role": "observer"})
+    stream, other = Older(house, made["key"]).get(seconds=30), Older(house, house.key).get()
+    house.do("keys.revoke", {"id": made["id"]})
+    deadline = time.monotonic() + 60
+    while stream.readline():
+        assert time.monotonic() < deadline, "it is still open"
+    with pytest.raises(TimeoutError):  # others stay open
+        while other.readline():
+            pass
+    assert "without completing response" not in house.log()

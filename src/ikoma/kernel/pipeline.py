@@ -228,7 +228,7 @@ class Pipeline:
         capability = self.registry.get(attempt.capability)
         self._authorise(caller, role, capability)
         sent = await attempt.read_arguments(capability.body_limit)
-        _check_text(sent)
+        _check_writable(sent)
         entry.arguments = self._scrubber.value(mask_arguments(capability, sent), None, caller.apps)
         given = controls.split(capability, sent, attempt.idempotency_key)
         request = capability.parse(given.arguments)
@@ -434,12 +434,18 @@ def _showing(capability: Capability, answer: bytes, scrubbed: bytes) -> bytes:
     )
 
 
-def _check_text(sent: Mapping[str, Any]) -> None:
-    """Half of a surrogate pair is text to some parsers and can be written down by none."""
+def _check_writable(sent: Mapping[str, Any]) -> None:
+    """What some parsers take, such as half of a surrogate pair, can be written down by none."""
     try:
         orjson.dumps(sent)
-    except TypeError:
-        raise MalformedRequest("The arguments hold text that is not Unicode.") from None
+    except TypeError as error:
+        raise MalformedRequest(_UNWRITABLE.get(str(error), "The arguments hold text that is not Unicode.")) from None
+
+
+_UNWRITABLE = {
+    "Recursion limit reached": "The arguments are nested too deeply.",
+    "Integer exceeds 64-bit range": "The arguments hold a whole number of more than 64 bits.",
+}
 
 
 def _wanted_role(text: str | None) -> Role | None:

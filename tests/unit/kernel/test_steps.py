@@ -87,8 +87,13 @@ def test_an_entry_tells_two_keys_of_one_name_apart(house: House) -> None:
     ]
 
 
-def test_text_that_nobody_can_write_down_is_refused(house: House) -> None:
-    refused(house, MalformedRequest, "test.write", {**SHOP, "text": "\ud83d"}, key=house.key(Role.ADMIN))
+def test_what_nobody_can_write_down_is_refused_for_what_it_is(house: House) -> None:
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    for what, said in (("\ud83d", "not Unicode"), (1 << 64, "64 bits"), (-1 << 64, "64 bits"), (deep, "nested")):
+        entry = refused(house, MalformedRequest, "test.write", {**SHOP, "text": what}, key=house.key(Role.ADMIN))
+        assert said in entry["error"]
     assert DONE == []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 
 import orjson
@@ -88,13 +88,21 @@ class McpEndpoint:
                 self._pipeline.refused("mcp", error, caller.name)
                 await headers.refuse(send, error)
             return
-        stream = asyncio.ensure_future(self._manager.handle_request(scope, receive, send))
+        await self._listen(key, asyncio.ensure_future(self._manager.handle_request(scope, receive, send)), send)
+
+    async def _listen(self, key: str | None, stream: asyncio.Task[None], send: Send) -> None:
+        """Hold a stream of news open until its client goes, its key ends or the server stops."""
         self._streams.add(stream)
         try:
-            await asyncio.wait([stream])
+            with suppress(Unauthenticated):
+                async with self._pipeline.while_valid(key):
+                    await asyncio.wait([stream])
         finally:
             self._streams.discard(stream)
             stream.cancel()
+        await asyncio.wait([stream])
+        if stream.cancelled():  # its answer has begun: its end is all there is to tell
+            await send({"type": "http.response.body", "body": b""})
 
 
 def metadata(scope: Scope, issuer: str | None) -> bytes:

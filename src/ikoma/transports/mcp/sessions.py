@@ -16,7 +16,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from ikoma.errors import TooManyConnections
 from ikoma.transports.mcp.replay import RecentEvents
 
-MOST_OF_A_KEY = 20
+MOST_OF_A_KEY = 50
 
 
 class Sessions(StreamableHTTPSessionManager):
