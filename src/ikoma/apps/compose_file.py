@@ -73,13 +73,13 @@ def web(model: Mapping[str, Any]) -> Web | None:
     if "health" not in block and "port" not in block:
         return next(_from_healthchecks(services), None)
     service = block.get("service") or (next(iter(services)) if len(services) == 1 else "web")
-    if service not in services:
-        raise InvalidCompose(f"x-ikoma: there is no service {service!r}.")
+    if not isinstance(service, str) or service not in services:
+        raise InvalidCompose(f"x-ikoma: there is no service {str(service)[:80]!r}.")
     port, path = str(block.get("port", "")), str(block.get("health", "/health"))
-    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise InvalidCompose(f"x-ikoma: port is {port!r}; it takes the port the service listens on.")
+    if not is_port(port):
+        raise InvalidCompose(f"x-ikoma: port is {port[:40]!r}; it takes the port the service listens on.")
     if not re.fullmatch(r"/[!-~]*", path):
-        raise InvalidCompose(f"x-ikoma: health is {path!r}; it takes a path that begins with /.")
+        raise InvalidCompose(f"x-ikoma: health is {path[:200]!r}; it takes a path that begins with /.")
     return Web(service, int(port), path)
 
 
@@ -110,8 +110,12 @@ def _from_healthchecks(services: Mapping[str, Any]) -> Iterator[Web]:
     for name, service in services.items():
         test = (service.get("healthcheck") or {}).get("test")
         found = _URL.search(" ".join(test) if isinstance(test, list) else str(test or ""))
-        if found and has_address(service):
-            yield Web(name, int(found[1] or 80), found[2] or "/")
+        if found and has_address(service) and is_port(port := found[1] or "80"):
+            yield Web(name, int(port), found[2] or "/")
+
+
+def is_port(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535
 
 
 def _lines(text: str) -> dict[tuple[str | int, ...], int]:

@@ -112,7 +112,7 @@ def check(model: Mapping[str, Any]) -> None:
     if database is not None and not isinstance(database, list | bool):
         raise InvalidCompose("x-ikoma: database takes a list of services, or false for none.")
     for service in database if isinstance(database, list) else ():
-        if service not in (model.get("services") or {}):
+        if not isinstance(service, str) or service not in (model.get("services") or {}):
             raise InvalidCompose(f"x-ikoma: database: there is no service {str(service)[:80]!r}.")
 
 

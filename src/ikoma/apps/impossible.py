@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from ikoma.apps.policy.rules import Place, quoted
 from ikoma.apps.strategy import SHARED
 from ikoma.errors import InvalidCompose
 
+_LONGEST_NAME, _LONGEST_STEP = 63, 255
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _LARGEST_ID = (1 << 31) - 1
 _INSTEAD_OF_HOOKS = (
@@ -32,8 +34,15 @@ def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
     """All of it in a resolved model."""
     for name, service in (model.get("services") or {}).items():
         place = ("services", name)
+        if len(name) > _LONGEST_NAME:
+            problem = f"The name of a service is a host name, which takes {_LONGEST_NAME} characters."
+            yield Impossible(place, problem, "Give it a shorter one.")
         for index, mount in enumerate(service.get("volumes") or []):
             yield from _target((*place, "volumes", index), str(mount.get("target")))
+            yield from _path((*place, "volumes", index), mount.get("source"))
+        build = service.get("build") or {}
+        for key in ("context", "dockerfile"):
+            yield from _path((*place, "build", key), build.get(key))
         for kind in ("configs", "secrets"):
             for index, given in enumerate(service.get(kind) or []):
                 yield from _given((*place, kind, index), given)
@@ -63,6 +72,16 @@ def _web(model: Mapping[str, Any]) -> Iterator[Impossible]:
     if scale_of(service) == 0:
         problem = f"{web.service} answers the app's requests, and is to have no container."
         yield Impossible(place, problem, "Give it one.")
+
+
+def can_be(path: str) -> bool:
+    """Whether a file or folder can have this path."""
+    return all(len(part) <= _LONGEST_STEP and b"\0" not in part for part in os.fsencode(path).split(b"/"))
+
+
+def _path(place: Place, path: object) -> Iterator[Impossible]:
+    if not can_be(str(path or "")):
+        yield Impossible(place, f"Nothing can be called {quoted(str(path))}.", "Name a file or folder that can be.")
 
 
 def _target(place: Place, target: str) -> Iterator[Impossible]:

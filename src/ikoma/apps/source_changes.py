@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ikoma.apps.impossible import can_be
 from ikoma.apps.mounts import Sources
 from ikoma.apps.snapshot_manifest import Entry, Snapshot
 from ikoma.apps.snapshot_taking import NEVER
@@ -62,6 +63,8 @@ def _walk(root: Path, paths: Sequence[Path], data: Sequence[Path]) -> Iterator[t
     """What a snapshot would take, and files that are asked for by their own path."""
     never = {Path(os.path.realpath(root)) / name for name in NEVER}
     for path in paths:
+        if not can_be(str(path)):
+            continue
         if not path.is_dir() or path.is_symlink():
             if os.path.lexists(path):
                 yield os.path.relpath(path, root), path.lstat()

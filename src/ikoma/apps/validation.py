@@ -21,7 +21,7 @@ from ikoma.apps import compose_file, credentials, environment, extension, sql_fi
 from ikoma.apps.compose_file import Source
 from ikoma.apps.existing import differences
 from ikoma.apps.folder import App
-from ikoma.apps.impossible import Impossible, impossible
+from ikoma.apps.impossible import Impossible, can_be, impossible
 from ikoma.apps.mounts import sources
 from ikoma.apps.occupied import occupied
 from ikoma.apps.policy.enforcement import Policy
@@ -279,7 +279,7 @@ def _web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _undefined(app: App, source: Source, warnings: Sequence[str]) -> list[Finding]:
-    known = environment.read(app)
+    known = {*environment.read(app), "COMPOSE_PROJECT_NAME"}
     found = []
     named = set()
     for reference in environment.references(source.text):
@@ -308,6 +308,8 @@ def _builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Find
         line = source.line("services", name, "build", "context") or source.line("services", name, "build")
         if "://" in context or context.startswith("git@"):
             continue
+        if not (can_be(context) and can_be(str(build.get("dockerfile", "")))):
+            continue  # said elsewhere
         folder = Path(context)
         shown = os.path.relpath(folder, app.path)
         if not folder.is_dir():

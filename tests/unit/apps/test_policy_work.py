@@ -66,12 +66,26 @@ def test_a_deep_dockerfile_is_outside(facts: Facts) -> None:
 
 
 def test_many_mounts_are_compared_in_time(facts: Facts) -> None:
-    mounts = [
-        {"type": "bind", "source": f"{facts.app.path}/{number}/a/b/c/d/e/f", "target": f"/{number}"}
-        for number in range(6_000)
-    ]
-    found = model.check({"services": {"web": {"image": "nginx:1", "volumes": mounts}}}, facts)
-    assert {item.rule for item in found} == {"too-large"}
+    def services(count: int, mounts: int) -> dict[str, object]:
+        folder = f"{facts.app.path}/SERVICE/NUMBER/a/b/c/d/e/f"
+        return {
+            f"s{service}": {
+                "image": "nginx:1",
+                "volumes": [
+                    {
+                        "type": "bind",
+                        "source": folder.replace("SERVICE", str(service)).replace("NUMBER", str(number)),
+                        "target": f"/{number}",
+                    }
+                    for number in range(mounts)
+                ],
+            }
+            for service in range(count)
+        }
+
+    assert model.check({"services": services(5, 200)}, facts) == []
+    for count, mounts in ((1, 201), (1, 100_000), (6, 200)):
+        assert {item.rule for item in model.check({"services": services(count, mounts)}, facts)} == {"too-large"}
 
 
 def test_a_way_of_links_ends(tmp_path: Path) -> None:

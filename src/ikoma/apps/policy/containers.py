@@ -199,7 +199,7 @@ def _logging(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         return
     for name in value.get("options") or {}:
         if name not in _LOGGING[driver]:
-            yield Violation("logging-driver", (*place, "options", name), f"{name} is no option of {driver}.")
+            yield Violation("logging-driver", (*place, "options", name), f"{name} is no option of {driver} here.")
 
 
 def labels(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:

@@ -77,7 +77,7 @@ def locate(path: str) -> Located:
         through.append(here)
         try:
             target = (here / step).readlink()
-        except OSError:  # no link, or nothing there yet
+        except (OSError, ValueError):  # no link, nothing there yet, or nothing that can be
             here /= step
             continue
         links += 1

@@ -84,7 +84,7 @@ def _is_special(path: Path) -> bool:
         return True
     try:
         mode = os.lstat(path).st_mode
-    except OSError:
+    except (OSError, ValueError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
