@@ -103,6 +103,17 @@ def test_a_domain_that_another_app_has_is_refused_and_nothing_changes(server: Se
             assert "The domain shop.example.com belongs to another app." in str(found)
 
 
+def test_a_way_back_to_a_domain_that_another_app_has_by_now_begins_with_nothing(server: Server) -> None:
+    first = new_app(server, "live-moved", compose_file=wanting("moved.example.com"))
+    first.deploy("1")
+    first.deploy("2", compose())
+    second = new_app(server, "live-mover", compose_file=wanting("moved.example.com"))
+    second.deploy("1")
+    before, running = first.remains(), first.running()
+    assert refused(first, "deploy.rollback") == ("domain_taken", "moved.example.com belongs to another app.")
+    assert (first.remains(), first.running()) == (before, running)
+
+
 def test_an_app_that_was_never_deployed_can_neither_restart_nor_go_back(server: Server) -> None:
     app = new_app(server, "live-new")
     assert app.call("deploy.restart").code == "not_deployed"

@@ -116,8 +116,6 @@ class Deployments:
         await self._settle(app)
         frozen = equipment.frozen(app, model, env=env, memory=self._memory)
         runs = await self._checked(app, frozen)
-        wishes = extension.read(frozen)
-        self._traffic.check_domains(app, (*wishes.domains, *wishes.redirects))
         given = environment.read(app) | dict(env)
         secrets = [*app_secrets(app), *environment.secret_values(env)]
         release = _new_release(app, frozen, wish)
@@ -284,13 +282,15 @@ class Deployments:
         return await self._outcomes.served(app, release, rolled.configurations), rolled
 
     async def _checked(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
-        """What runs, once the policy has seen all of it; nothing is read again in between.
+        """What runs, once the policy has seen all of it and its domains are free; nothing is read again in between.
 
         Args:
             judged: how a refusal begins, where what is refused was not deployed before.
         """
         runs = equipment.equipped(app, frozen, self._databases.endpoint())
         await self._policy.require(app, runs, judged=judged)
+        wishes = extension.read(frozen)
+        self._traffic.check_domains(app, (*wishes.domains, *wishes.redirects))
         return runs
 
     async def _take_source(
