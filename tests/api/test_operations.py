@@ -121,8 +121,7 @@ def test_a_record_keeps_no_failure_that_quotes_without_end(server: Server) -> No
     failed = server.call("db.seed", asked)
     assert failed.code == "sql_failed"
     failure = server.do("operations.get", {"operationId": failed.body["requestId"]})["failure"]
-    assert failure["error"].endswith("InvalidTextRepresentation (22P02).")
-    assert failure["details"] == {}
+    assert len(json.dumps(failure)) < 64 << 10
     assert server.call("db.seed", asked).code == "sql_failed"
 
 

@@ -308,6 +308,15 @@ def test_an_image_that_would_make_more_of_a_build_than_its_dockerfile_says_is_re
         assert f"The image {image}, with which web is built, has " in refused.body["error"]
 
 
+def test_an_image_whose_label_hides_its_containers_is_refused(world: World) -> None:
+    with base("hidden", "LABEL com.docker.compose.hook=False") as image:
+        world.write("src/Dockerfile", f"FROM {image}\n")
+        with nothing_happens(world):
+            refused = world.deploy("services: {web: {build: ./src}}")
+    assert refused.code == "deploy_failed"
+    assert "has the label com.docker.compose.hook, which hides its containers" in refused.body["error"]
+
+
 def test_images_of_others_cannot_be_run_or_built_upon(world: World) -> None:
     bank = inspect("inspect", "-f", "{{.Image}}", inspect("ps", "-q", "--filter", "name=live-bank-web")[0])[0]
     digits = bank.removeprefix("sha256:")

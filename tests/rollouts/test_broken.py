@@ -69,11 +69,6 @@ KINDS = {
     "build fails": Broken(
         BUILT, "The image of web could not be built", files={"src/Dockerfile": f"FROM {busybox_image()}\nRUN exit 3\n"}
     ),
-    "its label hides it from Compose": Broken(
-        BUILT,
-        "The image of web has the label com.docker.compose.hook, which hides its containers",
-        files={"src/Dockerfile": f"FROM {busybox_image()}\nLABEL com.docker.compose.hook=False\n"},
-    ),
     "exits at once": Broken(
         compose(command="[sh, -c, exit 3]").replace("restart: unless-stopped", 'restart: "no"'),
         "The service web exited with code 3",
