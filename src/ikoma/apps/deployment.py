@@ -311,7 +311,7 @@ class Deployments:
     ) -> Placement:
         folder = Releases(app).folder(release.id)
         taken = await asyncio.to_thread(Snapshot.read, folder / MANIFEST, app.path)
-        paths = sources(app, model, extension.read(model).data, besides=SQL)
+        paths = await asyncio.to_thread(sources, app, model, extension.read(model).data, besides=SQL)
         await asyncio.to_thread(Snapshots(app).materialise, taken, folder / TREE, writable=paths.writable)
         given = Releases(app).given(release)
         return Placement(app.name, release.id, taken.root, folder / TREE, paths, found, given, taken.digest_of)

@@ -71,14 +71,18 @@ async def taken_ports(
     return taken
 
 
+def published_range(text: str) -> range | None:
+    """The host ports that a published port such as 8080 or 8000-8010 is; None where that cannot be told."""
+    found = _RANGE.fullmatch(text)
+    return None if found is None else range(int(found[1]), int(found[2] or found[1]) + 1)
+
+
 def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, Port]]:
     """(service, index, host port) of each port the model publishes."""
     for name, service in (model.get("services") or {}).items():
         for index, port in enumerate(service.get("ports") or []):
-            if found := _RANGE.fullmatch(str(port.get("published") or "")):
-                first, last = int(found[1]), int(found[2] or found[1])
-                for number in range(first, last + 1):
-                    yield name, index, Port(port.get("protocol", "tcp"), number)
+            for number in published_range(str(port.get("published") or "")) or ():
+                yield name, index, Port(port.get("protocol", "tcp"), number)
 
 
 def _of_container(container: Container) -> Iterator[Port]:

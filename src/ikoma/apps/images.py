@@ -6,6 +6,7 @@ each has a name.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -133,13 +134,13 @@ async def _vet_bases(
     """
     own = {image_name(place.app, name) for name in built}
     for service, described in built.items():
-        for base in sorted(_bases(described["build"]) - own):
+        for base in sorted(await asyncio.to_thread(_bases, described["build"]) - own):
             wanted = {"image": base, **_platform(model["services"][service])}
             if described["build"].get("pull") or not await engine.image_present(base):
                 with suppress(DeployFailed):
                     await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
             if (image := await engine.image(base)) is not None:
-                _vet(image, base, service)
+                await asyncio.to_thread(_vet, image, base, service)
 
 
 def _bases(build: Mapping[str, Any]) -> set[str]:

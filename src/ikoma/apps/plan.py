@@ -93,7 +93,7 @@ class Planner:
         frozen = equipment.frozen(app, report.model, env={}, memory=self._memory)
         current = Releases(app).current()
         before = Releases(app).model(current) if current else {}
-        found = _sources(app, frozen)
+        found = await _sources(app, frozen)
         kept = _snapshot(app, current)
         changes = await asyncio.to_thread(look, _root(app), found, kept)
         verdicts = await self._schema.verdicts(app)
@@ -136,7 +136,7 @@ class Planner:
         changes = SourceChanges(files.added, files.changed, files.removed)
         secrets = [*_secrets(app, left), *_secrets(app, release)]
         given, contents = Releases(app).given(release), _snapshot(app, release).digest_of
-        found = _sources(app, after)
+        found = await _sources(app, after)
         step = await self._step(app, before, after, found, changes, secrets, release.images, given, contents, stops)
         return Plan(
             await self._rollback_hash(app, wanted, release, way),
@@ -162,7 +162,7 @@ class Planner:
 
     async def _hash(self, app: App, report: Report) -> str:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
-        found = _sources(app, report.model) if report.model else Sources((), ())
+        found = await _sources(app, report.model) if report.model else Sources((), ())
         paths = [app.compose_file, app.env_file, *found.paths]
         marked = await asyncio.to_thread(marks, app.path, paths, found.data)
         owned = credentials.find(app)
@@ -245,8 +245,8 @@ def _secrets(app: App, release: Release | None) -> list[Secret]:
     return [*app_secrets(app), *environment.secret_values(Releases(app).given(release) if release else {})]
 
 
-def _sources(app: App, model: Mapping[str, Any]) -> Sources:
-    return sources(app, model, extension.read(model).data, besides=SQL)
+async def _sources(app: App, model: Mapping[str, Any]) -> Sources:
+    return await asyncio.to_thread(sources, app, model, extension.read(model).data, besides=SQL)
 
 
 def _snapshot(app: App, release: Release | None) -> Snapshot:

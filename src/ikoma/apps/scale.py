@@ -36,9 +36,11 @@ def fitting_scale(app: App, model: Mapping[str, Any]) -> dict[str, int]:
 
 def too_many(app: App, model: Mapping[str, Any]) -> dict[str, str]:
     """Services of a model that were given more containers than the one that they can have, and why."""
+    chosen = [name for name, number in scale_of_app(app).items() if number > 1 and name in model["services"]]
+    if not chosen:  # which is nearly always: folders need not be looked at
+        return {}
     wishes = extension.read(model)
     found = sources(app, model, wishes.data)
-    chosen = [name for name, number in scale_of_app(app).items() if number > 1 and name in model["services"]]
     reasons = {name: why_one(app, model, name, found, wishes.strategy_of(name)) for name in chosen}
     return {name: reason for name, reason in reasons.items() if reason}
 

@@ -68,6 +68,11 @@ async def ended_after(server: PostgresServer, connection: Connection, seconds: f
 
 async def _end_later(server: PostgresServer, pid: int, role: str, seconds: float) -> None:
     await asyncio.sleep(seconds)
+    await end_session(server, pid, role)
+
+
+async def end_session(server: PostgresServer, pid: int, role: str) -> None:
+    """End a session, if it is one of this role still."""
     with suppress(DatabasesUnavailable, psycopg.Error):  # with the server, its sessions are gone
         async with connected(server.admin()) as connection:
             await connection.execute(_END, (pid, role))

@@ -18,9 +18,10 @@ import psycopg
 from psycopg import pq, waiting
 from psycopg.abc import PQGen
 
-from ikoma.errors import DatabasesUnavailable, IkomaError, NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge
+from ikoma.errors import IkomaError, NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge
 from ikoma.ports import Credentials, Rows
 from ikoma.postgres import results, statements
+from ikoma.postgres.blockers import end_session
 from ikoma.postgres.connect import Connection, connected, is_lost, said
 from ikoma.postgres.reading import excess, read
 from ikoma.postgres.relay import Relay
@@ -87,20 +88,12 @@ class Queries:
                 yield connection
             finally:
                 if relay.exhausted or connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-                    self._later(self._end(pid, role))
+                    self._later(end_session(self._server, pid, role))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-    async def _end(self, pid: int, role: str) -> None:
-        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND usename = %s"
-        try:
-            async with connected(self._server.admin()) as connection:
-                await connection.execute(query, (pid, role))
-        except DatabasesUnavailable:
-            return  # with the server, its sessions are gone
 
     async def close(self) -> None:
         """Wait until sessions that are being ended have ended."""

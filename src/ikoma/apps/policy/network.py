@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ikoma.apps.host_ports import published_range
 from ikoma.apps.policy.containers import labels
 from ikoma.apps.policy.facts import Facts, IpNetwork
 from ikoma.apps.policy.rules import Place, Violation, quoted
@@ -34,7 +34,6 @@ _LARGEST = {4: 16, 6: 48}
 _MOST_NETWORKS = 8
 _MOST_PORTS = 200
 _FIRST_FREE = 1024
-_PUBLISHED = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _ANY_PORT = range(1)
 """Port 0: the engine takes a free one."""
 
@@ -129,11 +128,10 @@ def _port(facts: Facts, place: Place, port: Mapping[str, Any]) -> Iterator[Viola
     if address and not _is_plain(address):
         yield Violation("host-interface", place, f"It is published on {address}.")
     published = str(port.get("published") or "0")
-    found = _PUBLISHED.fullmatch(published)
-    if found is None:
+    wanted = published_range(published)
+    if wanted is None:
         yield Violation("platform-port", place, f"Which host port is meant by {quoted(published)} cannot be told.")
         return
-    wanted = range(int(found[1]), int(found[2] or found[1]) + 1)
     if len(wanted) > _MOST_PORTS:
         yield Violation("limits", place, f"{len(wanted)} ports are more than {_MOST_PORTS}.")
     elif wanted.start < _FIRST_FREE and wanted != _ANY_PORT:
