@@ -38,7 +38,7 @@ from ikoma.apps.secret_book import SecretBook
 from ikoma.apps.source import Sources
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.trash import Trash
-from ikoma.apps.validation import Validator
+from ikoma.apps.validation.validator import Validator
 from ikoma.apps.verification import Verifier
 from ikoma.capabilities.context import Platform, make_call
 from ikoma.durable import make_folder, sweep, write_file

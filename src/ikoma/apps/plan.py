@@ -25,7 +25,8 @@ from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.schema import Back, Schema
 from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
 from ikoma.apps.source_changes import SourceChanges, look, marks
-from ikoma.apps.validation import Report, Validator
+from ikoma.apps.validation.finding import Report
+from ikoma.apps.validation.validator import Validator
 from ikoma.apps.ways_back import STAYS, WayBack
 from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, PlanDrifted, PolicyViolation
 from ikoma.model import Secret

@@ -19,7 +19,7 @@ from ikoma.apps.previews import Previews
 from ikoma.apps.source import Sources
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.trash import Trash
-from ikoma.apps.validation import Validator
+from ikoma.apps.validation.validator import Validator
 from ikoma.apps.verification import Verifier
 from ikoma.errors import AppNotFound
 from ikoma.kernel.approvals import Approvals

@@ -1,0 +1,56 @@
+"""One problem of an app's files, and the report of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ikoma.apps.policy.waivers import Waiver
+from ikoma.errors import DomainTaken, InvalidCompose, PolicyViolation
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem. `file` is relative to the app's folder, `line` counts from 1."""
+
+    file: str
+    line: int | None
+    problem: str
+    fix: str
+    rule: str | None = None
+    """The rule of the policy that this breaks; None for what would merely fail."""
+    place: str | None = None
+    """Where in the compose file, such as services.web.ports.0."""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.problem} {self.fix}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, and the resolved model where Compose could make one."""
+
+    model: Mapping[str, Any] | None = None
+    errors: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    taken: list[Finding] = field(default_factory=list)
+    """Those of the errors that are of domains which other apps have."""
+    waivers: list[Waiver] = field(default_factory=list)
+    """Waivers that hold for the app now."""
+
+    def refuse_errors(self) -> Mapping[str, Any]:
+        """The model; InvalidCompose with all findings where there is an error."""
+        if self.errors or self.model is None:
+            more = f" ({len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
+            rules = sorted({finding.rule for finding in self.errors if finding.rule})
+            about = f" Policy: {', '.join(rules)}." if rules else ""
+            only_taken = len(self.taken) == len(self.errors)
+            raise (PolicyViolation if rules else DomainTaken if only_taken else InvalidCompose)(
+                f"{self.errors[0]}{more}",
+                audit_message=f"The compose file has {len(self.errors)} errors.{about}",
+                errors=[asdict(finding) for finding in self.errors],
+                warnings=[asdict(finding) for finding in self.warnings],
+            )
+        return self.model

@@ -1,0 +1,107 @@
+"""Can this app be deployed as it stands? Every problem with its file, its line where known, and its fix.
+
+The real Compose parser decides what the files mean; what is checked here beyond it is what would fail, or harm,
+at the deploy: images and build contexts, undefined variables, ports, volumes outside the folder, disk space.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ikoma.apps import extension
+from ikoma.apps.compose_file import Source
+from ikoma.apps.existing import differences
+from ikoma.apps.folder import App
+from ikoma.apps.impossible import Impossible, impossible
+from ikoma.apps.occupied import occupied
+from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.resolution import Resolutions
+from ikoma.apps.traffic import Traffic
+from ikoma.apps.validation.builds import find_builds
+from ikoma.apps.validation.compose_errors import find_compose_error
+from ikoma.apps.validation.disk import look_at_disks
+from ikoma.apps.validation.finding import Finding, Report
+from ikoma.apps.validation.folders import find_not_kept
+from ikoma.apps.validation.images import find_missing_images
+from ikoma.apps.validation.migrations import find_changed_migrations
+from ikoma.apps.validation.policy_findings import find_violation, find_waiver
+from ikoma.apps.validation.scaled import find_scaled
+from ikoma.apps.validation.variables import find_missing_names, find_replaced, find_undefined
+from ikoma.apps.validation.web import find_web
+from ikoma.errors import InvalidCompose
+from ikoma.ports import Databases, Engine
+
+
+class Validator:
+    """Examines apps."""
+
+    def __init__(self, engine: Engine, databases: Databases, policy: Policy, traffic: Traffic) -> None:
+        self._engine = engine
+        self._databases = databases
+        self._traffic = traffic
+        self._resolutions = Resolutions(engine)
+        self._policy = policy
+
+    async def examine(self, app: App, *, images: bool = True) -> Report:
+        """Look at everything.
+
+        Args:
+            images: also ask registries for images that are not on this machine; a deploy finds that out itself.
+        """
+        resolution = await self._resolutions.resolve(app)
+        source, resolved = Source(resolution.compose_file, resolution.compose), resolution.resolved
+        if resolved is None:
+            refused = self._policy.less_waived(app, resolution.violations).refused
+            return Report(errors=[find_violation(source, violation) for violation in refused])
+        if resolved.model is None:
+            error = find_compose_error(source, resolved.error or "Compose refused the file.")
+            return Report(errors=[error])
+        report = Report(model=resolved.model, waivers=list(self._policy.waivers(app)))
+        verdict = await self._policy.judge(app, resolved.model)
+        report.errors += [find_violation(source, violation) for violation in verdict.refused]
+        report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
+        report.errors += find_web(source, resolved.model)
+        report.taken += self._taken(app, source, resolved.model)
+        report.errors += report.taken
+        report.errors += await asyncio.to_thread(find_undefined, app, source, resolved.warnings)
+        report.errors += find_builds(app, source, resolved.model)
+        report.errors += [
+            Finding(source.name, source.line(*item.place), item.problem, item.fix)
+            for item in (*impossible(resolved.model), *await self.occupied(app, resolved.model))
+        ]
+        existing = await self._engine.existing()
+        for other in differences(app.name, resolved.model, existing):
+            line = source.line(f"{other.kind}s", other.key)
+            found = Finding(source.name, line, other.problem, other.fix)
+            (report.errors if other.matters else report.warnings).append(found)
+        if images:
+            report.errors += await find_missing_images(self._engine, source, resolved.model)
+        report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
+        await look_at_disks(self._engine, app, report)
+        report.warnings += find_missing_names(app)
+        report.warnings += await find_changed_migrations(self._databases, app)
+        if not report.errors:
+            report.warnings += await asyncio.to_thread(find_not_kept, app, source, resolved.model)
+            report.warnings += find_scaled(app, source, resolved.model)
+        report.warnings += find_replaced(app, self._databases)
+        return report
+
+    async def occupied(self, app: App, model: Mapping[str, Any]) -> list[Impossible]:
+        """What a resolved model wants of this machine and another has."""
+        return await occupied(app.name, model, self._engine, self._policy.is_platform)
+
+    def taken_domains(self, app: App, model: Mapping[str, Any]) -> list[str]:
+        """Domains of a model's x-ikoma block that another app has."""
+        wishes = extension.read(model)
+        return self._traffic.taken(app, (*wishes.domains, *wishes.redirects))
+
+    def _taken(self, app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+        try:
+            domains = self.taken_domains(app, model)
+        except InvalidCompose:
+            return  # said already
+        for domain in domains:
+            fix = "Choose another, or take it from that app first: domain.remove, or its compose file."
+            yield Finding(source.name, source.line_with(domain), f"The domain {domain} belongs to another app.", fix)
