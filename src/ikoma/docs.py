@@ -1,6 +1,7 @@
-"""Writes docs/capabilities.md from the registry and the rules in docs/policy.md: `python -m ikoma.docs`.
+"""Writes what is made of the registry and of the policy's rules: `python -m ikoma.docs`.
 
-A test fails when they are stale.
+That is docs/capabilities.md, the table of rules in docs/policy.md, and cli/commands.json, which commands are made of.
+A test fails when one of them is stale.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 
 from ikoma import capabilities
 from ikoma.apps.policy.rules import RULES
+from ikoma.cli import commands
 from ikoma.durable import write_file
 from ikoma.kernel.registry import Capability, Registry
+from ikoma.model import Effect
 
 _RULES = re.compile(r"(<!-- rules: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD = """# Capabilities
@@ -44,6 +47,23 @@ def with_rules(page: str) -> str:
     )
     table = f"| rule | why | instead | waived |\n| --- | --- | --- | --- |\n{rows}\n"
     return _RULES.sub(lambda found: f"{found[1]}{table}{found[2]}", page)
+
+
+def commands_file(registry: Registry) -> str:
+    """Each capability as the command line knows it, one a line."""
+    lines = [f"{json.dumps(item.name)}: {json.dumps(_command(item), ensure_ascii=False)}" for item in registry]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _command(item: Capability) -> dict[str, Any]:
+    request = item.request.model_json_schema(by_alias=True)
+    return {
+        "description": item.description,
+        "changes": item.effect is not Effect.READS,
+        "properties": request.get("properties", {}),
+        "required": request.get("required", []),
+        "sensitive": list(item.sensitive),
+    }
 
 
 def _table(registry: Registry) -> str:
@@ -86,6 +106,8 @@ def _result(item: Capability) -> str:
 
 
 if __name__ == "__main__":
+    known = capabilities.load()
     folder = Path(sys.argv[1] if sys.argv[1:] else "docs")
-    write_file(folder / "capabilities.md", capabilities_page(capabilities.load()))
+    write_file(folder / "capabilities.md", capabilities_page(known))
     write_file(folder / "policy.md", with_rules((folder / "policy.md").read_text()))
+    write_file(commands.FILE, commands_file(known))

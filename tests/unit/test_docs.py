@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ikoma import capabilities, errors
-from ikoma.docs import capabilities_page, with_rules
+from ikoma.cli import commands
+from ikoma.docs import capabilities_page, commands_file, with_rules
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -18,6 +21,17 @@ NAMESPACES = {name.split(".", 1)[0] for name in capabilities.load().names()}
 def test_the_list_of_capabilities_is_the_registrys() -> None:
     page = (ROOT / "docs" / "capabilities.md").read_text()
     assert page == capabilities_page(capabilities.load()), "stale: run `make docs`"
+
+
+def test_what_commands_are_made_of_is_the_registrys() -> None:
+    assert commands.FILE.read_text() == commands_file(capabilities.load()), "stale: run `make docs`"
+
+
+def test_a_command_is_made_without_loading_the_registry() -> None:
+    program = "import sys; from ikoma.cli.verbs import verb_command; verb_command('status'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "ikoma.cli.verbs" in loaded
+    assert {"pydantic", "ikoma.kernel.registry", "ikoma.capabilities"}.isdisjoint(loaded)
 
 
 def test_the_list_of_rules_is_the_policys() -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 from ikoma.cli import client, verbs
+from ikoma.cli.commands import read_commands
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from ikoma import capabilities
-
-    return [name for name in capabilities.load().names() if name.startswith(incomplete)]
+    return [name for name in read_commands() if name.startswith(incomplete)]
 
 
 @click.command()

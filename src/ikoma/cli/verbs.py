@@ -10,10 +10,9 @@ from typing import Any
 
 import click
 
-from ikoma import capabilities
 from ikoma.cli import brief, client, output
 from ikoma.cli.catalogue import VERBS
-from ikoma.model import Effect
+from ikoma.cli.commands import read_commands
 
 
 class _Switch(click.Option):
@@ -25,29 +24,29 @@ class _Switch(click.Option):
 
 def verb_command(name: str) -> click.Command:
     """The command for a verb: APP as argument, everything else as options, `--json` for scripts."""
-    capability = capabilities.load().get(VERBS[name].capability)
-    schema = capability.request.model_json_schema(by_alias=True)
-    properties: dict[str, Any] = schema.get("properties", {})
+    capability = VERBS[name].capability
+    described = read_commands()[capability]
     parameters: list[click.Parameter] = []
-    if "appName" in properties:
+    if "appName" in described.properties:
         parameters.append(click.Argument(["app_name"], metavar="APP", shell_complete=client.complete_apps))
-    for argument, described in properties.items():
+    for argument, schema in described.properties.items():
         if argument != "appName":
-            needed = argument in schema.get("required", []) and argument not in capability.sensitive
-            parameters.append(_option(argument, described, needed))
+            needed = argument in described.required and argument not in described.sensitive
+            parameters.append(_option(argument, schema, needed))
     parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
 
     def run(as_json: bool, app_name: str | None = None, **options: Any) -> None:
         arguments = {_camel(key): value for key, value in options.items() if value is not None and value != ()}
         if app_name is not None:
             arguments["appName"] = app_name
-        for argument in capability.sensitive:
-            if argument in schema.get("required", []):
+        for argument in described.sensitive:
+            if argument in described.required:
                 arguments[argument] = _secret(argument, arguments.get(argument))
-        perform(capability.name, {key: _value(properties[key], item) for key, item in arguments.items()}, as_json)
+        typed = {key: _value(described.properties[key], item) for key, item in arguments.items()}
+        perform(capability, typed, as_json)
 
     return click.Command(
-        name, params=parameters, callback=run, help=capability.description, short_help=capability.summary
+        name, params=parameters, callback=run, help=described.description, short_help=described.summary
     )
 
 
@@ -70,10 +69,8 @@ def perform(name: str, arguments: Mapping[str, Any], as_json: bool) -> None:
 
 def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
     """`k=v` pairs as a capability's arguments; `k=@FILE` reads the value from a file."""
-    known = capabilities.load()
-    properties: dict[str, Any] = {}
-    if name in known.names():
-        properties = known.get(name).request.model_json_schema(by_alias=True).get("properties", {})
+    known = read_commands().get(name)
+    properties = known.properties if known else {}
     arguments = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
@@ -96,8 +93,8 @@ def _secret(name: str, given: str | None) -> str:
 
 
 def _is_long(name: str) -> bool:
-    known = capabilities.load()
-    return name in known.names() and known.get(name).effect is not Effect.READS
+    known = read_commands().get(name)
+    return known is not None and known.changes
 
 
 def _option(name: str, described: dict[str, Any], required: bool) -> click.Option:

@@ -1,0 +1,43 @@
+"""What the command line knows of each capability, from a file that is made of the registry.
+
+To load the registry takes longer than most calls, so `make docs` writes down what commands are made of, and a test
+fails when that is stale.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("commands.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A capability as a command sees it. `properties` and `required` are of its request's JSON schema."""
+
+    description: str
+    changes: bool
+    """Whether it does more than to look."""
+    properties: Mapping[str, Any]
+    required: tuple[str, ...]
+    sensitive: tuple[str, ...]
+    """Arguments that had better not stand in a command line."""
+
+    @property
+    def summary(self) -> str:
+        return self.description.split("\n", 1)[0]
+
+
+@cache
+def read_commands() -> Mapping[str, Command]:
+    """Every capability by its name."""
+    return {name: _command(**described) for name, described in json.loads(FILE.read_bytes()).items()}
+
+
+def _command(*, required: list[str], sensitive: list[str], **described: Any) -> Command:
+    return Command(required=tuple(required), sensitive=tuple(sensitive), **described)
