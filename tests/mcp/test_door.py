@@ -270,3 +270,15 @@ def test_each_mode_has_its_own_doors() -> None:
     with support.server(SERVER_MODE="mcp") as only:
         assert post(only, b"{}").status == 400
         assert only.call("platform.info").status == 404
+
+
+@EVERYWHERE
+def test_arguments_as_clients_write_them_are_taken(house: Server, opened: Opened) -> None:
+    async def conversation(client: Client) -> None:
+        await do(client, "operations_list", limit="5", appName="")
+        made = await do(client, "keys_create", name="text", role="observer", apps='["mcp-text"]', expires=None)
+        revoking = await refused(client, "keys_revoke", id=made["id"], wait="30", confirmation=None)
+        await do(client, "keys_revoke", id=made["id"], wait=30.0, confirmation=revoking["confirmation"])
+
+    talk(opened(house), conversation)
+    assert house.call("operations.list", {"limit": "5"}).code == "invalid_arguments"

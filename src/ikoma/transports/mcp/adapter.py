@@ -53,6 +53,7 @@ from ikoma.kernel.events import Events
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
 from ikoma.transports.mcp import answers, people, tools
+from ikoma.transports.mcp.arguments import convert_arguments
 from ikoma.transports.mcp.calls import Ask, Calls, Connection
 from ikoma.transports.mcp.notifications import Notifier
 from ikoma.transports.mcp.progress import Reporter
@@ -173,7 +174,7 @@ class Adapter:
         """tools/call: refusals and failures are results that a model can act on; only an unknown tool is not."""
         exchange.set(Exchange(ctx, params))
         who = self._identify(ctx)
-        arguments = dict(params.arguments or {})
+        arguments = self._arguments(params)
         if word := people.answered(params):
             arguments["confirmation"] = word
         if knows_tasks(ctx):
@@ -192,6 +193,11 @@ class Adapter:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:80]}. {error.hint}") from error
         except IkomaError as error:
             return await self._failure(error, ask, who)
+
+    def _arguments(self, params: CallToolRequestParams) -> dict[str, Any]:
+        found = self._capabilities.get(self._names.get(params.name, ""))
+        given = params.arguments or {}
+        return convert_arguments(tools.arguments_schema(found), given) if found else dict(given)
 
     async def _read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         try:

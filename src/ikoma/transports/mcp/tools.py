@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
@@ -69,6 +70,15 @@ _OF_FORMS = (
 def _named_as_tools(text: str) -> str:
     """The same text with capabilities named as a model calls them."""
     return _CAPABILITY.sub(lambda found: tool_name(found[0]), text)
+
+
+@cache
+def arguments_schema(item: Capability) -> dict[str, Any]:
+    """All that a call takes, as validation sees it: the capability's own arguments, and the controls."""
+    schema = item.request.model_json_schema(by_alias=True)
+    model = controls.model_for(item)
+    more = model.model_json_schema(by_alias=True)["properties"] if model else {}
+    return {**schema, "properties": {**schema.get("properties", {}), **more}}
 
 
 def input_schema(item: Capability) -> dict[str, Any]:

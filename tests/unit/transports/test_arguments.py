@@ -1,0 +1,84 @@
+"""What real clients send for an argument, and what is made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ikoma import capabilities
+from ikoma.transports.mcp.arguments import convert_arguments
+from ikoma.transports.mcp.tools import arguments_schema
+
+SCHEMA = {
+    "$defs": {"Kind": {"type": "string", "enum": ["a"]}, "Count": {"type": "integer"}},
+    "properties": {
+        "appName": {"type": "string"},
+        "tail": {"type": "integer", "default": 100},
+        "share": {"type": "number", "default": 1},
+        "until": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+        "database": {"type": "boolean", "default": False},
+        "apps": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}], "default": None},
+        "ports": {"type": "array", "items": {"type": "integer"}},
+        "env": {"type": "object", "additionalProperties": {"type": "string"}},
+        "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+        "count": {"$ref": "#/$defs/Count"},
+        "name": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+    },
+    "required": ["appName"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "meant"),
+    [
+        ("tail", "50", 50),
+        ("tail", " 50 ", 50),
+        ("tail", 50.0, 50),
+        ("tail", "-1", -1),
+        ("tail", "50 lines", "50 lines"),
+        ("tail", 50.5, 50.5),
+        ("tail", float("inf"), float("inf")),
+        ("tail", "9" * 40, "9" * 40),
+        ("until", "3", 3),
+        ("share", "0.5", 0.5),
+        ("share", "nan", "nan"),
+        ("database", "true", True),
+        ("database", "False", False),
+        ("database", "yes", "yes"),
+        ("database", 1, 1),
+        ("apps", '["a", "b"]', ["a", "b"]),
+        ("apps", "a", "a"),
+        ("apps", "[" * 100_000, "[" * 100_000),
+        ("apps", [1, "b"], ["1", "b"]),
+        ("ports", '["80", 443.0]', [80, 443]),
+        ("env", '{"A": "b"}', {"A": "b"}),
+        ("env", "[1]", "[1]"),
+        ("either", "7", "7"),
+        ("either", 7, 7),
+        ("count", "7", 7),
+        ("name", 20260101, "20260101"),
+        ("name", True, True),
+        ("name", "true", "true"),
+        ("unknown", "7", "7"),
+        ("unknown", None, None),
+        ("appName", None, None),
+        ("appName", "", ""),
+    ],
+)
+def test_one_meaning_is_taken_and_all_else_is_left(name: str, sent: Any, meant: Any) -> None:
+    converted = convert_arguments(SCHEMA, {name: sent})[name]
+    assert converted == meant
+    assert type(converted) is type(meant)
+
+
+@pytest.mark.parametrize("sent", [None, ""])
+def test_what_is_empty_was_left_out(sent: Any) -> None:
+    assert convert_arguments(SCHEMA, {"appName": "x", "tail": sent, "name": sent}) == {"appName": "x"}
+
+
+def test_every_capability_takes_its_arguments_filled_in_as_nothing() -> None:
+    for item in capabilities.load():
+        schema = arguments_schema(item)
+        optional = [name for name in schema["properties"] if name not in schema.get("required", [])]
+        assert convert_arguments(schema, dict.fromkeys(optional)) == {}
