@@ -80,18 +80,48 @@ def test_where_nothing_has_changed_nothing_is_planned(server: Server, folder: Pa
     assert "2 running as deployed." in str(server.do("artifact.verify_release", {"appName": APP}))
 
 
-def test_a_migration_that_was_edited_after_it_was_applied_is_told_of(server: Server, folder: Path) -> None:
-    file = folder / "migrations" / "001_shop.sql"
-    file.write_text(f"{(before := file.read_text())} -- later")
-    says = "migrations/001_shop.sql: It was applied before, and has been changed since."
-    [warning] = server.do("apps.validate", {"appName": APP})["warnings"]
-    assert f"{warning['file']}: {warning['problem']}" == says
-    [finding] = plan(server)["findings"]
-    assert finding.startswith(says)
-    [deployed] = server.do("deploy.up", {"appName": APP})["details"]["warnings"]
-    assert deployed == finding
+def test_what_the_ledger_or_the_parser_knows_of_migrations_stops_a_deploy_before_it_begins(
+    server: Server, folder: Path
+) -> None:
+    file, later = folder / "migrations" / "001_shop.sql", folder / "migrations" / "002_later.sql"
+    before, id_before = file.read_text(), server.do("release.list", {"appName": APP})["releases"][0]["id"]
+
+    def refused() -> list[str]:
+        found = server.do("apps.validate", {"appName": APP})
+        said = [f"{item['file']}:{item['line']}: {item['problem']}" for item in found["errors"]]
+        planned = plan(server)
+        assert (found["valid"], planned["valid"], len(planned["findings"])) == (not said, not said, len(said))
+        if said:
+            answer = server.call("deploy.up", {"appName": APP})
+            assert (answer.code, len(answer.body["details"]["errors"])) == ("sql_failed", len(said))
+            assert server.do("release.list", {"appName": APP})["releases"][0]["id"] == id_before
+        return said
+
+    assert refused() == []
+    file.write_text(f"{before} -- later")
+    assert refused() == ["migrations/001_shop.sql:None: It was applied before, and has been changed since."]
+    file.rename(later)
+    assert refused() == [
+        "migrations/001_shop.sql:None: It was applied before, and the file is not there any more.",
+    ]
     file.write_text(before)
-    assert plan(server)["findings"] == []
+    (folder / "migrations" / "000_early.sql").write_text("SELECT 1;")
+    assert refused() == [
+        "migrations/000_early.sql:None: It is not applied, and 001_shop.sql, which comes after it, is.",
+    ]
+    (folder / "migrations" / "000_early.sql").unlink()
+    later.write_text("CREATE TABLE later (\n  id int NOT NUL,\n  ok boolean\n);")
+    (folder / "migrations" / "003_more.sql").write_text("SELECT 1;\nVACUUM;\nCREATE ROLE somebody;")
+    (folder / "migrations" / "004_latin.sql").write_bytes(b"SELECT '\xe9';")
+    assert refused() == [
+        'migrations/002_later.sql:2: Syntax error at or near "NUL".',
+        "migrations/003_more.sql:2: VACUUM cannot run in a transaction, and each migration is one.",
+        "migrations/003_more.sql:3: CREATE ROLE makes a role, which an app's role may not.",
+        "migrations/004_latin.sql:None: migrations/004_latin.sql is not UTF-8: invalid continuation byte at byte 8.",
+    ]
+    for name in ("002_later", "003_more", "004_latin"):
+        (folder / "migrations" / f"{name}.sql").unlink()
+    assert refused() == []
 
 
 def test_each_change_is_named_with_its_reason_and_its_downtime(server: Server, folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ikoma.apps.folder import App
-from ikoma.errors import FileMissing, NotAFile, SqlFailed
+from ikoma.errors import FileMissing, IkomaError, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.model import SqlFileName, printable
 from ikoma.ports import LedgerEntry, Migration
@@ -22,6 +22,20 @@ _DOWN = ".down.sql"
 def migrations(app: App) -> list[Migration]:
     """All migrations in migrations/, in the order they apply. `NNN_name.down.sql` is not one of them."""
     return [_read(app, path) for path in _files(app.migrations) if not path.name.endswith(_DOWN)]
+
+
+def look(app: App) -> tuple[list[Migration], list[tuple[str, IkomaError]]]:
+    """All migrations that can be read, in order, and of each of the others its path and what is wrong with it."""
+    found, wrong = [], []
+    for path in _files(app.migrations):
+        try:
+            item = _read(app, path)
+        except IkomaError as error:
+            wrong.append((printable(str(path.relative_to(app.path))), error))
+            continue
+        if not path.name.endswith(_DOWN):
+            found.append(item)
+    return found, wrong
 
 
 def migration(app: App, name: SqlFileName) -> Migration:
@@ -73,6 +87,19 @@ def changed(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[M
     """Those that were applied with another content."""
     applied = {entry.name: entry.checksum for entry in ledger}
     return [item for item in known if applied.get(item.name, item.checksum) != item.checksum]
+
+
+def missing(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[str]:
+    """Names of those that were applied as files and are files no more; text that was sent was never one."""
+    files = {item.name for item in known}
+    return [entry.name for entry in ledger if entry.name not in files and entry.name.endswith(".sql")]
+
+
+def overtaken(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> dict[str, str]:
+    """Those that have not been applied while a later one has: name → the last of the later ones."""
+    applied = {entry.name for entry in ledger}
+    last = max((place for place, item in enumerate(known) if item.name in applied), default=-1)
+    return {item.name: known[last].name for item in known[: last + 1] if item.name not in applied}
 
 
 def _files(folder: Path) -> list[Path]:

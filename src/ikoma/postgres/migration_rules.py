@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from ikoma.postgres.migration_nodes import columns_in, walk
+from ikoma.postgres.migration_refusals import needs_no_transaction
 from ikoma.postgres.migration_schema import Schema, kind_of
 from ikoma.postgres.migration_table_rules import FIRST, LATER, Finding, altered
 
@@ -28,7 +29,7 @@ def judge(node: Any, command: Any, schema: Schema, made_again: Collection[tuple[
         made_again: what the same file makes: a view that it drops and makes is not gone.
     """
     kind = type(node).__name__
-    if _needs_no_transaction(node, command):
+    if needs_no_transaction(node, command):
         advice = "it will be refused; run it with `ikoma psql`"
         yield Finding("cannot run in a migration's transaction", advice, breaks=False)
     if kind == "AlterTableStmt":
@@ -39,19 +40,6 @@ def judge(node: Any, command: Any, schema: Schema, made_again: Collection[tuple[
         yield from _rows(node, schema)
     elif rule := _RULES.get(kind):
         yield from rule(node, schema)
-
-
-def _needs_no_transaction(node: Any, command: Any) -> bool:
-    match type(node).__name__:
-        case "IndexStmt" | "DropStmt":
-            return bool(node.concurrent)
-        case "VacuumStmt":
-            return bool(node.is_vacuumcmd)
-        case "ReindexStmt":
-            return any(option.defname == "concurrently" for option in node.params or ())
-        case "AlterTableStmt" if command.subtype.name == "AT_DetachPartition":
-            return bool(command.def_.concurrent)
-    return type(node).__name__ in ("CreatedbStmt", "DropdbStmt", "CreateTableSpaceStmt", "AlterSystemStmt")
 
 
 # --- dropping and renaming ---------------------------------------------------------------------------------

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ikoma.apps.policy.waivers import Waiver
-from ikoma.errors import DomainTaken, InvalidCompose, PolicyViolation
+from ikoma.errors import DomainTaken, IkomaError, InvalidCompose, PolicyViolation, SqlFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,32 @@ class Report:
     warnings: list[Finding] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)
     """Those of the errors that are of domains which other apps have."""
+    sql: list[Finding] = field(default_factory=list)
+    """Those of the errors that are of migrations."""
     waivers: list[Waiver] = field(default_factory=list)
     """Waivers that hold for the app now."""
 
     def refuse_errors(self) -> Mapping[str, Any]:
-        """The model; InvalidCompose with all findings where there is an error."""
+        """The model; InvalidCompose, or the error of one kind, with all findings where there is an error."""
         if self.errors or self.model is None:
             more = f" ({len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
             rules = sorted({finding.rule for finding in self.errors if finding.rule})
             about = f" Policy: {', '.join(rules)}." if rules else ""
-            only_taken = len(self.taken) == len(self.errors)
-            raise (PolicyViolation if rules else DomainTaken if only_taken else InvalidCompose)(
+            kind = self._kind(rules)
+            raise kind(
                 f"{self.errors[0]}{more}",
-                audit_message=f"The compose file has {len(self.errors)} errors.{about}",
+                hint=InvalidCompose.default_hint if kind is SqlFailed else None,
+                audit_message=f"There are {len(self.errors)} errors in the app's files.{about}",
                 errors=[asdict(finding) for finding in self.errors],
                 warnings=[asdict(finding) for finding in self.warnings],
             )
         return self.model
+
+    def _kind(self, rules: Sequence[str]) -> type[IkomaError]:
+        """What the errors are called together."""
+        if rules:
+            return PolicyViolation
+        for kind, found in ((DomainTaken, self.taken), (SqlFailed, self.sql)):
+            if found and len(found) == len(self.errors):
+                return kind
+        return InvalidCompose

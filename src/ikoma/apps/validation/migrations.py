@@ -1,25 +1,60 @@
-"""Findings of migrations: those that were changed after they were applied."""
+"""Findings of migrations: what their text, and the ledger of what was applied, show to be impossible.
+
+They are errors, and nothing is stopped for a deploy that has one. An app without a database of IKOMA's has none: its
+migrations/ may hold SQL of another kind.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 
 from ikoma.apps import credentials, sql_files
 from ikoma.apps.folder import App
 from ikoma.apps.validation.finding import Finding
-from ikoma.errors import IkomaError
-from ikoma.ports import Databases
+from ikoma.errors import DatabasesUnavailable, IkomaError
+from ikoma.ports import Databases, LedgerEntry, Migration
+from ikoma.postgres.migration_refusals import refusals
+from ikoma.postgres.reading import read
 
 
-async def find_changed_migrations(databases: Databases, app: App) -> list[Finding]:
-    """Migrations that were applied and say something else now: no deploy applies them again."""
+async def find_migrations(databases: Databases, app: App) -> list[Finding]:
+    """What would make the migrations of a deploy fail, as far as it is known before."""
     if (owned := credentials.find(app)) is None:
         return []
+    known, wrong = await asyncio.to_thread(sql_files.look, app)
+    found = [Finding(path, None, error.message, error.hint) for path, error in wrong]
     try:
-        known = await asyncio.to_thread(sql_files.migrations, app)
-        found = sql_files.changed(known, await databases.ledger(owned))
-    except IkomaError:
-        return []  # what cannot be read now stops a deploy by itself
-    fix = "Undo the edit, and write what is to change as a new migration."
-    problem = "It was applied before, and has been changed since."
-    return [Finding(f"migrations/{item.name}", None, problem, fix) for item in found]
+        ledger = await databases.ledger(owned)
+    except DatabasesUnavailable:
+        return found  # that is said by itself
+    except IkomaError as error:
+        return [*found, Finding("migrations", None, error.message, error.hint)]
+    lost = {path.rpartition("/")[2] for path, _ in wrong}
+    found += [item for item in _differences(known, ledger) if item.file.rpartition("/")[2] not in lost]
+    for item in sql_files.pending(known, ledger):
+        found += [_finding(item.name, *refused) for refused in await read(_refused, item, owned.role)]
+    return found
+
+
+def _refused(migration: Migration, role: str) -> list[tuple[str, str, int | None]]:
+    return [(item.problem, item.fix, item.line) for item in refusals(migration, role)]
+
+
+def _differences(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> Iterator[Finding]:
+    """Where the files and the ledger do not fit together."""
+    for item in sql_files.changed(known, ledger):
+        problem = "It was applied before, and has been changed since."
+        yield _finding(item.name, problem, "Undo the edit, and write what is to change as a new migration.")
+    for name in sql_files.missing(known, ledger):
+        problem = "It was applied before, and the file is not there any more."
+        yield _finding(name, problem, "Put the file back as it was; deploy.rollback brings an earlier release back.")
+    for name, later in sql_files.overtaken(known, ledger).items():
+        problem = f"It is not applied, and {later}, which comes after it, is."
+        yield _finding(
+            name, problem, "Give it a number behind that one; or apply it by itself: db.migrate with `file`."
+        )
+
+
+def _finding(name: str, problem: str, fix: str, line: int | None = None) -> Finding:
+    return Finding(f"migrations/{name}", line, problem, fix)

@@ -25,7 +25,7 @@ from ikoma.apps.validation.disk import look_at_disks
 from ikoma.apps.validation.finding import Finding, Report
 from ikoma.apps.validation.folders import find_not_kept
 from ikoma.apps.validation.images import find_missing_images
-from ikoma.apps.validation.migrations import find_changed_migrations
+from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.policy_findings import find_violation, find_waiver
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.variables import find_missing_names, find_replaced, find_undefined
@@ -78,10 +78,11 @@ class Validator:
             (report.errors if other.matters else report.warnings).append(found)
         if images:
             report.errors += await find_missing_images(self._engine, source, resolved.model)
+        report.sql += await find_migrations(self._databases, app)
+        report.errors += report.sql
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
         await look_at_disks(self._engine, app, report)
         report.warnings += find_missing_names(app)
-        report.warnings += await find_changed_migrations(self._databases, app)
         if not report.errors:
             report.warnings += await asyncio.to_thread(find_not_kept, app, source, resolved.model)
             report.warnings += find_scaled(app, source, resolved.model)
