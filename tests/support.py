@@ -106,11 +106,11 @@ class Server:
         self.process = None
         return code
 
-    def kill(self) -> None:
-        """`kill -9`, as the kernel's OOM killer would."""
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """`kill -9`, as the kernel's OOM killer would; SIGABRT is how a process ends that finds itself broken."""
         assert self.process is not None
-        self.process.kill()
-        self.process.wait()
+        self.process.send_signal(how)
+        assert self.process.wait() == -how
         self.process = None
 
     def log(self) -> str:

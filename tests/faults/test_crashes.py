@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 from contextlib import suppress
 from functools import partial
@@ -79,6 +80,23 @@ def test_a_server_killed_during_a_deploy_deploys_after_the_next_start(
     assert running_versions(DEPLOYED) == [f"at {moment}"]
     assert release_states(server.apps / DEPLOYED) <= {"succeeded", "failed"}
     assert tools_of(server) == []
+
+
+@pytest.mark.parametrize("moment", moments("deploy.up, aborted", 2), ids=FIVE[:2])
+def test_what_a_server_that_aborts_leaves_of_a_deploy_is_finished_or_undone_at_the_next_start(
+    server: Server, deployed: float, moment: float
+) -> None:
+    app, version = {"appName": DEPLOYED}, f"aborted at {moment}"
+    (before,) = running_versions(DEPLOYED)
+    write_compose(server.apps / DEPLOYED, version)
+    kill_during(server, "deploy.up", app, after=moment * deployed, how=signal.SIGABRT)
+    eventually(lambda: "started" not in release_states(server.apps / DEPLOYED), "each release has come to its end")
+    eventually(lambda: len(running_versions(DEPLOYED)) == 1, "one container runs")
+    serving = server.do("apps.status", app)["release"]
+    record = json.loads((server.apps / DEPLOYED / ".ikoma" / "releases" / serving / "release.json").read_text())
+    assert (record["state"], running_versions(DEPLOYED)[0] in (before, version)) == ("succeeded", True)
+    assert half_written(server) == []
+    eventually(lambda: server.do("apps.health", app)["health"] == "healthy", "what serves is healthy")
 
 
 @pytest.fixture(scope="package")

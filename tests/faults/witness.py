@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
 import subprocess
 import threading
 import time
@@ -56,12 +57,19 @@ class Background:
         return self.answer
 
 
-def kill_during(server: Server, capability: str, arguments: dict[str, Any], *, after: float) -> None:
+def kill_during(
+    server: Server,
+    capability: str,
+    arguments: dict[str, Any],
+    *,
+    after: float,
+    how: signal.Signals = signal.SIGKILL,
+) -> None:
     """`kill -9` the server while it works on a call, `after` seconds into it, and start it again."""
-    print(f"seed {SEED}: kill -9 {after:.3f} s into {capability}")
+    print(f"seed {SEED}: {how.name} {after:.3f} s into {capability}")
     call = Background(server, capability, arguments)
     time.sleep(after)
-    server.kill()
+    server.kill(how)
     assert call.wait() is None, f"the call had ended before the kill, with {call.answer}"
     eventually(lambda: not tools_of(server), "the tools of the killed server have ended")
     server.start()

@@ -1,12 +1,14 @@
 """Whether an app's own role can log in: asked often, so a session of the last seconds may answer.
 
-Those who ask at once share one login, so that checks never use up the sessions that the role may have.
+Those who ask at once share one login, so that checks never use up the sessions that the role may have. A session is
+closed only while nobody waits for it: the event loop still watches its socket then, and libuv ends the whole process
+where a watched descriptor is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -23,6 +25,7 @@ _ANSWER_SECONDS = 1.0
 class _Session:
     connection: Connection
     ends: float
+    in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Logins:
@@ -99,7 +102,8 @@ class _Checks:
         if asyncio.get_running_loop().time() >= session.ends:
             return False
         try:
-            await ask(session.connection, _ANSWER_SECONDS)
+            async with session.in_use:
+                await ask(session.connection, _ANSWER_SECONDS)
         except psycopg.Error:
             return False
         return True
@@ -108,7 +112,8 @@ class _Checks:
         if session is not None:
             if self._session is session:
                 self._session = None
-            await session.connection.close()
+            async with session.in_use:
+                await session.connection.close()
 
     def _expire(self, session: _Session) -> None:
         closing = asyncio.ensure_future(self._drop(session))
