@@ -193,12 +193,15 @@ class Engine(Protocol):
         After a reconnection every project is told of, without a container: what happened meanwhile is unknown.
         """
 
-    async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
-        """Parse, interpolate and normalise a compose file with the real Compose parser.
+    async def resolve(
+        self, app: AppName, folder: Path, compose_files: Sequence[str], files: Mapping[str, bytes]
+    ) -> Resolved:
+        """Parse, merge, interpolate and normalise compose files with the real Compose parser.
 
         Args:
             folder: the app's folder, which paths in the model are in. Nothing in it is read.
-            compose_file: the name of the file among `files`.
+            compose_files: names among `files`, the later over the earlier. Paths in them are relative to the first's
+                folder; where both have a .env, what the app's own says counts.
             files: all there is to read: path relative to the folder → content.
         """
 

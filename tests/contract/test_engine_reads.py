@@ -39,7 +39,7 @@ def resolve(project: Project, text: str | bytes, env: str = "") -> Resolved:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     (project.folder / ".env").write_text(env)
     files = {item.name: item.read_bytes() for item in project.folder.iterdir() if item.is_file()}
-    return project.do(project.engine.resolve(project.app, project.folder, path.name, files))
+    return project.do(project.engine.resolve(project.app, project.folder, [path.name], files))
 
 
 # --- compose files -----------------------------------------------------------------------------------------

@@ -160,13 +160,13 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
 
 async def judged(app: App, facts: Facts) -> tuple[list[Violation], str | None, Mapping[str, object] | None]:
     """What the policy finds, and Compose's own refusal where it does not come to a model."""
-    gathered = gather(app, app.compose_file)
+    gathered = gather(app)
     facts = replace(facts, files=read_paths(app))
     if gathered.violations:
         return gathered.violations, None, None
     engine = ComposeEngine(DOCKER_HOST)
     try:
-        resolved = await engine.resolve(app.name, app.path, gathered.compose_file, gathered.for_compose)
+        resolved = await engine.resolve(app.name, app.path, gathered.compose_files, gathered.for_compose)
     finally:
         await engine.close()
     if resolved.model is None:

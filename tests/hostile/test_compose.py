@@ -131,7 +131,6 @@ def less_waived(app: App, violations: Sequence[Violation], folder: Path) -> Sequ
         (MOUNTED.replace("X", ".:/app"), "whole folder", "./src"),
         (MOUNTED.replace("X", "../ra:/ra"), "APPS/ra is outside", "named volume"),
         ("services: {web: {build: {context: ..}}}", "APPS is outside", "app's folder"),
-        ("name: immich\nservices: {web: {image: x}}", "'immich', and the app shop", "Remove the line"),
     ],
 )
 def test_a_refusal_says_what_is_meant_and_what_to_do(text: str, problem: str, fix: str, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def resolve() -> Any:
         async def run() -> Any:
             engine = ComposeEngine(DOCKER_HOST)
             try:
-                return await engine.resolve(AppName("shop"), Path("/apps/shop"), "c.yml", {"c.yml": content})
+                return await engine.resolve(AppName("shop"), Path("/apps/shop"), ["c.yml"], {"c.yml": content})
             finally:
                 await engine.close()
 

@@ -1,7 +1,6 @@
 """What IKOMA reads from a compose file besides what Compose itself makes of it.
 
-`Source` knows on which line of the person's own file a thing stands; `Web` is how the app answers HTTP, as the
-`x-ikoma` block says or, without one, as a healthcheck's URL shows.
+`Web` is how the app answers HTTP, as the `x-ikoma` block says or, without one, as a healthcheck's URL shows.
 """
 
 from __future__ import annotations
@@ -11,10 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from ikoma.apps import extension
-from ikoma.apps.policy.yaml_form import documents
 from ikoma.errors import InvalidCompose
 from ikoma.ports import Container
 
@@ -36,27 +32,6 @@ class Web:
             for item in containers
             if item.service == self.service and item.state == "running" and item.addresses
         ]
-
-
-class Source:
-    """A compose file's text and where its parts stand."""
-
-    def __init__(self, name: str, content: bytes) -> None:
-        self.name = name
-        self.text = content.decode(errors="replace")
-        self._lines = _lines(self.text)
-
-    def line(self, *place: str | int) -> int | None:
-        """The line, from 1, of a place such as ("services", "web", "ports", 0), or of the nearest part above it."""
-        for end in range(len(place), 0, -1):
-            found = self._lines.get(place[:end])
-            if found is not None:
-                return found
-        return None
-
-    def line_with(self, text: str) -> int | None:
-        """The first line that holds this text."""
-        return next((number for number, line in enumerate(self.text.splitlines(), 1) if text in line), None)
 
 
 def web(model: Mapping[str, Any]) -> Web | None:
@@ -116,31 +91,3 @@ def _from_healthchecks(services: Mapping[str, Any]) -> Iterator[Web]:
 
 def is_port(text: str) -> bool:
     return re.fullmatch(r"[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535
-
-
-def _lines(text: str) -> dict[tuple[str | int, ...], int]:
-    """Line numbers by path. Empty where YAML can't be read: Compose's own error then says what is wrong."""
-    try:
-        found = documents(text)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return {}
-    lines: dict[tuple[str | int, ...], int] = {}
-    seen: set[int] = set()  # aliases share nodes: each is walked once, so that none can blow up
-
-    def walk(node: yaml.Node | None, place: tuple[str | int, ...]) -> None:
-        if id(node) in seen or len(place) > 40:
-            return
-        seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode):
-                    lines[(*place, key.value)] = key.start_mark.line + 1
-                    walk(value, (*place, key.value))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, item in enumerate(node.value):
-                lines[(*place, index)] = item.start_mark.line + 1
-                walk(item, (*place, index))
-
-    for root in found[:1]:
-        walk(root, ())
-    return lines

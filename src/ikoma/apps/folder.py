@@ -23,7 +23,11 @@ log = logging.getLogger("ikoma")
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-COMPOSE_NAMES = ("docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml")
+COMPOSE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_NAMES = tuple(
+    f"{name}.override.{ending}" for name in ("compose", "docker-compose") for ending in ("yml", "yaml")
+)
+"""Both in the order of Compose's choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +77,9 @@ class App:
 
     @property
     def compose_file(self) -> Path:
-        """The compose file that is there, or the one that should be."""
-        for name in COMPOSE_NAMES:
-            if (self.path / name).is_file():
-                return self.path / name
-        return self.path / COMPOSE_NAMES[0]
-
-    def require_compose_file(self) -> Path:
-        path = self.compose_file
-        if not path.is_file():
-            raise FileMissing(
-                f"{self.name} has no docker-compose.yml.",
-                hint="apps.init writes one without touching other files; or put your own there.",
-            )
-        self.check_inside(path)
-        return path
+        """The compose file of a usual name that is there, or the one that should be."""
+        there = (self.path / name for name in COMPOSE_NAMES if (self.path / name).is_file())
+        return next(there, self.path / "docker-compose.yml")
 
     def make_state(self) -> Path:
         """The `.ikoma` folder, made when absent."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps import comparison, credentials, environment, equipment, extension, images
+from ikoma.apps import comparison, compose_files, credentials, environment, equipment, extension, images
 from ikoma.apps.folder import App
 from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import Sources, sources
@@ -164,7 +164,7 @@ class Planner:
     async def _hash(self, app: App, report: Report) -> str:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
         found = await _sources(app, report.model) if report.model else Sources((), ())
-        paths = [app.compose_file, app.env_file, *found.paths]
+        paths = [*compose_files.paths(app), app.env_file, *found.paths]
         marked = await asyncio.to_thread(marks, app.path, paths, found.data)
         owned = credentials.find(app)
         variables = credentials.variables(owned, self._databases.endpoint()) if owned else {}

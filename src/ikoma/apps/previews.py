@@ -75,7 +75,7 @@ class Previews:
 
     async def copy_files(self, app: App, model: Mapping[str, Any], into: App) -> None:
         """Give a preview the app's compose file, `.env`, configuration and SQL as they are now, without its data."""
-        gathered = gather(app, app.require_compose_file())
+        gathered = gather(app)
         found = sources(app, model, extension.read(model).data, besides=SQL)
         await asyncio.to_thread(_copy, app, into, found)
         for name, content in gathered.files.items():

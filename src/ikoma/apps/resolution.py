@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.apps import environment
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.folder import App
-from ikoma.apps.policy.reading import gather
+from ikoma.apps.notice import Notice
+from ikoma.apps.policy.reading import Gathered, gather
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.preview import adapted
 from ikoma.kernel.redaction import HIDDEN, forms
@@ -27,12 +29,13 @@ _BETWEEN_QUOTES = re.compile(r"[^\"'`]+")
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """`compose` is the compose file as it was read; `resolved` is None where violations kept Compose from it."""
+    """`source` is the compose files as they were read; `resolved` is None where violations kept Compose from them."""
 
-    compose_file: str
-    compose: bytes
+    source: Source
     violations: tuple[Violation, ...]
     resolved: Resolved | None
+    notices: tuple[Notice, ...] = ()
+    """What works differently here."""
 
     @property
     def model(self) -> Mapping[str, Any] | None:
@@ -47,11 +50,11 @@ class Resolution:
 
 
 class Resolutions:
-    """The latest resolution of each app."""
+    """What Compose made of each app's files, the latest of them remembered."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._latest: dict[App, tuple[bytes, Resolution]] = {}
+        self._latest: dict[App, tuple[bytes, Resolved]] = {}
 
     async def resolve(self, app: App) -> Resolution:
         """The resolution of the app's files as they are now.
@@ -59,24 +62,23 @@ class Resolutions:
         Raises:
             FileMissing: there is no compose file.
         """
-        gathered = await asyncio.to_thread(gather, app, app.require_compose_file())
-        fingerprint = _fingerprint(gathered.files)
+        gathered = await asyncio.to_thread(gather, app)
+        resolved = None if gathered.violations else await self._resolved(app, gathered)
+        return Resolution(gathered.source, tuple(gathered.violations), resolved, tuple(gathered.notices))
+
+    async def _resolved(self, app: App, gathered: Gathered) -> Resolved:
+        fingerprint = _fingerprint(gathered)
         known = self._latest.get(app)
         if known is not None and known[0] == fingerprint:
             return known[1]
-        resolved = None
-        if not gathered.violations:
-            resolved = await self._engine.resolve(app.name, app.path, gathered.compose_file, gathered.for_compose)
-            if resolved.model is not None:
-                resolved = replace(resolved, model=adapted(app.name, resolved.model))
-            elif resolved.error is not None:
-                error = await asyncio.to_thread(without_parts, resolved.error, _secrets(gathered.files))
-                resolved = replace(resolved, error=error)
-        compose = gathered.files[gathered.compose_file]
-        resolution = Resolution(gathered.compose_file, compose, tuple(gathered.violations), resolved)
-        if resolved is not None:  # a violation can also be of what is on the disk, not in the files
-            self._latest[app] = fingerprint, resolution
-        return resolution
+        resolved = await self._engine.resolve(app.name, app.path, gathered.compose_files, gathered.for_compose)
+        if resolved.model is not None:
+            resolved = replace(resolved, model=adapted(app.name, resolved.model))
+        elif resolved.error is not None:
+            error = await asyncio.to_thread(without_parts, resolved.error, _secrets(gathered.files))
+            resolved = replace(resolved, error=error)
+        self._latest[app] = fingerprint, resolved
+        return resolved
 
 
 def _secrets(files: Mapping[str, bytes]) -> tuple[str, ...]:
@@ -116,9 +118,9 @@ def _overlap(first: str, second: str) -> int:
     return 0
 
 
-def _fingerprint(files: Mapping[str, bytes]) -> bytes:
-    digest = hashlib.sha256()
-    for path, content in sorted(files.items()):
+def _fingerprint(gathered: Gathered) -> bytes:
+    digest = hashlib.sha256("\0".join(gathered.compose_files).encode())
+    for path, content in sorted(gathered.files.items()):
         digest.update(f"{path}:{len(content)}:".encode())
         digest.update(content)
     return digest.digest()

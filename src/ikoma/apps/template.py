@@ -6,6 +6,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from ikoma.apps import compose_files
 from ikoma.apps.folder import App
 from ikoma.durable import make_folder, write_file
 
@@ -24,7 +25,7 @@ def write(app: App, template: str) -> list[str]:
         if make_folder(folder, 0o755):
             made.append(f"{folder.relative_to(app.path)}/")
     app.make_state()
-    has_compose_file = app.compose_file.is_file()
+    has_compose_file = any(path.is_file() for path in compose_files.paths(app))
     for relative, source in _files(files("ikoma.apps") / "templates" / template):
         target = app.path / relative
         # A compose file under another of its names is the person's own: ours must not shadow it.

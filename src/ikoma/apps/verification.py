@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ikoma.apps import credentials, sql_files
+from ikoma.apps import compose_files, credentials, sql_files
 from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App
 from ikoma.apps.health import Check, HealthObserver, Observation
@@ -63,7 +63,12 @@ class Verifier:
             self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app)
         )
         return [
-            Verified("folder", app.compose_file.is_file(), True, f"{app.path} and its compose file."),
+            Verified(
+                "folder",
+                all(path.is_file() for path in compose_files.paths(app)),
+                True,
+                f"{app.path} and its compose file.",
+            ),
             compose,
             policy,
             _from_check("containers", seen.checks["containers"]),

@@ -34,9 +34,19 @@ def compose_program() -> Path:
     raise ToolMissing("Docker Compose is not installed.")
 
 
-def config(app: AppName, folder: Path, compose_file: Path) -> list[str]:
-    """Print the canonical model of an app's own file, its `.env` in effect."""
-    return [*_compose(app, folder, compose_file), "config", "--format", "json"]
+def config(app: AppName, compose_files: Sequence[Path], env_files: Sequence[Path] = ()) -> list[str]:
+    """Print the canonical model of an app's own files, merged in this order, its `.env` in effect.
+
+    Args:
+        env_files: others than the `.env` beside the first file, the last before all others.
+    """
+    first, *others = compose_files
+    return [
+        *_compose(app, first.parent, first),
+        *(word for path in others for word in ("-f", str(path))),
+        *(word for path in env_files for word in ("--env-file", str(path))),
+        *("config", "--format", "json"),
+    ]
 
 
 def build(app: AppName, folder: Path, compose_file: Path, services: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import posixpath
 import re
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -121,9 +122,13 @@ class ComposeEngine:
                         on_change(_change(event))
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def resolve(self, app: AppName, folder: Path, compose_file: str, files: Mapping[str, bytes]) -> Resolved:
+    async def resolve(
+        self, app: AppName, folder: Path, compose_files: Sequence[str], files: Mapping[str, bytes]
+    ) -> Resolved:
+        beside = posixpath.join(posixpath.dirname(compose_files[0]), ".env")
+        env_files = [place for place in dict.fromkeys((beside, ".env")) if place in files]
         with staged(folder, files) as (root, place, reader):
-            command = argv.config(app, place, place / compose_file)
+            command = argv.config(app, [place / path for path in compose_files], [place / path for path in env_files])
             try:
                 finished = await run(
                     command,

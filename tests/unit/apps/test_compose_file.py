@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose_file import Source, Web, one_shot_services, uses_database, web
+from ikoma.apps.compose_file import Web, one_shot_services, uses_database, web
+from ikoma.apps.compose_lines import Source
 from ikoma.errors import InvalidCompose
 
 

@@ -15,11 +15,11 @@ PROJECT = ["-p", "my-app", "--project-directory", "/srv/apps/my-app", "-f", str(
 QUIET = ["--env-file", "/dev/null"]
 
 
-def test_config_reads_the_dotenv_beside_the_file() -> None:
-    own = FOLDER / "docker-compose.yml"
-    assert argv.config(APP, FOLDER, own) == [
-        *[PROGRAM, "-p", "my-app", "--project-directory", str(FOLDER), "-f", str(own)],
-        *["config", "--format", "json"],
+def test_config_reads_the_files_it_is_given_from_the_folder_of_the_first() -> None:
+    own, over, env = FOLDER / "deploy/compose.yaml", FOLDER / "deploy/over.yaml", FOLDER / ".env"
+    assert argv.config(APP, [own, over], [env]) == [
+        *[PROGRAM, "-p", "my-app", "--project-directory", f"{FOLDER}/deploy", "-f", str(own), "-f", str(over)],
+        *["--env-file", str(env), "config", "--format", "json"],
     ]
 
 

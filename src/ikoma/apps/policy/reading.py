@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps import environment
-from ikoma.apps.folder import App
+from ikoma.apps.compose_files import Chosen, choose
+from ikoma.apps.compose_lines import Parts, Source
+from ikoma.apps.folder import COMPOSE_NAMES, App
+from ikoma.apps.notice import Notice
 from ikoma.apps.policy import yaml_form
 from ikoma.apps.policy.facts import Located, locate
 from ikoma.apps.policy.rules import Place, Violation, quoted
@@ -48,7 +51,8 @@ _COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 class Gathered:
     """What was read. `files` are paths relative to the app's folder → content."""
 
-    compose_file: str
+    compose_files: tuple[str, ...] = ()
+    """Those that are merged, the later over the earlier."""
     files: dict[str, bytes] = field(default_factory=dict)
     written: dict[str, bytes] = field(default_factory=dict)
     """The compose files among them, for Compose."""
@@ -59,6 +63,24 @@ class Gathered:
     violations: list[Violation] = field(default_factory=list)
     understood: set[tuple[str, str]] = field(default_factory=set)
     """Compose files that were looked at, each with the folder that its paths are relative to."""
+    included: list[str] = field(default_factory=list)
+    """Compose files that `include` takes in."""
+    extended: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(file, what its `extends` names) → the file that is meant."""
+    notices: list[Notice] = field(default_factory=list)
+    """What works differently here."""
+
+    @property
+    def compose_file(self) -> str:
+        """The first of them; where none can be read, the file that names them."""
+        return next(iter(self.compose_files), ".env")
+
+    @property
+    def source(self) -> Source:
+        """The compose files as they are written."""
+        texts = {path: self.files[path] for path, _ in sorted(self.understood)}
+        first = texts.pop(self.compose_file, b"")
+        return Source(self.compose_file, first, texts, Parts(self.compose_files, self.included, self.extended))
 
     @property
     def for_compose(self) -> Mapping[str, bytes]:
@@ -68,18 +90,26 @@ class Gathered:
         self.violations.append(Violation(rule, place, what, file))
 
 
-def gather(app: App, compose_file: Path) -> Gathered:
-    """Read the app's compose file, its .env and all they name.
+def gather(app: App) -> Gathered:
+    """Read the app's compose files, its .env and all they name.
 
     Raises:
-        FileMissing: the compose file is not there.
+        FileMissing: there is no compose file, or one that COMPOSE_FILE names is not there.
     """
-    gathered = Gathered(os.path.relpath(compose_file, app.path))
-    gathered.files[gathered.compose_file] = app.read_inside(compose_file, _MOST_BYTES + 1)
+    gathered = Gathered()
     _optional(app, gathered, ".env")
     gathered.plain.add(".env")
     values = environment.values_in(gathered.files.get(".env", b""))
-    _document(app, gathered, gathered.compose_file, "", frozenset(values))
+    chosen = choose(app, values)
+    gathered.notices += _passed_over(chosen)
+    gathered.compose_files = _main_files(app, gathered, chosen)
+    if chosen.folder:  # Compose takes what stands beside its files too, where .env says nothing else
+        beside = posixpath.join(chosen.folder, ".env")
+        _optional(app, gathered, beside)
+        gathered.plain.add(beside)
+        values = {**environment.values_in(gathered.files.get(beside, b"")), **values}
+    for path in gathered.compose_files:
+        _document(app, gathered, path, chosen.folder, frozenset(values))
     if sum(len(values.get(name, "")) * times for name, times in gathered.named.items()) > _MOST_TOGETHER:
         gathered.found("too-large", (), "With its variables the file is larger than 4 MiB.", gathered.compose_file)
     for path in sorted(gathered.plain & gathered.written.keys()):
@@ -89,6 +119,31 @@ def gather(app: App, compose_file: Path) -> Gathered:
     return gathered
 
 
+def _passed_over(chosen: Chosen) -> Iterator[Notice]:
+    for name in chosen.passed_over:
+        read = chosen.files[0] if name in COMPOSE_NAMES else chosen.files[-1]
+        problem = f"It is not read: Compose reads {read} where both are there."
+        yield Notice(name, (), problem, f"Remove {name} or {read}, whichever is not meant.")
+
+
+def _main_files(app: App, gathered: Gathered, chosen: Chosen) -> tuple[str, ...]:
+    """The chosen files as they can be read, each with its content."""
+    found = []
+    for name in chosen.files:
+        path: str | None = name
+        if chosen.is_named:
+            path = _inside(app, gathered, _Step(".env", "", frozenset()), (), name, literal=True)
+        if path is None:
+            continue
+        try:
+            gathered.files[path] = app.read_inside(app.path / path, _MOST_BYTES + 1)
+        except FileMissing as error:
+            hint = "Correct COMPOSE_FILE, or bring the file." if chosen.is_named else None
+            raise FileMissing(f"{name} is not there, and COMPOSE_FILE in .env names it.", hint=hint) from error
+        found.append(path)
+    return tuple(found)
+
+
 def _document(app: App, gathered: Gathered, path: str, base: str, known: frozenset[str]) -> None:
     """Check one compose file that was read; `base` is the folder its paths are relative to."""
     gathered.understood.add((path, base))
@@ -96,15 +151,15 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     if len(content) > _MOST_BYTES:
         gathered.found("too-large", (), f"{path} is larger than 1 MiB.", path)
         return
-    read = yaml_form.read(content, path)
+    is_main = path in gathered.compose_files
+    read = yaml_form.read(content, path, without=[("name",)] if is_main else ())
     gathered.violations += read.violations
     gathered.written[path] = read.written
     if read.violations or not isinstance(read.value, Mapping):
         return
     project = read.value.get("name")
-    own = (app.name.project, app.name.previewed)
-    if path == gathered.compose_file and isinstance(project, str) and project not in own:
-        gathered.violations.append(_misnamed(app, project, path))
+    if is_main and project not in (None, app.name.project, app.name.previewed):
+        gathered.notices.append(_misnamed(app, project, path))
     used = [*_variables(read.value), *_passed_on(read.value)]
     gathered.named.update(name for _, name in used)
     for place, name in used:
@@ -117,17 +172,21 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
             _follow(app, gathered, _Step(path, base, known), place, reference)
 
 
-def _misnamed(app: App, project: str, path: str) -> Violation:
-    what = f"The project is named {project!r}, and the app {app.name}."
-    danger = "Its containers, volumes and networks would be none of the app's."
-    instead = "Remove the line, or call the app so."
-    return Violation("foreign-name", ("name",), what, path, danger=danger, instead=instead)
+def _misnamed(app: App, project: Any, path: str) -> Notice:
+    """The app's own name counts, for by it its containers, volumes and networks are told from others'."""
+    said = quoted(project) if isinstance(project, str) else "no text"
+    problem = f"The project's name here is {said}; on this platform it is {app.name.project}, as the app's."
+    fix = (
+        f"Nothing has to change. For `docker compose` by hand, remove the line or write "
+        f"COMPOSE_PROJECT_NAME={app.name.project} into .env."
+    )
+    return Notice(path, ("name",), problem, fix)
 
 
 def read_paths(app: App) -> tuple[Located, ...]:
     """Where the files are that are read to understand an app's; none where it has no compose file."""
     try:
-        gathered = gather(app, app.compose_file)
+        gathered = gather(app)
     except IkomaError:
         return ()
     root = os.path.realpath(app.path)
@@ -204,6 +263,10 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
         return
     if reference.kind == "plain":
         gathered.plain.add(target)
+    elif reference.kind == "extends":
+        gathered.extended[step.path, reference.path] = target
+    elif target not in gathered.included:
+        gathered.included.append(target)
     if not _optional(app, gathered, target, step.path, place) or reference.kind == "plain":
         return
     base = posixpath.dirname(target)

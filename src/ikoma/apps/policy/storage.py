@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps.extension import SOURCE
-from ikoma.apps.folder import COMPOSE_NAMES
+from ikoma.apps.folder import COMPOSE_NAMES, OVERRIDE_NAMES
 from ikoma.apps.policy.containers import labels
 from ikoma.apps.policy.facts import Facts, locate
 from ikoma.apps.policy.images import outside, reference
@@ -26,6 +26,7 @@ _PRIVATE = ("", "private", "rprivate")
 _MOUNT = frozenset(("type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "image"))
 _BIND = frozenset(("propagation", "selinux", "create_host_path", "recursive"))
 _VOLUME = frozenset(("name", "driver", "driver_opts", "external", "labels"))
+_OWN_FILES = (".env", *COMPOSE_NAMES, *OVERRIDE_NAMES)
 _DEVICES = Path("/dev")
 _CLOCK = ("/etc/localtime", "/etc/timezone")
 _INSTEAD_OF_CLOCK = "Set the variable TZ of the service, such as TZ: Europe/Berlin, and leave the mount out."
@@ -75,7 +76,7 @@ def _source(facts: Facts, place: Place, source: str, *, writable: bool) -> Itera
         yield Violation("own-state", place, f"{source} is the app's whole folder.", instead=_INSTEAD_OF_ALL)
     elif facts.is_state(path):
         yield Violation("own-state", place, f"{source} holds IKOMA's own records.")
-    elif writable and path.parent == facts.root and path.name in (".env", *COMPOSE_NAMES):
+    elif writable and path.parent == facts.root and path.name in _OWN_FILES:
         yield Violation("own-state", place, f"{path.name} is mounted writable.")
 
 
@@ -101,7 +102,7 @@ def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
         if not writable or not facts.is_inside(path) or facts.is_state(path):
             continue
         name, *below = path.relative_to(facts.root).parts
-        if name in copied or (not below and name in (".env", *COMPOSE_NAMES)):  # that is said already
+        if name in copied or (not below and name in _OWN_FILES):  # that is said already
             continue
         if any(path == file.path or path in file.passed for file in facts.files):
             what = f"{source} is, or holds, a file that the compose file is read with, and is mounted writable."

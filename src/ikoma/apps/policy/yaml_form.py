@@ -6,6 +6,7 @@ another there (two documents, a key twice, tags of one's own) is refused besides
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ _MARK = "\ufeff"
 _TAGS = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge", "timestamp")
 )
+RESET, OVERRIDE = "!reset", "!override"
+"""Compose's own tags: what other files say of this is left out, or what this one says stands in its place."""
 _STRING, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "merge"))
 _BOOLEAN = "tag:yaml.org,2002:bool"
 
@@ -45,18 +48,22 @@ class _Unsafe(Exception):
         self.rule, self.what, self.place = rule, what, place
 
 
-def read(content: bytes, file: str) -> Read:
+def read(content: bytes, file: str, without: Iterable[Place] = ()) -> Read:
     """Read one file, or say why not.
 
     Args:
         file: its name, for the violations.
+        without: places that Compose does not get.
     """
     try:
         root = _composed(content)
         if root is None:
             return Read()
         _measure(root, {})
-        return Read(_plain(root, ()), written=yaml_written.written(root, _pairs))
+        value = _plain(root, ())
+        for place in without:
+            _remove(root, place)
+        return Read(value, written=yaml_written.written(root, _pairs))
     except _Unsafe as unsafe:
         return Read(violations=[Violation(unsafe.rule, unsafe.place, unsafe.what, file)])
 
@@ -146,19 +153,39 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _plain(node: yaml.Node, place: Place) -> Any:
-    if node.tag not in _TAGS:
+def _remove(node: yaml.Node | None, place: Place) -> None:
+    """Take out what stands at a place, where it stands there itself and not by a merge."""
+    for step in place[:-1]:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == step), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+        else:
+            return
+    if isinstance(node, yaml.MappingNode):
+        node.value = [(key, value) for key, value in node.value if key.value != place[-1]]
+    elif isinstance(node, yaml.SequenceNode):
+        node.value = [item for index, item in enumerate(node.value) if index != place[-1]]
+
+
+def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
+    """What a node says.
+
+    Args:
+        is_plain: whether it stands below one of Compose's own tags, where Compose looks for no further ones.
+    """
+    if node.tag not in _TAGS and (node.tag not in (RESET, OVERRIDE) or is_plain or not place):
         line = node.start_mark.line + 1 if node.start_mark else 0
         raise _Unsafe("yaml-form", f"Line {line}: {quoted(node.tag)} is a tag that has no place here.", place)
+    below = is_plain or node.tag in (RESET, OVERRIDE)
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, place)
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*place, index)) for index, item in enumerate(node.value)]
-    return None if node.tag == _NULL else node.value
-
-
-def _mapping(node: yaml.MappingNode, place: Place) -> dict[str, Any]:
-    return {name: _plain(value, (*place, name)) for name, (_, value) in _pairs(node, place).items()}
+        pairs = _pairs(node, place).items()
+        said: Any = {name: _plain(value, (*place, name), is_plain=below) for name, (_, value) in pairs}
+    elif isinstance(node, yaml.SequenceNode):
+        said = [_plain(item, (*place, index), is_plain=below) for index, item in enumerate(node.value)]
+    else:
+        said = None if node.tag == _NULL else node.value
+    return None if node.tag == RESET else said
 
 
 def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.Node, yaml.Node]]:

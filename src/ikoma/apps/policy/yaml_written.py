@@ -16,6 +16,8 @@ Pairs = Callable[[yaml.MappingNode], Mapping[str, tuple[yaml.Node, yaml.Node]]]
 
 _BARE = re.compile(r"[-+]?(0[xob][0-9A-Fa-f_]+|\.?[0-9][0-9_.]*([eE][-+]?[0-9]+)?)|true|True|TRUE|false|False|FALSE")
 """Numbers and truth; Compose takes all other plain words for text."""
+_RESET = "!reset"
+_OF_COMPOSE = (_RESET, "!override")
 _NULL, _STRING = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
 _NOT_AS_IT_IS = re.compile(r"[^ !#-\[\]-~]")
 _LONG = 40
@@ -58,7 +60,11 @@ class _Writer:
         if self._uses[id(node)] > 1 and (isinstance(node, yaml.CollectionNode) or len(node.value) > _LONG):
             self._names[id(node)] = f"a{len(self._names)}"
             yield f"&{self._names[id(node)]} "
-        if isinstance(node, yaml.MappingNode):
+        if node.tag in _OF_COMPOSE:
+            yield f"{node.tag} "
+        if node.tag == _RESET:
+            yield "null"
+        elif isinstance(node, yaml.MappingNode):
             yield "{"
             for name, (key, value) in self._pairs(node).items():
                 yield f"{self._to(key)}{text(name)}: "
@@ -82,7 +88,7 @@ class _Writer:
 
     def _count(self, node: yaml.Node) -> None:
         self._uses[id(node)] += 1
-        if self._uses[id(node)] > 1:
+        if self._uses[id(node)] > 1 or node.tag == _RESET:
             return
         if isinstance(node, yaml.MappingNode):
             for _, value in self._pairs(node).values():

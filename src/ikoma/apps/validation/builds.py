@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.folder import App
 from ikoma.apps.impossible import can_be
 from ikoma.apps.validation.finding import Finding
@@ -19,7 +19,7 @@ def find_builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[
         if not build:
             continue
         context = str(build.get("context", ""))
-        line = source.line("services", name, "build", "context") or source.line("services", name, "build")
+        at = source.at("services", name, "build", "context")
         if "://" in context or context.startswith("git@"):
             continue
         if not (can_be(context) and can_be(str(build.get("dockerfile", "")))):
@@ -27,16 +27,16 @@ def find_builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[
         folder = Path(context)
         shown = os.path.relpath(folder, app.path)
         if not folder.is_dir():
-            yield Finding(source.name, line, f"The build context {shown} is not there.", "Create the folder.")
+            yield Finding(*at, f"The build context {shown} is not there.", "Create the folder.")
             continue
         if app.path not in (folder, *folder.parents):
             continue  # the policy says so
         if not any(folder.iterdir()):
             fix = "Copy the app's source into it."
-            yield Finding(source.name, line, f"The build context {shown} is empty.", fix)
+            yield Finding(*at, f"The build context {shown} is empty.", fix)
         elif "dockerfile_inline" not in build:
             dockerfile = folder / build.get("dockerfile", "Dockerfile")
             if not dockerfile.is_file():
-                line = source.line("services", name, "build", "dockerfile") or line
+                at = source.at("services", name, "build", "dockerfile")
                 problem = f"The Dockerfile {os.path.relpath(dockerfile, app.path)} is not there."
-                yield Finding(source.name, line, problem, "Write one, or correct `dockerfile:`.")
+                yield Finding(*at, problem, "Write one, or correct `dockerfile:`.")

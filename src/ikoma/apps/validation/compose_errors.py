@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.validation.finding import Finding
 
 _EXTRA = re.compile(r"[Aa]dditional propert(?:y|ies) '?([\w.-]+)'?")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps import extension
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import sources
 from ikoma.apps.validation.finding import Finding
@@ -30,16 +30,16 @@ def find_not_kept(app: App, source: Source, model: Mapping[str, Any]) -> list[Fi
         if folder.parts[0] not in extension.SOURCE:
             problem = f"Images are built from {folder}: what containers write there stays behind at the next deploy."
             fix = "If it is data, let them write to another folder; or mount it read-only."
-            warnings.append(Finding(source.name, source.line_with(str(folder)), problem, fix))
+            warnings.append(Finding(*source.at_text(str(folder)), problem, fix))
         elif len(folder.parts) > 1:
             problem = f"Containers write to {folder}, and what they write there stays behind at the next deploy."
             fix = f"If it is data, say so: `x-ikoma: {{data: [{folder}]}}`; or mount it read-only."
-            warnings.append(Finding(source.name, source.line_with(str(folder)), problem, fix))
+            warnings.append(Finding(*source.at_text(str(folder)), problem, fix))
     for folder in sorted(path.relative_to(root) for path in found.data):
         if any(_takes(text, os.path.relpath(root / folder, context)) for context, text in _dockerfiles(app, model)):
             problem = f"Containers write to {folder}, so it is data, and empty where an image is built."
             fix = "If it is source, mount it read-only or put it into src/; if not, do not COPY it."
-            warnings.append(Finding(source.name, source.line_with(str(folder)), problem, fix))
+            warnings.append(Finding(*source.at_text(str(folder)), problem, fix))
     return warnings
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.validation.finding import Finding
 from ikoma.ports import Engine
 
@@ -24,9 +24,9 @@ async def find_missing_images(engine: Engine, source: Source, model: Mapping[str
         reason = await engine.image_obtainable(image)
         if reason is None:
             return None
-        line = source.line("services", name, "image")
+        at = source.at("services", name, "image")
         fix = "Correct the image's name and tag, or log in to its registry on the server."
-        return Finding(source.name, line, f"The image {image} is not on this machine: {reason}", fix)
+        return Finding(*at, f"The image {image} is not on this machine: {reason}", fix)
 
     found = await asyncio.gather(*(look(name, image) for name, image in wanted.items()))
     return [finding for finding in found if finding]

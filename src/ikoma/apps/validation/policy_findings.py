@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
+from ikoma.apps.notice import Notice
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.validation.finding import Finding
 
 
 def find_violation(source: Source, violation: Violation) -> Finding:
-    name = violation.file or source.name
-    line = source.line(*violation.place) if name == source.name else None
-    return Finding(name, line, violation.problem, violation.fix, violation.rule, violation.shown)
+    file, line = source.at(*violation.place)
+    if violation.file is not None:  # it is of this file alone, and not of what came of all
+        file, line = violation.file, source.in_file(violation.file, *violation.place)
+    return Finding(file, line, violation.problem, violation.fix, violation.rule, violation.shown)
+
+
+def find_notice(source: Source, notice: Notice) -> Finding:
+    return Finding(notice.file, source.in_file(notice.file, *notice.place), notice.problem, notice.fix)
 
 
 def find_waiver(source: Source, waiver: Waiver) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.folder import App
 from ikoma.apps.scale import scale_of_app, too_many
 from ikoma.apps.validation.finding import Finding
@@ -16,4 +16,4 @@ def find_scaled(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[
     for name, reason in too_many(app, model).items():
         problem = f"{name} was scaled to {scale_of_app(app)[name]} containers, and gets one: {reason}."
         fix = f"Take away what stands in the way, or give up the number: deploy.scale {name} with replicas 1."
-        yield Finding(source.name, source.line("services", name), problem, fix)
+        yield Finding(*source.at("services", name), problem, fix)

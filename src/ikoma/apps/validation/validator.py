@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ikoma.apps import extension
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.existing import differences
 from ikoma.apps.folder import App
 from ikoma.apps.impossible import Impossible, impossible
@@ -26,7 +26,7 @@ from ikoma.apps.validation.finding import Finding, Report
 from ikoma.apps.validation.folders import find_not_kept
 from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
-from ikoma.apps.validation.policy_findings import find_violation, find_waiver
+from ikoma.apps.validation.policy_findings import find_notice, find_violation, find_waiver
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.variables import find_missing_names, find_replaced, find_undefined
 from ikoma.apps.validation.web import find_web
@@ -51,7 +51,7 @@ class Validator:
             images: also ask registries for images that are not on this machine; a deploy finds that out itself.
         """
         resolution = await self._resolutions.resolve(app)
-        source, resolved = Source(resolution.compose_file, resolution.compose), resolution.resolved
+        source, resolved = resolution.source, resolution.resolved
         if resolved is None:
             refused = self._policy.less_waived(app, resolution.violations).refused
             return Report(errors=[find_violation(source, violation) for violation in refused])
@@ -68,13 +68,12 @@ class Validator:
         report.errors += await asyncio.to_thread(find_undefined, app, source, resolved.warnings)
         report.errors += find_builds(app, source, resolved.model)
         report.errors += [
-            Finding(source.name, source.line(*item.place), item.problem, item.fix)
+            Finding(*source.at(*item.place), item.problem, item.fix)
             for item in (*impossible(resolved.model), *await self.occupied(app, resolved.model))
         ]
         existing = await self._engine.existing()
         for other in differences(app.name, resolved.model, existing):
-            line = source.line(f"{other.kind}s", other.key)
-            found = Finding(source.name, line, other.problem, other.fix)
+            found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)
         if images:
             report.errors += await find_missing_images(self._engine, source, resolved.model)
@@ -82,6 +81,7 @@ class Validator:
         report.errors += report.sql
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
         await look_at_disks(self._engine, app, report)
+        report.warnings += [find_notice(source, notice) for notice in resolution.notices]
         report.warnings += find_missing_names(app)
         if not report.errors:
             report.warnings += await asyncio.to_thread(find_not_kept, app, source, resolved.model)
@@ -105,4 +105,4 @@ class Validator:
             return  # said already
         for domain in domains:
             fix = "Choose another, or take it from that app first: domain.remove, or its compose file."
-            yield Finding(source.name, source.line_with(domain), f"The domain {domain} belongs to another app.", fix)
+            yield Finding(*source.at_text(domain), f"The domain {domain} belongs to another app.", fix)

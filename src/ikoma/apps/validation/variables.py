@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ikoma.apps import credentials, environment
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.folder import App
 from ikoma.apps.validation.finding import Finding
 from ikoma.ports import Databases

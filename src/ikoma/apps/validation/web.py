@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ikoma.apps import compose_file, extension
-from ikoma.apps.compose_file import Source
+from ikoma.apps.compose_lines import Source
 from ikoma.apps.validation.finding import Finding
 from ikoma.errors import InvalidCompose
 
@@ -20,7 +20,7 @@ def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
         extension.check(model)
     except InvalidCompose as error:
         key = _WRONG_KEY.match(error.message)
-        line = source.line("x-ikoma", key[1]) if key else source.line("x-ikoma")
+        at = source.at("x-ikoma", key[1]) if key else source.at("x-ikoma")
         takes = f"The block takes {', '.join(extension.KEYS)}."
         fix = "Correct the key's name, or remove it." if "is unknown; it takes" in error.message else takes
-        yield Finding(source.name, line, error.message, fix)
+        yield Finding(*at, error.message, fix)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from ikoma.apps import environment
+from ikoma.apps.policy.reading import gather
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
-
-_MOST_BYTES = 1 << 20
 
 
 @capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS)
@@ -19,5 +18,5 @@ async def example(call: Call, request: AppRequest) -> str:
     Use it to see what to set before deploying. Next: env.set for what is empty.
     """
     app = call.app(request.app_name)
-    text = app.read_inside(app.require_compose_file(), _MOST_BYTES).decode(errors="replace")
-    return await asyncio.to_thread(environment.example, app, text)
+    gathered = await asyncio.to_thread(gather, app)
+    return await asyncio.to_thread(environment.example, app, "\n".join(gathered.source.texts.values()))
