@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from ikoma.apps.database_variables import KEPT_AS
 from ikoma.apps.snapshot_manifest import Snapshot
 from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import Secret, printable
@@ -25,7 +26,7 @@ _QUOTED = frozenset(
     )
 )
 """Keys of a service whose values are said: they name things, and hold none."""
-_BY_NAME = ("build", "environment", "labels", "sysctls", "extra_hosts", "annotations")
+_BY_NAME = (KEPT_AS, "build", "environment", "labels", "sysctls", "extra_hosts", "annotations")
 """Keys whose values are mappings of which only names are said."""
 _LONGEST = 300
 _ABSENT = object()
@@ -98,7 +99,7 @@ def compare_source(before: Snapshot, after: Snapshot) -> Files:
 def _service(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
-        if before == after:
+        if before == after or (key == KEPT_AS and before is None):  # a release of before it was kept
             continue
         if key in _BY_NAME and all(isinstance(value, Mapping | None) for value in (before, after)):
             yield from _by_name(key, before, after)

@@ -65,10 +65,10 @@ def has_address(service: Mapping[str, Any]) -> bool:
 
 
 def uses_database(model: Mapping[str, Any], service: str) -> bool:
-    """Whether a service gets the app's database credentials: all do, unless `x-ikoma: database:` lists some."""
+    """Whether a service may get the app's database credentials: all may, unless `x-ikoma: database:` names some."""
     block = model.get("x-ikoma")
     listed = block.get("database") if isinstance(block, Mapping) else None
-    return service in listed if isinstance(listed, list) else listed is not False
+    return service in listed if isinstance(listed, list | Mapping) else listed is not False
 
 
 def one_shot_services(model: Mapping[str, Any]) -> set[str]:

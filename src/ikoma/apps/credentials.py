@@ -45,20 +45,15 @@ def forget(app: App) -> None:
     (app.state / _FILE).unlink(missing_ok=True)
 
 
-def variables(credentials: Credentials, endpoint: Endpoint) -> dict[str, str]:
-    """What containers get in their environment to reach the app's own database."""
+def parts(credentials: Credentials, endpoint: Endpoint) -> dict[str, str]:
+    """What there is to know to reach the app's own database: user, password, host, port, name and url."""
     host, port, password = endpoint.host, str(endpoint.port), credentials.password.reveal()
-    names = {
-        "HOST": host,
-        "PORT": port,
-        "USER": credentials.role,
-        "PASSWORD": password,
-    }
     return {
+        "user": credentials.role,
+        "password": password,
+        "host": host,
+        "port": port,
+        "name": credentials.database,
         # Role names and passwords are made of URL-safe characters only, so nothing needs quoting.
-        "DATABASE_URL": f"postgresql://{credentials.role}:{password}@{host}:{port}/{credentials.database}",
-        **{f"PG{name}": value for name, value in names.items()},
-        "PGDATABASE": credentials.database,
-        **{f"POSTGRES_{name}": value for name, value in names.items()},
-        "POSTGRES_DB": credentials.database,
+        "url": f"postgresql://{credentials.role}:{password}@{host}:{port}/{credentials.database}",
     }

@@ -14,12 +14,15 @@ from ikoma.apps.folder import App
 from ikoma.errors import EnvUnreadable, FileMissing, NotAFile
 from ikoma.model import Secret
 
-DATABASE_NAMES = (
-    "DATABASE_URL",
-    *(f"PG{name}" for name in ("HOST", "PORT", "USER", "PASSWORD", "DATABASE")),
-    *(f"POSTGRES_{name}" for name in ("HOST", "PORT", "USER", "PASSWORD", "DB")),
-)
-"""The variables through which an app's containers learn of their database."""
+DATABASE_PARTS = {
+    "DATABASE_URL": "url",
+    **{f"PG{part.upper()}": part for part in ("host", "port", "user", "password")},
+    "PGDATABASE": "name",
+    **{f"POSTGRES_{part.upper()}": part for part in ("host", "port", "user", "password")},
+    "POSTGRES_DB": "name",
+}
+"""The variables through which an app's containers learn of their database, and what each says."""
+DATABASE_NAMES = tuple(DATABASE_PARTS)
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps import compose_file, credentials, environment
+from ikoma.apps.database_variables import KEPT_AS, gifts
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import bind_mounts
 from ikoma.apps.policy.facts import image_name, locate
@@ -57,6 +58,9 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
         # Said in any case: an image may have such labels too.
         labels = {"ikoma.app": str(app.name), "ikoma.one-shot": "true" if name in one_shot else "false"}
         service["labels"] = {**(service.get("labels") or {}), **labels}
+    # Now, since the .env of today says where its values come from: when the release runs again, it may be another.
+    for name, gift in gifts(result, environment.read(app)).items():
+        result["services"][name][KEPT_AS] = dict(gift.names)
     return result
 
 
@@ -74,13 +78,15 @@ def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str
 
 
 def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
-    """The model with the variables of the app's own database, which win over all others."""
+    """The model with the variables of the app's own database, for those services that are to have them."""
     owned = credentials.find(app)
-    database = credentials.variables(owned, endpoint) if owned else {}
+    parts = credentials.parts(owned, endpoint) if owned else {}
     result: dict[str, Any] = copy.deepcopy(dict(model))
+    of_now = gifts(model, environment.read(app))  # for releases of before it was kept
     for name, service in result["services"].items():
-        if database and compose_file.uses_database(model, name):
-            service["environment"] |= environment.escaped(database)
+        names = service.pop(KEPT_AS, of_now[name].names)
+        if parts and names:
+            service["environment"] |= environment.escaped({key: parts[part] for key, part in names.items()})
             if endpoint.host_gateway:
                 service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
     return result

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ikoma.apps.environment import DATABASE_PARTS, NAME
 from ikoma.errors import InvalidCompose
 from ikoma.model import DomainName
 
 ROLLING, RECREATE = "rolling", "recreate"
 SOURCE = ("src", "config")
+PARTS = tuple(sorted(set(DATABASE_PARTS.values())))
+"""What there is to tell of a database."""
 
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -108,12 +111,26 @@ def check(model: Mapping[str, Any]) -> None:
     for domain in redirects:
         if _is_circle(domain, redirects):
             raise InvalidCompose(f"x-ikoma: redirects: {domain} goes round in a circle.")
-    database = (model.get("x-ikoma") or {}).get("database")
-    if database is not None and not isinstance(database, list | bool):
-        raise InvalidCompose("x-ikoma: database takes a list of services, or false for none.")
-    for service in database if isinstance(database, list) else ():
-        if not isinstance(service, str) or service not in (model.get("services") or {}):
+    _check_database((model.get("x-ikoma") or {}).get("database"), model.get("services") or {})
+
+
+def _check_database(database: Any, services: Mapping[str, Any]) -> None:
+    takes = "x-ikoma: database takes a list of services, true, false, or names such as web: {DB_USER: user}"
+    if database is not None and not isinstance(database, list | bool | Mapping):
+        raise InvalidCompose(f"{takes}.")
+    for service in () if database is None or isinstance(database, bool) else database:
+        if not isinstance(service, str) or service not in services:
             raise InvalidCompose(f"x-ikoma: database: there is no service {str(service)[:80]!r}.")
+    for service, names in database.items() if isinstance(database, Mapping) else ():
+        if not isinstance(names, Mapping) or not names:
+            raise InvalidCompose(f"{takes}; {service} has {str(names)[:40]!r}.")
+        for name, part in names.items():
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise InvalidCompose(f"x-ikoma: database: {service}: {str(name)[:80]!r} is no name of a variable.")
+            if part not in PARTS:
+                raise InvalidCompose(
+                    f"x-ikoma: database: {service}: {name} is {str(part)[:40]!r}; it takes {', '.join(PARTS)}."
+                )
 
 
 def _domains(name: str, given: Any) -> tuple[str, ...]:

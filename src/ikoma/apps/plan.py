@@ -167,7 +167,7 @@ class Planner:
         paths = [*compose_files.paths(app), app.env_file, *found.paths]
         marked = await asyncio.to_thread(marks, app.path, paths, found.data)
         owned = credentials.find(app)
-        variables = credentials.variables(owned, self._databases.endpoint()) if owned else {}
+        variables = credentials.parts(owned, self._databases.endpoint()) if owned else {}
         return _digest(marked, report.model, variables, await self._state(app))
 
     async def _rollback_hash(self, app: App, wanted: Wanted, release: Release, way: WayBack) -> str:

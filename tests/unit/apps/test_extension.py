@@ -77,6 +77,8 @@ def test_the_keys_are_those_of_the_documentation() -> None:
         {"database": ["web", "db"]},
         {"database": []},
         {"database": False},
+        {"database": True},
+        {"database": {"web": {"DBUSER": "user", "URL": "url"}, "db": {"_p": "port"}}},
         {"data": ["src/uploads", "./config/state"]},
         {"data": "config"},
     ],
@@ -93,6 +95,12 @@ def test_a_new_release_may_say_what_is_there(block: dict[str, Any]) -> None:
         ({"database": ["web", 5]}, "database: there is no service '5'"),
         ({"database": "web"}, "database takes a list of services"),
         ({"database": {"web": True}}, "database takes a list of services"),
+        ({"database": {"web": {}}}, "web: {DB_USER: user}; web has"),
+        ({"database": {"nope": {"DBUSER": "user"}}}, "database: there is no service 'nope'"),
+        ({"database": {"web": {"DB-USER": "user"}}}, "web: 'DB-USER' is no name of a variable"),
+        ({"database": {"web": {5: "user"}}}, "web: '5' is no name of a variable"),
+        ({"database": {"web": {"DBUSER": "username"}}}, "DBUSER is 'username'; it takes host, name, password, port"),
+        ({"database": {"web": {"DBUSER": ["user"]}}}, "DBUSER is .*; it takes host, name, password, port"),
         *(
             ({"data": wrong}, f"data: '{wrong}' is not inside src/ or config/")
             for wrong in ("uploads", "srcs/up", "a/src")

@@ -28,9 +28,9 @@ from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.policy_findings import find_notice, find_violation, find_waiver
 from ikoma.apps.validation.scaled import find_scaled
-from ikoma.apps.validation.variables import find_missing_names, find_replaced, find_undefined
+from ikoma.apps.validation.variables import find_database_variables, find_missing_names, find_undefined
 from ikoma.apps.validation.web import find_web
-from ikoma.errors import InvalidCompose
+from ikoma.errors import IkomaError, InvalidCompose
 from ikoma.ports import Databases, Engine
 
 
@@ -86,8 +86,15 @@ class Validator:
         if not report.errors:
             report.warnings += await asyncio.to_thread(find_not_kept, app, source, resolved.model)
             report.warnings += find_scaled(app, source, resolved.model)
-        report.warnings += find_replaced(app, self._databases)
+        report.warnings += find_database_variables(app, source, resolved.model, self._databases)
         return report
+
+    async def model(self, app: App) -> Mapping[str, Any]:
+        """The app's resolved model as its files are now; an empty one where there is none."""
+        try:
+            return (await self._resolutions.resolve(app)).model or {}
+        except IkomaError:
+            return {}
 
     async def occupied(self, app: App, model: Mapping[str, Any]) -> list[Impossible]:
         """What a resolved model wants of this machine and another has."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ikoma.apps import credentials, environment
 from ikoma.apps.compose_lines import Source
+from ikoma.apps.database_variables import Gift, gifts, own_databases, to_use_the_platforms
 from ikoma.apps.folder import App
 from ikoma.apps.validation.finding import Finding
 from ikoma.ports import Databases
@@ -40,18 +42,19 @@ def find_missing_names(app: App) -> Iterator[Finding]:
             yield Finding(".env", None, f"{name} is missing; {file} asks for it.", f"Add {name}= to .env.")
 
 
-def find_replaced(app: App, databases: Databases) -> list[Finding]:
-    """What .env says of a database and the containers will not see, and why."""
-    written = environment.read(app)
-    owned = credentials.find(app)
+def find_database_variables(app: App, source: Source, model: Mapping[str, Any], databases: Databases) -> list[Finding]:
+    """What is said of a database that the containers will not see, and which services keep one of their own."""
+    written, owned = environment.read(app), credentials.find(app)
+    found = gifts(model, written)
     if owned is None:
         named = [name for name in environment.DATABASE_NAMES if written.get(name)]
-        if not named:
+        if not named or own_databases(model):
             return []
         problem = f".env names a database ({', '.join(named)}), but the app has none on this platform yet."
         return [Finding(".env", _line_of(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
-    given = credentials.variables(owned, databases.endpoint())
-    return [
+    parts = credentials.parts(owned, databases.endpoint())
+    given = {name: parts[part] for gift in found.values() for name, part in gift.names.items()}
+    findings = [
         Finding(
             ".env",
             _line_of(app, name),
@@ -61,6 +64,23 @@ def find_replaced(app: App, databases: Databases) -> list[Finding]:
         )
         for name in environment.replaced(written, given)
     ]
+    return findings + [
+        Finding(*source.at("services", service, "environment"), problem, fix)
+        for service, gift in found.items()
+        for problem, fix in _what_it_gets(service, gift)
+    ]
+
+
+def _what_it_gets(service: str, gift: Gift) -> Iterator[tuple[str, str]]:
+    if gift.own is not None:
+        problem = f"{service} gets no variables of the app's database on this platform: {gift.own}."
+        yield problem, f"That may be right. {to_use_the_platforms(service)}"
+    elif gift.kept:
+        problem = f"{service} sets {', '.join(gift.kept)} itself, and keeps what it set."
+        yield problem, "Remove from its environment what the app's database on this platform is to give."
+    if gift.replaced:
+        problem = f"{service} sets {', '.join(gift.replaced)} itself, and gets the value of `x-ikoma: database` instead."
+        yield problem, "Remove it from one of the two."
 
 
 def _line_of(app: App, name: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps import credentials
+from ikoma.apps import own_database
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import BackupName, Effect, Role
@@ -19,6 +19,8 @@ class BackedUp(Result):
     sha256: str
     tables: dict[str, int]
     """Rows of each table, counted in the dump's own snapshot."""
+    warnings: list[str]
+    """What the backup does not hold."""
 
 
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES)
@@ -28,9 +30,15 @@ async def backup(call: Call, request: Backup) -> BackedUp:
     Use it before anything risky.
     """
     app = call.app(request.app_name)
-    credentials.require(app)
+    await own_database.require(app, call.platform.validator.model)
     target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.names())
     with call.step("dump"):
         dump = await call.platform.databases.dump(app.name, target, progress=call.progress)
     call.platform.backups.record(app.name, dump)
-    return BackedUp(backup_path=str(dump.path), size=dump.size, sha256=dump.sha256, tables=dict(dump.tables))
+    return BackedUp(
+        backup_path=str(dump.path),
+        size=dump.size,
+        sha256=dump.sha256,
+        tables=dict(dump.tables),
+        warnings=own_database.told_when_backed_up(await call.platform.validator.model(app)),
+    )

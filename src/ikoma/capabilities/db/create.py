@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps import credentials
+from ikoma.apps import credentials, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import DatabaseForeign
 from ikoma.kernel.registry import AppRequest, Result, capability
@@ -15,6 +15,8 @@ class Created(Result):
     size: int
     tables: list[str]
     role: str
+    warnings: list[str]
+    """Services that keep a database of their own, and how they would use this one."""
 
 
 @capability("db.create", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
@@ -35,4 +37,11 @@ async def create(call: Call, request: AppRequest) -> Created:
             credentials.forget(app)
         raise
     state = await call.platform.databases.state(app.name)
-    return Created(exists=state.exists, name=state.name, size=state.size, tables=list(state.tables), role=owned.role)
+    return Created(
+        exists=state.exists,
+        name=state.name,
+        size=state.size,
+        tables=list(state.tables),
+        role=owned.role,
+        warnings=own_database.told_when_created(app, await call.platform.validator.model(app)),
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ikoma.apps import credentials, sql_files
+from ikoma.apps import own_database, sql_files
 from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
@@ -47,7 +47,7 @@ async def migrate(call: Call, request: Migrate) -> Migrated:
     Use it after writing a migration. Next: deploy.up.
     """
     app = call.app(request.app_name)
-    owned = credentials.require(app)
+    owned = await own_database.require(app, call.platform.validator.model)
     applied: list[str] = []
     wanted = _wanted(app, request)
     for number, migration in enumerate(wanted):

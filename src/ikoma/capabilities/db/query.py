@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from ikoma.apps import credentials
+from ikoma.apps import own_database
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
@@ -42,7 +42,8 @@ async def query(call: Call, request: Query) -> Queried:
 
     Use it to look at rows or plans; db.migrate and db.seed write.
     """
-    owned = credentials.require(call.app(request.app_name))
+    app = call.app(request.app_name)
+    owned = await own_database.require(app, call.platform.validator.model)
     found = await call.platform.databases.query(owned, request.sql, limit=request.limit, timeout=request.timeout)
     return Queried(
         columns=list(found.columns),

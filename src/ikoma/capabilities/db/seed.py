@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ikoma.apps import credentials, sql_files
+from ikoma.apps import own_database, sql_files
 from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileMissing
@@ -43,7 +43,7 @@ async def seed(call: Call, request: Seed) -> Seeded:
     Use it for first data, after db.migrate.
     """
     app = call.app(request.app_name)
-    owned = credentials.require(app)
+    owned = await own_database.require(app, call.platform.validator.model)
     wanted = _wanted(app, request)
     for number, item in enumerate(wanted):
         call.progress(f"seed {item.name}", number / len(wanted))
