@@ -79,7 +79,9 @@ def _what_it_gets(service: str, gift: Gift) -> Iterator[tuple[str, str]]:
         problem = f"{service} sets {', '.join(gift.kept)} itself, and keeps what it set."
         yield problem, "Remove from its environment what the app's database on this platform is to give."
     if gift.replaced:
-        problem = f"{service} sets {', '.join(gift.replaced)} itself, and gets the value of `x-ikoma: database` instead."
+        problem = (
+            f"{service} sets {', '.join(gift.replaced)} itself, and gets the value of `x-ikoma: database` instead."
+        )
         yield problem, "Remove it from one of the two."
 
 
