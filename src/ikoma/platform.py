@@ -178,7 +178,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             deployments=deployments,
             planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
             traffic=traffic,
-            verifier=Verifier(Resolutions(engine), policy, databases, health, backups),
+            verifier=Verifier(Resolutions(engine, policy.waived), policy, databases, health, backups),
             waivers=waivers,
             approvals=approvals,
             callers=callers,

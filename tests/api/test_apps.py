@@ -72,7 +72,6 @@ def validate(server: Server, name: str, compose: str) -> dict[str, list[dict[str
         ("services:\n  web:\n    build: ./src\n", 3, "empty"),
         ("services:\n  web:\n    image: IMG\n    volumes:\n      - /etc:/host\n", 5, "/etc"),
         ("services:\n  web:\n    image: IMG\n    volumes:\n      - ../..:/host\n", 5, "outside"),
-        ("name: other\nservices:\n  web:\n    image: IMG\n", 1, "other"),
         ("services:\n  web:\n    image: IMG\nx-ikoma:\n  service: api\n  port: 1\n", 4, "api"),
         ("services:\n  web:\n    image: IMG\nx-ikoma:\n  hold: 1s\n  watch: soon\n", 6, "watch is 'soon'"),
         ("services:\n  web:\n    image: IMG\nx-ikoma:\n  hold: 1s\n  nope: 1\n", 6, "nope is unknown"),

@@ -166,7 +166,7 @@ async def judged(app: App, facts: Facts) -> tuple[list[Violation], str | None, M
         return gathered.violations, None, None
     engine = ComposeEngine(DOCKER_HOST)
     try:
-        resolved = await engine.resolve(app.name, app.path, gathered.compose_files, gathered.for_compose)
+        resolved = await engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
     finally:
         await engine.close()
     if resolved.model is None:

@@ -23,6 +23,7 @@ from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import RULES, Violation
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.strategy import shares_with
+from ikoma.apps.substitutes import substituted
 from ikoma.apps.successor import told
 from ikoma.engines import argv
 from ikoma.engines.compose import ComposeEngine
@@ -34,6 +35,7 @@ from tests.support import DOCKER_HOST
 MOUNTED = "services: {web: {image: 'nginx:1.27', volumes: ['X']}}"
 USING = "services: {web: {image: 'nginx:1.27', volumes: ['one:/a', 'two:/b']}}"
 REFUSED, ACCEPTED = cases("refused"), cases("accepted")
+OF_RULE = {rule: [case for case in REFUSED if case.rule == rule] for rule in RULES}
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
@@ -76,6 +78,16 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     inside = {name: service for name, service in made["services"].items() if name not in first}
     created(app, made, first)
     created(app, made, {name: told(service, dict.fromkeys(first, "1")) for name, service in inside.items()})
+
+
+class Owners(ComposeEngine):
+    """An engine on which these volumes and networks are, and no other."""
+
+    def __init__(self, there: Mapping[str, str]) -> None:
+        self._there = there
+
+    async def owners(self) -> Mapping[str, str]:
+        return self._there
 
 
 def created(app: App, model: Mapping[str, Any], services: Mapping[str, Any]) -> None:
@@ -153,3 +165,30 @@ def test_every_rule_has_files_that_only_it_catches() -> None:
     assert len(REFUSED) >= 300
     assert len(ACCEPTED) >= 50
     assert set(counts) == set(RULES)
+
+
+@pytest.mark.parametrize("case", OF_RULE["foreign-network"], ids=lambda case: case.name)
+def test_a_network_of_others_becomes_one_of_the_apps_own(case: Case, tmp_path: Path) -> None:
+    app, facts = lay_out(case, tmp_path)
+    _, _, model = asyncio.run(judged(app, facts))
+    assert model is not None
+    own, notices = asyncio.run(substituted(Owners(facts.owners), app.name, model, ()))
+    names = {str(network["name"]) for network in own["networks"].values()}
+    if names != {f"shop_{key}" for key in own["networks"]}:  # it begins as the app's own do, and is refused
+        assert any(name.startswith("shop") for name in names)
+        assert {violation.rule for violation in policy.check(own, facts)} == {"foreign-network"}
+        return
+    assert policy.check(own, facts) == []
+    assert notices
+    as_written, notices = asyncio.run(substituted(Owners(facts.owners), app.name, model, {"foreign-network"}))
+    assert (as_written, notices) == (model, [])
+
+
+@pytest.mark.parametrize("case", OF_RULE["foreign-volume"], ids=lambda case: case.name)
+def test_no_volume_of_others_is_taken_under_another_name(case: Case, tmp_path: Path) -> None:
+    app, facts = lay_out(case, tmp_path)
+    _, _, model = asyncio.run(judged(app, facts))
+    assert model is not None
+    own, _ = asyncio.run(substituted(Owners(facts.owners), app.name, model, ()))
+    names = {volume["name"] for volume in own["volumes"].values()}
+    assert policy.check(own, facts) or names == {f"shop_{key}" for key in own["volumes"]}

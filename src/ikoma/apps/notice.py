@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Notice:
     """One such thing, and what would say it as it is."""
 
-    file: str
+    file: str | None
+    """The file that it is of; None for where the place stands in what all files make."""
     place: tuple[str | int, ...]
     problem: str
     fix: str

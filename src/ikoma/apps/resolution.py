@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from ikoma.apps.notice import Notice
 from ikoma.apps.policy.reading import Gathered, gather
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.preview import adapted
+from ikoma.apps.substitutes import substituted
 from ikoma.kernel.redaction import HIDDEN, forms
 from ikoma.ports import Engine, Resolved
 
@@ -50,10 +51,15 @@ class Resolution:
 
 
 class Resolutions:
-    """What Compose made of each app's files, the latest of them remembered."""
+    """What Compose made of each app's files, the latest of them remembered.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        waived: the rules of the policy that are waived for an app.
+    """
+
+    def __init__(self, engine: Engine, waived: Callable[[App], Collection[str]] = lambda app: ()) -> None:
         self._engine = engine
+        self._waived = waived
         self._latest: dict[App, tuple[bytes, Resolved]] = {}
 
     async def resolve(self, app: App) -> Resolution:
@@ -64,14 +70,19 @@ class Resolutions:
         """
         gathered = await asyncio.to_thread(gather, app)
         resolved = None if gathered.violations else await self._resolved(app, gathered)
-        return Resolution(gathered.source, tuple(gathered.violations), resolved, tuple(gathered.notices))
+        notices = gathered.notices
+        if resolved is not None and resolved.model is not None:
+            waived = self._waived(app)
+            model, more = await substituted(self._engine, app.name, resolved.model, waived)
+            resolved, notices = replace(resolved, model=model), [*notices, *more]
+        return Resolution(gathered.source, tuple(gathered.violations), resolved, tuple(notices))
 
     async def _resolved(self, app: App, gathered: Gathered) -> Resolved:
         fingerprint = _fingerprint(gathered)
         known = self._latest.get(app)
         if known is not None and known[0] == fingerprint:
             return known[1]
-        resolved = await self._engine.resolve(app.name, app.path, gathered.compose_files, gathered.for_compose)
+        resolved = await self._engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
         if resolved.model is not None:
             resolved = replace(resolved, model=adapted(app.name, resolved.model))
         elif resolved.error is not None:
@@ -119,7 +130,7 @@ def _overlap(first: str, second: str) -> int:
 
 
 def _fingerprint(gathered: Gathered) -> bytes:
-    digest = hashlib.sha256("\0".join(gathered.compose_files).encode())
+    digest = hashlib.sha256("\0".join(gathered.merged).encode())
     for path, content in sorted(gathered.files.items()):
         digest.update(f"{path}:{len(content)}:".encode())
         digest.update(content)

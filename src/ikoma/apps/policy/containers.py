@@ -10,8 +10,13 @@ from ikoma.apps.policy.facts import Facts
 from ikoma.apps.policy.rules import RESERVED_LABEL, Place, Violation, quoted
 
 _CAPABILITIES = frozenset(
-    ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "IPC_LOCK", "KILL", "NET_BIND_SERVICE", "SETGID", "SETPCAP", "SETUID")
+    (
+        *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW"),
+        *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+        "IPC_LOCK",
+    )
 )
+"""What the engine gives every container by itself, and one more."""
 _SECURITY = re.compile(r"no-new-privileges([:=]true)?|apparmor[:=]docker-default|seccomp[:=]builtin")
 _LOGGING = {
     "json-file": {"max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode"},

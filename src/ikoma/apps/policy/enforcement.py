@@ -103,6 +103,10 @@ class Policy:
         """Whether the platform itself uses this host port."""
         return port in self._platform_ports
 
+    def waived(self, app: App) -> frozenset[str]:
+        """The rules that are waived for an app now."""
+        return frozenset(waiver.rule for waiver in self._waivers.live(app.name))
+
     def waivers(self, app: App) -> Sequence[Waiver]:
         """Those that hold for this app now, used or not."""
         return self._waivers.live(app.name)

@@ -22,7 +22,8 @@ _BUILD = frozenset(
         *("shm_size", "ulimits", "network", "entitlements", "privileged", "ssh", "provenance", "sbom"),
     )
 )
-_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|git@|github\.com/")
+REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|git@|github\.com/")
+"""How the context of a build begins that is fetched."""
 _CACHE = re.compile(r"[a-z-]+")
 _MOST_BYTES = 1 << 20
 
@@ -107,7 +108,7 @@ def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[
             yield from reference(facts, inside, str(text).removeprefix("docker-image://"))
         elif not str(text).startswith(("service:", "target:")):
             yield from _folder(facts, inside, str(text))
-    if _REMOTE.match(context):
+    if REMOTE.match(context):
         return
     name = "dockerfile_inline" if "dockerfile_inline" in value else "dockerfile"
     text = value.get("dockerfile_inline")
@@ -131,7 +132,7 @@ def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[
 
 
 def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
-    if _REMOTE.match(text) or not text.startswith("/"):
+    if REMOTE.match(text) or not text.startswith("/"):
         yield Violation("remote-source", place, f"{quoted(text)} is fetched from elsewhere.")
         return
     path = locate(text).path

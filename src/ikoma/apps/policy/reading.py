@@ -44,6 +44,7 @@ _OF_THE_SERVER = re.compile(
 )
 _NO_PATH = "A file is named here by something that is no path."
 _INSTEAD_OF_NO_PATH = "Write the path as text, in quotes where it has signs that mean something in YAML."
+_BLOCK = "x-ikoma"
 _COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 
 
@@ -75,6 +76,14 @@ class Gathered:
         """The first of them; where none can be read, the file that names them."""
         return next(iter(self.compose_files), ".env")
 
+    besides: dict[str, bytes] = field(default_factory=dict)
+    """Compose files of ours that are merged before the person's."""
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """All files that Compose merges."""
+        return (*self.besides, *self.compose_files)
+
     @property
     def source(self) -> Source:
         """The compose files as they are written."""
@@ -84,7 +93,7 @@ class Gathered:
 
     @property
     def for_compose(self) -> Mapping[str, bytes]:
-        return {**self.files, **self.written}
+        return {**self.files, **self.written, **self.besides}
 
     def found(self, rule: str, place: Place, what: str, file: str) -> None:
         self.violations.append(Violation(rule, place, what, file))
@@ -110,6 +119,7 @@ def gather(app: App) -> Gathered:
         values = {**environment.values_in(gathered.files.get(beside, b"")), **values}
     for path in gathered.compose_files:
         _document(app, gathered, path, chosen.folder, frozenset(values))
+    _take_blocks(gathered)
     if sum(len(values.get(name, "")) * times for name, times in gathered.named.items()) > _MOST_TOGETHER:
         gathered.found("too-large", (), "With its variables the file is larger than 4 MiB.", gathered.compose_file)
     for path in sorted(gathered.plain & gathered.written.keys()):
@@ -117,6 +127,27 @@ def gather(app: App) -> Gathered:
     if sum(map(len, gathered.files.values())) > _MOST_TOGETHER:
         gathered.found("too-large", (), "The files are larger than 4 MiB together.", gathered.compose_file)
     return gathered
+
+
+def _take_blocks(gathered: Gathered) -> None:
+    """Let the x-ikoma block of an included file count, which Compose leaves behind; what the first files say wins."""
+    found = []
+    for path in gathered.included:
+        read = yaml_form.read(gathered.files.get(path, b""), path)
+        if isinstance(read.value, Mapping) and _BLOCK in read.value:
+            others = [(key,) for key in read.value if key != _BLOCK]
+            found.append((path, yaml_form.read(gathered.files[path], path, without=others).written))
+    for path, _ in found[1:]:
+        problem = f"It does not count here: {found[0][0]} says it already."
+        gathered.notices.append(
+            Notice(path, (_BLOCK,), problem, f"Write one {_BLOCK} block, best into the first file.")
+        )
+    for path, block in found[:1]:
+        folder = posixpath.dirname(gathered.compose_file)
+        name = posixpath.join(folder, f"{_BLOCK}-of-{posixpath.basename(path)}")
+        while name in gathered.files:
+            name += "-"
+        gathered.besides[name] = block
 
 
 def _passed_over(chosen: Chosen) -> Iterator[Notice]:

@@ -110,8 +110,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "capabilities": Rule(
         "This capability reaches beyond the container, to the server's kernel, network or files.",
-        "Remove it; allowed are CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, NET_BIND_SERVICE, SETGID, SETPCAP, SETUID "
-        "and IPC_LOCK.",
+        "Remove it; allowed are IPC_LOCK and what Docker gives by itself, such as CHOWN, NET_BIND_SERVICE and NET_RAW.",
     ),
     "devices": Rule(
         "A device of the server, a disk above all, gives what is on it past every permission.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -34,6 +35,7 @@ _INSTEAD_OF_ALL = "Mount what is needed of it: ./src, other folders, and single 
 _INSTEAD_OF_MANY = "Mount the folders that they lie in."
 _INSTEAD_OF_READ = "Mount it read_only, or keep what the container writes in another folder, such as ./data."
 _INSTEAD_OF_WRITTEN = "Keep it in a folder that no container writes; or stop the app with deploy.down first."
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
 
 
@@ -192,9 +194,25 @@ def volumes(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
             yield Violation("volume-driver", (*inside, "driver"), f"The driver is {volume['driver']}.")
         name = str(volume.get("name") or key)
         if not facts.may_be_named(name):
-            what = f"The volume {name} is not this app's."
-            yield Violation("foreign-volume", inside, what, waivable=not facts.is_others(name))
+            what, others = f"The volume {name} is not this app's.", facts.is_others(name)
+            instead = None if others else _own_volume(facts, key, name)
+            yield Violation("foreign-volume", inside, what, waivable=not others, instead=instead)
         yield from labels(facts, (*inside, "labels"), volume.get("labels") or {})
+
+
+def _own_volume(facts: Facts, key: str, name: str) -> str | None:
+    """How the app comes to a volume of its own with what is in this one."""
+    project = facts.app.name.project
+    if name not in facts.owners:
+        return "There is no such volume. Leave `external` and `name` out: the app then gets one of its own."
+    if not _VOLUME_NAME.fullmatch(name) or not _VOLUME_NAME.fullmatch(key):
+        return None
+    labels = f"--label com.docker.compose.project={project} --label com.docker.compose.volume={key}"
+    return (
+        "Leave `external` and `name` out, and bring over what it holds before the first deploy: "
+        f"`docker volume create {labels} {project}_{key}` and "
+        f"`docker run --rm -v {name}:/from:ro -v {project}_{key}:/to busybox cp -a /from/. /to/`."
+    )
 
 
 def contents(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:

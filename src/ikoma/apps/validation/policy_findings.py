@@ -17,7 +17,10 @@ def find_violation(source: Source, violation: Violation) -> Finding:
 
 
 def find_notice(source: Source, notice: Notice) -> Finding:
-    return Finding(notice.file, source.in_file(notice.file, *notice.place), notice.problem, notice.fix)
+    file, line = source.at(*notice.place)
+    if notice.file is not None:
+        file, line = notice.file, source.in_file(notice.file, *notice.place)
+    return Finding(file, line, notice.problem, notice.fix)
 
 
 def find_waiver(source: Source, waiver: Waiver) -> Finding:

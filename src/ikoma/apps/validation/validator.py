@@ -41,7 +41,7 @@ class Validator:
         self._engine = engine
         self._databases = databases
         self._traffic = traffic
-        self._resolutions = Resolutions(engine)
+        self._resolutions = Resolutions(engine, policy.waived)
         self._policy = policy
 
     async def examine(self, app: App, *, images: bool = True) -> Report:
