@@ -113,7 +113,10 @@ class LiveApp:
         return [item.id for item in self.containers() if item.state == "running" and service in (None, item.service)]
 
     def remains(self) -> dict[str, list[str]]:
-        """All that the app has in Docker and on the disk: after a deploy that failed it is what it was before."""
+        """All that the app has in Docker and on the disk: after a deploy that failed it is what it was before.
+
+        Not counted are the images of the release that failed last: the next build takes its layers from them.
+        """
         label = _project(self.name)
         files = [path for path in (self.folder / ".ikoma").rglob("*") if path.name != "release.json"]
         return {
@@ -121,11 +124,19 @@ class LiveApp:
             "networks": sorted(item["Name"] for item in docker_json("network", "ls", "--filter", label)),
             "volumes": sorted(item["Name"] for item in docker_json("volume", "ls", "--filter", label)),
             "images": sorted(
-                f"{item['Repository']}:{item['Tag']}" for item in docker_json("images", f"ikoma-app/{self.name}/*")
+                f"{item['Repository']}:{item['Tag']}"
+                for item in docker_json("images", f"ikoma-app/{self.name}/*")
+                if item["Tag"] not in self._failed()[:1]
             ),
             "files": sorted(str(path.relative_to(self.folder)) for path in files if path.is_file()),
             "half-written": [str(path) for path in half_written(self.server)],
         }
+
+    def _failed(self) -> list[str]:
+        """Ids of the releases that failed before they served, the last first."""
+        records = [_read(path) for path in (self.folder / ".ikoma").glob("releases/*/release.json")]
+        failed = (item["id"] for item in records if item["state"] == "failed" and not item.get("served_at"))
+        return sorted(failed, reverse=True)
 
     def untidy(self) -> list[str]:
         """What is there without a purpose: of no release that serves, is kept in standby, or could serve again."""
@@ -143,7 +154,7 @@ class LiveApp:
                 if by not in (serving["rollout"], standby.get("rollout"))
             ),
             *(f"network {name}" for name in networks if name.rpartition("-")[2] not in rollouts.values()),
-            *(f"image of {tag}" for tag in tags if tag not in served),
+            *(f"image of {tag}" for tag in tags if tag not in {*served, *self._failed()[:1]}),
             *(str(path) for path in kept if path.name != "release.json"),
             *(str(path) for path in state.glob("releases/*") if not (path / "release.json").is_file()),
             *(str(path) for path in state.glob("releases/*/tree.new")),

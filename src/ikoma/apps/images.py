@@ -7,7 +7,7 @@ each has a name.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,25 +44,27 @@ async def provide(
     Raises:
         DeployFailed: an image could not be built or pulled; what was named is forgotten again.
     """
-    built = builds(model, place)
-    await _vet_bases(engine, model, built["services"], place, folder, progress=progress, secrets=secrets)
+    described = builds(model, place)
+    makers = _makers(described["services"], model)
+    built = {name: service for name, service in described["services"].items() if makers[name] == name}
+    await _vet_bases(engine, model, built, place, folder, progress=progress, secrets=secrets)
     compose_file = folder / "build.json"
-    whole = {**built, "services": {**built["services"], **_pulled(model)}}
+    whole = {**described, "services": {**built, **_pulled(model)}}
     write_file(compose_file, orjson.dumps(with_dockerfiles_in(folder, whole), option=orjson.OPT_INDENT_2), mode=0o600)
     await engine.prepare(
         place.app,
         compose_file,
-        build=list(built["services"]),
+        build=list(built),
         pull=[name for name in _pulled(model) if await _is_wanted(engine, model["services"][name])],
         progress=progress,
         secrets=secrets,
     )
-    own = {image_name(place.app, name): name for name in built["services"]}
+    own = {image_name(place.app, name): name for name in makers}
     found = {}
     for name, service in model["services"].items():
         reference = str(service.get("image"))
-        built_as = name if name in built["services"] else own.get(reference)
-        source = reference if built_as is None else release_image(place.app, built_as, place.release)
+        built_as = name if name in makers else own.get(reference)
+        source = reference if built_as is None else release_image(place.app, makers[built_as], place.release)
         found[name] = await _named(engine, source, release_image(place.app, name, place.release), name)
     return found
 
@@ -111,10 +113,10 @@ async def require(engine: Engine, release: str, images: Mapping[str, str]) -> No
             raise ImageGone(f"The image of {name} in the release {release} is not on this machine any more.")
 
 
-async def forget(engine: Engine, app: AppName, release: str | None = None) -> None:
-    """Forget the names that a release, or each of the app's, gave to its images."""
+async def forget(engine: Engine, app: AppName, which: Callable[[str], bool] = lambda release: True) -> None:
+    """Forget the names that those of the app's releases gave to their images; where no others are left, the images."""
     for name in await engine.images(images_of(app)):
-        if release in (None, name.rpartition(":")[2]):
+        if which(name.rpartition(":")[2]):
             await engine.forget_image(name)
 
 
@@ -141,6 +143,17 @@ async def _vet_bases(
                     await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
             if (image := await engine.image(base)) is not None:
                 await asyncio.to_thread(_vet, image, base, service)
+
+
+def _makers(described: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, str]:
+    """Service → the one whose build makes its image: of services with the same build, the first."""
+    first: dict[bytes, str] = {}
+    return {
+        name: first.setdefault(
+            orjson.dumps([service["build"], _platform(model["services"][name])], option=orjson.OPT_SORT_KEYS), name
+        )
+        for name, service in described.items()
+    }
 
 
 def _bases(build: Mapping[str, Any]) -> set[str]:

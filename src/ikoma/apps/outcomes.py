@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 from ikoma.apps import images
 from ikoma.apps.folder import App
-from ikoma.apps.release import Release, Releases
+from ikoma.apps.release import FAILED, Release, Releases
 from ikoma.apps.rollout import Rollouts
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import fitting_scale
@@ -84,8 +84,9 @@ class Outcomes:
         mounted = {item.release for item in await self._engine.containers(app.name) if item.release}
         expired = releases.expired(self._keep.releases, self._keep.days, mounted)
         for release in expired:
-            await images.forget(self._engine, app.name, release.id)
+            await images.forget(self._engine, app.name, release.id.__eq__)
             releases.remove(release)
+        await self._forget_unserved(app)
         if expired:
             await asyncio.to_thread(Snapshots(app).collect_garbage)
 
@@ -99,7 +100,8 @@ class Outcomes:
             yield
         except IkomaError as error:
             if not _serves(app, release):
-                await self._discard(app, release, _cause(error, secrets), error.details.get("logs") or ())
+                logs = error.details.get("logs") or ()
+                await self._discard(app, release, _cause(error, secrets), logs, frees=isinstance(error, DiskFull))
                 await self._tell_what_serves(app, error)
             raise
         except asyncio.CancelledError:
@@ -140,15 +142,29 @@ class Outcomes:
                 Releases(app).write(left)
             raise
 
-    async def _discard(self, app: App, release: Release, cause: str, logs: Sequence[str]) -> None:
-        """Take away what was made for a release, and then, where a full disk has room again, record that it failed."""
+    async def _discard(
+        self, app: App, release: Release, cause: str, logs: Sequence[str], *, frees: bool = False
+    ) -> None:
+        """Take away what was made for a release, and then, where a full disk has room again, record that it failed.
+
+        Its images stay until the next build has ended: the engine takes the layers from there that are the same.
+
+        Args:
+            frees: let go of its images too: the room is needed.
+        """
         releases, snapshots = Releases(app), Snapshots(app)
         await asyncio.to_thread(releases.strip, release.id)
         await asyncio.to_thread(snapshots.collect_garbage)
-        with suppress(EngineUnavailable):  # then the names go when the release does
-            await images.forget(self._engine, app.name, release.id)
+        with suppress(EngineUnavailable):  # then the names go with the next deploy
+            await self._forget_unserved(app, *([release.id] if frees else ()))
         with suppress(DiskFull):  # then whoever works on the app next records it
             releases.fail(releases.find(release.id), cause, logs)
+
+    async def _forget_unserved(self, app: App, *more: str) -> None:
+        """Let go of the images of releases that failed before they served, and of these."""
+        failed = {item.id for item in Releases(app).all() if item.state == FAILED and item.served_at is None}
+        if gone := {*failed, *more}:
+            await images.forget(self._engine, app.name, gone.__contains__)
 
 
 def _cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
