@@ -502,6 +502,13 @@ class CannotGoBack(IkomaError):
     default_hint = "Write a migration that undoes it, or deploy a release that fits the database (deploy.up)."
 
 
+class NothingToAbandon(IkomaError):
+    """No database is waiting to be taken back."""
+
+    code, status = "nothing_to_abandon", 409
+    default_hint = "release.list shows how the deployments ended; deploy.up makes another."
+
+
 class DatabaseAhead(IkomaError):
     """The database was changed in a way that this release cannot run with."""
 
@@ -709,6 +716,16 @@ class BackupFailed(IkomaError):
 
     code, status = "backup_failed", 500
     default_hint = "Check the free space under BACKUPS_ROOT and PostgreSQL's log."
+
+
+class BackupUnproven(IkomaError):
+    """A backup of the database cannot be restored, so nothing was stopped or changed."""
+
+    code, status = "backup_unproven", 409
+    default_hint = (
+        "details holds psql's own words; correct what they name. Where what serves can live with the migrations, mark "
+        "them `-- ikoma: compatible`: nothing is stopped then, and nothing restored."
+    )
 
 
 class BackupMissing(IkomaError):

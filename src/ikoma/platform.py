@@ -177,6 +177,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             health=health,
             deployments=deployments,
             planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
+            schema=schema,
             traffic=traffic,
             verifier=Verifier(Resolutions(engine, policy.waived), policy, databases, health, backups),
             waivers=waivers,

@@ -555,10 +555,25 @@ class Databases(Protocol):
             insist: end sessions of the app that keep a table locked, rather than raise AppBusy.
         """
 
-    async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:
+    async def restore(
+        self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress
+    ) -> None:
         """Make the app's database equal to a backup of it, with the app's own rights; a failure changes nothing.
+
+        Args:
+            into: the database that is made equal, where that is one that stands in.
 
         Raises BackupMissing, BackupForeign, BackupDamaged (checked first), RestoreFailed, DatabaseMissing.
         """
+
+    def stand_in(self, credentials: Credentials) -> AbstractAsyncContextManager[Credentials]:
+        """An empty database for the block, where a backup and a migration of the app can be tried. It is dropped then.
+
+        Only the app's role enters it, and from this machine alone. Raises DiskFull where a copy of the app's database
+        could fill the disk.
+        """
+
+    async def drop_stand_in(self, app: AppName) -> None:
+        """Drop what a kill has left of one."""
 
     async def close(self) -> None: ...

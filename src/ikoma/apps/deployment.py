@@ -26,7 +26,7 @@ from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.release import Release, Releases, ServiceRecord, now
 from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout import Rolled, Rollouts
-from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.rollout_state import RolloutState, Underway
 from ikoma.apps.scale import fitting_scale, scaling, settle_scale
 from ikoma.apps.schema import Change, Schema
 from ikoma.apps.services import service_of, with_image
@@ -216,6 +216,11 @@ class Deployments:
         """After a start: finish or undo what a killed server left; what was done, or None."""
         settle_scale(app)
         return await self._outcomes.recover(app)
+
+    async def abandon(self, app: App) -> Underway | None:
+        """Give up taking the database of a failed rollout back; what was given up, None where it was taken back."""
+        await self.check_project(app)
+        return await self._outcomes.abandon(app)
 
     def is_ending(self, app: App) -> bool:
         """Whether containers that were replaced are still ending."""

@@ -11,16 +11,18 @@ from ikoma.apps import images
 from ikoma.apps.folder import App
 from ikoma.apps.release import FAILED, Release, Releases
 from ikoma.apps.rollout import Rollouts
-from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.rollout_state import RolloutState, Underway
 from ikoma.apps.scale import fitting_scale
 from ikoma.apps.schema import Schema
 from ikoma.apps.snapshot import Snapshots
-from ikoma.errors import DeployFailed, DiskFull, EngineUnavailable, IkomaError
+from ikoma.apps.way_out import tell_cause, waiting
+from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import Secret
 from ikoma.ports import Engine
 
 _LONGEST_CAUSE = 1000
+_INTERRUPTED = "The deploy was interrupted: its server was stopped or killed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,36 @@ class Outcomes:
         try:
             done = await self._rollouts.recover(app)
         except IkomaError as error:
-            _note_trouble(app, error)
+            await self._note_trouble(app, error)
             raise
         releases, serving = Releases(app), RolloutState(app).serving()
         current = releases.current()
         if current is not None and serving is not None and not current.says_served_since(serving.since):
             await self._finish(app, current)
         for release in releases.interrupted():
-            await self._discard(app, release, "The deploy was interrupted: its server was stopped or killed.", ())
+            await self._discard(app, release, _INTERRUPTED, ())
         releases.sweep()
+        await self._schema.tidy(app)
         return done
+
+    async def abandon(self, app: App) -> Underway | None:
+        """Give up taking the database back, and undo the rest of a rollout; what was given up.
+
+        None where the database could be taken back after all: then nothing is given up.
+
+        Raises:
+            NothingToAbandon: no database is waiting for that.
+        """
+        underway = waiting(app)
+        try:
+            await self.recover(app)
+        except (EngineUnavailable, DatabasesUnavailable):
+            raise
+        except IkomaError:
+            RolloutState(app).write(replace(underway, backup=None, trouble=None))
+            await self.recover(app)
+            return underway
+        return None
 
     async def served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
         """Record that a release serves, and let go of those that need not be kept."""
@@ -142,6 +164,21 @@ class Outcomes:
                 Releases(app).write(left)
             raise
 
+    async def _note_trouble(self, app: App, error: IkomaError) -> None:
+        """Let people see why what was cut off is not in order yet; it goes when that is done."""
+        state = RolloutState(app)
+        underway, serving = state.underway(), state.serving()
+        if underway is None or isinstance(error, EngineUnavailable):
+            return
+        said = f"The rollout of {underway.release} was cut off, and is not settled yet: {error.audit_message}"
+        if said != underway.trouble:
+            with suppress(DiskFull):
+                state.write(replace(underway, trouble=said))
+        if underway.backup is not None and (serving is None or serving.rollout != underway.rollout):
+            for release in Releases(app).interrupted():  # its containers are gone already
+                await self._discard(app, release, _INTERRUPTED, ())
+            tell_cause(app, underway, error)
+
     async def _discard(
         self, app: App, release: Release, cause: str, logs: Sequence[str], *, frees: bool = False
     ) -> None:
@@ -172,18 +209,6 @@ def _cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
     if not isinstance(error, DeployFailed):
         return error.audit_message
     return replaced(error.message, forms(secrets))[:_LONGEST_CAUSE]
-
-
-def _note_trouble(app: App, error: IkomaError) -> None:
-    """Let people see why what was cut off is not in order yet; it goes when that is done."""
-    state = RolloutState(app)
-    underway = state.underway()
-    if underway is None or isinstance(error, EngineUnavailable):
-        return
-    said = f"The rollout of {underway.release} was cut off, and is not settled yet: {error.audit_message}"
-    if said != underway.trouble:
-        with suppress(DiskFull):
-            state.write(replace(underway, trouble=said))
 
 
 def _serves(app: App, release: Release) -> bool:

@@ -23,7 +23,8 @@ from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout
 from ikoma.apps.schema import Schema
 from ikoma.apps.successor import Successor, Target, reached
 from ikoma.apps.traffic import Traffic
-from ikoma.errors import DeployFailed, IkomaError
+from ikoma.apps.way_out import tell_way_out
+from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
 from ikoma.ports import CarriedVolume, Container, Engine, Progress, Watching, no_progress
 
@@ -104,12 +105,13 @@ class Rollouts:
         successor = Successor(self._engine, self._traffic, app, target, new_rollout(), there, carried, beside)
         async with self._engine.watching(app.name) as watching:
             try:
+                await successor.rehearse(work.progress)
                 await successor.make_containers(work.progress, work.secrets)
                 await successor.bring_up(watching, work.timeout, work.progress, work.secrets)
                 containers = [item for item in await self._engine.containers(app.name) if item.id in successor.ours]
                 await successor.take_over(containers)
-            except BaseException:
-                await asyncio.shield(self._undo(app))
+            except BaseException as error:
+                await self._undo_for(app, error)
                 raise
             if before is None or before.release != target.release:  # else what is watched is the same release still
                 await self.end_standby(app)
@@ -134,8 +136,8 @@ class Rollouts:
             try:
                 containers = await returning.bring_up(watching, work.timeout, work.progress, work.secrets)
                 await returning.take_over(containers)
-            except BaseException:
-                await asyncio.shield(self._undo(app))
+            except BaseException as error:
+                await self._undo_for(app, error)
                 raise
             return await self._settle(work, watching, containers, returning.newer, before)
 
@@ -197,6 +199,18 @@ class Rollouts:
         if (standby := state.standby()) is not None:
             await self._remove(app, standby.containers)
             state.end_standby()
+
+    async def _undo_for(self, app: App, cause: BaseException) -> None:
+        """Undo; where the database cannot be taken back, the cause is what its caller is told, and that with it."""
+        try:
+            await asyncio.shield(self._undo(app))
+        except IkomaError as trouble:
+            underway = RolloutState(app).underway()
+            if not isinstance(cause, IkomaError) or isinstance(trouble, EngineUnavailable):
+                raise
+            if underway is None or underway.backup is None:
+                raise
+            tell_way_out(cause, underway, trouble)
 
     async def _undo(self, app: App) -> None:
         """Take away what a rollout has made, stop what it has started again, and start again what it has stopped."""

@@ -1,13 +1,15 @@
 """The database of an app on the way from one release to another: backed up, then brought forward, or back.
 
 Migrations that the release before can run with are applied while it serves. Others stop it first; then no row is
-written between the backup and the end of the rollout, and a rollout that fails restores the backup without loss.
+written between the backup and the end of the rollout, and a rollout that fails restores the backup without loss. That
+this way back leads back is proven before, on a copy: nothing is stopped where it does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,14 +18,15 @@ from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.ways_back import Kept, Way, WayBack, way_back
-from ikoma.errors import BackupMissing, CannotGoBack
+from ikoma.errors import BackupMissing, BackupUnproven, CannotGoBack, RestoreFailed, SqlFailed
 from ikoma.model import BackupName
-from ikoma.ports import Databases, LedgerEntry, Migration, Progress
+from ikoma.ports import Credentials, Databases, Dump, LedgerEntry, Migration, Progress, no_progress
 from ikoma.postgres.migration_lint import Verdict, lint_all
 from ikoma.postgres.migration_losses import counted, losses
 from ikoma.postgres.reading import read
 
 _STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
+_COUNT_SECONDS = 600.0
 
 
 class Change(Protocol):
@@ -32,6 +35,16 @@ class Change(Protocol):
     @property
     def stops_first(self) -> bool:
         """Whether what serves cannot run with the database as it will be, or would write what is lost."""
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it is certain that nothing was changed so far, also where that was tried and has failed."""
+
+    async def rehearse(self, progress: Progress) -> None:
+        """Where something is to be stopped for it: do on a copy of the database what would be done, and undone.
+
+        Raises BackupUnproven, or what the change itself would fail of. What serves goes on meanwhile.
+        """
 
     async def back_up(self, progress: Progress) -> str | None:
         """The name of a backup that was made now; None where nothing will change."""
@@ -102,8 +115,54 @@ class Schema:
         if back.way.backup is None:
             found = [await read(losses, down, rows) for _, down in back.downs]
             return list(dict.fromkeys(line for lines in found for line in lines))
-        held = next((item.tables for item in self._backups.of(app.name) if item.name == back.way.backup), {})
+        return self._compared(app, back.way.backup, rows)
+
+    async def not_taken_back(self, app: App, backup: str) -> list[str]:
+        """In what the database differs from a backup: a line for each table with other rows, counted now."""
+        rows = await self._databases.rows(credentials.require(app))
+        return self._compared(app, backup, rows)
+
+    def _compared(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
+        held = next((item.tables for item in self._backups.of(app.name) if item.name == backup), {})
         return [f"{table}: {_compared(table, rows, held)}" for table in sorted({*rows, *held})]
+
+    async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
+        """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""
+        owned, copy = credentials.require(app), _copy(app)
+        copy.unlink(missing_ok=True)
+        progress("rehearsal: back the database up")
+        try:
+            dump = await self._databases.dump(app.name, copy, progress=no_progress)
+            async with self._databases.stand_in(owned) as place:
+                progress("rehearsal: restore the backup into a copy")
+                await self._prove(owned, dump, place)
+                progress("rehearsal: change the copy")
+                await change(place)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    async def _prove(self, owned: Credentials, dump: Dump, place: Credentials) -> None:
+        try:
+            await self._databases.restore(owned, dump.path, into=place, progress=no_progress)
+        except RestoreFailed as error:
+            raise BackupUnproven(
+                f"{(BackupUnproven.__doc__ or '')[:-1]}: {error.message.partition(': ')[2]}",
+                audit_message=BackupUnproven.__doc__,
+                **error.details,
+            ) from error
+        rows = await self._databases.rows(place, timeout=_COUNT_SECONDS)
+        for table, count in dump.tables.items():
+            if rows.get(table, 0) not in (None, count):
+                raise BackupUnproven(
+                    f"A backup of the database does not bring it back: {table} has {counted(count)}, and restored "
+                    f"{counted(rows.get(table, 0))}. Nothing was stopped."
+                )
+
+    async def tidy(self, app: App) -> None:
+        """Remove what a kill has left of a rehearsal."""
+        if (copy := _copy(app)).exists():
+            await self._databases.drop_stand_in(app.name)
+            copy.unlink()
 
     async def back_up(self, app: App, progress: Progress) -> str:
         """Make a backup; its name."""
@@ -111,29 +170,21 @@ class Schema:
         dump = await self._databases.dump(app.name, self._backups.reserve(app.name, None), progress=progress)
         return self._backups.record(app.name, dump).name
 
-    async def restore(self, app: App, backup: str, progress: Progress) -> None:
-        """Make the database equal to a backup again."""
+    async def restore(self, app: App, backup: str, progress: Progress, *, into: Credentials | None = None) -> None:
+        """Make the database, or the copy that stands in for it, equal to a backup again."""
         progress(f"restoring {backup}")
         path = self._backups.root / BackupName.parse(backup)
         if not path.is_file():
             raise BackupMissing(f"The backup {backup} is not there any more.")
-        await self._databases.restore(credentials.require(app), path, progress=progress)
+        await self._databases.restore(credentials.require(app), path, into=into, progress=progress)
 
-    async def migrate(self, app: App, pending: Sequence[Migration], progress: Progress) -> None:
-        """Apply migrations, each with its entry in the ledger or not at all."""
-        for number, migration in enumerate(pending):
-            progress(f"migrate {migration.name}", number / len(pending))
-            await self._databases.migrate(
-                credentials.require(app), migration, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS
-            )
+    async def migrate(self, where: Credentials, migration: Migration) -> None:
+        """Apply a migration with its entry in the ledger, or nothing of it."""
+        await self._databases.migrate(where, migration, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
 
-    async def revert(self, app: App, downs: Sequence[tuple[str, Migration]], progress: Progress) -> None:
-        """Undo migrations, newest first."""
-        for name, down in downs:
-            progress(f"undo {name}")
-            await self._databases.revert(
-                credentials.require(app), name, down, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS
-            )
+    async def revert(self, where: Credentials, name: str, down: Migration) -> None:
+        """Undo a migration, which is the newest."""
+        await self._databases.revert(where, name, down, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
 
     def _kept(self, app: App) -> list[Kept]:
         """The app's backups; of those that deploys made it is known which migrations they hold."""
@@ -155,6 +206,11 @@ class Forward:
     release: str
     pending: Sequence[Migration]
     stops_first: bool
+    is_untouched: bool = True
+
+    async def rehearse(self, progress: Progress) -> None:
+        if self.stops_first:
+            await self.schema.rehearse(self.app, self._try, progress)
 
     async def back_up(self, progress: Progress) -> str | None:
         if not self.pending:
@@ -165,7 +221,18 @@ class Forward:
         return name
 
     async def apply(self, progress: Progress) -> None:
-        await self.schema.migrate(self.app, self.pending, progress)
+        for number, migration in enumerate(self.pending):
+            progress(f"migrate {migration.name}", number / len(self.pending))
+            before, self.is_untouched = self.is_untouched, False
+            try:
+                await self.schema.migrate(credentials.require(self.app), migration)
+            except SqlFailed:  # nothing of it was kept
+                self.is_untouched = before
+                raise
+
+    async def _try(self, place: Credentials) -> None:
+        for migration in self.pending:
+            await self.schema.migrate(place, migration)
 
 
 @dataclass(slots=True)
@@ -176,18 +243,34 @@ class Back:
     app: App
     way: WayBack
     downs: Sequence[tuple[str, Migration]]
+    is_untouched: bool = True
 
     @property
     def stops_first(self) -> bool:
         return self.way.way is not Way.NOTHING
 
+    async def rehearse(self, progress: Progress) -> None:
+        if self.stops_first:
+            await self.schema.rehearse(self.app, partial(self._go_back, no_progress), progress)
+
     async def back_up(self, progress: Progress) -> str | None:
         return await self.schema.back_up(self.app, progress) if self.stops_first else None
 
     async def apply(self, progress: Progress) -> None:
+        self.is_untouched = False
+        await self._go_back(progress, credentials.require(self.app))
+
+    async def _go_back(self, progress: Progress, where: Credentials) -> None:
         if self.way.backup is not None:
-            await self.schema.restore(self.app, self.way.backup, progress)
-        await self.schema.revert(self.app, self.downs, progress)
+            await self.schema.restore(self.app, self.way.backup, progress, into=where)
+        for name, down in self.downs:
+            progress(f"undo {name}")
+            await self.schema.revert(where, name, down)
+
+
+def _copy(app: App) -> Path:
+    """The backup of a rehearsal: as long as it is there, so may the copy of the database be."""
+    return app.state / "rehearsal.sql"
 
 
 def _compared(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:

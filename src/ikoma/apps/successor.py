@@ -24,6 +24,7 @@ from ikoma.apps.schema import Change
 from ikoma.apps.strategy import SHARED, Decision, Wanted, decide, is_active, shares_with
 from ikoma.apps.traffic import Traffic
 from ikoma.durable import write_file
+from ikoma.errors import IkomaError
 from ikoma.model import Secret
 from ikoma.ports import CarriedVolume, Container, Engine, Progress, Start, Watching, no_progress
 
@@ -149,6 +150,11 @@ class Successor:
         """Ids of the containers that serve once this has taken over."""
         return {item.id for item in (*self.kept, *self._new)}
 
+    async def rehearse(self, progress: Progress) -> None:
+        """See, before anything is made or stopped, that the database can be changed and taken back."""
+        if self._target.change is not None:
+            await self._target.change.rehearse(progress)
+
     async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Make the new containers beside the old ones."""
         require_alike(self._app.name, self._target.model, await self._engine.existing())
@@ -217,7 +223,13 @@ class Successor:
         if change.stops_first:
             self._note()
         reached("backed up")
-        await change.apply(progress)
+        try:
+            await change.apply(progress)
+        except IkomaError:
+            if change.is_untouched and self.backup is not None:  # then nothing is taken back either
+                self.backup = None
+                self._note()
+            raise
         reached("migrated")
 
     async def take_over(self, containers: Sequence[Container]) -> None:

@@ -16,6 +16,7 @@ from ikoma.apps.logs import Logs
 from ikoma.apps.plan import Planner
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews import Previews
+from ikoma.apps.schema import Schema
 from ikoma.apps.source import Sources
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.trash import Trash
@@ -48,6 +49,7 @@ class Platform:
     verifier: Verifier
     deployments: Deployments
     planner: Planner
+    schema: Schema
     traffic: Traffic
     waivers: Waivers
     approvals: Approvals

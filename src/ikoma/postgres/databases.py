@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+from ikoma.errors import DatabasesUnavailable, DiskFull
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress, Rows
 from ikoma.postgres import dump, ledger, migrations, provision, restore
@@ -12,6 +16,9 @@ from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
 from ikoma.postgres.query import Queries
 from ikoma.postgres.server import PostgresServer
+
+_SPARE = 256 << 20
+"""Bytes that stay free beside a copy."""
 
 
 class PostgresDatabases:
@@ -77,8 +84,34 @@ class PostgresDatabases:
     ) -> Dump:
         return await dump.dump(self._server, app, target, progress, heir=heir, insist=insist)
 
-    async def restore(self, credentials: Credentials, path: Path, *, progress: Progress) -> None:
-        await restore.restore(self._server, credentials, path, progress)
+    async def restore(
+        self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress
+    ) -> None:
+        await restore.restore(self._server, credentials, path, progress, into=into)
+
+    @asynccontextmanager
+    async def stand_in(self, credentials: Credentials) -> AsyncIterator[Credentials]:
+        app = AppName(credentials.database)
+        await self._require_room(app)
+        name = await provision.make_stand_in(self._server, app)
+        try:
+            yield replace(credentials, database=name)
+        finally:
+            with suppress(DatabasesUnavailable):  # then it goes with the next one
+                await asyncio.shield(provision.drop_stand_in(self._server, app))
+
+    async def drop_stand_in(self, app: AppName) -> None:
+        await provision.drop_stand_in(self._server, app)
+
+    async def _require_room(self, app: AppName) -> None:
+        """Refuse a copy that could fill the disk that every app's database is on."""
+        size, free = (await provision.state(self._server, app)).size, self._server.room()
+        needed = 2 * size + _SPARE  # its tables, and the log of writing them
+        if free is not None and free < needed:
+            raise DiskFull(
+                f"To try it on a copy of the database takes {needed >> 20} MiB, and {free >> 20} MiB are free.",
+                hint="Make room on the disk of IKOMA_STATE, then try again. Nothing was stopped.",
+            )
 
     async def close(self) -> None:
         await self._queries.close()

@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import shutil
 import signal
 from asyncio.subprocess import Process
 from contextlib import suppress
@@ -102,6 +103,9 @@ class EmbeddedPostgres:
     def admin(self, database: str | None = None) -> dict[str, Any]:
         parameters = self._parameters(cluster.ADMIN, self._password, database or "postgres")
         return {**parameters, "options": ADMIN_OPTIONS}
+
+    def room(self) -> int | None:
+        return shutil.disk_usage(self._data).free
 
     def as_app(self, credentials: Credentials) -> dict[str, Any]:
         parameters = self._parameters(credentials.role, credentials.password.reveal(), credentials.database)

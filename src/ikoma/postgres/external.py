@@ -44,6 +44,9 @@ class ExternalPostgres:
             "options": ADMIN_OPTIONS,
         }
 
+    def room(self) -> int | None:
+        return None
+
     def as_app(self, credentials: Credentials) -> dict[str, Any]:
         return {
             "host": self._host,

@@ -76,10 +76,35 @@ async def drop(server: PostgresServer, app: AppName) -> None:
     async with connected(server.admin()) as connection:
         await _take_turns(connection, app)
         await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_unfinished(app)))
+        await connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_stand_in(app)))
+        )
         if await _mark(connection, "database", app) == _mark_of(app):
             await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(_database(app)))
         if await _mark(connection, "role", app) == _mark_of(app):
             await _drop_role(connection, app)
+
+
+async def make_stand_in(server: PostgresServer, app: AppName) -> str:
+    """Make an empty database that the app's role may enter, besides its own; its name. One that is left goes first."""
+    name = sql.Identifier(_stand_in(app))
+    async with connected(server.admin()) as connection:
+        await _take_turns(connection, app)
+        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+        await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(name))
+        await _isolate(connection, app, name)
+    async with connected(server.admin(_stand_in(app))) as connection:
+        await _close_functions(connection)
+        await connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(_role(app)))
+    return _stand_in(app)
+
+
+async def drop_stand_in(server: PostgresServer, app: AppName) -> None:
+    """Drop it; sessions in it are ended."""
+    async with connected(server.admin()) as connection:
+        await connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_stand_in(app)))
+        )
 
 
 async def owns(server: PostgresServer, app: AppName) -> bool:
@@ -253,3 +278,8 @@ def _database(app: AppName) -> sql.Identifier:
 def _unfinished(app: AppName) -> sql.Identifier:
     """The name of a database that is being made. No app can be called so."""
     return sql.Identifier(f"ikoma-making-{hashlib.sha256(app.database.encode()).hexdigest()[:32]}")
+
+
+def _stand_in(app: AppName) -> str:
+    """The name of the database that stands in for the app's. No app can be called so."""
+    return f"ikoma-stand-in-{hashlib.sha256(app.database.encode()).hexdigest()[:32]}"

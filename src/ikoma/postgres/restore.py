@@ -47,8 +47,15 @@ _ERROR = re.compile(r"(?:psql:.*?: )?(?:ERROR|FATAL|PANIC|error): +")
 _END = b"COMMIT;\n\\endif\n"
 
 
-async def restore(server: PostgresServer, credentials: Credentials, path: Path, progress: Progress) -> None:
-    """Restore a plain backup over the database it was made of.
+async def restore(
+    server: PostgresServer,
+    credentials: Credentials,
+    path: Path,
+    progress: Progress,
+    *,
+    into: Credentials | None = None,
+) -> None:
+    """Restore a plain backup over the database it was made of, or into one that stands in for it.
 
     Sessions of the app stay, and wait meanwhile; one that keeps a lock for three seconds is ended.
 
@@ -63,7 +70,7 @@ async def restore(server: PostgresServer, credentials: Credentials, path: Path, 
         if not await provision.owns(server, AppName(credentials.database)):
             raise DatabaseMissing(f"There is no database {credentials.database!r} to restore over.")
         program = await tool("psql", await _major(server))
-        await _run(server, credentials, [str(program), "--no-psqlrc", "--quiet"], file, progress)
+        await _run(server, into or credentials, [str(program), "--no-psqlrc", "--quiet"], file, progress)
 
 
 # --- the file ----------------------------------------------------------------------------------------------

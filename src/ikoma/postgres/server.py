@@ -41,5 +41,8 @@ class PostgresServer(Protocol):
     def admin(self, database: str | None = None) -> dict[str, Any]:
         """Connection parameters of the platform's own role."""
 
+    def room(self) -> int | None:
+        """Bytes that are free where the databases are; None where that cannot be seen from here."""
+
     def as_app(self, credentials: Credentials) -> dict[str, Any]:
         """Connection parameters of an app's own role, from this process."""

@@ -21,6 +21,7 @@ from ikoma.errors import (
     BackupMissing,
     DatabaseMissing,
     DatabasesUnavailable,
+    DiskFull,
     RestoreFailed,
 )
 from ikoma.model import AppName, Secret
@@ -473,3 +474,47 @@ def test_too_few_locks_for_a_restore_are_told_at_the_backup(
     asyncio.run(backed_up_and_restored())
     assert any("max_locks_per_transaction" in text for text in told)
     assert "max_locks_per_transaction" in caplog.text
+
+
+# --- into a database that stands in ------------------------------------------------------------------------
+
+
+def test_a_database_that_stands_in_is_the_apps_alone_and_gone_after_the_block(
+    postgres: Postgres, app: AppName, filled: Credentials, backup: Path
+) -> None:
+    before = content(postgres, app)
+    other = make_database(postgres, AppName(f"{app}-other"))
+
+    async def stand_in() -> str:
+        async with postgres.databases.stand_in(filled) as place:
+            await postgres.databases.restore(filled, backup, into=place, progress=no_progress)
+            assert await postgres.databases.rows(place) == await postgres.databases.rows(filled)
+            await postgres.databases.migrate(
+                place, Migration.of("9.sql", "CREATE TABLE tried ()"), timeout=9, lock_timeout=9
+            )
+            with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                postgres.login(other, place.database)
+            return place.database
+
+    name = postgres.do(stand_in())
+    with postgres.admin() as session:
+        left = session.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchall()
+        rules = session.execute(
+            "SELECT address, netmask FROM pg_hba_file_rules WHERE database::text ~ 'stand-in'"
+        ).fetchall()
+    assert (left, rules) == ([], [("127.0.0.1", "255.255.255.255")])
+    assert content(postgres, app) == before
+    postgres.do(postgres.databases.drop(AppName(f"{app}-other")))
+
+
+def test_no_copy_is_made_that_could_fill_the_disk(
+    postgres: Postgres, filled: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmbeddedPostgres, "room", lambda self: 100 << 20)
+
+    async def stand_in() -> None:
+        async with postgres.databases.stand_in(filled):
+            raise AssertionError("there is no room")
+
+    with pytest.raises(DiskFull, match="100 MiB are free"):
+        postgres.do(stand_in())

@@ -1,0 +1,63 @@
+"""release.abandon: go on without taking a database back that cannot be taken back."""
+
+from __future__ import annotations
+
+from ikoma.apps.release import Releases
+from ikoma.apps.way_out import waiting
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Details(Result):
+    release: str
+    """The one that failed."""
+    cause: str | None
+    """Why."""
+    backup: str
+    """What the database is not taken back to; the file stays."""
+    abandoned: bool
+    """False where it could be taken back after all."""
+    lost: list[str]
+    """In what the database differs from that backup."""
+
+
+class Abandoned(Result):
+    success: bool
+    message: str
+    details: Details
+
+
+async def losses(call: Call, request: AppRequest) -> Loss:
+    """The way back to the backup, and in which tables the database differs from it."""
+    app = call.app(request.app_name)
+    underway = waiting(app)
+    differs = await call.platform.schema.not_taken_back(app, underway.backup or "")
+    stays = f"the database of before {underway.release}: it stays as that release has left it"
+    kept = (f"the file of the backup, {underway.backup}, where it is there", "what the database holds now")
+    return Loss(f"Give up taking the database of {app.name} back to {underway.backup}.", (stays, *differs), kept)
+
+
+@capability("release.abandon", role=Role.OPERATOR, effect=Effect.DESTROYS, loses=losses, rare=True)
+async def abandon(call: Call, request: AppRequest) -> Abandoned:
+    """Give up the way back of a failed release whose backup cannot be restored: the database stays as it is now.
+
+    What served before is started again, and may not work with it. Use it only when a person agrees. Next: apps.status.
+    """
+    app = call.app(request.app_name)
+    underway = waiting(app)
+    loss = await losses(call, request)
+    given_up = await call.platform.deployments.abandon(app) is not None
+    failed = next((item for item in Releases(app).all() if item.id == underway.release), None)
+    message = f"The database stays as it is: {underway.backup} was not restored."
+    return Abandoned(
+        success=True,
+        message=message if given_up else f"Nothing was given up: the database equals {underway.backup} again.",
+        details=Details(
+            release=underway.release,
+            cause=failed.cause if failed else None,
+            backup=underway.backup or "",
+            abandoned=given_up,
+            lost=list(loss.lost) if given_up else [],
+        ),
+    )
