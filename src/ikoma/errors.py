@@ -350,6 +350,20 @@ class FileChanged(IkomaError):
     default_hint = "Read it again, and write what you want with the sha256 of that answer."
 
 
+class VersionNotFound(IkomaError):
+    """No such version of the file is kept."""
+
+    code, status = "version_not_found", 404
+    default_hint = "files.history shows what is kept; it is kept for thirty days."
+
+
+class TextNotFound(IkomaError):
+    """The text that is to be replaced does not stand in the file exactly once, and nothing was written."""
+
+    code, status = "text_not_found", 409
+    default_hint = "Read the file, and give a piece of it that stands there once, with its spaces and line ends."
+
+
 class VariableExists(IkomaError):
     """The variable has a value already, and nothing was changed."""
 

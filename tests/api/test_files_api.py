@@ -85,15 +85,30 @@ def test_a_write_that_expects_another_content_is_refused(server: Server) -> None
 def test_deleting_takes_files_and_folders(server: Server) -> None:
     server.do("files.write", {"appName": "files-a", "path": "src/d/a", "content": "1"})
     assert server.call("files.delete", {"appName": "files-a", "path": "src/d"}).code == "not_a_file"
-    plan = server.call(
-        "files.delete", {"appName": "files-a", "path": "src/d", "recursive": True}, headers={"X-Confirm": "ask"}
-    )
-    assert plan.code == "confirmation_needed"
-    assert plan.body["details"]["lost"] == ["src/d/a (1 bytes)"]
-    confirmed = {"appName": "files-a", "path": "src/d", "recursive": True}
-    token = plan.body["details"]["confirmation"]
-    server.do("files.delete", {**confirmed, "confirmation": token}, headers={"X-Confirm": "ask"})
+    asked = {"appName": "files-a", "path": "src/d", "recursive": True}
+    server.do("files.delete", asked, headers={"X-Confirm": "ask"})  # nobody is asked: it can be brought back
     assert not (folder(server) / "src" / "d").exists()
+    (kept, *_) = server.do("files.history", {"appName": "files-a", "path": "src/d"})["versions"]
+    assert (kept["kind"], kept["happened"]) == ("folder", "deleted")
+    restored = server.do("files.restore", {"appName": "files-a", "path": "src/d"})
+    assert restored["version"] == kept["version"]
+    assert (folder(server) / "src" / "d" / "a").read_text() == "1"
+    again = server.call("files.restore", {"appName": "files-a", "path": "src/d", "version": kept["version"]})
+    assert (again.status, again.code) == (404, "version_not_found")
+
+
+def test_a_text_is_replaced_where_it_stands_once(server: Server) -> None:
+    asked = {"appName": "files-a", "path": "src/edit.txt"}
+    first = server.do("files.write", {**asked, "content": "port = 3000\n"})
+    edited = server.do("files.edit", {**asked, "old": "3000", "new": "4000", "sha256": first["sha256"]})
+    assert (folder(server) / "src" / "edit.txt").read_text() == "port = 4000\n"
+    assert server.call("files.edit", {**asked, "old": "3000", "new": "1"}).code == "text_not_found"
+    assert (
+        server.call("files.edit", {**asked, "old": "port =", "new": "1", "sha256": first["sha256"]}).code
+        == "file_changed"
+    )
+    assert server.do("files.read", asked)["sha256"] == edited["sha256"]
+    assert "port =" not in server.audit_log.read_text()
 
 
 def test_variables_are_set_listed_and_unset_and_never_shown(server: Server) -> None:

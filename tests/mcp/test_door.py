@@ -30,7 +30,7 @@ def test_a_caller_sees_what_it_may_do_and_no_more(house: Server, opened: Opened)
     assert observer.keys() < operator.keys()
     assert {"deploy_up", "db_backup"} <= operator.keys()
     assert not {"apps_init", "keys_create", "apps_remove"} & operator.keys()
-    assert {"apps_init", "keys_create", "apps_remove"} <= talk(opened(house, role="admin"), listed).keys()
+    assert {"apps_init", "apps_remove"} <= talk(opened(house, role="admin"), listed).keys()
 
 
 @EVERYWHERE
@@ -95,6 +95,8 @@ def test_toolsets_shorten_the_list(house: Server) -> None:
 
     assert talk(over_http(house, query="?toolsets=apps,db"), listed) == {"apps", "db", "operations", "platform"}
     assert talk(over_stdio(house, "--toolsets", "deploy"), listed) == {"deploy", "operations", "platform"}
+    assert "keys" not in talk(over_http(house), listed)
+    assert {"keys", "hook", "audit", "apps"} <= talk(over_http(house, query="?toolsets=all"), listed)
 
 
 def test_nobody_gets_in_without_a_key(house: Server) -> None:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ikoma.apps import file_history
 from ikoma.apps.folder import App
-from ikoma.durable import open_file, remove_tree, sweep_at, write_at
-from ikoma.errors import FileChanged, FileMissing, NotAFile, PathOutside
+from ikoma.durable import open_file, sweep_at, write_at
+from ikoma.errors import FileChanged, FileMissing, NotAFile, PathOutside, TextNotFound
 from ikoma.model import FilePath
 
 MOST_ENTRIES = 1000
+LARGEST_EDITED = 8 << 20
 _DEEPEST = 100
 """Folders in one another that are listed: a container can make them without end."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -78,44 +79,49 @@ def write(app: App, path: FilePath, content: bytes, *, expected: str | None, exe
         if executable is not None:
             mode = mode | 0o111 if executable else mode & ~0o111
         sweep_at(folder)
+        digest = hashlib.sha256(content).hexdigest()
+        if _digest(folder, path) != digest:
+            file_history.keep_copy(app, folder, path)
         write_at(folder, path.parts[-1], content, mode=mode)
-    return Piece(content, len(content), hashlib.sha256(content).hexdigest())
+    return Piece(content, len(content), digest)
+
+
+def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) -> Piece:
+    """Replace a text that stands in a file once.
+
+    Raises:
+        TextNotFound: it stands there more often, or not at all.
+        FileChanged: the file does not have the SHA-256 that was expected.
+    """
+    piece = read(app, path, offset=0, limit=LARGEST_EDITED + 1)
+    if piece.size > LARGEST_EDITED:
+        raise NotAFile(f"{path} is larger than {LARGEST_EDITED >> 20} MiB, too large to be edited.")
+    found = piece.content.count(old.encode())
+    if found != 1:
+        often = f"stands in {path} {found} times" if found else f"does not stand in {path}"
+        raise TextNotFound(f"The text that is to be replaced {often}.")
+    content = piece.content.replace(old.encode(), new.encode())
+    return write(app, path, content, expected=expected or piece.sha256, executable=None)
+
+
+def restore(app: App, path: FilePath, version: str | None) -> file_history.Version:
+    """Put a file or folder back as it was; what stands there now is kept."""
+    with _folder(app, path.parts[:-1], make=True) as folder:
+        return file_history.take_out(app, path, version, folder)
 
 
 def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
-    """Take a file or link away, or with `recursive` a folder and all in it; what the file was."""
+    """Take a file or link away, or with `recursive` a folder, and keep it for a time; what the file was."""
     with _folder(app, path.parts[:-1]) as folder:
         status = _status(folder, path)
-        if not stat.S_ISDIR(status.st_mode):
-            digest = (_digest(folder, path) or "") if stat.S_ISREG(status.st_mode) else ""
-            os.unlink(path.parts[-1], dir_fd=folder)
-            os.fsync(folder)
-            return Piece(b"", status.st_size, digest)
-        with _opened(folder, path.parts[-1], path) as inside:
-            if any(_names(inside)) and not recursive:
-                raise NotAFile(f"{path} is a folder that is not empty.", hint="Say recursive to delete all in it.")
-        # First away as a whole, so that nobody meets half a folder; then bit by bit.
-        doomed = f"deleting-{secrets.token_hex(6)}"
-        state = os.open(app.make_state(), _DIRECTORY)
-        try:
-            for leftover in _names(state):
-                if leftover.startswith("deleting-"):
-                    remove_tree(leftover, dir_fd=state)
-            os.rename(path.parts[-1], doomed, src_dir_fd=folder, dst_dir_fd=state)
-            os.fsync(folder)
-            remove_tree(doomed, dir_fd=state)
-        finally:
-            os.close(state)
-    return None
-
-
-def sizes(app: App, path: FilePath) -> list[tuple[str, int]]:
-    """The files that deleting this path would take: path and size."""
-    with _folder(app, path.parts[:-1]) as folder:
-        status = _status(folder, path)
-    if not stat.S_ISDIR(status.st_mode):
-        return [(str(path), status.st_size)]
-    return [(entry.path, entry.size) for entry in entries(app, path, recursive=True)[0] if entry.kind != "folder"]
+        is_folder = stat.S_ISDIR(status.st_mode)
+        digest = (_digest(folder, path) or "") if stat.S_ISREG(status.st_mode) else ""
+        if is_folder:
+            with _opened(folder, path.parts[-1], path) as inside:
+                if any(_names(inside)) and not recursive:
+                    raise NotAFile(f"{path} is a folder that is not empty.", hint="Say recursive to delete all in it.")
+        file_history.keep_moved(app, folder, path)
+    return None if is_folder else Piece(b"", status.st_size, digest)
 
 
 def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive: bool) -> Iterator[bool]:

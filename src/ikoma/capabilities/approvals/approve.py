@@ -13,7 +13,7 @@ class Approve(Request):
     id: str
 
 
-@capability("approvals.approve", role=Role.ADMIN, effect=Effect.CHANGES)
+@capability("approvals.approve", role=Role.ADMIN, effect=Effect.CHANGES, rare=True)
 async def approve(call: Call, request: Approve) -> Item:
     """Consent to one call of another key, once, within the hour.
 

@@ -13,7 +13,7 @@ class Deny(Request):
     id: str
 
 
-@capability("approvals.deny", role=Role.ADMIN, effect=Effect.CHANGES)
+@capability("approvals.deny", role=Role.ADMIN, effect=Effect.CHANGES, rare=True)
 async def deny(call: Call, request: Deny) -> Item:
     """Refuse a call of another key.
 

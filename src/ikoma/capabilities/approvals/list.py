@@ -40,7 +40,7 @@ class Listing(Result):
     approvals: list[Item]
 
 
-@capability("approvals.list", role=Role.ADMIN, effect=Effect.READS)
+@capability("approvals.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
 async def listing(call: Call, request: List) -> Listing:
     """Calls that wait for another key's consent, newest first: who asks, for what, until when.
 

@@ -18,7 +18,7 @@ class Health(Result):
     details: dict[str, Look]
 
 
-@capability("apps.health", role=Role.OBSERVER, effect=Effect.READS)
+@capability("apps.health", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def health(call: Call, request: AppRequest) -> Health:
     """Look at the app's containers, its HTTP health path and its database, and say how it is.
 

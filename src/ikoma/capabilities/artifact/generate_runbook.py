@@ -15,7 +15,7 @@ class Runbook(Result):
 
 
 # It reads: the file is IKOMA's own account of what it saw, and nothing runs differently for it.
-@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS)
+@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
     """Write a Markdown runbook of the app into its folder, from how it is now, and return it.
 

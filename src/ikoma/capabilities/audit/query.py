@@ -29,7 +29,7 @@ class Entries(Result):
     """Lines that were read and are no entries; audit.verify says where."""
 
 
-@capability("audit.query", role=Role.OBSERVER, effect=Effect.READS)
+@capability("audit.query", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def query(call: Call, request: Query) -> Entries:
     """The last entries of the audit log that match, oldest first.
 

@@ -34,7 +34,7 @@ class Verdict(Result):
     files: list[str]
 
 
-@capability("audit.verify", role=Role.OBSERVER, effect=Effect.READS)
+@capability("audit.verify", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def verify(call: Call, request: Request) -> Verdict:
     """Check that no entry of the audit log was changed, removed, moved or cut off, and say where the first was.
 

@@ -24,7 +24,7 @@ class Domains(Result):
     domains: list[Domain]
 
 
-@capability("domain.list", role=Role.OBSERVER, effect=Effect.READS)
+@capability("domain.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def list_domains(call: Call, request: AppRequest) -> Domains:
     """List an app's domains, those of the compose file that serves and those added."""
     return domains(call, call.app(request.app_name))

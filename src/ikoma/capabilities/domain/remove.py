@@ -22,7 +22,7 @@ class Removed(Domains):
     message: str
 
 
-@capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES)
+@capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
 async def remove(call: Call, request: Remove) -> Removed:
     """Serve an app no longer under a domain that was added."""
     app = call.app(request.app_name)

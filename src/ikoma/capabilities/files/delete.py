@@ -6,10 +6,8 @@ import asyncio
 
 from ikoma.apps import files
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Loss, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, Role
-
-_MOST = 20
 
 
 class Delete(AppRequest):
@@ -25,19 +23,9 @@ class Deleted(Result):
     """None for a folder or a link."""
 
 
-async def losses(call: Call, request: Delete) -> Loss:
-    """The files that would go, with their sizes."""
-    app = call.app(request.app_name)
-    found = await asyncio.to_thread(files.sizes, app, request.path)
-    lost = [f"{path} ({size} bytes)" for path, size in found[:_MOST]]
-    if len(found) > _MOST:
-        lost.append(f"and {len(found) - _MOST} more files")
-    return Loss(f"Delete {request.path} of {app.name}.", tuple(lost))
-
-
-@capability("files.delete", role=Role.BUILDER, effect=Effect.DESTROYS, idempotent=True, loses=losses)
+@capability("files.delete", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True)
 async def delete(call: Call, request: Delete) -> Deleted:
-    """Delete a file of an app, or with recursive a folder. There is no way back.
+    """Delete a file of an app, or with recursive a folder. It is kept for 30 days: files.restore brings it back.
 
     Use it for files that are in the way.
     """

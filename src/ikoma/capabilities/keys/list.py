@@ -28,7 +28,7 @@ class Listing(Result):
     keys: list[Item]
 
 
-@capability("keys.list", role=Role.ADMIN, effect=Effect.READS)
+@capability("keys.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
 async def listing(call: Call, request: Request) -> Listing:
     """All API keys but the admin key of the settings: names, roles, scopes and dates, never the keys.
 

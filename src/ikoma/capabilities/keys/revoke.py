@@ -23,7 +23,7 @@ async def losses(call: Call, request: Revoke) -> Loss:
     return Loss(f"End the key {request.id} on every door.", lost)
 
 
-@capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
+@capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses, rare=True)
 async def revoke(call: Call, request: Revoke) -> Revoked:
     """End an API key at once, on every door.
 

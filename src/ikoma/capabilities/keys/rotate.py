@@ -25,7 +25,7 @@ class Rotated(Result):
     previous_until: str
 
 
-@capability("keys.rotate", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True)
+@capability("keys.rotate", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True)
 async def rotate(call: Call, request: Rotate) -> Rotated:
     """Make a new key with the name, role and scope of an existing one. Both work for a while.
 

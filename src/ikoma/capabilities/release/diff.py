@@ -60,7 +60,7 @@ class Differences(Result):
     source: Files
 
 
-@capability("release.diff", role=Role.OBSERVER, effect=Effect.READS)
+@capability("release.diff", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def diff(call: Call, request: Diff) -> Differences:
     """What a release changed against an earlier one: services, images, migrations and source files.
 

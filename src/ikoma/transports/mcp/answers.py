@@ -96,10 +96,11 @@ def success(capability: Capability, body: bytes, *, pending: bool) -> dict[str, 
         wrapper = Wrapper()
         for path, mark in _untrusted(capability):
             result = _applied(result, path, partial(wrapper.inside, what=mark.what))
-        body = orjson.dumps(result)
-    if not isinstance(result, dict):
+    if isinstance(result, dict):  # the schema knows no null: what has no value is not there
+        result = {name: value for name, value in result.items() if value is not None}
+    else:
         result = {"result": result}
-        body = orjson.dumps(result)
+    body = orjson.dumps(result)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
     return {"content": [{"type": "text", "text": body.decode()}], "structuredContent": result, "resultType": "complete"}
 

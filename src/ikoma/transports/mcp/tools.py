@@ -22,10 +22,6 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _CAPABILITY = re.compile(
     r"\b(?:apps|artifact|audit|db|deploy|domain|env|files|hook|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
 )
-_PENDING: dict[str, Any] = {
-    "required": ["operationId", "state", "next"],
-    "properties": {"operationId": {"type": "string"}, "state": {"type": "string"}, "next": {"type": "string"}},
-}
 
 
 def tool_name(capability: str) -> str:
@@ -102,22 +98,42 @@ def input_schema(item: Capability) -> dict[str, Any]:
 
 
 def output_schema(item: Capability) -> dict[str, Any]:
-    """The result; and for what may take long, what is answered while it goes on."""
-    schema: dict[str, Any] = _bare(item.result_adapter.json_schema(by_alias=True, mode="serialization"))
+    """The fields of what is read, each with its type. What changes something answers with one sentence that says all.
+
+    Several hosts refuse unions, references and `null` in a schema, some of them the whole list with it. So it says no
+    more than the first level, and a field without a value is left out of the answer.
+    """
+    if item.effect is not Effect.READS:  # it may also go on as an operation, whose fields are others
+        return {"type": "object"}
+    schema = item.result_adapter.json_schema(by_alias=True, mode="serialization")
     if schema.get("type") != "object":
-        schema = {"type": "object", "properties": {"result": schema}, "required": ["result"]}
-    if item.effect is Effect.READS:
-        return schema
-    definitions = schema.pop("$defs", None)
-    both: dict[str, Any] = {"type": "object", "anyOf": [schema, _PENDING]}
-    return both | ({"$defs": definitions} if definitions else {})
+        schema = {"properties": {"result": schema}, "required": ["result"], "$defs": schema.get("$defs", {})}
+    fields = schema.get("properties", {})
+    return {"type": "object", "properties": {name: _shallow(schema, field) for name, field in fields.items()}}
+
+
+def _shallow(schema: Mapping[str, Any], field: Mapping[str, Any]) -> dict[str, Any]:
+    """A field's type, and that of its items."""
+    kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
+    kind = kinds[0] if len(kinds) == 1 else {}
+    if "$ref" in kind:
+        kind = schema["$defs"][kind["$ref"].removeprefix("#/$defs/")]
+    if "type" not in kind:
+        return {}
+    return {"type": kind["type"]} | ({"items": _shallow(schema, kind["items"])} if kind.get("items") else {})
+
+
+ALL = "all"
+"""The toolset of every tool."""
 
 
 def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capability]:
-    """The capabilities of the chosen namespaces; all that are not rare where none is chosen.
+    """The capabilities of the chosen namespaces; those that most conversations need where none is chosen.
 
     The platform's own and operations stay. What is not listed can be called all the same.
     """
+    if ALL in toolsets:
+        return list(tools)
     wanted = {*toolsets, "platform", "operations"}
     return [item for item in tools if item.name.split(".", 1)[0] in wanted or not (toolsets or item.rare)]
 

@@ -11,7 +11,7 @@ from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
 
-@capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS)
+@capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def example(call: Call, request: AppRequest) -> str:
     """A .env file to start from: every variable the app's compose file uses, with its default.
 

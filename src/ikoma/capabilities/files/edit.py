@@ -1,0 +1,42 @@
+"""files.edit: replace a text in a file of an app."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from pydantic import Field
+
+from ikoma.apps import files
+from ikoma.capabilities.context import Call
+from ikoma.errors import InvalidArguments
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.model import Effect, FilePath, Role
+
+
+class Edit(AppRequest):
+    path: FilePath
+    old: Annotated[str, Sensitive("file content")] = Field(min_length=1)
+    """Stands in the file once."""
+    new: Annotated[str, Sensitive("file content")]
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Edit only if the file still has this."""
+
+
+class Edited(Result):
+    path: str
+    size: int
+    sha256: str
+
+
+@capability("files.edit", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True)
+async def edit(call: Call, request: Edit) -> Edited:
+    """Replace a text in a file of an app. Next: apps.validate, deploy.up."""
+    app = call.app(request.app_name)
+    try:
+        piece = await asyncio.to_thread(
+            files.edit, app, request.path, request.old, request.new, expected=request.sha256
+        )
+    except UnicodeEncodeError:  # half a surrogate pair
+        raise InvalidArguments("old and new: are not text.") from None
+    return Edited(path=request.path, size=piece.size, sha256=piece.sha256)

@@ -1,0 +1,44 @@
+"""files.history: what is kept of files that were overwritten or deleted."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import Field
+
+from ikoma.apps import file_history
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, FilePath, Role
+
+
+class History(AppRequest):
+    path: FilePath | None = None
+    """Of all when left out."""
+    limit: int = Field(default=50, ge=1, le=1000)
+
+
+class Version(Result):
+    version: str
+    path: str
+    kind: str
+    """file, folder or link."""
+    happened: str
+    """overwritten or deleted."""
+    at: str
+    size: int | None
+    sha256: str | None
+
+
+class Versions(Result):
+    versions: list[Version]
+
+
+@capability("files.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
+async def history(call: Call, request: History) -> Versions:
+    """List what files of an app were before they were overwritten or deleted here, newest first; kept for 30 days.
+
+    Next: files.restore.
+    """
+    found = await asyncio.to_thread(file_history.versions, call.app(request.app_name), request.path)
+    return Versions(versions=[Version.model_validate(item, from_attributes=True) for item in found[: request.limit]])
