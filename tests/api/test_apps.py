@@ -65,7 +65,7 @@ def validate(server: Server, name: str, compose: str) -> dict[str, list[dict[str
         ("garbage: [", None, ""),
         ("", None, ""),
         ("- a\n- b\n", None, ""),
-        ("services:\n  web:\n    image: x\n    colour: red\n", 4, "colour"),
+        ("services:\n  web:\n    image: IMG\n    colour: red\n", 4, "colour"),
         ("services:\n  web:\n    restart: always\n", 2, "neither an image nor a build"),
         ("services:\n  web:\n    image: IMG\n    environment:\n      A: ${NOT_SET}\n", 5, "NOT_SET"),
         ("services:\n  web:\n    build: ./missing\n", 3, "missing"),

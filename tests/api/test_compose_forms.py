@@ -166,3 +166,21 @@ def test_capabilities_that_docker_gives_give_nothing_more(server: Server) -> Non
     words = [word for name in given for word in ("--cap-add", name)]
     show = [busybox_image(), "grep", "Cap", "/proc/self/status"]
     assert docker("run", "--rm", *words, *show) == docker("run", "--rm", *show)
+
+
+def test_all_that_is_wrong_is_told_in_one_answer(server: Server) -> None:
+    web = "services:\n  web:\n    image: {image}\n    colour: red\n    env_file: ../secrets.env\n    privileged: true\n"
+    over = "services:\n  web:\n    pid: host\n    depends_on: [gone]\n    build: {context: ./nowhere}\n"
+    make(server, "all", **{"compose.yaml": web, "compose.override.yaml": f"{over}x-ikoma: {{serivce: web}}\n"})
+    report = server.do("apps.validate", {"appName": "all"})
+    assert report["valid"] is False
+    assert [(item["file"], item["line"], item["rule"]) for item in report["errors"]] == [
+        ("compose.override.yaml", 3, "host-namespace"),
+        ("compose.override.yaml", 4, None),
+        ("compose.override.yaml", 5, None),
+        ("compose.override.yaml", 6, None),
+        ("compose.yaml", 4, None),
+        ("compose.yaml", 5, "reads-outside"),
+        ("compose.yaml", 6, "privileged"),
+    ]
+    assert all(item["fix"] for item in report["errors"])

@@ -20,6 +20,8 @@ _MERGE = "tag:yaml.org,2002:merge"
 _AFRESH = ("!reset", "!override")
 _DEEPEST = 40
 _MOST_STEPS = 20
+_LINE = re.compile(r"\bline:? (\d+)|\bat L(\d+)\.C\d+")
+_STEP = re.compile(r"[.\[\]]+")
 _MOUNT = re.compile(r":(/[^:]*)(?::[^:/]*)?$")
 
 
@@ -86,6 +88,30 @@ class Source:
         found = self._in_file(file, place)
         return found.line if found else None
 
+    def at_message(self, message: str) -> tuple[str, int | None]:
+        """Where a message of Compose's names a line or a file; else the first file."""
+        file = max((name for name in self.texts if f"/{name}:" in message), key=len, default=self.name)
+        found = _LINE.search(message)
+        return (file, int(found[1] or found[2])) if found else (file, None)
+
+    def follow(self, path: str) -> Place:
+        """The place that a text such as services.web.ports.0 or services[web].image leads to, as far as it is there."""
+        steps = [step for step in _STEP.split(path) if step]
+        place: Place = ()
+        while steps:
+            # Names can have dots in them: the longest that is there is meant.
+            known = ((end, step) for end in range(len(steps), 0, -1) for step in _meant(".".join(steps[:end])))
+            found = next(((end, step) for end, step in known if any(self.said_in((*place, step)))), None)
+            if found is None:
+                break
+            place, steps = (*place, found[1]), steps[found[0] :]
+        return place
+
+    def said_in(self, place: Place) -> Iterator[tuple[str, Place]]:
+        """Each file that says something at a place, and where in it that stands."""
+        for file in (*self._parts.included, *self._parts.merged):
+            yield from self._said_in(file, place, 0)
+
     def at_text(self, text: str) -> tuple[str, int | None]:
         """The first file and line that hold this text."""
         for file in (*self._parts.merged, *self.texts):
@@ -100,6 +126,14 @@ class Source:
     def _line_with(self, file: str, text: str) -> int | None:
         lines = self.texts.get(file, "").splitlines()
         return next((number for number, line in enumerate(lines, 1) if text in line), None)
+
+    def _said_in(self, file: str, place: Place, steps: int) -> Iterator[tuple[str, Place]]:
+        own = self._own(file, place)
+        if own is not None and own.depth == len(place):
+            yield file, place
+        for further in self._extended(file, place):
+            if steps < _MOST_STEPS:
+                yield from self._said_in(*further, steps + 1)
 
     def _nearest(self, place: Place) -> _Found | None:
         """Where something is said twice, the last word counts for a value, the first for what several files add to."""
@@ -218,6 +252,10 @@ def _root(text: str) -> yaml.Node | None:
         return next(iter(documents(text)), None)
     except (yaml.YAMLError, RecursionError, ValueError):
         return None
+
+
+def _meant(name: str) -> list[str | int]:
+    return [name, int(name)] if name.isdigit() else [name]
 
 
 def _names(item: str, step: str) -> bool:

@@ -20,6 +20,7 @@ from ikoma.apps.notice import Notice
 from ikoma.apps.policy.reading import Gathered, gather
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.preview import adapted
+from ikoma.apps.remainder import Remainder, remainder
 from ikoma.apps.substitutes import substituted
 from ikoma.kernel.redaction import HIDDEN, forms
 from ikoma.ports import Engine, Resolved
@@ -37,10 +38,17 @@ class Resolution:
     resolved: Resolved | None
     notices: tuple[Notice, ...] = ()
     """What works differently here."""
+    gathered: Gathered | None = None
+    """The files as they were read."""
 
     @property
     def model(self) -> Mapping[str, Any] | None:
         return None if self.resolved is None else self.resolved.model
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What Compose said besides."""
+        return () if self.resolved is None else self.resolved.warnings
 
     @property
     def error(self) -> str | None:
@@ -75,20 +83,32 @@ class Resolutions:
             waived = self._waived(app)
             model, more = await substituted(self._engine, app.name, resolved.model, waived)
             resolved, notices = replace(resolved, model=model), [*notices, *more]
-        return Resolution(gathered.source, tuple(gathered.violations), resolved, tuple(notices))
+        return Resolution(gathered.source, tuple(gathered.violations), resolved, tuple(notices), gathered)
+
+    async def remainder(self, app: App, resolution: Resolution) -> Remainder:
+        """All that is refused in files that have come to no model, and what is left of them."""
+        assert resolution.gathered is not None
+        found = await remainder(app, resolution.gathered, resolution.resolved, lambda files: self._ask(app, files))
+        if found.model is not None:
+            found.model, _ = await substituted(self._engine, app.name, found.model, self._waived(app))
+        return found
 
     async def _resolved(self, app: App, gathered: Gathered) -> Resolved:
         fingerprint = _fingerprint(gathered)
         known = self._latest.get(app)
         if known is not None and known[0] == fingerprint:
             return known[1]
+        resolved = await self._ask(app, gathered)
+        self._latest[app] = fingerprint, resolved
+        return resolved
+
+    async def _ask(self, app: App, gathered: Gathered) -> Resolved:
         resolved = await self._engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
         if resolved.model is not None:
             resolved = replace(resolved, model=adapted(app.name, resolved.model))
         elif resolved.error is not None:
             error = await asyncio.to_thread(without_parts, resolved.error, _secrets(gathered.files))
             resolved = replace(resolved, error=error)
-        self._latest[app] = fingerprint, resolved
         return resolved
 
 

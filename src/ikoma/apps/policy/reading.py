@@ -76,6 +76,8 @@ class Gathered:
         """The first of them; where none can be read, the file that names them."""
         return next(iter(self.compose_files), ".env")
 
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    """What files hold that are not read from the disk."""
     besides: dict[str, bytes] = field(default_factory=dict)
     """Compose files of ours that are merged before the person's."""
 
@@ -99,13 +101,16 @@ class Gathered:
         self.violations.append(Violation(rule, place, what, file))
 
 
-def gather(app: App) -> Gathered:
+def gather(app: App, contents: Mapping[str, bytes] | None = None) -> Gathered:
     """Read the app's compose files, its .env and all they name.
+
+    Args:
+        contents: what files hold that are not to be read from the disk.
 
     Raises:
         FileMissing: there is no compose file, or one that COMPOSE_FILE names is not there.
     """
-    gathered = Gathered()
+    gathered = Gathered(contents=contents or {})
     _optional(app, gathered, ".env")
     gathered.plain.add(".env")
     values = environment.values_in(gathered.files.get(".env", b""))
@@ -167,7 +172,7 @@ def _main_files(app: App, gathered: Gathered, chosen: Chosen) -> tuple[str, ...]
         if path is None:
             continue
         try:
-            gathered.files[path] = app.read_inside(app.path / path, _MOST_BYTES + 1)
+            gathered.files[path] = _content(app, gathered, path)
         except FileMissing as error:
             hint = "Correct COMPOSE_FILE, or bring the file." if chosen.is_named else None
             raise FileMissing(f"{name} is not there, and COMPOSE_FILE in .env names it.", hint=hint) from error
@@ -346,12 +351,17 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
     return relative
 
 
+def _content(app: App, gathered: Gathered, path: str) -> bytes:
+    known = gathered.contents.get(path)
+    return app.read_inside(app.path / path, _MOST_BYTES + 1) if known is None else known
+
+
 def _optional(app: App, gathered: Gathered, path: str, source: str | None = None, place: Place = ()) -> bool:
     """Read a file if it is there."""
     if path in gathered.files:
         return True
     try:
-        gathered.files[path] = app.read_inside(app.path / path, _MOST_BYTES + 1)
+        gathered.files[path] = _content(app, gathered, path)
     except FileMissing:
         return False  # Compose says so in its own words, where it matters
     except IkomaError as error:

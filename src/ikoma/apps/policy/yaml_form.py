@@ -6,7 +6,7 @@ another there (two documents, a key twice, tags of one's own) is refused besides
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -48,12 +48,13 @@ class _Unsafe(Exception):
         self.rule, self.what, self.place = rule, what, place
 
 
-def read(content: bytes, file: str, without: Iterable[Place] = ()) -> Read:
+def read(content: bytes, file: str, without: Iterable[Place] = (), put: Mapping[Place, str] | None = None) -> Read:
     """Read one file, or say why not.
 
     Args:
         file: its name, for the violations.
         without: places that Compose does not get.
+        put: texts that it gets besides, by their places.
     """
     try:
         root = _composed(content)
@@ -63,6 +64,8 @@ def read(content: bytes, file: str, without: Iterable[Place] = ()) -> Read:
         value = _plain(root, ())
         for place in without:
             _remove(root, place)
+        for place, text in (put or {}).items():
+            _put(root, place, text)
         return Read(value, written=yaml_written.written(root, _pairs))
     except _Unsafe as unsafe:
         return Read(violations=[Violation(unsafe.rule, unsafe.place, unsafe.what, file)])
@@ -155,17 +158,29 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 def _remove(node: yaml.Node | None, place: Place) -> None:
     """Take out what stands at a place, where it stands there itself and not by a merge."""
-    for step in place[:-1]:
+    node = _at(node, place[:-1])
+    if isinstance(node, yaml.MappingNode):
+        node.value = [(key, value) for key, value in node.value if key.value != place[-1]]
+    elif isinstance(node, yaml.SequenceNode):
+        node.value = [item for index, item in enumerate(node.value) if index != place[-1]]
+
+
+def _put(node: yaml.Node | None, place: Place, text: str) -> None:
+    node = _at(node, place[:-1])
+    if isinstance(node, yaml.MappingNode):
+        key, value = (yaml.ScalarNode(_STRING, said, node.start_mark, node.end_mark) for said in (str(place[-1]), text))
+        node.value.append((key, value))
+
+
+def _at(node: yaml.Node | None, place: Place) -> yaml.Node | None:
+    for step in place:
         if isinstance(node, yaml.MappingNode):
             node = next((value for key, value in node.value if key.value == step), None)
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
             node = node.value[step]
         else:
-            return
-    if isinstance(node, yaml.MappingNode):
-        node.value = [(key, value) for key, value in node.value if key.value != place[-1]]
-    elif isinstance(node, yaml.SequenceNode):
-        node.value = [item for index, item in enumerate(node.value) if index != place[-1]]
+            return None
+    return node
 
 
 def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:

@@ -17,7 +17,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.impossible import Impossible, impossible
 from ikoma.apps.occupied import occupied
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.resolution import Resolutions
+from ikoma.apps.resolution import Resolution, Resolutions
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.validation.builds import find_builds
 from ikoma.apps.validation.compose_errors import find_compose_error
@@ -51,43 +51,59 @@ class Validator:
             images: also ask registries for images that are not on this machine; a deploy finds that out itself.
         """
         resolution = await self._resolutions.resolve(app)
-        source, resolved = resolution.source, resolution.resolved
-        if resolved is None:
-            refused = self._policy.less_waived(app, resolution.violations).refused
-            return Report(errors=[find_violation(source, violation) for violation in refused])
-        if resolved.model is None:
-            error = find_compose_error(source, resolved.error or "Compose refused the file.")
-            return Report(errors=[error])
-        report = Report(model=resolved.model, waivers=list(self._policy.waivers(app)))
-        verdict = await self._policy.judge(app, resolved.model)
-        report.errors += [find_violation(source, violation) for violation in verdict.refused]
-        report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
-        report.errors += find_web(source, resolved.model)
-        report.taken += self._taken(app, source, resolved.model)
-        report.errors += report.taken
-        report.errors += await asyncio.to_thread(find_undefined, app, source, resolved.warnings)
-        report.errors += find_builds(app, source, resolved.model)
-        report.errors += [
-            Finding(*source.at(*item.place), item.problem, item.fix)
-            for item in (*impossible(resolved.model), *await self.occupied(app, resolved.model))
-        ]
-        existing = await self._engine.existing()
-        for other in differences(app.name, resolved.model, existing):
-            found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
-            (report.errors if other.matters else report.warnings).append(found)
-        if images:
-            report.errors += await find_missing_images(self._engine, source, resolved.model)
+        report = Report(model=resolution.model, waivers=list(self._policy.waivers(app)))
+        if resolution.model is not None:
+            await self._look_at(app, report, resolution.source, resolution.model, images=images)
+            report.errors += await asyncio.to_thread(find_undefined, app, resolution.source, resolution.warnings)
+        else:
+            await self._look_at_remainder(app, report, resolution, images=images)
         report.sql += await find_migrations(self._databases, app)
         report.errors += report.sql
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
         await look_at_disks(self._engine, app, report)
-        report.warnings += [find_notice(source, notice) for notice in resolution.notices]
+        report.warnings += [find_notice(resolution.source, notice) for notice in resolution.notices]
         report.warnings += find_missing_names(app)
-        if not report.errors:
-            report.warnings += await asyncio.to_thread(find_not_kept, app, source, resolved.model)
-            report.warnings += find_scaled(app, source, resolved.model)
-        report.warnings += find_database_variables(app, source, resolved.model, self._databases)
+        if not report.errors and resolution.model is not None:
+            report.warnings += await asyncio.to_thread(find_not_kept, app, resolution.source, resolution.model)
+            report.warnings += find_scaled(app, resolution.source, resolution.model)
+        model = resolution.model or {}
+        report.warnings += find_database_variables(app, resolution.source, model, self._databases)
         return report
+
+    async def _look_at(
+        self, app: App, report: Report, source: Source, model: Mapping[str, Any], *, images: bool
+    ) -> None:
+        """What is wrong with a resolved model."""
+        verdict = await self._policy.judge(app, model)
+        report.errors += [find_violation(source, violation) for violation in verdict.refused]
+        report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
+        report.errors += find_web(source, model)
+        report.taken += self._taken(app, source, model)
+        report.errors += report.taken
+        report.errors += find_builds(app, source, model)
+        report.errors += [
+            Finding(*source.at(*item.place), item.problem, item.fix)
+            for item in (*impossible(model), *await self.occupied(app, model))
+        ]
+        existing = await self._engine.existing()
+        for other in differences(app.name, model, existing):
+            found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
+            (report.errors if other.matters else report.warnings).append(found)
+        if images:
+            report.errors += await find_missing_images(self._engine, source, model)
+
+    async def _look_at_remainder(self, app: App, report: Report, resolution: Resolution, *, images: bool) -> None:
+        """What is wrong with files that are refused while they are read, and with the rest of them."""
+        found = await self._resolutions.remainder(app, resolution)
+        refused = self._policy.less_waived(app, found.violations).refused
+        report.errors += [find_violation(resolution.source, violation) for violation in refused]
+        report.errors += [find_compose_error(refusal) for refusal in found.refusals]
+        if found.model is None:
+            return
+        model = found.model
+        if not found.is_whole:  # what the block names may have gone with it
+            model = {key: value for key, value in model.items() if key != "x-ikoma"}
+        await self._look_at(app, report, found.source, model, images=images)
 
     async def model(self, app: App) -> Mapping[str, Any]:
         """The app's resolved model as its files are now; an empty one where there is none."""

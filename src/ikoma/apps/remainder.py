@@ -1,0 +1,151 @@
+"""All that is wrong with files that are refused while they are read: what Compose would say of them part by part.
+
+What is refused is taken out, in memory alone, and the rest read again: so one answer tells everything, and not only
+what comes first. Each round passes the same checks before Compose gets anything. What comes of it is judged, never run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ikoma.apps.compose_lines import Source
+from ikoma.apps.folder import App
+from ikoma.apps.policy import yaml_form
+from ikoma.apps.policy.reading import Gathered, gather
+from ikoma.apps.policy.rules import Violation
+from ikoma.apps.refusals import IMAGE, Part, messages, parts, places
+from ikoma.ports import Resolved
+
+_MOST_ROUNDS = 12
+_SERVICES = frozenset(("services", "include", "extends"))
+_UNDEFINED = re.compile(r"undefined (service|network|volume|config|secret)")
+_WHOLE = frozenset(("too-large", "alias-bomb"))
+"""Rules whose breach is of all that a file says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One message of Compose, and where what it is about stands: (file, line)."""
+
+    message: str
+    at: tuple[str, int | None]
+
+
+@dataclass(slots=True)
+class Remainder:
+    """What is wrong, and what is left without it; `model` is None where nothing could be made of the rest."""
+
+    source: Source
+    violations: list[Violation] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    model: Mapping[str, Any] | None = None
+    taken: set[str] = field(default_factory=set)
+    """What kinds of parts were taken out."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no service is missing in it."""
+        return self.taken.isdisjoint(_SERVICES)
+
+
+async def remainder(
+    app: App, gathered: Gathered, resolved: Resolved | None, ask: Callable[[Gathered], Awaitable[Resolved]]
+) -> Remainder:
+    """Take out what is refused until the rest is taken.
+
+    Args:
+        gathered: the app's files as they are.
+        resolved: what Compose made of them; None where violations kept it from them.
+        ask: lets Compose read files.
+    """
+    found = Remainder(gathered.source, list(gathered.violations))
+    contents: dict[str, bytes] = {}
+    for _ in range(_MOST_ROUNDS):
+        if gathered.violations:
+            refused = _of_violations(gathered)
+        else:
+            resolved = resolved or await ask(gathered)
+            if resolved.model is not None:
+                found.model, found.source = _imageless(resolved.model), gathered.source
+                return found
+            refused = _of_messages(found, gathered, resolved.error or "Compose refused the file.")
+        if not refused:
+            return found
+        found.taken |= {_kind(part) for part in refused if part.put is None}
+        contents |= _without(gathered, refused)
+        resolved = None
+        gathered = await asyncio.to_thread(gather, app, contents)
+        found.violations += [item for item in gathered.violations if item not in found.violations]
+    return found
+
+
+def _of_violations(gathered: Gathered) -> list[Part]:
+    """The parts that are to go; none where one violation is of a whole file."""
+    refused = []
+    for item in gathered.violations:
+        if item.rule in _WHOLE or not item.place or item.file is None or not gathered.written.get(item.file):
+            return []
+        refused.append(Part(item.file, item.place))
+    return refused
+
+
+def _of_messages(found: Remainder, gathered: Gathered, error: str) -> list[Part]:
+    source, refused = gathered.source, []
+    values = {file: yaml_form.read(content, file).value for file, content in gathered.written.items()}
+    for message in messages(error):
+        of_it = parts(message, source, values)
+        refused += of_it
+        if not _follows(found, message):
+            found.refusals.append(Refusal(message, _at(source, message, of_it)))
+    return refused
+
+
+def _at(source: Source, message: str, of_it: Sequence[Part]) -> tuple[str, int | None]:
+    for part in of_it:
+        return part.file, source.in_file(part.file, *part.place)
+    named = next((place for place in places(message, source) if place), None)
+    return source.at(*named) if named else source.at_message(message)
+
+
+def _follows(found: Remainder, message: str) -> bool:
+    """Whether Compose misses only what was taken out."""
+    if "neither an image" in message:
+        return not found.taken.isdisjoint(("image", "build", "extends"))
+    if missing := _UNDEFINED.search(message):
+        return not found.taken.isdisjoint((f"{missing[1]}s", *_SERVICES))
+    return "cannot extend" in message and not found.is_whole
+
+
+def _kind(part: Part) -> str:
+    """What is missing where this part is: something of the top level, or what makes a service."""
+    if part.place[0] != "services" or len(part.place) <= 2:
+        return str(part.place[0])
+    return f"{part.place[2]}" if part.place[2] in ("image", "build", "extends") else ""
+
+
+def _imageless(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    services = {
+        name: {key: value for key, value in service.items() if (key, value) != ("image", IMAGE)}
+        for name, service in (model.get("services") or {}).items()
+    }
+    return {**model, "services": services}
+
+
+def _without(gathered: Gathered, refused: Sequence[Part]) -> dict[str, bytes]:
+    """The files that these parts are of, without them."""
+    contents = {}
+    for file in {part.file for part in refused}:
+        of_it = [part for part in refused if part.file == file]
+        # The last of a list first, so that the places of the others stay what they are.
+        gone = sorted((part.place for part in of_it if part.put is None), key=_order, reverse=True)
+        put = {part.place: part.put for part in of_it if part.put is not None}
+        contents[file] = yaml_form.read(gathered.written[file], file, without=gone, put=put).written
+    return contents
+
+
+def _order(place: tuple[str | int, ...]) -> list[tuple[bool, int, str]]:
+    return [(isinstance(step, int), step if isinstance(step, int) else 0, str(step)) for step in place]
