@@ -157,9 +157,11 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _remove(node: yaml.Node | None, place: Place) -> None:
-    """Take out what stands at a place, where it stands there itself and not by a merge."""
-    node = _at(node, place[:-1])
-    if isinstance(node, yaml.MappingNode):
+    """Take out what stands at a place, where it stands there itself and not by a merge; one value can be a list."""
+    above, node = node, _at(node, place[:-1])
+    if isinstance(node, yaml.ScalarNode) and len(place) > 1:
+        _remove(above, place[:-1])
+    elif isinstance(node, yaml.MappingNode):
         node.value = [(key, value) for key, value in node.value if key.value != place[-1]]
     elif isinstance(node, yaml.SequenceNode):
         node.value = [item for index, item in enumerate(node.value) if index != place[-1]]
