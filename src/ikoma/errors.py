@@ -787,6 +787,13 @@ class EngineUnavailable(IkomaError):
     default_hint = "Start Docker (`systemctl start docker`) or correct DOCKER_HOST; platform.check shows the state."
 
 
+class EngineBusy(EngineUnavailable):
+    """The Docker Engine is there, and too busy to answer in time."""
+
+    code, status = "docker_busy", 503
+    default_hint = "What was asked of it may still be done: look with apps.status before you ask again."
+
+
 class NoAddressesLeft(IkomaError):
     """Docker has no addresses left for another network."""
 

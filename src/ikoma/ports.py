@@ -35,8 +35,6 @@ class EngineVersion:
     version: str
     api: str
     """API version as "1.41"."""
-    root: str
-    """Where the engine keeps images and volumes."""
     gateway: str | None
     """The bridge's gateway address, where containers reach this machine."""
 
@@ -174,9 +172,12 @@ OnChange = Callable[[Change], None]
 
 
 class Engine(Protocol):
-    """Where containers run. Raises EngineUnavailable within 5 s when the engine is away."""
+    """Where containers run. Raises EngineUnavailable within 5 s when the engine is away; a busy one is waited for."""
 
     async def version(self) -> EngineVersion: ...
+
+    async def root(self) -> str:
+        """Where the engine keeps images and volumes."""
 
     async def containers(self, app: AppName) -> Sequence[Container]:
         """All containers, running or not, of the app's Compose project."""
@@ -330,7 +331,10 @@ class Engine(Protocol):
     async def image_present(self, reference: str) -> bool: ...
 
     async def image_obtainable(self, reference: str) -> str | None:
-        """None when the image's registry would give it, else the reason in one sentence."""
+        """None when the image's registry would give it, else the reason in one sentence.
+
+        A few are asked for at a time, whoever asks.
+        """
 
     async def close(self) -> None: ...
 

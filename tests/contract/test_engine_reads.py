@@ -6,10 +6,8 @@ import asyncio
 import json
 import socket
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from ikoma.model import AppName, Secret
 from ikoma.ports import Resolved, no_progress
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
+from tests.forwarded import forwarded
 from tests.images import busybox_image
 from tests.support import DOCKER_HOST
 
@@ -401,7 +400,7 @@ def test_an_engine_that_comes_later_is_found_and_one_that_comes_back_too(tmp_pat
         for _ in range(2):
             with pytest.raises(EngineUnavailable):
                 await engine.all_containers()
-            with _forwarded(path):
+            with forwarded(path):
                 await engine.all_containers()
                 assert (await engine.version()).api
         await engine.close()
@@ -415,7 +414,7 @@ def test_an_engine_that_goes_during_a_deploy_is_said(project: Project, tmp_path:
 
     async def story() -> None:
         engine = ComposeEngine(f"unix://{tmp_path}/docker.sock")
-        with _forwarded(tmp_path / "docker.sock"):
+        with forwarded(tmp_path / "docker.sock"):
             deploying = asyncio.ensure_future(replace(project, engine=engine).start(path, timeout=60))
             while "web: waiting for health" not in project.messages:
                 await asyncio.sleep(0.05)
@@ -444,44 +443,22 @@ def test_one_slow_answer_does_not_spoil_the_others(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-@contextmanager
-def _forwarded(path: Path) -> Iterator[None]:
-    """The real engine's socket under another name, until the block ends."""
-    sockets: list[socket.socket] = []
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen(100)
+def test_an_engine_that_is_busy_is_slow_and_not_away(tmp_path: Path) -> None:
+    path = tmp_path / "docker.sock"
 
-    def serve() -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:
-                return
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(DOCKER_HOST.removeprefix("unix://"))
-            sockets.extend((near, far))
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+    async def story() -> None:
+        engine = ComposeEngine(f"unix://{path}")
+        with forwarded(path, late=6):
+            began = time.monotonic()
+            assert (await engine.version()).api
+            assert await engine.root()
+            assert await engine.containers(AppName("t-eng-busy")) == ()
+            assert time.monotonic() - began > 6
+        with pytest.raises(EngineUnavailable, match="does not answer"):
+            await engine.containers(AppName("t-eng-busy"))
+        await engine.close()
 
-    serving = threading.Thread(target=serve)
-    serving.start()
-    yield
-    path.unlink()
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-    serving.join()
-    for connection in sockets:
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-        connection.close()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while chunk := source.recv(65536):
-            target.sendall(chunk)
-        target.shutdown(socket.SHUT_RDWR)
+    asyncio.run(story())
 
 
 def _file(folder: Path) -> Path:

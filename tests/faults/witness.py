@@ -51,6 +51,9 @@ class Background:
         except (urllib.error.URLError, OSError, HTTPException):
             self.answer = None
 
+    def is_under_way(self) -> bool:
+        return self._thread.is_alive()
+
     def wait(self, timeout: float = 120) -> Answer | None:
         self._thread.join(timeout)
         assert not self._thread.is_alive(), "the call did not end"

@@ -1,6 +1,7 @@
 """`ikoma up` that notes each step of a rollout, and kills itself with SIGKILL at the one that a file names.
 
-The files are in IKOMA_STATE: `steps` has a line for each step that was reached, `kill-at` the one to die at, once.
+The files are in IKOMA_STATE: `steps` has a line for each step that was reached, `kill-at` the one to die at, once, and
+`wait-at` the one to stand still at for as long as the file is there.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from ikoma.apps import returning, rollout, successor
@@ -24,6 +26,9 @@ def reached(step: str) -> None:
     if kill_at.is_file() and kill_at.read_text() == step:
         kill_at.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
+    wait_at = state / "wait-at"
+    while wait_at.is_file() and wait_at.read_text() == step:
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

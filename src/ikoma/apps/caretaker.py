@@ -108,8 +108,8 @@ class Caretaker:
                 self._died.pop(next(iter(self._died)))
 
     def _due(self) -> list[AppName]:
-        """Apps to look at: those of which something was heard, and those that are watched."""
-        return [name for name in self._apps.names() if name in self._changed or _is_watched(self._apps.at(name))]
+        """Apps to look at: those of which something was heard, and those that are not settled."""
+        return [name for name in self._apps.names() if name in self._changed or _is_unsettled(self._apps.at(name))]
 
     async def _look(self, app: App) -> None:
         """Finish what was cut off, and leave a release that is broken."""
@@ -200,8 +200,9 @@ def _watch(app: App) -> float:
     return Extension(**release.extension).watch if release else 0.0
 
 
-def _is_watched(app: App) -> bool:
+def _is_unsettled(app: App) -> bool:
+    """Whether a release is watched, or a rollout is not finished."""
     try:
-        return RolloutState(app).standby() is not None
+        return RolloutState(app).standby() is not None or RolloutState(app).underway() is not None
     except StateUnreadable:  # a look at the app says so
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,8 @@ from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUna
 from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import Secret
 from ikoma.ports import Engine
+
+log = logging.getLogger("ikoma")
 
 _LONGEST_CAUSE = 1000
 _INTERRUPTED = "The deploy was interrupted: its server was stopped or killed."
@@ -79,16 +82,23 @@ class Outcomes:
         return None
 
     async def served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
-        """Record that a release serves, and let go of those that need not be kept."""
+        """Record that a release serves, and let go of those that need not be kept.
+
+        It serves whatever is away by now: what cannot be done is left to whoever looks at the app next.
+        """
         chosen = fitting_scale(app, Releases(app).model(release))
         services = {
             name: replace(record, configuration=configurations.get(name), scale=chosen.get(name, record.scale))
             for name, record in release.services.items()
         }
-        ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))
-        served = Releases(app).succeed(replace(release, services=services, ledger=ledger))
-        await self.tidy(app)
-        return served
+        release = replace(release, services=services)
+        try:
+            ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))
+            release = Releases(app).succeed(replace(release, ledger=ledger))
+            await self.tidy(app)
+        except (EngineUnavailable, DatabasesUnavailable) as error:
+            log.warning("%s: %s serves; the rest is done later: %s", app.name, release.id, error.message)
+        return release
 
     async def _finish(self, app: App, release: Release) -> None:
         """Record of a release that it serves, as far as can be told after its server was killed."""

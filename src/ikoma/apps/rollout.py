@@ -33,6 +33,8 @@ log = logging.getLogger("ikoma")
 _STOP_PATIENCE = 1.0
 """How long an answer waits for replaced containers to end. They have their own time to, and go on ending after it."""
 
+_REST = " What it replaced is still to be removed: that is done when Docker answers."
+
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
@@ -47,6 +49,8 @@ class Rolled:
     """How long requests to the old containers were waited for."""
     backup: str | None = None
     """The backup of the database that was made before it was changed."""
+    rest: str = ""
+    """What goes on still; empty where all is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +117,7 @@ class Rollouts:
             except BaseException as error:
                 await self._undo_for(app, error)
                 raise
-            if before is None or before.release != target.release:  # else what is watched is the same release still
-                await self.end_standby(app)
-            rolled = await self._settle(work, watching, containers, successor.old, before)
+            rolled = await self._settle(work, watching, containers, successor.old, before, made=True)
             return replace(rolled, backup=successor.backup)
 
     async def _carried(
@@ -148,22 +150,52 @@ class Rollouts:
         containers: Sequence[Container],
         old: Sequence[Container],
         before: Serving | None,
+        *,
+        made: bool = False,
     ) -> Rolled:
-        """What follows once others serve: requests to the old containers may end, then these do."""
-        unnamed_volumes.note(work.app, await self._held([*old, *containers]))
-        drained = await self._traffic.drained(work.app)
-        reached("drained")
-        # What another rollout of the same release replaced is nothing to go back to.
-        watch = 0.0 if before is not None and before.release == work.target.release else work.target.watch
-        await self._retire(work.app, old, before, watch)
-        await self._name(work.app, work.target, containers)
+        """What follows once others serve. Where Docker is away or busy by now, that is done later, and nothing failed.
+
+        Args:
+            made: whether the containers are new, and not those of standby.
+        """
+        drained, rest = 0, ""
+        same = before is not None and before.release == work.target.release
+        try:
+            if made and not same:  # else what is watched is the same release still
+                await self.end_standby(work.app)
+            drained = await self._withdraw(work, containers, old, before, watch=0.0 if same else work.target.watch)
+        except EngineUnavailable as error:
+            log.warning("%s: what was replaced is removed when Docker answers: %s", work.app.name, error.message)
+            rest = _REST
         return Rolled(
             services=tuple(dict.fromkeys(item.service for item in containers)),
             replaced=tuple(dict.fromkeys(item.service for item in old)),
             configurations={item.service: item.configuration or "" for item in containers},
             downtime_ms=watching.downtime_ms(containers),
             drain_ms=drained,
+            rest=rest,
         )
+
+    async def _withdraw(
+        self,
+        work: _Work,
+        containers: Sequence[Container],
+        old: Sequence[Container],
+        before: Serving | None,
+        *,
+        watch: float,
+    ) -> int:
+        """Let requests to the old containers end, then these; for how many milliseconds the requests were waited for.
+
+        Args:
+            watch: for how long they are kept; those of the same release are nothing to go back to.
+        """
+        unnamed_volumes.note(work.app, await self._held([*old, *containers]))
+        drained = await self._traffic.drained(work.app)
+        reached("drained")
+        await self._retire(work.app, old, before, watch)
+        await self._name(work.app, work.target, containers)
+        return drained
 
     def is_ending(self, app: App) -> bool:
         """Whether containers that were replaced still have their time to end: that is nothing to hold a lock for."""

@@ -70,6 +70,9 @@ class ComposeEngine:
     async def version(self) -> EngineVersion:
         return await self._api.version()
 
+    async def root(self) -> str:
+        return await self._api.root()
+
     async def containers(self, app: AppName) -> Sequence[Container]:
         return (await self._api.containers(app.project)).get(app.project, ())
 

@@ -1,6 +1,7 @@
 """Reads Docker through its API: one cheap request for what is asked, no child process.
 
-The engine may be away, come back or hang: every read answers or raises EngineUnavailable within four seconds.
+The engine may be away, come back or hang: every read answers or raises EngineUnavailable within four seconds. It may
+also be busy: while it says on another connection that it is there, an answer is waited for, and may be late.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import re
 import socket
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,16 +23,30 @@ import aiohttp
 import psutil
 
 from ikoma.engines.readable import readable, sentence
-from ikoma.errors import EngineUnavailable, IkomaError
+from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
+from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Container, EngineVersion, Existing, Made
 
 _SECONDS = 4.0
+_PATIENCE = 120.0
+"""How long an engine that is there may take for an answer, unless it was given longer."""
+_ASKED_AFTER, _SAID_WITHIN = 0.25, 0.7
+"""Of the time for an answer: when the engine is asked whether it is there, and how long it may take to say so."""
+_LOOKUPS = 4
+"""Questions to registries at once: more of them hold up the engine itself."""
 _VERSION_KEPT = 5.0
 PROJECT = "com.docker.compose.project"
 _NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
 _BY_ID = "sha256:"
 _EVENTS = ("start", "die", "stop", "oom", "health_status", "destroy")
 COULD_NOT_CONNECT = 900  # aiodocker's own status
+
+
+@dataclass(slots=True)
+class _Patience:
+    """What was found out while an answer was waited for."""
+
+    there: bool = False
 
 
 class DockerApi:
@@ -41,6 +57,9 @@ class DockerApi:
         self._docker: aiodocker.Docker | None = None
         self._version: EngineVersion | None = None
         self._version_at = 0.0
+        self._root: str | None = None
+        self._pings = Coalesced(self._ping)
+        self.lookups = asyncio.Semaphore(_LOOKUPS)
 
     async def close(self) -> None:
         docker, self._docker = self._docker, None
@@ -49,21 +68,83 @@ class DockerApi:
 
     @asynccontextmanager
     async def client(self, seconds: float | None = _SECONDS) -> AsyncIterator[aiodocker.Docker]:
-        """The client; a connection that fails inside the block is EngineUnavailable, a refusal an IkomaError."""
+        """The client; a connection that fails inside the block is EngineUnavailable, a refusal an IkomaError.
+
+        Args:
+            seconds: how long the block may take; an engine that is there and busy gets more.
+        """
         if self._docker is None:
             self._docker = aiodocker.Docker(url=self._host)
-        docker = self._docker
+        docker, patience = self._docker, _Patience()
         try:
-            async with asyncio.timeout(seconds):
-                yield docker
-        except (aiohttp.ClientError, TimeoutError) as error:
-            docker.api_version = "auto"  # it may come back as another version: then ask it anew
-            raise EngineUnavailable(f"The Docker Engine does not answer at {self._host}.") from error
+            async with asyncio.timeout(seconds) as limit:
+                with self._patient(patience, limit, seconds):
+                    yield docker
+        except TimeoutError as error:
+            if await self._is_busy(patience, seconds):
+                most = max(seconds or 0.0, _PATIENCE)
+                raise EngineBusy(f"The Docker Engine is there, but has not done this in {most:g} s.") from error
+            raise self._away(docker) from error
+        except aiohttp.ClientError as error:
+            raise self._away(docker) from error
         except aiodocker.DockerError as error:
             if error.status == COULD_NOT_CONNECT:
-                docker.api_version = "auto"
-                raise EngineUnavailable(f"The Docker Engine does not answer at {self._host}.") from error
+                raise self._away(docker) from error
             raise IkomaError(f"The Docker Engine refused: {sentence(error.message)}") from error
+
+    async def is_there(self) -> bool:
+        """Whether the engine says anything at all, whatever it is busy with."""
+        return await self._pings.get()
+
+    def _away(self, docker: aiodocker.Docker) -> EngineUnavailable:
+        docker.api_version = "auto"  # it may come back as another version: then ask it anew
+        self._root = None
+        return EngineUnavailable(f"The Docker Engine does not answer at {self._host}.")
+
+    async def _is_busy(self, patience: _Patience, seconds: float | None) -> bool:
+        """Whether an engine that has not answered in time is there nevertheless."""
+        return seconds is not None and (patience.there or (seconds >= _PATIENCE and await self.is_there()))
+
+    @contextmanager
+    def _patient(self, patience: _Patience, limit: asyncio.Timeout, seconds: float | None) -> Iterator[None]:
+        """Put the block's limit off for as long as the engine is there, up to a bound."""
+        if seconds is None or seconds >= _PATIENCE:
+            yield
+            return
+        putting_off: list[asyncio.Task[None]] = []
+
+        def begin() -> None:  # nearly every answer comes before: then no task is made
+            putting_off.append(asyncio.ensure_future(self._put_off(patience, limit, seconds)))
+
+        timer = asyncio.get_running_loop().call_later(seconds * _ASKED_AFTER, begin)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            for task in putting_off:
+                task.cancel()
+
+    async def _put_off(self, patience: _Patience, limit: asyncio.Timeout, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + _PATIENCE
+        while True:
+            patience.there = await self.is_there()
+            if not patience.there or limit.expired() or loop.time() >= latest:
+                return
+            limit.reschedule(min(loop.time() + seconds, latest))
+            await asyncio.sleep(seconds * _ASKED_AFTER)
+
+    async def _ping(self) -> bool:
+        """Ask on a connection of its own: the others may all be waiting."""
+        try:
+            async with (
+                asyncio.timeout(_SECONDS * _SAID_WITHIN),
+                aiodocker.Docker(url=self._host) as docker,
+                docker._query("_ping", versioned_api=False),
+            ):
+                return True
+        except (aiohttp.ClientError, aiodocker.DockerError, TimeoutError, OSError):
+            return False
 
     async def version(self) -> EngineVersion:
         """What the engine is; an answer is kept for a few seconds, a failure is not."""
@@ -72,6 +153,13 @@ class DockerApi:
             self._version = await self._ask_version()
             self._version_at = time.monotonic()
         return self._version
+
+    async def root(self) -> str:
+        """Where the engine keeps images and volumes: asked for once, since it says so only with what takes it long."""
+        if self._root is None:
+            async with self.client() as docker:
+                self._root = str((await docker.system.info())["DockerRootDir"])
+        return self._root
 
     async def containers(self, project: str | None) -> Mapping[str, Sequence[Container]]:
         """Containers by Compose project, of one project or of all."""
@@ -147,13 +235,12 @@ class DockerApi:
 
     async def _ask_version(self) -> EngineVersion:
         async with self.client() as docker:
-            version, system, bridge = await asyncio.gather(
-                docker.version(), docker.system.info(), docker._query_json("networks", params=_only_bridge())
+            version, bridge = await asyncio.gather(
+                docker.version(), docker._query_json("networks", params=_only_bridge())
             )
         return EngineVersion(
             version=version["Version"],
             api=version["ApiVersion"],
-            root=system["DockerRootDir"],
             gateway=_gateway(bridge[0] if bridge else {}),
         )
 

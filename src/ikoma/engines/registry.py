@@ -12,7 +12,7 @@ from typing import Any
 
 import aiodocker
 
-from ikoma.engines.docker_api import DockerApi
+from ikoma.engines.docker_api import COULD_NOT_CONNECT, DockerApi
 from ikoma.engines.readable import sentence
 from ikoma.errors import EngineUnavailable
 
@@ -39,21 +39,26 @@ async def present(api: DockerApi, reference: str) -> bool:
 
 
 async def obtainable(api: DockerApi, reference: str) -> str | None:
-    """None when the image's registry would give it, else the reason in one sentence. Takes at most five seconds."""
+    """None when the image's registry would give it, else the reason in one sentence. Few are asked for at a time; each
+    takes at most five seconds."""
     if not _is_reference(reference):
         return "its name is not one that an image can have."
-    await api.version()  # where the engine itself is away, that is the answer
-    logins = await asyncio.to_thread(_logins)
-    headers = _header(logins, _registry(reference))
-    try:
-        async with api.client(_SECONDS) as docker:
-            try:
-                async with docker._query(f"distribution/{reference}/json", headers=headers):
-                    return None
-            except aiodocker.DockerError as error:
-                return _reason(error, asks_others=bool(logins.get("credsStore") or logins.get("credHelpers")))
-    except EngineUnavailable:
-        return f"its registry did not answer within {_SECONDS:g} s."
+    async with api.lookups:
+        if not await api.is_there():
+            raise EngineUnavailable
+        logins = await asyncio.to_thread(_logins)
+        headers = _header(logins, _registry(reference))
+        try:
+            async with asyncio.timeout(_SECONDS), api.client(None) as docker:
+                try:
+                    async with docker._query(f"distribution/{reference}/json", headers=headers):
+                        return None
+                except aiodocker.DockerError as error:
+                    if error.status == COULD_NOT_CONNECT:
+                        raise
+                    return _reason(error, asks_others=bool(logins.get("credsStore") or logins.get("credHelpers")))
+        except TimeoutError:
+            return f"its registry did not answer within {_SECONDS:g} s."
 
 
 def _is_reference(text: str) -> bool:

@@ -113,7 +113,7 @@ class Policy:
 
     async def _facts(self, app: App) -> Facts:
         running = await self._engine.containers(app.name)
-        engine_root = Path((await self._engine.version()).root)
+        engine_root = Path(await self._engine.root())
         return Facts(
             app=app,
             other_apps=frozenset(str(name) for name in self._apps.names() if name != app.name),

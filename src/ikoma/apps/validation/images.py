@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ikoma.apps.compose_lines import Source
 from ikoma.apps.validation.finding import Finding
 from ikoma.ports import Engine
 
+_SECONDS = 15.0
+"""For all questions to registries together; a deploy finds out what is open then."""
 
-async def find_missing_images(engine: Engine, source: Source, model: Mapping[str, Any]) -> list[Finding]:
+
+async def find_missing_images(
+    engine: Engine, source: Source, model: Mapping[str, Any]
+) -> tuple[list[Finding], list[Finding]]:
+    """Images that cannot be had, and those of which that was not found out in time."""
     wanted = {
-        name: service["image"]
+        name: str(service["image"])
         for name, service in (model.get("services") or {}).items()
         if "build" not in service and service.get("image")
     }
-
-    async def look(name: str, image: str) -> Finding | None:
-        if await engine.image_present(image):
-            return None
-        reason = await engine.image_obtainable(image)
-        if reason is None:
-            return None
+    asked = await _ask(engine, set(wanted.values()))
+    missing, unknown = [], []
+    for name, image in wanted.items():
         at = source.at("services", name, "image")
-        fix = "Correct the image's name and tag, or log in to its registry on the server."
-        return Finding(*at, f"The image {image} is not on this machine: {reason}", fix)
+        if image not in asked:
+            problem = f"Whether the image {image} can be had was not found out within {_SECONDS:g} s."
+            unknown.append(Finding(*at, problem, "The deploy finds out; or ask again when its registry answers."))
+        elif reason := asked[image]:
+            fix = "Correct the image's name and tag, or log in to its registry on the server."
+            missing.append(Finding(*at, f"The image {image} is not on this machine: {reason}", fix))
+    return missing, unknown
 
-    found = await asyncio.gather(*(look(name, image) for name, image in wanted.items()))
-    return [finding for finding in found if finding]
+
+async def _ask(engine: Engine, images: Collection[str]) -> dict[str, str | None]:
+    """Why each image cannot be had, None where it can; without those that nobody answered for in time."""
+    asking = {image: asyncio.ensure_future(_why_not(engine, image)) for image in images}
+    try:
+        if asking:
+            await asyncio.wait(asking.values(), timeout=_SECONDS)
+    finally:
+        for task in asking.values():
+            task.cancel()
+    return {image: task.result() for image, task in asking.items() if task.done() and not task.cancelled()}
+
+
+async def _why_not(engine: Engine, image: str) -> str | None:
+    return None if await engine.image_present(image) else await engine.image_obtainable(image)

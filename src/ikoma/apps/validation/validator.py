@@ -90,7 +90,9 @@ class Validator:
             found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)
         if images:
-            report.errors += await find_missing_images(self._engine, source, model)
+            missing, unknown = await find_missing_images(self._engine, source, model)
+            report.errors += missing
+            report.warnings += unknown
 
     async def _look_at_remainder(self, app: App, report: Report, resolution: Resolution, *, images: bool) -> None:
         """What is wrong with files that are refused while they are read, and with the rest of them."""

@@ -47,7 +47,7 @@ async def image(call: Call, request: Image) -> Deployed:
     await write_runbook(app, platform.health, platform.backups, platform.settings)
     return Deployed(
         success=True,
-        message=f"{app.name} serves release {release.id}.",
+        message=f"{app.name} serves release {release.id}.{rolled.rest}",
         details=Details(
             release=release.id,
             service=request.service,

@@ -38,4 +38,4 @@ async def restart(call: Call, request: Restart) -> Restarted:
     wish = Wish(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployments.restart(app, wish)
     details = Details(downtime_ms=rolled.downtime_ms, drain_ms=rolled.drain_ms, release=release.id)
-    return Restarted(success=True, message=f"{app.name} was restarted.", details=details)
+    return Restarted(success=True, message=f"{app.name} was restarted.{rolled.rest}", details=details)

@@ -62,7 +62,7 @@ async def rollback(call: Call, request: Rollback) -> RolledBack:
     release, rolled, way = await call.platform.deployments.go_back(app, wanted, wish)
     return RolledBack(
         success=True,
-        message=f"{app.name} serves release {release.id} again.",
+        message=f"{app.name} serves release {release.id} again.{rolled.rest}",
         details=Details(
             release=release.id,
             left=left.id if left else None,

@@ -42,7 +42,7 @@ async def scale(call: Call, request: Scale) -> Scaled:
     many = "container" if request.replicas == 1 else "containers"
     return Scaled(
         success=True,
-        message=f"{request.service} of {app.name} has {request.replicas or 'no'} {many}.",
+        message=f"{request.service} of {app.name} has {request.replicas or 'no'} {many}.{rolled.rest}",
         details=Details(
             service=request.service,
             replicas=request.replicas,

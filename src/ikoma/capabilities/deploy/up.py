@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -10,6 +11,7 @@ from ikoma.apps import environment
 from ikoma.apps.deployment import Wish
 from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
+from ikoma.errors import DatabasesUnavailable, EngineUnavailable
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, Role
 
@@ -73,10 +75,11 @@ async def up(call: Call, request: Up) -> Deployed:
             await platform.planner.require(app, report, request.plan)
     wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployments.deploy(app, model, wish, env=request.env)
-    await write_runbook(app, platform.health, platform.backups, platform.settings)
+    with suppress(EngineUnavailable, DatabasesUnavailable):  # it serves whatever is away by now
+        await write_runbook(app, platform.health, platform.backups, platform.settings)
     return Deployed(
         success=True,
-        message=f"{app.name} serves release {release.id}.",
+        message=f"{app.name} serves release {release.id}.{rolled.rest}",
         details=Details(
             release=release.id,
             services=list(rolled.services),
