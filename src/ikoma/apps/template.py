@@ -39,6 +39,8 @@ def write(app: App, template: str) -> list[str]:
 def _files(folder: Traversable, prefix: Path = Path()) -> list[tuple[Path, Traversable]]:
     found = []
     for item in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if item.name == "__pycache__":  # of what IKOMA itself reads there
+            continue
         if item.is_dir():
             found += _files(item, prefix / item.name)
         else:

@@ -28,6 +28,7 @@ from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.policy_findings import find_notice, find_violation, find_waiver
 from ikoma.apps.validation.scaled import find_scaled
+from ikoma.apps.validation.starts import find_starts
 from ikoma.apps.validation.variables import find_database_variables, find_missing_names, find_undefined
 from ikoma.apps.validation.web import find_web
 from ikoma.errors import IkomaError, InvalidCompose
@@ -66,6 +67,7 @@ class Validator:
         if not report.errors and resolution.model is not None:
             report.warnings += await asyncio.to_thread(find_not_kept, app, resolution.source, resolution.model)
             report.warnings += find_scaled(app, resolution.source, resolution.model)
+            report.warnings += await asyncio.to_thread(find_starts, app, resolution.model)
         model = resolution.model or {}
         report.warnings += find_database_variables(app, resolution.source, model, self._databases)
         return report
