@@ -44,7 +44,9 @@ def test_init_again_touches_nothing_that_a_person_has_edited(server: Server) -> 
     made = server.do("apps.init", {"appName": "again"})
     assert compose.read_text() == "# mine\nservices: {}\n"
     assert made["details"]["files"] == ["config/Dockerfile"]
-    assert server.do("apps.init", {"appName": "again", "template": "static"})["details"]["files"] == ["config/Caddyfile"]
+    assert server.do("apps.init", {"appName": "again", "template": "static"})["details"]["files"] == [
+        "config/Caddyfile"
+    ]
 
 
 def test_init_refuses_an_unknown_template(server: Server) -> None:
