@@ -33,6 +33,7 @@ from ikoma.apps.previews import Previews, sweep_previews
 from ikoma.apps.resolution import Resolutions
 from ikoma.apps.rollback import Rollbacks
 from ikoma.apps.rollout import Rollouts
+from ikoma.apps.routed import WebServices
 from ikoma.apps.schema import Schema
 from ikoma.apps.secret_book import SecretBook
 from ikoma.apps.source import Sources
@@ -149,7 +150,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             folders=_folders(settings),
             hosts=(settings.postgres_host,) if settings.postgres_host else (),
         )
-        validator = Validator(engine, databases, policy, traffic)
+        web_services = WebServices(engine, policy)
+        validator = Validator(engine, databases, policy, traffic, web_services)
         schema = Schema(databases, backups)
         rollbacks, memory = Rollbacks(schema), settings.container_memory_mb << 20
         deployments = Deployments(
@@ -179,7 +181,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
             schema=schema,
             traffic=traffic,
-            verifier=Verifier(Resolutions(engine, policy.waived), policy, databases, health, backups),
+            verifier=Verifier(Resolutions(engine, policy.waived), policy, databases, health, backups, web_services),
             waivers=waivers,
             approvals=approvals,
             callers=callers,

@@ -1,20 +1,16 @@
 """What IKOMA reads from a compose file besides what Compose itself makes of it.
 
-`Web` is how the app answers HTTP, as the `x-ikoma` block says or, without one, as a healthcheck's URL shows.
+`Web` is how the app answers HTTP; web_service.py says which service does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ikoma.apps import extension
-from ikoma.errors import InvalidCompose
 from ikoma.ports import Container
-
-_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(/[^\s\"'|;&)]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +19,10 @@ class Web:
 
     service: str
     port: int
-    path: str
+    path: str | None
+    """None where no path is known: then the port must take connections."""
+    named: bool = True
+    """Whether the app itself names the path; where not, any answer counts that is no failure of the server."""
 
     def addresses(self, containers: Iterable[Container]) -> list[str]:
         """Where this machine reaches those containers of the service that run: host:port."""
@@ -34,34 +33,10 @@ class Web:
         ]
 
 
-def web(model: Mapping[str, Any]) -> Web | None:
-    """How the app answers HTTP, or None where nothing says so.
-
-    Raises:
-        InvalidCompose: the x-ikoma block is there and wrong.
-    """
-    block = model.get("x-ikoma")
-    services: Mapping[str, Any] = model.get("services") or {}
-    if block is None:
-        return next(_from_healthchecks(services), None)
-    extension.read(model)
-    if "health" not in block and "port" not in block:
-        return next(_from_healthchecks(services), None)
-    service = block.get("service") or (next(iter(services)) if len(services) == 1 else "web")
-    if not isinstance(service, str) or service not in services:
-        raise InvalidCompose(f"x-ikoma: there is no service {str(service)[:80]!r}.")
-    port, path = str(block.get("port", "")), str(block.get("health", "/health"))
-    if not is_port(port):
-        raise InvalidCompose(f"x-ikoma: port is {port[:40]!r}; it takes the port the service listens on.")
-    if not re.fullmatch(r"/[!-~]*", path):
-        raise InvalidCompose(f"x-ikoma: health is {path[:200]!r}; it takes a path that begins with /.")
-    return Web(service, int(port), path)
-
-
 def has_address(service: Mapping[str, Any]) -> bool:
-    """Whether a service's containers are in networks of their own, not in another's or in none."""
+    """Whether a service's containers are in networks of their own, not in another's, the server's or in none."""
     mode = str(service.get("network_mode") or "")
-    return mode != "none" and not mode.startswith("service:")
+    return mode not in ("none", "host") and not mode.startswith(("service:", "container:"))
 
 
 def uses_database(model: Mapping[str, Any], service: str) -> bool:
@@ -79,14 +54,6 @@ def one_shot_services(model: Mapping[str, Any]) -> set[str]:
         for name, need in (service.get("depends_on") or {}).items()
         if need.get("condition") == "service_completed_successfully"
     }
-
-
-def _from_healthchecks(services: Mapping[str, Any]) -> Iterator[Web]:
-    for name, service in services.items():
-        test = (service.get("healthcheck") or {}).get("test")
-        found = _URL.search(" ".join(test) if isinstance(test, list) else str(test or ""))
-        if found and has_address(service) and is_port(port := found[1] or "80"):
-            yield Web(name, int(port), found[2] or "/")
 
 
 def is_port(text: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from ikoma.apps import compose_file, environment, equipment, extension, images, source
+from ikoma.apps import compose_file, environment, equipment, extension, images, source, web_service
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
@@ -49,6 +49,7 @@ from ikoma.ports import Container, Databases, Engine, Progress
 
 _ANSWER_SECONDS = 15.0
 _PAUSE = 0.1
+_WHERE_IT_ANSWERS = "Name its `service:` and `port:` under `x-ikoma:` in the compose file; `service: false` for none."
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +342,7 @@ class Deployments:
             extension=extension.Extension(**release.extension),
             web=web,
             files=Releases(app).folder(release.id),
-            answers=partial(self._wait_until_it_answers, app, web, secrets),
+            answers=partial(self._wait_until_it_answers, app, web, wish.timeout, secrets),
             change=change,
             again=again,
             watch=0.0 if wish.final else extension.Extension(**release.extension).watch,
@@ -351,13 +352,18 @@ class Deployments:
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
 
     async def _wait_until_it_answers(
-        self, app: App, web: Web | None, secrets: Sequence[Secret], containers: Sequence[Container]
+        self, app: App, web: Web | None, timeout: float, secrets: Sequence[Secret], containers: Sequence[Container]
     ) -> None:
         if web is None:
             return
-        deadline = asyncio.get_running_loop().time() + _ANSWER_SECONDS
+        # Where no path is known, no healthcheck has waited for it either.
+        deadline = asyncio.get_running_loop().time() + (_ANSWER_SECONDS if web.path else timeout)
+        ours = {item.id for item in containers}
         while not (check := await self._health.answers(web, containers)).passed:
-            if asyncio.get_running_loop().time() >= deadline:
+            there = [item for item in await self._engine.containers(app.name) if item.id in ours]
+            ended = any(item.state in ("exited", "dead") for item in there)
+            if ended or asyncio.get_running_loop().time() >= deadline:
+                containers = there or containers
                 raise await self._no_answer(web, check.details, containers, secrets)
             await asyncio.sleep(_PAUSE)
 
@@ -365,8 +371,15 @@ class Deployments:
         self, web: Web, details: str, containers: Sequence[Container], secrets: Sequence[Secret]
     ) -> DeployFailed:
         logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
+        ended = [item for item in containers if item.state in ("exited", "dead")]
+        said = (
+            f"The service {web.service} exited with code {ended[0].exit_code}, and is to answer requests."
+            if ended
+            else None
+        )
         return DeployFailed(
-            f"The containers run, but {web.service} is not healthy: {details}",
+            said or f"The containers run, but {web.service} is not healthy: {details}",
+            hint=None if web.path else _WHERE_IT_ANSWERS,
             service=web.service,
             exitCode=containers[0].exit_code if containers else None,
             state=containers[0].state if containers else None,
@@ -376,7 +389,7 @@ class Deployments:
 
 def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
     """A release that begins now."""
-    web = compose_file.web(model)
+    web = web_service.web(model)
     one_shot = compose_file.one_shot_services(model)
     brought = source.recorded(app)
     return Release(

@@ -111,6 +111,11 @@ def check(model: Mapping[str, Any]) -> None:
     for domain in redirects:
         if _is_circle(domain, redirects):
             raise InvalidCompose(f"x-ikoma: redirects: {domain} goes round in a circle.")
+    service = (model.get("x-ikoma") or {}).get("service")
+    if service is not None and service is not False and service not in (model.get("services") or {}):
+        raise InvalidCompose(
+            f"x-ikoma: service: there is no service {str(service)[:80]!r}; false says that none answers."
+        )
     _check_database((model.get("x-ikoma") or {}).get("database"), model.get("services") or {})
 
 

@@ -29,6 +29,7 @@ HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starti
 _GATHER_SECONDS = 0.001
 _LOOKS = 3
 _PROBE_SECONDS = 3.0
+_WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499
 _STOPPED_BY_REQUEST = (0, 137, 143)
 
 
@@ -148,17 +149,20 @@ class HealthObserver:
 
     async def _probe(self, web: Web | None, containers: Sequence[Container]) -> Check:
         if web is None:
-            return Check(None, "The compose file names no health path (x-ikoma).")
+            return Check(None, "Nothing is routed to the app, so no health path is asked.")
         address = next(iter(web.addresses(containers)), None)
         if address is None:
             runs = any(item.service == web.service and item.state == "running" for item in containers)
             return Check(False, f"{web.service} has no address." if runs else f"No container of {web.service} runs.")
+        if web.path is None:
+            return await _connect(web, address)
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        worst = _WORST_OF_A_NAMED_PATH if web.named else _WORST_ANSWER
         try:
             async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
-                return Check(200 <= response.status < 400, f"{web.path} answers {response.status}.")
+                return Check(200 <= response.status <= worst, f"{web.path} answers {response.status}.")
         except aiohttp.ClientConnectorError:
             return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -177,6 +181,18 @@ class HealthObserver:
                 return None, Check(False, error.message)
             return exists, Check(False, error.message if exists else f"The database {owned.database} is gone.")
         return True, Check(True, f"The database accepts the role {owned.role}.")
+
+
+async def _connect(web: Web, address: str) -> Check:
+    """Whether the port takes connections: all that can be asked where no path is known."""
+    host, port = address.rsplit(":", 1)
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(host, int(port))
+    except (OSError, TimeoutError):
+        return Check(False, f"Nothing takes connections at port {web.port} of {web.service}.")
+    writer.close()
+    return Check(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
 
 
 def _containers(release: Release | None, containers: Sequence[Container], none: Collection[str]) -> Check:

@@ -37,6 +37,8 @@ class Taken:
     index: int
     port: Port
     holder: str
+    is_of_this_app: bool = False
+    """Whether another port of the same app has it."""
 
 
 async def taken_ports(
@@ -62,12 +64,13 @@ async def taken_ports(
     taken = []
     seen: dict[Port, str] = {}
     for service, index, port in wanted:
+        same = others.get(port) is None and port in seen
         holder = others.get(port) or seen.get(port)
         if holder is None and port not in own and not is_platform(port.number):
             holder = listening.get(port)
         seen[port] = f"the service {service} of this app"
         if holder:
-            taken.append(Taken(service, index, port, holder))
+            taken.append(Taken(service, index, port, holder, same))
     return taken
 
 

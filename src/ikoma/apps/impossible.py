@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ikoma.apps import compose_file
+from ikoma.apps import compose_file, web_service
 from ikoma.apps.placement import scale_of
 from ikoma.apps.policy.rules import Place, quoted
 from ikoma.apps.strategy import SHARED
@@ -59,7 +59,7 @@ def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
 
 def _web(model: Mapping[str, Any]) -> Iterator[Impossible]:
     try:
-        web = compose_file.web(model)
+        web = web_service.web(model)
     except InvalidCompose:
         return  # that is said by itself
     if web is None:

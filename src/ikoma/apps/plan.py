@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps import comparison, compose_files, credentials, environment, equipment, extension, images
+from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import Sources, sources
@@ -60,6 +61,9 @@ class Plan:
     migrations: tuple[Verdict, ...] = ()
     ports: tuple[str, ...] = ()
     rollback: Return | None = None
+    web: Web | None = None
+    """The service that requests go to, and `reason` why it."""
+    reason: str = ""
 
 
 class Planner:
@@ -118,6 +122,8 @@ class Planner:
             changes,
             tuple(verdicts),
             tuple(_ports(frozen)),
+            web=report.choice.web if report.choice else None,
+            reason=report.choice.reason if report.choice else "",
         )
 
     async def plan_rollback(self, app: App, wanted: Wanted) -> Plan:
@@ -147,6 +153,7 @@ class Planner:
             source=changes,
             ports=tuple(_ports(after)),
             rollback=Return(release.id, way, tuple(lost)),
+            web=Web(**release.web) if release.web else None,
         )
 
     async def require(self, app: App, report: Report, expected: str) -> None:

@@ -11,6 +11,7 @@ import copy
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 import orjson
 
 from ikoma.apps.folder import App
+from ikoma.apps.web_service import pinned, web
 from ikoma.durable import write_file
-from ikoma.errors import NameTooLong
+from ikoma.errors import InvalidCompose, NameTooLong
 from ikoma.model import AppName
 
 _LONGEST_NAME = 63
@@ -82,6 +84,8 @@ def adapted(name: AppName, model: Mapping[str, Any]) -> Mapping[str, Any]:
     if name.previewed is None:
         return model
     result: dict[str, Any] = copy.deepcopy(dict(model))
+    with suppress(InvalidCompose):  # said at validation; ports that are gone would tell nothing any more
+        result = copy.deepcopy(pinned(model, web(model)))
     for service in (result.get("services") or {}).values():
         service.pop("ports", None)
         service.pop("container_name", None)

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps import compose_file, extension
+from ikoma.apps import extension, web_service
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import sources
 from ikoma.apps.rollout_state import RolloutState
@@ -30,7 +30,7 @@ def scale_of_app(app: App) -> dict[str, int]:
 def fitting_scale(app: App, model: Mapping[str, Any]) -> dict[str, int]:
     """The same, as far as a model can have it: what answers its requests has one container at least."""
     scale = scale_of_app(app) | dict.fromkeys(too_many(app, model), 1)
-    web = compose_file.web(model)
+    web = web_service.web(model)
     return scale if web is None or scale.get(web.service) != 0 else {**scale, web.service: 1}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.compose_file import Web, web
+from ikoma.apps.compose_file import Web
 from ikoma.apps.existing import require_alike, with_existing
 from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App
@@ -23,6 +23,7 @@ from ikoma.apps.rollout_state import RolloutState, Serving, Underway, rollout_of
 from ikoma.apps.schema import Change
 from ikoma.apps.strategy import SHARED, Decision, Wanted, decide, is_active, shares_with
 from ikoma.apps.traffic import Traffic
+from ikoma.apps.web_service import web
 from ikoma.durable import write_file
 from ikoma.errors import IkomaError
 from ikoma.model import Secret
@@ -211,7 +212,8 @@ class Successor:
         reached("healthy")
         self._new = [item for item in up if item.rollout == self.rollout]
         if self._target.web is not None:
-            progress(f"{self._target.web.service}: waiting for {self._target.web.path}")
+            wanted = self._target.web.path or f"port {self._target.web.port}"
+            progress(f"{self._target.web.service}: waiting for {wanted}")
         await self._target.answers(self._target.of_web(up))
         reached("answering")
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from ikoma.apps import compose_files, credentials, sql_files
 from ikoma.apps.backups import Backups
+from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import Check, HealthObserver, Observation
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution import Resolutions
+from ikoma.apps.routed import WebServices
 from ikoma.apps.runbook import is_current
+from ikoma.apps.web_service import Choice
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Databases
@@ -43,12 +46,14 @@ class Verifier:
         databases: Databases,
         health: HealthObserver,
         backups: Backups,
+        web_services: WebServices,
     ) -> None:
         self._resolutions = resolutions
         self._policy = policy
         self._databases = databases
         self._health = health
         self._backups = backups
+        self._web_services = web_services
         self._looks: dict[App, Coalesced[list[Verified]]] = {}
 
     async def verify(self, app: App) -> list[Verified]:
@@ -59,7 +64,7 @@ class Verifier:
         return await look.get()
 
     async def _look(self, app: App) -> list[Verified]:
-        seen, (compose, policy), migrations = await asyncio.gather(
+        seen, (compose, policy, choice), migrations = await asyncio.gather(
             self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app)
         )
         return [
@@ -73,6 +78,7 @@ class Verifier:
             policy,
             _from_check("containers", seen.checks["containers"]),
             _health(seen),
+            _route(seen, choice),
             _from_check("healthPath", seen.checks["healthPath"]),
             _from_check("database", seen.checks["database"]),
             migrations,
@@ -81,21 +87,28 @@ class Verifier:
             Verified("alerts", False, False, "No alerts are configured."),
         ]
 
-    async def _compose(self, app: App) -> tuple[Verified, Verified]:
-        """Whether the compose file resolves, and whether the policy allows what it says."""
+    async def _compose(self, app: App) -> tuple[Verified, Verified, Choice | None]:
+        """Whether the compose file resolves, whether the policy allows what it says, and what it has routed."""
         try:
             resolution = await self._resolutions.resolve(app)
             if resolution.model is None:
                 error = resolution.error or "Compose refused the file."
-                return Verified("compose", False, True, error), Verified("policy", False, True, "Nothing to judge.")
-            verdict = await self._policy.judge(app, resolution.model)
+                return (
+                    Verified("compose", False, True, error),
+                    Verified("policy", False, True, "Nothing to judge."),
+                    None,
+                )
+            settled = await self._web_services.settle(app, resolution.model)
+            verdict = await self._policy.judge(app, settled.model)
         except IkomaError as error:
-            return Verified("compose", False, True, error.message), Verified("policy", False, True, error.message)
+            failed = [Verified(name, False, True, error.message) for name in ("compose", "policy")]
+            return failed[0], failed[1], None
         resolves = Verified("compose", True, True, "The compose file resolves.")
         if verdict.refused:
-            return resolves, Verified("policy", False, True, verdict.refused[0].problem)
+            return resolves, Verified("policy", False, True, verdict.refused[0].problem), settled.choice
         waived = "; ".join(map(str, verdict.used))
-        return resolves, Verified("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
+        judged = Verified("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
+        return resolves, judged, settled.choice
 
     async def _migrations(self, app: App) -> Verified:
         owned = credentials.find(app)
@@ -127,6 +140,21 @@ class Verifier:
 def _from_check(name: str, check: Check) -> Verified:
     """A look at health as a line of the checklist; where there is nothing to look at, nothing is wrong."""
     return Verified(name, check.passed is not False, check.passed is not None, check.details)
+
+
+def _route(seen: Observation, choice: Choice | None) -> Verified:
+    """Which service gets the requests, as the release that serves has it."""
+    if seen.release is not None and seen.release.web is not None:
+        web = Web(**seen.release.web)
+        reason = f": {choice.reason}" if choice is not None and choice.web == web and choice.reason else ""
+        return Verified("route", True, False, f"Requests go to {web.service}, port {web.port}{reason}.")
+    if choice is None or choice.declined:
+        declined = choice is not None
+        return Verified("route", declined, False, "The app answers no HTTP." if declined else "Nothing is routed.")
+    if choice.web is not None:
+        waits = f"The next deploy routes requests to {choice.web.service}, port {choice.web.port}."
+        return Verified("route", False, False, waits)
+    return Verified("route", False, False, f"{choice.problem} {choice.advice}")
 
 
 def _health(seen: Observation) -> Verified:

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose_file import Web, one_shot_services, uses_database, web
+from ikoma.apps.compose_file import one_shot_services, uses_database
 from ikoma.apps.compose_lines import Source
-from ikoma.errors import InvalidCompose
 
 
 def source(tmp_path: Path, text: str) -> Source:
@@ -37,27 +36,6 @@ def test_an_alias_bomb_is_walked_once(tmp_path: Path) -> None:
 
 def model(block: Any = None, **services: Any) -> dict[str, Any]:
     return {"services": services or {"web": {}}, **({"x-ikoma": block} if block is not None else {})}
-
-
-def test_the_block_says_how_the_app_answers() -> None:
-    assert web(model({"service": "web", "port": "8080", "health": "/up"})) == Web("web", 8080, "/up")
-    assert web(model({"port": 80})) == Web("web", 80, "/health")
-
-
-def test_without_a_block_a_healthchecks_url_says_it() -> None:
-    check = {"healthcheck": {"test": ["CMD-SHELL", "curl -f http://localhost:8080/up || exit 1"]}}
-    assert web(model(None, api=check)) == Web("api", 8080, "/up")
-    assert web(model(None, worker={})) is None
-    assert web(model(None, inside={**check, "network_mode": "service:tunnel"}, tunnel={})) is None
-
-
-@pytest.mark.parametrize(
-    "block",
-    ["x", {"service": "api", "port": 1}, {"port": 0}, {"port": "x"}, {"port": 1, "health": "up"}, {"prot": 1}],
-)
-def test_a_wrong_block_is_refused(block: Any) -> None:
-    with pytest.raises(InvalidCompose):
-        web(model(block))
 
 
 def test_services_that_others_wait_for_run_once() -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ikoma.apps.policy.waivers import Waiver
+from ikoma.apps.web_service import Choice
 from ikoma.errors import DomainTaken, IkomaError, InvalidCompose, PolicyViolation, SqlFailed
 
 
@@ -33,6 +34,8 @@ class Report:
     """What was found, and the resolved model where Compose could make one."""
 
     model: Mapping[str, Any] | None = None
+    choice: Choice | None = None
+    """Which service is routed, and why."""
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)

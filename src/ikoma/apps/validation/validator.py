@@ -18,6 +18,7 @@ from ikoma.apps.impossible import Impossible, impossible
 from ikoma.apps.occupied import occupied
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution import Resolution, Resolutions
+from ikoma.apps.routed import Settled, WebServices
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.validation.builds import find_builds
 from ikoma.apps.validation.compose_errors import find_compose_error
@@ -30,7 +31,8 @@ from ikoma.apps.validation.policy_findings import find_notice, find_violation, f
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.starts import find_starts
 from ikoma.apps.validation.variables import find_database_variables, find_missing_names, find_undefined
-from ikoma.apps.validation.web import find_web
+from ikoma.apps.validation.web import find_routing, find_web
+from ikoma.apps.web_service import Choice
 from ikoma.errors import IkomaError, InvalidCompose
 from ikoma.ports import Databases, Engine
 
@@ -38,12 +40,15 @@ from ikoma.ports import Databases, Engine
 class Validator:
     """Examines apps."""
 
-    def __init__(self, engine: Engine, databases: Databases, policy: Policy, traffic: Traffic) -> None:
+    def __init__(
+        self, engine: Engine, databases: Databases, policy: Policy, traffic: Traffic, web_services: WebServices
+    ) -> None:
         self._engine = engine
         self._databases = databases
         self._traffic = traffic
         self._resolutions = Resolutions(engine, policy.waived)
         self._policy = policy
+        self._web_services = web_services
 
     async def examine(self, app: App, *, images: bool = True) -> Report:
         """Look at everything.
@@ -54,8 +59,10 @@ class Validator:
         resolution = await self._resolutions.resolve(app)
         report = Report(model=resolution.model, waivers=list(self._policy.waivers(app)))
         if resolution.model is not None:
-            await self._look_at(app, report, resolution.source, resolution.model, images=images)
+            settled = await self._look_at(app, report, resolution.source, resolution.model, images=images)
+            report.model, report.choice = settled.model, settled.choice
             report.errors += await asyncio.to_thread(find_undefined, app, resolution.source, resolution.warnings)
+            report.warnings += find_routing(resolution.source, settled)
         else:
             await self._look_at_remainder(app, report, resolution, images=images)
         report.sql += await find_migrations(self._databases, app)
@@ -74,10 +81,12 @@ class Validator:
 
     async def _look_at(
         self, app: App, report: Report, source: Source, model: Mapping[str, Any], *, images: bool
-    ) -> None:
-        """What is wrong with a resolved model."""
+    ) -> Settled:
+        """Report what is wrong with a resolved model; what of it is routed."""
+        settled = await self._web_services.settle(app, model)
         verdict = await self._policy.judge(app, model)
-        report.errors += [find_violation(source, violation) for violation in verdict.refused]
+        shown = (violation for violation in verdict.refused if not settled.hides(violation))
+        report.errors += [find_violation(source, violation) for violation in shown]
         report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
         report.errors += find_web(source, model)
         report.taken += self._taken(app, source, model)
@@ -85,7 +94,8 @@ class Validator:
         report.errors += find_builds(app, source, model)
         report.errors += [
             Finding(*source.at(*item.place), item.problem, item.fix)
-            for item in (*impossible(model), *await self.occupied(app, model))
+            for item in (*impossible(settled.model), *await self.occupied(app, model))
+            if not settled.leaves_out(item.place)
         ]
         existing = await self._engine.existing()
         for other in differences(app.name, model, existing):
@@ -95,6 +105,7 @@ class Validator:
             missing, unknown = await find_missing_images(self._engine, source, model)
             report.errors += missing
             report.warnings += unknown
+        return settled
 
     async def _look_at_remainder(self, app: App, report: Report, resolution: Resolution, *, images: bool) -> None:
         """What is wrong with files that are refused while they are read, and with the rest of them."""
@@ -115,6 +126,11 @@ class Validator:
             return (await self._resolutions.resolve(app)).model or {}
         except IkomaError:
             return {}
+
+    async def routing(self, app: App) -> Choice | None:
+        """What the app's files as they are now would have routed; None where that cannot be told."""
+        model = (await self._resolutions.resolve(app)).model
+        return None if model is None else (await self._web_services.settle(app, model)).choice
 
     async def occupied(self, app: App, model: Mapping[str, Any]) -> list[Impossible]:
         """What a resolved model wants of this machine and another has."""

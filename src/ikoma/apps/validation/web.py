@@ -1,4 +1,4 @@
-"""Findings of the x-ikoma block."""
+"""Findings of the x-ikoma block, and of what is routed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ikoma.apps import compose_file, extension
+from ikoma.apps import extension, web_service
 from ikoma.apps.compose_lines import Source
+from ikoma.apps.routed import Settled
 from ikoma.apps.validation.finding import Finding
 from ikoma.errors import InvalidCompose
 
@@ -15,8 +16,9 @@ _WRONG_KEY = re.compile(r"x-ikoma: ([^\s:]+)")
 
 
 def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    """Errors of the x-ikoma block."""
     try:
-        compose_file.web(model)
+        web_service.choose(model)
         extension.check(model)
     except InvalidCompose as error:
         key = _WRONG_KEY.match(error.message)
@@ -24,3 +26,24 @@ def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
         takes = f"The block takes {', '.join(extension.KEYS)}."
         fix = "Correct the key's name, or remove it." if "is unknown; it takes" in error.message else takes
         yield Finding(*at, error.message, fix)
+
+
+def find_routing(source: Source, settled: Settled) -> Iterator[Finding]:
+    """Warnings: that nothing is routed, that another port could be meant, and which ports are not published."""
+    choice = settled.choice
+    if choice is None or choice.declined:
+        return
+    if choice.web is None:
+        place = ("services", *(item.service for item in choice.candidates[:1]))
+        yield Finding(*source.at(*place), choice.problem, choice.advice)
+        return
+    name, port = choice.web.service, choice.web.port
+    if choice.others:
+        others = " and ".join(map(str, choice.others))
+        problem = f"Requests go to port {port} of {name}, which publishes {others} too."
+        fix = f"If another one answers them, say so under `x-ikoma:`: `service: {name}` and `port: {choice.others[0]}`."
+        yield Finding(*source.at("services", name, "ports"), problem, fix)
+    for item in settled.unpublished:
+        problem = f"Host port {item.port} of {name} is not published: {item.reason}."
+        fix = f"Requests reach {name} at the app's own address and its domains; remove the port."
+        yield Finding(*source.at(*item.place), problem, fix)

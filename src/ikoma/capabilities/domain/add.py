@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ikoma.apps.folder import App
+from ikoma.apps.release import Releases
 from ikoma.apps.traffic import domains_of
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
-from ikoma.errors import DomainInCompose
+from ikoma.errors import DomainInCompose, NoWebService
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import DomainName, Effect, Role
 
@@ -22,9 +24,23 @@ async def add(call: Call, request: Add) -> Domains:
     """
     app, traffic = call.app(request.app_name), call.platform.traffic
     traffic.check_domains(app, [request.domain])
+    await _require_route(call, app)
     named, added = named_in_compose(app), domains_of(app)
     if named.get(request.domain) == "redirect":
         raise DomainInCompose(f"The compose file of {app.name} redirects {request.domain} to another name.")
     if request.domain not in (*named, *added):
         await traffic.serve_domains(app, [*added, request.domain])
     return domains(call, app)
+
+
+async def _require_route(call: Call, app: App) -> None:
+    """Refuse where no service answers the app's requests: neither in the release that serves nor in the next."""
+    release = Releases(app).current()
+    if (release is not None and release.web is not None) or not app.compose_file.is_file():
+        return
+    choice = await call.platform.validator.routing(app)
+    if choice is None or choice.web is not None:
+        return
+    if choice.declined:
+        raise NoWebService(f"{app.name} answers no HTTP, as its x-ikoma block says.")
+    raise NoWebService(choice.problem, hint=f"{choice.advice} Then call deploy.up, and this again.")

@@ -1,0 +1,99 @@
+"""Services that stand behind others and are never made public by a guess: databases, queues, stores of objects.
+
+They are told by their image, by what it is built on, and by where their data lies. Where a name leaves a doubt a
+service counts as one: a warning then asks, which harms nobody. (database_images.py says who gets variables.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_DATABASES = re.compile(
+    r"postgres|postgresql|pg|postgis|timescaledb|timescale|pgvector|pgvecto|pgbouncer|pgpool|pgcat|"
+    r"patroni|spilo|alloydb|yugabyte|yugabytedb|cockroach|cockroachdb|citus|cnpg|stolon|supavisor|"
+    r"mysql|mysqld|mariadb|percona|pxc|tidb|proxysql|maxscale|vitess|singlestore|oceanbase|mongo|"
+    r"mongodb|ferretdb|redis|valkey|keydb|dragonfly|dragonflydb|memcached|garnet|clickhouse|"
+    r"elasticsearch|opensearch|solr|cassandra|scylla|scylladb|neo4j|arangodb|arango|couchdb|couchbase|"
+    r"influxdb|influxdb2|influxdb3|questdb|rethinkdb|surrealdb|dgraph|orientdb|ravendb|tarantool|immudb|"
+    r"mssql|sqlserver|oracle|firebird|db2|edgedb|gel|rqlite|libsql|sqld|qdrant|weaviate|milvus|"
+    r"chroma|chromadb|meilisearch|typesense|manticore|manticoresearch|sphinxsearch|victoriametrics|"
+    r"victorialogs|janusgraph|memgraph|falkordb|trino|druid|pinot|hbase|foundationdb|minio|rustfs|"
+    r"garage|seaweedfs|ceph|etcd|zookeeper|consul|rabbitmq|kafka|redpanda|nats|mosquitto|emqx|pulsar|"
+    r"activemq|artemis|vernemq|zeromq|beanstalkd"
+)
+"""Words of the names of images that keep an app's data, or pass its messages on."""
+
+_CLIENTS = re.compile(
+    r"admin|adminer|api|app|backup|backups|bi|browser|client|clients|commander|console|dashboard|"
+    r"docs|express|exporter|gateway|gui|insight|insights|manager|metrics|migrate|migration|migrations|"
+    r"monitor|mc|operator|rest|studio|ui|viewer|web|webui|explorer|proxyadmin|hq|kibana|dashboards"
+)
+"""Words that make a program beside a database of such a name: mongo-express, kafka-ui."""
+
+_IN_GENERAL = frozenset(("server", "db", "database", "free", "xe", "core", "standalone", "single", "all"))
+"""Last names that say nothing; the one before them does, as in mssql/server."""
+
+_DATA = re.compile(
+    r"(?:/bitnami)?/var/lib/(?:postgresql|mysql|mariadb|clickhouse|redis|valkey|rabbitmq|neo4j|cassandra|influxdb2?)\b"
+    r"|/bitnami/(?:postgresql|mysql|mariadb|mongodb|redis|valkey|clickhouse|elasticsearch|rabbitmq|kafka|minio)\b"
+    r"|/data/(?:db|configdb)\Z|/usr/share/(?:elasticsearch|opensearch)/data\b|/home/postgres/pgdata\b"
+    r"|/cockroach/cockroach-data\b|/opt/couchdb/data\b|/qdrant/storage\b|/meili_data\b"
+)
+_FROM = re.compile(
+    r"[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*(\S+)(?:[ \t]+AS[ \t]+(\S+))?[ \t]*$", re.IGNORECASE | re.MULTILINE
+)
+_ARG = re.compile(r"[ \t]*ARG[ \t]+([A-Za-z_]\w*)=[\"']?([^\s\"']*)", re.IGNORECASE | re.MULTILINE)
+_VARIABLE = re.compile(r"\$\$?\{?([A-Za-z_]\w*)(?::?-([^}]*))?\}?")
+_MOST_STAGES = 100
+
+
+def is_backing_service(model: Mapping[str, Any], name: str, dockerfiles: Mapping[str, str] | None = None) -> bool:
+    """Whether a service of a resolved model is a database, a queue or a store of objects.
+
+    Args:
+        dockerfiles: service → text of its Dockerfile, where that is no part of the model.
+    """
+    services: Mapping[str, Any] = model.get("services") or {}
+    service = services[name]
+    if any(_DATA.match(str(mount.get("target") or "")) for mount in service.get("volumes") or []):
+        return True
+    builder = _builder(services, name)
+    if builder is None:
+        return is_backing_image(str(service.get("image") or ""))
+    build = services[builder]["build"]
+    text = build.get("dockerfile_inline") or (dockerfiles or {}).get(builder) or ""
+    return is_backing_image(base_image(text, str(build.get("target") or ""), build.get("args") or {}))
+
+
+def is_backing_image(reference: str) -> bool:
+    """Whether an image's name, with or without registry and tag, is that of a database, a queue or a store."""
+    path = reference.partition("@")[0]
+    head, slash, last = path.rpartition("/")
+    parts = [*head.split("/"), last.partition(":")[0]] if slash else [path.partition(":")[0]]
+    named = parts[-2] if len(parts) > 1 and parts[-1].lower() in _IN_GENERAL else parts[-1]
+    words = set(re.split(r"[-_.]", named.lower()))
+    return any(map(_DATABASES.fullmatch, words)) and not any(map(_CLIENTS.fullmatch, words))
+
+
+def base_image(dockerfile: str, target: str = "", args: Mapping[str, Any] | None = None) -> str:
+    """The image that the last stage of a Dockerfile, or the one of this name, is built on; "" where none is told."""
+    given = {found[1]: found[2] for found in _ARG.finditer(dockerfile)}
+    given |= {key: str(value) for key, value in (args or {}).items() if value is not None}
+    stages: dict[str, str] = {}
+    last = ""
+    for number, found in enumerate(_FROM.finditer(dockerfile)):
+        if number >= _MOST_STAGES:
+            break
+        image = _VARIABLE.sub(lambda use: given.get(use[1]) or use[2] or "", found[1])
+        last = stages[(found[2] or str(number)).lower()] = stages.get(image.lower(), image)
+    return stages.get(target.lower(), last) if target else last
+
+
+def _builder(services: Mapping[str, Any], name: str) -> str | None:
+    """The service that builds what a service runs; None where its image comes from elsewhere."""
+    if services[name].get("build"):
+        return name
+    image = services[name].get("image")
+    return next((other for other, item in services.items() if item.get("build") and item.get("image") == image), None)
