@@ -31,6 +31,7 @@ from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.preview import Preview
 from ikoma.apps.previews import Previews, sweep_previews
 from ikoma.apps.resolution import Resolutions
+from ikoma.apps.restarts import Restarts
 from ikoma.apps.rollback import Rollbacks
 from ikoma.apps.rollout import Rollouts
 from ikoma.apps.routed import WebServices
@@ -113,7 +114,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         proxy = CaddyProxy(settings)
         stack.push_async_callback(proxy.close)
         traffic = Traffic(engine, proxy, apps)
-        health = HealthObserver(engine, databases, traffic)
+        restarts = Restarts()
+        health = HealthObserver(engine, databases, traffic, restarts)
         stack.push_async_callback(health.close)
         audit = AuditLog(
             settings.audit_log,
@@ -217,6 +219,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             deployments,
             traffic,
             previews,
+            restarts=restarts,
             lock=lambda app: locks.hold(app, capability="ikoma.caretaker", request_id="caretaker", patience=0),
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),

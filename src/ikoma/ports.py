@@ -62,6 +62,8 @@ class Container:
     """(host address, host port, container port) of each published TCP port."""
     one_shot: bool = False
     """True for a service that others wait for with service_completed_successfully."""
+    is_job: bool = False
+    """Whether it may end well: with exit code 0 it is done."""
     configuration: str | None = None
     """Checksum of what it was made of (label ikoma.configuration); None where IKOMA did not make it."""
     rollout: str | None = None
@@ -70,6 +72,23 @@ class Container:
     """The release whose source, configs and secrets it mounts (label ikoma.release)."""
     networks: tuple[str, ...] = ()
     """Names of the networks it is in."""
+    started_again: bool = False
+    """Whether it runs since a few minutes, though it was made before: as far as a list of containers tells."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is a job that has ended well."""
+        return self.is_job and self.state == "exited" and self.exit_code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How often the engine has started a container again by itself. Moments are Unix time."""
+
+    restarts: int
+    made: float
+    started: float
+    """When it was started last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +206,9 @@ class Engine(Protocol):
 
     async def container_owners(self) -> Mapping[str, str]:
         """Names of all containers on the engine → their Compose project, empty where they have none."""
+
+    async def lives(self, container: str) -> Lives | None:
+        """How often a container was started again; None where it is gone."""
 
     async def watch(self, on_change: OnChange) -> None:
         """Tell of each container that starts, ends or changes its health. Never returns.

@@ -100,7 +100,7 @@ def test_validate_finds_ports_in_use(server: Server) -> None:
     try:
         ports = f"    ports:\n      - '17653:80'\n      - '{server.port}:81'\n"
         compose = f"services:\n  web:\n    image: {busybox_image()}\n{ports}"
-        report = validate(server, "ports", compose)
+        report = validate(server, "ports", f"{compose}x-ikoma: {{service: false}}\n")
     finally:
         listener.kill()
         listener.wait()

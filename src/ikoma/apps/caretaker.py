@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -21,6 +20,7 @@ from ikoma.apps.folder import App, Apps, logged
 from ikoma.apps.preview import Preview
 from ikoma.apps.previews import Previews
 from ikoma.apps.release import Releases
+from ikoma.apps.restarts import Restarts
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.traffic import Traffic
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
@@ -31,6 +31,7 @@ log = logging.getLogger("ikoma")
 
 _LOOK_SECONDS = 1.0
 _REMEMBERED = 1000
+_ATTEMPTS_OF_A_JOB = 6
 _AGAIN_SECONDS = 60.0
 _LATE_SECONDS = 300.0
 """A window that ended longer than this before the server started is over, whatever has happened since."""
@@ -45,6 +46,7 @@ class Caretaker:
     """Looks after the apps of one root.
 
     Args:
+        restarts: takes in which containers end by themselves.
         lock: holds an app's lock, and raises AppBusy where someone else does.
     """
 
@@ -56,6 +58,7 @@ class Caretaker:
         traffic: Traffic,
         previews: Previews,
         *,
+        restarts: Restarts,
         lock: Callable[[AppName], AbstractAsyncContextManager[None]],
         go_back: GoBack,
         end_preview: EndPreview,
@@ -64,6 +67,7 @@ class Caretaker:
         self._apps = apps
         self._deployments = deployments
         self._traffic = traffic
+        self._restarts = restarts
         self._lock = lock
         self._go_back = go_back
         self._previews = previews
@@ -71,8 +75,6 @@ class Caretaker:
         self._tried: dict[str, float] = {}
         """When it was last tried, in vain, to end a preview."""
         self._changed: set[AppName] = set()
-        self._died: dict[str, tuple[float, int | None]] = {}
-        """When containers ended last, by themselves, and how: id → monotonic time and exit code."""
         self._left: set[str] = set()
         self._began = time.monotonic()
         self._moments: dict[float, float] = {}
@@ -100,12 +102,7 @@ class Caretaker:
 
     def _note(self, change: Change) -> None:
         self._changed.add(AppName(change.project))
-        if change.container is not None and change.happened == "stop":  # somebody wanted its end
-            self._died.pop(change.container, None)
-        elif change.container is not None and change.happened == "die":
-            self._died[change.container] = time.monotonic(), change.exit_code
-            if len(self._died) > _REMEMBERED:
-                self._died.pop(next(iter(self._died)))
+        self._restarts.note(change)
 
     def _due(self) -> list[AppName]:
         """Apps to look at: those of which something was heard, and those that are not settled."""
@@ -164,9 +161,13 @@ class Caretaker:
 
     def _wrong(self, item: Container, since: float) -> str | None:
         """What is wrong with a container, or was since it serves."""
-        if item.one_shot:
+        if item.one_shot or item.is_done:
             return None
-        died, code = self._died.get(item.id, (-math.inf, item.exit_code))
+        died, code = self._restarts.last(item.id)
+        code = item.exit_code if code is None else code
+        if item.is_job and item.state in ("running", "restarting"):  # it may need a few attempts
+            often = self._restarts.since(item.id, since) >= _ATTEMPTS_OF_A_JOB
+            return f"{item.service} keeps exiting with code {code}" if often else None
         if died > since or item.state in ("restarting", "exited", "dead"):
             return f"{item.service} exited" + ("" if code is None else f" with code {code}")
         return f"{item.service} is unhealthy" if item.health == "unhealthy" else None

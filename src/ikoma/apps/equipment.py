@@ -14,6 +14,7 @@ from typing import Any
 from ikoma.apps import compose_file, credentials, environment
 from ikoma.apps.database_variables import KEPT_AS, gifts
 from ikoma.apps.folder import App
+from ikoma.apps.jobs import jobs
 from ikoma.apps.mounts import bind_mounts
 from ikoma.apps.policy.facts import image_name, locate
 from ikoma.durable import write_file
@@ -39,7 +40,7 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
     """
     result: dict[str, Any] = copy.deepcopy(dict(model))
     result["name"] = app.name.project
-    one_shot = compose_file.one_shot_services(model)
+    kinds = dict.fromkeys(compose_file.one_shot_services(model), "true") | dict.fromkeys(jobs(model), "job")
     _name_images(app, result["services"])
     for name, service in result["services"].items():
         for read_already in ("env_file", "label_file"):
@@ -56,7 +57,7 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
         service["environment"] = _given(service.get("environment"))
         service["environment"] |= environment.escaped(env)
         # Said in any case: an image may have such labels too.
-        labels = {"ikoma.app": str(app.name), "ikoma.one-shot": "true" if name in one_shot else "false"}
+        labels = {"ikoma.app": str(app.name), "ikoma.one-shot": kinds.get(name, "false")}
         service["labels"] = {**(service.get("labels") or {}), **labels}
     # Now, since the .env of today says where its values come from: when the release runs again, it may be another.
     for name, gift in gifts(result, environment.read(app)).items():

@@ -8,6 +8,7 @@ share one look (see kernel/coalesce.py).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from ikoma.apps import credentials
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
+from ikoma.apps.restarts import Restarts
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import scale_of_app
 from ikoma.apps.traffic import Traffic
@@ -67,12 +69,14 @@ class HealthObserver:
 
     Args:
         traffic: where an app is reached, and what people get there.
+        restarts: which containers have ended by themselves lately.
     """
 
-    def __init__(self, engine: Engine, databases: Databases, traffic: Traffic) -> None:
+    def __init__(self, engine: Engine, databases: Databases, traffic: Traffic, restarts: Restarts) -> None:
         self._engine = engine
         self._databases = databases
         self._traffic = traffic
+        self._restarts = restarts
         self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -128,11 +132,12 @@ class HealthObserver:
             self._serving(app, web), self._login(app, fresh_login)
         )
         none = {name for name, number in scale_of_app(app).items() if number == 0}
-        checks = {"containers": _containers(release, containers, none), "healthPath": path, "database": database}
+        loops = await self._loops(containers)
+        checks = {"containers": _containers(release, containers, none, loops), "healthPath": path, "database": database}
         if (underway := RolloutState(app).underway()) is not None and underway.trouble is not None:
             checks["rollout"] = Check(False, underway.trouble)
         return Observation(
-            health=_health(release, containers, checks),
+            health=_health(release, containers, checks, loops),
             exists=app.exists,
             containers=containers,
             release=release,
@@ -146,6 +151,17 @@ class HealthObserver:
         state = RolloutState(app)
         containers = [item for item in await self._engine.containers(app.name) if state.serves(item)]
         return containers, await self._probe(web, containers)
+
+    async def _loops(self, containers: Sequence[Container]) -> dict[str, str]:
+        """Containers that keep restarting, by id, and how."""
+
+        async def look(item: Container) -> str | None:
+            lives = await self._engine.lives(item.id)
+            return None if lives is None else self._restarts.trouble(item, lives, time.time())
+
+        asked = [item for item in containers if self._restarts.may_loop(item)]
+        said = await asyncio.gather(*map(look, asked))
+        return {item.id: trouble for item, trouble in zip(asked, said, strict=True) if trouble}
 
     async def _probe(self, web: Web | None, containers: Sequence[Container]) -> Check:
         if web is None:
@@ -195,15 +211,18 @@ async def _connect(web: Web, address: str) -> Check:
     return Check(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
 
 
-def _containers(release: Release | None, containers: Sequence[Container], none: Collection[str]) -> Check:
+def _containers(
+    release: Release | None, containers: Sequence[Container], none: Collection[str], loops: Mapping[str, str]
+) -> Check:
     """Whether the containers of what was deployed run and their healthchecks pass.
 
     Args:
         none: services that were scaled to none.
+        loops: containers that keep restarting, by id, and how.
     """
     if not containers:
         return Check(False, "No containers.")
-    wrong = [_trouble(container) for container in containers]
+    wrong = [loops.get(container.id) or _trouble(container) for container in containers]
     by_service = {container.service: container for container in containers}
     for name, record in (release.long_running if release else {}).items():
         if name not in by_service and (name in none or record.scale == 0):
@@ -215,31 +234,43 @@ def _containers(release: Release | None, containers: Sequence[Container], none: 
     found = [trouble for trouble in wrong if trouble]
     if found:
         return Check(False, "; ".join(found) + ".")
-    return Check(True, f"{sum(item.state == 'running' for item in containers)} running as deployed.")
+    done = sum(item.is_done for item in containers)
+    return Check(
+        True,
+        f"{sum(item.state == 'running' for item in containers)} running as deployed{f', {done} done' if done else ''}.",
+    )
 
 
 def _trouble(container: Container) -> str | None:
     if container.one_shot:
         failed = container.state != "running" and container.exit_code != 0
         return f"{container.service} ended with exit code {container.exit_code}" if failed else None
+    if container.is_done:
+        return None
     if container.state != "running":
         code = "" if container.exit_code is None else f" (exit code {container.exit_code})"
         return f"{container.service} is {container.state}{code}"
     return f"{container.service} is {container.health}" if container.health not in (None, "healthy") else None
 
 
-def _health(release: Release | None, containers: Sequence[Container], checks: Mapping[str, Check]) -> str:
-    lasting = [container for container in containers if not container.one_shot]
-    if not lasting:
+def _health(
+    release: Release | None, containers: Sequence[Container], checks: Mapping[str, Check], loops: Collection[str]
+) -> str:
+    lasting = [container for container in containers if not container.one_shot and not container.is_done]
+    if not lasting and not any(container.is_done for container in containers):
         return STOPPED
-    if all(container.state in ("exited", "created") for container in lasting) and all(
-        container.exit_code in (None, *_STOPPED_BY_REQUEST) for container in lasting
+    if (
+        lasting
+        and all(container.state in ("exited", "created") for container in lasting)
+        and all(container.exit_code in (None, *_STOPPED_BY_REQUEST) for container in lasting)
     ):
         return STOPPED
     if all(check.passed is not False for check in checks.values()):
         return HEALTHY
-    if any(container.health == "starting" for container in lasting) and not any(
-        container.health == "unhealthy" or container.state != "running" for container in lasting
+    if (
+        any(container.health == "starting" for container in lasting)
+        and not loops
+        and not any(container.health == "unhealthy" or container.state != "running" for container in lasting)
     ):
         return STARTING
     return UNHEALTHY

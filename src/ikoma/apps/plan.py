@@ -61,9 +61,8 @@ class Plan:
     migrations: tuple[Verdict, ...] = ()
     ports: tuple[str, ...] = ()
     rollback: Return | None = None
-    web: Web | None = None
-    """The service that requests go to, and `reason` why it."""
-    reason: str = ""
+    route: str | None = None
+    """Where requests go, and why; None where nothing is routed."""
 
 
 class Planner:
@@ -122,8 +121,7 @@ class Planner:
             changes,
             tuple(verdicts),
             tuple(_ports(frozen)),
-            web=report.choice.web if report.choice else None,
-            reason=report.choice.reason if report.choice else "",
+            route=_route(report.choice.web, report.choice.reason) if report.choice else None,
         )
 
     async def plan_rollback(self, app: App, wanted: Wanted) -> Plan:
@@ -153,7 +151,7 @@ class Planner:
             source=changes,
             ports=tuple(_ports(after)),
             rollback=Return(release.id, way, tuple(lost)),
-            web=Web(**release.web) if release.web else None,
+            route=_route(Web(**release.web)) if release.web else None,
         )
 
     async def require(self, app: App, report: Report, expected: str) -> None:
@@ -264,6 +262,10 @@ def _snapshot(app: App, release: Release | None) -> Snapshot:
         return Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
     except FileNotFoundError:
         return Snapshot(_root(app), {})
+
+
+def _route(web: Web | None, reason: str = "") -> str | None:
+    return None if web is None else f"{web.service}, port {web.port}{f': {reason}' if reason else ''}"
 
 
 def _ports(model: Mapping[str, Any]) -> list[str]:

@@ -187,6 +187,8 @@ class _Planned:
         replaced, shared = self.decisions[name].replaced, shares_with(service)
         if name in self._one_shot:
             return _RUNS_AGAIN
+        if replaced and all(item.is_done for item in replaced):
+            return _RUNS_AGAIN
         if not any(item.state == "running" for item in replaced):
             return "it does not run"
         if any(item.health == "unhealthy" for item in replaced):
@@ -217,11 +219,13 @@ class _Planned:
             return Downtime("until it is healthy", waits) if decision.displaces else None
         if action == "keep":
             return Downtime("none", "It goes on as it is." if decision.kept else "It has no container.")
-        if name not in self._one_shot and not any(map(is_active, decision.replaced)):
+        done = bool(decision.replaced) and all(item.is_done for item in decision.replaced)
+        ends = name in self._one_shot or done
+        if not ends and not any(map(is_active, decision.replaced)):
             return Downtime(_UNTIL, "Nothing of it runs now.")
         if self._step.stops:
             return Downtime(_UNTIL, f"It is stopped first, because {self._step.stops}; requests wait meanwhile.")
-        if name in self._one_shot:
+        if ends:
             return Downtime("none", "It runs again, and ends.")
         if decision.alone:
             reason = f"It is stopped before its replacement starts, because {decision.alone}; requests wait meanwhile."

@@ -53,7 +53,7 @@ class Returning:
         """Start the earlier containers and see them healthy and answering; these and the kept ones."""
         self._note()
         reached("noted")
-        lasting = [item for item in self._earlier if not item.one_shot]
+        lasting = [item for item in self._earlier if not item.one_shot and item.id not in self._standby.done]
         coming = {item.service for item in lasting}
         starts = [self._start(name, lasting) for name in in_order(self._target.model["services"]) if name in coming]
         await self._engine.bring_up(

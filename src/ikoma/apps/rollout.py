@@ -158,12 +158,14 @@ class Rollouts:
         Args:
             made: whether the containers are new, and not those of standby.
         """
-        drained, rest = 0, ""
+        drained, rest, now = 0, "", containers
         same = before is not None and before.release == work.target.release
         try:
             if made and not same:  # else what is watched is the same release still
                 await self.end_standby(work.app)
             drained = await self._withdraw(work, containers, old, before, watch=0.0 if same else work.target.watch)
+            ours = {item.id for item in containers}
+            now = [item for item in await self._engine.containers(work.app.name) if item.id in ours]
         except EngineUnavailable as error:
             log.warning("%s: what was replaced is removed when Docker answers: %s", work.app.name, error.message)
             rest = _REST
@@ -171,7 +173,7 @@ class Rollouts:
             services=tuple(dict.fromkeys(item.service for item in containers)),
             replaced=tuple(dict.fromkeys(item.service for item in old)),
             configurations={item.service: item.configuration or "" for item in containers},
-            downtime_ms=watching.downtime_ms(containers),
+            downtime_ms=watching.downtime_ms(now),
             drain_ms=drained,
             rest=rest,
         )
@@ -268,7 +270,8 @@ class Rollouts:
         identities = tuple(item.id for item in old)
         if watch and before is not None and _could_return(app, before.release, old):
             kept = underway.kept if (underway := state.underway()) else ()
-            state.write(Standby(before.release, before.rollout, identities, time.time() + watch, kept))
+            done = tuple(item.id for item in old if item.is_done)
+            state.write(Standby(before.release, before.rollout, identities, time.time() + watch, kept, done))
             state.finish()
             await self._in_time(app, self._engine.stop_containers(identities))
         else:
@@ -326,7 +329,7 @@ class Rollouts:
 
 def _could_return(app: App, release: str, containers: Sequence[Container]) -> bool:
     """Whether containers as they were when others took over are worth going back to: nobody is led to broken ones."""
-    lasting = [item for item in containers if not item.one_shot]
+    lasting = [item for item in containers if not item.one_shot and not item.is_done]
     for item in lasting:
         if item.state != "running" or item.health == "unhealthy":
             how = item.health if item.state == "running" else item.state

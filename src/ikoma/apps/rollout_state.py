@@ -61,7 +61,8 @@ class Underway:
 class Standby:
     """Stopped containers of a rollout that could serve again; `until` is Unix time.
 
-    `kept` are ids of those that served with them, and serve on with what has replaced them.
+    `kept` are ids of those that served with them, and serve on with what has replaced them; `done` ids of jobs among
+    the stopped ones that had ended by themselves.
     """
 
     release: str
@@ -69,6 +70,7 @@ class Standby:
     containers: tuple[str, ...]
     until: float
     kept: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
 
 
 class RolloutState:

@@ -34,6 +34,7 @@ from ikoma.ports import (
     EngineVersion,
     Existing,
     Image,
+    Lives,
     LogLine,
     NotStarted,
     OnChange,
@@ -78,6 +79,9 @@ class ComposeEngine:
 
     async def all_containers(self) -> Mapping[str, Sequence[Container]]:
         return await self._api.containers(None)
+
+    async def lives(self, container: str) -> Lives | None:
+        return await self._api.lives(container)
 
     async def container_owners(self) -> Mapping[str, str]:
         return await self._api.container_owners()

@@ -25,7 +25,7 @@ import psutil
 from ikoma.engines.readable import readable, sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports import Container, EngineVersion, Existing, Made
+from ikoma.ports import Container, EngineVersion, Existing, Lives, Made
 
 _SECONDS = 4.0
 _PATIENCE = 120.0
@@ -39,6 +39,12 @@ PROJECT = "com.docker.compose.project"
 _NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
 _BY_ID = "sha256:"
 _EVENTS = ("start", "die", "stop", "oom", "health_status", "destroy")
+_GONE = 404
+_UP = re.compile(
+    r"Up (?:Less than a second|(?P<minute>About a minute)|(?P<seconds>\d+) seconds?|(?P<minutes>\d+) minutes)"
+)
+_SLACK = 2.0
+"""Seconds between making a container and starting it that mean nothing."""
 COULD_NOT_CONNECT = 900  # aiodocker's own status
 
 
@@ -198,6 +204,17 @@ class DockerApi:
         said = str(checks[-1].get("Output", "")).strip() if checks else ""
         return " ".join(readable(line) for line in said.splitlines()) or None
 
+    async def lives(self, identity: str) -> Lives | None:
+        """How often the engine has started a container again by itself; None where it is gone."""
+        async with self.client() as docker:
+            try:
+                shown = await docker._query_json(f"containers/{identity}/json")
+            except aiodocker.DockerError as error:
+                if error.status != _GONE:
+                    raise
+                return None
+        return Lives(int(shown["RestartCount"]), _unix(shown["Created"]), _unix(shown["State"]["StartedAt"]))
+
     async def volumes(self, project: str) -> list[str]:
         async with self.client() as docker:
             filters = json.dumps({"label": [f"{PROJECT}={project}"]})
@@ -299,11 +316,28 @@ def _container(item: Mapping[str, Any]) -> Container:
             )
         ),
         one_shot=labels.get("ikoma.one-shot") == "true",
+        is_job=labels.get("ikoma.one-shot") == "job",
         configuration=labels.get("ikoma.configuration"),
         rollout=labels.get("ikoma.rollout"),
         release=labels.get("ikoma.release"),
         networks=tuple(sorted(networks)),
+        started_again=state == "running" and _started_again(status, time.time() - item["Created"]),
     )
+
+
+def _started_again(status: str, age: float) -> bool:
+    """Whether a container that was made `age` seconds ago has been running for a part of that only, of minutes."""
+    found = _UP.match(status)
+    if found is None:
+        return False
+    if found["minutes"] or found["minute"]:
+        return age - 60 * (int(found["minutes"] or 1) + 1) > _SLACK
+    return age - int(found["seconds"] or 0) - 1 > _SLACK
+
+
+def _unix(moment: str) -> float:
+    """Docker's time, which has nanoseconds, as Unix time."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", moment).replace("Z", "+00:00")).timestamp()
 
 
 def _made(item: Mapping[str, Any]) -> Made:

@@ -117,6 +117,8 @@ class Startup:
     def _stands(self, item: Container) -> bool:
         if item.one_shot:
             return item.state == "exited" and item.exit_code == 0
+        if item.is_done:
+            return True
         if item.state != "running":
             return False
         if item.health is not None:
@@ -142,10 +144,14 @@ def _all_of(starts: Sequence[Start]) -> set[str]:
 def _has_failed(item: Container) -> bool:
     if item.one_shot:
         return item.state in ("exited", "dead") and item.exit_code != 0
+    if item.is_done:
+        return False
     return item.state in ("exited", "dead", "removing") or item.health == "unhealthy"
 
 
 def _said(item: Container) -> str | None:
     if item.state == "running":
         return {"starting": "waiting for health", None: "running"}.get(item.health, item.health)
+    if item.is_done:
+        return "done"
     return "restarting" if item.state == "restarting" else None

@@ -14,6 +14,8 @@ from ikoma.engines.docker_api import DockerApi
 from ikoma.ports import Container
 
 _CRASHES = 3
+_CRASHES_OF_A_JOB = 6
+"""A job may need a few attempts, until what it works with has come up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,13 @@ class Watch:
         elif event.action == "oom":
             self.out_of_memory.add(event.container)
         elif event.action == "die":
-            self._note_death(event)
+            self._note_death(event, _CRASHES_OF_A_JOB if attributes.get("ikoma.one-shot") == "job" else _CRASHES)
 
-    def _note_death(self, event: Event) -> None:
-        """One container that dies three times does not do so because Compose stopped it."""
+    def _note_death(self, event: Event, most: int) -> None:
+        """Count a death: one container that dies so often does not do so because Compose stopped it."""
         self.exit_codes[event.container] = event.exit_code or 0
         self._deaths[event.container] += 1
-        if self._deaths[event.container] >= _CRASHES:
+        if self._deaths[event.container] >= most:
             self.crashing.add(event.container)
 
 
@@ -108,7 +110,7 @@ def downtime_ns(before: Iterable[Container], events: Iterable[Event], after: Seq
     for item in before:
         if item.state == "running" and item.health != "unhealthy":
             serving[item.service].add(item.id)
-    there = {item.service for item in after}
+    there = {item.service for item in after if not item.is_done}
     served = set(serving) & there
     unchecked = {item.id for item in after if item.health is None}
     down_since: dict[str, int] = {}

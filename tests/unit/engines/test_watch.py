@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ikoma.engines.watch import Event, downtime_ns
 from ikoma.ports import Container
 
@@ -80,3 +82,11 @@ def test_services_that_did_not_serve_before_or_are_gone_on_purpose_do_not_count(
 def test_what_is_still_away_counts_until_now() -> None:
     before = [container("a", health="healthy")]
     assert downtime_ns(before, [event(NOW - 7, "a", "die")], [container("b", health="healthy")], NOW) == 7
+
+
+def test_a_job_that_has_ended_well_was_not_away() -> None:
+    done = replace(container("b", state="exited"), is_job=True, exit_code=0)
+    failed = replace(done, exit_code=1)
+    events = [event(100, "a", "die"), event(200, "b", "start"), event(300, "b", "die")]
+    assert downtime_ns([container("a")], events, [done], NOW) == 0
+    assert downtime_ns([container("a")], events, [failed], NOW) == NOW - 300

@@ -61,16 +61,6 @@ class Files(Result):
     """Disk that the new content takes."""
 
 
-class Routed(Result):
-    service: str
-    port: int
-    """Inside its containers."""
-    health: str | None
-    """The path that is asked; None where only connections are tried."""
-    reason: str
-    """Why this service."""
-
-
 class Rollback(Result):
     release: str
     database: str
@@ -91,7 +81,7 @@ class Plan(Result):
     findings: list[str]
     downtime: list[Downtime]
     ports: list[str]
-    route: Routed | None
+    route: str | None
     """Where requests go; None where nothing is routed."""
     rollback: Rollback | None
 
@@ -139,9 +129,7 @@ async def plan(call: Call, request: Planned) -> Plan:
             if (away := item.downtime)
         ],
         ports=list(made.ports),
-        route=Routed(service=made.web.service, port=made.web.port, health=made.web.path, reason=made.reason)
-        if made.web
-        else None,
+        route=made.route,
         rollback=Rollback(release=made.rollback.release, database=str(made.rollback.way), lost=list(made.rollback.lost))
         if made.rollback
         else None,
