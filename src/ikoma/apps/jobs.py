@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ikoma.apps.backing_services import is_backing_service
 from ikoma.apps.compose_file import one_shot_services
-from ikoma.apps.database_images import is_database
 from ikoma.apps.web_service import web
 from ikoma.errors import InvalidCompose
 
@@ -56,7 +56,7 @@ def _goes_on(model: Mapping[str, Any], name: str) -> bool:
     service = model["services"][name]
     check = service.get("healthcheck") or {}
     is_checked = bool(check.get("test")) and check.get("test") != ["NONE"] and not check.get("disable")
-    return is_checked or bool(service.get("ports")) or (is_database(model, name) and _serves(service))
+    return is_checked or bool(service.get("ports")) or (is_backing_service(model, name) and _serves(service))
 
 
 def _serves(service: Mapping[str, Any]) -> bool:
