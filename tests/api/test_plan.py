@@ -222,12 +222,13 @@ def test_a_plan_says_no_secret_and_takes_no_nonsense(server: Server, folder: Pat
     assert server.call("deploy.up", {"appName": APP, "plan": "0" * 64}).code == "plan_drifted"
 
 
-def test_folders_that_containers_write_inside_the_source_are_warned_of(server: Server, folder: Path) -> None:
+def test_it_is_said_which_folders_are_data(server: Server, folder: Path) -> None:
     (folder / "src" / "uploads").mkdir()
     edit(folder, '["store:/store"]', '["store:/store", "./src/uploads:/uploads"]')
-    warned = [item for item in server.do("apps.validate", {"appName": APP})["warnings"] if "uploads" in item["problem"]]
-    assert len(warned) == 1
-    assert "x-ikoma: {data: [src/uploads]}" in warned[0]["fix"]
-    assert "src/uploads" in str(plan(server)["findings"])
-    edit(folder, "x-ikoma:\n", "x-ikoma:\n  data: [src/uploads]\n")
-    assert server.do("apps.validate", {"appName": APP})["warnings"] == []
+    found = server.do("apps.validate", {"appName": APP})
+    kinds = {item["path"]: (item["kind"], item["reason"]) for item in found["folders"]}
+    writer = kinds["src/uploads"][1].removesuffix(" may write it")
+    assert kinds == {"src": ("source", "it is only read"), "src/uploads": ("data", f"{writer} may write it")}
+    assert plan(server)["folders"] == found["folders"]
+    edit(folder, "x-ikoma:\n", "x-ikoma:\n  source: [src/uploads]\n")
+    assert "goes with the release" in str(server.do("apps.validate", {"appName": APP})["folders"])

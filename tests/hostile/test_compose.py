@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps import equipment, extension
+from ikoma.apps import equipment
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.impossible import impossible
 from ikoma.apps.mounts import sources
@@ -70,9 +70,7 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     assert list(impossible(model)) == []
     runs = equipment.frozen(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
-    place = Placement(
-        app.name, "r1", facts.root, app.state / "tree", sources(app, runs, extension.read(runs).data), {}, {}, str
-    )
+    place = Placement(app.name, "r1", facts.root, app.state / "tree", sources(app, runs), {}, {}, str)
     made = placed(runs, place, rollout="1", configurations=dict.fromkeys(runs["services"], "c"), carried={}).model
     first = {name: service for name, service in made["services"].items() if not shares_with(service)}
     inside = {name: service for name, service in made["services"].items() if name not in first}
@@ -151,6 +149,17 @@ def test_a_refusal_says_what_is_meant_and_what_to_do(text: str, problem: str, fi
     (violation, *_), _, _ = asyncio.run(judged(app, facts))
     assert problem.replace("APPS", str(tmp_path)) in violation.problem
     assert fix in violation.fix
+
+
+@pytest.mark.parametrize("target", ["/root", "/", "../.ikoma", "../.env", "../secrets", "../../bank", "sub"])
+def test_a_link_that_a_container_can_have_made_is_followed_nowhere(target: str, tmp_path: Path) -> None:
+    text = "services: {web: {image: 'nginx:1.27', volumes: ['./data:/data', './data/link:/link:ro']}}"
+    app, facts = lay_out(
+        Case(Path("x.yml"), text, None, (f"symlink data/link -> {target}", "folder data/sub")), tmp_path
+    )
+    violations, refusal, _ = asyncio.run(judged(app, facts))
+    assert refusal is None
+    assert ("bind-nested" in {violation.rule for violation in violations}) == (target != "sub")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps import extension
 from ikoma.apps.extension import ROLLING
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import Sources, sources, written
@@ -75,7 +74,7 @@ def contested(
     found = list(claims(app, model, service, source))
     if service not in (before.get("services") or {}):
         return found
-    had = list(claims(app, before, service, sources(app, before, extension.read(before).data)))
+    had = list(claims(app, before, service, sources(app, before)))
     return [claim for claim in found if any(claim.meets(other) for other in had)]
 
 
@@ -99,7 +98,7 @@ def displaced(
     if not wanted or not before:
         return {}
     found: dict[str, str] = {}
-    held_from = sources(app, before, extension.read(before).data)
+    held_from = sources(app, before)
     for other in before["services"]:
         if other == service:
             continue

@@ -21,7 +21,7 @@ from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import sources
 from ikoma.apps.outcomes import Keep, Outcomes
 from ikoma.apps.placement import Placement, scale_of
-from ikoma.apps.plan import SQL
+from ikoma.apps.placing import place_again, place_new, share
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.release import Release, Releases, ServiceRecord, now
 from ikoma.apps.rollback import Rollbacks, Wanted
@@ -30,12 +30,11 @@ from ikoma.apps.rollout_state import RolloutState, Underway
 from ikoma.apps.scale import fitting_scale, scaling, settle_scale
 from ikoma.apps.schema import Change, Schema
 from ikoma.apps.services import service_of, with_image
-from ikoma.apps.snapshot import TREE, Snapshots
-from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
 from ikoma.apps.strategy import why_one
 from ikoma.apps.successor import Target
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.ways_back import STAYS, WayBack
+from ikoma.apps.written_folders import adopt_folders, copies_in_use
 from ikoma.errors import (
     CannotRunTwice,
     DeployFailed,
@@ -117,6 +116,7 @@ class Deployments:
         await self._settle(app)
         frozen = equipment.frozen(app, model, env=env, memory=self._memory)
         runs = await self._checked(app, frozen)
+        in_use = await self._adopt(app, frozen, wish.progress)
         given = environment.read(app) | dict(env)
         secrets = [*app_secrets(app), *environment.secret_values(env)]
         release = _new_release(app, frozen, wish)
@@ -124,7 +124,7 @@ class Deployments:
         folder = Releases(app).open(release, frozen, given)
         async with self._outcomes.recorded(app, release, secrets):
             wish.progress("keeping the source")
-            place = await self._take_source(app, release, frozen, earlier)
+            place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
             change = await self._schema.forward(app, release.id)
             release = replace(_with_images(release, found), compatible=not change.stops_first)
@@ -181,14 +181,15 @@ class Deployments:
         earlier = self._require_serving(app)
         model = with_image(app.name, releases.model(earlier), service, image)
         runs = await self._checked(app, model, judged=f"{image[:80]} is not allowed")
+        in_use = await self._adopt(app, model, wish.progress)
         given = releases.given(earlier)
         secrets = [*app_secrets(app), *environment.secret_values(given)]
         release = replace(_new_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given)
         async with self._outcomes.recorded(app, release, secrets):
             kept = earlier.images
-            Snapshots(app).share(releases.folder(earlier.id) / MANIFEST, folder / MANIFEST)
-            place = await self._place_again(app, release, model, {})
+            share(app, earlier, folder)
+            place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
             found = await images.provide_one(
                 self._engine, service, model, place, folder, kept=kept, progress=wish.progress, secrets=secrets
             )
@@ -260,7 +261,7 @@ class Deployments:
             raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
         if replicas < 2:
             return
-        reason = why_one(app, model, service, sources(app, model, wish.data), wish.strategy_of(service))
+        reason = why_one(app, model, service, sources(app, model), wish.strategy_of(service))
         if reason is None and wish.strategy_of(service) != extension.ROLLING:
             for item in await self._engine.containers(app.name):
                 if item.service == service and await self._engine.carried(item.id):
@@ -279,9 +280,10 @@ class Deployments:
         releases = Releases(app)
         model = releases.model(release)
         runs = await self._checked(app, model)
+        in_use = await self._adopt(app, model, wish.progress)
         found = release.images
         await images.present(self._engine, app.name, release.id, found)
-        place = await self._place_again(app, release, model, found)
+        place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
         secrets = [*app_secrets(app), *environment.secret_values(releases.given(release))]
         async with self._outcomes.serving_on(app):
             rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
@@ -299,28 +301,18 @@ class Deployments:
         self._traffic.check_domains(app, (*wishes.domains, *wishes.redirects))
         return runs
 
-    async def _take_source(
-        self, app: App, release: Release, model: Mapping[str, Any], earlier: Release | None
-    ) -> Placement:
-        """Keep the source as it is now, and make the release's copy of it."""
-        releases, snapshots = Releases(app), Snapshots(app)
-        found = await asyncio.to_thread(sources, app, model, extension.read(model).data, besides=SQL)
-        folder = releases.folder(release.id)
-        known = releases.folder(earlier.id) / MANIFEST if earlier else None
-        taken = await asyncio.to_thread(snapshots.take, found.paths, folder / MANIFEST, known, data=found.data)
-        await asyncio.to_thread(snapshots.materialise, taken, folder / TREE, writable=found.writable)
-        given = releases.given(release)
-        return Placement(app.name, release.id, taken.root, folder / TREE, found, {}, given, taken.digest_of)
+    async def _adopt(self, app: App, model: Mapping[str, Any], progress: Progress) -> Sequence[str]:
+        """Let what containers wrote outlive the release that they have it from; the releases whose copies are in use.
 
-    async def _place_again(
-        self, app: App, release: Release, model: Mapping[str, Any], found: Mapping[str, str]
-    ) -> Placement:
-        folder = Releases(app).folder(release.id)
-        taken = await asyncio.to_thread(Snapshot.read, folder / MANIFEST, app.path)
-        paths = await asyncio.to_thread(sources, app, model, extension.read(model).data, besides=SQL)
-        await asyncio.to_thread(Snapshots(app).materialise, taken, folder / TREE, writable=paths.writable)
-        given = Releases(app).given(release)
-        return Placement(app.name, release.id, taken.root, folder / TREE, paths, found, given, taken.digest_of)
+        Earlier versions kept what was written in src/ and config/ in a copy of the release's own.
+        """
+        state = RolloutState(app)
+        there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        in_use = copies_in_use(app, [item.release for item in there if item.release])
+        kept = await asyncio.to_thread(adopt_folders, app, in_use, extension.read(model).source)
+        for path in kept:
+            progress(f"containers have changed it too: your version is kept as .ikoma/{path}")
+        return in_use
 
     async def _roll(
         self,
@@ -342,6 +334,7 @@ class Deployments:
             extension=extension.Extension(**release.extension),
             web=web,
             files=Releases(app).folder(release.id),
+            check=partial(self._policy.require_fixed, app),
             answers=partial(self._wait_until_it_answers, app, web, wish.timeout, secrets),
             change=change,
             again=again,

@@ -48,7 +48,9 @@ class Extension:
     strategies: Mapping[str, str] = field(default_factory=dict)
     """The same by service."""
     data: tuple[str, ...] = ()
-    """src/, config/ or folders inside them that hold data: they stay in place and are part of no release."""
+    """src/, config/ or what is inside them that holds data: it stays in place and is part of no release."""
+    source: tuple[str, ...] = ()
+    """Folders that are source though containers may write them: each release has a copy of its own."""
 
     def strategy_of(self, service: str) -> str | None:
         return self.strategies.get(service, self.strategy)
@@ -92,6 +94,7 @@ def read(model: Mapping[str, Any]) -> Extension:
         strategy=None if strategy is None or isinstance(strategy, Mapping) else _strategy("strategy", strategy),
         strategies=_strategies(strategy, model) if isinstance(strategy, Mapping) else {},
         data=value("data", _folders, ()),
+        source=value("source", _folders, ()),
     )
 
 
@@ -101,15 +104,17 @@ def check(model: Mapping[str, Any]) -> None:
     Raises:
         InvalidCompose: a key is unknown, its value is not of its form, or it names what is not there.
     """
-    for folder in read(model).data:
+    wishes = read(model)
+    if both := sorted({*wishes.data} & {*wishes.source}):
+        raise InvalidCompose(f"x-ikoma: source: {both[0][:80]!r} is named in data too; it can be only one of them.")
+    for folder in wishes.data:
         if folder.split("/")[0] not in SOURCE:
             raise InvalidCompose(
                 f"x-ikoma: data: {folder[:80]!r} is not inside {' or '.join(f'{name}/' for name in SOURCE)}; "
                 "any other folder that containers write is data already."
             )
-    redirects = read(model).redirects
-    for domain in redirects:
-        if _is_circle(domain, redirects):
+    for domain in wishes.redirects:
+        if _is_circle(domain, wishes.redirects):
             raise InvalidCompose(f"x-ikoma: redirects: {domain} goes round in a circle.")
     service = (model.get("x-ikoma") or {}).get("service")
     if service is not None and service is not False and service not in (model.get("services") or {}):

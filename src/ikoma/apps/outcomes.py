@@ -17,6 +17,7 @@ from ikoma.apps.scale import fitting_scale
 from ikoma.apps.schema import Schema
 from ikoma.apps.snapshot import Snapshots
 from ikoma.apps.way_out import tell_cause, waiting
+from ikoma.apps.written_files import keep_written
 from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import Secret
@@ -117,6 +118,7 @@ class Outcomes:
         expired = releases.expired(self._keep.releases, self._keep.days, mounted)
         for release in expired:
             await images.forget(self._engine, app.name, release.id.__eq__)
+            await asyncio.to_thread(keep_written, app, release.id)
             releases.remove(release)
         await self._forget_unserved(app)
         if expired:

@@ -18,8 +18,8 @@ from typing import Any
 import orjson
 
 from ikoma.apps.existing import lasting_key, lasting_name
-from ikoma.apps.mounts import Sources
-from ikoma.apps.policy.facts import image_name
+from ikoma.apps.mounts import Sources, strays
+from ikoma.apps.policy.facts import image_name, locate
 from ikoma.model import AppName
 from ikoma.ports import CarriedVolume
 
@@ -46,11 +46,29 @@ class Placement:
     images: Mapping[str, str]
     given: Mapping[str, str]
     contents: Callable[[Path], str]
+    dotenv: bytes = b""
+    """The app's .env as the release was made with it."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Checksums of data that a person deploys too, by path in the app's folder."""
 
     def inside(self, path: str) -> Path | None:
         """The place in the release's copy of a path in the app's folder; None where that is no source."""
         real = Path(os.path.realpath(path))
-        return self.tree / real.relative_to(self.root) if self.sources.holds(real) else None
+        return self.tree / real.relative_to(self.root) if self.sources.keeps(real) else None
+
+    def mounted(self, path: str) -> Path | None:
+        """What is mounted in place of a path in the app's folder; None where that is data."""
+        way = locate(path)
+        if way.path == self.root / ".env":
+            return self.files / ".env"
+        if not self.sources.holds(way.path) or strays(way, frozenset(self.sources.data)):
+            return None
+        return self.tree / way.path.relative_to(self.root)
+
+    @property
+    def files(self) -> Path:
+        """Where the files are that containers are given one by one."""
+        return self.tree.with_name("given")
 
     def configurations(self, model: Mapping[str, Any]) -> dict[str, str]:
         """For each service a checksum of all that its containers are made of: equal ones need not be replaced."""
@@ -59,16 +77,27 @@ class Placement:
     def _configuration(self, model: Mapping[str, Any], name: str) -> str:
         service = {key: value for key, value in model["services"][name].items() if key not in _NO_PART}
         service["deploy"] = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
-        mounted = [mount["source"] for mount in service.get("volumes") or [] if mount.get("type") == "bind"]
+        binds = [mount["source"] for mount in service.get("volumes") or [] if mount.get("type") == "bind"]
         given = {kind: _given(model, service, kind) for kind in ("configs", "secrets")}
         items = [item for kind in given.values() for item in kind.values()]
-        mounted += [item["file"] for item in items if item.get("file")]
+        read = [item["file"] for item in items if item.get("file")]
         variables = [self.given.get(item["environment"]) for item in items if item.get("environment")]
-        contents = {path: self.contents(Path(os.path.realpath(path))) for path in mounted if self.inside(path)}
+        kept = [*filter(self.mounted, binds), *filter(self.inside, read)]
+        contents = {path: self._content(Path(os.path.realpath(path))) for path in kept}
         # How containers get out: the networks they are in, less what changes with each rollout.
         networks = {key: (model.get("networks") or {}).get(key) for key in service.get("networks") or {}}
-        whole = [service, self.images.get(name), given, variables, contents, networks]
+        marks = {path: mark for path in binds for place, mark in self.marks.items() if self._lies_in(path, place)}
+        whole = [service, self.images.get(name), given, variables, contents, networks, *([marks] if marks else [])]
         return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+    def _lies_in(self, path: str, place: str) -> bool:
+        real = Path(os.path.realpath(path))
+        return self.root / place in (real, *real.parents)
+
+    def _content(self, path: Path) -> str:
+        if path == self.root / ".env":
+            return hashlib.sha256(self.dotenv).hexdigest()
+        return self.contents(path)
 
 
 _NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
@@ -76,9 +105,9 @@ _NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
 
 @dataclass(frozen=True, slots=True)
 class GivenFile:
-    """What a config or secret holds, as the file that one service mounts."""
+    """What a config or secret holds, or .env, as the file that a service mounts."""
 
-    content: str
+    content: str | bytes
     mode: int
     owner: tuple[int, int]
 
@@ -110,11 +139,12 @@ def placed(
         carried: service → volumes without a name that its data is in.
     """
     result: dict[str, Any] = copy.deepcopy(dict(model))
+    files: dict[Path, GivenFile] = {}
     for name, service in result["services"].items():
         for done in ("build", "pull_policy", "profiles"):  # the profiles were chosen when the file was read
             service.pop(done, None)
         service["image"] = release_image(place.app, name, place.release)
-        _mount_from(place, service)
+        files |= _mount_from(place, service)
         _carry(result, service, carried.get(name, ()))
         labels = {CONFIGURATION: configurations[name], ROLLOUT: rollout, RELEASE: place.release}
         service["labels"] = {**(service.get("labels") or {}), **labels}
@@ -122,7 +152,7 @@ def placed(
         for item in (result.get(kind) or {}).values():
             if item.get("file") and (inside := place.inside(item["file"])):
                 item["file"] = str(inside)
-    files = _as_files(place, result)
+    files |= _as_files(place, result)
     renamed = _rename_networks(place.app, result, rollout)
     _links_as_aliases(result)
     joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
@@ -188,7 +218,7 @@ def _as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:
                 content = _content(item, place.given)
                 if content is None:
                     continue
-                path = place.tree.with_name("given") / f"{service_name}-{kind}-{number}"
+                path = place.files / f"{service_name}-{kind}-{number}"
                 owner = (int(joined.get("uid") or 0), int(joined.get("gid") or 0))
                 files[path] = GivenFile(content, _mode(joined.get("mode")), owner)
                 key = path.name
@@ -212,10 +242,23 @@ def _mode(chosen: Any) -> int:
     return 0o444 if chosen is None else int(str(chosen), 8) & 0o777
 
 
-def _mount_from(place: Placement, service: dict[str, Any]) -> None:
-    for mount in service.get("volumes") or []:
-        if mount.get("type") == "bind" and (inside := place.inside(mount["source"])):
-            mount["source"] = str(inside)
+def _mount_from(place: Placement, service: dict[str, Any]) -> dict[Path, GivenFile]:
+    """Let a service mount the release's copy of what is source, and see the data that lies in it; files for that."""
+    mounts = service.get("volumes") or []
+    targets = {os.path.normpath(str(mount.get("target"))) for mount in mounts}
+    for mount in [mount for mount in mounts if mount.get("type") == "bind"]:
+        source = Path(os.path.realpath(mount["source"]))
+        if (inside := place.mounted(mount["source"])) is None:
+            continue
+        mount["source"] = str(inside)
+        for data in place.sources.data_below(source):
+            place_in = data.relative_to(source)
+            target = os.path.normpath(f"{mount['target']}/{place_in}")
+            if target not in targets and data.is_dir() and (inside / place_in).is_dir():
+                mounts.append({**mount, "source": str(data), "target": target})
+    if any(mount.get("source") == str(place.files / ".env") for mount in mounts):
+        return {place.files / ".env": GivenFile(place.dotenv, 0o444, (0, 0))}
+    return {}
 
 
 def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[CarriedVolume]) -> None:

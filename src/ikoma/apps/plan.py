@@ -6,18 +6,20 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ikoma.apps import comparison, compose_files, credentials, environment, equipment, extension, images
+from ikoma.apps import comparison, compose_files, credentials, environment, equipment, images
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
+from ikoma.apps.kinds import Kind, list_kinds
 from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import Sources, sources
+from ikoma.apps.placing import SQL, dotenv_of, kept_dotenv, kept_marks, marks_of_data
 from ikoma.apps.plan_services import ServicePlan, Step, images_of_a_deploy, is_built_of, plan_services
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.release import Release, Releases
@@ -33,9 +35,6 @@ from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Pla
 from ikoma.model import Secret
 from ikoma.ports import Databases, Engine
 from ikoma.postgres.migration_lint import Verdict
-
-SQL = ("migrations", "seeds")
-"""Folders that are part of a release though no container reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,8 @@ class Plan:
     rollback: Return | None = None
     route: str | None = None
     """Where requests go, and why; None where nothing is routed."""
+    kinds: Sequence[Kind] = ()
+    """What of the folder is source, and what is data."""
 
 
 class Planner:
@@ -112,6 +113,10 @@ class Planner:
             return "changed" if changes.below(kept.root, path) else kept.digest_of(path)
 
         step = await self._step(app, before, frozen, found, changes, secrets, found_images, given, contents, stops)
+        marks = await asyncio.to_thread(marks_of_data, app, frozen, found)
+        step = replace(
+            step, dotenv=dotenv_of(app, frozen), marks=marks, marked=kept_marks(app, current) if current else {}
+        )
         return Plan(
             identity,
             errors,
@@ -122,6 +127,7 @@ class Planner:
             tuple(verdicts),
             tuple(_ports(frozen)),
             route=_route(report.choice.web, report.choice.reason) if report.choice else None,
+            kinds=report.kinds,
         )
 
     async def plan_rollback(self, app: App, wanted: Wanted) -> Plan:
@@ -143,6 +149,8 @@ class Planner:
         given, contents = Releases(app).given(release), _snapshot(app, release).digest_of
         found = await _sources(app, after)
         step = await self._step(app, before, after, found, changes, secrets, release.images, given, contents, stops)
+        marked = kept_marks(app, left) if left else {}
+        step = replace(step, dotenv=kept_dotenv(app, release), marks=kept_marks(app, release), marked=marked)
         return Plan(
             await self._rollback_hash(app, wanted, release, way),
             tuple(errors),
@@ -150,6 +158,7 @@ class Planner:
             rest=comparison.compare_rest(before, after, secrets) if before else (),
             source=changes,
             ports=tuple(_ports(after)),
+            kinds=await asyncio.to_thread(list_kinds, app, after),
             rollback=Return(release.id, way, tuple(lost)),
             route=_route(Web(**release.web)) if release.web else None,
         )
@@ -170,7 +179,7 @@ class Planner:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
         found = await _sources(app, report.model) if report.model else Sources((), ())
         paths = [*compose_files.paths(app), app.env_file, *found.paths]
-        marked = await asyncio.to_thread(marks, app.path, paths, found.data)
+        marked = await asyncio.to_thread(marks, app.path, paths, found.left_out)
         owned = credentials.find(app)
         variables = credentials.parts(owned, self._databases.endpoint()) if owned else {}
         return _digest(marked, report.model, variables, await self._state(app))
@@ -252,7 +261,7 @@ def _secrets(app: App, release: Release | None) -> list[Secret]:
 
 
 async def _sources(app: App, model: Mapping[str, Any]) -> Sources:
-    return await asyncio.to_thread(sources, app, model, extension.read(model).data, besides=SQL)
+    return await asyncio.to_thread(sources, app, model, besides=SQL)
 
 
 def _snapshot(app: App, release: Release | None) -> Snapshot:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,10 @@ class Step:
     there: Sequence[Container]
     carrying: frozenset[str]
     stops: str | None = None
+    dotenv: bytes = b""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Checksums of data that a person deploys too, as a placement has them; `marked` are those of what serves."""
+    marked: Mapping[str, str] = field(default_factory=dict)
 
 
 async def images_of_a_deploy(
@@ -130,7 +134,11 @@ class _Planned:
     def __init__(self, step: Step) -> None:
         self._step = step
         root = Path(os.path.realpath(step.app.path))
-        place = Placement(step.app.name, "", root, root, step.sources, step.images, step.given, step.contents)
+        place = Placement(
+            *(step.app.name, "", root, root, step.sources, step.images, step.given, step.contents),
+            dotenv=step.dotenv,
+            marks=step.marks,
+        )
         self._bare = place.configurations(step.after)
         wanted = Wanted(
             app=step.app,
@@ -176,11 +184,19 @@ class _Planned:
         if action != "replace":
             return (*lines, *many)
         lines += touched(self._step.app, self._step.after, service, self._step.changes)
+        lines += self._touched_data(service)
         lines += [self._step.stops] if self._step.stops else []
         if not lines:
             other_image = self._step.images.get(name) != self._step.former.get(name)
             lines = ["its image is another"] if other_image and decision.replaced else [self._otherwise(name, service)]
         return (*lines, *many)
+
+    def _touched_data(self, service: Mapping[str, Any]) -> list[str]:
+        """Which of the data has changed that a service mounts and a person deploys too."""
+        step, root = self._step, Path(os.path.realpath(self._step.app.path))
+        ways = [Path(os.path.realpath(mount["source"])) for mount in bind_mounts({"services": {"": service}})]
+        other = [place for place, mark in step.marks.items() if step.marked.get(place, mark) != mark]
+        return [f"{place} has changed" for place in other if any(root / place in (way, *way.parents) for way in ways)]
 
     def _otherwise(self, name: str, service: Mapping[str, Any]) -> str:
         """Why a service is replaced whose files say nothing."""

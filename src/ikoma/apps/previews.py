@@ -10,29 +10,30 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps import credentials, env_file, environment, extension, preview
+from ikoma.apps import credentials, env_file, environment, preview
 from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App, Apps
-from ikoma.apps.mounts import Sources, sources
-from ikoma.apps.plan import SQL
+from ikoma.apps.mounts import deployed_data, dockerfiles, sources
+from ikoma.apps.placing import SQL
 from ikoma.apps.policy.reading import gather
 from ikoma.apps.preview import Preview
 from ikoma.apps.release import now
 from ikoma.apps.snapshot import MANIFEST, TREE, Snapshots
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
-from ikoma.errors import PreviewNameTaken, TooManyPreviews
+from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
 from ikoma.model import AppName
 from ikoma.ports import Databases, Progress
 
 MOST = 10
 """Previews of one app."""
-_LARGEST_ENV = 1 << 20
+_LARGEST_ENV = _LARGEST_DOCKERFILE = 1 << 20
 _LEAVING = "leaving-preview-"
 _MAKING = "making-preview-"
 
@@ -76,9 +77,8 @@ class Previews:
     async def copy_files(self, app: App, model: Mapping[str, Any], into: App) -> None:
         """Give a preview the app's compose file, `.env`, configuration and SQL as they are now, without its data."""
         gathered = gather(app)
-        found = sources(app, model, extension.read(model).data, besides=SQL)
-        await asyncio.to_thread(_copy, app, into, found)
-        for name, content in gathered.files.items():
+        await asyncio.to_thread(_copy, app, model, into)
+        for name, content in (gathered.files | _read_dockerfiles(app, model)).items():
             place = into.path / name
             if place == into.env_file or into.source in place.parents:
                 continue
@@ -154,31 +154,60 @@ def _copy_variables(app: App, into: App) -> None:
             env_file.put(into, name, value)
 
 
-def _without_source(root: Path, path: Path, data: Sequence[Path]) -> Sequence[Path]:
+def _read_dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, bytes]:
+    """The app's Dockerfiles, and what they ignore, by path in its folder."""
+    found = {}
+    for path in dockerfiles(model):
+        for file in (path, path.with_name(f"{path.name}.dockerignore")):
+            with suppress(FileMissing, PathOutside):
+                found[str(file.relative_to(app.path))] = app.read_inside(file, _LARGEST_DOCKERFILE)
+    return found
+
+
+def _without_source(root: Path, path: Path, data: Collection[Path]) -> Sequence[Path]:
     """What to copy of a source path: all but data, and src/, which a preview has from the repository."""
     if path == root:
         left = (root / "src", root / ".ikoma", root / ".env", *data)
         return [item for item in root.iterdir() if item not in left and not item.is_symlink()]
-    return [] if root / "src" in (path, *path.parents) else [path]
+    return [] if root / "src" in (path, *path.parents) or path in data else [path]
 
 
-def _copy(app: App, into: App, source: Sources) -> None:
+def _copy(app: App, model: Mapping[str, Any], into: App) -> None:
     """Copy an app's source, without ever following a link that is swapped in meanwhile."""
     root = Path(os.path.realpath(app.path))
-    wanted = [item for path in source.paths for item in _without_source(root, path, source.data)]
+    source = sources(app, model, besides=(*SQL, "config"))
+    data = {*source.data} - {root / "config" for path in deployed_data(app, model, source) if path == root / "config"}
+    wanted = [item for path in source.paths for item in _without_source(root, path, data)]
     paths = [item for item in wanted if os.path.lexists(item)]
     work = into.make_state() / "copying"
     if work.is_dir():
         remove_tree(work)
     work.mkdir(mode=0o700)
     snapshots = Snapshots(app, keep=work)
-    taken = snapshots.take(paths, work / MANIFEST, data=source.data)
+    taken = snapshots.take(paths, work / MANIFEST, data=source.left_out)
     snapshots.materialise(taken, work / TREE, writable=[taken.root])
+    own = {into.path / path.relative_to(root) for path in source.data}
     for item in sorted((work / TREE).iterdir()):
-        target = into.path / item.name
-        if target.is_dir() and not target.is_symlink():
+        _put(item, into.path / item.name, own)
+    remove_tree(work)
+
+
+def _put(new: Path, target: Path, data: Collection[Path]) -> None:
+    """Let something new take its place; of the preview's own data nothing is touched, only what it has not is added."""
+    is_folder = target.is_dir() and not target.is_symlink()
+    if is_folder and target in data:
+        for entry in new.iterdir():
+            if not os.path.lexists(target / entry.name):
+                os.rename(entry, target / entry.name)
+    elif is_folder and new.is_dir() and any(target in path.parents for path in data):
+        for entry in target.iterdir():
+            if not (new / entry.name).exists() and not any(entry in (path, *path.parents) for path in data):
+                remove_tree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        for entry in new.iterdir():
+            _put(entry, target / entry.name, data)
+    else:
+        if is_folder:
             remove_tree(target)
         elif os.path.lexists(target):
             target.unlink()
-        os.rename(item, target)
-    remove_tree(work)
+        os.rename(new, target)

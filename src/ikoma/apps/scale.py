@@ -40,7 +40,7 @@ def too_many(app: App, model: Mapping[str, Any]) -> dict[str, str]:
     if not chosen:  # which is nearly always: folders need not be looked at
         return {}
     wishes = extension.read(model)
-    found = sources(app, model, wishes.data)
+    found = sources(app, model)
     reasons = {name: why_one(app, model, name, found, wishes.strategy_of(name)) for name in chosen}
     return {name: reason for name, reason in reasons.items() if reason}
 

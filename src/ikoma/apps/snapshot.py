@@ -67,11 +67,11 @@ class Snapshots:
         if into.name != MANIFEST:
             raise ValueError(f"A manifest is named {MANIFEST}: others would not keep their objects.")
         root = Path(os.path.realpath(self._app.path))
-        wanted = _distinct(paths, root)
+        closed = frozenset(path.relative_to(root).parts for path in data)
+        wanted = _distinct(paths, root, closed)
         self._app.make_state()
         known = _earlier(earlier, root)
         with self._objects.incoming() as incoming, opened(root) as folder:
-            closed = frozenset(path.relative_to(root).parts for path in data)
             taking = Taking(folder, known.entries if known else {}, incoming, Course(cancelled, progress), closed)
             for parts in wanted:
                 taking.take(parts)
@@ -187,8 +187,8 @@ def _share(earlier: Path, into: Path) -> None:
     sync_folder(into.parent)
 
 
-def _distinct(paths: Sequence[Path], root: Path) -> list[Parts]:
-    """The paths within the root, without those that another one holds."""
+def _distinct(paths: Sequence[Path], root: Path, closed: Collection[Parts]) -> list[Parts]:
+    """The paths within the root, without those that the walk of another one comes to."""
     found: list[Parts] = []
     for path in paths:
         if not path.is_relative_to(root):
@@ -196,7 +196,9 @@ def _distinct(paths: Sequence[Path], root: Path) -> list[Parts]:
         if ".." in path.parts:
             raise PathOutside(f"{printable(str(path))} is not resolved.")
         found.append(path.relative_to(root).parts)
-    return [parts for parts in sorted(set(found)) if not any(parts[:n] in found for n in range(len(parts)))]
+    known, ways = set(found), {parts: [parts[:n] for n in range(len(parts) - 1, -1, -1)] for parts in set(found)}
+    ends = {parts: next((way for way in above if way in known or way in closed), None) for parts, above in ways.items()}
+    return [parts for parts in sorted(known) if ends[parts] is None or ends[parts] in closed]
 
 
 def _remove(tree: Path) -> None:

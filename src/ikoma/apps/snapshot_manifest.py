@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ikoma.apps.objects import object_name
-from ikoma.durable import write_file
+from ikoma.durable import open_file, write_file
 
 MANIFEST = "snapshot.json.gz"
 _FORMAT = 1
@@ -46,6 +46,12 @@ class Entry(NamedTuple):
     @property
     def object(self) -> str:
         return object_name(self.content, self.mode, self.uid, self.gid)
+
+
+def file_digest(name: str | Path, *, dir_fd: int | None = None) -> str:
+    """The digest of a file as it is now, as an entry has it."""
+    with os.fdopen(open_file(name, dir_fd=dir_fd), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class SourceChanges:
 
 def look(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
     """Compare the source of an app with what a release kept of it. Links are not followed."""
-    now = dict(_walk(root, found.paths, found.data))
+    now = dict(_walk(root, found.paths, found.left_out))
     known = {path: entry for path, entry in before.entries.items() if entry.kind != "folder"}
     added = [path for path in now if path not in known]
     changed = [path for path, status in now.items() if path in known and _differs(root / path, status, known[path])]

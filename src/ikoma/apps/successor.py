@@ -39,6 +39,7 @@ class Target:
     Args:
         model: what was checked, with all that containers get.
         files: the release's folder, where its compose file goes.
+        check: refuses mounts, as they are made, that a container could change.
         answers: waits until these containers answer HTTP, where the app does; raises where they don't.
         change: what is done with the database, immediately before the new containers start.
         again: replace also what would not need to be.
@@ -54,6 +55,7 @@ class Target:
     web: Web | None
     files: Path
     answers: Callable[[Sequence[Container]], Awaitable[None]]
+    check: Callable[[Mapping[str, Any]], Awaitable[None]]
     change: Change | None = None
     again: bool = False
     watch: float = 0.0
@@ -159,6 +161,7 @@ class Successor:
     async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Make the new containers beside the old ones."""
         require_alike(self._app.name, self._target.model, await self._engine.existing())
+        await self._target.check(self._placed.model)
         self._note()
         content = orjson.dumps(self._placed.model, option=orjson.OPT_INDENT_2)
         write_file(self._target.compose_file, content, mode=0o600)

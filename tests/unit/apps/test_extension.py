@@ -34,6 +34,7 @@ def test_without_a_block_all_is_as_by_default() -> None:
         ("redirects", {"www.example.com": "example.com"}, {"www.example.com": "example.com"}),
         ("data", "./src/uploads", ("src/uploads",)),
         ("data", ["src/a", "config/b"], ("src/a", "config/b")),
+        ("source", ["./src", "html"], ("src", "html")),
         ("strategy", "recreate", "recreate"),
     ],
 )
@@ -81,6 +82,7 @@ def test_the_keys_are_those_of_the_documentation() -> None:
         {"database": {"web": {"DBUSER": "user", "URL": "url"}, "db": {"_p": "port"}}},
         {"data": ["src/uploads", "./config/state"]},
         {"data": "config"},
+        {"source": ["src", "html"], "data": ["src/uploads"]},
     ],
 )
 def test_a_new_release_may_say_what_is_there(block: dict[str, Any]) -> None:
@@ -91,6 +93,7 @@ def test_a_new_release_may_say_what_is_there(block: dict[str, Any]) -> None:
     ("block", "says"),
     [
         ({"watch": "soon"}, "it takes a time"),
+        ({"source": ["src"], "data": ["src"]}, "source: 'src' is named in data too"),
         ({"database": ["nope"]}, "database: there is no service 'nope'"),
         ({"database": ["web", 5]}, "database: there is no service '5'"),
         ({"database": "web"}, "database takes a list of services"),

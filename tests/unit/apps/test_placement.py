@@ -148,7 +148,7 @@ def test_secrets_from_variables_become_files_that_one_service_mounts() -> None:
 
 
 def test_an_image_of_the_whole_folder_is_built_from_the_copy_and_data_in_it_mounted_from_where_it_is() -> None:
-    place = replace(PLACE, sources=Sources((ROOT,), (), (ROOT / "data",)))
+    place = replace(PLACE, sources=Sources((ROOT,), (), (ROOT / "data",), (ROOT / "data",)))
     build = {"context": str(ROOT), "additional_contexts": {"all": str(ROOT)}}
     service = {"build": build, "volumes": [bind(ROOT / "data"), bind(ROOT / "www")]}
     model = {"name": "shop", "services": {"web": service}}

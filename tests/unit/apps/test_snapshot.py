@@ -210,10 +210,10 @@ def test_a_look_at_the_whole_folder_sees_what_a_snapshot_takes(shop: Shop) -> No
     marked = marks(root, [root], data)
     for path in (".env", "data/a", "data/b", ".ikoma/x"):
         shop.write(path, "another")
-    assert look(root, Sources((root,), (), data), snapshot) == SourceChanges()
+    assert look(root, Sources((root,), (), data, data), snapshot) == SourceChanges()
     assert marks(root, [root], data) == marked
     shop.write("src/file", "another")
-    assert look(root, Sources((root,), (), data), snapshot).changed == ("src/file",)
+    assert look(root, Sources((root,), (), data, data), snapshot).changed == ("src/file",)
     assert marks(root, [root], data) != marked
 
 

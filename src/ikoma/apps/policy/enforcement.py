@@ -18,7 +18,7 @@ from ikoma.apps.policy.addresses import used_by_the_server
 from ikoma.apps.policy.facts import Facts
 from ikoma.apps.policy.reading import read_paths
 from ikoma.apps.policy.rules import RULES, Violation
-from ikoma.apps.policy.storage import writable_folders
+from ikoma.apps.policy.storage import swapped, writable_folders
 from ikoma.apps.policy.waivers import Waiver, Waivers
 from ikoma.apps.release import Releases
 from ikoma.errors import PolicyViolation
@@ -90,6 +90,16 @@ class Policy:
                 audit_message=f"Policy: {', '.join(sorted({item.rule for item in refused}))}.",
                 rules=sorted({item.rule for item in refused}),
             )
+
+    async def require_fixed(self, app: App, model: Mapping[str, Any]) -> None:
+        """Raises PolicyViolation where a container could change what another one is about to mount.
+
+        Args:
+            model: what containers are made of, with their mounts as they are made.
+        """
+        facts = await self._facts(app)
+        for violation in await asyncio.to_thread(lambda: list(swapped(model, facts))):
+            raise PolicyViolation(violation.problem, hint=violation.fix, rules=[violation.rule])
 
     def less_waived(self, app: App, violations: Iterable[Violation]) -> Verdict:
         """The violations without those of rules that are waived for this app."""

@@ -12,10 +12,12 @@ from typing import Any
 
 from ikoma.apps.extension import SOURCE
 from ikoma.apps.folder import COMPOSE_NAMES, OVERRIDE_NAMES
+from ikoma.apps.mounts import Sources, sources
 from ikoma.apps.policy.containers import labels
 from ikoma.apps.policy.facts import Facts, locate
 from ikoma.apps.policy.images import outside, reference
 from ikoma.apps.policy.rules import Place, Violation
+from ikoma.errors import InvalidCompose
 
 _SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "dockershim.sock", "buildkitd.sock")
 _SOCKET_FOLDERS = frozenset(
@@ -95,16 +97,16 @@ def _is_special(path: Path) -> bool:
 def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
     """What Compose reads and a container writes, by its mounts or as it runs: it would have a say in what runs next.
 
-    What is mounted from src/ or config/ is a copy of the release's own, but for what the app calls data.
+    What is mounted from a copy of the release's own changes nothing in the folder.
     """
-    block = model.get("x-ikoma")
-    copied = () if isinstance(block, Mapping) and block.get("data") else SOURCE
+    copied = _copied(model, facts)
     for place, source, writable in _binds(model):
         path = locate(source).path
         if not writable or not facts.is_inside(path) or facts.is_state(path):
             continue
-        name, *below = path.relative_to(facts.root).parts
-        if name in copied or (not below and name in _OWN_FILES):  # that is said already
+        if copied.holds(path) and (path.relative_to(facts.root).parts[0] in SOURCE or not path.is_file()):
+            continue
+        if path.parent == facts.root and path.name in _OWN_FILES:  # that is said already
             continue
         if any(path == file.path or path in file.passed for file in facts.files):
             what = f"{source} is, or holds, a file that the compose file is read with, and is mounted writable."
@@ -116,12 +118,39 @@ def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
 
 
 def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
-    """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them."""
+    """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them.
+
+    What is mounted read-only from a copy may lie there: the copy is made without following links.
+    """
+    copied = _copied(model, facts)
+    read_only = {place for place, _, writable in _binds(model) if not writable}
+    for violation, path, above in _below_written(model, facts):
+        is_inside = all(folder in path.parents and folder not in copied.writable for folder in above)
+        if violation.place not in read_only or not copied.holds(path) or not is_inside:
+            yield violation
+
+
+def swapped(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
+    """Mounts, as they are made, on whose way lies a folder that a container may write."""
+    yield from (violation for violation, _, _ in _below_written(model, facts))
+
+
+def _below_written(model: Mapping[str, Any], facts: Facts) -> Iterator[tuple[Violation, Path, set[Path]]]:
+    """What lies below folders that containers may write, with where it leads and these folders."""
     writable = {*writable_folders(model), *facts.writable} - {facts.root}
     for place, source in _sources(model):
-        above = min(locate(source).passed & writable, default=None)
-        if above is not None:
-            yield Violation("bind-nested", place, f"{source} lies below {above}, which a container may write.")
+        located = locate(source)
+        if above := located.passed & writable:
+            what = f"{source} lies below {min(above)}, which a container may write."
+            yield Violation("bind-nested", place, what), located.path, above
+
+
+def _copied(model: Mapping[str, Any], facts: Facts) -> Sources:
+    """What a release has copies of; nothing where the file says nonsense, which is refused by itself."""
+    try:
+        return sources(facts.app, model)
+    except InvalidCompose:
+        return Sources((), ())
 
 
 def too_deep(model: Mapping[str, Any]) -> Iterator[Violation]:

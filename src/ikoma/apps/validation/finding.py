@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ikoma.apps.kinds import Kind
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.web_service import Choice
 from ikoma.errors import DomainTaken, IkomaError, InvalidCompose, PolicyViolation, SqlFailed
@@ -42,6 +43,8 @@ class Report:
     """Those of the errors that are of domains which other apps have."""
     sql: list[Finding] = field(default_factory=list)
     """Those of the errors that are of migrations."""
+    kinds: Sequence[Kind] = ()
+    """What of the folder is source, and what is data; nothing where the x-ikoma block is wrong."""
     waivers: list[Waiver] = field(default_factory=list)
     """Waivers that hold for the app now."""
 

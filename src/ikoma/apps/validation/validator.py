@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ikoma.apps import extension
@@ -15,6 +16,7 @@ from ikoma.apps.compose_lines import Source
 from ikoma.apps.existing import differences
 from ikoma.apps.folder import App
 from ikoma.apps.impossible import Impossible, impossible
+from ikoma.apps.kinds import list_kinds
 from ikoma.apps.occupied import occupied
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution import Resolution, Resolutions
@@ -24,7 +26,7 @@ from ikoma.apps.validation.builds import find_builds
 from ikoma.apps.validation.compose_errors import find_compose_error
 from ikoma.apps.validation.disk import look_at_disks
 from ikoma.apps.validation.finding import Finding, Report
-from ikoma.apps.validation.folders import find_not_kept
+from ikoma.apps.validation.folders import find_left_out
 from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.policy_findings import find_notice, find_violation, find_waiver
@@ -71,11 +73,13 @@ class Validator:
         await look_at_disks(self._engine, app, report)
         report.warnings += [find_notice(resolution.source, notice) for notice in resolution.notices]
         report.warnings += find_missing_names(app)
+        model = resolution.model or {}
+        with suppress(InvalidCompose):  # said already
+            report.kinds = await asyncio.to_thread(list_kinds, app, model)
         if not report.errors and resolution.model is not None:
-            report.warnings += await asyncio.to_thread(find_not_kept, app, resolution.source, resolution.model)
+            report.warnings += await asyncio.to_thread(find_left_out, app, resolution.source, resolution.model)
             report.warnings += find_scaled(app, resolution.source, resolution.model)
             report.warnings += await asyncio.to_thread(find_starts, app, resolution.model)
-        model = resolution.model or {}
         report.warnings += find_database_variables(app, resolution.source, model, self._databases)
         return report
 

@@ -21,6 +21,13 @@ class Found(Result):
     """Where in the compose file, such as services.web.ports.0."""
 
 
+class Folder(Result):
+    path: str
+    kind: str
+    """source (a copy is the release's) or data (mounted from where it is, and shared by all releases)."""
+    reason: str
+
+
 class Waived(Result):
     id: str
     rule: str
@@ -33,6 +40,8 @@ class Validation(Result):
     valid: bool
     errors: list[Found]
     warnings: list[Found]
+    folders: list[Folder]
+    """What the app mounts and builds from."""
     waivers: list[Waived]
     """Rules that an admin has waived for this app, and until when."""
 
@@ -48,6 +57,7 @@ async def validate(call: Call, request: AppRequest) -> Validation:
         valid=not report.errors,
         errors=_found(report.errors),
         warnings=_found(report.warnings),
+        folders=[Folder.model_validate(item, from_attributes=True) for item in report.kinds],
         waivers=[Waived.model_validate(waiver, from_attributes=True) for waiver in report.waivers],
     )
 

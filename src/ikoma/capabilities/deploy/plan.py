@@ -61,6 +61,13 @@ class Files(Result):
     """Disk that the new content takes."""
 
 
+class Folder(Result):
+    path: str
+    kind: str
+    """source (a copy is the release's) or data (mounted from where it is, and shared by all releases)."""
+    reason: str
+
+
 class Rollback(Result):
     release: str
     database: str
@@ -83,6 +90,8 @@ class Plan(Result):
     ports: list[str]
     route: str | None
     """Where requests go; None where nothing is routed."""
+    folders: list[Folder]
+    """What the app mounts and builds from."""
     rollback: Rollback | None
 
 
@@ -130,6 +139,7 @@ async def plan(call: Call, request: Planned) -> Plan:
         ],
         ports=list(made.ports),
         route=made.route,
+        folders=[Folder.model_validate(item, from_attributes=True) for item in made.kinds],
         rollback=Rollback(release=made.rollback.release, database=str(made.rollback.way), lost=list(made.rollback.lost))
         if made.rollback
         else None,
