@@ -113,7 +113,10 @@ def test_what_an_earlier_version_kept_in_its_release_is_in_the_folder_after_the_
     (app.folder / "config" / "mine").write_text("mine")
     lines = within(app, "cat /config/log").count("line")
 
-    broken = WRITER.format(image=busybox_image(), number=1, more="", block="").replace("while :;", "exit 1;")
+    broken = WRITER.format(image=busybox_image(), number=1, more="", block="")
+    broken = broken.replace(
+        "    init: true", "    init: true\n    healthcheck: {test: [CMD, 'false'], interval: 1s, retries: 1}"
+    )
     (app.folder / "docker-compose.yml").write_text(broken)
     failed = app.server.call("deploy.up", {"appName": app.name, "timeout": 20})
     assert failed.code == "deploy_failed"
