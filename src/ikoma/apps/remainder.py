@@ -113,6 +113,8 @@ def _at(source: Source, message: str, of_it: Sequence[Part]) -> tuple[str, int |
 
 def _follows(found: Remainder, message: str) -> bool:
     """Whether Compose misses only what was taken out."""
+    if "mpty compose file" in message or "has no services" in message:
+        return bool(found.taken)
     if "neither an image" in message:
         return not found.taken.isdisjoint(("image", "build", "extends"))
     if missing := _UNDEFINED.search(message):

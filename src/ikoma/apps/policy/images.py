@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ _BUILD = frozenset(
 )
 REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|git@|github\.com/")
 """How the context of a build begins that is fetched."""
+_INSTEAD_OF_ADD = (
+    "Let a program of the image fetch it, such as `RUN wget -O FILE ADDRESS`; "
+    "or bring the file, and begin its path with ./."
+)
 _CACHE = re.compile(r"[a-z-]+")
 _MOST_BYTES = 1 << 20
 
@@ -110,7 +116,7 @@ def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[
             yield from _folder(facts, inside, str(text))
     if REMOTE.match(context):
         return
-    name = "dockerfile_inline" if "dockerfile_inline" in value else "dockerfile"
+    name, file = "dockerfile_inline" if "dockerfile_inline" in value else "dockerfile", None
     text = value.get("dockerfile_inline")
     if text is None:
         path = Path(context) / str(value.get("dockerfile") or "Dockerfile")
@@ -121,14 +127,14 @@ def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[
             text = facts.app.read_inside(path, _MOST_BYTES).decode(errors="replace")
         except IkomaError:
             return  # that it is not there is said elsewhere
+        file = os.path.relpath(path, facts.app.path)
     text = text.replace("$$", "$") if "dockerfile_inline" in value else text  # as Compose spells it
     args = {key: str(item).replace("$$", "$") for key, item in (value.get("args") or {}).items() if item is not None}
     for rule, line, what, image in dockerfile.problems(text, args):
         inside = (*place, name, line)
-        if image is None:
-            yield Violation(rule, inside, what)
-        else:
-            yield from reference(facts, inside, image)
+        instead = _INSTEAD_OF_ADD if rule == "remote-source" else None
+        found = [Violation(rule, inside, what, instead=instead)] if image is None else reference(facts, inside, image)
+        yield from (replace(each, file=file, line=line if file else None) for each in found)
 
 
 def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:

@@ -41,6 +41,8 @@ class Violation:
     """Why it is refused, where the rule's own words do not fit."""
     instead: str | None = None
     """The safe way, likewise."""
+    line: int | None = None
+    """The line of the file, where it is no compose file."""
 
     @property
     def shown(self) -> str:

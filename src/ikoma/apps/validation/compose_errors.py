@@ -13,6 +13,7 @@ _UNDEFINED = re.compile(r'undefined (service|network|volume|config|secret) "?([^
 _VARIABLE = re.compile(r"required variable (\w+)")
 _NOWHERE = "Correct the file; `docker compose config` shows the same error."
 _FIXES = (
+    (re.compile(r"^additional propert"), "Indent it below a `services:` line where it is one, or remove it."),
     (re.compile(r"dditional propert|unknown key"), "Correct the key's name or indentation, or remove it."),
     (re.compile(r"env file"), "Create the file (apps.env.example gives a start), or mark it `required: false`."),
     (re.compile(r"no such file"), "Bring the file into the app's folder, or remove the line."),

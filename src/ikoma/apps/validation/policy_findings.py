@@ -12,7 +12,7 @@ from ikoma.apps.validation.finding import Finding
 def find_violation(source: Source, violation: Violation) -> Finding:
     file, line = source.at(*violation.place)
     if violation.file is not None:  # it is of this file alone, and not of what came of all
-        file, line = violation.file, source.in_file(violation.file, *violation.place)
+        file, line = violation.file, violation.line or source.in_file(violation.file, *violation.place)
     return Finding(file, line, violation.problem, violation.fix, violation.rule, violation.shown)
 
 
