@@ -137,7 +137,8 @@ def less_waived(app: App, violations: Sequence[Violation], folder: Path) -> Sequ
 @pytest.mark.parametrize(
     ("text", "problem", "fix"),
     [
-        (MOUNTED.replace("X", "/etc/localtime:/etc/localtime:ro"), "/etc/localtime", "variable TZ"),
+        (MOUNTED.replace("X", "/etc/localtime:/etc/localtime"), "/etc/localtime", ":ro"),
+        (MOUNTED.replace("X", "./.env:/app/.env"), ".env is mounted writable", ":ro"),
         (MOUNTED.replace("X", ".:/app"), "whole folder", "./src"),
         (MOUNTED.replace("X", "../ra:/ra"), "APPS/ra is outside", "named volume"),
         ("services: {web: {build: {context: ..}}}", "APPS is outside", "app's folder"),

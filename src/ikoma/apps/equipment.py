@@ -17,6 +17,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.jobs import jobs
 from ikoma.apps.mounts import bind_mounts
 from ikoma.apps.policy.facts import image_name, locate
+from ikoma.apps.policy.storage import is_clock
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing, PathOutside
 from ikoma.ports import Endpoint
@@ -49,7 +50,9 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
         if "build" in service:
             _freeze_dockerfile(app, service["build"])
             service["build"]["args"] = _given(service["build"].get("args")) | {_CACHES: str(app.name)}
-        for mount in service.get("volumes") or []:
+        mounts = service.get("volumes") or []
+        service["volumes"] = [mount for mount in mounts if not is_missing_clock(mount)]
+        for mount in service["volumes"]:
             if mount.get("type") == "bind":
                 # The engine would make the folder, through whatever link is there by then: it is made here.
                 mount["bind"] = {**(mount.get("bind") or {}), "create_host_path": False}
@@ -63,6 +66,11 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
     for name, gift in gifts(result, environment.read(app)).items():
         result["services"][name][KEPT_AS] = dict(gift.names)
     return result
+
+
+def is_missing_clock(mount: Mapping[str, Any]) -> bool:
+    """Whether a mount is of a file that says which time it is, which this server has not: it goes without."""
+    return mount.get("type") == "bind" and is_clock(mount["source"]) and not Path(mount["source"]).exists()
 
 
 def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:

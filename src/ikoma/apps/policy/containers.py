@@ -23,6 +23,8 @@ _LOGGING = {
     "local": {"max-size", "max-file", "compress", "labels", "env", "mode"},
     "none": set(),
 }
+HARMLESS_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
+"""What every container has anyway."""
 _DEPLOY = frozenset(
     (
         *("mode", "replicas", "endpoint_mode", "labels", "update_config", "rollback_config"),
@@ -57,8 +59,9 @@ def _capabilities(facts: Facts, place: Place, value: Any) -> Iterator[Violation]
 
 
 def _devices(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
-    for index, _ in enumerate(value):
-        yield Violation("devices", (*place, index), "A device is handed over.")
+    for index, device in enumerate(value):
+        if not isinstance(device, Mapping) or device.get("source") not in HARMLESS_DEVICES:
+            yield Violation("devices", (*place, index), "A device is handed over.")
 
 
 def _gpus(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:

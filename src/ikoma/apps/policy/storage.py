@@ -13,7 +13,7 @@ from typing import Any
 from ikoma.apps.extension import SOURCE
 from ikoma.apps.folder import COMPOSE_NAMES, OVERRIDE_NAMES
 from ikoma.apps.mounts import Sources, sources
-from ikoma.apps.policy.containers import labels
+from ikoma.apps.policy.containers import HARMLESS_DEVICES, labels
 from ikoma.apps.policy.facts import Facts, locate
 from ikoma.apps.policy.images import outside, reference
 from ikoma.apps.policy.rules import Place, Violation
@@ -31,8 +31,13 @@ _BIND = frozenset(("propagation", "selinux", "create_host_path", "recursive"))
 _VOLUME = frozenset(("name", "driver", "driver_opts", "external", "labels"))
 _OWN_FILES = (".env", *COMPOSE_NAMES, *OVERRIDE_NAMES)
 _DEVICES = Path("/dev")
-_CLOCK = ("/etc/localtime", "/etc/timezone")
-_INSTEAD_OF_CLOCK = "Set the variable TZ of the service, such as TZ: Europe/Berlin, and leave the mount out."
+_ZONES = "/usr/share/zoneinfo"
+CLOCK = ("/etc/localtime", "/etc/timezone", _ZONES)
+"""What says which time it is where the server stands: the same on every server, and no secret."""
+_INSTEAD_OF_CLOCK = "Mount it read-only: write :ro at the end of the mount."
+_INSTEAD_OF_WRITABLE = (
+    "Mount it read-only: write :ro at the end of the mount. Its containers then have the release's own."
+)
 _INSTEAD_OF_ALL = "Mount what is needed of it: ./src, other folders, and single files read_only."
 _INSTEAD_OF_MANY = "Mount the folders that they lie in."
 _INSTEAD_OF_READ = "Mount it read_only, or keep what the container writes in another folder, such as ./data."
@@ -69,19 +74,29 @@ def _bind_options(place: Place, options: Mapping[str, Any]) -> Iterator[Violatio
 
 def _source(facts: Facts, place: Place, source: str, *, writable: bool) -> Iterator[Violation]:
     path = locate(source).path
+    if source in HARMLESS_DEVICES or (is_clock(source) and not writable):
+        return
     if path.name in _SOCKETS or Path(source).name in _SOCKETS or path in _SOCKET_FOLDERS:
         yield Violation("docker-socket", place, f"{source} is, or holds, the engine's socket.")
     elif _is_special(path):
         yield Violation("special-file", place, f"{source} is neither a file nor a folder.")
     elif not facts.is_inside(path):
-        instead = _INSTEAD_OF_CLOCK if source in _CLOCK else None
+        instead = _INSTEAD_OF_CLOCK if is_clock(source) else None
         yield replace(outside(facts, "bind-outside", place, source), instead=instead)
     elif path == facts.root:
         yield Violation("own-state", place, f"{source} is the app's whole folder.", instead=_INSTEAD_OF_ALL)
     elif facts.is_state(path):
         yield Violation("own-state", place, f"{source} holds IKOMA's own records.")
     elif writable and path.parent == facts.root and path.name in _OWN_FILES:
-        yield Violation("own-state", place, f"{path.name} is mounted writable.")
+        yield Violation("own-state", place, f"{path.name} is mounted writable.", instead=_INSTEAD_OF_WRITABLE)
+
+
+def is_clock(source: str) -> bool:
+    """Whether a path is one of the files that say which time it is, written as it is."""
+    if source in CLOCK:
+        return True
+    path = Path(source)
+    return Path(_ZONES) in path.parents and os.path.normpath(source) == source and locate(source).path == path
 
 
 def _is_special(path: Path) -> bool:

@@ -29,6 +29,7 @@ from ikoma.apps.validation.finding import Finding, Report
 from ikoma.apps.validation.folders import find_left_out
 from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
+from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.validation.policy_findings import find_notice, find_violation, find_waiver
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.starts import find_starts
@@ -96,6 +97,8 @@ class Validator:
         report.taken += self._taken(app, source, model)
         report.errors += report.taken
         report.errors += find_builds(app, source, model)
+        report.errors += await asyncio.to_thread(lambda: list(find_missing_files(app, source, model)))
+        report.warnings += await asyncio.to_thread(lambda: list(find_empty_mounts(app, source, model)))
         report.errors += [
             Finding(*source.at(*item.place), item.problem, item.fix)
             for item in (*impossible(settled.model), *await self.occupied(app, model))

@@ -1,0 +1,93 @@
+"""Findings of files that are mounted or given and are not there: Docker would make an empty folder of each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from ikoma.apps.compose_lines import Source
+from ikoma.apps.equipment import is_missing_clock
+from ikoma.apps.folder import App
+from ikoma.apps.impossible import can_be
+from ikoma.apps.mounts import bind_mounts
+from ikoma.apps.policy.facts import locate
+from ikoma.apps.validation.finding import Finding
+
+_SUFFIXES = re.compile(
+    r"\.(acl|allow|ba(k|sh)|bin|ce?rt?|cf|cfg|cjs|cnf|conf|config|css|csr|csv|cue|db|de[br]|dump|env|exs?|gif|gpg|gz|hcl"
+    r"|html?|htpasswd|ico|ini|ipynb|j2|jar|java|jks|jpe?g|js|json[5c]?|jsx|key|kts?|license|list|log|lua|md|[cm]js|mmdb"
+    r"|nginx|opts|ora|pass(word|wd)?|pem|pfx|php|pid|png|properties|ps1|pub|py|rb|repo|rules|sample|secret|service|sh|sig"
+    r"|so|sql|sqlite3?|svg|tar|template|tf|tgz|timer|tmpl|toml|tpl|tsv?|tsx|txt|user|vcl|war|whl|xml|xsl|ya?ml|zip|zone)",
+    re.IGNORECASE,
+)
+_NAMES = re.compile(
+    r"(Brew|Caddy|Core|Docker|Gem|Guard|Jenkins|Make|Pip|Proc|Rake|Vagrant)file|Kongfile|crontab|fstab|group|hostname"
+    r"|hosts|passwd|resolv\.conf|shadow|sudoers|authorized_keys|known_hosts|id_(rsa|ed25519|ecdsa)(\.pub)?|\.env(\..+)?"
+    r"|\.(bashrc|dockerignore|gitconfig|gitignore|htaccess|htpasswd|my\.cnf|netrc|npmrc|pgpass|profile|vimrc|yarnrc)"
+    r"|wait-for-it|docker-entrypoint"
+)
+
+
+def find_missing_files(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    """Mounted files, and files of configs and secrets, that are not there."""
+    for name, service in (model.get("services") or {}).items():
+        for index, mount in enumerate(service.get("volumes") or []):
+            if mount.get("type") == "bind" and _is_missing_file(app, mount):
+                shown = os.path.relpath(mount["source"], app.path)
+                problem = f"There is no file {shown}: an empty folder would be mounted at {mount['target']}."
+                fix = f"Write {shown}, or correct its path; if it is to be a folder, make it."
+                yield Finding(*source.at("services", name, "volumes", index), problem, fix)
+    for kind in ("configs", "secrets"):
+        for key, item in (model.get(kind) or {}).items():
+            file = str((item or {}).get("file") or "")
+            if file and can_be(file) and _is_own(app, file) and not os.path.lexists(locate(file).path):
+                shown = os.path.relpath(file, app.path)
+                problem = f"There is no file {shown}, which {kind} {key} is made of."
+                fix = f"Write {shown}, or correct its path."
+                yield Finding(*source.at(kind, key, "file"), problem, fix)
+
+
+def find_empty_mounts(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    """Mounts that hold nothing and that no container fills, and ones that are left out."""
+    written = {mount["source"] for mount in bind_mounts(model) if not mount.get("read_only")}
+    for name, service in (model.get("services") or {}).items():
+        for index, mount in enumerate(service.get("volumes") or []):
+            if mount.get("type") != "bind":
+                continue
+            place, path = source.at("services", name, "volumes", index), Path(mount["source"])
+            shown = os.path.relpath(path, app.path)
+            if is_missing_clock(mount):
+                fix = "Set the variable TZ of the service, such as TZ: Europe/Berlin, and leave the mount out."
+                yield Finding(*place, f"{path} is not on this server: the mount is left out.", fix)
+            elif not can_be(str(path)) or not _is_own(app, str(path)) or _is_missing_file(app, mount):
+                continue
+            elif mount.get("read_only") and mount["source"] not in written and not path.exists():
+                fix = f"Put there what it is to hold, or correct the path {shown}."
+                yield Finding(*place, f"There is no folder {shown}: an empty one is mounted read-only.", fix)
+            elif _is_file_like(path, PurePath(mount["target"])) and path.is_dir() and not any(path.iterdir()):
+                fix = f"If it is to be a file, remove the folder {shown} and write the file."
+                yield Finding(*place, f"{shown} is an empty folder, and its name is one of a file.", fix)
+
+
+def _is_missing_file(app: App, mount: Mapping[str, Any]) -> bool:
+    source, target = str(mount["source"]), PurePath(str(mount.get("target")))
+    if not can_be(source) or not _is_own(app, source) or os.path.lexists(locate(source).path):
+        return False
+    return _is_file_like(PurePath(source), target)
+
+
+def _is_own(app: App, path: str) -> bool:
+    """Whether a path lies in the app's folder; the policy has something to say of others."""
+    root = Path(os.path.realpath(app.path))
+    return root in locate(path).path.parents
+
+
+def _is_file_like(source: PurePath, target: PurePath) -> bool:
+    """Whether names say that a file is mounted and no folder."""
+    return any(
+        _NAMES.fullmatch(path.name) is not None or _SUFFIXES.fullmatch(path.suffix) is not None
+        for path in (source, target)
+    )
