@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
 import shutil
 import ssl
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from tests.support import free_port
 
@@ -27,6 +30,12 @@ class GitHost:
     port: int
     ssh_port: int = 0
     redirects: dict[str, str] = field(default_factory=dict)
+    large: dict[str, bytes] = field(default_factory=dict)
+    """What Git LFS keeps, by its SHA-256."""
+    large_at: str = ""
+    """Where it says that those are, in place of its own address."""
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    """Commit statuses that it was told, with the path and the headers they came with."""
 
     @property
     def ca_file(self) -> Path:
@@ -34,6 +43,37 @@ class GitHost:
 
     def url(self, name: str) -> str:
         return f"https://localhost:{self.port}/{name}.git"
+
+    @property
+    def address(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    def keep_large(self, content: bytes) -> str:
+        """Keep this in Git LFS; the pointer to it."""
+        oid = hashlib.sha256(content).hexdigest()
+        self.large[oid] = content
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+
+    def add_submodule(self, name: str, path: str, url: str, commit: str) -> str:
+        """One more commit with a submodule; the commit's id. `url` is written as it is."""
+        work = self.folder / "work" / name
+        with (work / ".gitmodules").open("a") as file:
+            file.write(f'[submodule "{path}"]\n\tpath = {path}\n\turl = {url}\n')
+        git(work, "add", "-A")
+        git(work, "update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+        (work / path).mkdir(parents=True, exist_ok=True)
+        return self.commit_index(name, f"submodule {path}")
+
+    def commit_index(self, name: str, message: str) -> str:
+        work = self.folder / "work" / name
+        git(work, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", message)
+        git(work, "push", "-q", "--force", "origin", "HEAD:refs/heads/main")
+        return git(work, "rev-parse", "HEAD").strip()
+
+    def remove(self, name: str, *paths: str) -> None:
+        """Take files out of the work tree; the next commit is without them."""
+        for path in paths:
+            (self.folder / "work" / name / path).unlink()
 
     def ssh_url(self, name: str) -> str:
         return f"ssh://root@localhost:{self.ssh_port}{self.folder}/repositories/{name}.git"
@@ -146,6 +186,8 @@ def _handler(host: GitHost) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             path, _, query = self.path.partition("?")
             name = path.split("/")[1]
+            if self._is_answered(path, name):
+                return
             if name in host.redirects:
                 self.send_response(301)
                 self.send_header("Location", self.path.replace(f"/{name}", host.redirects[name], 1))
@@ -186,6 +228,36 @@ def _handler(host: GitHost) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         do_POST = do_GET  # noqa: N815
+
+        def _is_answered(self, path: str, name: str) -> bool:
+            """Whether this is a request to one of the host's APIs: Git LFS, or commit statuses."""
+            if path.endswith("/info/lfs/objects/batch"):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if name.startswith("private-") and not self.headers.get("Authorization"):
+                    self._say(401, b"{}")
+                else:
+                    self._say(200, json.dumps({"objects": [self._large(item) for item in body["objects"]]}).encode())
+            elif name == "large":
+                self._say(200, host.large[path.split("/")[2]])
+            elif "/statuses/" in path:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                host.statuses.append({"path": path, "headers": dict(self.headers), "body": body})
+                self._say(201, b"{}")
+            else:
+                return False
+            return True
+
+        def _large(self, item: dict[str, Any]) -> dict[str, Any]:
+            if item["oid"] not in host.large:
+                return {**item, "error": {"code": 404, "message": "not here"}}
+            href = f"{host.large_at or host.address}/large/{item['oid']}"
+            return {**item, "actions": {"download": {"href": href, "header": {"X-For": "large"}}}}
+
+        def _say(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -403,25 +403,25 @@ class SourceUnavailable(IkomaError):
     """The repository could not be fetched."""
 
     code, status = "source_unavailable", 422
-    default_hint = "details holds what git said; correct url, ref or token and call again. src/ is as it was."
+    default_hint = "details holds what git said; correct url, ref or token and call again. All files are as they were."
 
 
 class SourceTooLarge(IkomaError):
     """The repository is too large."""
 
     code, status = "source_too_large", 422
-    default_hint = "Give only a folder of it as path, or keep large files elsewhere. src/ is as it was."
+    default_hint = "Give only a folder of it as path, or keep large files elsewhere. All files are as they were."
 
 
 class SourceUnsafe(IkomaError):
     """The repository holds what must not be in an app."""
 
     code, status = "source_unsafe", 422
-    default_hint = "Take the link out of the repository. src/ is as it was."
+    default_hint = "Take the link out of the repository. All files are as they were."
 
 
 class SourceChanged(IkomaError):
-    """src/ holds what did not come from the repository."""
+    """The app's folder holds what did not come from the repository."""
 
     code, status = "source_changed", 409
     default_hint = "Save what you need, then call again with overwrite: it is moved aside, not deleted."

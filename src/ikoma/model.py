@@ -153,12 +153,26 @@ class SqlFileName(ParsedText):
     example = "001_init.sql"
 
 
+_LONGEST_PART = 250
+"""Bytes between two slashes of a git ref: it is the name of a file, and .lock is put behind it."""
+
+
 class GitRef(ParsedText):
     """A branch, tag or commit of a git repository."""
 
-    pattern = re.compile(r"(?!.*(\.\.|@\{|//))[A-Za-z0-9][A-Za-z0-9._/@+-]{0,199}(?<![./])")
-    advice = "a branch, tag or commit, of letters, digits and ._/@+-, beginning with a letter or digit"
+    pattern = re.compile(
+        r"(?!.*(\.\.|@\{|//|/\.|\.lock(/|$)))(?!@$)[^\x00-\x20\x7f~^:?*\[\\./+-][^\x00-\x20\x7f~^:?*\[\\]{0,399}(?<![./])"
+    )
+    advice = (
+        "a branch, tag or commit as git takes it: no space, no '..', none of ~^:?*[\\, not beginning with . / + or -"
+    )
     example = "main"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        if not text.isprintable() or any(len(part.encode()) > _LONGEST_PART for part in text.split("/")):
+            raise ValueError(cls.advice)
+        return super().parse(text)
 
 
 class FilePath(str):

@@ -225,7 +225,9 @@ def test_nobody_without_the_secret_is_told_anything(quiet: Hooked, server: Serve
         (quiet.app, body, {"X-GitHub-Event": "push"}),
         (quiet.app, body + b" ", {"X-Hub-Signature-256": right, "X-GitHub-Event": "push"}),
         (quiet.app, body, {"X-Hub-Signature": "sha1=" + "0" * 40}),
-        (quiet.app, body, {"X-Gitlab-Token": quiet.secret, "X-Gitlab-Event": "Push Hook"}),
+        (quiet.app, body, {"X-Gitlab-Token": f"{quiet.secret}x", "X-Gitlab-Event": "Push Hook"}),
+        (quiet.app, body, {"X-Hub-Signature": f"sha256={signature('wrong', body)}", "X-Event-Key": "repo:push"}),
+        (quiet.app, body, {"webhook-id": "1", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,x"}),
         (quiet.app, body, {"X-Ikoma-Signature": f"t={int(time.time())},v1={signature(quiet.secret, body)}"}),
         (quiet.app, body, {"X-Ikoma-Signature": "t=-1,v1=x"}),
         (quiet.app, body, {"X-Api-Key": server.key}),
@@ -263,7 +265,18 @@ def test_what_is_no_push_to_the_branch_deploys_nothing(quiet: Hooked) -> None:
 
 
 @pytest.mark.parametrize(
-    "ref", ["--upload-pack=x", "refs/heads/../x", "", "refs/heads/a b", "refs/heads/main\n", f"{MAIN}:x", "é", 7, None]
+    "ref",
+    [
+        "--upload-pack=x",
+        "refs/heads/../x",
+        "",
+        "refs/heads/a b",
+        "refs/heads/main\n",
+        f"{MAIN}:x",
+        "refs/heads/x.lock",
+        7,
+        None,
+    ],
 )
 def test_hostile_refs_are_refused(quiet: Hooked, ref: Any) -> None:
     answer = quiet.github(quiet.told(ref=ref))
@@ -298,7 +311,7 @@ def test_a_signature_of_another_time_is_refused(quiet: Hooked, off: int) -> None
 @pytest.mark.parametrize("app", ["hook-quiet", "no-such-app"])
 def test_a_huge_body_is_refused_whosever_it_is(quiet: Hooked, app: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", quiet.server.port, timeout=10)
-    connection.request("POST", f"/hooks/{app}", headers={"Content-Length": str((1 << 20) + 1)})  # and nothing of it
+    connection.request("POST", f"/hooks/{app}", headers={"Content-Length": str((25 << 20) + 1)})  # and nothing of it
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())["code"]) == (413, "body_too_large")
     connection.close()
@@ -322,7 +335,11 @@ def test_a_new_secret_ends_the_former_and_removal_ends_both(server: Server, host
     assert one.github(body).result["reason"] == "refs/heads/main is not refs/heads/other."
     server.do("hook.remove", {"appName": one.app})
     assert one.github(one.told(ref="refs/heads/other")).code == "hook_refused"
-    assert one.shown() == {"exists": False, "branch": None, "createdAt": None, "last": None}
+    assert one.shown() == {"exists": False, "branch": None, "createdAt": None, "statuses": False, "last": None} | {
+        "deliveries": [],
+        "refused": 0,
+        "refusedAt": None,
+    }
     assert server.call("hook.remove", {"appName": one.app}).code == "not_found"
     assert server.call("hook.deploy", {"appName": one.app}).code == "not_found"
 
@@ -337,7 +354,7 @@ def test_a_removed_app_has_no_webhook(server: Server, host: GitHost) -> None:
 def test_a_webhook_needs_a_repository_and_a_branch(server: Server, quiet: Hooked) -> None:
     make_app(server, "hook-bare")
     assert server.call("hook.create", {"appName": "hook-bare"}).code == "source_missing"
-    for branch in ("refs/heads/main", "--upload-pack=x", "a..b", "x" * 195, ""):
+    for branch in ("refs/heads/main", "--upload-pack=x", "a..b", "x" * 251, ""):
         refused = server.call("hook.create", {"appName": quiet.app, "branch": branch})
         assert refused.code == "invalid_arguments", branch
 

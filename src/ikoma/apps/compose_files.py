@@ -43,15 +43,19 @@ def choose(app: App, variables: Mapping[str, str]) -> Chosen:
     Raises:
         FileMissing: there is none.
     """
-    named = variables.get("COMPOSE_FILE", "")
-    parts = named.split(variables.get("COMPOSE_PATH_SEPARATOR") or _SEPARATOR)
-    if files := tuple(part for part in parts if part):
+    if files := named(variables):
         return Chosen(files, is_named=True)
     names = [name for name in COMPOSE_NAMES if (app.path / name).is_file()]
     if not names:
         raise FileMissing(f"{app.name} has no docker-compose.yml.", hint=_way_out(app))
     overrides = [name for name in OVERRIDE_NAMES if (app.path / name).is_file()]
     return Chosen((names[0], *overrides[:1]), (*names[1:], *overrides[1:]))
+
+
+def named(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The files that COMPOSE_FILE names; none where it does not say."""
+    parts = variables.get("COMPOSE_FILE", "").split(variables.get("COMPOSE_PATH_SEPARATOR") or _SEPARATOR)
+    return tuple(part for part in parts if part)
 
 
 def paths(app: App) -> list[Path]:

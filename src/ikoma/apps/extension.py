@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ikoma.apps import watch_paths
 from ikoma.apps.environment import DATABASE_PARTS, NAME
 from ikoma.errors import InvalidCompose
 from ikoma.model import DomainName
@@ -51,6 +52,8 @@ class Extension:
     """src/, config/ or what is inside them that holds data: it stays in place and is part of no release."""
     source: tuple[str, ...] = ()
     """Folders that are source though containers may write them: each release has a copy of its own."""
+    watch_paths: tuple[str, ...] = ()
+    """Globs of the paths for whose changes a push deploys; none: for any."""
 
     def strategy_of(self, service: str) -> str | None:
         return self.strategies.get(service, self.strategy)
@@ -95,6 +98,7 @@ def read(model: Mapping[str, Any]) -> Extension:
         strategies=_strategies(strategy, model) if isinstance(strategy, Mapping) else {},
         data=value("data", _folders, ()),
         source=value("source", _folders, ()),
+        watch_paths=value("watch_paths", lambda _, given: watch_paths.parse(given), ()),
     )
 
 

@@ -1,4 +1,4 @@
-"""git, for fetching source that others wrote: no shell, no hooks, no submodules, no local protocols, no prompts.
+"""git, for fetching source that others wrote: no shell, no hooks, no recursion, no local protocols, no prompts.
 
 Only https and ssh, and only hosts that the settings name. What it fetches is bounded in size, and no program that a
 repository names is ever run.
@@ -7,12 +7,9 @@ repository names is ever run.
 from __future__ import annotations
 
 import asyncio
-import base64
-import ipaddress
 import json
 import os
 import re
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,11 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ikoma.apps.source_access import Access
+from ikoma.apps.source_url import Reach, SourceUrl
 from ikoma.durable import write_file
-from ikoma.errors import HostNotListed, InvalidArguments, SourceTooLarge, SourceUnavailable
+from ikoma.errors import SourceTooLarge, SourceUnavailable
 from ikoma.kernel.redaction import scrub
 from ikoma.model import Secret
-from ikoma.run import Finished, follow, run
+from ikoma.run import Finished, SaidTooMuch, follow, run
+
+__all__ = ["DEEPEST", "MOST_BYTES", "MOST_FILES", "Reach", "Repository", "SourceUrl", "Submodule", "folder_size"]
 
 MOST_BYTES = 1 << 30
 """The most that a repository may fetch, and a tree may hold."""
@@ -32,9 +33,11 @@ MOST_FILES = 500_000
 DEEPEST = 100
 """Folders in one another that a tree may have."""
 
-_SCP_LIKE = re.compile(r"(?:(?P<user>[a-z0-9_][a-z0-9_.-]*)@)(?P<host>[A-Za-z0-9.-]+):(?P<path>[^:].*)")
-_PATH = re.compile(r"/?[A-Za-z0-9_.~+/-]+")
 _LISTED = re.compile(r"[0-7]{6} blob [0-9a-f]+ +([0-9]+)\t")
+_MODULE = re.compile(r"160000 commit ([0-9a-f]+) +-\t(.+)")
+_MOST_MODULES = 50
+_MOST_SAID = 16 << 20
+_IDENTITIES = "IKOMA_SSH_KEYS"
 _LOOK_SECONDS = 0.5
 _SAID_LINES = 20
 
@@ -56,6 +59,7 @@ _CONFIG = {
     "gc.auto": "0",
     "maintenance.auto": "false",
     "uploadpack.packObjectsHook": "",
+    "core.quotePath": "false",
 }
 
 
@@ -70,86 +74,84 @@ _VARIABLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class SourceUrl:
-    """Where a repository is. `text` is what git is given, without secrets."""
+class Submodule:
+    """A folder of a repository that is a commit of another one. `url` is as it was written; None where it is not."""
 
-    text: str
-    scheme: str
-    host: str
-
-    @classmethod
-    def parse(cls, text: str) -> SourceUrl:
-        """The address, or InvalidArguments that says what is wrong with it."""
-        if not text.isprintable() or len(text) > 500 or text.startswith("-") or any(part.isspace() for part in text):
-            raise _refused("is no address")
-        if "://" not in text:
-            found = _SCP_LIKE.fullmatch(text)
-            if found is None or not _PATH.fullmatch(found["path"]):
-                raise _refused("is neither https://HOST/PATH nor ssh://USER@HOST/PATH")
-            return cls(
-                f"ssh://{found['user']}@{found['host']}/{found['path'].lstrip('/')}", "ssh", found["host"].lower()
-            )
-        parts = urlsplit(text)
-        if parts.scheme not in ("https", "ssh"):
-            raise _refused(f"begins with {parts.scheme}://; only https:// and ssh:// are taken")
-        if parts.password is not None or (parts.scheme == "https" and parts.username is not None):
-            raise InvalidArguments("url: holds a user or password.", hint="Leave it out, and give a token as token.")
-        if not parts.hostname or not _PATH.fullmatch(parts.path) or parts.query or parts.fragment:
-            raise _refused("has no host and path that could be a repository")
-        if not re.fullmatch(r"[a-z0-9.:-]+", parts.hostname) or not re.fullmatch(r"[a-z0-9_.-]*", parts.username or ""):
-            raise _refused("has a host or user of a form that is not taken")
-        return cls(text, parts.scheme, parts.hostname)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What may be fetched from where. `hosts` are names or `*`; the files are None where there are none."""
-
-    hosts: Sequence[str]
-    known_hosts: Path
-    helpers: Path
-    """A folder of ours for the program that starts ssh."""
-    ssh_key: Path | None = None
-    ca_file: Path | None = None
-
-    async def check(self, url: SourceUrl) -> dict[str, str]:
-        """What to tell git so that it goes where we looked; HostNotListed where it may not go.
-
-        A host that only `*` allows must not be this machine or its neighbours, now or when git looks again.
-        """
-        if url.host in self.hosts:
-            return {}
-        if "*" not in self.hosts or url.scheme == "ssh":
-            raise HostNotListed(f"{url.host} is not among the hosts that source may come from.")
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(url.host, None, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise SourceUnavailable(f"{url.host} cannot be found: {error.strerror}.") from error
-        if not all(ipaddress.ip_address(item[4][0]).is_global for item in found):
-            raise HostNotListed(f"{url.host} is on a private network.", hint="An admin may name it in SOURCE_HOSTS.")
-        return {"http.curloptResolve": f"{url.host}:{urlsplit(url.text).port or 443}:{found[0][4][0]}"}
+    path: str
+    commit: str
+    url: str | None
 
 
 class Repository:
-    """A bare repository of ours, into which one commit at a time is fetched."""
+    """A bare repository of ours, into which one commit at a time is fetched. Its caller works on it alone."""
 
-    def __init__(self, folder: Path, reach: Reach) -> None:
+    def __init__(self, folder: Path, reach: Reach, access: Access) -> None:
         self._folder = folder
         self._reach = reach
+        self._access = access
 
-    async def fetch(self, url: SourceUrl, ref: str, *, depth: int, token: Secret | None, timeout: float) -> str:
+    async def fetch(self, url: SourceUrl, ref: str, *, depth: int, timeout: float) -> str:
         """Fetch what a ref names now; the commit's id.
 
         Raises:
             SourceUnavailable: the host, the repository or the ref is not there, or not for us.
             SourceTooLarge
         """
+        await self._fetch(url, f"--depth={depth}", f"{ref}:refs/ikoma/fetched", timeout=timeout)
+        shown = await self._git("rev-parse", "--verify", "--quiet", "refs/ikoma/fetched^{commit}", timeout=30)
+        return shown.stdout.decode().strip()
+
+    async def fetch_commit(self, url: SourceUrl, commit: str, *, timeout: float) -> None:
+        """Have a commit, where need be by all branches: not every host gives out one that no ref names.
+
+        Raises:
+            SourceUnavailable, SourceTooLarge
+        """
+        if await self.has(commit):
+            return
+        try:
+            await self._fetch(url, "--depth=1", f"{commit}:refs/ikoma/fetched", timeout=timeout)
+        except SourceUnavailable:
+            await self._fetch(url, "--refmap=", "+refs/heads/*:refs/ikoma/heads/*", timeout=timeout)
+            if not await self.has(commit):
+                raise
+
+    async def has(self, commit: str) -> bool:
+        if not (self._folder / "HEAD").is_file():
+            return False
+        argv, variables = self._command("cat-file", "-e", f"{commit}^{{tree}}")
+        return (await run(argv, env=variables, timeout=30)).code == 0
+
+    async def difference(self, before: str, after: str) -> list[str] | None:
+        """The paths that two commits have not alike; None where that cannot be told."""
+        if not (await self.has(before) and await self.has(after)):
+            return None
+        argv, variables = self._command("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
+        try:
+            finished = await run(argv, env=variables, timeout=60, most=_MOST_SAID)
+        except (TimeoutError, SaidTooMuch):
+            return None
+        return [os.fsdecode(name) for name in finished.stdout.split(b"\0") if name] if finished.code == 0 else None
+
+    async def read(self, commit: str, path: str, most: int) -> bytes | None:
+        """A file of a commit; None where there is none, or a larger one."""
+        argv, variables = self._command("cat-file", "blob", f"{commit}:{path}")
+        try:
+            finished = await run(argv, env=variables, timeout=30, most=most)
+        except SaidTooMuch:
+            return None
+        return finished.stdout if finished.code == 0 else None
+
+    async def _fetch(self, url: SourceUrl, *arguments: str, timeout: float) -> None:
         pinned = await self._reach.check(url)
         if not (self._folder / "HEAD").is_file():
             await self._git("init", "--quiet", "--bare", str(self._folder), timeout=30)
+        for lock in (*self._folder.glob("*.lock"), *self._folder.glob("refs/**/*.lock")):
+            lock.unlink(missing_ok=True)  # of a git that was killed
+        *options, refspec = arguments
         argv = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force"]
-        argv += [f"--depth={depth}", "--", url.text, f"{ref}:refs/ikoma/fetched"]
-        fetching = asyncio.ensure_future(self._git(*argv, url=url, token=token, pinned=pinned, timeout=timeout))
+        argv += [*options, "--", url.text, refspec]
+        fetching = asyncio.ensure_future(self._git(*argv, url=url, pinned=pinned, timeout=timeout))
         while not (await asyncio.wait([fetching], timeout=_LOOK_SECONDS))[0]:
             if await asyncio.to_thread(folder_size, self._folder) > MOST_BYTES:
                 fetching.cancel()
@@ -157,29 +159,74 @@ class Repository:
                     await fetching
                 raise SourceTooLarge(f"The repository is larger than {MOST_BYTES >> 20} MiB.")
         await fetching
-        shown = await self._git("rev-parse", "--verify", "--quiet", "refs/ikoma/fetched^{commit}", timeout=30)
-        return shown.stdout.decode().strip()
 
-    async def check_out(self, commit: str, path: str | None, target: Path, *, timeout: float) -> None:
-        """Write the files of a commit, or of a folder in it, into an empty folder. Nothing of git is in it."""
+    async def check_out(self, commit: str, path: str | None, target: Path, *, timeout: float) -> list[Submodule]:
+        """Write the files of a commit, or of a folder in it, into an empty folder. Nothing of git is in it.
+
+        Returns:
+            The submodules in it, by their paths in that folder: theirs are empty.
+        """
         tree = f"{commit}:{path}" if path else commit
-        index = {"GIT_INDEX_FILE": str(target.with_name(f"{target.name}.index")), "GIT_WORK_TREE": str(target)}
-        await self._measure(tree, timeout=timeout)
+        index = {"GIT_INDEX_FILE": str(self._folder / "checking-out.index"), "GIT_WORK_TREE": str(target)}
+        modules = await self._measure(tree, timeout=timeout)
         try:
             await self._git("read-tree", tree, env=index, timeout=timeout)
             await self._git("checkout-index", "--all", "--force", "--quiet", env=index, timeout=timeout)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(index["GIT_INDEX_FILE"])
+        urls = await self._module_urls(commit) if modules else {}
+        above = f"{path}/" if path else ""
+        return [Submodule(inside, of, urls.get(f"{above}{inside}")) for inside, of in modules.items()]
 
-    async def _measure(self, tree: str, *, timeout: float) -> None:
-        """SourceTooLarge before a byte is written: in a small repository one file can stand under a million names."""
+    async def settings(self, commit: str, path: str) -> dict[str, str]:
+        """What a file of a commit says in the form of git's own configuration; nothing where there is none."""
+        argv, variables = self._command("config", "-z", f"--blob={commit}:{path}", "--list")
+        try:
+            finished = await run(argv, env=variables, timeout=30, most=1 << 20)
+        except SaidTooMuch:
+            return {}
+        said = finished.stdout.decode("utf-8", "surrogateescape") if finished.code == 0 else ""
+        return {key: value for key, _, value in (entry.partition("\n") for entry in said.split("\0")) if key}
+
+    async def ask_by_ssh(self, url: SourceUrl, command: str, *, timeout: float) -> bytes:
+        """What the host of a repository says to a command."""
+        await self._reach.check(url)
+        user, _, host = urlsplit(url.text).netloc.rpartition("@")
+        name = host.partition(":")[0]
+        argv = [str(self._ssh_program()), "-p", str(url.port), "--", f"{user}@{name}" if user else name, command]
+        try:
+            finished = await run(argv, env=self._credentials(url), timeout=timeout, most=1 << 20)
+        except (TimeoutError, SaidTooMuch) as error:
+            raise SourceUnavailable("The host does not answer by ssh.") from error
+        if finished.code != 0:
+            raise _failure(finished, self._access.secrets)
+        return finished.stdout
+
+    async def _module_urls(self, commit: str) -> dict[str, str]:
+        """Path of a submodule → where .gitmodules says that it is."""
+        found: dict[str, dict[str, str]] = {}
+        for key, value in (await self.settings(commit, ".gitmodules")).items():
+            section, _, name = key.rpartition(".")
+            found.setdefault(section, {})[name] = value
+        return {item["path"]: item["url"] for item in found.values() if "path" in item and "url" in item}
+
+    async def _measure(self, tree: str, *, timeout: float) -> dict[str, str]:
+        """The submodules, path → commit.
+
+        SourceTooLarge before a byte is written: in a small repository one file can stand under a million names.
+        """
         files = size = 0
+        modules: dict[str, str] = {}
 
         def count(line: str) -> None:
             nonlocal files, size
             files += 1
             size += int(found[1]) if (found := _LISTED.match(line)) else 0
+            if module := _MODULE.match(line):
+                modules[module[2]] = module[1]
+            if len(modules) > _MOST_MODULES:
+                raise SourceTooLarge(f"The source has more than {_MOST_MODULES} submodules.")
             if line.count("/") > DEEPEST:
                 raise SourceTooLarge(f"The source has more than {DEEPEST} folders in one another.")
             if files > MOST_FILES or size > MOST_BYTES:
@@ -190,24 +237,24 @@ class Repository:
             await follow(argv, on_line=count, env=variables, timeout=timeout)
         except TimeoutError as error:
             raise SourceTooLarge(f"The files of the source could not be counted within {timeout:.0f} s.") from error
+        return modules
 
     async def _git(
         self,
         *arguments: str,
         url: SourceUrl | None = None,
-        token: Secret | None = None,
         pinned: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float,
     ) -> Finished:
         argv, variables = self._command(*arguments, pinned=pinned)
-        variables |= {**self._credentials(url, token), **(env or {})}
+        variables |= {**self._credentials(url), **(env or {})}
         try:
             finished = await run(argv, env=variables, timeout=timeout)
         except TimeoutError as error:
             raise SourceUnavailable(f"git did not end within {timeout:.0f} s.") from error
         if finished.code != 0:
-            raise _failure(finished, token)
+            raise _failure(finished, self._access.secrets)
         return finished
 
     def _command(self, *arguments: str, pinned: Mapping[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
@@ -216,18 +263,20 @@ class Repository:
         folder = [] if arguments[0] == "init" else [f"--git-dir={self._folder}"]
         return ["git", *config, *folder, *arguments], dict(_VARIABLES)
 
-    def _credentials(self, url: SourceUrl | None, token: Secret | None) -> dict[str, str]:
+    def _credentials(self, url: SourceUrl | None) -> dict[str, str]:
         if url is None:
             return {}
         if url.scheme == "ssh":
-            return {"GIT_SSH": str(self._ssh_program()), "GIT_SSH_VARIANT": "ssh"}
+            keys = [str(key) for key in (self._access.key(url), self._reach.ssh_key) if key]
+            return {"GIT_SSH": str(self._ssh_program()), "GIT_SSH_VARIANT": "ssh", _IDENTITIES: json.dumps(keys)}
         found = {"GIT_SSL_CAINFO": str(self._reach.ca_file)} if self._reach.ca_file else {}
-        if token is not None:  # in the environment, which only root may read; never in arguments or files
-            basic = base64.b64encode(f"x-access-token:{token.reveal()}".encode()).decode()
+        if token := self._access.token(
+            url
+        ):  # in the environment, which only root may read; never in arguments or files
             found |= {
                 "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": f"http.{_origin(url)}.extraHeader",
-                "GIT_CONFIG_VALUE_0": f"Authorization: Basic {basic}",
+                "GIT_CONFIG_KEY_0": f"http.{url.origin}.extraHeader",
+                "GIT_CONFIG_VALUE_0": f"Authorization: {token.basic(url)}",
             }
         return found
 
@@ -244,8 +293,11 @@ class Repository:
             "ConnectTimeout": "15",
         }
         argv = ["ssh", "-F", "/dev/null", *(part for item in options.items() for part in ("-o", "=".join(item)))]
-        argv += ["-i", str(self._reach.ssh_key)] if self._reach.ssh_key else []
-        text = f"#!{sys.executable} -I\nimport os, sys\nos.execvp('ssh', [*{json.dumps(argv)}, *sys.argv[1:]])\n"
+        text = (
+            f"#!{sys.executable} -I\nimport json, os, sys\n"
+            f"keys = [part for key in json.loads(os.environ['{_IDENTITIES}']) for part in ('-i', key)]\n"
+            f"os.execvp('ssh', [*{json.dumps(argv)}, *keys, *sys.argv[1:]])\n"
+        )
         program = self._reach.helpers / "git-ssh"
         if not program.is_file() or program.read_text() != text:
             write_file(program, text, mode=0o700)
@@ -260,15 +312,6 @@ def folder_size(folder: Path) -> int:
             with suppress(FileNotFoundError):
                 size += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - a hot loop
     return size
-
-
-def _origin(url: SourceUrl) -> str:
-    parts = urlsplit(url.text)
-    return f"{parts.scheme}://{parts.netloc}/"
-
-
-def _refused(problem: str) -> InvalidArguments:
-    return InvalidArguments(f"url: {problem}.", hint="Give https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH.")
 
 
 _CAUSES = (
@@ -292,7 +335,7 @@ _CAUSES = (
 )
 
 
-def _failure(finished: Finished, token: Secret | None) -> SourceUnavailable:
-    said = scrub(finished.stderr.decode(errors="replace"), [token] if token else [])
+def _failure(finished: Finished, known: Sequence[Secret]) -> SourceUnavailable:
+    said = scrub(finished.stderr.decode(errors="replace"), known)
     cause = next((cause for sign, cause in _CAUSES if sign in said), "git failed.")
     return SourceUnavailable(cause, output=said.strip().splitlines()[-_SAID_LINES:])

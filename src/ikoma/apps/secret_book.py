@@ -1,5 +1,5 @@
-"""Every secret value that IKOMA knows: of the apps' `.env` files, of their databases and webhooks, of
-the platform.
+"""Every secret value that IKOMA knows: of the apps' `.env` files, of their databases, webhooks and
+repositories, of the platform.
 
 Files are looked at again when they change: those of the app that a call is about at every call, the others every
 other second. A value that was replaced stays known, because containers that run may still say it.
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
-from ikoma.apps import credentials, environment, hooks
+from ikoma.apps import credentials, environment, hooks, source_access
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.release import Releases
 from ikoma.errors import IkomaError
@@ -107,7 +107,7 @@ class SecretBook:
 
 
 def _of_app(app: App) -> Iterator[str]:
-    for source in (_of_env_file, _of_releases, _of_database, _of_hook):
+    for source in (_of_env_file, _of_releases, _of_database, _of_hook, _of_source):
         with suppress(IkomaError, OSError, ValueError):  # what cannot be read now is read when it changes
             yield from source(app)
 
@@ -128,7 +128,11 @@ def _of_database(app: App) -> Iterator[str]:
 
 def _of_hook(app: App) -> Iterator[str]:
     if (hook := hooks.find(app)) is not None:
-        yield hook.secret.reveal()
+        yield from (secret.reveal() for secret in hook.secrets)
+
+
+def _of_source(app: App) -> Iterator[str]:
+    yield from (token.secret.reveal() for token in source_access.tokens(app).values())
 
 
 def _secret(values: Mapping[str, str]) -> Iterator[str]:
@@ -142,7 +146,18 @@ def _secret(values: Mapping[str, str]) -> Iterator[str]:
 @lru_cache(maxsize=1000)
 def _files(app: App) -> tuple[str, ...]:
     """What holds an app's secrets, or changes when they do. This is asked at every call."""
-    return tuple(map(str, (app.env_file, app.state / "database.json", app.state / hooks.FILE, app.state / "releases")))
+    return tuple(
+        map(
+            str,
+            (
+                app.env_file,
+                app.state / "database.json",
+                app.state / hooks.FILE,
+                app.state / source_access.FILE,
+                app.state / "releases",
+            ),
+        )
+    )
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:

@@ -1,38 +1,53 @@
-"""An app's source from a git repository, kept in its src/ folder.
+"""An app's source from a git repository: its src/ folder alone, or its whole folder.
 
-The repository itself stays in IKOMA's own state, so that no .git gets into a build. src/ is brought to a commit entry
-by entry, each by one rename: whoever is killed in between leaves a record that says how to go on, and files that were
-changed by hand are never lost, but refused or moved aside.
+The repository itself stays in IKOMA's own state, so that no .git gets into a build. The folder is brought to a commit
+file by file, each by one rename: whoever is killed in between leaves a record that says how to go on. What came from
+the repository is the repository's; everything else is the server's. A file of the repository that was changed by hand
+is never lost, but refused or moved aside; .env, and what containers made in their data, stays as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
+import posixpath
 import secrets
-import stat
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import orjson
 
-from ikoma.apps.folder import App
-from ikoma.apps.git import DEEPEST, MOST_BYTES, Reach, Repository, SourceUrl, folder_size
-from ikoma.apps.release import now
-from ikoma.durable import make_folder, open_file, remove_tree, sync_folder, write_file
-from ikoma.errors import SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
-from ikoma.model import Secret
+from ikoma.apps import compose_files, environment, mounts, source_access, template, watch_paths
+from ikoma.apps.folder import COMPOSE_NAMES, OVERRIDE_NAMES, App
+from ikoma.apps.git import MOST_BYTES, Repository, folder_size
+from ikoma.apps.release import Releases, now
+from ikoma.apps.source_placing import Checkout, Differences, compare, digest, digests, place
+from ikoma.apps.source_url import Reach, SourceUrl
+from ikoma.apps.submodules import WholeCheckout
+from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
+from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
+from ikoma.model import FilePath, Secret
 from ikoma.ports import Progress
 
+SRC, APP = "src", "app"
+
 _RECORD = "source.json"
+_LARGEST_COMPOSE = 1 << 20
+_SERVERS = (".env", "RUNBOOK.md")
+"""Of an app's folder these are the server's, whatever a repository holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Where src/ came from. `entries`: digests of what stands directly in it. `staged`: set while it changes."""
+    """Where an app's source came from.
+
+    `into` is what it is of the app: its src/ or its whole folder. `files` are digests of what was checked out, by paths
+    in there. An earlier version recorded `entries` of src/ instead. `staged` is set while the folder changes, and
+    `clear` then says what has to go.
+    """
 
     url: str
     ref: str
@@ -40,55 +55,82 @@ class Recorded:
     commit: str
     caller: str
     at: str
-    entries: Mapping[str, str]
+    entries: Mapping[str, str] = field(default_factory=dict)
     staged: str | None = None
+    into: str = SRC
+    files: Mapping[str, str] = field(default_factory=dict)
+    clear: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to bring. `into` None: what it was before, else what the repository and the app's folder suggest.
+
+    Args:
+        watched: leave everything as it is where nothing has changed since a commit that the app's globs watch.
+        of: the app whose repository this is, for a preview of it.
+    """
+
+    url: SourceUrl
+    ref: str
+    path: str | None = None
+    token: Secret | None = None
+    into: str | None = None
+    depth: int = 1
+    overwrite: bool = False
+    watched: tuple[str, tuple[str, ...]] | None = None
+    of: App | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What came of it. `left` are paths of the repository that did not come, since the server's stay."""
+
+    recorded: Recorded
+    left: tuple[str, ...]
+    kept: str | None
+    """The folder into which something was moved aside."""
+
+
+class NothingWatched(Exception):
+    """Nothing that is watched has changed: everything stays as it is. `changed` are the paths that have."""
+
+    def __init__(self, commit: str, changed: Sequence[str], globs: Sequence[str]) -> None:
+        self.commit, self.changed, self.globs = commit, tuple(changed), tuple(globs)
+        super().__init__(commit)
 
 
 class Sources:
     """Brings apps' source to commits."""
 
     def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+        self.reach = reach
 
-    async def bring(
-        self,
-        app: App,
-        url: SourceUrl,
-        ref: str,
-        *,
-        path: str | None,
-        token: Secret | None,
-        depth: int,
-        overwrite: bool,
-        caller: str,
-        timeout: float,
-        progress: Progress,
-    ) -> Recorded:
-        """Make src/ what a ref of a repository holds now.
+    async def bring(self, app: App, wanted: Wanted, *, caller: str, timeout: float, progress: Progress) -> Brought:
+        """Make an app's src/, or its folder, what a ref of a repository holds now.
 
         Raises:
-            SourceChanged: src/ holds what did not come from there, and `overwrite` was not said.
+            SourceChanged: there is something else where files of the repository belong, and `overwrite` was not said.
+            NothingWatched: nothing that is watched has changed.
             SourceUnavailable, SourceTooLarge, SourceUnsafe, HostNotListed
         """
         recover(app)
-        if not overwrite:
-            await asyncio.to_thread(_refuse_changes, app)
-        repository = Repository(app.make_state() / "source.git", self._reach)
-        progress(f"fetch {ref}")
-        commit = await repository.fetch(url, ref, depth=depth, token=token, timeout=timeout)
+        access = source_access.read(app if wanted.of is None else wanted.of, _given(wanted))
+        repository = Repository(app.make_state() / "source.git", self.reach, access)
+        progress(f"fetch {wanted.ref}")
+        commit = await repository.fetch(wanted.url, wanted.ref, depth=wanted.depth, timeout=timeout)
+        if wanted.watched is not None:
+            await _refuse_unwatched(app, repository, wanted, commit, *wanted.watched)
         staged = app.state / f"staged-{secrets.token_hex(6)}"
         staged.mkdir(mode=0o755)
         try:
             progress(f"check out {commit[:12]}")
-            await repository.check_out(commit, path, staged, timeout=timeout)
-            entries = await asyncio.to_thread(_examined, staged)
-        except BaseException:
-            remove_tree(staged)
-            raise
-        coming = Recorded(url.text, ref, path, commit, caller, now(), entries, staged.name)
-        await asyncio.to_thread(_swap, app, coming)
-        remove_tree(staged)
-        return replace(coming, staged=None)
+            whole = WholeCheckout(app.state / "source-modules", self.reach, access, timeout, progress)
+            await whole.write(repository, wanted.url, commit, wanted.path, staged)
+            return await asyncio.to_thread(_take_over, app, wanted, commit, caller, staged)
+        finally:
+            if staged.is_dir():
+                remove_tree(staged)
 
 
 def recorded(app: App) -> Recorded | None:
@@ -108,97 +150,185 @@ def recover(app: App) -> None:
     """Go on with a change that was cut off, and clear away what was left."""
     found = recorded(app)
     if found is not None and found.staged is not None and (app.state / found.staged).is_dir():
-        _move(app, found)
+        _finish(app, found)
     for leftover in app.state.glob("staged-*"):
         remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
-def _refuse_changes(app: App) -> None:
-    found = recorded(app)
-    known = found.entries if found else {}
-    changed = [name for name in _names(app.source) if _digest(app.source / name) != known.get(name)]
-    changed += [name for name in known if not (app.source / name).exists() and not (app.source / name).is_symlink()]
-    if changed:
-        raise SourceChanged(
-            f"src/ of {app.name} holds what did not come from the repository: {', '.join(sorted(changed)[:10])}.",
-            changed=sorted(changed),
-        )
+def _given(wanted: Wanted) -> tuple[SourceUrl, Secret] | None:
+    return (wanted.url, wanted.token) if wanted.token else None
 
 
-def _swap(app: App, coming: Recorded) -> None:
-    """From the first line on it is on record how to go on."""
-    write_file(app.state / _RECORD, orjson.dumps(asdict(coming), option=orjson.OPT_INDENT_2), mode=0o600)
-    _move(app, coming)
+async def _refuse_unwatched(
+    app: App, repository: Repository, wanted: Wanted, commit: str, since: str, globs: tuple[str, ...]
+) -> None:
+    """NothingWatched where the difference touches no watched path; the repository's own compose file says which are."""
+    if wanted.into == APP:
+        found = await _globs(app, repository, commit, f"{wanted.path}/" if wanted.path else "")
+        globs = globs if found is None else found
+    changed = await repository.difference(since, commit) if globs else None
+    if changed is not None and not watch_paths.touched(globs, changed, wanted.path):
+        raise NothingWatched(commit, changed, globs)
 
 
-def _move(app: App, coming: Recorded) -> None:
+async def _globs(app: App, repository: Repository, commit: str, above: str) -> tuple[str, ...] | None:
+    """The globs of the compose files that a commit holds."""
+    named = compose_files.named(environment.read_leniently(app))
+    choices: list[tuple[str, ...]] = [(name,) for name in named] or [COMPOSE_NAMES, OVERRIDE_NAMES]
+    found = []
+    for names in choices:
+        for name in names:
+            content = await repository.read(commit, f"{above}{posixpath.normpath(name)}", _LARGEST_COMPOSE)
+            if content is not None:
+                found.append(content)
+                break
+    return await asyncio.to_thread(watch_paths.in_files, found)
+
+
+def _take_over(app: App, wanted: Wanted, commit: str, caller: str, staged: Path) -> Brought:
+    """Compare what was checked out with what is there, and bring it."""
+    before = recorded(app)
+    into = wanted.into or (before.into if before else _suggested(app, staged))
+    coming = _examined(staged, into)
+    left = _set_aside(app, staged, coming, before) if into == APP else []
+    folder = app.path if into == APP else app.source
+    make_folder(folder, 0o755)
+    data = _data(app, folder)
+    known = _known(app, before, into)
+    if wanted.of is not None and (origin := recorded(wanted.of)) is not None and origin.into == into == APP:
+        known = {**origin.files, **known}
+    found = compare(folder, Checkout(known, coming, data, alone=into == SRC))
+    if into == APP:
+        _compare_compose_files(app, coming, found)
+        found.changed = [path for path in found.changed if not template.wrote(path, folder / path)]
+    if found.changed and not wanted.overwrite:
+        raise _changed(app, into, found)
+    for path in (*found.left, *found.present):
+        (staged / path).unlink(missing_ok=True)
+    files = {path: mark for path, mark in coming.items() if path not in found.left}
+    record = Recorded(
+        wanted.url.text, wanted.ref, wanted.path, commit, caller, now(), {}, staged.name, into, files, found.clear
+    )
+    sync_filesystem(staged)
+    write_file(app.state / _RECORD, _encoded(record), mode=0o600)  # from here on it is on record how to go on
+    kept = _finish(app, record)
+    return Brought(replace(record, staged=None, clear={}), tuple(sorted({*left, *found.left})), kept)
+
+
+def _finish(app: App, coming: Recorded) -> str | None:
+    """Carry out what is on record; the folder of what was moved aside."""
     assert coming.staged is not None
-    staged, aside = app.state / coming.staged, app.state / "replaced" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    make_folder(app.source, 0o755)
-    for name in sorted({*_names(app.source), *coming.entries}):
-        present, new = app.source / name, staged / name
-        if _digest(present) == coming.entries.get(name):
-            continue
-        if os.path.lexists(present):
-            aside.mkdir(parents=True, exist_ok=True, mode=0o700)
-            present.rename(aside / f"{name}-{secrets.token_hex(2)}")
-        if os.path.lexists(new):
-            new.rename(present)
-    sync_folder(app.source)
-    done = replace(coming, staged=None)
-    write_file(app.state / _RECORD, orjson.dumps(asdict(done), option=orjson.OPT_INDENT_2), mode=0o600)
-    _keep_last(app.state / "replaced")
+    folder = app.path if coming.into == APP else app.source
+    make_folder(folder, 0o755)
+    aside = app.state / "replaced" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    left = {path for path in coming.files if os.path.lexists(app.state / coming.staged / path)}
+    clear = {path: known for path, known in coming.clear.items() if path in left or path not in coming.files}
+    if coming.entries and not coming.files:  # an earlier version was cut off
+        staged = [entry.name for entry in (app.state / coming.staged).iterdir()]
+        others = [entry.name for entry in folder.iterdir() if entry.name not in coming.entries]
+        clear = dict.fromkeys([*others, *staged])
+    stay = (*_data(app, folder), *(template.FOLDERS if coming.into == APP else ()))
+    has_kept = place(folder, app.state / coming.staged, clear, aside, stay)
+    sync_filesystem(folder)
+    write_file(app.state / _RECORD, _encoded(replace(coming, staged=None, clear={})), mode=0o600)
+    return str(aside) if has_kept else None
 
 
-def _keep_last(folder: Path, keep: int = 3) -> None:
-    """What was moved aside is kept for the last few changes."""
-    if folder.is_dir():
-        for old in sorted(folder.iterdir())[:-keep]:
-            remove_tree(old)
+def _encoded(record: Recorded) -> bytes:
+    return orjson.dumps(asdict(record), option=orjson.OPT_INDENT_2)
 
 
-def _examined(tree: Path) -> dict[str, str]:
-    """Digests of what was checked out; SourceUnsafe where a link leads out of it, SourceTooLarge."""
+def _suggested(app: App, staged: Path) -> str:
+    """The whole folder, where the repository holds a compose file and the app has none but what apps.init wrote."""
+    names = compose_files.named(environment.read_leniently(app)) or COMPOSE_NAMES
+    brings_one = any((staged / name).is_file() for name in names)
+    own = [name for name in COMPOSE_NAMES if os.path.lexists(app.path / name)]
+    return APP if brings_one and all(template.wrote(name, app.path / name) for name in own) else SRC
+
+
+def _examined(tree: Path, into: str) -> dict[str, str]:
+    """Digests of what was checked out; SourceTooLarge, or SourceUnsafe for what must not be in an app."""
     if folder_size(tree) > MOST_BYTES:
         raise SourceTooLarge(f"The source is larger than {MOST_BYTES >> 20} MiB.")
     root = Path(os.path.realpath(tree))
-    for place, folders, names in os.walk(tree):
+    for where, folders, names in os.walk(tree):
         for name in (*folders, *names):
-            entry = Path(place, name)
+            entry = Path(where, name)
+            path = entry.relative_to(tree)
+            if into == APP and (path.parts[0] == ".ikoma" or name.startswith(".ikoma-")):
+                raise SourceUnsafe(f"{path} has a name that is IKOMA's own.", hint="Call it otherwise.")
             if entry.is_symlink():
                 target = Path(os.path.realpath(entry))
                 if target != root and root not in target.parents:
-                    raise SourceUnsafe(f"{entry.relative_to(tree)} is a link that leads out of the repository.")
+                    raise SourceUnsafe(f"{path} is a link that leads out of the repository.")
+                if into == APP and target != root and FilePath.is_hidden(target.relative_to(root).parts):
+                    raise SourceUnsafe(f"{path} is a link to what is the server's own.")
             else:  # containers may run as any user
                 entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
-    return {name: _digest(tree / name) or "" for name in _names(tree)}
+    return digests(tree)
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+def _set_aside(app: App, staged: Path, coming: dict[str, str], before: Recorded | None) -> list[str]:
+    """Leave out what is the server's. Only where it never had an .env, the repository's is where it begins."""
+    left = []
+    for name in _SERVERS:
+        found = [path for path in coming if path == name or path.startswith(f"{name}/")]
+        for path in found:
+            del coming[path]
+        begins = name == ".env" and (before is None or before.into != APP) and not os.path.lexists(app.env_file)
+        if found == [name] and begins and not (staged / name).is_symlink():
+            (staged / name).chmod(0o600)
+        elif found:
+            left += found
+            remove_tree(staged / name) if (staged / name).is_dir() else (staged / name).unlink()
+    return left
 
 
-def _digest(entry: Path, depth: int = 0) -> str | None:
-    """Tells whether a file, link or folder is the same, name by name and byte by byte; None where it is not there.
+def _known(app: App, before: Recorded | None, into: str) -> dict[str, str]:
+    """What was checked out before, by paths in the folder that it goes into now."""
+    if before is None:
+        return {}
+    files = dict(before.files) or _known_to_earlier(app, before)
+    if before.into == into:
+        return files
+    if into == APP:
+        return {f"src/{path}": mark for path, mark in files.items()}
+    return {path.removeprefix("src/"): mark for path, mark in files.items() if path.startswith("src/")}
 
-    What lies deeper than any source may is not looked at: that it is there makes the difference.
-    """
-    try:
-        status = entry.lstat()
-    except FileNotFoundError:
-        return None
-    digest = hashlib.sha256()
-    if stat.S_ISLNK(status.st_mode):
-        digest.update(b"link" + os.fsencode(entry.readlink()))
-    elif stat.S_ISDIR(status.st_mode) and depth > DEEPEST:
-        digest.update(b"deeper")
-    elif stat.S_ISDIR(status.st_mode):
-        for name in _names(entry):
-            digest.update(f"{name}\0{_digest(entry / name, depth + 1)}\n".encode("utf-8", "surrogateescape"))
-    elif stat.S_ISREG(status.st_mode):
-        try:
-            with os.fdopen(open_file(entry), "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest() + bytes([status.st_mode & 0o100 > 0]))
-        except OSError:
-            digest.update(b"not what it was a moment ago")
-    return digest.hexdigest()
+
+def _known_to_earlier(app: App, before: Recorded) -> dict[str, str]:
+    """An earlier version recorded what stands directly in src/: the files in it, where it is as it was."""
+    known: dict[str, str] = {}
+    for name, mark in before.entries.items():
+        entry = app.source / name
+        if digest(entry) != mark or entry.is_symlink() or not entry.is_dir():
+            known[name] = mark
+        else:
+            known |= {f"{name}/{path}": found for path, found in digests(entry).items()}
+    return known
+
+
+def _data(app: App, folder: Path) -> list[str]:
+    """What containers of a kept release may have written, by paths in a folder of the app; "" for all of it."""
+    root, found = Path(os.path.realpath(folder)), set[Path]()
+    for release in (releases := Releases(app)).all():
+        with suppress(IkomaError):  # one that never came to run
+            found.update(mounts.sources(app, releases.model(release)).data)
+    inside = [path.relative_to(root) for path in found if path == root or root in path.parents]
+    return sorted("" if path == Path() else str(path) for path in inside)
+
+
+def _compare_compose_files(app: App, coming: Mapping[str, str], found: Differences) -> None:
+    """A compose file under another name must not stand beside the repository's: Compose would read only one."""
+    if compose_files.named(environment.read_leniently(app)) or not any(name in coming for name in COMPOSE_NAMES):
+        return
+    for name in COMPOSE_NAMES:
+        if name not in coming and name not in found.clear and os.path.lexists(app.path / name):
+            found.clear[name] = None
+            found.changed.append(name)
+
+
+def _changed(app: App, into: str, found: Differences) -> SourceChanged:
+    what = f"src/ of {app.name}" if into == SRC else f"The folder of {app.name}"
+    shown = ", ".join(sorted(found.changed)[:10])
+    return SourceChanged(f"{what} holds what did not come from the repository: {shown}.", changed=sorted(found.changed))

@@ -11,7 +11,7 @@ from ikoma.apps.folder import App
 from ikoma.durable import make_folder, write_file
 
 TEMPLATES = ("node", "python", "static", "dockerfile")
-_FOLDERS = ("src", "config", "migrations", "seeds")
+FOLDERS = ("src", "config", "migrations", "seeds")
 
 
 def write(app: App, template: str) -> list[str]:
@@ -21,7 +21,7 @@ def write(app: App, template: str) -> list[str]:
         The paths that were made, relative to the app's folder.
     """
     made = []
-    for folder in (app.path, *(app.path / name for name in _FOLDERS)):
+    for folder in (app.path, *(app.path / name for name in FOLDERS)):
         if make_folder(folder, 0o755):
             made.append(f"{folder.relative_to(app.path)}/")
     app.make_state()
@@ -34,6 +34,19 @@ def write(app: App, template: str) -> list[str]:
         write_file(target, source.read_bytes())
         made.append(str(relative))
     return [path for path in made if path != "./"]
+
+
+def wrote(relative: str, path: Path) -> bool:
+    """Whether a file is as a template has it: nobody has made it their own yet."""
+    try:
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+    except OSError:
+        return False
+    templates = files("ikoma.apps") / "templates"
+    kinds = [templates / name for name in TEMPLATES]
+    return content is not None and any(
+        str(place) == relative and source.read_bytes() == content for kind in kinds for place, source in _files(kind)
+    )
 
 
 def _files(folder: Traversable, prefix: Path = Path()) -> list[tuple[Path, Traversable]]:

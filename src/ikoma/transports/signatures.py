@@ -1,30 +1,44 @@
-"""What a webhook's delivery is signed with: the forms of GitHub, of Gitea and Forgejo, and our own.
+"""What a webhook's delivery is proven with: the forms of GitHub, Gitea, Forgejo, Bitbucket and GitLab, and our own.
 
-Each is HMAC-SHA256 with the hook's secret. GitLab's form is not taken: its token is the secret itself, sent along with
-every delivery; it proves nothing of the body, and whoever has seen it once may send what they like.
+All but one are HMAC-SHA256 with the hook's secret: over the body alone, or over an id, a time and the body (Standard
+Webhooks, which GitLab's signing token makes; and our own). GitLab's older token is the secret itself, sent along with
+every delivery: it proves nothing of the body, and whoever has seen it once may send what they like.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ikoma.apps.hooks import Hook, Mark
 from ikoma.model import Secret
+from ikoma.transports.body import Body
 from ikoma.transports.headers import Headers, text
+
+GITHUB, GITEA, GITLAB, BITBUCKET, OURS = "github", "gitea", "gitlab", "bitbucket", "ikoma"
 
 _OURS = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _HEX = re.compile(r"(?:sha256=)?([0-9a-f]{64})")
+_TIME = re.compile(r"[0-9]{1,12}")
+_STANDARD = re.compile(r"v1,([A-Za-z0-9+/]{43}=)")
+_PREFIX = "whsec_"
 _NOBODYS = Secret(secrets.token_urlsafe(32))
 _LONGEST = 100
+_MOST_SIGNATURES = 10
 
+# Kind of host, and the headers of its signature, of the delivery's id and of the event.
 _FORGES = (
-    (b"x-gitea-signature", b"x-gitea-delivery", b"x-gitea-event"),
-    (b"x-forgejo-signature", b"x-forgejo-delivery", b"x-forgejo-event"),
-    (b"x-hub-signature-256", b"x-github-delivery", b"x-github-event"),
+    (GITEA, b"x-gitea-signature", b"x-gitea-delivery", b"x-gitea-event"),
+    (GITEA, b"x-forgejo-signature", b"x-forgejo-delivery", b"x-forgejo-event"),
+    (GITHUB, b"x-hub-signature-256", b"x-github-delivery", b"x-github-event"),
+    (BITBUCKET, b"x-hub-signature", b"x-request-uuid", b"x-event-key"),
+    (BITBUCKET, b"x-hub-signature", b"x-request-id", b"x-event-key"),
 )
 
 
@@ -33,37 +47,88 @@ class Signed:
     """A delivery as it says it is; `is_by` tells whether it is.
 
     Args:
-        message: what the signature is over.
+        proves: whether a secret has made what proves it.
+        host: the kind of git host.
         at: when it was signed, in seconds of Unix time, where the signature says so.
         marks: what it is remembered by.
     """
 
-    message: bytes
-    signature: str
+    proves: Callable[[str], bool]
+    host: str
     event: str
     delivery: str
     at: int | None
     marks: tuple[Mark, ...]
 
     def is_by(self, hook: Hook | None) -> bool:
-        """Whether the holder of the hook's secret signed it. Where there is no hook it takes as long to say no."""
-        key = (hook.secret if hook else _NOBODYS).reveal().encode()
-        right = hmac.new(key, self.message, hashlib.sha256).hexdigest()
-        return hmac.compare_digest(right, self.signature) and hook is not None
+        """Whether the holder of the hook's secret sent it. Where there is no hook it takes as long to say no."""
+        proven = self.proves((hook.secret if hook else _NOBODYS).reveal())
+        return proven and hook is not None
 
 
-def read(headers: Headers, body: bytes) -> Signed:
-    """The delivery of these headers; one without a signature of a known form is signed by nobody."""
+def read(headers: Headers, body: Body) -> Signed:
+    """The delivery of these headers; one without a proof of a known form is nobody's. A large body takes a moment."""
+
+    def said(name: bytes) -> str:
+        return (text(headers.get(name)) or "")[:_LONGEST]
+
     if found := _OURS.fullmatch(text(headers.get(b"x-ikoma-signature")) or ""):
         at, signature = found.groups()
-        marks = (Mark(f"signature {signature}", lasts=False),)
-        return Signed(f"{at}.".encode() + body, signature, "push", "", int(at), marks)
-    # The signature of a git host is over the body alone, so the body is what must not come twice.
+        mark = Mark(f"signature {signature}", lasts=False)
+        return Signed(_signs(signature, f"{at}.".encode(), body), OURS, "push", "", int(at), (mark,))
+    if _TIME.fullmatch(said(b"webhook-timestamp")) and headers.get(b"webhook-signature"):
+        return _standard(headers, body, said)
+    # Signed or not, the body is what must not come twice: what else there is of a delivery is not proven.
     digest = Mark(f"body {hashlib.sha256(body).hexdigest()}", lasts=True)
-    for names in _FORGES:
-        signature, delivery, event = (text(headers.get(name)) or "" for name in names)
-        if found := _HEX.fullmatch(signature):
-            delivery = delivery[:_LONGEST]
-            named = (Mark(f"delivery {delivery}", lasts=False),) if delivery else ()
-            return Signed(body, found[1], event[:_LONGEST], delivery, None, (digest, *named))
-    return Signed(body, "", "", "", None, (digest,))
+    for host, *names in _FORGES:
+        signature, delivery, event = map(said, names)
+        if (found := _HEX.fullmatch(signature)) and (event or host != BITBUCKET):
+            return Signed(_signs(found[1], b"", body), host, event, delivery, None, (digest, *_named(delivery)))
+    if token := headers.get(b"x-gitlab-token"):
+        delivery = said(b"idempotency-key") or said(b"x-gitlab-event-uuid")
+        marks = (digest, *_named(delivery))
+        return Signed(_is(token), GITLAB, said(b"x-gitlab-event"), delivery, None, marks)
+    return Signed(_signs("", b"", body), "", "", "", None, (digest,))
+
+
+def _standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> Signed:
+    """A delivery in the form of Standard Webhooks: its id and its time are signed too."""
+    identity, at = text(headers.get(b"webhook-id")) or "", said(b"webhook-timestamp")
+    given = (text(headers.get(b"webhook-signature")) or "").split(" ")[:_MOST_SIGNATURES]
+    signatures = [found[1] for item in given if (found := _STANDARD.fullmatch(item))]
+
+    def proves(secret: str) -> bool:
+        made = hmac.new(_key(secret), f"{identity}.{at}.".encode("latin-1", "replace"), hashlib.sha256)
+        made.update(body)
+        right = base64.b64encode(made.digest()).decode()
+        return sum(hmac.compare_digest(right, signature) for signature in signatures) > 0
+
+    mark = Mark(f"id {hashlib.sha256(identity.encode()).hexdigest()}", lasts=False)
+    return Signed(proves, GITLAB, said(b"x-gitlab-event"), identity[:_LONGEST], int(at), (mark,))
+
+
+def _key(secret: str) -> bytes:
+    """The key of Standard Webhooks: what whsec_ stands before is base64 of it."""
+    if not secret.startswith(_PREFIX):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except binascii.Error:
+        return secret.encode()
+
+
+def _signs(signature: str, before: bytes, body: Body) -> Callable[[str], bool]:
+    def proves(secret: str) -> bool:
+        made = hmac.new(secret.encode(), before, hashlib.sha256)
+        made.update(body)
+        return hmac.compare_digest(made.hexdigest(), signature)
+
+    return proves
+
+
+def _is(token: bytes) -> Callable[[str], bool]:
+    return lambda secret: hmac.compare_digest(secret.encode(), token)
+
+
+def _named(delivery: str) -> tuple[Mark, ...]:
+    return (Mark(f"delivery {delivery}", lasts=False),) if delivery else ()

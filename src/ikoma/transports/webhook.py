@@ -1,49 +1,63 @@
 """The webhooks' door: `POST /hooks/APP`, for a git host that tells of a push.
 
-No key is needed; the signature over the raw body is the proof, and only then is the body read as anything. What it
-says decides whether there is a deploy, never what is deployed: that is what the hook's branch holds. Whoever cannot
-sign learns nothing, not even whether there is such an app.
+No key is needed; the proof is made with the hook's secret, and only then is the body read as anything. What it says
+decides whether there is a deploy, never what is deployed: that is what the hook's branch holds. Whoever cannot prove
+the secret learns nothing, not even whether there is such an app. Who can finds each delivery again in hook.show.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from ikoma.apps.hooks import Hook, Hooks, Last
+from ikoma.apps.hooks import Delivery, Hook, Hooks
 from ikoma.apps.release import now
-from ikoma.errors import HookRefused, HookReplayed, IkomaError, InvalidArguments, MalformedRequest, MethodNotAllowed
+from ikoma.errors import BodyTooLarge, HookRefused, HookReplayed, IkomaError, MalformedRequest, MethodNotAllowed
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.callers import of_hook
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.kernel.registry import BODY_LIMIT
-from ikoma.model import AppName, GitRef
-from ikoma.transports import envelope, headers, signatures
-from ikoma.transports.body import parse_object, read_body
+from ikoma.model import AppName
+from ikoma.transports import envelope, headers, pushes, signatures, skimming
+from ikoma.transports.body import SMALL, Body, LargeBodies, parse_object
+from ikoma.transports.pushes import Told
 from ikoma.transports.signatures import Signed
 
 PREFIX = "/hooks/"
+MOST_BYTES = 25 << 20
+"""The most that a git host sends."""
 
 _FRESH_SECONDS = 300
-_COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_PUSH = "push"
 
 
 @dataclass(frozen=True, slots=True)
-class Push:
-    """A branch or tag that was pushed, and the commit that it then named; None where that is not said."""
+class _Proven:
+    """A delivery that was signed rightly."""
 
-    ref: GitRef
-    commit: str | None
-    deleted: bool
+    app: AppName
+    hook: Hook
+    signed: Signed
+    request_id: str
+
+    def as_delivery(self, told: Told | None = None) -> Delivery:
+        push = told.push if told else None
+        signed = self.signed
+        return Delivery(
+            now(),
+            signed.host,
+            signed.event,
+            signed.delivery,
+            ref=push.ref if push else None,
+            pushed=push.commit if push else None,
+            reason=told.reason if told else None,
+        )
 
 
 class Deliver:
@@ -52,59 +66,88 @@ class Deliver:
     def __init__(self, pipeline: Pipeline, hooks: Hooks) -> None:
         self._pipeline = pipeline
         self._hooks = hooks
+        self._bodies = LargeBodies(hooks.spool)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = f"{random.getrandbits(96):024x}"  # a name for the call, not a secret
         try:
             if scope["method"] != "POST":
                 raise MethodNotAllowed(f"{scope['method']} delivers nothing.")
-            body = await read_body(scope, receive, BODY_LIMIT)
-            signed = signatures.read(dict(scope["headers"]), body)
-            app, hook = self._proven(scope, signed)
-            status, answer = await self._take(app, hook, signed, body, request_id)
+            async with self._bodies.read(scope, receive, MOST_BYTES) as body:
+                proven = await self._prove(scope, body, request_id)
+                status, answer = await self._take(proven, body)
         except IkomaError as error:
+            if isinstance(error, BodyTooLarge):  # whose it was is not known, but that it came is on record
+                self._pipeline.refused(PREFIX, error, None, headers.address(scope))
             await headers.refuse(send, error, request_id=request_id)
         else:
             await headers.answer(send, status, envelope.success(request_id, answer))
 
-    def _proven(self, scope: Scope, signed: Signed) -> tuple[AppName, Hook]:
+    async def _prove(self, scope: Scope, body: Body, request_id: str) -> _Proven:
         """The app whose hook the delivery is signed for; the same refusal whatever is amiss."""
         name = _name(scope["path"].removeprefix(PREFIX))
         hook = self._hooks.find(name) if name else None
-        proven = signed.is_by(hook)
+        given = dict(scope["headers"])
+
+        def look() -> tuple[Signed, bool]:
+            signed = signatures.read(given, body)
+            return signed, signed.is_by(hook)
+
+        signed, proven = await asyncio.to_thread(look) if len(body) > SMALL else look()
         if name is None or hook is None or not proven:
+            if name is not None and hook is not None:
+                self._hooks.note_unproven(name)
             what = f"{PREFIX}{name}" if name else PREFIX
             raise self._pipeline.unproven(what, HookRefused(), headers.address(scope))
-        return name, hook
+        return _Proven(name, hook, signed, request_id)
 
-    async def _take(self, app: AppName, hook: Hook, signed: Signed, body: bytes, request_id: str) -> tuple[int, bytes]:
+    async def _take(self, proven: _Proven, body: Body) -> tuple[int, bytes]:
         """Deploy, or say why not: (HTTP status, the result as JSON)."""
+        told: Told | None = None
         try:
-            _check_fresh(signed)
-            reason, push = _read(hook, signed, body)
-            if reason is not None or push is None:
-                self._hooks.note(app, Last(now(), signed.event, signed.delivery, reason=reason))
-                return 200, orjson.dumps({"deployed": False, "reason": reason})
-            self._hooks.take(app, signed.marks)
+            _check_fresh(proven.signed)
+            told = await self._read(proven, body)
+            if told.reason is not None or told.push is None:
+                self._hooks.note(proven.app, proven.as_delivery(told))
+                return 200, orjson.dumps({"deployed": False, "reason": told.reason})
+            self._hooks.take(proven.app, proven.signed.marks)
         except IkomaError as error:
-            self._pipeline.refused(f"{PREFIX}{app}", error, of_hook(app).name)
+            self._refused(proven, told, error)
             raise
-        return 202, await self._deploy(app, signed, push, request_id)
+        return 202, await self._deploy(proven, told)
 
-    async def _deploy(self, app: AppName, signed: Signed, push: Push, request_id: str) -> bytes:
-        arguments = {"appName": app} | ({"commit": push.commit} if push.commit else {})
+    async def _read(self, proven: _Proven, body: Body) -> Told:
+        if len(body) > SMALL:
+            members: Mapping[str, Any] = await asyncio.to_thread(skimming.members, body, pushes.MEMBERS)
+        else:
+            members = _object(bytes(body))
+        return pushes.told(proven.signed.host, proven.signed.event, members, proven.hook.ref)
+
+    def _refused(self, proven: _Proven, told: Told | None, error: IkomaError) -> None:
+        delivery = replace(proven.as_delivery(told), code=error.code, reason=error.audit_message)
+        with suppress(IkomaError):
+            self._hooks.note(proven.app, delivery)
+        self._pipeline.refused(f"{PREFIX}{proven.app}", error, of_hook(proven.app).name)
+
+    async def _deploy(self, proven: _Proven, told: Told) -> bytes:
+        app, push = proven.app, told.push
+        arguments = {"appName": app} | ({"commit": push.commit} if push and push.commit else {})
 
         async def read(limit: int) -> Mapping[str, Any]:
             return arguments
 
-        attempt = Attempt("hook.deploy", None, None, request_id, read, wait=0, caller=of_hook(app))
+        attempt = Attempt("hook.deploy", None, None, proven.request_id, read, wait=0, caller=of_hook(app))
+        number: int | None = None
+        with suppress(IkomaError):  # the deploy begins, whether or not this can be written down
+            number = self._hooks.note(app, replace(proven.as_delivery(told), operation=proven.request_id))
         try:
             answer = await self._pipeline.execute(attempt)
-        except IkomaError:
-            self._hooks.give_back(app, signed.marks)
+        except IkomaError as error:
+            self._hooks.give_back(app, proven.signed.marks)
+            with suppress(IkomaError):
+                if number is not None:
+                    self._hooks.note_failure(number, error)
             raise
-        with suppress(IkomaError):  # the deploy is under way, whether or not this can be written down
-            self._hooks.note(app, Last(now(), signed.event, signed.delivery, operation=request_id))
         return answer.body
 
 
@@ -123,31 +166,7 @@ def _check_fresh(signed: Signed) -> None:
         )
 
 
-def _read(hook: Hook, signed: Signed, body: bytes) -> tuple[str | None, Push | None]:
-    """The push that a delivery tells of, or why it deploys nothing."""
-    told = _object(body)
-    if signed.event != _PUSH:
-        return f"The event is {signed.event or 'not named'}, not {_PUSH}.", None
-    push = _push(told)
-    if push.ref != hook.ref:
-        return f"{push.ref} is not {hook.ref}.", None
-    return (f"{push.ref} was deleted.", None) if push.deleted else (None, push)
-
-
 def _object(body: bytes) -> Mapping[str, Any]:
     if body.startswith(b"payload="):
         raise MalformedRequest("The body is a form.", hint="Set the webhook's content type to application/json.")
     return parse_object(body)
-
-
-def _push(told: Mapping[str, Any]) -> Push:
-    """What a push says; InvalidArguments where that is no branch, tag or commit."""
-    ref, commit = told.get("ref"), told.get("after")
-    try:
-        named = GitRef.parse(ref if isinstance(ref, str) else "")
-    except ValueError:
-        raise InvalidArguments(f"ref: {GitRef.advice}.", hint="A push names its ref: refs/heads/main.") from None
-    if commit is not None and not (isinstance(commit, str) and _COMMIT.fullmatch(commit)):
-        raise InvalidArguments("after: is no commit.", hint="A push names its commit in full, or leaves it out.")
-    deleted = told.get("deleted") is True or (commit is not None and set(commit) == {"0"})
-    return Push(named, None if deleted else commit, deleted)

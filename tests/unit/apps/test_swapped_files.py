@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps import environment, source, source_changes
+from ikoma.apps import environment, source_changes, source_placing
 from ikoma.apps.folder import App
 from ikoma.apps.snapshot_manifest import Entry
 from ikoma.errors import EnvUnreadable, FileMissing, PathOutside
@@ -66,12 +66,12 @@ def test_a_pipe_that_a_file_became_holds_nothing_up(app: App, monkeypatch: pytes
     path.write_text("x")
     status = path.lstat()
     known = Entry("file", status.st_mode & 0o777, 0, 0, "0" * 64, status.st_size)
-    digest = source._digest(path)
+    digest = source_placing.digest(path)
     path.unlink()
     os.mkfifo(path)
     assert source_changes._differs(path, status, known)
     monkeypatch.setattr(Path, "lstat", lambda _: status)
-    assert source._digest(path) not in (None, digest)
+    assert source_placing.digest(path) not in (None, digest)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a" * 300, "/".join(["a" * 200] * 40)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps import credentials, unnamed_volumes
+from ikoma.apps import credentials, source_access, unnamed_volumes
 from ikoma.apps.folder import App
 from ikoma.apps.release import now
 from ikoma.apps.trash import TrashEntry
@@ -63,6 +63,7 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     with call.step("remove the database"):
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
+    source_access.forget(app)
     call.platform.hooks.remove(app)
     backup = str(entry.dump) if entry.dump.is_file() else None
     entry.describe(app=app.name, removedAt=now(), caller=call.caller.name, backup=backup)

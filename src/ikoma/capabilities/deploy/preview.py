@@ -10,8 +10,9 @@ from pydantic import Field
 from ikoma.apps import preview as previews
 from ikoma.apps import source
 from ikoma.apps.folder import App
-from ikoma.apps.git import SourceUrl
 from ikoma.apps.preview import Preview
+from ikoma.apps.source import Wanted
+from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import Deployed, Up, up
 from ikoma.capabilities.preview.remove import take_away
@@ -20,7 +21,7 @@ from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import AppName, Effect, GitRef, Role, Secret
 
 
-class Wanted(AppRequest):
+class PreviewRequest(AppRequest):
     ref: GitRef
     """Branch, tag or commit."""
     hours: int = Field(default=72, ge=1, le=720)
@@ -64,7 +65,7 @@ class Previewed(Result):
 
 
 @capability("deploy.preview", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, rare=True)
-async def preview(call: Call, request: Wanted) -> Previewed:
+async def preview(call: Call, request: PreviewRequest) -> Previewed:
     """Deploy another ref of an app's source beside the app, with its own copy of the database. It ends by itself.
 
     The same ref again brings the preview up to date, and puts its end off. Next: preview.list.
@@ -90,23 +91,23 @@ async def preview(call: Call, request: Wanted) -> Previewed:
     return _answer(record, commit, deployed)
 
 
-async def _bring(call: Call, request: Wanted, known: source.Recorded, item: App) -> str:
-    brought = await call.platform.sources.bring(
-        item,
-        SourceUrl.parse(known.url),
-        request.ref,
+async def _bring(call: Call, request: PreviewRequest, known: source.Recorded, item: App) -> str:
+    wanted = Wanted(
+        url=SourceUrl.parse(known.url),
+        ref=request.ref,
         path=known.path,
         token=Secret(request.token) if request.token else None,
-        depth=1,
+        into=known.into,
         overwrite=True,
-        caller=call.caller.name,
-        timeout=request.timeout,
-        progress=call.progress,
+        of=call.app(request.app_name),
     )
-    return brought.commit
+    brought = await call.platform.sources.bring(
+        item, wanted, caller=call.caller.name, timeout=request.timeout, progress=call.progress
+    )
+    return brought.recorded.commit
 
 
-async def _deploy(call: Call, request: Wanted, item: App, commit: str) -> Deployed:
+async def _deploy(call: Call, request: PreviewRequest, item: App, commit: str) -> Deployed:
     arguments = {
         "appName": item.name,
         "env": {"IKOMA_PREVIEW_NAME": item.name, **request.env},

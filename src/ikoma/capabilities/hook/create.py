@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ikoma.apps import source
+from ikoma.apps.hooks import Statuses
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
-from ikoma.model import Effect, GitRef, Role
+from ikoma.model import Effect, GitRef, Role, Secret
 
 
 class Create(AppRequest):
     branch: GitRef = GitRef("main")
+    secret: Annotated[str | None, Sensitive("webhook secret")] = Field(default=None, min_length=16, max_length=500)
+    """The one that the git host has made, if any."""
+    status_token: Annotated[str | None, Sensitive("token")] = Field(default=None, min_length=8, max_length=2000)
+    """One that may write commit statuses."""
+    status_url: str | None = Field(default=None, max_length=500, pattern=r"^https://[^\s?#@]+$")
+    """The git host's API."""
 
     @field_validator("branch")
     @classmethod
@@ -22,6 +29,12 @@ class Create(AppRequest):
             raise ValueError("is the name of a branch alone, such as main")
         GitRef.parse(f"refs/heads/{branch}")
         return branch
+
+    @model_validator(mode="after")
+    def address_needs_a_token(self) -> Create:
+        if self.status_url and not self.status_token:
+            raise ValueError("statusUrl needs a statusToken")
+        return self
 
 
 class Created(Result):
@@ -37,5 +50,12 @@ async def create(call: Call, request: Create) -> Created:
     """Make the webhook by which pushes to a branch deploy an app; a former one ends. Its secret is shown once."""
     app = call.app(request.app_name)
     source.require(app)
-    hook = call.platform.hooks.create(app, request.branch, caller=call.caller.name)
+    token = Secret(request.status_token) if request.status_token else None
+    hook = call.platform.hooks.create(
+        app,
+        request.branch,
+        caller=call.caller.name,
+        secret=Secret(request.secret) if request.secret else None,
+        statuses=Statuses(token, request.status_url) if token else None,
+    )
     return Created(url=f"/hooks/{app.name}", secret=hook.secret.reveal(), branch=hook.branch)

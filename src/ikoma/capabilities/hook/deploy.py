@@ -6,14 +6,27 @@ and a delivery that somebody kept cannot bring an old commit back.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
 from pydantic import Field
 
-from ikoma.apps import hooks
+from ikoma.apps import commit_statuses, compose_files, hooks, source, watch_paths
+from ikoma.apps.commit_statuses import FAILURE, PENDING, SUCCESS, Status
+from ikoma.apps.folder import App
+from ikoma.apps.release import Releases
+from ikoma.apps.source import NothingWatched, Wanted
+from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import Details, Up, up
-from ikoma.capabilities.source.checkout import Checkout, checkout
+from ikoma.errors import IkomaError
 from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, Role
+from ikoma.model import Effect, Role, printable
+
+_SECONDS = 300
+_LARGEST_COMPOSE = 1 << 20
+_SHOWN = 5
 
 
 class Deploy(AppRequest):
@@ -25,7 +38,9 @@ class Deployed(Result):
     success: bool
     message: str
     commit: str
-    details: Details
+    deployed: bool
+    """False where nothing has changed that x-ikoma: watch_paths names."""
+    details: Details | None
 
 
 @capability("hook.deploy", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, queued=True, rare=True)
@@ -34,11 +49,80 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
 
     It waits its turn; a newer call takes the place of one that waits.
     """
-    branch = hooks.require(call.app(request.app_name)).ref
-    brought = await checkout(call, Checkout.model_validate({"appName": request.app_name, "ref": branch}))
-    reason = f"{branch} at {brought.commit}"
-    deployed = await up(call, Up.model_validate({"appName": request.app_name, "reason": reason}))
+    app = call.app(request.app_name)
+    hook, known = hooks.require(app), source.require(app)
+    teller = _Teller(call, app, hook, SourceUrl.parse(known.url))
+    commit = request.commit
+    try:
+        if commit:
+            await teller.tell(commit, PENDING, "The deploy has begun.")
+        wanted = Wanted(teller.url, hook.ref, known.path, into=known.into, watched=_watched(app))
+        brought = await call.platform.sources.bring(
+            app, wanted, caller=call.caller.name, timeout=_SECONDS, progress=call.progress
+        )
+        commit = brought.recorded.commit
+        reason = f"{hook.ref} at {commit}"
+        deployed = await up(call, Up.model_validate({"appName": request.app_name, "reason": reason}))
+    except NothingWatched as nothing:
+        for told in {request.commit or nothing.commit, nothing.commit}:
+            await teller.tell(told, SUCCESS, "Nothing that is watched has changed: nothing was deployed.")
+        return Deployed(success=True, message=_why(nothing), commit=nothing.commit, deployed=False, details=None)
+    except BaseException as error:
+        await asyncio.shield(teller.tell_failure({request.commit, commit}, error))
+        raise
+    for told in {request.commit or commit, commit}:
+        words = f"{app.name} serves release {deployed.details.release}."
+        await teller.tell(told, SUCCESS, words if told == commit else f"{commit[:12]} was deployed instead.")
     message = deployed.message
-    if request.commit not in (None, brought.commit):
-        message = f"{message} {request.commit} was pushed, but {branch} is at {brought.commit}."
-    return Deployed(success=True, message=message, commit=brought.commit, details=deployed.details)
+    if request.commit not in (None, commit):
+        message = f"{message} {request.commit} was pushed, but {hook.ref} is at {commit}."
+    if brought.left:
+        message = f"{message} The server's own stays: {_some(brought.left)}."
+    return Deployed(success=True, message=message, commit=commit, deployed=True, details=deployed.details)
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Tells the git host how it goes, where a token for that was given."""
+
+    call: Call
+    app: App
+    hook: hooks.Hook
+    url: SourceUrl
+
+    async def tell(self, commit: str, state: str, words: str) -> None:
+        if self.hook.statuses is None:
+            return
+        platform = self.call.platform
+        kind = commit_statuses.kind_of(self.url, platform.hooks.host(self.app.name))
+        link = next((url for url in platform.traffic.urls(self.app) if url.startswith("https://")), None)
+        status = Status(commit, state, words, f"ikoma/{self.app.name}", link)
+        said = await commit_statuses.tell(platform.sources.reach, self.url, kind, self.hook.statuses, status)
+        with suppress(IkomaError):
+            platform.hooks.note_status(self.call.request_id, said)
+
+    async def tell_failure(self, commits: set[str | None], error: BaseException) -> None:
+        code = error.code if isinstance(error, IkomaError) else "operation_cancelled"
+        for commit in commits - {None}:
+            assert commit is not None
+            await self.tell(commit, FAILURE, f"The deploy has failed ({code}); operations.get tells why.")
+
+
+def _watched(app: App) -> tuple[str, tuple[str, ...]] | None:
+    """Since which commit, and by which globs, it is asked whether a push is worth a deploy."""
+    serving = Releases(app).current()
+    if serving is None or serving.commit is None:
+        return None
+    files = [path for path in compose_files.paths(app) if path.is_file()]
+    globs = watch_paths.in_files([app.read_inside(path, _LARGEST_COMPOSE) for path in files])
+    return serving.commit, tuple(serving.extension.get("watch_paths") or ()) if globs is None else globs
+
+
+def _why(nothing: NothingWatched) -> str:
+    changed = f"changed since what is deployed: {_some(nothing.changed)}" if nothing.changed else "nothing has changed"
+    return f"Nothing was deployed. watch_paths are {_some(nothing.globs)}; {changed}."
+
+
+def _some(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(printable(path)[:100] for path in paths[:_SHOWN]) + more

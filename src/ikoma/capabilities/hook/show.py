@@ -1,63 +1,106 @@
-"""hook.show: whether pushes deploy an app, and what the last one came to."""
+"""hook.show: whether pushes deploy an app, and what the last deliveries came to."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
 
 from ikoma.apps import hooks
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import failure_of
 from ikoma.errors import OperationNotFound
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.journal import Record
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
 class Delivery(Result):
     at: str
-    event: str
-    delivery: str
+    host: str
+    """github, gitea, gitlab, bitbucket or ikoma: in whose form it was signed."""
+    event: Annotated[str, Untrusted("what the git host says")]
+    delivery: Annotated[str, Untrusted("what the git host says")]
+    ref: Annotated[str | None, Untrusted("what the git host says")]
+    commit: str | None
+    """The one that was pushed."""
     deployed: bool
     """Whether it began a deploy."""
-    reason: str | None
+    reason: Annotated[str | None, Untrusted("names of branches and files")]
     """Why not, or what the deploy failed of."""
+    code: str | None
+    """Of the error, where it was refused or failed."""
     operation_id: str | None
     state: str | None
+    status: str | None
+    """What came of telling the git host."""
 
 
 class Shown(Result):
     exists: bool
     branch: str | None
     created_at: str | None
+    statuses: bool = False
+    """Whether the git host is told what became of a commit."""
     last: Delivery | None
     """The last delivery with a right signature."""
+    deliveries: list[Delivery]
+    """The last 50 of them, newest first."""
+    refused: int = 0
+    """Deliveries without a right signature, since the server started: is it the right secret?"""
+    refused_at: str | None = None
 
 
 @capability("hook.show", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def show(call: Call, request: AppRequest) -> Shown:
-    """Whether an app has a webhook, for which branch, and what its last delivery came to."""
+    """Whether an app has a webhook, for which branch, and what its last deliveries came to."""
     app = call.app(request.app_name)
     hook = hooks.find(app)
     if hook is None:
-        return Shown(exists=False, branch=None, created_at=None, last=None)
-    last = call.platform.hooks.last(app.name)
+        return Shown(exists=False, branch=None, created_at=None, last=None, deliveries=[])
+    deliveries = [_delivery(call, item) for item in call.platform.hooks.deliveries(app.name)]
+    unproven = call.platform.hooks.unproven(app.name)
     return Shown(
-        exists=True, branch=hook.branch, created_at=hook.created_at, last=_delivery(call, last) if last else None
+        exists=True,
+        branch=hook.branch,
+        created_at=hook.created_at,
+        statuses=hook.statuses is not None,
+        last=deliveries[0] if deliveries else None,
+        deliveries=deliveries,
+        refused=unproven.count,
+        refused_at=unproven.at or None,
     )
 
 
-def _delivery(call: Call, last: hooks.Last) -> Delivery:
-    state, reason = None, last.reason
-    if last.operation is not None:
+def _delivery(call: Call, item: hooks.Delivery) -> Delivery:
+    state, reason, code, deployed = None, item.reason, item.code, item.operation is not None
+    if item.operation is not None:
         try:
-            record = call.platform.operations.get(last.operation, call.caller, call.role)
-            failure = failure_of(record, call)
-            state, reason = record.state, failure.error if failure else None
+            record = call.platform.operations.get(item.operation, call.caller, call.role)
         except OperationNotFound:
-            state = None  # so long ago that the journal has let go of it
+            record = None  # so long ago that the journal has let go of it
+        if record is not None:
+            state = record.state
+            failure, nothing = failure_of(record, call), _nothing(record)
+            reason, code = (failure.error, failure.code) if failure else (nothing, None)
+            deployed = nothing is None
     return Delivery(
-        at=last.at,
-        event=last.event,
-        delivery=last.delivery,
-        deployed=last.operation is not None,
+        at=item.at,
+        host=item.host,
+        event=item.event,
+        delivery=item.delivery,
+        ref=item.ref,
+        commit=item.pushed,
+        deployed=deployed,
         reason=reason,
-        operation_id=last.operation,
+        code=code,
+        operation_id=item.operation,
         state=state,
+        status=item.status,
     )
+
+
+def _nothing(record: Record) -> str | None:
+    """Why an operation that succeeded has deployed nothing."""
+    result = orjson.loads(record.result) if record.result else {}
+    return str(result.get("message")) if result.get("deployed") is False else None

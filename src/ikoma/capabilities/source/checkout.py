@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.apps import source
-from ikoma.apps.git import SourceUrl
+from ikoma.apps.source import Wanted
+from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.source.clone import Brought
 from ikoma.kernel.registry import AppRequest, Sensitive, capability
@@ -20,29 +21,29 @@ class Checkout(AppRequest):
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, max_length=2000)
     depth: int = Field(default=1, ge=1, le=50)
     overwrite: bool = False
-    """Move what was changed in src/ aside."""
+    """Move what was changed aside."""
     timeout: int = Field(default=300, ge=1, le=3600)
 
 
 @capability("source.checkout", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True)
 async def checkout(call: Call, request: Checkout) -> Brought:
-    """Bring an app's src/ to another branch, tag or commit of its repository.
+    """Bring an app's source to another branch, tag or commit of its repository.
 
     Next: apps.validate, then deploy.up.
     """
     app = call.app(request.app_name)
     known = source.require(app)
+    wanted = Wanted(
+        url=SourceUrl.parse(known.url),
+        ref=request.ref,
+        path=known.path,
+        token=Secret(request.token) if request.token else None,
+        into=known.into,
+        depth=request.depth,
+        overwrite=request.overwrite,
+    )
     return Brought.of(
         await call.platform.sources.bring(
-            app,
-            SourceUrl.parse(known.url),
-            request.ref,
-            path=known.path,
-            token=Secret(request.token) if request.token else None,
-            depth=request.depth,
-            overwrite=request.overwrite,
-            caller=call.caller.name,
-            timeout=request.timeout,
-            progress=call.progress,
+            app, wanted, caller=call.caller.name, timeout=request.timeout, progress=call.progress
         )
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ikoma.apps.git import SourceUrl
-from ikoma.apps.source import Recorded
+from ikoma.apps import source
+from ikoma.apps.source import Wanted
+from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, GitRef, Role, Secret
@@ -20,11 +21,12 @@ class Clone(AppRequest):
     """Branch, tag or commit."""
     path: FilePath | None = None
     """Only this folder of it."""
+    into: Literal["app", "src"] | None = None
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, max_length=2000)
     """For a private repository."""
     depth: int = Field(default=1, ge=1, le=50)
     overwrite: bool = False
-    """Move what else is in src/ aside."""
+    """Move aside what else is there."""
     timeout: int = Field(default=300, ge=1, le=3600)
 
 
@@ -32,29 +34,48 @@ class Brought(Result):
     commit: str
     ref: str
     url: str
+    into: str
+    """app or src: what of the app is the repository's."""
     entries: list[str]
-    """What stands in src/ now."""
+    """What the repository has directly in there."""
+    left: list[str]
+    """Its paths that did not come: .env and data are the server's."""
+    kept: str | None
+    """Where on the server is what was moved aside."""
 
     @classmethod
-    def of(cls, recorded: Recorded) -> Brought:
-        return cls(commit=recorded.commit, ref=recorded.ref, url=recorded.url, entries=sorted(recorded.entries))
+    def of(cls, brought: source.Brought) -> Brought:
+        recorded = brought.recorded
+        return cls(
+            commit=recorded.commit,
+            ref=recorded.ref,
+            url=recorded.url,
+            into=recorded.into,
+            entries=sorted({path.split("/")[0] for path in recorded.files}),
+            left=list(brought.left),
+            kept=brought.kept,
+        )
 
 
 @capability("source.clone", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True)
 async def clone(call: Call, request: Clone) -> Brought:
-    """Bring the source of a git repository into an app's src/. Hosts must be allowed.
+    """Bring a git repository into an app: all of it where it holds a compose file, else src/.
 
-    Use it where the source is in a repository. Next: apps.validate, then deploy.up.
+    Next: apps.validate, then deploy.up.
     """
+    wanted = Wanted(
+        url=SourceUrl.parse(request.url),
+        ref=request.ref,
+        path=request.path,
+        token=Secret(request.token) if request.token else None,
+        into=request.into,
+        depth=request.depth,
+        overwrite=request.overwrite,
+    )
     return Brought.of(
         await call.platform.sources.bring(
             call.app(request.app_name),
-            SourceUrl.parse(request.url),
-            request.ref,
-            path=request.path,
-            token=Secret(request.token) if request.token else None,
-            depth=request.depth,
-            overwrite=request.overwrite,
+            wanted,
             caller=call.caller.name,
             timeout=request.timeout,
             progress=call.progress,

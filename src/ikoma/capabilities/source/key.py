@@ -1,0 +1,43 @@
+"""source.key: a deploy key of an app's own, for private repositories over ssh."""
+
+from __future__ import annotations
+
+from ikoma.apps import source, source_access
+from ikoma.apps.source_access import SourcePlace
+from ikoma.apps.source_url import SourceUrl
+from ikoma.capabilities.context import Call
+from ikoma.errors import InvalidArguments
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class Key(AppRequest):
+    host: SourcePlace | None = None
+    """Or a repository: github.com/you/shop. Default: where the source came from."""
+    anew: bool = False
+    """Replace the key."""
+
+
+class Made(Result):
+    public_key: str
+    """Paste it into the git host as a deploy key that may only read."""
+    host: str
+    created: bool
+    """Whether it was made now."""
+
+
+@capability("source.key", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
+async def key(call: Call, request: Key) -> Made:
+    """The public half of an app's deploy key for a git host; the key is made where there is none.
+
+    Next: source.clone with an ssh address.
+    """
+    app = call.app(request.app_name)
+    place = request.host
+    if place is None:
+        known = source.recorded(app)
+        if known is None:
+            raise InvalidArguments("host: is missing.", hint="Name the git host, such as github.com.")
+        place = SourcePlace(SourceUrl.parse(known.url).host)
+    public, is_new = source_access.public_key(app, place, anew=request.anew)
+    return Made(public_key=public, host=place, created=is_new)

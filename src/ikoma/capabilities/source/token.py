@@ -1,0 +1,44 @@
+"""source.token: a token of an app's own, for private repositories over https."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from ikoma.apps import source_access
+from ikoma.apps.source_access import SourcePlace, Token
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.model import Effect, Role, Secret
+
+
+class Keep(AppRequest):
+    host: SourcePlace
+    """Or a group or repository on it: github.com/you/shop."""
+    token: Annotated[str | None, Sensitive("token")] = Field(default=None, min_length=8, max_length=2000)
+
+    user: str | None = Field(default=None, pattern="^[A-Za-z0-9._@+-]{1,100}$")
+    """If the host wants one."""
+    remove: bool = False
+
+    @model_validator(mode="after")
+    def says_one_thing(self) -> Keep:
+        if self.remove is (self.token is not None):
+            raise ValueError("give token, or remove: true")
+        return self
+
+
+class Kept(Result):
+    hosts: list[str]
+    """What the app has tokens for. The tokens are never shown."""
+
+
+@capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
+async def token(call: Call, request: Keep) -> Kept:
+    """Keep a token with which an app's private repositories are fetched over https, also for pushes.
+
+    Next: source.clone.
+    """
+    given = Token(Secret(request.token), request.user) if request.token else None
+    return Kept(hosts=source_access.keep_token(call.app(request.app_name), request.host, given))
