@@ -61,7 +61,8 @@ class Settings:
     """Certificates of the authorities by which private git hosts are trusted."""
     rate_limit_window_ms: int
     rate_limit_max_requests: int
-    ikoma_role: Role
+    ikoma_role: Role | None
+    """What the command line and `ikoma mcp` ask for; None is the key's own role."""
     audit_max_mb: int
     """Size in MiB at which the audit log is rotated away."""
     audit_keep_files: int
@@ -192,7 +193,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         proxy_https_port=read("PROXY_HTTPS_PORT", "443", _integer(0, 65535)),
         proxy_tls=read("PROXY_TLS", "acme", _one_of("acme", "staging", "internal", "off")),
         acme_email=read("ACME_EMAIL", "", _email),
-        ikoma_role=read("IKOMA_ROLE", "operator", _role),
+        ikoma_role=_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
         releases_max_days=read("RELEASES_MAX_DAYS", "365", _integer(1, 10_000)),
         apps_root=read("APPS_ROOT", "/srv/apps", _folder),

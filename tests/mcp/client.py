@@ -37,11 +37,11 @@ async def over_http(
 
 @asynccontextmanager
 async def over_stdio(
-    server: Server, *arguments: str, role: str = "admin", mode: str = "auto", **more: Any
+    server: Server, *arguments: str, role: str | None = "admin", key: str = "", mode: str = "auto", **more: Any
 ) -> AsyncIterator[Client]:
-    parameters = StdioServerParameters(
-        command=str(IKOMA), args=["mcp", *arguments], env={**server.env, "IKOMA_ROLE": role}
-    )
+    chosen = {"IKOMA_ROLE": role} if role else {}
+    environment = {**server.env, **chosen, **({"IKOMA_API_KEY": key} if key else {})}
+    parameters = StdioServerParameters(command=str(IKOMA), args=["mcp", *arguments], env=environment)
     with (server.folder / "stdio.log").open("ab") as log:
         async with Client(stdio_client(parameters, errlog=log), mode=mode, cache=None, **more) as client:
             yield client

@@ -99,6 +99,19 @@ def test_toolsets_shorten_the_list(house: Server) -> None:
     assert {"keys", "hook", "audit", "apps"} <= talk(over_http(house, query="?toolsets=all"), listed)
 
 
+def test_over_stdio_the_role_is_the_keys_own_unless_it_is_lowered(house: Server) -> None:
+    made = house.do("keys.create", {"name": "host", "role": "builder"})
+
+    async def listed(client: Client) -> set[str]:
+        return {tool.name for tool in (await client.list_tools()).tools}
+
+    own = talk(over_stdio(house, role=None, key=made["key"]), listed)
+    assert "apps_init" in own
+    assert "apps_remove" not in own
+    assert "apps_remove" in talk(over_stdio(house, role=None), listed)
+    assert "apps_init" not in talk(over_stdio(house, role="operator", key=made["key"]), listed)
+
+
 def test_nobody_gets_in_without_a_key(house: Server) -> None:
     for key in ("", "wrong", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0."):
         answer = post(house, b"{}", X_Api_Key=key, Authorization=f"Bearer {key}" if key else "")

@@ -32,8 +32,8 @@ _PIECE = 1 << 16
 def mcp(toolsets: str, verbose: bool) -> None:
     """Speak MCP on stdin and stdout, for an AI assistant's host.
 
-    The role is IKOMA_ROLE (operator when unset), the key IKOMA_API_KEY or else the admin key of IKOMA_HOME. A server
-    that runs already is used; where none does, this is one until the host ends it.
+    The key is IKOMA_API_KEY, or else the admin key of IKOMA_HOME; IKOMA_ROLE lowers its role. A server that runs
+    already is used; where none does, this is one until the host ends it.
     """
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -41,7 +41,7 @@ def mcp(toolsets: str, verbose: bool) -> None:
     chosen = [name.strip() for name in toolsets.split(",") if name.strip()]
     running = _connect(settings.mcp_socket_file)
     if running is not None:
-        _pass_on(running, {"key": _key(settings), "role": str(settings.ikoma_role), "toolsets": chosen})
+        _pass_on(running, {"key": _key(settings), "role": _role(settings), "toolsets": chosen})
         return
     import uvloop
 
@@ -96,7 +96,7 @@ async def _serve_alone(settings: Settings, toolsets: list[str]) -> None:
     prepare(settings)
     async with running(settings) as started:
         adapter = Adapter(started.pipeline.registry, Calls(started.pipeline), connection_of)
-        who = Connection(_key(settings), str(settings.ikoma_role), tuple(toolsets), session="host")
+        who = Connection(_key(settings), _role(settings), tuple(toolsets), session="host")
         async with adapter.telling(started.pipeline.events):
             await serve_standard_streams(adapter, started.pipeline, who)
 
@@ -107,6 +107,10 @@ def _key(settings: Settings) -> str:
         return given or settings.api_key_file.read_text().strip()
     except OSError as error:
         fail(f"{settings.api_key_file} cannot be read: {error.strerror}.", "unauthenticated", "Set IKOMA_API_KEY.")
+
+
+def _role(settings: Settings) -> str | None:
+    return str(settings.ikoma_role) if settings.ikoma_role is not None else None
 
 
 COMMANDS = {"mcp": mcp}
