@@ -737,8 +737,8 @@ class BackupUnproven(IkomaError):
 
     code, status = "backup_unproven", 409
     default_hint = (
-        "details holds psql's own words; correct what they name. Where what serves can live with the migrations, mark "
-        "them `-- ikoma: compatible`: nothing is stopped then, and nothing restored."
+        "details holds psql's own words; correct what they name. A file that was written is kept. Where what serves "
+        "can live with the migrations, mark them `-- ikoma: compatible`: nothing is stopped then, and nothing restored."
     )
 
 
@@ -768,6 +768,13 @@ class RestoreFailed(IkomaError):
 
     code, status = "restore_failed", 500
     default_hint = "details holds psql's own words; correct what they name, or restore another backup."
+
+
+class SqlFileForeign(IkomaError):
+    """The file is nothing that psql could run here."""
+
+    code, status = "sql_file_foreign", 422
+    default_hint = "Give SQL text, or a backup of this app."
 
 
 class ToolMissing(IkomaError):

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from ikoma.capabilities.context import Platform, make_call
 from ikoma.durable import make_folder, sweep, write_file
 from ikoma.engines import staging
 from ikoma.engines.compose import ComposeEngine
-from ikoma.errors import EngineUnavailable, StartRefused
+from ikoma.errors import EngineUnavailable, IkomaError, StartRefused
 from ikoma.kernel.anchors import Anchors, Place, at_webhook, in_file, in_syslog
 from ikoma.kernel.approvals import Approvals
 from ikoma.kernel.audit import AuditLog
@@ -62,7 +62,7 @@ from ikoma.kernel.redaction import Scrubber, ScrubbingFormatter
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
 from ikoma.model import Secret
-from ikoma.ports import Proxy
+from ikoma.ports import Databases, Proxy
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.external import ExternalPostgres
@@ -227,6 +227,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(_end, asyncio.ensure_future(caretaker.run()))
         anchoring = asyncio.ensure_future(anchors.run())
         stack.callback(anchoring.cancel)
+        stack.callback(asyncio.ensure_future(_sweep(databases)).cancel)
         watching = asyncio.ensure_future(_follow_gateway(engine, server))
         stack.callback(watching.cancel)
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
@@ -269,6 +270,11 @@ def prepare(settings: Settings) -> bool:
     digest = hashlib.sha256(key.encode()).hexdigest()
     write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
     return True
+
+
+async def _sweep(databases: Databases) -> None:
+    with suppress(IkomaError):  # where PostgreSQL is away, the next start does it
+        await databases.sweep()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

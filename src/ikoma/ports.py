@@ -599,6 +599,20 @@ class Databases(Protocol):
         could fill the disk.
         """
 
+    async def prove(
+        self, credentials: Credentials, dump: Dump, place: Credentials, *, what: str, progress: Progress
+    ) -> float:
+        """Restore a dump into a database that stands in, and count its rows there; how many seconds the restore took.
+
+        Args:
+            what: how the sentence begins that says why it fails.
+
+        Raises BackupUnproven where it fails, or a table is not whole.
+        """
+
+    async def sweep(self) -> None:
+        """Drop databases that stood in for calls that were killed."""
+
     async def drop_stand_in(self, app: AppName) -> None:
         """Drop what a kill has left of one."""
 

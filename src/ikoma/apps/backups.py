@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -33,6 +33,10 @@ class Manifest:
     size: int
     sha256: str
     tables: Mapping[str, int]
+    proven_at: str | None = None
+    """When it was restored beside and found whole; None where that was not tried, or failed."""
+    restore_seconds: float | None = None
+    """How long that restore took."""
 
 
 class Backups:
@@ -74,14 +78,23 @@ class Backups:
         manifest = Manifest(
             app=app,
             name=dump.path.name,
-            created_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            created_at=_now(),
             size=dump.size,
             sha256=dump.sha256,
             tables=dump.tables,
         )
-        content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
-        write_file(dump.path.with_name(dump.path.name + ".json"), content, mode=0o600)
+        self._write(manifest)
         return manifest
+
+    def record_proof(self, manifest: Manifest, seconds: float) -> Manifest:
+        """Write down that a backup was restored beside and found whole, and how long the restore took."""
+        proven = replace(manifest, proven_at=_now(), restore_seconds=round(seconds, 3))
+        self._write(proven)
+        return proven
+
+    def _write(self, manifest: Manifest) -> None:
+        content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+        write_file(self.root / f"{manifest.name}.json", content, mode=0o600)
 
     def remove(self, name: str) -> None:
         """Remove a backup, its manifest first: what is left of a removal that was cut off is a file without one."""
@@ -97,10 +110,16 @@ class Backups:
         """The app's backups whose files are still there."""
         found = []
         for path in self.root.glob("*.sql.json"):
-            manifest = Manifest(**orjson.loads(path.read_bytes()))
+            stored = orjson.loads(path.read_bytes())
+            known = (item.name for item in fields(Manifest))  # a later version may say more
+            manifest = Manifest(**{name: stored[name] for name in known if name in stored})
             if manifest.app == app and path.with_suffix("").is_file():
                 found.append(manifest)
         return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _is_there(path: Path) -> bool:

@@ -18,15 +18,15 @@ from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.ways_back import Kept, Way, WayBack, way_back
-from ikoma.errors import BackupMissing, BackupUnproven, CannotGoBack, RestoreFailed, SqlFailed
+from ikoma.errors import BackupMissing, CannotGoBack, SqlFailed
 from ikoma.model import BackupName
-from ikoma.ports import Credentials, Databases, Dump, LedgerEntry, Migration, Progress, no_progress
+from ikoma.ports import Credentials, Databases, LedgerEntry, Migration, Progress, no_progress
 from ikoma.postgres.migration_lint import Verdict, lint_all
 from ikoma.postgres.migration_losses import counted, losses
 from ikoma.postgres.reading import read
 
 _STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
-_COUNT_SECONDS = 600.0
+_UNPROVEN = "A backup of the database cannot be restored, so nothing was stopped or changed"
 
 
 class Change(Protocol):
@@ -135,28 +135,11 @@ class Schema:
             dump = await self._databases.dump(app.name, copy, progress=no_progress)
             async with self._databases.stand_in(owned) as place:
                 progress("rehearsal: restore the backup into a copy")
-                await self._prove(owned, dump, place)
+                await self._databases.prove(owned, dump, place, what=_UNPROVEN, progress=no_progress)
                 progress("rehearsal: change the copy")
                 await change(place)
         finally:
             copy.unlink(missing_ok=True)
-
-    async def _prove(self, owned: Credentials, dump: Dump, place: Credentials) -> None:
-        try:
-            await self._databases.restore(owned, dump.path, into=place, progress=no_progress)
-        except RestoreFailed as error:
-            raise BackupUnproven(
-                f"{(BackupUnproven.__doc__ or '')[:-1]}: {error.message.partition(': ')[2]}",
-                audit_message=BackupUnproven.__doc__,
-                **error.details,
-            ) from error
-        rows = await self._databases.rows(place, timeout=_COUNT_SECONDS)
-        for table, count in dump.tables.items():
-            if rows.get(table, 0) not in (None, count):
-                raise BackupUnproven(
-                    f"A backup of the database does not bring it back: {table} has {counted(count)}, and restored "
-                    f"{counted(rows.get(table, 0))}. Nothing was stopped."
-                )
 
     async def tidy(self, app: App) -> None:
         """Remove what a kill has left of a rehearsal."""

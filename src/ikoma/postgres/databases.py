@@ -11,7 +11,7 @@ from pathlib import Path
 from ikoma.errors import DatabasesUnavailable, DiskFull
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress, Rows
-from ikoma.postgres import dump, ledger, migrations, provision, restore
+from ikoma.postgres import dump, ledger, migrations, proof, provision, restore
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
 from ikoma.postgres.query import Queries
@@ -100,6 +100,14 @@ class PostgresDatabases:
             with suppress(DatabasesUnavailable):  # then it goes with the next one
                 await asyncio.shield(provision.drop_stand_in(self._server, app))
 
+    async def prove(
+        self, credentials: Credentials, dump: Dump, place: Credentials, *, what: str, progress: Progress
+    ) -> float:
+        return await proof.prove(self._server, credentials, dump, place, what, progress)
+
+    async def sweep(self) -> None:
+        await provision.sweep(self._server)
+
     async def drop_stand_in(self, app: AppName) -> None:
         await provision.drop_stand_in(self._server, app)
 
@@ -110,7 +118,7 @@ class PostgresDatabases:
         if free is not None and free < needed:
             raise DiskFull(
                 f"To try it on a copy of the database takes {needed >> 20} MiB, and {free >> 20} MiB are free.",
-                hint="Make room on the disk of IKOMA_STATE, then try again. Nothing was stopped.",
+                hint="Make room on the disk of IKOMA_STATE, then try again. Nothing was changed.",
             )
 
     async def close(self) -> None:

@@ -32,6 +32,7 @@ from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import connected
 from ikoma.postgres.plain_dump import PlainDump, UnexpectedDump
 from ikoma.postgres.server import PostgresServer
+from ikoma.postgres.surroundings import Surroundings, surroundings_of
 from ikoma.postgres.tools import tool
 from ikoma.run import Finished, fill
 
@@ -84,12 +85,14 @@ async def dump(
     _refuse_existing(target)
     estimate, version, theirs = await _facts(server, app)
     program = await tool("pg_dump", version)
+    surroundings = await surroundings_of(server, app)
     await _tell_if_too_large(server, app, progress)
     try:
         with whole_file(target, mode=0o600, replace=False) as stream:
             owner = heir or app
             content = PlainDump(owner.role, theirs)
-            reading = _Reading(stream, _header(owner, version, content.mark), content, progress, estimate)
+            header = _header(owner, version, content.mark, surroundings)
+            reading = _Reading(stream, header, content, progress, estimate)
             options = () if heir is None else _WITHOUT_OWNERS
             parameters = {**server.admin(app.database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
             async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
@@ -198,7 +201,7 @@ async def _pg_dump(
     return await fill(argv, output=output, alongside=alongside, env={"PGPASSWORD": password}, timeout=_SECONDS)
 
 
-def _header(app: AppName, version: int, mark: bytes) -> bytes:
+def _header(app: AppName, version: int, mark: bytes, surroundings: Surroundings) -> bytes:
     # A schema of the app's cannot have this name.
     schema = f"ikoma_restore_{secrets.token_hex(6)}"
     names = {"{role}": f'"{app.role}"', "{schema}": schema}
@@ -217,11 +220,24 @@ def _header(app: AppName, version: int, mark: bytes) -> bytes:
         "SET client_encoding = 'UTF8';\n"
         "SET standard_conforming_strings = on;\n"
         f"BEGIN;\n{clearing}{running}"
+        f"{_kept(schema, surroundings)}"
         f"\\set schema {schema}\n"
         f"\\set run 'CALL {schema}.run('\n"
         f"\\set to 'SELECT {schema}.target('\n"
         f":run{mark.decode()}\n"
     ).encode()
+
+
+def _kept(schema: str, surroundings: Surroundings) -> str:
+    lines = [f"INSERT INTO {schema}.path VALUES ({_literal(surroundings.search_path)});\n"]  # noqa: S608 - literals
+    for name, value in surroundings.settings.items():
+        lines.append(f"INSERT INTO {schema}.setting VALUES ({_literal(name)}, {_literal(value)});\n")  # noqa: S608
+    return "".join(lines)
+
+
+def _literal(text: str) -> str:
+    """As SQL spells it where standard_conforming_strings is on."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _query(name: str, names: dict[str, str]) -> str:
@@ -234,7 +250,12 @@ def _query(name: str, names: dict[str, str]) -> str:
 def _footer(content: PlainDump) -> bytes:
     begun = b"" if content.is_quoted else b":run" + content.mark
     # A cursor that the app's code has left open would be read to its end by COMMIT, with the admin's rights.
-    return b"\n" + begun + content.mark + b");\nCLOSE ALL;\nDROP SCHEMA :schema CASCADE;\nCOMMIT;\n\\endif\n"
+    return (
+        b"\n"
+        + begun
+        + content.mark
+        + b");\nCLOSE ALL;\nSELECT :schema.take_back() \\gset\nDROP SCHEMA :schema CASCADE;\nCOMMIT;\n\\endif\n"
+    )
 
 
 def _refuse_existing(target: Path) -> None:

@@ -18,6 +18,19 @@ from collections.abc import Collection
 _IDENTIFIER = rb'(?:"(?:[^"]|"")+"|[a-z0-9_$\x80-\xff]+)'
 _COPY = re.compile(rb"COPY ((%b)\.(%b) (?:\(%b(?:, %b)*\) | )) *FROM stdin;" % ((_IDENTIFIER,) * 4))
 _EXTENSION = re.compile(rb"(?:CREATE EXTENSION IF NOT EXISTS|COMMENT ON EXTENSION) (%b)[ ;]" % _IDENTIFIER)
+_KIND = re.compile(rb"-- (?:Data for )?Name: .*; Type: ([A-Z ]+); Schema: .*; Owner: .*\n")
+_FUNCTIONS = frozenset((b"FUNCTION", b"PROCEDURE", b"EXTENSION"))
+_BESIDE_FUNCTIONS = _FUNCTIONS | {
+    b"AGGREGATE",
+    b"COMMENT",
+    b"ACL",
+    b"OPERATOR",
+    b"CAST",
+    b"TYPE",
+    b"SHELL TYPE",
+    b"SCHEMA",
+}
+"""What runs none of them when it is made."""
 _OWNER = re.compile(rb"-- .*; Owner: (.*?)(?:; Tablespace: .*)?\n")
 _TOKEN = re.compile(
     rb"(?P<dollar>(?<![\w$\x80-\xff])\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?P<escaped>(?<![\w$\x80-\xff])[eE]')"
@@ -55,6 +68,7 @@ class PlainDump:
         self._rows: dict[tuple[str, str], int] = {}
         self._table: tuple[str, str] | None = None
         self._in_large_objects = False
+        self._functions_came = False
         self._passed = 0
         self.patches: list[tuple[int, bytes]] = []
         """What to write over the file, and at which offset."""
@@ -125,6 +139,8 @@ class PlainDump:
             return True
         if self._pending and (quoted := self._is_the_apps(line)) != self.is_quoted:
             self._rewrite(b"", b"", out, quoted=quoted)
+        elif self._runs_new_functions() and self.is_quoted:
+            self._rewrite(b"", self.mark + b");\n:run" + self.mark, out)
         self._read(line)
         self._emit(b"".join(self._pending) + line, out)
         self._pending = []
@@ -138,6 +154,19 @@ class PlainDump:
         if found := _EXTENSION.match(line):
             return _name(found[1]) not in self._theirs
         return owners[-1] in (self._role, b"-", b"")
+
+    def _runs_new_functions(self) -> bool:
+        """Whether the entry that begins here may run functions that came since the last piece was begun to be run.
+
+        They must have been lent a search path by then, which each piece begins with.
+        """
+        kinds = [found[1] for comment in self._pending if (found := _KIND.fullmatch(comment))]
+        if not kinds or kinds[-1] in _FUNCTIONS:
+            self._functions_came |= bool(kinds)
+            return False
+        came = self._functions_came and kinds[-1] not in _BESIDE_FUNCTIONS
+        self._functions_came &= not came
+        return came
 
     def _rewrite(self, line: bytes, wanted: bytes, out: list[bytes], *, quoted: bool | None = None) -> None:
         """Write over the comments before this line, and over itself, ending or beginning what is quoted first."""

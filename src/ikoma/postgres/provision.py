@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -33,6 +34,7 @@ _SESSIONS, _SESSIONS_OF_PREVIEW = 50, 20
 """An app and ten previews, which is the most, leave places for others."""
 
 _GRACE_SECONDS = 1.0
+_STAND_IN = "ikoma-stand-in-"
 
 _SIZE = "SELECT pg_database_size(current_database())"
 
@@ -105,6 +107,17 @@ async def drop_stand_in(server: PostgresServer, app: AppName) -> None:
         await connection.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_stand_in(app)))
         )
+
+
+async def sweep(server: PostgresServer) -> None:
+    """Drop those that are left; one that is in use has a session, and stays."""
+    async with connected(server.admin()) as connection:
+        cursor = await connection.execute(
+            "SELECT datname::text FROM pg_database WHERE starts_with(datname, %s)", (_STAND_IN,)
+        )
+        for (name,) in await cursor.fetchall():
+            with suppress(psycopg.errors.ObjectInUse):
+                await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 async def owns(server: PostgresServer, app: AppName) -> bool:
@@ -282,4 +295,4 @@ def _unfinished(app: AppName) -> sql.Identifier:
 
 def _stand_in(app: AppName) -> str:
     """The name of the database that stands in for the app's. No app can be called so."""
-    return f"ikoma-stand-in-{hashlib.sha256(app.database.encode()).hexdigest()[:32]}"
+    return f"{_STAND_IN}{hashlib.sha256(app.database.encode()).hexdigest()[:32]}"

@@ -42,7 +42,7 @@ _SECONDS = 24 * 3600.0
 _PAUSE = 0.5
 _MOST_LINES, _LINE_LENGTH = 20, 500
 _CONNECTION_LOST = 2
-_HEAD = re.compile(rb"-- IKOMA \S+: the database (\S+) of PostgreSQL \d+, ")
+HEAD = re.compile(rb"-- IKOMA \S+: the database (\S+) of PostgreSQL \d+, ")
 _ERROR = re.compile(r"(?:psql:.*?: )?(?:ERROR|FATAL|PANIC|error): +")
 _END = b"COMMIT;\n\\endif\n"
 
@@ -84,7 +84,7 @@ def _opened(path: Path) -> BufferedReader:
 
 def _check(file: BufferedReader, path: Path, database: str) -> None:
     """Refuse what is no backup of this database, and what is not as it was written."""
-    head = _HEAD.match(file.readline(1024))
+    head = HEAD.match(file.readline(1024))
     if head is None:
         raise BackupForeign(f"{path.name} is not a backup that IKOMA made.")
     if head[1].decode(errors="replace") != database:

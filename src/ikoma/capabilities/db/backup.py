@@ -19,6 +19,10 @@ class BackedUp(Result):
     sha256: str
     tables: dict[str, int]
     """Rows of each table, counted in the dump's own snapshot."""
+    proven: bool
+    """True: it was restored into a database beside, and every table was found whole."""
+    restore_seconds: float
+    """How long that restore took."""
     warnings: list[str]
     """What the backup does not hold."""
 
@@ -30,15 +34,22 @@ async def backup(call: Call, request: Backup) -> BackedUp:
     Use it before anything risky.
     """
     app = call.app(request.app_name)
-    await own_database.require(app, call.platform.validator.model)
+    owned = await own_database.require(app, call.platform.validator.model)
     target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.names())
     with call.step("dump"):
         dump = await call.platform.databases.dump(app.name, target, progress=call.progress)
-    call.platform.backups.record(app.name, dump)
+    manifest = call.platform.backups.record(app.name, dump)
+    with call.step("prove"):
+        what = f"The backup {dump.path.name} was written, and cannot be restored"
+        async with call.platform.databases.stand_in(owned) as place:
+            taken = await call.platform.databases.prove(owned, dump, place, what=what, progress=call.progress)
+    call.platform.backups.record_proof(manifest, taken)
     return BackedUp(
         backup_path=str(dump.path),
         size=dump.size,
         sha256=dump.sha256,
         tables=dict(dump.tables),
+        proven=True,
+        restore_seconds=round(taken, 3),
         warnings=own_database.told_when_backed_up(await call.platform.validator.model(app)),
     )

@@ -1,0 +1,39 @@
+"""db.backup restores what it wrote, beside, and says at once where that fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.apps import make_app
+from tests.support import Server
+
+APP = "proof"
+
+
+def test_a_backup_says_that_it_was_restored_or_why_it_cannot_be(server: Server) -> None:
+    make_app(server, APP)
+    server.do("db.create", {"appName": APP})
+    made = (
+        "CREATE EXTENSION unaccent; CREATE FUNCTION f(text) RETURNS text LANGUAGE sql IMMUTABLE"
+        " AS $$ SELECT unaccent($1) $$; CREATE TABLE t (x text, y text GENERATED ALWAYS AS (f(x)) STORED);"
+        "INSERT INTO t VALUES ('É')"
+    )
+    server.do("db.migrate", {"appName": APP, "sql": made})
+    good = server.do("db.backup", {"appName": APP})
+    assert (good["proven"], good["tables"]) == (True, {"t": 1})
+    assert good["restoreSeconds"] > 0
+    manifest = json.loads(Path(good["backupPath"] + ".json").read_text())
+    assert manifest["proven_at"] >= manifest["created_at"]
+
+    broken = "CREATE OR REPLACE FUNCTION f(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT gone($1) $$"
+    server.do("db.migrate", {"appName": APP, "sql": f"SET check_function_bodies = off; {broken}"})
+    refused = server.call("db.backup", {"appName": APP, "backupName": "proof-bad.sql"})
+    assert refused.code == "backup_unproven"
+    assert (
+        "proof-bad.sql was written, and cannot be restored: function gone(text) does not exist" in refused.body["error"]
+    )
+    kept = server.backups / "proof-bad.sql"
+    assert kept.is_file()
+    assert json.loads(kept.with_name("proof-bad.sql.json").read_text())["proven_at"] is None
+    assert server.do("db.query", {"appName": APP, "sql": "SELECT count(*) FROM t"})["rows"] == [[1]]
