@@ -58,6 +58,24 @@ def named(variables: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
+def read_chosen(app: App, path: str, limit: int, contents: Mapping[str, bytes]) -> bytes:
+    """One of the files, at most so many bytes of it.
+
+    Args:
+        contents: what files hold that are not to be read from the disk.
+
+    Raises:
+        FileMissing: COMPOSE_FILE names it, and it is not there.
+    """
+    if path in contents:
+        return contents[path]
+    try:
+        return app.read_inside(app.path / path, limit)
+    except FileMissing as error:
+        problem = f"{path} is not there, and COMPOSE_FILE in .env names it."
+        raise FileMissing(problem, hint="Correct COMPOSE_FILE, or bring the file.") from error
+
+
 def paths(app: App) -> list[Path]:
     """The files as they are now; what should be there where none is."""
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ikoma.apps import credentials, environment
+from ikoma.apps import compose_files, credentials, environment
 from ikoma.apps.backups import Backups, Manifest
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver, Observation
@@ -99,7 +99,8 @@ def _calls(app: App, settings: Settings) -> str:
         ("Verify the release", "artifact.verify_release"),
     ]
     commands = "\n\n".join(f"# {what}\n{_curl(app, name, settings)}" for what, name in calls)
-    logs = f"docker compose -f {app.compose_file} logs -f --tail=100"
+    files = " ".join(f"-f {path}" for path in compose_files.paths(app))
+    logs = f"docker compose -p {app.name.project} {files} logs -f --tail=100"
     return f"## Operate\n\n```bash\nexport API_KEY=$(cat {settings.api_key_file})\n\n{commands}\n\n# Logs\n{logs}\n```"
 
 

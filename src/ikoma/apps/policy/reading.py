@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps import environment
-from ikoma.apps.compose_files import Chosen, choose
+from ikoma.apps.compose_files import Chosen, choose, read_chosen
 from ikoma.apps.compose_lines import Parts, Source
-from ikoma.apps.folder import COMPOSE_NAMES, App
+from ikoma.apps.folder import App
 from ikoma.apps.notice import Notice
-from ikoma.apps.policy import yaml_form
+from ikoma.apps.policy import otherwise, yaml_form
 from ikoma.apps.policy.facts import Located, locate
 from ikoma.apps.policy.rules import Place, Violation, quoted
 from ikoma.errors import FileMissing, IkomaError, PathOutside
@@ -44,7 +44,6 @@ _OF_THE_SERVER = re.compile(
 )
 _NO_PATH = "A file is named here by something that is no path."
 _INSTEAD_OF_NO_PATH = "Write the path as text, in quotes where it has signs that mean something in YAML."
-_BLOCK = "x-ikoma"
 _COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 
 
@@ -68,8 +67,13 @@ class Gathered:
     """Compose files that `include` takes in."""
     extended: dict[tuple[str, str], str] = field(default_factory=dict)
     """(file, what its `extends` names) → the file that is meant."""
-    notices: list[Notice] = field(default_factory=list)
-    """What works differently here."""
+    project: str = ""
+    """The name that the app's project has."""
+    names: dict[str, Any] = field(default_factory=dict)
+    """Files that name the project otherwise → the name."""
+    chosen: Chosen | None = None
+    blocks: dict[str, bytes] = field(default_factory=dict)
+    """Included files with an x-ikoma block → the block."""
 
     @property
     def compose_file(self) -> str:
@@ -78,8 +82,18 @@ class Gathered:
 
     contents: Mapping[str, bytes] = field(default_factory=dict)
     """What files hold that are not read from the disk."""
-    besides: dict[str, bytes] = field(default_factory=dict)
-    """Compose files of ours that are merged before the person's."""
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What works differently here."""
+        read = otherwise.passed_over(self.chosen) if self.chosen else ()
+        unread = otherwise.not_counting(self.blocks, self.compose_file)
+        return [*read, *otherwise.misnamed(self.project, self.names), *unread]
+
+    @property
+    def besides(self) -> dict[str, bytes]:
+        """Compose files of ours that are merged before the person's."""
+        return otherwise.counting(self.blocks, self.compose_file)
 
     @property
     def merged(self) -> tuple[str, ...]:
@@ -110,12 +124,12 @@ def gather(app: App, contents: Mapping[str, bytes] | None = None) -> Gathered:
     Raises:
         FileMissing: there is no compose file, or one that COMPOSE_FILE names is not there.
     """
-    gathered = Gathered(contents=contents or {})
+    gathered = Gathered(contents=contents or {}, project=app.name.project)
     _optional(app, gathered, ".env")
     gathered.plain.add(".env")
     values = environment.values_in(gathered.files.get(".env", b""))
     chosen = choose(app, values)
-    gathered.notices += _passed_over(chosen)
+    gathered.chosen = chosen
     gathered.compose_files = _main_files(app, gathered, chosen)
     if chosen.folder:  # Compose takes what stands beside its files too, where .env says nothing else
         beside = posixpath.join(chosen.folder, ".env")
@@ -124,7 +138,7 @@ def gather(app: App, contents: Mapping[str, bytes] | None = None) -> Gathered:
         values = {**environment.values_in(gathered.files.get(beside, b"")), **values}
     for path in gathered.compose_files:
         _document(app, gathered, path, chosen.folder, frozenset(values))
-    _take_blocks(gathered)
+    gathered.blocks = otherwise.blocks({path: gathered.files.get(path, b"") for path in gathered.included})
     if sum(len(values.get(name, "")) * times for name, times in gathered.named.items()) > _MOST_TOGETHER:
         gathered.found("too-large", (), "With its variables the file is larger than 4 MiB.", gathered.compose_file)
     for path in sorted(gathered.plain & gathered.written.keys()):
@@ -132,34 +146,6 @@ def gather(app: App, contents: Mapping[str, bytes] | None = None) -> Gathered:
     if sum(map(len, gathered.files.values())) > _MOST_TOGETHER:
         gathered.found("too-large", (), "The files are larger than 4 MiB together.", gathered.compose_file)
     return gathered
-
-
-def _take_blocks(gathered: Gathered) -> None:
-    """Let the x-ikoma block of an included file count, which Compose leaves behind; what the first files say wins."""
-    found = []
-    for path in gathered.included:
-        read = yaml_form.read(gathered.files.get(path, b""), path)
-        if isinstance(read.value, Mapping) and _BLOCK in read.value:
-            others = [(key,) for key in read.value if key != _BLOCK]
-            found.append((path, yaml_form.read(gathered.files[path], path, without=others).written))
-    for path, _ in found[1:]:
-        problem = f"It does not count here: {found[0][0]} says it already."
-        gathered.notices.append(
-            Notice(path, (_BLOCK,), problem, f"Write one {_BLOCK} block, best into the first file.")
-        )
-    for path, block in found[:1]:
-        folder = posixpath.dirname(gathered.compose_file)
-        name = posixpath.join(folder, f"{_BLOCK}-of-{posixpath.basename(path)}")
-        while name in gathered.files:
-            name += "-"
-        gathered.besides[name] = block
-
-
-def _passed_over(chosen: Chosen) -> Iterator[Notice]:
-    for name in chosen.passed_over:
-        read = chosen.files[0] if name in COMPOSE_NAMES else chosen.files[-1]
-        problem = f"It is not read: Compose reads {read} where both are there."
-        yield Notice(name, (), problem, f"Remove {name} or {read}, whichever is not meant.")
 
 
 def _main_files(app: App, gathered: Gathered, chosen: Chosen) -> tuple[str, ...]:
@@ -171,11 +157,7 @@ def _main_files(app: App, gathered: Gathered, chosen: Chosen) -> tuple[str, ...]
             path = _inside(app, gathered, _Step(".env", "", frozenset()), (), name, literal=True)
         if path is None:
             continue
-        try:
-            gathered.files[path] = _content(app, gathered, path)
-        except FileMissing as error:
-            hint = "Correct COMPOSE_FILE, or bring the file." if chosen.is_named else None
-            raise FileMissing(f"{name} is not there, and COMPOSE_FILE in .env names it.", hint=hint) from error
+        gathered.files[path] = read_chosen(app, path, _MOST_BYTES + 1, gathered.contents)
         found.append(path)
     return tuple(found)
 
@@ -195,7 +177,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
         return
     project = read.value.get("name")
     if is_main and project not in (None, app.name.project, app.name.previewed):
-        gathered.notices.append(_misnamed(app, project, path))
+        gathered.names[path] = project
     used = [*_variables(read.value), *_passed_on(read.value)]
     gathered.named.update(name for _, name in used)
     for place, name in used:
@@ -206,17 +188,6 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
             gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
         else:
             _follow(app, gathered, _Step(path, base, known), place, reference)
-
-
-def _misnamed(app: App, project: Any, path: str) -> Notice:
-    """The app's own name counts, for by it its containers, volumes and networks are told from others'."""
-    said = quoted(project) if isinstance(project, str) else "no text"
-    problem = f"The project's name here is {said}; on this platform it is {app.name.project}, as the app's."
-    fix = (
-        f"Nothing has to change. For `docker compose` by hand, remove the line or write "
-        f"COMPOSE_PROJECT_NAME={app.name.project} into .env."
-    )
-    return Notice(path, ("name",), problem, fix)
 
 
 def read_paths(app: App) -> tuple[Located, ...]:
@@ -302,7 +273,7 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
     elif reference.kind == "extends":
         gathered.extended[step.path, reference.path] = target
     elif target not in gathered.included:
-        gathered.included.append(target)
+        gathered.included = [*gathered.included, target]
     if not _optional(app, gathered, target, step.path, place) or reference.kind == "plain":
         return
     base = posixpath.dirname(target)

@@ -14,6 +14,7 @@ import yaml
 
 from ikoma.apps.policy import yaml_written
 from ikoma.apps.policy.rules import Place, Violation, quoted
+from ikoma.apps.policy.yaml_parts import changed
 
 _MOST_NODES = 100_000
 _DEEPEST = 60
@@ -62,10 +63,7 @@ def read(content: bytes, file: str, without: Iterable[Place] = (), put: Mapping[
             return Read()
         _measure(root, {})
         value = _plain(root, ())
-        for place in without:
-            _remove(root, place)
-        for place, text in (put or {}).items():
-            _put(root, place, text)
+        root = changed(root, without, put or {})
         return Read(value, written=yaml_written.written(root, _pairs))
     except _Unsafe as unsafe:
         return Read(violations=[Violation(unsafe.rule, unsafe.place, unsafe.what, file)])
@@ -154,35 +152,6 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [part for pair in node.value for part in pair]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
-
-
-def _remove(node: yaml.Node | None, place: Place) -> None:
-    """Take out what stands at a place, where it stands there itself and not by a merge; one value can be a list."""
-    above, node = node, _at(node, place[:-1])
-    if isinstance(node, yaml.ScalarNode) and len(place) > 1:
-        _remove(above, place[:-1])
-    elif isinstance(node, yaml.MappingNode):
-        node.value = [(key, value) for key, value in node.value if key.value != place[-1]]
-    elif isinstance(node, yaml.SequenceNode):
-        node.value = [item for index, item in enumerate(node.value) if index != place[-1]]
-
-
-def _put(node: yaml.Node | None, place: Place, text: str) -> None:
-    node = _at(node, place[:-1])
-    if isinstance(node, yaml.MappingNode):
-        key, value = (yaml.ScalarNode(_STRING, said, node.start_mark, node.end_mark) for said in (str(place[-1]), text))
-        node.value.append((key, value))
-
-
-def _at(node: yaml.Node | None, place: Place) -> yaml.Node | None:
-    for step in place:
-        if isinstance(node, yaml.MappingNode):
-            node = next((value for key, value in node.value if key.value == step), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-        else:
-            return None
-    return node
 
 
 def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
