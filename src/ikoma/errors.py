@@ -596,6 +596,20 @@ class DomainInCompose(IkomaError):
     default_hint = "Change domains or redirects of x-ikoma in the compose file, then call deploy.up."
 
 
+class NotAdaptable(IkomaError):
+    """The compose file cannot be changed by itself."""
+
+    code, status = "not_adaptable", 409
+    default_hint = "apps.validate names the changes: make them by hand with files.edit."
+
+
+class HasComposeFile(IkomaError):
+    """The app has a compose file already."""
+
+    code, status = "has_compose_file", 409
+    default_hint = "Choose another name; or change the file with files.edit, or adapt it with apps.adapt."
+
+
 class CannotRunTwice(IkomaError):
     """Two containers of this service cannot run at once."""
 

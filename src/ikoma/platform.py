@@ -16,6 +16,7 @@ from typing import Any
 
 from ikoma import __version__, capabilities
 from ikoma.apps import exposure, source
+from ikoma.apps.adapting import Adapter
 from ikoma.apps.backups import Backups
 from ikoma.apps.caretaker import Caretaker
 from ikoma.apps.deployment import Deployments
@@ -178,6 +179,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             backups=backups,
             trash=Trash(settings.apps_root),
             validator=validator,
+            adapter=Adapter(validator),
             health=health,
             deployments=deployments,
             planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),

@@ -13,6 +13,7 @@ from typing import Any
 
 from ikoma.apps import comparison, extension
 from ikoma.apps.compose_file import one_shot_services
+from ikoma.apps.database_variables import KEPT_AS
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import Sources, bind_mounts
 from ikoma.apps.placement import Placement
@@ -139,7 +140,11 @@ class _Planned:
             dotenv=step.dotenv,
             marks=step.marks,
         )
-        self._bare = place.configurations(step.after)
+        bare = {
+            name: {key: service[key] for key in service if key != KEPT_AS}
+            for name, service in step.after["services"].items()
+        }
+        self._bare = place.configurations({**step.after, "services": bare})
         wanted = Wanted(
             app=step.app,
             model=step.runs,

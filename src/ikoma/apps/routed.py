@@ -17,6 +17,8 @@ from typing import Any
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.host_ports import published_range, taken_ports
+from ikoma.apps.mounted_text import mounted_text
+from ikoma.apps.own_proxy import OwnProxy, kind_of, own_proxies
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import Place, Violation
 from ikoma.apps.web_service import Choice, choose, pinned
@@ -26,6 +28,8 @@ from ikoma.ports import Engine
 LOW_PORT, PLATFORM_PORT = "low-port", "platform-port"
 
 _FIRST_FREE = 1024
+_ANY_PORT = range(1)
+"""Port 0: the engine takes a free one."""
 _OF_THE_PROXY = (80, 443)
 """Host ports that mean HTTP and HTTPS, whatever they lead to: the proxy answers there."""
 _LARGEST_DOCKERFILE = 1 << 20
@@ -47,13 +51,20 @@ class Settled:
     model: Mapping[str, Any]
     choice: Choice | None
     unpublished: tuple[Unpublished, ...] = ()
+    own_proxies: tuple[OwnProxy, ...] = ()
+    """Reverse proxies of the app's own that cannot stay as they are."""
+    in_front: OwnProxy | None = None
+    """One that is routed, though the service behind it could be."""
 
     def hides(self, violation: Violation) -> bool:
-        """Whether a violation is of a port that is not published."""
-        return self.leaves_out(violation.place) and violation.rule in (LOW_PORT, PLATFORM_PORT)
+        """Whether a violation is of a port that is not published, or of a service whose finding is to leave it out."""
+        gone = any(violation.place[:2] == ("services", name) for item in self.own_proxies for name in item.gone)
+        return gone or (self.leaves_out(violation.place) and violation.rule in (LOW_PORT, PLATFORM_PORT))
 
     def leaves_out(self, place: Place) -> bool:
-        """Whether a place of the model before is that of a port which is not published."""
+        """Whether a place of the model before is that of a port which is not published, or told of otherwise."""
+        if any(place[:3] == ("services", item.service, "ports") for item in self.own_proxies):
+            return True
         return any(place[: len(item.place)] == item.place for item in self.unpublished)
 
 
@@ -66,29 +77,62 @@ class WebServices:
 
     async def settle(self, app: App, model: Mapping[str, Any]) -> Settled:
         """The model with the choice written down, and without ports that are not needed and cannot be had."""
+        dockerfiles = await asyncio.to_thread(_dockerfiles, app, model)
+        there = await self._own_proxies(app, model, dockerfiles)
+        proxies = tuple(item for item in there if item.must_change)
         try:
-            choice = choose(model, await asyncio.to_thread(_dockerfiles, app, model))
+            choice = choose(model, dockerfiles, [name for item in proxies for name in item.leaves])
         except InvalidCompose:
-            return Settled(model, None)
+            return Settled(model, None, own_proxies=proxies)
         unpublished = await self._unpublished(app, model, choice.web) if choice.web else ()
-        return Settled(_without(pinned(model, choice.web), choice.web, unpublished), choice, unpublished)
+        settled = _without(pinned(model, choice.web), choice.web, unpublished)
+        routed = choice.web.service if choice.web else None
+        in_front = next((item for item in there if item.service == routed and item.behind), None)
+        return Settled(settled, choice, unpublished, proxies, in_front)
+
+    async def _own_proxies(
+        self, app: App, model: Mapping[str, Any], dockerfiles: Mapping[str, str]
+    ) -> tuple[OwnProxy, ...]:
+        """Those whose ports cannot be had: one that an admin lets have them is nobody's concern."""
+        names = [
+            name
+            for name, service in (model.get("services") or {}).items()
+            if kind_of(service, dockerfiles.get(name, ""))
+        ]
+        if not names:
+            return ()
+        texts = {name: await asyncio.to_thread(mounted_text, app, model, name) for name in names}
+        found = own_proxies(model, texts, dockerfiles)
+        return tuple([item for item in found if await self._lacks_ports(app, model, item.service)])
+
+    async def _lacks_ports(self, app: App, model: Mapping[str, Any], name: str) -> bool:
+        holders, low = await self._holders(app, model, name), LOW_PORT not in self._policy.waived(app)
+        wanted = [published_range(str(port.get("published") or "")) for port in model["services"][name]["ports"]]
+        return any(
+            self._why_not(numbers, holders.get(index), low=low)
+            for index, numbers in enumerate(wanted)
+            if numbers and numbers != _ANY_PORT
+        )
 
     async def _unpublished(self, app: App, model: Mapping[str, Any], web: Web) -> tuple[Unpublished, ...]:
         service = model["services"][web.service]
-        taken = await taken_ports(
-            app.name, {"services": {web.service: service}}, self._engine, self._policy.is_platform
-        )
-        holders = {item.index: item.holder for item in reversed(taken) if not item.is_of_this_app}
+        holders = await self._holders(app, model, web.service)
         low = LOW_PORT not in self._policy.waived(app)
         found = []
         for index, port in enumerate(service.get("ports") or []):
             wanted = published_range(str(port.get("published") or "")) or range(0)
-            if not wanted or wanted == range(1) or not _is_of_requests(port, wanted, web):
+            if not wanted or wanted == _ANY_PORT or not _is_of_requests(port, wanted, web):
                 continue
             reason = self._why_not(wanted, holders.get(index), low=low)
             if reason:
                 found.append(Unpublished(("services", web.service, "ports", index), str(port["published"]), reason))
         return tuple(found)
+
+    async def _holders(self, app: App, model: Mapping[str, Any], name: str) -> dict[int, str]:
+        """Which of a service's ports another has: index → who."""
+        alone = {"services": {name: model["services"][name]}}
+        taken = await taken_ports(app.name, alone, self._engine, self._policy.is_platform)
+        return {item.index: item.holder for item in reversed(taken) if not item.is_of_this_app}
 
     def _why_not(self, wanted: range, holder: str | None, *, low: bool) -> str | None:
         """Why a host port cannot be had; None where it can."""

@@ -14,8 +14,11 @@ TEMPLATES = ("node", "python", "static", "dockerfile")
 FOLDERS = ("src", "config", "migrations", "seeds")
 
 
-def write(app: App, template: str) -> list[str]:
+def write(app: App, template: str | None) -> list[str]:
     """Write what the template has and the app has not; nothing that exists is touched.
+
+    Args:
+        template: None for the folders alone.
 
     Returns:
         The paths that were made, relative to the app's folder.
@@ -26,7 +29,7 @@ def write(app: App, template: str) -> list[str]:
             made.append(f"{folder.relative_to(app.path)}/")
     app.make_state()
     has_compose_file = any(path.is_file() for path in compose_files.paths(app))
-    for relative, source in _files(files("ikoma.apps") / "templates" / template):
+    for relative, source in _files(files("ikoma.apps") / "templates" / template) if template else ():
         target = app.path / relative
         # A compose file under another of its names is the person's own: ours must not shadow it.
         if target.exists() or target.is_symlink() or (has_compose_file and relative == Path("docker-compose.yml")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,18 +146,21 @@ def web(model: Mapping[str, Any]) -> Web | None:
     return choose(model).web
 
 
-def choose(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None = None) -> Choice:
+def choose(
+    model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None = None, without: Collection[str] = ()
+) -> Choice:
     """The service of a resolved model that answers HTTP.
 
     Args:
         dockerfiles: service → text of its Dockerfile, where that is no part of the model.
+        without: services that are not guessed.
 
     Raises:
         InvalidCompose: the x-ikoma block is there and wrong.
     """
     block = model.get("x-ikoma")
     if block is None:
-        return _guess(model, dockerfiles)
+        return _guess(model, dockerfiles, without)
     extension.read(model)
     if block.get("service") is False:
         return Choice(None, declined=True)
@@ -166,7 +169,7 @@ def choose(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None = Non
     service = block.get("service")
     if isinstance(service, str) and service in (model.get("services") or {}):
         return _of_one(service, model["services"][service])
-    return _guess(model, dockerfiles)
+    return _guess(model, dockerfiles, without)
 
 
 def pinned(model: Mapping[str, Any], found: Web | None) -> dict[str, Any]:
@@ -192,10 +195,10 @@ def is_loopback(port: Mapping[str, Any]) -> bool:
         return address == "localhost"
 
 
-def own_url(name: str, service: Mapping[str, Any]) -> int | None:
-    """The port of the URL that a service's healthcheck asks of its own container; None where it asks none."""
-    asked = _asked(name, service)
-    return None if asked is None else asked.port
+def listens(name: str, service: Mapping[str, Any]) -> int | None:
+    """The port at which a service answers HTTP, as far as it says one; None where it does not."""
+    found = _of_one(name, service).web
+    return None if found is None else found.port
 
 
 def _as_said(model: Mapping[str, Any], block: Mapping[str, Any], dockerfiles: Mapping[str, str] | None) -> Web:
@@ -243,13 +246,16 @@ def _of_one(name: str, service: Mapping[str, Any]) -> Choice:
     return Choice(_with_path(name, port, asked), "x-ikoma names it", others=others)
 
 
-def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None) -> Choice:
+def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, without: Collection[str] = ()) -> Choice:
     """What the file tells without a block."""
     services: Mapping[str, Any] = model.get("services") or {}
     possible = {
         name: service
         for name, service in services.items()
-        if has_address(service) and not _only_loopback(service) and not is_backing_service(model, name, dockerfiles)
+        if name not in without
+        and has_address(service)
+        and not _only_loopback(service)
+        and not is_backing_service(model, name, dockerfiles)
     }
     asked = {name: found for name, service in possible.items() if (found := _asked(name, service))}
     published = {name: ports for name, service in possible.items() if (ports := _ports(service, beyond=True))}

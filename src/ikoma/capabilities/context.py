@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ikoma.apps.adapting import Adapter
 from ikoma.apps.backups import Backups
 from ikoma.apps.deployment import Deployments
 from ikoma.apps.folder import App, Apps
@@ -45,6 +46,7 @@ class Platform:
     backups: Backups
     trash: Trash
     validator: Validator
+    adapter: Adapter
     health: HealthObserver
     verifier: Verifier
     deployments: Deployments

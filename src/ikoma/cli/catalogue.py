@@ -35,6 +35,7 @@ LOCAL = {
 
 VERBS = {
     "init": Verb("apps.init", "Create an app's folder from a template."),
+    "adapt": Verb("apps.adapt", "Show what an app's compose file would become here, and write it."),
     "env-example": Verb("apps.env.example", "Print a .env file to start from."),
     "files": Verb("files.list", "List an app's files."),
     "cat": Verb("files.read", "Print a file of an app."),
@@ -95,12 +96,16 @@ VERBS = {
     "info": Verb("platform.info", "Show version, uptime and limits."),
 }
 
+FROM_FILES = {("apps.init", "compose"): "--from"}
+"""(capability, argument) → the option that takes it from a file."""
+
 SECTIONS = [
     ("Server", ["up", "proxy-stop", "mcp", "doctor", "check", "info", "keys", "approvals", "audit", "completion"]),
     (
         "Apps",
         [
             "init",
+            "adapt",
             "files",
             "cat",
             "put",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ikoma.cli import brief, client, output
-from ikoma.cli.catalogue import VERBS
+from ikoma.cli.catalogue import FROM_FILES, VERBS
 from ikoma.cli.commands import read_commands
 
 
@@ -30,13 +30,16 @@ def verb_command(name: str) -> click.Command:
     if "appName" in described.properties:
         parameters.append(click.Argument(["app_name"], metavar="APP", shell_complete=client.complete_apps))
     for argument, schema in described.properties.items():
-        if argument != "appName":
+        if (capability, argument) in FROM_FILES:
+            parameters.append(_from_file(argument, FROM_FILES[capability, argument], schema))
+        elif argument != "appName":
             needed = argument in described.required and argument not in described.sensitive
             parameters.append(_option(argument, schema, needed))
     parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
 
     def run(as_json: bool, app_name: str | None = None, **options: Any) -> None:
-        arguments = {_camel(key): value for key, value in options.items() if value is not None and value != ()}
+        given = {key: value.read() if hasattr(value, "read") else value for key, value in options.items()}
+        arguments = {_camel(key): value for key, value in given.items() if value is not None and value != ()}
         if app_name is not None:
             arguments["appName"] = app_name
         for argument in described.sensitive:
@@ -111,6 +114,12 @@ def _option(name: str, described: dict[str, Any], required: bool) -> click.Optio
         metavar = "NAME=VALUE" if _type(described) == "object" else "TEXT"
         return click.Option([flag], multiple=True, metavar=metavar, help=described.get("description"))
     return click.Option([flag], type=kind, required=required, help=_help(described))
+
+
+def _from_file(name: str, flag: str, described: dict[str, Any]) -> click.Option:
+    """An option whose value is what a file of this machine holds; `-` is stdin."""
+    kind = click.File("r", encoding="utf-8", errors="strict")
+    return click.Option([flag, name], type=kind, metavar="FILE", help=described.get("description"))
 
 
 def _help(described: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ikoma.apps.kinds import Kind
+from ikoma.apps.own_proxy import OwnProxy
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.web_service import Choice
 from ikoma.errors import DomainTaken, IkomaError, InvalidCompose, PolicyViolation, SqlFailed
@@ -37,6 +38,8 @@ class Report:
     model: Mapping[str, Any] | None = None
     choice: Choice | None = None
     """Which service is routed, and why."""
+    own_proxies: tuple[OwnProxy, ...] = ()
+    """Reverse proxies of the app's own that cannot stay as they are."""
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)

@@ -34,10 +34,12 @@ from ikoma.apps.validation.policy_findings import find_notice, find_violation, f
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.starts import find_starts
 from ikoma.apps.validation.variables import find_database_variables, find_missing_names, find_undefined
-from ikoma.apps.validation.web import find_routing, find_web
+from ikoma.apps.validation.web import find_own_proxies, find_routing, find_web
 from ikoma.apps.web_service import Choice
 from ikoma.errors import IkomaError, InvalidCompose
 from ikoma.ports import Databases, Engine
+
+_YAML = (".yml", ".yaml")
 
 
 class Validator:
@@ -89,10 +91,12 @@ class Validator:
     ) -> Settled:
         """Report what is wrong with a resolved model; what of it is routed."""
         settled = await self._web_services.settle(app, model)
+        report.own_proxies = settled.own_proxies
         verdict = await self._policy.judge(app, model)
         shown = (violation for violation in verdict.refused if not settled.hides(violation))
         report.errors += [find_violation(source, violation) for violation in shown]
         report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
+        report.errors += find_own_proxies(source, settled)
         report.errors += find_web(source, model)
         report.taken += self._taken(app, source, model)
         report.errors += report.taken
@@ -133,6 +137,11 @@ class Validator:
             return (await self._resolutions.resolve(app)).model or {}
         except IkomaError:
             return {}
+
+    async def texts(self, app: App) -> Mapping[str, str]:
+        """The app's compose files as they are written: path → text, the one that the others are merged over first."""
+        source = (await self._resolutions.resolve(app)).source
+        return {name: text for name, text in source.texts.items() if name.endswith(_YAML)}
 
     async def routing(self, app: App) -> Choice | None:
         """What the app's files as they are now would have routed; None where that cannot be told."""

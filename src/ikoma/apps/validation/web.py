@@ -28,10 +28,16 @@ def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(*at, error.message, fix)
 
 
+def find_own_proxies(source: Source, settled: Settled) -> Iterator[Finding]:
+    """Errors: reverse proxies of the app's own, with the lines that replace them."""
+    for item in settled.own_proxies:
+        yield Finding(*source.at("services", item.service), item.problem, item.fix)
+
+
 def find_routing(source: Source, settled: Settled) -> Iterator[Finding]:
     """Warnings: that nothing is routed, that another port could be meant, and which ports are not published."""
     choice = settled.choice
-    if choice is None or choice.declined:
+    if choice is None or choice.declined or (choice.web is None and settled.own_proxies):
         return
     if choice.web is None:
         place = ("services", *(item.service for item in choice.candidates[:1]))
@@ -43,6 +49,8 @@ def find_routing(source: Source, settled: Settled) -> Iterator[Finding]:
         problem = f"Requests go to port {port} of {name}, which publishes {others} too."
         fix = f"If another one answers them, say so under `x-ikoma:`: `service: {name}` and `port: {choice.others[0]}`."
         yield Finding(*source.at("services", name, "ports"), problem, fix)
+    if front := settled.in_front:
+        yield Finding(*source.at("services", front.service), front.problem, front.fix)
     for item in settled.unpublished:
         problem = f"Host port {item.port} of {name} is not published: {item.reason}."
         fix = f"Requests reach {name} at the app's own address and its domains; remove the port."

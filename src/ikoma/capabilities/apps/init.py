@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
-from ikoma.apps import template
+from ikoma.apps import files, template
+from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import AppName, Effect, Role
+from ikoma.errors import HasComposeFile, NotAdaptable
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
+from ikoma.model import AppName, Effect, FilePath, Role
+
+_LARGEST = 1 << 20
 
 
 class Init(AppRequest):
     template: Literal["node", "python", "static", "dockerfile"] = "node"
+    compose: Annotated[str | None, Sensitive("compose file")] = Field(default=None, max_length=_LARGEST)
+    """A compose file of one's own instead of a template's; it is adapted as apps.adapt does."""
 
     @field_validator("app_name")
     @classmethod
@@ -27,6 +34,10 @@ class Details(Result):
     path: str
     files: list[str]
     """What was made now, relative to path."""
+    changes: Annotated[list[str], Untrusted("compose file")] = Field(default_factory=list)
+    """How the given compose file was changed."""
+    left: Annotated[list[str], Untrusted("compose file")] = Field(default_factory=list)
+    """What is still wrong with it."""
 
 
 class Initialised(Result):
@@ -35,15 +46,36 @@ class Initialised(Result):
     details: Details
 
 
-@capability("apps.init", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
+@capability("apps.init", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, idempotent=True)
 async def init(call: Call, request: Init) -> Initialised:
-    """Create an app's folder from a template: node, python, static or dockerfile.
+    """Create an app's folder from a template (node, python, static, dockerfile) or a compose file of one's own.
 
     Calling it again adds what is missing and touches nothing that is there.
 
     Use it first for a new app. Next: files.write or source.clone, then apps.validate.
     """
     app = call.platform.apps.at(request.app_name)
+    if request.compose is not None:
+        return await _from_compose(call, app, request.compose)
     made = template.write(app, request.template)
     message = f"{app.name} is ready: put its source into {app.source}." if made else f"{app.name} had all its files."
     return Initialised(success=True, message=message, details=Details(path=str(app.path), files=made))
+
+
+async def _from_compose(call: Call, app: App, compose: str) -> Initialised:
+    """Begin with a person's own compose file; as it was given it is kept in the file's history."""
+    if app.compose_file.is_file() and app.read_inside(app.compose_file, _LARGEST + 1) != compose.encode():
+        raise HasComposeFile(f"{app.name} has a compose file.")
+    made = template.write(app, None)
+    path = FilePath.parse(app.compose_file.name)
+    await asyncio.to_thread(files.write, app, path, compose.encode(), expected=None, executable=None)
+    changes, left = [], []
+    try:
+        found = await call.platform.adapter.adapt(app)
+        await call.platform.adapter.write(app, found)
+        changes, left = list(found.changes), list(found.left)
+    except NotAdaptable as error:
+        left = [error.message]
+    message = f"{app.name} has your compose file{', with changes' if changes else ''}."
+    details = Details(path=str(app.path), files=[*made, path], changes=changes, left=left)
+    return Initialised(success=True, message=message, details=details)

@@ -1,0 +1,54 @@
+"""apps.adapt: what an app's compose file would become here, and writing it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.model import Effect, Role
+
+
+class Adapt(AppRequest):
+    service: str | None = Field(default=None, max_length=200)
+    """The service that answers requests, where several could."""
+    write: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """The `sha256` of the changes that were shown: write them."""
+
+
+class AdaptedFile(Result):
+    path: str
+    diff: Annotated[str, Untrusted("compose file")]
+
+
+class Adapted(Result):
+    changes: Annotated[list[str], Untrusted("compose file")]
+    """What the compose file would become, in words."""
+    files: list[AdaptedFile]
+    left: Annotated[list[str], Untrusted("compose file")]
+    """What is to be mended by hand."""
+    sha256: str | None
+    """Give it as `write`; None where nothing is to be changed."""
+    written: bool
+
+
+@capability("apps.adapt", role=Role.BUILDER, effect=Effect.CHANGES)
+async def adapt(call: Call, request: Adapt) -> Adapted:
+    """Show what an app's compose file would become: own proxies left out, the service named that answers; or write it.
+
+    Use it where apps.validate says so. files.restore undoes it.
+    """
+    app, adapter = call.app(request.app_name), call.platform.adapter
+    found = await adapter.adapt(app, request.service)
+    if request.write is not None:
+        adapter.require_seen(found, request.write)
+        await adapter.write(app, found)
+    return Adapted(
+        changes=list(found.changes),
+        files=[AdaptedFile(path=item.path, diff=item.diff) for item in found.files],
+        left=list(found.left),
+        sha256=found.sha256 if found.files else None,
+        written=request.write is not None,
+    )
