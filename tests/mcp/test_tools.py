@@ -19,7 +19,7 @@ from ikoma.transports.mcp.prompts import procedures
 
 GOLDEN = Path(__file__).with_name("tools.golden")
 MOST_TOKENS = 5000
-MOST_OF_ALL = 8000
+MOST_OF_ALL = 9000
 
 
 def everything() -> list[tools.Tool]:
