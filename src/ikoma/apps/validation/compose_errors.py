@@ -7,6 +7,7 @@ import re
 from ikoma.apps.remainder import Refusal
 from ikoma.apps.validation.finding import Finding
 
+_PLACE = re.compile(r"(services|networks|volumes|configs|secrets)\b")
 _FILE = re.compile(r"^validating [^:]+: *")
 _DECODED = re.compile(r"^'services\[([^\]]+)\](\S*)' ")
 _UNDEFINED = re.compile(r'undefined (service|network|volume|config|secret) "?([^":\s]+)"?')
@@ -34,7 +35,8 @@ _FIXES = (
 def find_compose_error(refusal: Refusal) -> Finding:
     text = _DECODED.sub(r"services.\1\2: ", _FILE.sub("", refusal.message.strip()))
     text = text.replace(" false schema", " is an unknown key").removesuffix(": invalid compose project")
-    return Finding(*refusal.at, f"{text[:1].upper()}{text[1:].rstrip('.')}.", _fix(text))
+    said = text if _PLACE.match(text) else text[:1].upper() + text[1:]
+    return Finding(*refusal.at, f"{said.rstrip('.')}.", _fix(text))
 
 
 def _fix(message: str) -> str:

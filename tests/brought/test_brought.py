@@ -1,0 +1,120 @@
+"""Compose files as people bring them pass as they are, or with the one change that the first error names."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from ikoma.apps.folder import App, Apps
+from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.policy.waivers import Waivers
+from ikoma.apps.routed import WebServices
+from ikoma.apps.traffic import Traffic
+from ikoma.apps.validation.finding import Report
+from ikoma.apps.validation.validator import Validator
+from ikoma.engines.compose import ComposeEngine
+from ikoma.model import AppName
+from ikoma.ports import Databases, Proxy
+from tests.support import DOCKER_HOST
+
+FOLDER = Path(__file__).with_name("files")
+_HEADER = re.compile(r"^# (routed|warns|says|change|env|file): (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One file, and what its header says."""
+
+    name: str
+    text: str
+
+    def said(self, key: str) -> list[str]:
+        return [value.replace("\\n", "\n") for name, value in _HEADER.findall(self.text) if name == key]
+
+    @property
+    def body(self) -> str:
+        return _HEADER.sub("#", self.text)
+
+    @property
+    def changed(self) -> str | None:
+        """The file with its one change."""
+        for change in self.said("change"):
+            old, new = change.split(" -> ")
+            assert old in self.body
+            return self.body.replace(old, new if new != '""' else "", 1)
+        return None
+
+
+CASES = [Case(path.stem, path.read_text()) for path in sorted(FOLDER.glob("*.yml"))]
+
+
+class EveryImage(ComposeEngine):
+    """The engine of this machine, if all registries could be reached."""
+
+    async def image_present(self, reference: str) -> bool:
+        return False
+
+    async def image_obtainable(self, reference: str) -> str | None:
+        return None
+
+
+def examined(case: Case, text: str, root: Path) -> Report:
+    """What is made of a case with this compose file. Its app has no database and no route: nobody is asked of them."""
+    app = App(AppName("shop"), root / "shop")
+    for name, content in (
+        {"docker-compose.yml": text} | dict(said.split(": ", 1) for said in case.said("file"))
+    ).items():
+        (app.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (app.path / name).write_text(f"{content}\n")
+    if variables := case.said("env"):
+        app.env_file.write_text("\n".join(variables) + "\n")
+
+    async def examine() -> Report:
+        engine, apps = EveryImage(DOCKER_HOST), Apps(root)
+        with closing(Waivers(root / "state.db")) as waivers:
+            policy = Policy(engine, apps, waivers, platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"})
+            traffic = Traffic(engine, cast(Proxy, None), apps)
+            validator = Validator(engine, cast(Databases, None), policy, traffic, WebServices(engine, policy))
+            try:
+                return await validator.examine(app)
+            finally:
+                await engine.close()
+
+    return asyncio.run(examine())
+
+
+def routed(report: Report) -> str:
+    web = report.choice.web if report.choice else None
+    return f"{web.service}:{web.port}" if web else "-"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_file_gets_the_verdict_of_its_header(case: Case, tmp_path: Path) -> None:
+    report = examined(case, case.body, tmp_path / "as-it-is")
+    if says := case.said("says"):
+        assert says[0] in str(report.errors[0])
+    else:
+        assert report.errors == []
+    if case.changed:
+        report = examined(case, case.changed, tmp_path / "changed")
+        assert report.errors == []
+    for text in case.said("warns"):
+        assert any(text in str(warning) for warning in report.warnings), list(map(str, report.warnings))
+    if not report.errors:
+        assert routed(report) == case.said("routed")[0]
+
+
+def test_there_are_enough_of_them_and_most_need_no_change() -> None:
+    unchanged = [case for case in CASES if not case.said("says")]
+    print(f"{len(CASES)} files, {len(unchanged)} valid as they are")
+    assert len(CASES) >= 60
+    assert len(unchanged) >= 35
+    assert all(
+        case.changed for case in CASES if case.said("says") and not case.name.startswith(("mistake-in", "fetched"))
+    )
