@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from ikoma.apps.policy.rules import Violation
 from ikoma.apps.refusals import IMAGE, Part, messages, parts, places
 from ikoma.ports import Resolved
 
-_MOST_ROUNDS = 12
+_MOST_ROUNDS, _MOST_SECONDS = 12, 20
 _SERVICES = frozenset(("services", "include", "extends"))
 _UNDEFINED = re.compile(r"undefined (service|network|volume|config|secret)")
 _WHOLE = frozenset(("too-large", "alias-bomb"))
@@ -62,25 +63,31 @@ async def remainder(
         resolved: what Compose made of them; None where violations kept it from them.
         ask: lets Compose read files.
     """
-    found = Remainder(gathered.source, list(gathered.violations))
+    found = Remainder(await asyncio.to_thread(_source, gathered), list(gathered.violations))
     contents: dict[str, bytes] = {}
+    ends = time.monotonic() + _MOST_SECONDS
     for _ in range(_MOST_ROUNDS):
         if gathered.violations:
             refused = _of_violations(gathered)
         else:
             resolved = resolved or await ask(gathered)
             if resolved.model is not None:
-                found.model, found.source = _imageless(resolved.model), gathered.source
+                found.model, found.source = _imageless(resolved.model), await asyncio.to_thread(_source, gathered)
                 return found
-            refused = _of_messages(found, gathered, resolved.error or "Compose refused the file.")
-        if not refused:
+            error = resolved.error or "Compose refused the file."
+            refused = await asyncio.to_thread(_of_messages, found, gathered, error)
+        if not refused or time.monotonic() > ends:
             return found
         found.taken |= {_kind(part) for part in refused if part.put is None}
-        contents |= _without(gathered, refused)
+        contents |= await asyncio.to_thread(_without, gathered, refused)
         resolved = None
         gathered = await asyncio.to_thread(gather, app, contents)
         found.violations += [item for item in gathered.violations if item not in found.violations]
     return found
+
+
+def _source(gathered: Gathered) -> Source:
+    return gathered.source
 
 
 def _of_violations(gathered: Gathered) -> list[Part]:

@@ -83,7 +83,8 @@ class Resolutions:
             waived = self._waived(app)
             model, more = await substituted(self._engine, app.name, resolved.model, waived)
             resolved, notices = replace(resolved, model=model), [*notices, *more]
-        return Resolution(gathered.source, tuple(gathered.violations), resolved, tuple(notices), gathered)
+        source = await asyncio.to_thread(lambda: gathered.source)
+        return Resolution(source, tuple(gathered.violations), resolved, tuple(notices), gathered)
 
     async def remainder(self, app: App, resolution: Resolution) -> Remainder:
         """All that is refused in files that have come to no model, and what is left of them."""
