@@ -158,3 +158,11 @@ def test_a_service_that_never_listens_where_it_publishes_is_named(server: Server
     assert failed.code == "deploy_failed"
     assert "Nothing takes connections at port 3000 of web." in str(failed.body)
     assert "x-ikoma" in str(failed.body)
+
+
+def test_a_low_port_that_an_admin_allows_is_published(server: Server) -> None:
+    write(server, "allowed", f"services:\n  web:\n{serving('allowed', 3000)}    ports: ['81:3000']\n")
+    waived = {"appName": "allowed", "rule": "low-port", "reason": "a test", "expires": "1h"}
+    server.do("policy.waive", waived)
+    assert not any("is not published" in item for item in problems(server, "allowed"))
+    assert server.do("deploy.plan", {"appName": "allowed"})["ports"] == ["web: 81 → 3000"]

@@ -310,3 +310,28 @@ def test_down_leaves_other_projects_alone(project: Project) -> None:
 
 
 VOLUME = [{"type": "volume", "source": "store", "target": "/data", "volume": {}}]
+
+
+def test_a_job_that_ends_well_has_come_up_and_one_that_fails_has_not(project: Project) -> None:
+    label = {"labels": {"ikoma.one-shot": "job"}}
+    [item] = project.up({"job": shell("exit 0", **label)})
+    assert (item.is_job, item.is_done, item.state) == (True, True, "exited")
+    assert "job: done" in project.messages
+    assert failure_of(project, {"job": shell("exit 3", **label)}).details["exitCode"] == 3
+
+
+def test_how_often_a_container_was_started_again_is_known(project: Project) -> None:
+    project.up({"web": shell("sleep 1.5; exit 3", restart="always"), "calm": shell("sleep 1000")})
+    item, other = (project.containers()[name] for name in ("web", "calm"))
+    calm = project.do(project.engine.lives(other.id))
+    assert calm is not None
+    assert calm.restarts == 0
+    end = time.monotonic() + 60
+    seen = False
+    while not seen or (lives := project.do(project.engine.lives(item.id))) is None or lives.restarts < 2:
+        assert time.monotonic() < end
+        seen = seen or project.containers()["web"].started_again
+        time.sleep(0.1)
+    assert lives.made < lives.started
+    docker("rm", "-f", item.id)
+    assert project.do(project.engine.lives(item.id)) is None

@@ -152,3 +152,13 @@ def test_a_crash_loop_after_the_watch_is_seen_at_every_look(server: Server) -> N
     verified = server.do("artifact.verify_release", {"appName": name})
     assert not verified["verified"]
     assert "keeps restarting" in str(verified["checks"])
+
+
+def test_an_app_of_nothing_but_a_job_is_healthy_when_it_is_done(server: Server) -> None:
+    write(server, "only-job", "  job:\n" + service("sleep 1.5", "restart: 'no'"), block="")
+    deploy(server, "only-job")
+    until(lambda: state_of("only-job", "job")["State"] == "exited")
+    assert health(server, "only-job")["health"] == "healthy"
+    assert server.do("artifact.verify_release", {"appName": "only-job"})["verified"]
+    server.do("deploy.down", {"appName": "only-job"})
+    assert health(server, "only-job")["health"] == "stopped"

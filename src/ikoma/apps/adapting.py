@@ -131,8 +131,8 @@ def _route(report: Report, edited: Mapping[str, ComposeText], service: str | Non
             raise ServiceNotFound(f"The compose file has no service {service[:80]}.")
         found = next((item for item in (choice.candidates if choice else ()) if item.service == service), None)
         chosen = found or Candidate(service, None)
-    elif is_routed or choice is None or choice.web or choice.declined or len(choice.candidates) != 1:
-        return []
+    elif is_routed or choice is None or choice.web or len(choice.candidates) != 1 or choice.candidates[0].is_bound:
+        return []  # what is meant for this machine alone is made public by a person only
     else:
         chosen = choice.candidates[0]
     lines: dict[str, Any] = {"service": chosen.service}

@@ -89,8 +89,12 @@ class Candidate:
 
     service: str
     port: int | None
+    is_bound: bool = False
+    """Whether it is published on loopback only."""
 
     def __str__(self) -> str:
+        if self.is_bound:
+            return f"{self.service} (port {self.port}, published for this machine only)"
         return f"{self.service} (port {self.port})" if self.port else self.service
 
 
@@ -269,7 +273,13 @@ def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, with
         if name not in published:
             return Choice(_with_path(name, url.port, url), "its healthcheck asks a URL")
         return _published(name, services[name], published[name], url, "its healthcheck asks a URL")
-    return Choice(None, candidates=tuple(_candidates(possible, published, asked)))
+    bound = {
+        name: Candidate(name, ports[0], is_bound=True)
+        for name, service in services.items()
+        if _only_loopback(service) and (ports := _ports(service, beyond=False))
+        if name not in without and not is_backing_service(model, name, dockerfiles)
+    }
+    return Choice(None, candidates=tuple(_candidates(possible, published, asked)) or tuple(bound.values()))
 
 
 def _published(

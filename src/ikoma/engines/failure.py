@@ -17,8 +17,8 @@ _NO_ADDRESSES = re.compile(r"non-overlapping IPv4 address pool|predefined addres
 _OVERLAP = re.compile(r"[Pp]ool overlaps")
 _OTHER_SUBNET = "A network is there that has these addresses: give the new one a subnet that meets no other."
 _SHOULD_WAIT = (
-    "A service that is meant to end is one that another waits for, with "
-    "`depends_on: {SERVICE: {condition: service_completed_successfully}}`."
+    'A service that is meant to end says `restart: "no"`, or another waits for it with '
+    "`depends_on: {SERVICE: {condition: service_completed_successfully}}`; the one that answers requests goes on."
 )
 
 

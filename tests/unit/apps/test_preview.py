@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.preview import adapted, name_of, read
+from ikoma.apps.web_service import web
 from ikoma.errors import NameTooLong
 from ikoma.model import AppName
 
@@ -80,3 +82,11 @@ def test_what_only_one_can_have_is_left_out() -> None:
         "x-ikoma": {"service": "web", "port": 80},
     }
     assert adapted(APP, model) is model
+
+
+def test_a_preview_is_routed_as_its_app_though_its_ports_are_left_out() -> None:
+    ports = [{"target": 3000, "published": "3000", "protocol": "tcp"}]
+    model = {"services": {"web": {"image": "a", "ports": ports}, "worker": {"image": "b"}}}
+    assert web(adapted(name_of(APP, "main"), model)) == web(model) == Web("web", 3000, None)
+    both = {"services": {"a": {"ports": ports}, "b": {"ports": ports}, "c": {"expose": ["80"]}}}
+    assert web(adapted(name_of(APP, "main"), both)) is web(both) is None

@@ -332,6 +332,14 @@ def test_what_is_only_exposed_is_named_and_not_routed() -> None:
     assert found.candidates == (Candidate("web", 3000),)
 
 
+def test_what_is_published_for_this_machine_is_named_and_not_routed() -> None:
+    database = service(port(5432, **LOOPBACK), image="postgres")
+    found = choose(model(None, web=service(port(3000, **LOOPBACK)), db=database))
+    assert found.web is None
+    assert found.candidates == (Candidate("web", 3000, is_bound=True),)
+    assert "web (port 3000, published for this machine only) could be the one that answers" in found.problem
+
+
 def test_an_app_of_workers_is_told_how_to_say_which_service_answers() -> None:
     found = choose(model(None, worker={}, db={"image": "postgres"}))
     assert found.problem == "Nothing is routed to the app: no service is seen to answer HTTP."
