@@ -481,6 +481,22 @@ class DeployFailed(IkomaError):
         super().__init__(message, hint=hint, **more)
 
 
+class CommandNotStarted(DeployFailed):
+    """The command could not be started."""
+
+    code, status = "command_not_started", 422
+    default_hint = (
+        "Give the program and each of its arguments as an item of the list; a shell is `sh`, `-c`, and a text."
+    )
+
+
+class CommandTimedOut(DeployFailed):
+    """The command took longer than it may, and was ended."""
+
+    code, status = "command_timed_out", 422
+    default_hint = "Raise timeout, or let it do less at a time. What it did until then is done."
+
+
 class ReleaseNotFound(IkomaError):
     """There is no such release."""
 

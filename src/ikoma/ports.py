@@ -144,6 +144,14 @@ class Existing:
     networks: Mapping[str, Made] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command has ended."""
+
+    exit_code: int
+    out_of_memory: bool = False
+
+
 class NotStarted(Exception):
     """The engine cannot start a container; the text is its reason."""
 
@@ -281,6 +289,27 @@ class Engine(Protocol):
 
         Returns these containers as they are then. Raises DeployFailed with details {service, exitCode, logs (last
         20 lines)}.
+        """
+
+    async def run_once(
+        self,
+        app: AppName,
+        like: str,
+        command: Sequence[str],
+        *,
+        name: str,
+        on_line: Callable[[str], Awaitable[None]],
+        timeout: float,
+    ) -> Ended:
+        """Run a command in a container of its own, made as one of the app's is: with its image, variables, mounts,
+        networks and limits. It is removed at the end.
+
+        Args:
+            like: the id of that container, running or not.
+            name: what its own is called.
+            on_line: takes each line of its output.
+
+        Raises NotStarted, and TimeoutError when it took longer and was ended.
         """
 
     async def start_again(self, containers: Sequence[str]) -> None:

@@ -126,12 +126,11 @@ class Deployments:
             wish.progress("keeping the source")
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
-            change = await self._schema.forward(app, release.id)
+            change = await self._schema.forward(app, release.id, extension.read(frozen).release_command)
             release = replace(_with_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
-        applied = tuple(item.name for item in change.pending)
-        release = replace(release, applied=applied, backup=rolled.backup)
+        release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._outcomes.served(app, release, rolled.configurations), rolled
 
     async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
@@ -193,10 +192,24 @@ class Deployments:
             found = await images.provide_one(
                 self._engine, service, model, place, folder, kept=kept, progress=wish.progress, secrets=secrets
             )
-            release = _with_images(release, found)
+            change = self._schema.onward(app, release.id, extension.read(model).release_command)
+            release = replace(_with_images(release, found), compatible=not change.stops_first)
             releases.write(release)
-            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
+        release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._outcomes.served(app, release, rolled.configurations), rolled
+
+    async def allow_command(self, app: App) -> Release:
+        """The release that serves, once the policy of now has seen what a command in it may do.
+
+        Raises:
+            NotDeployed, PolicyViolation
+        """
+        await self._settle(app)
+        release = self._require_serving(app)
+        model = Releases(app).model(release)
+        await self._policy.require(app, equipment.equipped(app, model, self._databases.endpoint()))
+        return release
 
     async def take_down(self, app: App, progress: Progress) -> None:
         """Take an app out of service: requests under way may end, then its containers and networks go."""

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ikoma.apps import watch_paths
+from ikoma.apps import release_command, watch_paths
 from ikoma.apps.environment import DATABASE_PARTS, NAME
+from ikoma.apps.release_command import ReleaseCommand
 from ikoma.errors import InvalidCompose
 from ikoma.model import DomainName
 
@@ -54,6 +55,13 @@ class Extension:
     """Folders that are source though containers may write them: each release has a copy of its own."""
     watch_paths: tuple[str, ...] = ()
     """Globs of the paths for whose changes a push deploys; none: for any."""
+    release: Mapping[str, Any] | None = None
+    """What runs once for a new release, as release_command.py reads it."""
+
+    @property
+    def release_command(self) -> ReleaseCommand | None:
+        given = self.release
+        return None if given is None else ReleaseCommand(**{**given, "command": tuple(given["command"])})
 
     def strategy_of(self, service: str) -> str | None:
         return self.strategies.get(service, self.strategy)
@@ -99,6 +107,7 @@ def read(model: Mapping[str, Any]) -> Extension:
         data=value("data", _folders, ()),
         source=value("source", _folders, ()),
         watch_paths=value("watch_paths", lambda _, given: watch_paths.parse(given), ()),
+        release=value("release", _release_command, None),
     )
 
 
@@ -125,7 +134,18 @@ def check(model: Mapping[str, Any]) -> None:
         raise InvalidCompose(
             f"x-ikoma: service: there is no service {str(service)[:80]!r}; false says that none answers."
         )
+    _check_release_command(read(model).release_command, model.get("services") or {})
     _check_database((model.get("x-ikoma") or {}).get("database"), model.get("services") or {})
+
+
+def _check_release_command(command: ReleaseCommand | None, services: Mapping[str, Any]) -> None:
+    if command is None:
+        return
+    if command.service not in services:
+        raise InvalidCompose(f"x-ikoma: release: there is no service {command.service[:80]!r}.")
+    service = services[command.service] or {}
+    if 0 in (service.get("scale"), (service.get("deploy") or {}).get("replicas")):
+        raise InvalidCompose(f"x-ikoma: release: {command.service} has no container that it could run like.")
 
 
 def _check_database(database: Any, services: Mapping[str, Any]) -> None:
@@ -179,6 +199,10 @@ def _duration(name: str, given: Any) -> float:
     if found is None or (seconds := float(found[1]) * _SECONDS[found[2]]) > 86_400:
         raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a time such as 10s or 2m, at most 24h.")
     return seconds
+
+
+def _release_command(name: str, given: Any) -> dict[str, Any]:
+    return release_command.parse(name, given, _duration)
 
 
 def _some(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
-from ikoma.apps import images
+from ikoma.apps import commands, images
 from ikoma.apps.folder import App
 from ikoma.apps.release import FAILED, Release, Releases
 from ikoma.apps.rollout import Rollouts
@@ -26,6 +26,7 @@ from ikoma.ports import Engine
 log = logging.getLogger("ikoma")
 
 _LONGEST_CAUSE = 1000
+_HALF_DONE = "Its release command was running, and may be half done."
 _INTERRUPTED = "The deploy was interrupted: its server was stopped or killed."
 
 
@@ -48,17 +49,19 @@ class Outcomes:
 
     async def recover(self, app: App) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
+        half_done = commands.is_left(app)
+        why = f"{_INTERRUPTED} {_HALF_DONE}" if half_done else _INTERRUPTED
         try:
             done = await self._rollouts.recover(app)
         except IkomaError as error:
-            await self._note_trouble(app, error)
+            await self._note_trouble(app, error, why)
             raise
         releases, serving = Releases(app), RolloutState(app).serving()
         current = releases.current()
         if current is not None and serving is not None and not current.says_served_since(serving.since):
             await self._finish(app, current)
         for release in releases.interrupted():
-            await self._discard(app, release, _INTERRUPTED, ())
+            await self._discard(app, release, why, ())
         releases.sweep()
         await self._schema.tidy(app)
         return done
@@ -176,8 +179,12 @@ class Outcomes:
                 Releases(app).write(left)
             raise
 
-    async def _note_trouble(self, app: App, error: IkomaError) -> None:
-        """Let people see why what was cut off is not in order yet; it goes when that is done."""
+    async def _note_trouble(self, app: App, error: IkomaError, why: str) -> None:
+        """Let people see why what was cut off is not in order yet; it goes when that is done.
+
+        Args:
+            why: the cause of what was cut off.
+        """
         state = RolloutState(app)
         underway, serving = state.underway(), state.serving()
         if underway is None or isinstance(error, EngineUnavailable):
@@ -188,7 +195,7 @@ class Outcomes:
                 state.write(replace(underway, trouble=said))
         if underway.backup is not None and (serving is None or serving.rollout != underway.rollout):
             for release in Releases(app).interrupted():  # its containers are gone already
-                await self._discard(app, release, _INTERRUPTED, ())
+                await self._discard(app, release, why, ())
             tell_cause(app, underway, error)
 
     async def _discard(

@@ -102,6 +102,8 @@ class Planner:
         kept = _snapshot(app, current)
         changes = await asyncio.to_thread(look, _root(app), found, kept)
         verdicts = await self._schema.verdicts(app)
+        if (command := extension.read(frozen).release_command) is not None:
+            verdicts.append(command.verdict)
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
         secrets, given = _secrets(app, current), environment.read(app)

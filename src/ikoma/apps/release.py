@@ -70,6 +70,8 @@ class Release:
     """Whether the release before can run with its database."""
     backup: str | None = None
     """The backup that was made before its migrations."""
+    output: tuple[str, ...] = ()
+    """What its release command said last, without secrets."""
     pinned: bool = False
     """Whether it is kept whatever its age."""
     served_at: str | None = None

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ikoma.apps import unnamed_volumes
+from ikoma.apps import commands, unnamed_volumes
 from ikoma.apps.existing import is_of_subnets
 from ikoma.apps.folder import App
 from ikoma.apps.returning import Returning
@@ -205,6 +205,7 @@ class Rollouts:
 
     async def recover(self, app: App) -> str | None:
         """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""
+        await commands.tidy(self._engine, app)
         if ending := self._ending.pop(app, None):
             await ending
         state = RolloutState(app)

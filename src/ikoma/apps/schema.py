@@ -17,6 +17,7 @@ from ikoma.apps import credentials, sql_files
 from ikoma.apps.backups import Backups
 from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
+from ikoma.apps.release_command import ReleaseCommand
 from ikoma.apps.ways_back import Kept, Way, WayBack, way_back
 from ikoma.errors import BackupMissing, CannotGoBack, SqlFailed
 from ikoma.model import BackupName
@@ -51,6 +52,16 @@ class Change(Protocol):
 
     async def apply(self, progress: Progress) -> None: ...
 
+    @property
+    def command(self) -> ReleaseCommand | None:
+        """What is run after that, like the new containers of its service."""
+
+    async def enter_command(self) -> None:
+        """Note in the ledger that the command runs: from here on it may have changed the database."""
+
+    def keep_output(self, lines: Sequence[str]) -> None:
+        """Keep what the command said with the release."""
+
 
 class Schema:
     """The databases of apps."""
@@ -77,10 +88,21 @@ class Schema:
         applied = [item for item in sql_files.migrations(app) if item.name not in names]
         return await read(lint_all, pending, applied)
 
-    async def forward(self, app: App, release: str) -> Forward:
+    async def forward(self, app: App, release: str, command: ReleaseCommand | None) -> Forward:
         """The way to what the app's folder says, for a release that is under way."""
-        breaking = [verdict for verdict in await self.verdicts(app) if not verdict.compatible]
-        return Forward(self, app, release, await self.pending(app), stops_first=bool(breaking))
+        breaking = any(not verdict.compatible for verdict in await self.verdicts(app))
+        return self._forward(app, release, await self.pending(app), command, breaking=breaking)
+
+    def onward(self, app: App, release: str, command: ReleaseCommand | None) -> Forward:
+        """The same for a release that brings no migrations of its own."""
+        return self._forward(app, release, [], command, breaking=False)
+
+    def _forward(
+        self, app: App, release: str, pending: Sequence[Migration], command: ReleaseCommand | None, *, breaking: bool
+    ) -> Forward:
+        entry = Migration.of(f"release-command-{release}", "") if command and credentials.find(app) else None
+        breaking = breaking or (command is not None and command.breaking)
+        return Forward(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
 
     async def back(self, app: App, older: Release, newer: Release | None) -> Back:
         """The way to what the database was for an earlier release.
@@ -189,14 +211,24 @@ class Forward:
     release: str
     pending: Sequence[Migration]
     stops_first: bool
+    command: ReleaseCommand | None = None
+    entry: Migration | None = None
+    """How the ledger has the command; None where the app has no database here."""
     is_untouched: bool = True
+    output: tuple[str, ...] = ()
+    """What the command said."""
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """What the ledger has more once all is done."""
+        return tuple(item.name for item in (*self.pending, *([self.entry] if self.entry else [])))
 
     async def rehearse(self, progress: Progress) -> None:
-        if self.stops_first:
+        if self.stops_first and self.applied:
             await self.schema.rehearse(self.app, self._try, progress)
 
     async def back_up(self, progress: Progress) -> str | None:
-        if not self.pending:
+        if not self.applied:
             return None
         name = await self.schema.back_up(self.app, progress)
         releases = Releases(self.app)  # at once: however the deploy ends, its record says which backup preceded it
@@ -213,6 +245,16 @@ class Forward:
                 self.is_untouched = before
                 raise
 
+    async def enter_command(self) -> None:
+        self.is_untouched = False
+        if self.entry is not None:
+            await self.schema.migrate(credentials.require(self.app), self.entry)
+
+    def keep_output(self, lines: Sequence[str]) -> None:
+        self.output = tuple(lines)
+        releases = Releases(self.app)
+        releases.write(replace(releases.find(self.release), output=self.output))
+
     async def _try(self, place: Credentials) -> None:
         for migration in self.pending:
             await self.schema.migrate(place, migration)
@@ -227,6 +269,8 @@ class Back:
     way: WayBack
     downs: Sequence[tuple[str, Migration]]
     is_untouched: bool = True
+    command: ReleaseCommand | None = None
+    """None: what an earlier release ran once, it does not run again."""
 
     @property
     def stops_first(self) -> bool:
@@ -242,6 +286,12 @@ class Back:
     async def apply(self, progress: Progress) -> None:
         self.is_untouched = False
         await self._go_back(progress, credentials.require(self.app))
+
+    async def enter_command(self) -> None:
+        return None
+
+    def keep_output(self, lines: Sequence[str]) -> None:
+        return None
 
     async def _go_back(self, progress: Progress, where: Credentials) -> None:
         if self.way.backup is not None:

@@ -13,19 +13,21 @@ from typing import Any
 
 import orjson
 
+from ikoma.apps import commands
 from ikoma.apps.compose_file import Web
 from ikoma.apps.existing import require_alike, with_existing
 from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import takes_from
 from ikoma.apps.placement import Placed, Placement, placed, waits_for
+from ikoma.apps.release_command import ReleaseCommand, needed_by
 from ikoma.apps.rollout_state import RolloutState, Serving, Underway, rollout_of
 from ikoma.apps.schema import Change
 from ikoma.apps.strategy import SHARED, Decision, Wanted, decide, is_active, shares_with
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.web_service import web
 from ikoma.durable import write_file
-from ikoma.errors import IkomaError
+from ikoma.errors import DeployFailed, IkomaError
 from ikoma.model import Secret
 from ikoma.ports import CarriedVolume, Container, Engine, Progress, Start, Watching, no_progress
 
@@ -203,15 +205,24 @@ class Successor:
         if self._target.change is not None:
             await self._change_database(self._target.change, progress)
         starts = [self._start(decision) for decision in self.decisions if decision.new]
-        up = await self._engine.bring_up(
-            self._app.name,
-            starts,
-            kept=[item.id for item in self.kept],
-            watching=watching,
-            timeout=timeout,
-            progress=progress,
-            secrets=secrets,
-        )
+        kept = [item.id for item in self.kept]
+
+        async def bring_up(what: Sequence[Start]) -> Sequence[Container]:
+            up = await self._engine.bring_up(
+                self._app.name, what, kept=kept, watching=watching, timeout=timeout, progress=progress, secrets=secrets
+            )
+            kept.extend(identity for start in what for identity in start.containers)
+            return up
+
+        if self._target.change is not None and (command := self._target.change.command) is not None:
+            needs = {name: waits_for(service) for name, service in self._target.model["services"].items()}
+            needed = needed_by(command.service, needs)
+            first = [start for start in starts if start.service in needed]
+            if first:
+                await bring_up(first)
+            starts = [start for start in starts if start not in first]
+            await self._run_command(self._target.change, command, progress, secrets)
+        up = await bring_up(starts)
         reached("healthy")
         self._new = [item for item in up if item.rollout == self.rollout]
         if self._target.web is not None:
@@ -236,6 +247,35 @@ class Successor:
                 self._note()
             raise
         reached("migrated")
+
+    async def _run_command(
+        self, change: Change, command: ReleaseCommand, progress: Progress, secrets: Sequence[Secret]
+    ) -> None:
+        """Run the release command on the code of the new release; DeployFailed where it does not end well."""
+        name, output = command.service, commands.Output()
+        [like, *_] = [item.id for item in (*self._new, *self.kept) if item.service == name]
+        progress(f"release command of {name}")
+        await change.enter_command()
+        try:
+            code = await commands.run(
+                self._engine,
+                self._app,
+                like,
+                name,
+                command.command,
+                timeout=command.timeout,
+                progress=progress,
+                secrets=secrets,
+                output=output,
+            )
+        finally:
+            change.keep_output(output.lines)
+        if code != 0:
+            lines = output.lines[-20:]
+            raise DeployFailed(
+                f"The release command of {name} ended with code {code}.", service=name, exitCode=code, logs=lines
+            )
+        reached("commanded")
 
     async def take_over(self, containers: Sequence[Container]) -> None:
         """From here on this is what serves."""

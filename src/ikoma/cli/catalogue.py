@@ -29,6 +29,7 @@ LOCAL = {
     "approvals": Local("ikoma.cli.approvals", "Decide on calls that wait for another key's consent."),
     "audit": Local("ikoma.cli.audit", "Show what was done, tried and refused."),
     "logs": Local("ikoma.cli.logs", "Show what an app's containers say; --follow goes on."),
+    "run": Local("ikoma.cli.run", "Run a command once on an app's code and data."),
     "psql": Local("ikoma.cli.psql", "Open psql in an app's database, as the app's own role."),
     "completion": Local("ikoma.cli.completion", "Print the completion script for your shell."),
 }
@@ -140,6 +141,7 @@ SECTIONS = [
             "domains",
             "domain-add",
             "domain-remove",
+            "run",
             "maintenance",
             "down",
             "remove",

@@ -53,12 +53,14 @@ def call(
     arguments: Mapping[str, Any],
     progress: Progress | None = None,
     on_line: Callable[[str], None] | None = None,
+    on_gap: Callable[[], None] | None = None,
 ) -> Any:
     """Call a capability of the running server and return its result.
 
     Args:
         progress: told of each step of long work: message and fraction (0..1, or None).
         on_line: given each line of an answer that streams.
+        on_gap: told before a step where steps were left out.
 
     Raises:
         Failed: the server refused or the work failed.
@@ -72,7 +74,7 @@ def call(
     connection = _connection(settings)
     try:
         connection.request("POST", f"/execute/{capability}", json.dumps(arguments).encode(), headers)
-        answer = _read(connection.getresponse(), progress, on_line)
+        answer = _read(connection.getresponse(), progress, on_line, on_gap)
     except (OSError, http.client.HTTPException) as error:
         _no_server(settings, error)
     finally:
@@ -83,7 +85,10 @@ def call(
 
 
 def _read(
-    response: http.client.HTTPResponse, progress: Progress | None, on_line: Callable[[str], None] | None
+    response: http.client.HTTPResponse,
+    progress: Progress | None,
+    on_line: Callable[[str], None] | None,
+    on_gap: Callable[[], None] | None,
 ) -> Mapping[str, Any]:
     for line in response:
         message: Mapping[str, Any] = json.loads(line)
@@ -92,6 +97,8 @@ def _read(
             continue
         if "progress" not in message:
             return message
+        if on_gap is not None and message["progress"].get("leftOut"):
+            on_gap()
         if progress is not None:
             progress(message["progress"]["message"], message["progress"]["fraction"])
     raise http.client.IncompleteRead(b"")

@@ -10,14 +10,14 @@ import logging
 import posixpath
 import re
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ikoma.engines import archive, argv, control, failure, log_stream, registry
+from ikoma.engines import archive, argv, control, failure, log_stream, one_off, registry
 from ikoma.engines.docker_api import PROJECT, DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
@@ -31,6 +31,7 @@ from ikoma.ports import (
     CarriedVolume,
     Change,
     Container,
+    Ended,
     EngineVersion,
     Existing,
     Image,
@@ -223,6 +224,20 @@ class ComposeEngine:
             return await startup.run(starts, timeout=timeout, progress=progress)
         except Stuck as stuck:
             raise await self._failure(stuck.container, output, watching, timeout, secrets) from stuck
+
+    async def run_once(
+        self,
+        app: AppName,
+        like: str,
+        command: Sequence[str],
+        *,
+        name: str,
+        on_line: Callable[[str], Awaitable[None]],
+        timeout: float,
+    ) -> Ended:
+        return await one_off.run_once(
+            self._api, app.project, like, command, name=name, on_line=on_line, timeout=timeout
+        )
 
     async def start_again(self, containers: Sequence[str]) -> None:
         await self.version()

@@ -40,9 +40,10 @@ async def start(api: DockerApi, identity: str) -> None:
             raise NotStarted(sentence(error.message)) from error
 
 
-async def stop(api: DockerApi, identity: str) -> None:
-    """Ask a container to end, and end it when its own time to stop is over."""
-    await _post(api, f"containers/{identity}/stop", _STOP_SECONDS, (_UNCHANGED, _GONE))
+async def stop(api: DockerApi, identity: str, *, seconds: int | None = None) -> None:
+    """Ask a container to end, and end it when its time to stop is over: its own where none is given."""
+    query = "" if seconds is None else f"?t={seconds}"
+    await _post(api, f"containers/{identity}/stop{query}", _STOP_SECONDS, (_UNCHANGED, _GONE))
 
 
 async def unpause(api: DockerApi, identity: str) -> None:

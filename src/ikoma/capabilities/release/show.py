@@ -36,6 +36,8 @@ class Source(Result):
 class Shown(listed.Release):
     logs: Annotated[list[str], Untrusted("container logs")]
     """What the service that failed said last."""
+    output: Annotated[list[str], Untrusted("output of the release command")]
+    """What its release command said."""
     services: list[Service]
     migrations: list[str]
     """Those that its database had."""
@@ -60,6 +62,7 @@ async def show(call: Call, request: Show) -> Shown:
     return Shown(
         **listed.facts(release, releases.current()),
         logs=list(release.logs),
+        output=list(release.output),
         services=[
             Service(name=name, image=record.image, scale=record.scale, one_shot=record.one_shot)
             for name, record in release.services.items()

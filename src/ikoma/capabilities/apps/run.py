@@ -1,0 +1,67 @@
+"""apps.run: a command in a container of its own, on the code and the data of the release that serves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from ikoma.apps import commands, environment
+from ikoma.apps.commands import Output
+from ikoma.apps.logs import app_secrets
+from ikoma.apps.release import Releases
+from ikoma.apps.release_command import bad_command
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.model import Effect, Role
+
+
+class Run(AppRequest):
+    service: str | None = Field(default=None, max_length=63)
+    """Whose image, variables and volumes it gets; by default those of the service that answers requests."""
+    command: list[str]
+    """The program and each of its arguments."""
+    timeout: int = Field(default=300, ge=1, le=3600)
+    """Seconds, after which it is ended."""
+
+    @field_validator("command")
+    @classmethod
+    def can_be_started(cls, command: list[str]) -> list[str]:
+        if problem := bad_command(command):
+            raise ValueError(problem)
+        return command
+
+
+class Ran(Result):
+    exit_code: int
+    lines: Annotated[list[str], Untrusted("output of a command")]
+    """What it said, both streams: the last thousand lines."""
+    count: int
+    """How many lines there were."""
+    service: str
+    release: str
+
+
+@capability("apps.run", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
+async def run(call: Call, request: Run) -> Ran:
+    """Run a command once, in a new container with image, variables, volumes and networks of a service that serves.
+
+    Its limits and the policy hold as for the service; the container is removed at the end. Other work on the app waits.
+    """
+    app = call.app(request.app_name)
+    release = await call.platform.deployments.allow_command(app)
+    like = await commands.find_like(call.platform.engine, app, release, request.service)
+    secrets = [*app_secrets(app), *environment.secret_values(Releases(app).given(release))]
+    output = Output()
+    code = await commands.run(
+        call.platform.engine,
+        app,
+        like.id,
+        like.service,
+        request.command,
+        timeout=request.timeout,
+        progress=call.progress,
+        secrets=secrets,
+        output=output,
+    )
+    return Ran(exit_code=code, lines=output.lines, count=output.count, service=like.service, release=release.id)
