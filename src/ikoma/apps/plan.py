@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps import comparison, compose_files, credentials, environment, equipment, images
+from ikoma.apps import comparison, compose_files, credentials, environment, equipment, extension, images
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.kinds import Kind, list_kinds

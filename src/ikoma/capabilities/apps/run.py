@@ -18,11 +18,11 @@ from ikoma.model import Effect, Role
 
 class Run(AppRequest):
     service: str | None = Field(default=None, max_length=63)
-    """Whose image, variables and volumes it gets; by default those of the service that answers requests."""
+    """Default: the one that answers requests."""
     command: list[str]
-    """The program and each of its arguments."""
+    """Program and arguments, no shell."""
     timeout: int = Field(default=300, ge=1, le=3600)
-    """Seconds, after which it is ended."""
+    """Seconds."""
 
     @field_validator("command")
     @classmethod
@@ -44,10 +44,7 @@ class Ran(Result):
 
 @capability("apps.run", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
 async def run(call: Call, request: Run) -> Ran:
-    """Run a command once, in a new container with image, variables, volumes and networks of a service that serves.
-
-    Its limits and the policy hold as for the service; the container is removed at the end. Other work on the app waits.
-    """
+    """Run a command once, in a container of its own that has all that the service's have; its exit code and output."""
     app = call.app(request.app_name)
     release = await call.platform.deployments.allow_command(app)
     like = await commands.find_like(call.platform.engine, app, release, request.service)

@@ -40,9 +40,9 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 @capability("release.abandon", role=Role.OPERATOR, effect=Effect.DESTROYS, loses=losses, rare=True)
 async def abandon(call: Call, request: AppRequest) -> Abandoned:
-    """Give up the way back of a failed release whose backup cannot be restored: the database stays as it is now.
+    """Where a failed release's backup cannot be restored: let the database stay as it is, and start what served again.
 
-    What served before is started again, and may not work with it. Use it only when a person agrees. Next: apps.status.
+    Use it only when a person agrees.
     """
     app = call.app(request.app_name)
     underway = waiting(app)
