@@ -115,6 +115,14 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom a process runs as, or whom a folder belongs to."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
 class CarriedVolume:
     """A volume without a name of its own, and where its container has it."""
 
@@ -169,6 +177,8 @@ class Image:
     labels: Mapping[str, str]
     triggers: Sequence[str] = ()
     """What it has every build do that begins with it (ONBUILD)."""
+    user: str = ""
+    """Whom its processes run as, as it says it; empty for root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +335,12 @@ class Engine(Protocol):
 
     async def carried(self, container: str) -> Sequence[CarriedVolume]:
         """The volumes without a name that a container has its data in."""
+
+    async def user(self, container: str) -> Owner | None:
+        """Whom a container's processes run as; None where its image does not say who that is."""
+
+    async def own_volumes(self, container: str, owner: Owner) -> None:
+        """Give the volumes of a container that are empty and root's to an owner, before it is started."""
 
     async def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
         """Join a container to one more network, under these names."""

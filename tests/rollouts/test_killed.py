@@ -29,7 +29,17 @@ WORKER = """  worker:
     init: true
 """
 DEPLOY = (
-    *("noted", "created", "connected", "backed up", "migrated", "stopped worker", "healthy", "answering"),
+    *(
+        "noted",
+        "created",
+        "handed over",
+        "connected",
+        "backed up",
+        "migrated",
+        "stopped worker",
+        "healthy",
+        "answering",
+    ),
     *("recorded", "switched", "drained", "retired"),
 )
 

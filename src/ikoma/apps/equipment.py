@@ -15,11 +15,11 @@ from ikoma.apps import compose_file, credentials, environment
 from ikoma.apps.database_variables import KEPT_AS, gifts
 from ikoma.apps.folder import App
 from ikoma.apps.jobs import jobs
-from ikoma.apps.mounts import bind_mounts
-from ikoma.apps.policy.facts import image_name, locate
+from ikoma.apps.new_folders import make_folders
+from ikoma.apps.policy.facts import image_name
 from ikoma.apps.policy.storage import is_clock
 from ikoma.durable import write_file
-from ikoma.errors import FileMissing, PathOutside
+from ikoma.errors import FileMissing
 from ikoma.ports import Endpoint
 
 _PROCESSES = 1024
@@ -80,9 +80,7 @@ def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str
         model: a model that `frozen` made.
         endpoint: where containers reach PostgreSQL.
     """
-    for mount in bind_mounts(model):
-        if _leads_inside(app, mount["source"]):
-            app.make_folder(Path(mount["source"]))
+    make_folders(app, model)
     return with_database(app, model, endpoint)
 
 
@@ -99,15 +97,6 @@ def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dic
             if endpoint.host_gateway:
                 service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
     return result
-
-
-def _leads_inside(app: App, source: str) -> bool:
-    """Whether a mount is of the app's folder: what is outside is there already, or the policy refuses it."""
-    try:
-        app.check_inside(locate(source).path)
-    except PathOutside:
-        return False
-    return True
 
 
 def _name_images(app: App, services: Mapping[str, Any]) -> None:

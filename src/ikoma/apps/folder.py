@@ -121,12 +121,16 @@ class App:
         folder = os.open(root, _DIRECTORY)
         try:
             for part in resolved.relative_to(root).parts:
+                is_new = True
                 try:
                     os.mkdir(part, 0o755, dir_fd=folder)
                 except FileExistsError:
+                    is_new = False
                     if not stat.S_ISDIR(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
                         return  # a file is mounted
                 inside = os.open(part, _DIRECTORY, dir_fd=folder)
+                if is_new:
+                    os.fchmod(inside, 0o755)  # whatever the umask: containers run as any user
                 os.close(folder)
                 folder = inside
         except (NotADirectoryError, FileNotFoundError) as error:

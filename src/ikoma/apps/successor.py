@@ -19,6 +19,7 @@ from ikoma.apps.existing import require_alike, with_existing
 from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import takes_from
+from ikoma.apps.new_folders import forget_list, hand_over
 from ikoma.apps.placement import Placed, Placement, placed, waits_for
 from ikoma.apps.release_command import ReleaseCommand, needed_by
 from ikoma.apps.rollout_state import RolloutState, Serving, Underway, rollout_of
@@ -193,12 +194,23 @@ class Successor:
         if dependent:
             await self._create(self._told(dependent), {name: scale[name] for name in dependent}, progress, secrets)
         reached("created")
+        await self._hand_over()
         made = {network for name in scale for network in self._placed.joined[name]} & self._placed.networks
         for item in self.kept:
             for network, aliases in self._placed.joined.get(item.service, {}).items():
                 if network in made:
                     await self._engine.connect(network, item.id, aliases)
         reached("connected")
+
+    async def _hand_over(self) -> None:
+        """Let the new containers write what is new: it belongs to whom they run as."""
+        for item in self._new:
+            owner = await self._engine.user(item.id)
+            if owner is not None and owner.uid != 0:
+                await self._engine.own_volumes(item.id, owner)
+                hand_over(self._app, self._placed.model["services"][item.service].get("volumes") or [], owner)
+        forget_list(self._app)
+        reached("handed over")
 
     async def bring_up(self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Start the new containers, in order, and see them healthy and answering."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,6 +41,17 @@ async def save_volume(api: DockerApi, project: str, volume: str, target: Path) -
         if mounted is None:
             async with api.client() as docker:
                 await _remove(docker, identity)
+
+
+@asynccontextmanager
+async def holder(docker: aiodocker.Docker, project: str, volume: str) -> AsyncIterator[tuple[str, str]]:
+    """A container that is never started and mounts a volume, and where; it is gone after the block."""
+    await _remove_leftovers(docker, project)
+    identity = await _made(docker, project, volume)
+    try:
+        yield identity, _PLACE
+    finally:
+        await _remove(docker, identity)
 
 
 async def _mounted(docker: aiodocker.Docker, volume: str) -> tuple[str, str] | None:

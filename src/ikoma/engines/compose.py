@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.engines import archive, argv, control, failure, log_stream, one_off, registry
+from ikoma.engines import archive, argv, control, failure, log_stream, one_off, ownership, registry
 from ikoma.engines.docker_api import PROJECT, DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
@@ -39,6 +39,7 @@ from ikoma.ports import (
     LogLine,
     NotStarted,
     OnChange,
+    Owner,
     Progress,
     Resolved,
     Start,
@@ -258,6 +259,12 @@ class ComposeEngine:
 
     async def carried(self, container: str) -> Sequence[CarriedVolume]:
         return await control.carried(self._api, container)
+
+    async def user(self, container: str) -> Owner | None:
+        return await ownership.user_of(self._api, container)
+
+    async def own_volumes(self, container: str, owner: Owner) -> None:
+        await ownership.own_volumes(self._api, container, owner)
 
     async def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
         await control.connect(self._api, network, container, aliases)

@@ -158,7 +158,8 @@ async def image(api: DockerApi, reference: str) -> Image | None:
                 raise
             return None
     config = shown.get("Config") or {}
-    return Image(str(shown["Id"]), config.get("Labels") or {}, tuple(config.get("OnBuild") or ()))
+    triggers = tuple(config.get("OnBuild") or ())
+    return Image(str(shown["Id"]), config.get("Labels") or {}, triggers, str(config.get("User") or ""))
 
 
 async def tag(api: DockerApi, image: str, name: str) -> None:

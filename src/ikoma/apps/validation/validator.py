@@ -30,6 +30,7 @@ from ikoma.apps.validation.folders import find_left_out
 from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
+from ikoma.apps.validation.owners import find_unwritable
 from ikoma.apps.validation.policy_findings import find_notice, find_violation, find_waiver
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.starts import find_starts
@@ -108,6 +109,7 @@ class Validator:
             for item in (*impossible(settled.model), *await self.occupied(app, model))
             if not settled.leaves_out(item.place)
         ]
+        report.warnings += await find_unwritable(self._engine, app, source, model)
         existing = await self._engine.existing()
         for other in differences(app.name, model, existing):
             found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)

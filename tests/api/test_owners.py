@@ -1,0 +1,121 @@
+"""Folders and volumes that containers write belong to whom these run as, where they are new."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.images import busybox_image
+from tests.support import Server
+
+DOCKERFILE = f"""FROM {busybox_image.__name__}
+RUN mkdir -p /etc && echo 'root:x:0:0::/:/bin/sh' > /etc/passwd && echo 'node:x:1234:2345::/:/bin/sh' >> /etc/passwd
+RUN echo 'staff:x:3456:' > /etc/group && mkdir /has && touch /has/it
+USER node
+"""
+COMPOSE = """services:
+  web:
+    image: owners-web
+    build: ./src
+    command: [sleep, "600"]
+    init: true
+    stop_grace_period: 1s
+    volumes: ["./data/deep:/data", "named:/named", "filled:/has", "./there:/there", "./full:/full"]
+  staff:
+    image: owners-web
+    user: "node:staff"
+    command: [sleep, "600"]
+    init: true
+    stop_grace_period: 1s
+    volumes: ["./staff:/data"]
+  number:
+    image: {image}
+    user: "777"
+    read_only: true
+    command: [sleep, "600"]
+    init: true
+    stop_grace_period: 1s
+    volumes: ["./number:/data", "./closed:/closed", "sealed:/sealed"]
+  root:
+    image: {image}
+    command: [sleep, "600"]
+    init: true
+    stop_grace_period: 1s
+    volumes: ["./root:/data"]
+volumes: {{named: {{}}, filled: {{}}, sealed: {{}}}}
+x-ikoma: {{watch: 0s}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(server: Server) -> Iterator[Path]:
+    server.do("apps.init", {"appName": "owners"})
+    made = server.apps / "owners"
+    (made / "src" / "Dockerfile").write_text(DOCKERFILE.replace(busybox_image.__name__, busybox_image()))
+    (made / "docker-compose.yml").write_text(COMPOSE.format(image=busybox_image()))
+    (made / "there").mkdir(mode=0o755)
+    (made / "full").mkdir()
+    (made / "full" / "file").write_text("root's")
+    (made / "closed").mkdir(mode=0o700)
+    yield made
+    server.do("deploy.down", {"appName": "owners"})
+
+
+def owner(path: Path) -> tuple[int, int, int]:
+    status = os.lstat(path)
+    return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
+
+
+def within(service: str, command: str) -> str:
+    label = "label=com.docker.compose.service="
+    argv = [
+        "docker",
+        "ps",
+        "-q",
+        "--filter",
+        "label=com.docker.compose.project=owners",
+        "--filter",
+        f"{label}{service}",
+    ]
+    [container] = subprocess.check_output(argv, text=True).split()
+    return subprocess.check_output(["docker", "exec", container, "sh", "-c", command], text=True).strip()
+
+
+def test_what_cannot_be_written_is_said_before(server: Server, folder: Path) -> None:
+    warnings = server.do("apps.validate", {"appName": "owners"})["warnings"]
+    found = {item["problem"] for item in warnings if "runs as" in item["problem"]}
+    assert found == set(), "no image is here that would say so"
+    server.do("deploy.up", {"appName": "owners", "timeout": 120})
+    warnings = server.do("apps.validate", {"appName": "owners"})["warnings"]
+    found = {item["problem"] for item in warnings if "runs as" in item["problem"]}
+    assert found == {
+        "web runs as node, and there belongs to 0:0 with mode 755: it cannot write there.",
+        "web runs as node, and full belongs to 0:0 with mode 755: it cannot write there.",
+    }
+
+
+def test_new_folders_and_volumes_belong_to_whom_the_container_runs_as(server: Server, folder: Path) -> None:
+    server.do("deploy.up", {"appName": "owners", "timeout": 120})
+    assert owner(folder / "data" / "deep") == (1234, 2345, 0o755)
+    assert owner(folder / "data") == (0, 0, 0o755)
+    assert owner(folder / "staff") == (1234, 3456, 0o755)
+    assert owner(folder / "number") == (777, 0, 0o755)
+    assert owner(folder / "root") == (0, 0, 0o755)
+    assert owner(folder / "closed") == (777, 0, 0o755), "as an earlier version has left it"
+    assert within("web", "touch /data/x /named/x && stat -c %u /named") == "1234"
+    assert within("web", "stat -c %u /has/it") == "0"
+    assert within("number", "touch /sealed/x && stat -c %u /sealed") == "777"
+    assert within("staff", "touch /data/x && ls /data") == "x"
+
+
+def test_what_exists_stays_as_it_is(server: Server, folder: Path) -> None:
+    server.do("deploy.up", {"appName": "owners", "timeout": 120})
+    assert owner(folder / "there") == (0, 0, 0o755)
+    assert owner(folder / "full") == (0, 0, 0o755)
+    assert owner(folder / "full" / "file")[:2] == (0, 0)
+    assert not (folder / ".ikoma" / "new-folders.json").exists()
