@@ -46,7 +46,27 @@ _FROM = re.compile(
 )
 _ARG = re.compile(r"[ \t]*ARG[ \t]+([A-Za-z_]\w*)=[\"']?([^\s\"']*)", re.IGNORECASE | re.MULTILINE)
 _VARIABLE = re.compile(r"\$\$?\{?([A-Za-z_]\w*)(?::?-([^}]*))?\}?")
+_EXPOSE = re.compile(r"^[ \t]*EXPOSE[ \t]+(.+)$", re.IGNORECASE | re.MULTILINE)
 _MOST_STAGES = 100
+
+
+_TOOLS = re.compile(
+    r"adminer|phpmyadmin|pgadmin[0-9]*|pgweb|pghero|mongo-express|redis-?commander|redisinsight|redis-insight|dbgate"
+    r"|cloudbeaver|mailhog|mailpit|maildev|mailcatcher|mailslurper|smtp4dev|kafka-ui|kafdrop|akhq|rabbitmq-?exporter"
+    r"|flower|dozzle|cadvisor|node[-_]exporter|[a-z0-9]+[-_]exporter|opensearch-dashboards|kibana|elasticvue|cerebro|jaeger"
+)
+"""Last parts of names of images that developers and operators look into: not what an app's people come for."""
+
+
+def is_tool(service: Mapping[str, Any]) -> bool:
+    """Whether a service is, by its image, one that only those look into who run the app."""
+    last = str(service.get("image") or "").partition("@")[0].rpartition("/")[2].partition(":")[0]
+    return not service.get("build") and _TOOLS.fullmatch(last.lower()) is not None
+
+
+def exposed_by(dockerfile: str) -> list[str]:
+    """The ports that a Dockerfile says its image listens on."""
+    return [port for line in _EXPOSE.findall(dockerfile) for port in line.split()]
 
 
 def is_backing_service(model: Mapping[str, Any], name: str, dockerfiles: Mapping[str, str] | None = None) -> bool:

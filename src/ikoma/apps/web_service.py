@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ikoma.apps import extension
-from ikoma.apps.backing_services import is_backing_service
+from ikoma.apps.backing_services import exposed_by, is_backing_service, is_tool
 from ikoma.apps.compose_file import Web, has_address, is_port
 from ikoma.errors import InvalidCompose
 
@@ -107,6 +107,8 @@ class Choice:
     """Why this one, as the end of a sentence."""
     candidates: tuple[Candidate, ...] = ()
     """Where none was chosen: those that could be meant."""
+    likely: str | None = None
+    """Where there is no such one: the service that would be meant if any is."""
     others: tuple[int, ...] = ()
     """Further ports of the chosen service that could be meant as well."""
     declined: bool = False
@@ -115,7 +117,7 @@ class Choice:
     @property
     def advice(self) -> str:
         """The two lines that say which service answers."""
-        first, *others = self.candidates or (Candidate("SERVICE", None),)
+        first, *others = self.candidates or (Candidate(self.likely or "SERVICE", None),)
         instead = f"; or {', '.join(map(str, others))} instead" if others else ""
         return (
             f"Add two lines under `x-ikoma:`: `service: {first.service}` and `port: {first.port or 'PORT'}`{instead}. "
@@ -261,6 +263,8 @@ def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, with
         and not _only_loopback(service)
         and not is_backing_service(model, name, dockerfiles)
     }
+    if any(not is_tool(service) for service in possible.values()):
+        possible = {name: service for name, service in possible.items() if not is_tool(service)}
     asked = {name: found for name, service in possible.items() if (found := _asked(name, service))}
     published = {name: ports for name, service in possible.items() if (ports := _ports(service, beyond=True))}
     if len(published) == 1:
@@ -279,7 +283,8 @@ def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, with
         if _only_loopback(service) and (ports := _ports(service, beyond=False))
         if name not in without and not is_backing_service(model, name, dockerfiles)
     }
-    return Choice(None, candidates=tuple(_candidates(possible, published, asked)) or tuple(bound.values()))
+    candidates = tuple(_candidates(possible, published, asked, dockerfiles or {})) or tuple(bound.values())
+    return Choice(None, candidates=candidates, likely=_usual(possible))
 
 
 def _published(
@@ -297,7 +302,10 @@ def _published(
 
 
 def _candidates(
-    possible: Mapping[str, Any], published: Mapping[str, tuple[int, ...]], asked: Mapping[str, _Asked]
+    possible: Mapping[str, Any],
+    published: Mapping[str, tuple[int, ...]],
+    asked: Mapping[str, _Asked],
+    dockerfiles: Mapping[str, str],
 ) -> Iterator[Candidate]:
     """Services to name where none can be chosen: the published ones, else those asked, else those that expose one."""
     for name in published or asked:
@@ -306,7 +314,8 @@ def _candidates(
         yield Candidate(name, _pick(ports, possible[name], url) if ports else url.port if url else None)
     if not published and not asked:
         for name, service in possible.items():
-            if (port := _exposed(service)) is not None:
+            text = (service.get("build") or {}).get("dockerfile_inline") or dockerfiles.get(name, "")
+            if (port := _exposed(service, exposed_by(text))) is not None:
                 yield Candidate(name, port)
 
 
@@ -341,9 +350,9 @@ def _only_loopback(service: Mapping[str, Any]) -> bool:
     return bool(ports) and all(map(is_loopback, ports))
 
 
-def _exposed(service: Mapping[str, Any]) -> int | None:
+def _exposed(service: Mapping[str, Any], more: Sequence[str] = ()) -> int | None:
     """The first port that a service says it listens on, published or not."""
-    said = [str(item).partition("/") for item in service.get("expose") or []]
+    said = [str(item).partition("/") for item in (*(service.get("expose") or []), *more)]
     texts = [port for port, _, protocol in said if protocol in ("", "tcp")]
     texts.append(str((service.get("environment") or {}).get("PORT") or ""))
     return next((int(text) for text in texts if is_port(text) and int(text) not in _NO_HTTP), None)

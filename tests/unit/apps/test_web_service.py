@@ -326,6 +326,20 @@ def test_a_service_without_an_address_is_not_guessed(mode: str) -> None:
     assert choose(model(None, inside=inside, tunnel={})).web is None
 
 
+@pytest.mark.parametrize("image", ["adminer", "dpage/pgadmin4:9", "axllent/mailpit", "prom/node-exporter:v1"])
+def test_what_those_look_into_who_run_an_app_is_not_taken_for_the_app(image: str) -> None:
+    tool = service(port(8080), image=image)
+    assert web(model(None, tool=tool, web=service(port(3000)))) == Web("web", 3000, None)
+    assert choose(model(None, tool=tool, web={"image": "app"})).web is None
+    assert web(model(None, tool=tool, db={"image": "postgres"})) == Web("tool", 8080, None)
+
+
+def test_a_port_that_a_dockerfile_exposes_is_named_and_not_routed() -> None:
+    services = model(None, web={"build": {"context": "/x"}}, worker={"build": {"context": "/y"}})
+    found = choose(services, {"web": "FROM node\nEXPOSE 5432/tcp 8000/tcp\n", "worker": "FROM node\n"})
+    assert (found.web, found.candidates) == (None, (Candidate("web", 8000),))
+
+
 def test_what_is_only_exposed_is_named_and_not_routed() -> None:
     found = choose(model(None, web={"expose": ["3000"]}, db={"image": "postgres", "expose": ["5432"]}))
     assert found.web is None
@@ -341,7 +355,8 @@ def test_what_is_published_for_this_machine_is_named_and_not_routed() -> None:
 
 
 def test_an_app_of_workers_is_told_how_to_say_which_service_answers() -> None:
-    found = choose(model(None, worker={}, db={"image": "postgres"}))
+    assert "`service: worker` and `port: PORT`" in choose(model(None, worker={}, db={"image": "postgres"})).advice
+    found = choose(model(None, worker={}, cron={}, db={"image": "postgres"}))
     assert found.problem == "Nothing is routed to the app: no service is seen to answer HTTP."
     assert "`service: SERVICE` and `port: PORT`" in found.advice
 
