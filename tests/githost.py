@@ -239,7 +239,7 @@ def _handler(host: GitHost) -> type[BaseHTTPRequestHandler]:
                     self._say(200, json.dumps({"objects": [self._large(item) for item in body["objects"]]}).encode())
             elif name == "large":
                 self._say(200, host.large[path.split("/")[2]])
-            elif "/statuses/" in path:
+            elif name in ("api", "2.0"):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 host.statuses.append({"path": path, "headers": dict(self.headers), "body": body})
                 self._say(201, b"{}")
