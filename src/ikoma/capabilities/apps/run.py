@@ -19,7 +19,7 @@ from ikoma.model import Effect, Role
 class Run(AppRequest):
     service: str | None = Field(default=None, max_length=63)
     """Default: the one that answers requests."""
-    command: list[str]
+    command: list[str] = Field(examples=[["ls"]])
     """Program and arguments, no shell."""
     timeout: int = Field(default=300, ge=1, le=3600)
     """Seconds."""
