@@ -17,6 +17,8 @@ Absolute numbers differ from machine to machine; ratios hardly do. `make bench A
 subject, `--quick` fewer rounds; only a whole run writes this page.
 """
 
+_LONG_LOAD = "## Under load for an hour"
+
 _SUBJECTS = """
 What is compared with what:
 
@@ -58,8 +60,9 @@ def heading() -> str:
 
 
 def write(figures: Sequence[Figure], facts: Mapping[str, str]) -> None:
-    """Write the page anew."""
-    PAGE.write_text(page(figures, facts))
+    """Write the page anew; what was noted of a long load stays, since no run of this measures it."""
+    _, mark, noted = PAGE.read_text().partition(_LONG_LOAD)
+    PAGE.write_text(f"{page(figures, facts)}\n{mark}{noted}" if mark else page(figures, facts))
 
 
 def page(figures: Sequence[Figure], facts: Mapping[str, str]) -> str:

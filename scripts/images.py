@@ -232,6 +232,9 @@ def _python(root: RootFilesystem) -> None:
     for part in ("pip", "pip-*.dist-info"):
         for folder in _package("pip").parent.glob(part):
             root.tree(f"{paths['purelib']}/{folder.name}", folder)
+    zones = Path("/usr/share/zoneinfo")
+    if zones.is_dir():
+        root.tree(str(zones), zones, ("posix", "right"))
     root.link("usr/local/bin/python", str(program))
     root.link("usr/local/bin/python3", str(program))
     root.text("usr/local/bin/pip", '#!/bin/sh\nexec python -m pip "$@"\n', 0o755)

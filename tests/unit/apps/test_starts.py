@@ -74,7 +74,13 @@ def started(files: dict[str, str], *installed: str) -> str:
             "python -m gunicorn --bind 0.0.0.0:3000 --threads 4 wsgi:app",
         ),
         ({"main.py": FASTAPI + LISTENS}, "uvicorn", "python main.py"),
+        (
+            {"main.py": FASTAPI + 'PORT = os.environ["PORT"]\nALLOWED = ["0.0.0.0"]\n'},
+            "uvicorn",
+            "python -m uvicorn --host 0.0.0.0 --port 3000 main:app",
+        ),
         ({"server.py": "print('no framework')\n"}, "", "python server.py"),
+        ({"Procfile": "release: true\nweb: A=1 serve\n"}, "", "sh -c A=1 serve"),
         (
             {"main.py": FASTAPI, "Procfile": "web: uvicorn main:app --port $PORT\n"},
             "uvicorn",

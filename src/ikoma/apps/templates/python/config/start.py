@@ -40,7 +40,8 @@ _FACTORY = re.compile(rf"^(?:async[ \t]+)?def[ \t]+(?P<name>{FACTORIES})\(", re.
 _FLASK = re.compile(r"^[ \t]*(?:from|import)[ \t]+flask\b", re.MULTILINE)
 _ASGI = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:fastapi|starlette|litestar|quart)\b", re.MULTILINE)
 _PORT = re.compile(r"""(?:environ(?:\.get)?|getenv)[ \t]*[\[(][ \t]*["']PORT["']""")
-_EVERYWHERE = re.compile(r"""["'](?:0\.0\.0\.0|::|)["']""")
+_EVERYWHERE = re.compile(r"""["'](?:0\.0\.0\.0|::)["']|\(\s*["']["']\s*,""")
+_RUNS = re.compile(r"\b(?:run|run_app|run_simple|serve|serve_forever|start_server|create_server)\(")
 _SETTINGS = re.compile(r"""DJANGO_SETTINGS_MODULE["'][ \t]*,\s*["']([\w.]+)["']""")
 _WEB = re.compile(r"^web[ \t]*:[ \t]*(\S.*)$", re.MULTILINE)
 
@@ -73,7 +74,7 @@ def find(files: Mapping[str, str]) -> Start | None:
         return django
     programs = [name for name in PROGRAMS if name in files]
     for name in programs:
-        if _PORT.search(files[name]) and _EVERYWHERE.search(files[name]):
+        if all(sign.search(files[name]) for sign in (_PORT, _EVERYWHERE, _RUNS)):
             return Start("program", name, name)
     for name in _modules(files):
         if application := _application(name, files):
@@ -88,7 +89,7 @@ def command(start: Start, port: str, has: Callable[[str], bool]) -> list[str] | 
         has: whether a module is installed.
     """
     if start.kind == "procfile":
-        return ["sh", "-c", f"exec {start.target}"]
+        return ["sh", "-c", start.target if re.match(r"\w+=", start.target) else f"exec {start.target}"]
     if start.kind == "program":
         return ["python", start.target]
     if start.kind == "django":
@@ -195,6 +196,8 @@ def main() -> None:
         sys.exit(f"{start.file} needs a server: add one of {servers} to requirements.txt")
     print("Starting:", *words, flush=True)
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")  # requests come by way of the proxy, and only from there
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # some servers write there
+        os.environ["HOME"] = "/tmp"
     os.chdir(start.folder or ".")
     os.execvp(words[0], words)
 
