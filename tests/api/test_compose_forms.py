@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ikoma.apps.policy.fetched import IMAGE as FETCHES
 from ikoma.engines.argv import compose_program
 from tests.images import busybox_image
 from tests.support import Server
@@ -184,3 +185,30 @@ def test_all_that_is_wrong_is_told_in_one_answer(server: Server) -> None:
         ("compose.yaml", 6, "privileged"),
     ]
     assert all(item["fix"] for item in report["errors"])
+
+
+FETCHER = """FROM {image}
+COPY curl /bin/curl
+"""
+CURL = """#!/bin/sh
+while [ $# -gt 1 ]; do test "$1" = -o && out=$2; shift; done
+mkdir -p $(dirname $out)
+echo $1 from $(hostname -i) > $out
+"""
+
+
+def test_what_add_would_fetch_is_fetched_by_a_container(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(FETCHER.replace("{image}", busybox_image()))
+    (tmp_path / "curl").write_text(CURL)
+    (tmp_path / "curl").chmod(0o755)
+    docker("build", "-q", "-t", FETCHES, str(tmp_path))  # stands in for the real one, which no test reaches
+    build = "services:\n  web:\n    build: {context: ./src, args: {V: '7'}}\n    init: true\n"
+    lines = [f"FROM {busybox_image()}", "ARG V", "ADD https://example.com/v${V}/ok /www/ok"]
+    lines.append('CMD ["httpd", "-f", "-p", "3000", "-h", "/www"]')
+    make(server, "adds", **{"docker-compose.yml": build + BLOCK, "src/Dockerfile": "\n".join(lines)})
+    assert server.do("apps.validate", {"appName": "adds"})["errors"] == []
+    server.do("deploy.up", {"appName": "adds"})
+    [made] = docker("ps", "-q", "--filter", "label=ikoma.app=adds").split()
+    address, _, fetched_by = docker("exec", made, "cat", "/www/ok").split()
+    assert address == "https://example.com/v7/ok"
+    assert fetched_by.startswith("172.")

@@ -205,7 +205,7 @@ def test_no_volume_of_others_is_taken_under_another_name(case: Case, tmp_path: P
 
 
 def test_what_a_dockerfile_must_not_say_is_found_in_the_dockerfile(tmp_path: Path) -> None:
-    setup = ("file src/Dockerfile: FROM alpine:3\\nRUN true\\nADD https://example.com/x.tar /x",)
+    setup = ("file src/Dockerfile: FROM alpine:3\\nRUN true\\nADD http://example.com/x.tar /x",)
     app, facts = lay_out(Case(Path("x.yml"), "services: {web: {build: ./src}}", None, setup), tmp_path)
     (violation, *_), _, _ = asyncio.run(judged(app, facts))
     assert (violation.rule, violation.file, violation.line) == ("remote-source", "src/Dockerfile", 3)

@@ -16,7 +16,9 @@ from ikoma.apps.database_variables import KEPT_AS, gifts
 from ikoma.apps.folder import App
 from ikoma.apps.jobs import jobs
 from ikoma.apps.new_folders import make_folders
+from ikoma.apps.policy import fetched
 from ikoma.apps.policy.facts import image_name
+from ikoma.apps.policy.images import arguments
 from ikoma.apps.policy.storage import is_clock
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
@@ -134,6 +136,8 @@ def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
         with suppress(FileMissing):
             ignored = app.read_inside(path.with_name(f"{path.name}.dockerignore"), _LARGEST_DOCKERFILE)
             build[_IGNORE] = ignored.decode(errors="replace")
+    plain = build["dockerfile_inline"].replace("$$", "$")
+    build["dockerfile_inline"] = fetched.rewritten(plain, arguments(build)).replace("$", "$$")
 
 
 def with_dockerfiles_in(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:

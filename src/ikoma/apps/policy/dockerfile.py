@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from ikoma.apps.policy.fetched import IMAGE, fetches
 from ikoma.apps.policy.rules import RESERVED_LABEL, quoted
 
 _FROM = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+((?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
@@ -90,7 +91,12 @@ def _all(
         yield number, *found
     if not candidates:
         yield 1, "foreign-image", "It has too many lines that go on in the next.", None
+    told = {(item.number, item.line): item for item in fetches(text, args)}
     for number, line in candidates:
+        if (number, line) in told:  # it is done by a container, whose image is one as any other
+            if told[number, line].name is not None:
+                yield number, "foreign-image", "", IMAGE
+            continue
         for found in _of_line(_Line(number, line), values, stages):
             yield number, *found
 

@@ -129,12 +129,16 @@ def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[
             return  # that it is not there is said elsewhere
         file = os.path.relpath(path, facts.app.path)
     text = text.replace("$$", "$") if "dockerfile_inline" in value else text  # as Compose spells it
-    args = {key: str(item).replace("$$", "$") for key, item in (value.get("args") or {}).items() if item is not None}
-    for rule, line, what, image in dockerfile.problems(text, args):
+    for rule, line, what, image in dockerfile.problems(text, arguments(value)):
         inside = (*place, name, line)
         instead = _INSTEAD_OF_ADD if rule == "remote-source" else None
         found = [Violation(rule, inside, what, instead=instead)] if image is None else reference(facts, inside, image)
         yield from (replace(each, file=file, line=line if file else None) for each in found)
+
+
+def arguments(build: Mapping[str, Any]) -> dict[str, str]:
+    """The arguments that a build is given, as its Dockerfile sees them."""
+    return {key: str(item).replace("$$", "$") for key, item in (build.get("args") or {}).items() if item is not None}
 
 
 def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
