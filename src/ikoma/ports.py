@@ -514,6 +514,10 @@ class Endpoint:
     port: int
     host_gateway: bool
     """True when `host` must be mapped to the engine's host-gateway address."""
+    tls_port: int | None = None
+    """The port for clients that insist on TLS, where that is another one."""
+    certificate: str | None = None
+    """What they verify the server by, as PEM text; None where whoever runs it says so."""
 
 
 @dataclass(frozen=True, slots=True)

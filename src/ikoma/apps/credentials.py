@@ -46,14 +46,19 @@ def forget(app: App) -> None:
 
 
 def parts(credentials: Credentials, endpoint: Endpoint) -> dict[str, str]:
-    """What there is to know to reach the app's own database: user, password, host, port, name and url."""
+    """What there is to know to reach the app's own database, with TLS or without."""
     host, port, password = endpoint.host, str(endpoint.port), credentials.password.reveal()
+    # Role names and passwords are made of URL-safe characters only, so nothing needs quoting.
+    before, after = f"postgresql://{credentials.role}:{password}@{host}:", f"/{credentials.database}"
+    tls_port = str(endpoint.tls_port or port)
     return {
         "user": credentials.role,
         "password": password,
         "host": host,
         "port": port,
         "name": credentials.database,
-        # Role names and passwords are made of URL-safe characters only, so nothing needs quoting.
-        "url": f"postgresql://{credentials.role}:{password}@{host}:{port}/{credentials.database}",
+        "url": f"{before}{port}{after}",
+        "tls_port": tls_port,
+        "tls_url": f"{before}{tls_port}{after}?sslmode=require",
+        "ca": endpoint.certificate or "",
     }

@@ -15,7 +15,8 @@ from typing import Any
 
 from ikoma.apps.compose_file import uses_database
 from ikoma.apps.database_images import is_database, keeps_rows
-from ikoma.apps.environment import DATABASE_PARTS
+from ikoma.apps.environment import DATABASE_PARTS, TLS_PARTS
+from ikoma.apps.extension import PARTS
 from ikoma.postgres.server import HOST_NAME
 
 KEPT_AS = "x-ikoma-database"
@@ -73,12 +74,17 @@ def to_use_the_platforms(service: str) -> str:
 def _gift(service: Mapping[str, Any], services: Mapping[str, Any], wish: Any, written: Mapping[str, str]) -> Gift:
     """What a service gets that may get something; `wish` is what the app's file says of it."""
     if isinstance(wish, Mapping):
-        names = {str(name): part for name, part in wish.items() if part in tuple(DATABASE_PARTS.values())}
+        names = {str(name): part for name, part in wish.items() if part in PARTS}
         return Gift(names, replaced=tuple(name for name, _ in _values(service) if name in names))
     kept = tuple(_set_by_itself(service, written))
     if wish is None and (own := _own_database(service, services, kept)) is not None:
         return Gift(kept=kept, own=own)
-    return Gift({key: part for key, part in DATABASE_PARTS.items() if key not in kept}, kept)
+    instead = TLS_PARTS if _insists_on_tls(service) else {}
+    return Gift({key: instead.get(part, part) for key, part in DATABASE_PARTS.items() if key not in kept}, kept)
+
+
+def _insists_on_tls(service: Mapping[str, Any]) -> bool:
+    return dict(_values(service)).get("PGSSLMODE") in ("require", "verify-ca", "verify-full")
 
 
 def _set_by_itself(service: Mapping[str, Any], written: Mapping[str, str]) -> Iterator[str]:

@@ -23,6 +23,8 @@ DATABASE_PARTS = {
 }
 """The variables through which an app's containers learn of their database, and what each says."""
 DATABASE_NAMES = tuple(DATABASE_PARTS)
+TLS_PARTS = {"port": "tls_port", "url": "tls_url"}
+"""What takes the place of a part for a service that insists on TLS."""
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ikoma.apps import release_command, watch_paths
-from ikoma.apps.environment import DATABASE_PARTS, NAME
+from ikoma.apps.environment import NAME, TLS_PARTS
 from ikoma.apps.release_command import ReleaseCommand
 from ikoma.errors import InvalidCompose
 from ikoma.model import DomainName
 
 ROLLING, RECREATE = "rolling", "recreate"
 SOURCE = ("src", "config")
-PARTS = tuple(sorted(set(DATABASE_PARTS.values())))
+PARTS = ("user", "password", "host", "port", "name", "url", *TLS_PARTS.values(), "ca")
 """What there is to tell of a database."""
 
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")

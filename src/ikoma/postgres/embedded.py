@@ -24,6 +24,7 @@ from ikoma.ports import Credentials, Endpoint
 from ikoma.postgres import cluster, postmaster
 from ikoma.postgres.connect import connect, connected
 from ikoma.postgres.server import ADMIN_OPTIONS, APP_OPTIONS, HOST_NAME
+from ikoma.postgres.tls_door import TlsDoor
 from ikoma.processes import ended, is_alive
 from ikoma.run import serve
 from ikoma.settings import Settings
@@ -58,6 +59,7 @@ class EmbeddedPostgres:
         self._nudge = asyncio.Event()
         self._settled = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
+        self._door = TlsDoor(self._root, lambda: self._port)
 
     async def start(self) -> None:
         """Have a server that answers: start it, or take over the one that runs."""
@@ -67,12 +69,14 @@ class EmbeddedPostgres:
         self._keeping = asyncio.ensure_future(self._keep(ready))
         try:
             await ready
+            await self._door.open()
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Stop the server cleanly, if it is ours to stop."""
+        await self._door.close()
         self._stopping = True
         self._nudge.set()
         if self._keeping is not None:
@@ -83,6 +87,7 @@ class EmbeddedPostgres:
         if address is None:
             return
         self._gateway = address
+        self._door.add(address)
         if self._is_keeper and self._must_move():
             self._settled.clear()
             self._nudge.set()
@@ -98,7 +103,9 @@ class EmbeddedPostgres:
         return self._pid
 
     def endpoint(self) -> Endpoint:
-        return Endpoint(HOST_NAME, self._port, host_gateway=True)
+        return Endpoint(
+            HOST_NAME, self._port, host_gateway=True, tls_port=self._door.port, certificate=self._door.certificate
+        )
 
     def admin(self, database: str | None = None) -> dict[str, Any]:
         parameters = self._parameters(cluster.ADMIN, self._password, database or "postgres")

@@ -184,6 +184,14 @@ def test_who_asks_for_them_keeps_what_it_sets_itself(wish: Any) -> None:
     assert found == {name: part for name, part in ALL.items() if name not in ("DATABASE_URL", "PGPORT")}
 
 
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+def test_who_insists_on_tls_gets_the_port_for_it(mode: str) -> None:
+    found = given(env(PGSSLMODE=mode))
+    assert {name for name, part in found.items() if part == "tls_port"} == {"PGPORT", "POSTGRES_PORT"}
+    assert found["DATABASE_URL"] == "tls_url"
+    assert given(env(PGSSLMODE="prefer")) == ALL
+
+
 def test_a_port_alone_says_nothing_of_another_database() -> None:
     assert given(env(PGPORT="5432")) == {name: part for name, part in ALL.items() if name != "PGPORT"}
 
@@ -259,4 +267,18 @@ def test_mapped_names_hold_the_parts_of_the_database(app: App) -> None:
         "DBNAME": "shop",
         "DBPORT": "5432",
         "URL": f"postgresql://shop:{password}@ikoma-postgres:5432/shop",
+    }
+
+
+def test_what_tls_takes_can_be_told_under_any_name(app: App) -> None:
+    names = {"DB": "tls_url", "DB_PORT": "tls_port", "DB_CA": "ca"}
+    model = {"services": {"web": {}}, "x-ikoma": {"database": {"web": names}}}
+    frozen = equipment.frozen(app, model, env={}, memory=1 << 20)
+    endpoint = Endpoint("ikoma-postgres", 5432, True, tls_port=5433, certificate="-----BEGIN\n")
+    found = equipment.with_database(app, frozen, endpoint)["services"]["web"]["environment"]
+    password = credentials.require(app).password.reveal()
+    assert found == {
+        "DB": f"postgresql://shop:{password}@ikoma-postgres:5433/shop?sslmode=require",
+        "DB_PORT": "5433",
+        "DB_CA": "-----BEGIN\n",
     }

@@ -102,8 +102,11 @@ def test_a_new_release_may_say_what_is_there(block: dict[str, Any]) -> None:
         ({"database": {"nope": {"DBUSER": "user"}}}, "database: there is no service 'nope'"),
         ({"database": {"web": {"DB-USER": "user"}}}, "web: 'DB-USER' is no name of a variable"),
         ({"database": {"web": {5: "user"}}}, "web: '5' is no name of a variable"),
-        ({"database": {"web": {"DBUSER": "username"}}}, "DBUSER is 'username'; it takes host, name, password, port"),
-        ({"database": {"web": {"DBUSER": ["user"]}}}, "DBUSER is .*; it takes host, name, password, port"),
+        (
+            {"database": {"web": {"DBUSER": "username"}}},
+            "DBUSER is 'username'; it takes user, password, host",
+        ),
+        ({"database": {"web": {"DBUSER": ["user"]}}}, "DBUSER is .*; it takes user, password, host, port, name, url"),
         *(
             ({"data": wrong}, f"data: '{wrong}' is not inside src/ or config/")
             for wrong in ("uploads", "srcs/up", "a/src")
