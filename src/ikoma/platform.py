@@ -138,7 +138,6 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         events = Events()
         backups = Backups(settings.backups_root)
-        previews = Previews(apps, databases, backups)
         waivers = Waivers(settings.database_file)
         stack.callback(waivers.close)
         hooks = Hooks(settings.database_file, apps)
@@ -154,7 +153,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             hosts=(settings.postgres_host,) if settings.postgres_host else (),
         )
         web_services = WebServices(engine, policy)
-        validator = Validator(engine, databases, policy, traffic, web_services)
+        resolutions = Resolutions(engine, policy.waived)
+        previews = Previews(apps, databases, backups, resolutions)
+        validator = Validator(engine, databases, policy, traffic, resolutions, web_services)
         schema = Schema(databases, backups)
         rollbacks, memory = Rollbacks(schema), settings.container_memory_mb << 20
         deployments = Deployments(
@@ -169,7 +170,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             memory=memory,
             keep=Keep(settings.releases_keep, settings.releases_max_days),
         )
-        scrubber = Scrubber(SecretBook(apps, [Secret(server.admin()["password"])]))
+        scrubber = Scrubber(SecretBook(apps, [Secret(server.admin()["password"])], resolutions.secrets))
         _scrub_logs(scrubber)
         platform = Platform(
             settings=settings,
@@ -185,7 +186,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
             schema=schema,
             traffic=traffic,
-            verifier=Verifier(Resolutions(engine, policy.waived), policy, databases, health, backups, web_services),
+            resolutions=resolutions,
+            verifier=Verifier(resolutions, policy, databases, health, backups, web_services),
             waivers=waivers,
             approvals=approvals,
             callers=callers,

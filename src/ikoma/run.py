@@ -57,6 +57,7 @@ async def run(
     timeout: float = 60,
     memory: int | None = None,
     most: int | None = None,
+    bare: bool = False,
 ) -> Finished:
     """Run a program to its end and return what it said.
 
@@ -68,10 +69,11 @@ async def run(
         timeout: seconds, after which the child is killed and TimeoutError raised.
         memory: bytes that it may take.
         most: bytes that it may say, on either stream, before it is killed and SaidTooMuch raised; not with `stdin`.
+        bare: the child knows the variables of `env` and no others, not even a PATH.
     """
     if memory is not None:
         argv = ["prlimit", f"--data={memory}", "--", *_located(argv)]
-    process = await _start(argv, env, cwd, user, stdin=PIPE if stdin is not None else DEVNULL)
+    process = await _start(argv, env, cwd, user, stdin=PIPE if stdin is not None else DEVNULL, bare=bare)
     async with _Ended(process), asyncio.timeout(timeout):
         if most is None:
             stdout, stderr = await process.communicate(stdin)
@@ -199,13 +201,14 @@ async def _start(
     *,
     stdin: int = DEVNULL,
     stdout: int = PIPE,
+    bare: bool = False,
 ) -> Process:
     return await asyncio.create_subprocess_exec(
-        *_privileged(_located(argv), user, "--pdeathsig", "KILL"),
+        *_located(_privileged(_located(argv), user, "--pdeathsig", "KILL")),
         stdin=stdin,
         stdout=stdout,
         stderr=PIPE,
-        env=environment(env),
+        env=dict(env or {}) if bare else environment(env),
         cwd=cwd or "/",
         start_new_session=True,
         limit=_LINE_LIMIT,

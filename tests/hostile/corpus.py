@@ -17,8 +17,9 @@ from pathlib import Path
 from ikoma.apps.folder import App
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.facts import Facts
-from ikoma.apps.policy.reading import gather, read_paths
+from ikoma.apps.policy.reading import read_paths
 from ikoma.apps.policy.rules import Violation
+from ikoma.apps.resolution import Resolutions
 from ikoma.engines.compose import ComposeEngine
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
@@ -160,12 +161,12 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
 
 async def judged(app: App, facts: Facts) -> tuple[list[Violation], str | None, Mapping[str, object] | None]:
     """What the policy finds, and Compose's own refusal where it does not come to a model."""
-    gathered = gather(app)
-    facts = replace(facts, files=read_paths(app))
-    if gathered.violations:
-        return gathered.violations, None, None
     engine = ComposeEngine(DOCKER_HOST)
+    facts = replace(facts, files=read_paths(app))
     try:
+        gathered = await Resolutions(engine).gather(app)
+        if gathered.violations:
+            return gathered.violations, None, None
         resolved = await engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
     finally:
         await engine.close()

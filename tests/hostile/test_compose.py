@@ -78,6 +78,21 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     created(app, made, {name: told(service, dict.fromkeys(first, "1")) for name, service in inside.items()})
 
 
+def test_nothing_of_the_server_is_seen_where_a_file_names_its_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "USER", "LANG", "JWT_SECRET", "JWT_ISSUER", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        monkeypatch.setenv(name, "of-the-server")
+    case = next(case for case in ACCEPTED if case.name == "variables-of-a-shell")
+    app, facts = lay_out(case, tmp_path)
+    model = asyncio.run(judged(app, facts))[2]
+    assert model is not None
+    web = json.loads(json.dumps(model))["services"]["web"]
+    blank = dict.fromkeys(("HOME_OF", "TOKENS", "ISSUER", "TRACES"), "")
+    assert web["environment"] == {**blank, "WHO": "x", "SEARCH": "none", "INNER": "/"}
+    assert web["labels"] == {"of": "/x"}
+
+
 class Owners(ComposeEngine):
     """An engine on which these volumes and networks are, and no other."""
 

@@ -10,7 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from ikoma.ports import Container
+
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,12 @@ class Web:
             for item in containers
             if item.service == self.service and item.state == "running" and item.addresses
         ]
+
+
+def encoded(model: Mapping[str, Any]) -> bytes:
+    """A model as a file for Compose, which reads JSON as YAML: signs that end lines there are written by number."""
+    text = orjson.dumps(model, option=orjson.OPT_INDENT_2).decode()
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def has_address(service: Mapping[str, Any]) -> bool:

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from ikoma.apps import compose_file, environment, equipment, extension, images, source, web_service
+from ikoma.apps import app_secrets, compose_file, equipment, extension, images, source, web_service
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
-from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import sources
 from ikoma.apps.outcomes import Keep, Outcomes
 from ikoma.apps.placement import Placement, scale_of
@@ -102,11 +101,12 @@ class Deployments:
         self._outcomes = Outcomes(engine, schema, rollouts, keep)
 
     async def deploy(
-        self, app: App, model: Mapping[str, Any], wish: Wish, *, env: Mapping[str, str]
+        self, app: App, model: Mapping[str, Any], wish: Wish, *, variables: Mapping[str, str], env: Mapping[str, str]
     ) -> tuple[Release, Rolled]:
         """Make a release of a resolved model, and let it take over.
 
         Args:
+            variables: what the app's .env sets, as it was read for the model.
             env: further variables for the containers.
 
         Raises:
@@ -114,11 +114,11 @@ class Deployments:
             ProjectNameTaken: containers of this name belong to another folder.
         """
         await self._settle(app)
-        frozen = equipment.frozen(app, model, env=env, memory=self._memory)
+        frozen = equipment.frozen(app, model, env=env, memory=self._memory, variables=variables)
         runs = await self._checked(app, frozen)
         in_use = await self._adopt(app, frozen, wish.progress)
-        given = environment.read(app) | dict(env)
-        secrets = [*app_secrets(app), *environment.secret_values(env)]
+        given = {**variables, **env}
+        secrets = [*app_secrets.of_app(app), *app_secrets.of_variables(given), *app_secrets.of_model(frozen)]
         release = _new_release(app, frozen, wish)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given)
@@ -182,7 +182,7 @@ class Deployments:
         runs = await self._checked(app, model, judged=f"{image[:80]} is not allowed")
         in_use = await self._adopt(app, model, wish.progress)
         given = releases.given(earlier)
-        secrets = [*app_secrets(app), *environment.secret_values(given)]
+        secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
         release = replace(_new_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given)
         async with self._outcomes.recorded(app, release, secrets):
@@ -297,7 +297,7 @@ class Deployments:
         found = release.images
         await images.present(self._engine, app.name, release.id, found)
         place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
-        secrets = [*app_secrets(app), *environment.secret_values(releases.given(release))]
+        secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
         async with self._outcomes.serving_on(app):
             rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
         return await self._outcomes.served(app, release, rolled.configurations), rolled

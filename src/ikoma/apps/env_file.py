@@ -1,98 +1,182 @@
-"""Editing an app's `.env`: one entry changes, every other byte stays.
-
-Two parsers read the file, Compose's own and python-dotenv, and they differ in quotes and escapes. A value is written
-in a form that both read back as it is; the few that have no such form are refused.
-"""
+"""Editing an app's `.env`: one entry changes, every other byte stays, and Compose has read it back before it counts."""
 
 from __future__ import annotations
 
 import difflib
-import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from dotenv.parser import Binding, parse_stream
-
-from ikoma.apps.environment import read_text
+from ikoma.apps import environment
+from ikoma.apps.env_entries import entries
 from ikoma.apps.folder import App
-from ikoma.durable import write_file
-from ikoma.errors import UnrepresentableValue, VariableMissing
+from ikoma.apps.variables import VariableReader, Variables
+from ikoma.durable import make_folder, write_file
+from ikoma.errors import EnvUnreadable, UnrepresentableValue, VariableMissing
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
 _HEADER = "# Environment of {app}: values are secrets; keep this file 0600.\n"
+_FORMER, _MOST_FORMER = "env", 20
 
 
-def names(app: App) -> list[str]:
-    """Names of the variables in the file, in its order; none where there is no file."""
-    return list(dict.fromkeys(entry.key for entry in _entries(read_text(app)) if entry.key))
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file that took the place of another."""
+
+    variables: Variables
+    replaced: tuple[str, ...] = ()
+    """Names whose former value is in the file no more: they have another one, or none."""
+    former: str | None = None
+    """Where the file of before is kept, on the server."""
 
 
-def put(app: App, name: str, value: str) -> list[str]:
-    """Give a variable a value; the names that are there then.
+class EnvFile:
+    """The `.env` of one app. Callers hold the app's lock."""
 
-    Raises:
-        UnrepresentableValue: there is no way to write it that both parsers read alike.
-    """
-    line = f"{name}={written(value)}\n"
-    entries = _entries(read_text(app) or _HEADER.format(app=app.name))
-    place = max((number for number, entry in enumerate(entries) if entry.key == name), default=None)
-    parts = [entry.original.string for entry in entries]
-    if place is None:
-        if parts and not parts[-1].endswith("\n"):
-            parts.append("\n")
-        parts.append(line)
-    else:
-        parts[place] = _lead(parts[place]) + line
-    return _write(app, "".join(parts))
+    def __init__(self, app: App, reader: VariableReader) -> None:
+        self._app = app
+        self._reader = reader
+
+    async def names(self) -> list[str]:
+        """Names of the variables as Compose reads them, in the order of the file; none where there is no file."""
+        text, now = await self._read_now()
+        return _in_order(text, now.require())
+
+    async def put(self, name: str, value: str) -> list[str]:
+        """Give a variable a value; the names that are there then.
+
+        Raises:
+            UnrepresentableValue: no file can hold it.
+            EnvUnreadable: the file as it is cannot be read, and the new value is not what is wrong with it.
+        """
+        return await self.put_all({name: value})
+
+    async def put_all(self, values: Mapping[str, str]) -> list[str]:
+        """Give several variables values, all or none."""
+        text, before = await self._read_now()
+        changed = text = text or _HEADER.format(app=self._app.name)
+        for name, value in values.items():
+            changed = _with(changed, name, written(value), torn=bool(before.faults))
+        after = await self._reader.read(self._app, changed.encode())
+        if before.faults and after.faults:
+            before.require()
+        found = after.require()
+        if any(found.get(name) != value for name, value in values.items()):
+            raise UnrepresentableValue("Compose reads another value than the one that was given.")
+        _check_others(text, before, after, {*values})
+        return self._write(changed, after)
+
+    async def remove(self, name: str) -> list[str]:
+        """Take a variable out; the names that are left.
+
+        Raises:
+            VariableMissing: it is not there; with the nearest name.
+        """
+        text, before = await self._read_now()
+        found = [entry for entry in entries(text) if entry.name == name]
+        if name not in before.require() or not found:
+            near = difflib.get_close_matches(name, before.values, n=1)
+            hint = f"Did you mean {near[0]}?" if near else None
+            raise VariableMissing(f"{self._app.name} has no variable {name}.", hint=hint)
+        changed = text
+        for entry in reversed(found):
+            begin = changed.rfind("\n", 0, entry.begin) + 1 if entry.alone else entry.begin
+            changed = changed[:begin] + changed[entry.end :]
+        after = await self._reader.read(self._app, changed.encode())
+        after.require()
+        _check_others(text, before, after, {name})
+        return self._write(changed, after)
+
+    async def replace(self, content: str) -> Imported:
+        """Take a whole file in place of the one that is there, which is kept; all of it or nothing.
+
+        Raises:
+            EnvUnreadable: Compose cannot read it: with the line and the name, without a value.
+        """
+        if "\0" in content:
+            line = content.count("\n", 0, content.index("\0")) + 1
+            raise EnvUnreadable(f".env:{line}: The line holds a NUL character.", hint="Take it out.")
+        after = await self._reader.read(self._app, content.encode())
+        found = after.require()
+        if bad := environment.bad_names(found):
+            line = next((entry.line for entry in entries(content) if entry.name == bad[0]), 1)
+            raise EnvUnreadable(f".env:{line}: The name in this line is no name of a variable.", hint=_NAMES)
+        former = environment.content(self._app)
+        before = await self._reader.read(self._app, former)
+        kept = self._keep(former) if former and former != content.encode() else None
+        write_file(self._app.env_file, content, mode=0o600)
+        gone = tuple(name for name, value in before.values.items() if found.get(name) != value)
+        return Imported(after, gone, kept)
+
+    async def _read_now(self) -> tuple[str, Variables]:
+        """The file's text, and what Compose reads in it; EnvUnreadable where it is not UTF-8."""
+        content = environment.content(self._app)
+        return environment.decoded(content), await self._reader.read(self._app, content)
+
+    def _write(self, text: str, read: Variables) -> list[str]:
+        write_file(self._app.env_file, text, mode=0o600)
+        return _in_order(text, read.values)
+
+    def _keep(self, former: bytes) -> str:
+        folder = self._app.make_state() / _FORMER
+        make_folder(folder, 0o700)
+        place = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.env"
+        write_file(place, former, mode=0o600)
+        for old in sorted(folder.glob("*.env"))[:-_MOST_FORMER]:
+            old.unlink()
+        return str(place)
 
 
-def remove(app: App, name: str) -> list[str]:
-    """Take a variable out; the names that are left. VariableMissing, with the nearest name, where it is not there."""
-    entries = _entries(read_text(app))
-    if all(entry.key != name for entry in entries):
-        near = difflib.get_close_matches(name, names(app), n=1)
-        hint = f"Did you mean {near[0]}?" if near else None
-        raise VariableMissing(f"{app.name} has no variable {name}.", hint=hint)
-    return _write(
-        app, "".join(_lead(entry.original.string) if entry.key == name else entry.original.string for entry in entries)
-    )
-
-
-def _write(app: App, text: str) -> list[str]:
-    write_file(app.env_file, text, mode=0o600)
-    return names(app)
-
-
-def _entries(text: str) -> Sequence[Binding]:
-    """Each entry with the text it stands in, comments and blank lines before it included."""
-    return list(_parsed(text))
-
-
-def _parsed(text: str) -> Iterator[Binding]:
-    yield from parse_stream(io.StringIO(text, newline=""))
-
-
-def _lead(original: str) -> str:
-    """The blank lines that the parser counts to an entry; they are not part of it."""
-    return original[: len(original) - len(original.lstrip("\r\n"))]
+_NAMES = "Names are of letters, digits and _, and do not begin with a digit."
 
 
 def written(value: str) -> str:
-    """A value as both parsers read it; UnrepresentableValue where there is no such way."""
+    """A value as Compose reads it; UnrepresentableValue where there is no such way."""
     if "\0" in value:
         raise UnrepresentableValue("The value holds a NUL character.")
     if _PLAIN.fullmatch(value):
         return value
-    if "\r" not in value:
-        if "'" not in value and "\\\\" not in value and not value.endswith("\\"):
-            return f"'{value}'"
-        if "\\" not in value:
-            escaped = value.replace("'", "\\'")
-            return f"'{escaped}'"
-    if "$" not in value:
-        for character, escape in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
-            value = value.replace(character, escape)
-        return f'"{value}"'
-    raise UnrepresentableValue(
-        "The value mixes quotes or line ends with $ and backslashes as no .env file can hold them."
-    )
+    if not re.search(r"['\\\r]", value):
+        return f"'{value}'"
+    for character, escape in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("$", "\\$")):
+        value = value.replace(character, escape)
+    return f'"{value}"'
+
+
+def _with(text: str, name: str, form: str, *, torn: bool) -> str:
+    """The text with another value for a variable.
+
+    Args:
+        torn: the text cannot be read, perhaps for want of a quote: no more than one line of it is the value's.
+    """
+    place = next((entry for entry in reversed(entries(text)) if entry.name == name), None)
+    if place is None:
+        return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{name}={form}\n"
+    begin, end = place.value
+    if torn and place.last_line > place.line:
+        end = text.index("\n", begin)
+    if not place.alone and _PLAIN.fullmatch(form):  # what follows would become a part of it
+        form = f"'{form}'"
+    if not place.has_value:
+        form = f"={form}"
+    return text[:begin] + form + text[end:]
+
+
+def _check_others(text: str, before: Variables, after: Variables, changed: set[str]) -> None:
+    """Raises EnvUnreadable where an edit would change what it is not about; where one names another it may."""
+    if before.faults:
+        return
+    names = (before.values.keys() ^ after.values.keys()) - changed
+    leans = {entry.name for entry in entries(text) if "$" in entry.written}
+    values = {name for name in before.values.keys() & after.values.keys() if before.values[name] != after.values[name]}
+    if others := sorted(names | (values - changed - leans)):
+        raise EnvUnreadable(
+            f"The file is written so that this would change {others[0]} too.",
+            hint=f"Write {others[0]} on a line of its own, its value in single quotes; env.import takes a whole file.",
+        )
+
+
+def _in_order(text: str, values: Mapping[str, str]) -> list[str]:
+    order = list(dict.fromkeys(entry.name for entry in entries(text)))
+    return [*(name for name in order if name in values), *(name for name in values if name not in order)]

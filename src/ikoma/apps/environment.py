@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dotenv import dotenv_values
-
+from ikoma.apps.env_entries import entries
 from ikoma.apps.folder import App
 from ikoma.errors import EnvUnreadable, FileMissing, NotAFile
-from ikoma.model import Secret
 
 DATABASE_PARTS = {
     "DATABASE_URL": "url",
@@ -35,8 +32,6 @@ _REFERENCE = re.compile(
     r"|\{(?P<braced>[A-Za-z_]\w*+)(?P<operator>:?[-?+])?+(?P<rest>[^}]*+)(?P<end>\}?))"
 )
 
-_HARMLESS = re.compile(r"(HOST|PORT|USER|DB|DATABASE|ENV|MODE|LEVEL|NAME)$")
-
 _MOST_BYTES = 16 << 20
 _EXAMPLES = (".env.example", "config/.env.example", "src/.env.example")
 
@@ -51,51 +46,49 @@ class Reference:
     """The value used when the variable is not set; None where it would be blank or an error."""
 
 
-def read(app: App) -> dict[str, str]:
-    """Names and values in the app's .env, as written; empty when there is none.
+def decoded(found: bytes) -> str:
+    """The text of a .env; EnvUnreadable, with the line, where it is not UTF-8."""
+    try:
+        return found.decode()
+    except UnicodeDecodeError as error:
+        line = found.count(b"\n", 0, error.start) + 1
+        raise EnvUnreadable(f"Line {line} of .env is not UTF-8.") from None
+
+
+def content(app: App) -> bytes:
+    """The bytes of the app's .env; none when there is none.
 
     Raises:
         PathOutside: it is a link that leads elsewhere.
-        EnvUnreadable: it is not UTF-8, or larger than 16 MiB.
+        EnvUnreadable: it is larger than 16 MiB.
     """
-    return _values(read_text(app))
-
-
-def read_leniently(app: App) -> dict[str, str]:
-    """The same, with what is not UTF-8 replaced: to hide values, those that can be read must be known."""
-    return values_in(_content(app))
-
-
-def read_text(app: App) -> str:
-    """The app's .env; empty when there is none. EnvUnreadable, with the line, where it is not UTF-8."""
-    content = _content(app)
     try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise EnvUnreadable(f"Line {line} of {app.env_file.name} is not UTF-8.") from None
-
-
-def values_in(content: bytes) -> dict[str, str]:
-    """What a .env file of this content sets, as written."""
-    return _values(content.decode(errors="replace"))
-
-
-def _values(text: str) -> dict[str, str]:
-    found = dotenv_values(stream=io.StringIO(text.replace("\r\n", "\n").replace("\r", "\n")), interpolate=False)
-    return {name: value or "" for name, value in found.items()}
-
-
-def _content(app: App) -> bytes:
-    try:
-        content = app.read_inside(app.env_file, _MOST_BYTES + 1)
+        found = app.read_inside(app.env_file, _MOST_BYTES + 1)
     except (FileMissing, NotAFile):
         return b""
-    if len(content) > _MOST_BYTES:
+    if len(found) > _MOST_BYTES:
         raise EnvUnreadable(
             f"{app.env_file.name} is larger than {_MOST_BYTES >> 20} MiB.", hint="Move what is large to files of src/."
         )
-    return content
+    return found
+
+
+def as_written(app: App) -> dict[str, str]:
+    """Names and values of the app's .env as they stand there; what counts is what Compose reads."""
+    return unread(content(app))
+
+
+def unread(found: bytes) -> dict[str, str]:
+    """Names and values of a .env as they stand there, but for quotes around them."""
+    return {
+        entry.name: entry.written.strip("'\"") for entry in entries(found.decode(errors="replace")) if entry.has_value
+    }
+
+
+def line_of(app: App, name: str) -> int | None:
+    """The line of the entry of the app's .env that counts for a variable."""
+    found = [entry.line for entry in entries(content(app).decode(errors="replace")) if entry.name == name]
+    return found[-1] if found else None
 
 
 def references(text: str) -> list[Reference]:
@@ -116,7 +109,8 @@ def expected(app: App) -> dict[str, str]:
     names: dict[str, str] = {}
     for relative in _EXAMPLES:
         with suppress(FileMissing, NotAFile):  # a container may swap it at any time
-            names |= dict.fromkeys(values_in(app.read_inside(app.path / relative, _MOST_BYTES)), relative)
+            text = app.read_inside(app.path / relative, _MOST_BYTES).decode(errors="replace")
+            names |= dict.fromkeys((entry.name for entry in entries(text) if NAME.fullmatch(entry.name)), relative)
     return names
 
 
@@ -141,11 +135,6 @@ def example(app: App, compose_text: str) -> str:
 def replaced(written: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
     """Names in .env whose values the containers will not see, because IKOMA gives them others."""
     return [name for name in written if name in given and written[name] not in ("", given[name])]
-
-
-def secret_values(values: Mapping[str, str]) -> list[Secret]:
-    """Those worth hiding: all but short ones and those whose names say that they are no secret."""
-    return [Secret(value) for name, value in values.items() if len(value) >= 8 and not _HARMLESS.search(name)]
 
 
 def escaped(values: Mapping[str, str]) -> dict[str, str]:

@@ -31,7 +31,14 @@ _CACHES = "BUILDKIT_CACHE_MOUNT_NS"
 _IGNORE = "x-ikoma-dockerignore"
 
 
-def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory: int) -> dict[str, Any]:
+def frozen(
+    app: App,
+    model: Mapping[str, Any],
+    *,
+    env: Mapping[str, str],
+    memory: int,
+    variables: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """The model of a release: the resolved one, with all that is the same each time it runs.
 
     Nothing that was checked is read again when it runs: Dockerfiles are a part of it.
@@ -40,7 +47,9 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
         model: the canonical model as Compose resolved it.
         env: further variables for every container, from the call.
         memory: the limit in bytes of a service that names none.
+        variables: what the app's .env sets, as Compose read it for the model.
     """
+    variables = environment.as_written(app) if variables is None else variables
     result: dict[str, Any] = copy.deepcopy(dict(model))
     result["name"] = app.name.project
     kinds = dict.fromkeys(compose_file.one_shot_services(model), "true") | dict.fromkeys(jobs(model), "job")
@@ -65,7 +74,7 @@ def frozen(app: App, model: Mapping[str, Any], *, env: Mapping[str, str], memory
         labels = {"ikoma.app": str(app.name), "ikoma.one-shot": kinds.get(name, "false")}
         service["labels"] = {**(service.get("labels") or {}), **labels}
     # Now, since the .env of today says where its values come from: when the release runs again, it may be another.
-    for name, gift in gifts(result, environment.read(app)).items():
+    for name, gift in gifts(result, variables).items():
         result["services"][name][KEPT_AS] = dict(gift.names)
     return result
 
@@ -91,7 +100,7 @@ def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dic
     owned = credentials.find(app)
     parts = credentials.parts(owned, endpoint) if owned else {}
     result: dict[str, Any] = copy.deepcopy(dict(model))
-    of_now = gifts(model, environment.read(app))  # for releases of before it was kept
+    of_now = gifts(model, environment.as_written(app))  # for releases of before it was kept
     for name, service in result["services"].items():
         names = service.pop(KEPT_AS, of_now[name].names)
         if parts and names:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from ikoma.apps.compose_file import encoded
 from ikoma.apps.equipment import with_dockerfiles_in
 from ikoma.apps.placement import Placement, builds, release_image
 from ikoma.apps.policy import dockerfile
@@ -50,7 +51,7 @@ async def provide(
     await _vet_bases(engine, model, built, place, folder, progress=progress, secrets=secrets)
     compose_file = folder / "build.json"
     whole = {**described, "services": {**built, **_pulled(model)}}
-    write_file(compose_file, orjson.dumps(with_dockerfiles_in(folder, whole), option=orjson.OPT_INDENT_2), mode=0o600)
+    write_file(compose_file, encoded(with_dockerfiles_in(folder, whole)), mode=0o600)
     await engine.prepare(
         place.app,
         compose_file,
@@ -188,8 +189,7 @@ async def _pull(
     secrets: Sequence[Secret],
 ) -> None:
     compose_file = folder / "build.json"
-    content = orjson.dumps({"name": place.app.project, "services": {service: described}}, option=orjson.OPT_INDENT_2)
-    write_file(compose_file, content, mode=0o600)
+    write_file(compose_file, encoded({"name": place.app.project, "services": {service: described}}), mode=0o600)
     await engine.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
 
 

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ikoma.apps import credentials, environment
+from ikoma.apps import app_secrets
 from ikoma.apps.folder import App
 from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction import forms, replaced
-from ikoma.model import Secret, parse_moment
+from ikoma.model import parse_moment
 from ikoma.ports import Container, Engine, LogLine
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -131,7 +131,7 @@ class _Shown:
         self._wanted = wanted
         self._grep = wanted.grep.lower() if wanted.grep else None
         self._many = many
-        self._secrets = forms(app_secrets(app))
+        self._secrets = forms(app_secrets.of_app(app))
 
     def __call__(self, service: str, line: LogLine) -> str | None:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
@@ -142,12 +142,6 @@ class _Shown:
         if self._many:
             text = f"{service} | {text}"
         return f"{line.at[:19]}Z {text}" if self._wanted.timestamps else text
-
-
-def app_secrets(app: App) -> list[Secret]:
-    """What an app's output may quote and nobody should read: values of its `.env`, its database's password."""
-    owned = credentials.find(app)
-    return [*environment.secret_values(environment.read_leniently(app)), *([owned.password] if owned else [])]
 
 
 def _last_bytes(lines: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from ikoma.apps.snapshot import Snapshots
 from ikoma.apps.way_out import tell_cause, waiting
 from ikoma.apps.written_files import keep_written
 from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
-from ikoma.kernel.redaction import forms, replaced
+from ikoma.kernel.redaction import certain, forms, replaced
 from ikoma.model import Secret
 from ikoma.ports import Engine
 
@@ -227,7 +227,7 @@ def _cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
     """What observers read of a failure later: the engine's reason, but no rows that an SQL error quotes."""
     if not isinstance(error, DeployFailed):
         return error.audit_message
-    return replaced(error.message, forms(secrets))[:_LONGEST_CAUSE]
+    return replaced(error.message, certain(forms(secrets)))[:_LONGEST_CAUSE]
 
 
 def _serves(app: App, release: Release) -> bool:

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ikoma.apps import credentials, environment
+from ikoma.apps import credentials
 from ikoma.apps.database_variables import gifts, own_databases, to_use_the_platforms
 from ikoma.apps.folder import App
 from ikoma.errors import DatabaseMissing
 from ikoma.ports import Credentials
 
 
-def told_when_created(app: App, model: Mapping[str, Any]) -> list[str]:
-    """What does not change for an app that gets a database on this platform."""
+def told_when_created(model: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
+    """What does not change for an app that gets a database on this platform.
+
+    Args:
+        variables: what the app's .env sets.
+    """
     told = [
         f"{name} is a database that the app runs itself: it stays as it is, and its rows stay there."
         for name in own_databases(model)
     ]
     return told + [
         f"{name} gets no variables of this database: {gift.own}. {to_use_the_platforms(name)}"
-        for name, gift in gifts(model, environment.read(app)).items()
+        for name, gift in gifts(model, variables).items()
         if gift.own is not None
     ]
 

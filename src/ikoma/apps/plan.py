@@ -13,11 +13,10 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps import comparison, compose_files, credentials, environment, equipment, extension, images
+from ikoma.apps import app_secrets, comparison, compose_files, credentials, equipment, extension, images
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.kinds import Kind, list_kinds
-from ikoma.apps.logs import app_secrets
 from ikoma.apps.mounts import Sources, sources
 from ikoma.apps.placing import SQL, dotenv_of, kept_dotenv, kept_marks, marks_of_data
 from ikoma.apps.plan_services import ServicePlan, Step, images_of_a_deploy, is_built_of, plan_services
@@ -95,7 +94,7 @@ class Planner:
         identity = await self._hash(app, report)
         if report.model is None or report.errors:
             return Plan(identity, errors, warnings)
-        frozen = equipment.frozen(app, report.model, env={}, memory=self._memory)
+        frozen = equipment.frozen(app, report.model, env={}, memory=self._memory, variables=report.variables)
         current = Releases(app).current()
         before = Releases(app).model(current) if current else {}
         found = await _sources(app, frozen)
@@ -106,7 +105,8 @@ class Planner:
             verdicts.append(command.verdict)
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
-        secrets, given = _secrets(app, current), environment.read(app)
+        given = report.variables
+        secrets = [*_secrets(app, current), *app_secrets.of_variables(given), *app_secrets.of_model(report.model)]
         found_images = await images_of_a_deploy(
             self._engine, frozen, current, before, lambda service: not is_built_of(app, service, changes)
         )
@@ -259,7 +259,7 @@ def _digest(*parts: Any) -> str:
 
 def _secrets(app: App, release: Release | None) -> list[Secret]:
     """Values that no plan may tell: the app's own, and those that a release was made with."""
-    return [*app_secrets(app), *environment.secret_values(Releases(app).given(release) if release else {})]
+    return [*app_secrets.of_app(app), *(app_secrets.of_release(app, release) if release else ())]
 
 
 async def _sources(app: App, model: Mapping[str, Any]) -> Sources:

@@ -17,14 +17,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps import credentials, env_file, environment, preview
+from ikoma.apps import credentials, preview
 from ikoma.apps.backups import Backups
+from ikoma.apps.env_file import EnvFile
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.mounts import deployed_data, dockerfiles, sources
 from ikoma.apps.placing import SQL
-from ikoma.apps.policy.reading import gather
 from ikoma.apps.preview import Preview
 from ikoma.apps.release import now
+from ikoma.apps.resolution import Resolutions
 from ikoma.apps.snapshot import MANIFEST, TREE, Snapshots
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
@@ -33,7 +34,7 @@ from ikoma.ports import Databases, Progress
 
 MOST = 10
 """Previews of one app."""
-_LARGEST_ENV = _LARGEST_DOCKERFILE = 1 << 20
+_LARGEST_DOCKERFILE = 1 << 20
 _LEAVING = "leaving-preview-"
 _MAKING = "making-preview-"
 
@@ -45,6 +46,7 @@ class Previews:
     apps: Apps
     databases: Databases
     backups: Backups
+    resolutions: Resolutions
 
     def of(self, app: App) -> list[tuple[App, Preview]]:
         """An app's previews."""
@@ -76,7 +78,7 @@ class Previews:
 
     async def copy_files(self, app: App, model: Mapping[str, Any], into: App) -> None:
         """Give a preview the app's compose file, `.env`, configuration and SQL as they are now, without its data."""
-        gathered = gather(app)
+        gathered = await self.resolutions.gather(app)
         await asyncio.to_thread(_copy, app, model, into)
         for name, content in (gathered.files | _read_dockerfiles(app, model)).items():
             place = into.path / name
@@ -84,7 +86,14 @@ class Previews:
                 continue
             into.make_folder(place.parent)
             write_file(into.check_inside(place.parent) / place.name, content, mode=0o600)
-        _copy_variables(app, into)
+        await self._copy_variables(app, into)
+
+    async def _copy_variables(self, app: App, into: App) -> None:
+        """Give a preview the app's variables as they are resolved; those that it has already keep their values."""
+        reader = self.resolutions.reader
+        wanted, known = (await reader.of(app)).require(), (await reader.of(into)).require()
+        if missing := {name: value for name, value in wanted.items() if name not in known}:
+            await EnvFile(into, reader).put_all(missing)
 
     async def copy_database(self, app: App, into: App, record: Preview, *, anew: bool, progress: Progress) -> Preview:
         """Give a preview a database that equals the app's, where it has none yet or is to have another."""
@@ -141,17 +150,6 @@ def sweep_previews(root: Path) -> None:
     for kind in (_LEAVING, _MAKING):
         for folder in (root / ".ikoma").glob(f"{kind}*"):
             remove_tree(folder)
-
-
-def _copy_variables(app: App, into: App) -> None:
-    """Give a preview the app's variables; those that it has already keep their values."""
-    if not into.env_file.is_file() and app.env_file.is_file():
-        write_file(into.env_file, app.read_inside(app.env_file, _LARGEST_ENV), mode=0o600)
-        return
-    known = environment.read(into)
-    for name, value in environment.read(app).items():
-        if name not in known:
-            env_file.put(into, name, value)
 
 
 def _read_dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, bytes]:

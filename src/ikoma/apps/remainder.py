@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ikoma.apps.compose_lines import Source
-from ikoma.apps.folder import App
 from ikoma.apps.policy import yaml_form
-from ikoma.apps.policy.reading import Gathered, gather
+from ikoma.apps.policy.reading import Gathered
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.refusals import IMAGE, Part, messages, parts, places
 from ikoma.ports import Resolved
@@ -54,7 +53,10 @@ class Remainder:
 
 
 async def remainder(
-    app: App, gathered: Gathered, resolved: Resolved | None, ask: Callable[[Gathered], Awaitable[Resolved]]
+    gathered: Gathered,
+    resolved: Resolved | None,
+    ask: Callable[[Gathered], Awaitable[Resolved]],
+    gather: Callable[[Mapping[str, bytes]], Awaitable[Gathered]],
 ) -> Remainder:
     """Take out what is refused until the rest is taken.
 
@@ -62,6 +64,7 @@ async def remainder(
         gathered: the app's files as they are.
         resolved: what Compose made of them; None where violations kept it from them.
         ask: lets Compose read files.
+        gather: reads the app's files, those with other contents given apart.
     """
     found = Remainder(await asyncio.to_thread(_source, gathered), list(gathered.violations))
     contents: dict[str, bytes] = {}
@@ -81,7 +84,7 @@ async def remainder(
         found.taken |= {_kind(part) for part in refused if part.put is None}
         contents |= await asyncio.to_thread(_without, gathered, refused)
         resolved = None
-        gathered = await asyncio.to_thread(gather, app, contents)
+        gathered = await gather(contents)
         found.violations += [item for item in gathered.violations if item not in found.violations]
     return found
 

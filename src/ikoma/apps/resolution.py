@@ -10,10 +10,10 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ikoma.apps import environment
+from ikoma.apps import app_secrets
 from ikoma.apps.compose_lines import Source
 from ikoma.apps.folder import App
 from ikoma.apps.notice import Notice
@@ -22,16 +22,20 @@ from ikoma.apps.policy.rules import Violation
 from ikoma.apps.preview import adapted
 from ikoma.apps.remainder import Remainder, remainder
 from ikoma.apps.substitutes import substituted
+from ikoma.apps.variables import ENV, Fault, VariableReader, Variables
 from ikoma.kernel.redaction import HIDDEN, forms
+from ikoma.model import Secret
 from ikoma.ports import Engine, Resolved
 
 _LEAST_HIDDEN = 6
+_LARGEST = 1 << 20
+_MOST_ROUNDS = 6
 _BETWEEN_QUOTES = re.compile(r"[^\"'`]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """`source` is the compose files as they were read; `resolved` is None where violations kept Compose from them."""
+    """`source` is the compose files as they were read; `resolved` is None where something kept Compose from them."""
 
     source: Source
     violations: tuple[Violation, ...]
@@ -40,6 +44,11 @@ class Resolution:
     """What works differently here."""
     gathered: Gathered | None = None
     """The files as they were read."""
+    variables: Variables = field(default_factory=Variables)
+    """What `.env` sets."""
+    faults: tuple[Fault, ...] = ()
+    """What keeps files of variables from being read."""
+    doubts: tuple[Fault, ...] = ()
 
     @property
     def model(self) -> Mapping[str, Any] | None:
@@ -53,9 +62,21 @@ class Resolution:
     @property
     def error(self) -> str | None:
         """Why there is no model, in a sentence."""
+        if self.faults:
+            return f"{self.faults[0].file}: {self.faults[0].problem}"
         if self.resolved is not None:
             return self.resolved.error
         return self.violations[0].problem
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What Compose made of the bytes of an app's files."""
+
+    resolved: Resolved | None
+    variables: Variables
+    faults: tuple[Fault, ...]
+    doubts: tuple[Fault, ...]
 
 
 class Resolutions:
@@ -68,7 +89,9 @@ class Resolutions:
     def __init__(self, engine: Engine, waived: Callable[[App], Collection[str]] = lambda app: ()) -> None:
         self._engine = engine
         self._waived = waived
-        self._latest: dict[App, tuple[bytes, Resolved]] = {}
+        self.reader = VariableReader(engine)
+        self._latest: dict[App, tuple[bytes, _Read]] = {}
+        self._secrets: dict[App, tuple[Secret, ...]] = {}
 
     async def resolve(self, app: App) -> Resolution:
         """The resolution of the app's files as they are now.
@@ -76,46 +99,145 @@ class Resolutions:
         Raises:
             FileMissing: there is no compose file.
         """
-        gathered = await asyncio.to_thread(gather, app)
-        resolved = None if gathered.violations else await self._resolved(app, gathered)
-        notices = gathered.notices
+        gathered = await self.gather(app)
+        found = await self._read(app, gathered)
+        resolved, notices = found.resolved, gathered.notices
         if resolved is not None and resolved.model is not None:
             waived = self._waived(app)
             model, more = await substituted(self._engine, app.name, resolved.model, waived)
             resolved, notices = replace(resolved, model=model), [*notices, *more]
-        source = await asyncio.to_thread(lambda: gathered.source)
-        return Resolution(source, tuple(gathered.violations), resolved, tuple(notices), gathered)
+        return Resolution(
+            await asyncio.to_thread(lambda: gathered.source),
+            tuple(gathered.violations),
+            resolved,
+            tuple(notices),
+            gathered,
+            found.variables,
+            found.faults,
+            found.doubts,
+        )
 
     async def remainder(self, app: App, resolution: Resolution) -> Remainder:
         """All that is refused in files that have come to no model, and what is left of them."""
         assert resolution.gathered is not None
-        found = await remainder(app, resolution.gathered, resolution.resolved, lambda files: self._ask(app, files))
+        found = await remainder(
+            resolution.gathered,
+            resolution.resolved,
+            lambda files: self._ask(app, files),
+            lambda contents: self.gather(app, contents),
+        )
         if found.model is not None:
             found.model, _ = await substituted(self._engine, app.name, found.model, self._waived(app))
         return found
 
-    async def _resolved(self, app: App, gathered: Gathered) -> Resolved:
+    def secrets(self, app: App) -> tuple[Secret, ...]:
+        """The secrets in what the app's files came to last."""
+        return self._secrets.get(app, ())
+
+    async def gather(self, app: App, contents: Mapping[str, bytes] | None = None) -> Gathered:
+        """Read the app's files. Paths that name variables are what Compose says that they are.
+
+        Args:
+            contents: what files hold that are not to be read from the disk.
+        """
+        paths: dict[str, str] = {}
+        for _ in range(_MOST_ROUNDS):
+            unread: list[bytes] = []
+
+            def read(content: bytes, unread: list[bytes] = unread) -> Mapping[str, str]:
+                known = self.reader.known(app, content)
+                if known is None and len(content) <= _LARGEST:
+                    unread.append(content)
+                return {} if known is None else known.values
+
+            gathered = await asyncio.to_thread(gather, app, read, paths, contents)
+            for content in unread:
+                await self.reader.read(app, content)
+            if not unread and gathered.unresolved:
+                texts = sorted(gathered.unresolved)
+                paths |= await self.reader.substitute(app, texts, _beside(gathered))
+            elif not unread:
+                break
+        for path in sorted(gathered.unresolved):
+            what = f"A path that is read names variables, and cannot be found: {path[:80]!r}."
+            gathered.found("reads-outside", (), what, gathered.compose_file)
+        return gathered
+
+    async def _read(self, app: App, gathered: Gathered) -> _Read:
         fingerprint = _fingerprint(gathered)
         known = self._latest.get(app)
-        if known is not None and known[0] == fingerprint:
+        if known is not None and known[0] == fingerprint and not gathered.violations:
             return known[1]
-        resolved = await self._ask(app, gathered)
-        self._latest[app] = fingerprint, resolved
-        return resolved
+        variables = await self._variables(app, gathered)
+        resolved = None
+        if not gathered.violations and not variables.faults:
+            resolved = await self._ask(app, gathered)
+        faults, doubts = await self._variables_files(app, gathered, resolved)
+        found = _Read(resolved, variables, (*variables.faults, *faults), (*variables.doubts, *doubts))
+        if not gathered.violations:  # one can also be of what is on the disk, not in the files
+            self._latest[app] = fingerprint, found
+        return found
 
     async def _ask(self, app: App, gathered: Gathered) -> Resolved:
+        """What Compose says of files whose variables can be read."""
+        variables = await self._variables(app, gathered)
         resolved = await self._engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
         if resolved.model is not None:
             resolved = replace(resolved, model=adapted(app.name, resolved.model))
-        elif resolved.error is not None:
-            error = await asyncio.to_thread(without_parts, resolved.error, _secrets(gathered.files))
+        secrets = await asyncio.to_thread(_secrets, gathered, variables, resolved)
+        self._secrets[app] = tuple(secrets)
+        if resolved is not None and resolved.error is not None:
+            error = await asyncio.to_thread(without_parts, resolved.error, forms(secrets))
             resolved = replace(resolved, error=error)
         return resolved
 
+    async def _variables(self, app: App, gathered: Gathered) -> Variables:
+        """What is set for the compose files: by .env, and by the one beside them."""
+        own = await self.reader.read(app, gathered.files.get(ENV, b""))
+        if gathered.beside is None:
+            return own
+        content = gathered.files.get(gathered.beside, b"")
+        other = await self.reader.read(app, content, file=gathered.beside)
+        return Variables({**other.values, **own.values}, (*own.faults, *other.faults), (*own.doubts, *other.doubts))
 
-def _secrets(files: Mapping[str, bytes]) -> tuple[str, ...]:
-    """What is secret in the .env that Compose read, in every form."""
-    return forms(environment.secret_values(environment.values_in(files.get(".env", b""))))
+    async def _variables_files(
+        self, app: App, gathered: Gathered, resolved: Resolved | None
+    ) -> tuple[list[Fault], list[Fault]]:
+        """Faults and doubts of the files besides .env that services take variables from."""
+        faults: list[Fault] = []
+        doubts: list[Fault] = []
+        if resolved is None:
+            return faults, doubts
+        for file in gathered.variables:
+            content = gathered.files.get(file.path, b"")
+            if file.path in (ENV, gathered.beside) or not (resolved.model is None or b"$" in content):
+                continue
+            beside = _beside(gathered)
+            found = await self.reader.read(app, content, file=file.path, beside=beside, raw=file.raw)
+            faults += found.faults
+            doubts += found.doubts
+        return faults, doubts
+
+
+def _beside(gathered: Gathered) -> bytes:
+    """The files of variables that Compose reads first, as one: what comes later counts."""
+    other = gathered.files.get(gathered.beside, b"") if gathered.beside else b""
+    own = gathered.files.get(ENV, b"")
+    return b"\n".join((other, own)) if other else own
+
+
+def _secrets(gathered: Gathered, variables: Variables, resolved: Resolved | None) -> list[Secret]:
+    """What is secret in the files of variables, as it is written, and in what Compose made of it."""
+    files = {ENV, *(file.path for file in gathered.variables)}
+    found = [
+        secret
+        for name in sorted(files)
+        for secret in app_secrets.of_text(gathered.files.get(name, b"").decode(errors="replace"))
+    ]
+    found += app_secrets.of_variables(variables.values)
+    if resolved is not None and resolved.model is not None:
+        found += app_secrets.of_model(resolved.model)
+    return list(dict.fromkeys(found))
 
 
 def without_parts(message: str, secrets: Sequence[str]) -> str:

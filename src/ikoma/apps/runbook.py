@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ikoma.apps import compose_files, credentials, environment
 from ikoma.apps.backups import Backups, Manifest
+from ikoma.apps.env_entries import entries
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver, Observation
 from ikoma.durable import write_file
@@ -110,7 +111,8 @@ def _curl(app: App, capability: str, settings: Settings) -> str:
 
 
 def _variables(app: App) -> str:
-    names = sorted(environment.read(app))
+    written = entries(environment.content(app).decode(errors="replace"))
+    names = sorted({entry.name for entry in written if environment.NAME.fullmatch(entry.name)})
     if credentials.find(app):
         names += [name for name in environment.DATABASE_NAMES if name not in names]
     listed = "\n".join(f"- `{name}`" for name in names)

@@ -173,7 +173,7 @@ async def _refuse_unwatched(
 
 async def _globs(app: App, repository: Repository, commit: str, above: str) -> tuple[str, ...] | None:
     """The globs of the compose files that a commit holds."""
-    named = compose_files.named(environment.read_leniently(app))
+    named = compose_files.named(environment.as_written(app))
     choices: list[tuple[str, ...]] = [(name,) for name in named] or [COMPOSE_NAMES, OVERRIDE_NAMES]
     found = []
     for names in choices:
@@ -240,7 +240,7 @@ def _encoded(record: Recorded) -> bytes:
 
 def _suggested(app: App, staged: Path) -> str:
     """The whole folder, where the repository holds a compose file and the app has none but what apps.init wrote."""
-    names = compose_files.named(environment.read_leniently(app)) or COMPOSE_NAMES
+    names = compose_files.named(environment.as_written(app)) or COMPOSE_NAMES
     brings_one = any((staged / name).is_file() for name in names)
     own = [name for name in COMPOSE_NAMES if os.path.lexists(app.path / name)]
     return APP if brings_one and all(template.wrote(name, app.path / name) for name in own) else SRC
@@ -320,7 +320,7 @@ def _data(app: App, folder: Path) -> list[str]:
 
 def _compare_compose_files(app: App, coming: Mapping[str, str], found: Differences) -> None:
     """A compose file under another name must not stand beside the repository's: Compose would read only one."""
-    if compose_files.named(environment.read_leniently(app)) or not any(name in coming for name in COMPOSE_NAMES):
+    if compose_files.named(environment.as_written(app)) or not any(name in coming for name in COMPOSE_NAMES):
         return
     for name in COMPOSE_NAMES:
         if name not in coming and name not in found.clear and os.path.lexists(app.path / name):

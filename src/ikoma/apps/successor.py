@@ -11,10 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from ikoma.apps import commands
-from ikoma.apps.compose_file import Web
+from ikoma.apps.compose_file import Web, encoded
 from ikoma.apps.existing import require_alike, with_existing
 from ikoma.apps.extension import Extension
 from ikoma.apps.folder import App
@@ -166,8 +164,7 @@ class Successor:
         require_alike(self._app.name, self._target.model, await self._engine.existing())
         await self._target.check(self._placed.model)
         self._note()
-        content = orjson.dumps(self._placed.model, option=orjson.OPT_INDENT_2)
-        write_file(self._target.compose_file, content, mode=0o600)
+        write_file(self._target.compose_file, encoded(self._placed.model), mode=0o600)
         for path, given in self._placed.files.items():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_file(path, given.content, mode=given.mode)
@@ -323,8 +320,7 @@ class Successor:
         services = {name: service for name, service in what.model["services"].items() if name in scale}
         only = {name: {**service, "depends_on": {}} for name, service in services.items()}
         model = with_existing({**what.model, "services": only}, await self._engine.existing())
-        content = orjson.dumps(model, option=orjson.OPT_INDENT_2)
-        write_file(self._target.creation_file, content, mode=0o600)
+        write_file(self._target.creation_file, encoded(model), mode=0o600)
         self._new += await self._engine.create(
             self._app.name, self._target.creation_file, scale=scale, progress=progress, secrets=secrets
         )

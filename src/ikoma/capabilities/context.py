@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ikoma.apps.adapting import Adapter
 from ikoma.apps.backups import Backups
 from ikoma.apps.deployment import Deployments
+from ikoma.apps.env_file import EnvFile
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.health import HealthObserver
 from ikoma.apps.hooks import Hooks
@@ -17,6 +18,7 @@ from ikoma.apps.logs import Logs
 from ikoma.apps.plan import Planner
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews import Previews
+from ikoma.apps.resolution import Resolutions
 from ikoma.apps.schema import Schema
 from ikoma.apps.source import Sources
 from ikoma.apps.traffic import Traffic
@@ -45,6 +47,7 @@ class Platform:
     apps: Apps
     backups: Backups
     trash: Trash
+    resolutions: Resolutions
     validator: Validator
     adapter: Adapter
     health: HealthObserver
@@ -80,6 +83,10 @@ class Call:
     def app(self, name: AppName) -> App:
         """The app of that name; AppNotFound, with the nearest name this caller may know of."""
         return self.platform.apps.find(name, visible=self.caller.reaches)
+
+    def env_file(self, name: AppName) -> EnvFile:
+        """The `.env` of the app of that name."""
+        return EnvFile(self.app(name), self.platform.resolutions.reader)
 
     async def app_or_remains(self, name: AppName) -> App:
         """The app, even when its folder is gone, as long as containers or a database of it remain."""

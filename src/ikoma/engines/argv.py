@@ -85,9 +85,12 @@ def environment(docker_host: str) -> dict[str, str]:
     Compose takes every COMPOSE_ variable of a project's `.env` as its own setting unless its environment has it
     already, be it empty. COMPOSE_PROFILES is left to the app.
     """
+    return {"DOCKER_HOST": docker_host, "DOCKER_CONTEXT": "", **reading_environment()}
+
+
+def reading_environment() -> dict[str, str]:
+    """All variables of a child that only reads an app's files: what they name is the app's own, or is not set."""
     return {
-        "DOCKER_HOST": docker_host,
-        "DOCKER_CONTEXT": "",
         "COMPOSE_ANSI": "never",
         "COMPOSE_BAKE": "",
         "COMPOSE_COMPATIBILITY": "",

@@ -141,7 +141,8 @@ class ComposeEngine:
             try:
                 finished = await run(
                     command,
-                    env=self._env | {"HOME": "/"},
+                    env=argv.reading_environment(),
+                    bare=True,
                     cwd=place,
                     user=reader,
                     timeout=_RESOLVE_SECONDS,
@@ -374,13 +375,15 @@ def _resolved(finished: Finished) -> Resolved:
         return Resolved(None, f"Compose takes more than {_RESOLVE_MEMORY >> 20} MiB of memory to read the file.")
     lines = [readable(line).strip() for line in stderr.splitlines()]
     logged = [entry for entry in map(log_line, lines) if entry is not None]
+    warnings = tuple(dict.fromkeys(message for level, message in logged if level == "warning"))
     if finished.code != 0:
         said = [line for line in lines if line and log_line(line) is None]
-        return Resolved(None, " ".join(said or [message for _, message in logged]) or "Compose refused the file.")
+        error = " ".join(said or [message for _, message in logged]) or "Compose refused the file."
+        return Resolved(None, error, warnings)
     model: dict[str, Any] = orjson.loads(finished.stdout)
     if not model.get("services"):
         return Resolved(None, "The file has no services.")
-    return Resolved(model, None, tuple(dict.fromkeys(message for level, message in logged if level == "warning")))
+    return Resolved(model, None, warnings)
 
 
 def _image_services(app: AppName, compose_file: Path) -> Mapping[str, str]:

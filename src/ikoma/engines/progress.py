@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.engines.readable import readable
-from ikoma.kernel.redaction import forms, replaced
+from ikoma.kernel.redaction import certain, forms, replaced
 from ikoma.model import Secret
 from ikoma.ports import Progress
 
@@ -39,6 +39,7 @@ class ComposeOutput:
         self._project = project
         self._progress = progress
         self._secrets = forms(secrets)
+        self._certain = certain(self._secrets)
         self._services = services or {}
         self._said: set[tuple[str, float | None]] = set()
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}
@@ -153,13 +154,13 @@ class ComposeOutput:
                 self._build_line(line)
 
     def _say(self, message: str, fraction: float | None = None) -> None:
-        message = self._clean(message)[:_LONGEST]
+        message = replaced(_printable(message), self._certain)[:_LONGEST]  # names of services and images are in it
         if (message, fraction) not in self._said:
             self._said.add((message, fraction))
             self._progress(message, fraction)
 
     def _clean(self, text: str) -> str:
-        return replaced(text if "\x1b" not in text and text.isprintable() else _lines(text), self._secrets)
+        return replaced(_printable(text), self._secrets)
 
     def _service(self, name: str) -> str:
         """The service of an image or of a container: `myapp-web-1` and `myapp-web` are the service web."""
@@ -175,6 +176,10 @@ def _parsed(text: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) else None
+
+
+def _printable(text: str) -> str:
+    return text if "\x1b" not in text and text.isprintable() else _lines(text)
 
 
 def _lines(text: str) -> str:

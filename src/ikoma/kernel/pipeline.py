@@ -300,7 +300,7 @@ class Pipeline:
                 admitted.digest,
                 app=admitted.app,
                 arguments=entry.arguments,
-                summary=self._scrubber.text(summary, admitted.app, caller.apps),
+                summary=self._scrubber.own(summary, admitted.app, caller.apps),
             )
 
     async def _confirm(self, admitted: _Admitted, take: bool) -> None:
@@ -346,7 +346,7 @@ class Pipeline:
         capability, app, scrubber, reach = admitted.capability, admitted.app, self._scrubber, admitted.caller.apps
 
         def tell(message: str, fraction: float | None = None) -> None:
-            progress(scrubber.text(message, app, reach), fraction)
+            progress(scrubber.own(message, app, reach), fraction)
 
         async def say(line: str) -> None:
             assert emit is not None
@@ -355,7 +355,7 @@ class Pipeline:
         call = self._call(admitted, tell, None if emit is None else say)
         try:
             answer = capability.encode(await capability.run(call, admitted.request))
-            return _showing(capability, answer, scrubber.json(answer, app, reach))
+            return _showing(capability, answer, scrubber.json(answer, app, reach, quoting=_quoting(capability)))
         except IkomaError as error:
             scrubber.error(error, app, reach)
             raise
@@ -422,6 +422,11 @@ def still_running(record: Record) -> dict[str, Any]:
         "message": f"{record.capability} goes on.",
         "next": "operations.wait with this operationId waits for its end; operations.cancel stops it.",
     }
+
+
+def _quoting(capability: Capability) -> list[tuple[str, ...]]:
+    """Where in an answer stands what others alone wrote."""
+    return [path for path, mark in capability.untrusted if not mark.ours]
 
 
 def _showing(capability: Capability, answer: bytes, scrubbed: bytes) -> bytes:

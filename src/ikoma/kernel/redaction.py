@@ -2,6 +2,9 @@
 
 Secrets are known by their exact value. Text comes line by line and often quoted, so each line of a value is a secret
 too, and each in the form that JSON gives it. API keys are kept as hashes: they are known by their form.
+
+A secret may be a plain word, such as `shop` or `hunter22`. Names, addresses and IKOMA's own words are made of such.
+It is hidden where it stands as a whole, and only in what others wrote: logs, rows, files, messages of programs.
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -34,11 +38,42 @@ _GO_ESCAPES = {
 _SHORTEST = 4
 _SHORTEST_LINE = 8
 """Of a value of several lines: `}` and `end` are in it too."""
+_WORD = re.compile(r"[A-Za-z]{0,15}[0-9]{0,4}")
+_NUMBERS = re.compile(r"[0-9]{1,14}(?:[-_.:/@][0-9]{1,14})*+")
+_WORDS = re.compile(r"[A-Za-z]*+[0-9]{0,4}(?:[-_.:/@][A-Za-z]*+[0-9]{0,4})*+")
+_LONGEST_WORDS = 11
+_QUOTING = frozenset({"logs", "healthcheck", "sql", "detail", "serverHint"})
+"""Details of errors that hold what others wrote."""
+
+
+Path = tuple[str, ...]
+"""Where something stands in JSON: names of fields, and `*` for each item of a list."""
 
 
 def scrub(text: str, secrets: Iterable[Secret]) -> str:
     """The text with each secret's value replaced by ***. Values under four characters would hide nothing but sense."""
     return replaced(text, forms(secrets))
+
+
+@lru_cache(maxsize=20_000)
+def is_plain(text: str) -> bool:
+    """Whether a text could be a word, a name, a number or an address just as well."""
+    if len(text) <= _LONGEST_WORDS and _WORDS.fullmatch(text):
+        return True
+    return bool(_WORD.fullmatch(text) or _NUMBERS.fullmatch(text))
+
+
+def certain(texts: Iterable[str]) -> tuple[str, ...]:
+    """Those of the forms that are hidden also where names and IKOMA's own words stand."""
+    return tuple(text for text in texts if not is_plain(text))
+
+
+@lru_cache(maxsize=20_000)
+def _whole(text: str) -> re.Pattern[str]:
+    """Finds a plain text where it is no part of a longer word, name, path or address."""
+    before = r"(?<!\w)(?<!\w[-.])(?<!/)" if text[0].isalnum() else ""
+    after = r"(?!\w)(?![-./]\w)(?!:\d)(?!://)" if text[-1].isalnum() else ""
+    return re.compile(before + re.escape(text) + after)
 
 
 def forms(secrets: Iterable[Secret]) -> tuple[str, ...]:
@@ -47,20 +82,27 @@ def forms(secrets: Iterable[Secret]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda part: (-len(part), part)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Known:
     """Secrets in every form, ready to be looked for."""
 
     texts: tuple[str, ...] = ()
     raw: tuple[bytes, ...] = ()
     """As encoded JSON has them."""
+    names: frozenset[str] = frozenset()
+    """Those that are names too."""
+
+    @cached_property
+    def certain(self) -> tuple[str, ...]:
+        """Those that can be nothing but secrets: they are hidden everywhere."""
+        return tuple(text for text in certain(self.texts) if text not in self.names)
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Known:
-        return cls(tuple(texts), tuple(map(_in_json, texts)))
+    def of(cls, texts: Sequence[str], names: Iterable[str] = ()) -> Known:
+        return cls(tuple(texts), tuple(map(_in_json, texts)), frozenset(names) & {*texts})
 
     def __add__(self, more: Known) -> Known:
-        return Known(self.texts + more.texts, self.raw + more.raw)
+        return Known(self.texts + more.texts, self.raw + more.raw, self.names | more.names)
 
 
 class Knows(Protocol):
@@ -90,26 +132,53 @@ class Scrubber:
         self._knows = knows
 
     def text(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
+        """Text that others wrote."""
         return replaced(text, self._knows(app, reach).texts)
 
-    def value(self, value: Any, app: str | None, reach: tuple[str, ...] = ()) -> Any:
-        """JSON-ready facts, names of fields included."""
-        return cleaned(value, self._knows(app, reach).texts)
+    def own(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
+        """Text of IKOMA's own, in which there may be something that others wrote."""
+        return replaced(text, self._knows(app, reach).certain)
 
-    def json(self, body: bytes, app: str | None, reach: tuple[str, ...] = ()) -> bytes:
-        """An encoded answer. It is taken apart only where there is something to hide in it."""
+    def value(self, value: Any, app: str | None, reach: tuple[str, ...] = ()) -> Any:
+        """JSON-ready facts of IKOMA's own, names of fields included."""
+        return cleaned(value, self._knows(app, reach).certain)
+
+    def json(
+        self, body: bytes, app: str | None, reach: tuple[str, ...] = (), *, quoting: Sequence[Path] | None = None
+    ) -> bytes:
+        """An encoded answer. It is taken apart only where there is something to hide in it.
+
+        Args:
+            quoting: where in it stands what others wrote; by default all of it is that.
+        """
         known = self._knows(app, reach)
         # JSON may spell a letter by its number: bytes that hold such a spelling are looked at in any case.
         if b"\\u" not in body and not any(secret in body for secret in known.raw) and without_keys(body) is body:
             return body
-        return orjson.dumps(cleaned(orjson.loads(body), known.texts))
+        answer = orjson.loads(body)
+        if quoting is None:
+            return orjson.dumps(cleaned(answer, known.texts))
+        for path in quoting:
+            answer = applied(answer, path, lambda part: cleaned(part, known.texts))
+        return orjson.dumps(cleaned(answer, known.certain))
 
     def error(self, error: IkomaError, app: str | None, reach: tuple[str, ...] = ()) -> None:
-        """An error, in place: message, hint and details."""
-        texts = self._knows(app, reach).texts
-        error.message, error.hint = replaced(error.message, texts), replaced(error.hint, texts)
-        error.audit_message = replaced(error.audit_message, texts)
-        error.details = cleaned(error.details, texts)
+        """An error, in place: message, hint and details.
+
+        A message that the audit log does not get quotes others; so do some details.
+        """
+        known = self._knows(app, reach)
+        own, texts = known.certain, known.texts
+        if error.message != error.audit_message and "errors" not in error.details:
+            ours = f"{error.audit_message} {error.hint}"
+            said = [text for text in texts if not (is_plain(text) and _whole(text).search(ours))]
+        else:
+            said = list(own)
+        error.message, error.hint = replaced(error.message, said), replaced(error.hint, own)
+        error.audit_message = replaced(error.audit_message, own)
+        error.details = {
+            name: cleaned(item, texts if name in _QUOTING else own) for name, item in error.details.items()
+        }
         error.args = (error.message,)
 
 
@@ -122,7 +191,9 @@ class ScrubbingFormatter(logging.Formatter):
         self._scrubber = scrubber
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._scrubber.text(self._inner.format(record), None)
+        text = self._inner.format(record)
+        # A traceback ends in what a library said.
+        return self._scrubber.text(text, None) if record.exc_info else self._scrubber.own(text, None)
 
 
 def _in_json(text: str) -> bytes:
@@ -138,14 +209,25 @@ def without_keys(line: bytes) -> bytes:
 
 
 def replaced(text: str, texts: Sequence[str]) -> str:
-    """The text with each of these forms, and each API key, replaced by ***, as it can be written down."""
+    """Text that others wrote, each of these forms and each API key in it replaced by ***, as it can be written down."""
     text = text if text.isascii() else printable(text)
     if KEY_PREFIX in text:
         text = _KEY.sub(HIDDEN, text)
     for secret in texts:
         if secret in text:
-            text = text.replace(secret, HIDDEN)
+            text = _whole(secret).sub(HIDDEN, text) if is_plain(secret) else text.replace(secret, HIDDEN)
     return text
+
+
+def applied(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
+    """JSON-ready facts with what stands at a path changed."""
+    if not path:
+        return change(value)
+    if path[0] == "*":
+        return [applied(item, path[1:], change) for item in value] if isinstance(value, list) else value
+    if isinstance(value, dict) and path[0] in value:
+        return {**value, path[0]: applied(value[path[0]], path[1:], change)}
+    return value
 
 
 def whole(text: str, most: int, what: str = "text") -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import islice
@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, UnknownCapability
-from ikoma.kernel.redaction import cleaned, whole
+from ikoma.kernel.redaction import Path, cleaned, whole
 from ikoma.model import AppName, Effect, Role
 
 __all__ = [
@@ -95,6 +95,8 @@ class Untrusted:
     """
 
     what: str
+    ours: bool = False
+    """Whether words and names of IKOMA's own stand in it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,11 @@ class Capability:
         )
 
     @cached_property
+    def untrusted(self) -> Sequence[tuple[Path, Untrusted]]:
+        """Where in the result's JSON stands what others wrote."""
+        return tuple(_marks(self.result, ()))
+
+    @cached_property
     def arguments(self) -> Mapping[str, bool]:
         """Argument name → whether it must be given."""
         return _arguments(self.request)
@@ -182,6 +189,27 @@ class Capability:
             return self.result_adapter.dump_json(result, by_alias=True)
         except PydanticSerializationError:  # the name of a file, say, in bytes that are no UTF-8
             return orjson.dumps(cleaned(self.result_adapter.dump_python(result, by_alias=True, mode="json"), ()))
+
+
+def _marks(kind: Any, path: Path) -> Iterator[tuple[Path, Untrusted]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            here = (*path, field.serialization_alias or field.alias or name)
+            marks = [mark for mark in field.metadata if isinstance(mark, Untrusted)]
+            if marks:
+                yield here, marks[0]
+            else:
+                yield from _marks(field.annotation, here)
+        return
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Annotated:
+        marks = [mark for mark in arguments[1:] if isinstance(mark, Untrusted)]
+        if marks:
+            yield path, marks[0]
+            return
+    inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
+    for argument in arguments:
+        yield from _marks(argument, inner)
 
 
 def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str) -> R:

@@ -5,11 +5,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ikoma.apps import env_file, secret_book
+from ikoma.apps import secret_book
 from ikoma.apps.folder import Apps
 from ikoma.apps.secret_book import SecretBook
 from ikoma.kernel.redaction import Scrubber
 from ikoma.model import AppName, Secret
+from tests.unit.apps import composed
 
 SHOP = AppName("shop")
 
@@ -24,17 +25,17 @@ def apps(tmp_path: Path) -> Apps:
 def test_a_value_is_known_as_soon_as_it_is_set_and_after_it_was_replaced(apps: Apps) -> None:
     scrubber = Scrubber(SecretBook(apps, []))
     app = apps.at(SHOP)
-    env_file.put(app, "TOKEN", "first-value-1")
+    composed.put(app, "TOKEN", "first-value-1")
     assert scrubber.text("say first-value-1", "shop") == "say ***"
-    env_file.put(app, "TOKEN", "second-value-2")
+    composed.put(app, "TOKEN", "second-value-2")
     assert scrubber.text("first-value-1 second-value-2", "shop") == "*** ***"
-    env_file.remove(app, "TOKEN")
+    composed.remove(app, "TOKEN")
     assert scrubber.text("first-value-1 second-value-2", "shop") == "*** ***"
 
 
 def test_secrets_of_other_apps_and_of_the_platform_are_known_too(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
     book = SecretBook(apps, [Secret("platform-password")])
-    env_file.put(apps.at(AppName("bank")), "PASSWORD", "vault-of-bank")
+    composed.put(apps.at(AppName("bank")), "PASSWORD", "vault-of-bank")
     monkeypatch.setattr(secret_book, "_LOOK_SECONDS", 0.0)
     assert Scrubber(book).text("vault-of-bank platform-password", "shop") == "*** ***"
 
@@ -46,10 +47,10 @@ def test_short_secrets_are_hidden_from_those_whose_key_reaches_their_app(
     monkeypatch.setattr(secret_book, "_LOOK_SECONDS", 0.0)
     (apps.root / "bank--next" / ".ikoma").mkdir(parents=True)
     (apps.root / "bank--next" / ".ikoma" / "preview.json").touch()
-    env_file.put(apps.at(SHOP), "PASSWORD", "shop-pin-1")
-    env_file.put(apps.at(AppName("bank")), "PASSWORD", "bank-pin-1")
-    env_file.put(apps.at(AppName("bank--next")), "PASSWORD", "next-pin-1")
-    env_file.put(apps.at(AppName("bank")), "LONG_SECRET", "more than anybody could guess")
+    composed.put(apps.at(SHOP), "PASSWORD", "shop-pin-1")
+    composed.put(apps.at(AppName("bank")), "PASSWORD", "bank-pin-1")
+    composed.put(apps.at(AppName("bank--next")), "PASSWORD", "next-pin-1")
+    composed.put(apps.at(AppName("bank")), "LONG_SECRET", "more than anybody could guess")
     text = "shop-pin-1 bank-pin-1 next-pin-1 more than anybody could guess"
     scrubber = Scrubber(SecretBook(apps, []))
     assert scrubber.text(text, "shop", ("shop",)) == "*** bank-pin-1 next-pin-1 ***"
@@ -60,23 +61,29 @@ def test_short_secrets_are_hidden_from_those_whose_key_reaches_their_app(
 
 def test_what_cannot_be_read_keeps_no_other_secret_from_being_known(apps: Apps) -> None:
     app = apps.at(SHOP)
-    app.env_file.write_bytes(b"TOKEN=known-value-1\nLATIN=p\xe4ssword-2\n")
+    app.env_file.write_bytes(b"TOKEN=known-value-1\nLATIN_PASSWORD=p\xe4ssword-2\n")
     app.make_state()
     (app.state / "database.json").write_text("{")
     scrubber = Scrubber(SecretBook(apps, []))
     assert scrubber.text("known-value-1 p\ufffdssword-2", "shop") == "*** ***"
 
 
-def test_what_hides_nothing_is_left_alone(apps: Apps) -> None:
+def test_a_plain_word_is_hidden_as_a_whole_in_what_others_wrote_alone(apps: Apps) -> None:
     app = apps.at(SHOP)
-    for name, value in {"PASSWORD": "postgres", "APP_NAME": "shop-front", "SECRET": "healthy", "TOKEN": "shop"}.items():
-        env_file.put(app, name, value)
-    text = "shop is healthy: postgres, shop-front"
-    assert Scrubber(SecretBook(apps, [])).text(text, "shop") == text
+    for name, value in {"PASSWORD": "postgres", "APP_NAME": "front", "SECRET": "healthy", "TOKEN": "shop"}.items():
+        composed.put(app, name, value)
+    scrubber = Scrubber(SecretBook(apps, []))
+    own = "shop is healthy: postgres, front, d-shop-web, http://shop:25420/shop"
+    assert scrubber.own(own, "shop") == own
+    assert scrubber.text(own, "shop") == "*** is ***: ***, front, d-shop-web, http://shop:25420/shop"
+    assert scrubber.text("postgres://me:postgres@shop.example/db", "shop") == "postgres://me:***@shop.example/db"
+    body = orjson.dumps({"name": "shop", "health": "healthy", "lines": ["is healthy", "d-shop-web"]})
+    answer = orjson.loads(scrubber.json(body, "shop", quoting=[("lines",)]))
+    assert answer == {"name": "shop", "health": "healthy", "lines": ["is ***", "d-shop-web"]}
 
 
 def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
-    env_file.put(apps.at(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
+    composed.put(apps.at(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
     scrubber = Scrubber(SecretBook(apps, []))
     assert scrubber.text("hunter22 and redis://:hunter22@cache:6379/0", "shop") == "*** and ***"
 
@@ -85,7 +92,7 @@ def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
     "value", ['quo"te\\back\nline', "ünïcödé-Ω-秘密", "1234567890", "$ecret & <tag>", "tab\tand 'q'"]
 )
 def test_an_answer_stays_json_whatever_the_secret_is_made_of(apps: Apps, value: str) -> None:
-    env_file.put(apps.at(SHOP), "THE_SECRET", value)
+    composed.put(apps.at(SHOP), "THE_SECRET", value)
     scrubber = Scrubber(SecretBook(apps, []))
     for dump in (orjson.dumps, lambda item: __import__("json").dumps(item).encode()):
         body = dump({"lines": [f"before {value} after", value], "number": 1234567890, "nested": {"key": value}})

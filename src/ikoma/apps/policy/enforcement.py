@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps import environment
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.addresses import used_by_the_server
@@ -133,7 +132,6 @@ class Policy:
             writable=_writable(app) if running else (),
             owners=await self._engine.owners(),
             neighbours=await asyncio.to_thread(used_by_the_server, hosts=self._hosts),
-            environment=frozenset(environment.read_leniently(app)),
             platform=_resolved((*self._folders, engine_root)),
             files=read_paths(app),
         )

@@ -107,8 +107,6 @@ class Facts:
     """Volumes and networks that are there → the Compose project they belong to, "" where they belong to none."""
     neighbours: tuple[IpNetwork, ...] = ()
     """Networks that the server itself is in or has routes to, and addresses that it needs; no containers'."""
-    environment: frozenset[str] = frozenset()
-    """Variables that the app's .env sets."""
     platform: tuple[Path, ...] = ()
     """Files and folders of the platform and of all apps, links resolved."""
     files: tuple[Located, ...] = ()

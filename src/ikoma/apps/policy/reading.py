@@ -11,7 +11,7 @@ import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,10 @@ _MOST_TOGETHER = 4 << 20
 _MOST_FILES = 50
 _DEEPEST = 50
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$(?:\$|\{?(?P<name>[A-Za-z_]\w*))")
+_VARIABLE = re.compile(r"\$(?:\$|(?P<brace>\{?)(?P<name>[A-Za-z_]\w*)(?P<operator>:?[-?+])?(?P<end>\})?)")
+# Compose reads files without any variable of the server: these are refused because nobody can mean another's.
 _OF_THE_SERVER = re.compile(
-    r"(PATH|HOME|LANG|USER|PWD|API_KEY_HASH|SERVER_MODE|(APPS|BACKUPS)_ROOT|AUDIT_\w+|(JWT|SOURCE|RATE_LIMIT|IKOMA"
-    r"|BUILDX|BUILDKIT|OTEL|XDG)_\w+"
+    r"(API_KEY_HASH|SERVER_MODE|(APPS|BACKUPS)_ROOT|AUDIT_LOG|SOURCE_SSH_KEY|(IKOMA|BUILDX|BUILDKIT)_\w+"
     # Of Docker's and Compose's own, for apps have variables that begin so: DOCKER_TAG, COMPOSE_PORT_HTTP.
     r"|DOCKER_(API_VERSION|AUTH_CONFIG|BUILDKIT|CERT_PATH|CLI_\w+|CONFIG|CONTENT_TRUST\w*|CONTEXT|CUSTOM_HEADERS"
     r"|DEFAULT_PLATFORM|HOST|RAMDISK|SOCK\w*|TLS\w*|TMPDIR)"
@@ -47,10 +47,40 @@ _INSTEAD_OF_NO_PATH = "Write the path as text, in quotes where it has signs that
 _COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use of a variable in a compose file."""
+
+    file: str
+    place: Place
+    name: str
+    has_default: bool
+    """Whether something is said for where it is not set."""
+    is_blank: bool
+    """Whether what is said then is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariablesFile:
+    """A file that services take variables from. `raw`: its values are taken as they are written."""
+
+    path: str
+    raw: bool
+
+
 @dataclass(slots=True)
 class Gathered:
     """What was read. `files` are paths relative to the app's folder → content."""
 
+    paths: Mapping[str, str] | None = None
+    """What paths that name variables come to; None where none may."""
+    unresolved: set[str] = field(default_factory=set)
+    """Such paths of which that is not known yet."""
+    uses: list[Use] = field(default_factory=list)
+    variables: dict[VariablesFile, None] = field(default_factory=dict)
+    """Files besides .env that services take variables from."""
+    beside: str | None = None
+    """The .env beside the compose files, where they lie in a folder of their own."""
     compose_files: tuple[str, ...] = ()
     """Those that are merged, the later over the earlier."""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -115,27 +145,34 @@ class Gathered:
         self.violations.append(Violation(rule, place, what, file))
 
 
-def gather(app: App, contents: Mapping[str, bytes] | None = None) -> Gathered:
+def gather(
+    app: App,
+    read: Callable[[bytes], Mapping[str, str]] = environment.unread,
+    paths: Mapping[str, str] | None = None,
+    contents: Mapping[str, bytes] | None = None,
+) -> Gathered:
     """Read the app's compose files, its .env and all they name.
 
     Args:
+        read: what a .env of this content sets.
+        paths: what paths that name variables come to, as far as that is known; by default such paths are refused.
         contents: what files hold that are not to be read from the disk.
 
     Raises:
         FileMissing: there is no compose file, or one that COMPOSE_FILE names is not there.
     """
-    gathered = Gathered(contents=contents or {}, project=app.name.project)
+    gathered = Gathered(paths, contents=contents or {}, project=app.name.project)
     _optional(app, gathered, ".env")
     gathered.plain.add(".env")
-    values = environment.values_in(gathered.files.get(".env", b""))
+    values = read(gathered.files.get(".env", b""))
     chosen = choose(app, values)
     gathered.chosen = chosen
     gathered.compose_files = _main_files(app, gathered, chosen)
     if chosen.folder:  # Compose takes what stands beside its files too, where .env says nothing else
-        beside = posixpath.join(chosen.folder, ".env")
-        _optional(app, gathered, beside)
-        gathered.plain.add(beside)
-        values = {**environment.values_in(gathered.files.get(beside, b"")), **values}
+        gathered.beside = posixpath.join(chosen.folder, ".env")
+        _optional(app, gathered, gathered.beside)
+        gathered.plain.add(gathered.beside)
+        values = {**read(gathered.files.get(gathered.beside, b"")), **values}
     for path in gathered.compose_files:
         _document(app, gathered, path, chosen.folder, frozenset(values))
     gathered.blocks = otherwise.blocks({path: gathered.files.get(path, b"") for path in gathered.included})
@@ -178,11 +215,14 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     project = read.value.get("name")
     if is_main and project not in (None, app.name.project, app.name.previewed):
         gathered.names[path] = project
-    used = [*_variables(read.value), *_passed_on(read.value)]
+    uses = [_use(path, place, found) for place, found in _variables(read.value)]
+    gathered.uses += uses
+    used = [*((use.place, use.name) for use in uses), *_passed_on(read.value)]
     gathered.named.update(name for _, name in used)
     for place, name in used:
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
+    _note_variables_files(gathered, base, read.value)
     for place, reference in _references(read.value):
         if reference is None:
             gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
@@ -296,11 +336,17 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
 def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, *, literal: bool) -> str | None:
     """The path relative to the app's folder; None, with a violation, where it is not to be read."""
     if "$" in path:
-        if literal:
-            gathered.found(
-                "reads-outside", place, "A path that is read must be written out, without variables.", step.path
-            )
-        return None
+        if not literal:
+            return None
+        if gathered.paths is None:
+            what = "A path that is read must be written out, without variables."
+            gathered.found("reads-outside", place, what, step.path)
+            return None
+        if path not in gathered.paths:
+            gathered.unresolved.add(path)
+            return None
+        if not (path := gathered.paths[path]):
+            return None  # said of the variable
     if _REMOTE.match(path):
         gathered.found("remote-source", place, f"{quoted(path)} is fetched from elsewhere.", step.path)
         return None
@@ -344,7 +390,23 @@ def _optional(app: App, gathered: Gathered, path: str, source: str | None = None
     return True
 
 
-def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+def _note_variables_files(gathered: Gathered, base: str, document: Mapping[str, Any]) -> None:
+    services = document.get("services")
+    for service in services.values() if isinstance(services, Mapping) else ():
+        for entry in _listed(service.get("env_file")) if isinstance(service, Mapping) else ():
+            path = entry.get("path") if isinstance(entry, Mapping) else entry
+            raw = isinstance(entry, Mapping) and entry.get("format") == "raw"
+            if isinstance(path, str):
+                written = (gathered.paths or {}).get(path, path)
+                gathered.variables[VariablesFile(posixpath.normpath(posixpath.join(base, written)), raw)] = None
+
+
+def _use(file: str, place: Place, found: re.Match[str]) -> Use:
+    operator = found["operator"] if found["brace"] else None
+    return Use(file, place, found["name"], operator is not None, operator is not None and bool(found["end"]))
+
+
+def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, re.Match[str]]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _variables(item, (*place, key))
@@ -352,7 +414,7 @@ def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
         for index, item in enumerate(value):
             yield from _variables(item, (*place, index))
     elif isinstance(value, str) and "$" in value:
-        yield from ((place, found["name"]) for found in _VARIABLE.finditer(value) if found["name"])
+        yield from ((place, found) for found in _VARIABLE.finditer(value) if found["name"])
 
 
 def _passed_on(document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:

@@ -40,6 +40,8 @@ class Report:
     """Which service is routed, and why."""
     own_proxies: tuple[OwnProxy, ...] = ()
     """Reverse proxies of the app's own that cannot stay as they are."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What `.env` sets, as Compose reads it."""
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)

@@ -34,7 +34,7 @@ from ikoma.apps.validation.owners import find_unwritable
 from ikoma.apps.validation.policy_findings import find_notice, find_violation, find_waiver
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.starts import find_starts
-from ikoma.apps.validation.variables import find_database_variables, find_missing_names, find_undefined
+from ikoma.apps.validation.variables import find_blank, find_database_variables, find_faults, find_missing_names
 from ikoma.apps.validation.web import find_own_proxies, find_routing, find_web
 from ikoma.apps.web_service import Choice
 from ikoma.errors import IkomaError, InvalidCompose
@@ -47,12 +47,18 @@ class Validator:
     """Examines apps."""
 
     def __init__(
-        self, engine: Engine, databases: Databases, policy: Policy, traffic: Traffic, web_services: WebServices
+        self,
+        engine: Engine,
+        databases: Databases,
+        policy: Policy,
+        traffic: Traffic,
+        resolutions: Resolutions,
+        web_services: WebServices,
     ) -> None:
         self._engine = engine
         self._databases = databases
         self._traffic = traffic
-        self._resolutions = Resolutions(engine, policy.waived)
+        self._resolutions = resolutions
         self._policy = policy
         self._web_services = web_services
 
@@ -63,28 +69,36 @@ class Validator:
             images: also ask registries for images that are not on this machine; a deploy finds that out itself.
         """
         resolution = await self._resolutions.resolve(app)
-        report = Report(model=resolution.model, waivers=list(self._policy.waivers(app)))
-        if resolution.model is not None:
-            settled = await self._look_at(app, report, resolution.source, resolution.model, images=images)
+        source, model, written = resolution.source, resolution.model, resolution.variables.values
+        blank, doubtful = await asyncio.to_thread(find_blank, resolution)
+        report = Report(model=model, variables=written, waivers=list(self._policy.waivers(app)))
+        report.errors += find_faults(resolution.faults)
+        if model is not None:
+            settled = await self._look_at(app, report, source, model, images=images)
             report.model, report.choice = settled.model, settled.choice
-            report.errors += await asyncio.to_thread(find_undefined, app, resolution.source, resolution.warnings)
-            report.warnings += find_routing(resolution.source, settled)
+            report.errors += blank
+            report.warnings += find_routing(source, settled)
+        elif resolution.faults:  # Compose would quote values, and say nothing else
+            refused = self._policy.less_waived(app, resolution.violations).refused
+            report.errors += [find_violation(source, violation) for violation in refused]
         else:
+            report.errors += blank
             await self._look_at_remainder(app, report, resolution, images=images)
         report.sql += await find_migrations(self._databases, app)
         report.errors += report.sql
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
         await look_at_disks(self._engine, app, report)
-        report.warnings += [find_notice(resolution.source, notice) for notice in resolution.notices]
-        report.warnings += find_missing_names(app)
-        model = resolution.model or {}
+        report.warnings += [find_notice(source, notice) for notice in resolution.notices]
+        report.warnings += [*doubtful, *find_faults(resolution.doubts)]
+        if not resolution.faults:
+            report.warnings += find_missing_names(app, written)
         with suppress(InvalidCompose):  # said already
-            report.kinds = await asyncio.to_thread(list_kinds, app, model)
-        if not report.errors and resolution.model is not None:
-            report.warnings += await asyncio.to_thread(find_left_out, app, resolution.source, resolution.model)
-            report.warnings += find_scaled(app, resolution.source, resolution.model)
-            report.warnings += await asyncio.to_thread(find_starts, app, resolution.model)
-        report.warnings += find_database_variables(app, resolution.source, model, self._databases)
+            report.kinds = await asyncio.to_thread(list_kinds, app, model or {})
+        if not report.errors and model is not None:
+            report.warnings += await asyncio.to_thread(find_left_out, app, source, model)
+            report.warnings += find_scaled(app, source, model)
+            report.warnings += await asyncio.to_thread(find_starts, app, model)
+        report.warnings += find_database_variables(app, source, model or {}, written, self._databases)
         return report
 
     async def _look_at(

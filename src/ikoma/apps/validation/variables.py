@@ -10,54 +10,91 @@ from ikoma.apps import credentials, environment
 from ikoma.apps.compose_lines import Source
 from ikoma.apps.database_variables import Gift, gifts, own_databases, to_use_the_platforms
 from ikoma.apps.folder import App
+from ikoma.apps.policy.reading import Use
+from ikoma.apps.policy.rules import Place
+from ikoma.apps.resolution import Resolution
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.variables import ENV, Fault
 from ikoma.ports import Databases
 
-
-def find_undefined(app: App, source: Source, warnings: Sequence[str]) -> list[Finding]:
-    known = {*environment.read(app), "COMPOSE_PROJECT_NAME"}
-    found = []
-    named = set()
-    for reference in environment.references(source.text):
-        if reference.name not in known and reference.default is None:
-            named.add(reference.name)
-            found.append(_blank(source.name, reference.line, reference.name))
-    # Compose also sees the variables in .env itself and in files that this one pulls in.
-    for name in re.findall(r'The "(\w+)" variable is not set', "\n".join(warnings)):
-        if name not in named:
-            line = source.line_with(f"${{{name}") or source.line_with(f"${name}")
-            found.append(_blank(source.name if line else ".env", line, name))
-    return found
+_NOT_SET = re.compile(r'The "(\w+)" variable is not set')
+_OF_A_SHELL = frozenset(("HOME", "USER", "PATH", "PWD", "LANG", "SHELL", "HOSTNAME", "LOGNAME", "UID", "GID"))
+_NEEDED = frozenset(("image", "ports", "volumes", "env_file", "devices"))
+"""Keys of a service in which nothing works that is blank."""
 
 
-def _blank(file: str, line: int | None, name: str) -> Finding:
-    problem = f"The variable {name} is not set and has no default: it would be blank."
-    return Finding(file, line, problem, f"Set {name} in .env, or write ${{{name}:-default}}; $$ is a plain $.")
+def find_faults(faults: Sequence[Fault]) -> list[Finding]:
+    """Faults, or doubts, of files of variables."""
+    return [Finding(fault.file, fault.line, fault.problem, fault.fix) for fault in faults]
 
 
-def find_missing_names(app: App) -> Iterator[Finding]:
-    known = {*environment.read(app), *environment.DATABASE_NAMES}
+def find_blank(resolution: Resolution) -> tuple[list[Finding], list[Finding]]:
+    """Variables that are not set: errors where nothing can be made of a blank, else one warning each."""
+    errors, warnings = [], []
+    source, every = resolution.source, resolution.gathered.uses if resolution.gathered else []
+    for name in dict.fromkeys(_NOT_SET.findall("\n".join(resolution.warnings))):
+        uses = [use for use in every if use.name == name and not use.has_default]
+        if needed := next((use for use in uses if _is_needed(use.place)), None):
+            errors.append(_blank(source, needed))
+        elif uses:
+            warnings.append(_blank(source, uses[0]))
+    defaulted = {use.name: use for use in reversed(every) if use.has_default}
+    for name, use in sorted(defaulted.items()):
+        if name in resolution.variables.values or name in ("COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"):
+            continue
+        if use.is_blank or name in _OF_A_SHELL:
+            problem = f"The variable {name} is not set: " + ("it is blank." if use.is_blank else "its default is used.")
+            warnings.append(_finding(source, use, problem, f"Set {name} in .env if it should be another.{_why(name)}"))
+    return errors, warnings
+
+
+def _is_needed(place: Place) -> bool:
+    if place[:1] == ("services",) and len(place) > 2:
+        key = place[2]
+        return key in _NEEDED or (key == "build" and place[3:4] not in (("args",), ("labels",)))
+    return place[:1] in (("volumes",), ("include",)) or place[2:3] == ("file",)
+
+
+def _blank(source: Source, use: Use) -> Finding:
+    problem = f"The variable {use.name} is not set and has no default: it is blank."
+    fix = f"Set {use.name} in .env, or write ${{{use.name}:-default}}; $$ is a plain $.{_why(use.name)}"
+    return _finding(source, use, problem, fix)
+
+
+def _why(name: str) -> str:
+    return " Variables of a shell or of the server are not seen here." if name in _OF_A_SHELL else ""
+
+
+def _finding(source: Source, use: Use, problem: str, fix: str) -> Finding:
+    return Finding(use.file, source.in_file(use.file, *use.place), problem, fix, place=".".join(map(str, use.place)))
+
+
+def find_missing_names(app: App, written: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables that the app's .env.example files ask for, and .env does not have."""
+    known = {*written, *environment.DATABASE_NAMES}
     for name, file in environment.expected(app).items():
         if name not in known:
-            yield Finding(".env", None, f"{name} is missing; {file} asks for it.", f"Add {name}= to .env.")
+            yield Finding(ENV, None, f"{name} is missing; {file} asks for it.", f"Add {name}= to .env.")
 
 
-def find_database_variables(app: App, source: Source, model: Mapping[str, Any], databases: Databases) -> list[Finding]:
+def find_database_variables(
+    app: App, source: Source, model: Mapping[str, Any], written: Mapping[str, str], databases: Databases
+) -> list[Finding]:
     """What is said of a database that the containers will not see, and which services keep one of their own."""
-    written, owned = environment.read(app), credentials.find(app)
+    owned = credentials.find(app)
     found = gifts(model, written)
     if owned is None:
         named = [name for name in environment.DATABASE_NAMES if written.get(name)]
         if not named or own_databases(model):
             return []
         problem = f".env names a database ({', '.join(named)}), but the app has none on this platform yet."
-        return [Finding(".env", _line_of(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
+        return [Finding(ENV, environment.line_of(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
     parts = credentials.parts(owned, databases.endpoint())
     given = {name: parts[part] for gift in found.values() for name, part in gift.names.items()}
     findings = [
         Finding(
-            ".env",
-            _line_of(app, name),
+            ENV,
+            environment.line_of(app, name),
             f"{name} is replaced when the containers start.",
             f"They get the app's own database role {owned.role!r}: no app is given the platform's login. "
             "Remove the line, or leave it for running the app elsewhere.",
@@ -83,9 +120,3 @@ def _what_it_gets(service: str, gift: Gift) -> Iterator[tuple[str, str]]:
             f"{service} sets {', '.join(gift.replaced)} itself, and gets the value of `x-ikoma: database` instead."
         )
         yield problem, "Remove it from one of the two."
-
-
-def _line_of(app: App, name: str) -> int | None:
-    lines = environment.read_text(app).splitlines()
-    pattern = re.compile(rf"\s*(export\s+)?{re.escape(name)}\s*=")
-    return next((number for number, line in enumerate(lines, 1) if pattern.match(line)), None)

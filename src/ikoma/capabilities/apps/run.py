@@ -6,10 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from ikoma.apps import commands, environment
+from ikoma.apps import app_secrets, commands
 from ikoma.apps.commands import Output
-from ikoma.apps.logs import app_secrets
-from ikoma.apps.release import Releases
 from ikoma.apps.release_command import bad_command
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
@@ -48,7 +46,7 @@ async def run(call: Call, request: Run) -> Ran:
     app = call.app(request.app_name)
     release = await call.platform.deployments.allow_command(app)
     like = await commands.find_like(call.platform.engine, app, release, request.service)
-    secrets = [*app_secrets(app), *environment.secret_values(Releases(app).given(release))]
+    secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
     output = Output()
     code = await commands.run(
         call.platform.engine,

@@ -43,5 +43,7 @@ async def create(call: Call, request: AppRequest) -> Created:
         size=state.size,
         tables=list(state.tables),
         role=owned.role,
-        warnings=own_database.told_when_created(app, await call.platform.validator.model(app)),
+        warnings=own_database.told_when_created(
+            await call.platform.validator.model(app), (await call.platform.resolutions.reader.of(app)).values
+        ),
     )

@@ -7,7 +7,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from ikoma.apps import env_file
 from ikoma.apps.environment import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import Names
@@ -30,9 +29,9 @@ async def generate(call: Call, request: Generate) -> Names:
 
     Use it for secrets that no person needs. Next: deploy.up.
     """
-    app = call.app(request.app_name)
-    if not request.replace and request.name in env_file.names(app):
-        raise VariableExists(f"{app.name} has a variable {request.name} already.")
+    file = call.env_file(request.app_name)
+    if not request.replace and request.name in await file.names():
+        raise VariableExists(f"{request.app_name} has a variable {request.name} already.")
     size = (request.bits + 7) // 8
     value = secrets.token_hex(size) if request.form == "hex" else secrets.token_urlsafe(size)
-    return Names(names=env_file.put(app, request.name, value))
+    return Names(names=await file.put(request.name, value))

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from ikoma.apps import env_file
 from ikoma.capabilities.context import Call
+from ikoma.errors import FileMissing
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
 class Names(Result):
     names: list[str]
+    """Names of the variables in the app's .env, as Compose reads them."""
+
+
+class Listed(Names):
+    services: dict[str, list[str]]
+    """Names of the variables that each service's containers get: of all its files and of the compose file."""
 
 
 @capability("env.list", role=Role.OBSERVER, effect=Effect.READS)
-async def list_names(call: Call, request: AppRequest) -> Names:
+async def list_names(call: Call, request: AppRequest) -> Listed:
     """List the names of an app's environment variables, never their values.
 
     Use it to see what is set. Next: env.set for what is missing.
     """
-    return Names(names=env_file.names(call.app(request.app_name)))
+    app = call.app(request.app_name)
+    names = await call.env_file(app.name).names()
+    try:
+        model = (await call.platform.resolutions.resolve(app)).model or {}
+    except FileMissing:  # an app without a compose file has variables too
+        model = {}
+    services = (model.get("services") or {}).items()
+    return Listed(names=names, services={name: sorted(service.get("environment") or {}) for name, service in services})

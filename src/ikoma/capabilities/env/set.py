@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps import env_file
 from ikoma.apps.environment import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import Names
@@ -25,4 +24,4 @@ async def set_value(call: Call, request: Set) -> Names:
 
     Use it for secrets and settings. Next: deploy.up.
     """
-    return Names(names=env_file.put(call.app(request.app_name), request.name, request.value))
+    return Names(names=await call.env_file(request.app_name).put(request.name, request.value))

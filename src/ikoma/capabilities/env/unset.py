@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps import env_file
 from ikoma.apps.environment import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import Names
@@ -28,4 +27,4 @@ async def unset(call: Call, request: Unset) -> Names:
 
     Next: deploy.up.
     """
-    return Names(names=env_file.remove(call.app(request.app_name), request.name))
+    return Names(names=await call.env_file(request.app_name).remove(request.name))

@@ -29,16 +29,16 @@ class Get(Request):
 
 
 class Step(Result):
-    name: Annotated[str, Untrusted("progress")]
+    name: Annotated[str, Untrusted("progress", ours=True)]
     at: str
     fraction: float | None
 
 
 class Failure(Result):
     code: str
-    error: Annotated[str, Untrusted("what the failure quotes")]
+    error: Annotated[str, Untrusted("what the failure quotes", ours=True)]
     hint: str
-    details: Annotated[dict[str, Any], Untrusted("what the failure quotes")]
+    details: Annotated[dict[str, Any], Untrusted("what the failure quotes", ours=True)]
 
 
 class Operation(Result):

@@ -24,7 +24,7 @@ class Line(Result):
     caller: str
     started_at: str
     finished_at: str | None
-    step: Annotated[str | None, Untrusted("progress")]
+    step: Annotated[str | None, Untrusted("progress", ours=True)]
     """The step it is at, or ended at."""
 
 

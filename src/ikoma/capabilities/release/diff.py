@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from ikoma.apps import comparison, environment
+from ikoma.apps import app_secrets, comparison
 from ikoma.apps import release as records
 from ikoma.apps.folder import App
-from ikoma.apps.logs import app_secrets
 from ikoma.apps.release import Releases
 from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
@@ -71,9 +70,9 @@ async def diff(call: Call, request: Diff) -> Differences:
     new = releases.find(request.release) if request.release else releases.require_current()
     old = releases.find(request.to) if request.to else _before(app, new)
     before, after = releases.model(old), releases.model(new)
-    secrets = [*app_secrets(app)]
+    secrets = app_secrets.of_app(app)
     for release in (old, new):
-        secrets += environment.secret_values(releases.given(release))
+        secrets += app_secrets.of_release(app, release)
     services = comparison.compare_services(before, after, secrets)
     return Differences(
         release=new.id,

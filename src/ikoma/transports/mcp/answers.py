@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 import secrets
-import typing
-from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import lru_cache, partial
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import orjson
 from mcp_types import CallToolResult, TextContent
-from pydantic import BaseModel
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.registry import Capability, Untrusted
+from ikoma.kernel.redaction import applied
+from ikoma.kernel.registry import Capability
 
 LONGEST = 100_000
 """Characters of one untrusted piece that an answer holds."""
@@ -92,10 +91,10 @@ class Wrapper:
 def success(capability: Capability, body: bytes, *, pending: bool) -> dict[str, Any]:
     """What a call came to as a tools/call result on the wire; or, `pending`, the operation that it goes on as."""
     result = orjson.loads(body)
-    if not pending and _untrusted(capability):
+    if not pending and capability.untrusted:
         wrapper = Wrapper()
-        for path, mark in _untrusted(capability):
-            result = _applied(result, path, partial(wrapper.inside, what=mark.what))
+        for path, mark in capability.untrusted:
+            result = applied(result, path, partial(wrapper.inside, what=mark.what))
     if isinstance(result, dict):  # the schema knows no null: what has no value is not there
         result = {name: value for name, value in result.items() if value is not None}
     else:
@@ -126,43 +125,6 @@ def failure(error: IkomaError, request_id: str, may_call: Collection[str]) -> Ca
 
 # Details that hold only our own words: names of arguments, what would be lost, tokens.
 _OURS = frozenset({"arguments", "summary", "confirmation", "expiresAt", "retryAfter"})
-
-
-@lru_cache(maxsize=256)
-def _untrusted(capability: Capability) -> Sequence[tuple[tuple[str, ...], Untrusted]]:
-    return list(_marks(capability.result, ()))
-
-
-def _marks(kind: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Untrusted]]:
-    """Where in a result's JSON untrusted text stands. `*` stands for each item of a list."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            here = (*path, field.serialization_alias or field.alias or name)
-            marks = [mark for mark in field.metadata if isinstance(mark, Untrusted)]
-            if marks:
-                yield here, marks[0]
-            else:
-                yield from _marks(field.annotation, here)
-        return
-    arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is typing.Annotated:
-        marks = [mark for mark in arguments[1:] if isinstance(mark, Untrusted)]
-        if marks:
-            yield path, marks[0]
-            return
-    inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
-    for argument in arguments:
-        yield from _marks(argument, inner)
-
-
-def _applied(value: Any, path: tuple[str, ...], change: Callable[[Any], Any]) -> Any:
-    if not path:
-        return change(value)
-    if path[0] == "*":
-        return [_applied(item, path[1:], change) for item in value] if isinstance(value, list) else value
-    if isinstance(value, dict) and path[0] in value:
-        return {**value, path[0]: _applied(value[path[0]], path[1:], change)}
-    return value
 
 
 def _text(value: Any) -> str:

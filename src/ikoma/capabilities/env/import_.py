@@ -1,0 +1,42 @@
+"""env.import: a whole .env at once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.env.list import Names
+from ikoma.kernel.registry import AppRequest, Sensitive, capability
+from ikoma.model import Effect, Role
+
+
+class Import(AppRequest):
+    content: Annotated[str, Sensitive("a .env file")] = Field(max_length=1 << 20)
+    """The whole file, as it is to be: comments stay as they are written."""
+
+
+class Imported(Names):
+    replaced: list[str]
+    """Names whose former value is in the file no more: they have another one, or are gone."""
+    former: str | None
+    """Where the file of before is kept on the server, mode 0600; the newest twenty are."""
+    warnings: list[str]
+    """Values that may be read otherwise than they were meant."""
+
+
+@capability("env.import", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
+async def import_file(call: Call, request: Import) -> Imported:
+    """Take a whole .env for an app, in place of the one that it has: all of it, or nothing where a line is wrong.
+
+    Use it to bring an app's settings in one go. Next: apps.validate.
+    """
+    imported = await call.env_file(request.app_name).replace(request.content)
+    doubts = imported.variables.doubts
+    return Imported(
+        names=list(imported.variables.values),
+        replaced=list(imported.replaced),
+        former=imported.former,
+        warnings=[f"{doubt.file}:{doubt.line}: {doubt.problem} {doubt.fix}" for doubt in doubts],
+    )
