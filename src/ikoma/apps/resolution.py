@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ikoma.apps import app_secrets
+from ikoma.apps import app_secrets, environment
 from ikoma.apps.compose_lines import Source
 from ikoma.apps.folder import App
 from ikoma.apps.notice import Notice
@@ -23,6 +23,7 @@ from ikoma.apps.preview import adapted
 from ikoma.apps.remainder import Remainder, remainder
 from ikoma.apps.substitutes import substituted
 from ikoma.apps.variables import ENV, Fault, VariableReader, Variables
+from ikoma.errors import IkomaError
 from ikoma.kernel.redaction import HIDDEN, forms
 from ikoma.model import Secret
 from ikoma.ports import Engine, Resolved
@@ -140,6 +141,7 @@ class Resolutions:
         Args:
             contents: what files hold that are not to be read from the disk.
         """
+        await self.reader.read(app, await asyncio.to_thread(_env, app))  # it can say which the compose files are
         paths: dict[str, str] = {}
         for _ in range(_MOST_ROUNDS):
             unread: list[bytes] = []
@@ -217,6 +219,15 @@ class Resolutions:
             faults += found.faults
             doubts += found.doubts
         return faults, doubts
+
+
+def _env(app: App) -> bytes:
+    """The app's .env; nothing where it cannot be had, which is said when all files are read."""
+    try:
+        content = environment.content(app)
+    except IkomaError:
+        return b""
+    return content if len(content) <= _LARGEST else b""
 
 
 def _beside(gathered: Gathered) -> bytes:

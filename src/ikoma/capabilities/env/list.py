@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
-from ikoma.errors import FileMissing
+from ikoma.errors import IkomaError
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -28,7 +28,7 @@ async def list_names(call: Call, request: AppRequest) -> Listed:
     names = await call.env_file(app.name).names()
     try:
         model = (await call.platform.resolutions.resolve(app)).model or {}
-    except FileMissing:  # an app without a compose file has variables too
+    except IkomaError:  # without a compose file, or without Docker, there are variables too
         model = {}
     services = (model.get("services") or {}).items()
     return Listed(names=names, services={name: sorted(service.get("environment") or {}) for name, service in services})
