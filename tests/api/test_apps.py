@@ -69,7 +69,7 @@ def validate(server: Server, name: str, compose: str) -> dict[str, list[dict[str
         ("- a\n- b\n", None, ""),
         ("services:\n  web:\n    image: IMG\n    colour: red\n", 4, "colour"),
         ("services:\n  web:\n    restart: always\n", 2, "neither an image nor a build"),
-        ("services:\n  web:\n    image: IMG\n    environment:\n      A: ${NOT_SET}\n", 5, "NOT_SET"),
+        ("services:\n  web:\n    image: IMG\n    ports:\n      - ${NOT_SET}:80\n", 5, "NOT_SET"),
         ("services:\n  web:\n    build: ./missing\n", 3, "missing"),
         ("services:\n  web:\n    build: ./src\n", 3, "empty"),
         ("services:\n  web:\n    image: IMG\n    volumes:\n      - /etc:/host\n", 5, "/etc"),
