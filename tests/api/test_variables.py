@@ -172,7 +172,7 @@ def test_a_whole_file_is_imported_over_http(server: Server) -> None:
     done = server.do("env.import", {"appName": "vars-import", "content": content})
     assert (done["names"], done["replaced"]) == (["A", "C_TOKEN"], ["A", "B"])
     assert [warning.split(" ")[0] for warning in done["warnings"]] == [".env:3:"]
-    assert "ab" not in done["warnings"][0].split(":")[2]
+    assert "ab$A" not in done["warnings"][0]
     assert (folder / ".env").read_text() == content
     assert Path(done["former"]).read_text() == "A=old\nB=2\n"
     entry = next(item for item in reversed(server.audit()) if item["capability"] == "env.import")
@@ -206,7 +206,7 @@ def test_five_hundred_harmless_values_break_no_answer(server: Server) -> None:
     whole = json.dumps([answer.body for answer in answers(server)], ensure_ascii=False)
     assert "***" not in whole
     words = dict.fromkeys(re.findall(r"[\w./:@-]{4,60}", whole))
-    harmless = [word for word in words if not re.fullmatch(r"[0-9a-f]{20,}", word)]
+    harmless = [word for word in words if not re.search(r"[0-9a-f]{20,}", word)]
     random.Random(1).shuffle(harmless)
     plain = [word for word in harmless if re.fullmatch(r"[a-z]{4,14}|[0-9.]{4,15}", word)][:150]
     plain += ["shop", "web", "healthy", "running", "127.0.0.1", "postgres", "admin", "deploy", "d-shop-web"]
@@ -217,7 +217,7 @@ def test_five_hundred_harmless_values_break_no_answer(server: Server) -> None:
     assert len(lines) >= 500
     after = answers(server)
     broken = [(name, line) for (name, _), answer in zip(READS, after, strict=True) for line in starred(answer)]
-    assert broken == []
+    assert broken == [], broken[:5]
     assert any(item["name"] == "d-shop-web" for item in after[0].result["apps"])
     assert "d-shop-web" in after[17].body["hint"]
 

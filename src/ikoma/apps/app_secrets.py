@@ -203,11 +203,11 @@ def _as_given(values: Any) -> dict[str, str]:
 def _spellings(form: str) -> Iterator[str]:
     """What a container may get of a value that is written so. One too many hides nothing that matters."""
     quote = form[:1] if form[:1] in ("'", '"') else ""
-    for bare in {form.removeprefix(quote), form.removeprefix(quote).removesuffix(quote)}:
-        yield bare
-        yield bare.replace("$$", "$")
-        yield bare.replace("\\'", "'").replace('\\"', '"')
-        yield _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[1]), bare)
+    bare = form.removeprefix(quote).removesuffix(quote)
+    yield bare
+    yield bare.replace("$$", "$")
+    yield bare.replace("\\'", "'").replace('\\"', '"')
+    yield _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[1]), bare)
 
 
 def _looks_drawn(value: str) -> bool:

@@ -14,7 +14,7 @@ import orjson
 
 from ikoma.apps.database_variables import KEPT_AS
 from ikoma.apps.snapshot_manifest import Snapshot
-from ikoma.kernel.redaction import forms, replaced
+from ikoma.kernel.redaction import certain, forms, replaced
 from ikoma.model import Secret, printable
 
 _QUOTED = frozenset(
@@ -134,8 +134,8 @@ def _said(value: Any) -> str:
 
 
 def _hidden(secrets: Sequence[Secret]) -> tuple[str, ...]:
-    """Every way in which these may be written in a resolved model, where `$` is `$$`."""
-    return forms([*secrets, *(Secret(secret.reveal().replace("$", "$$")) for secret in secrets)])
+    """Every way in which these may be written in a resolved model, where `$` is `$$`; but words, which names may be."""
+    return certain(forms([*secrets, *(Secret(secret.reveal().replace("$", "$$")) for secret in secrets)]))
 
 
 def _shown(line: str, hidden: Sequence[str]) -> str:

@@ -160,6 +160,9 @@ class Resolutions:
                 paths |= await self.reader.substitute(app, texts, _beside(gathered))
             elif not unread:
                 break
+        own = self.reader.known(app, gathered.files.get(ENV, b""))
+        if own is not None and own.faults:
+            return gathered  # that is what is wrong
         for path in sorted(gathered.unresolved):
             what = f"A path that is read names variables, and cannot be found: {path[:80]!r}."
             gathered.found("reads-outside", (), what, gathered.compose_file)

@@ -27,7 +27,7 @@ class Generate(AppRequest):
 async def generate(call: Call, request: Generate) -> Names:
     """Give a variable of an app's .env a random value that nobody sees.
 
-    Use it for secrets that no person needs. Next: deploy.up.
+    Next: deploy.up.
     """
     file = call.env_file(request.app_name)
     if not request.replace and request.name in await file.names():

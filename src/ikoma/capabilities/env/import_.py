@@ -14,7 +14,6 @@ from ikoma.model import Effect, Role
 
 class Import(AppRequest):
     content: Annotated[str, Sensitive("a .env file")] = Field(max_length=1 << 20)
-    """The whole file, as it is to be: comments stay as they are written."""
 
 
 class Imported(Names):
@@ -26,12 +25,9 @@ class Imported(Names):
     """Values that may be read otherwise than they were meant."""
 
 
-@capability("env.import", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
+@capability("env.import", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True)
 async def import_file(call: Call, request: Import) -> Imported:
-    """Take a whole .env for an app, in place of the one that it has: all of it, or nothing where a line is wrong.
-
-    Use it to bring an app's settings in one go. Next: apps.validate.
-    """
+    """Replace an app's whole .env, or nothing where a line is wrong."""
     imported = await call.env_file(request.app_name).replace(request.content)
     doubts = imported.variables.doubts
     return Imported(

@@ -20,10 +20,7 @@ class Listed(Names):
 
 @capability("env.list", role=Role.OBSERVER, effect=Effect.READS)
 async def list_names(call: Call, request: AppRequest) -> Listed:
-    """List the names of an app's environment variables, never their values.
-
-    Use it to see what is set. Next: env.set for what is missing.
-    """
+    """List the names of an app's environment variables, never their values."""
     app = call.app(request.app_name)
     names = await call.env_file(app.name).names()
     try:

@@ -23,8 +23,5 @@ async def losses(call: Call, request: Unset) -> Loss:
 
 @capability("env.unset", role=Role.BUILDER, effect=Effect.DESTROYS, loses=losses, rare=True)
 async def unset(call: Call, request: Unset) -> Names:
-    """Remove an environment variable of an app from its .env. Its value cannot be read back.
-
-    Next: deploy.up.
-    """
+    """Remove an environment variable of an app from its .env. Its value cannot be read back."""
     return Names(names=await call.env_file(request.app_name).remove(request.name))
