@@ -7,6 +7,7 @@ this way back leads back is proven before, on a copy: nothing is stopped where i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,12 +20,14 @@ from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.release_command import ReleaseCommand
 from ikoma.apps.ways_back import Kept, Way, WayBack, way_back
-from ikoma.errors import BackupMissing, CannotGoBack, SqlFailed
+from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
 from ikoma.model import BackupName
 from ikoma.ports import Credentials, Databases, LedgerEntry, Migration, Progress, no_progress
 from ikoma.postgres.migration_lint import Verdict, lint_all
 from ikoma.postgres.migration_losses import counted, losses
 from ikoma.postgres.reading import read
+
+log = logging.getLogger("ikoma")
 
 _STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
 _UNPROVEN = "A backup of the database cannot be restored, so nothing was stopped or changed"
@@ -159,9 +162,19 @@ class Schema:
                 progress("rehearsal: restore the backup into a copy")
                 await self._databases.prove(owned, dump, place, what=_UNPROVEN, progress=no_progress)
                 progress("rehearsal: change the copy")
-                await change(place)
+                if await self._may_enter(place):
+                    await change(place)
         finally:
             copy.unlink(missing_ok=True)
+
+    async def _may_enter(self, place: Credentials) -> bool:
+        """Whether the app's role is let into the copy: another's server may have rules that name databases."""
+        try:
+            await self._databases.ledger(place)
+        except DatabasesUnavailable:
+            log.warning("%s: migrations are not tried on a copy: its role is not let into it", place.role)
+            return False
+        return True
 
     async def tidy(self, app: App) -> None:
         """Remove what a kill has left of a rehearsal."""

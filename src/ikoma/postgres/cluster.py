@@ -134,6 +134,7 @@ async def close_to_public(connection: psycopg.AsyncConnection[tuple[object, ...]
     """No app's role may enter the databases that belong to no app."""
     for database in ("postgres", "template1"):
         await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+    await connection.execute("SELECT pg_reload_conf()")  # one that was taken over has read the rules of before
 
 
 def password(root: Path) -> str:

@@ -10,6 +10,7 @@ from ikoma.apps import sql_files
 from ikoma.apps.folder import App
 from ikoma.errors import PathOutside, SqlFailed
 from ikoma.model import AppName, SqlFileName
+from ikoma.ports import LedgerEntry
 
 
 @pytest.fixture
@@ -61,3 +62,18 @@ def test_a_down_migration_that_is_a_link_out_of_the_app_is_refused(app: App, tmp
     (app.migrations / "3_d.down.sql").symlink_to(tmp_path / "secret.sql")
     with pytest.raises(PathOutside):
         sql_files.ways_back(app)
+
+
+def test_files_and_the_ledger_that_do_not_fit_together(app: App) -> None:
+    known = sql_files.migrations(app)
+
+    def entry(name: str) -> LedgerEntry:
+        checksum = next((item.checksum for item in known if item.name == name), "")
+        return LedgerEntry(name, checksum, "2026-01-01T00:00:00.000Z")
+
+    in_order = [entry("1_a.sql"), entry("2_b.sql"), entry("sql-0123456789ab"), entry("release-command-x")]
+    assert (sql_files.missing(known, in_order), sql_files.overtaken(known, in_order)) == ([], {})
+    assert sql_files.overtaken(known, []) == {}
+    assert sql_files.overtaken(known, [entry("10_c.sql")]) == {"1_a.sql": "10_c.sql", "2_b.sql": "10_c.sql"}
+    assert sql_files.overtaken(known, [entry("2_b.sql"), entry("5_gone.sql")]) == {"1_a.sql": "2_b.sql"}
+    assert sql_files.missing(known, [entry("1_a.sql"), entry("5_gone.sql")]) == ["5_gone.sql"]
