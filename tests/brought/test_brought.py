@@ -14,6 +14,7 @@ import pytest
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
+from ikoma.apps.resolution import Resolutions
 from ikoma.apps.routed import WebServices
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.validation.finding import Report
@@ -79,8 +80,9 @@ def examined(case: Case, text: str, root: Path) -> Report:
         engine, apps = EveryImage(DOCKER_HOST), Apps(root)
         with closing(Waivers(root / "state.db")) as waivers:
             policy = Policy(engine, apps, waivers, platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"})
-            traffic = Traffic(engine, cast(Proxy, None), apps)
-            validator = Validator(engine, cast(Databases, None), policy, traffic, WebServices(engine, policy))
+            traffic, web = Traffic(engine, cast(Proxy, None), apps), WebServices(engine, policy)
+            resolutions = Resolutions(engine, policy.waived)
+            validator = Validator(engine, cast(Databases, None), policy, traffic, resolutions, web)
             try:
                 return await validator.examine(app)
             finally:
