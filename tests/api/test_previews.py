@@ -15,6 +15,7 @@ import pytest
 from tests import support
 from tests.apps import COMPOSE, make_app
 from tests.githost import GitHost
+from tests.images import busybox_image
 from tests.support import Server
 
 APP = "previewed"
@@ -155,6 +156,36 @@ def test_the_same_ref_again_brings_it_up_to_date_and_keeps_what_it_has(server: S
     assert "DATABASE_URL" not in variables
     for ref in ("again", "main"):
         end(server, ref)
+
+
+BUILT = COMPOSE.replace(
+    '    image: {image}\n    command: {command}\n    volumes: ["./src:/www:ro"]\n',
+    "    build: {{context: ./src, dockerfile: ../config/Dockerfile}}\n    command: {command}\n"
+    '    volumes: ["./config:/config", "./config/only.conf:/only.conf:ro"]\n',
+)
+
+
+def test_a_preview_is_built_by_the_apps_own_dockerfile_and_keeps_what_it_wrote(server: Server, host: GitHost) -> None:
+    """As the templates for Node and Python have it: beside src/, which alone comes from the repository."""
+    folder = make_app(server, "previewed-built", compose=BUILT)
+    (folder / "config" / "Dockerfile").write_text(f"FROM {busybox_image()}\nCOPY . /www\n")
+    (folder / "config" / "only.conf").write_text("of the app")
+    host.make("previewed-built", {"ok": "built"})
+    (folder / "src" / "ok").unlink()
+    server.do("source.clone", {"appName": "previewed-built", "url": host.url("previewed-built")})
+    arguments = {"appName": "previewed-built", "ref": "main", "timeout": 60}
+    made = server.do("deploy.preview", arguments)["details"]
+    assert served(server, made["urls"][0]) == "built"
+    config = server.apps / made["preview"] / "config"
+    assert (config / "only.conf").read_text() == "of the app"
+    (config / "written").write_text("by its containers" * 1000)
+    (folder / "config" / "Dockerfile").write_text(f"FROM {busybox_image()}\nCOPY . /www\nRUN echo again > /www/ok\n")
+    (folder / "config" / "only.conf").write_text("changed in the app")
+    later = server.do("deploy.preview", arguments)["details"]
+    assert served(server, later["urls"][0]) == "again\n"
+    assert (config / "only.conf").read_text() == "changed in the app"
+    assert (config / "written").stat().st_size == len("by its containers") * 1000
+    server.do("preview.remove", {"appName": "previewed-built", "ref": "main"})
 
 
 def test_one_that_fails_leaves_nothing_and_one_that_served_serves_on(server: Server, host: GitHost, app: str) -> None:

@@ -129,7 +129,7 @@ def test_a_scale_that_fails_leaves_the_former_number(server: Server, app: str) -
         "  worker:\n    image: {image}\n    command: [sleep, infinity]\n",
         '  worker:\n    image: {image}\n    volumes: ["./src/once:/once"]\n'
         '    command: [sh, -c, "mkdir /once/taken && exec sleep infinity"]\n',
-    )
+    ).replace("x-ikoma:\n", "x-ikoma:\n  source: [src/once]\n")
     (folder / "src" / "once").mkdir()
     (folder / "docker-compose.yml").write_text(broken.format(image=busybox_image(), command=SERVE, health="/ok"))
     server.do("deploy.up", {"appName": app})

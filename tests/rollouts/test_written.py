@@ -86,6 +86,19 @@ def test_a_changed_file_replaces_its_service_and_a_rollback_brings_it_back(app: 
     assert within(app, "cat /page.html") == "third, written in place"
 
 
+def test_the_variables_that_a_service_mounts_are_the_releases(app: LiveApp) -> None:
+    app.server.do("env.set", {"appName": app.name, "name": "GREETING", "value": "first"})
+    more = ', "./.env:/app/.env:ro", "/etc/localtime:/etc/localtime:ro", "/dev/urandom:/dev/random:ro"'
+    deploy(app, more=more)
+    assert "GREETING=first" in within(app, "cat /app/.env")
+    app.server.do("env.set", {"appName": app.name, "name": "GREETING", "value": "second"})
+    assert "GREETING=first" in within(app, "cat /app/.env")
+    deploy(app, more=more)
+    assert "GREETING=second" in within(app, "cat /app/.env")
+    app.server.do("deploy.rollback", {"appName": app.name})
+    assert "GREETING=first" in within(app, "cat /app/.env")
+
+
 def test_a_read_only_folder_below_one_that_is_written_is_a_copy(app: LiveApp) -> None:
     (app.folder / "config" / "certs").mkdir()
     (app.folder / "config" / "certs" / "key").write_text("secret")

@@ -33,7 +33,7 @@ from ikoma.apps.strategy import why_one
 from ikoma.apps.successor import Target
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.ways_back import STAYS, WayBack
-from ikoma.apps.written_folders import adopt_folders, copies_in_use
+from ikoma.apps.written_folders import adopt_folders, copies_in_use, resume_adoptions
 from ikoma.errors import (
     CannotRunTwice,
     DeployFailed,
@@ -230,6 +230,7 @@ class Deployments:
     async def recover(self, app: App) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
         settle_scale(app)
+        await asyncio.to_thread(resume_adoptions, app)
         return await self._outcomes.recover(app)
 
     async def abandon(self, app: App) -> Underway | None:

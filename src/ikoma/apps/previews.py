@@ -26,7 +26,9 @@ from ikoma.apps.placing import SQL
 from ikoma.apps.preview import Preview
 from ikoma.apps.release import now
 from ikoma.apps.resolution import Resolutions
-from ikoma.apps.snapshot import MANIFEST, TREE, Snapshots
+from ikoma.apps.snapshot import MANIFEST, TREE, Snapshot, Snapshots
+from ikoma.apps.snapshot_manifest import Entry
+from ikoma.apps.written_folders import bring_changes, entries_below
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
 from ikoma.model import AppName
@@ -35,6 +37,8 @@ from ikoma.ports import Databases, Progress
 MOST = 10
 """Previews of one app."""
 _LARGEST_DOCKERFILE = 1 << 20
+_COPIED = "copied.json.gz"
+"""What a preview had of the app's folder when that was copied last: a manifest of a snapshot."""
 _LEAVING = "leaving-preview-"
 _MAKING = "making-preview-"
 
@@ -184,19 +188,32 @@ def _copy(app: App, model: Mapping[str, Any], into: App) -> None:
     snapshots = Snapshots(app, keep=work)
     taken = snapshots.take(paths, work / MANIFEST, data=source.left_out)
     snapshots.materialise(taken, work / TREE, writable=[taken.root])
-    own = {into.path / path.relative_to(root) for path in source.data}
+    own = {
+        into.path / path.relative_to(root): entries_below(_copied(into), path.relative_to(root)) for path in source.data
+    }
     for item in sorted((work / TREE).iterdir()):
         _put(item, into.path / item.name, own)
+    os.rename(work / MANIFEST, into.state / _COPIED)
     remove_tree(work)
 
 
-def _put(new: Path, target: Path, data: Collection[Path]) -> None:
-    """Let something new take its place; of the preview's own data nothing is touched, only what it has not is added."""
+def _copied(into: App) -> Mapping[str, Entry]:
+    """What was copied into a preview the last time."""
+    try:
+        return Snapshot.read(into.state / _COPIED, into.path).entries
+    except FileNotFoundError:
+        return {}
+
+
+def _put(new: Path, target: Path, data: Mapping[Path, Mapping[Path, Entry]]) -> None:
+    """Let something new take its place; of the preview's own data only what its containers have not changed.
+
+    Args:
+        data: folders of data, each with what was copied into it before.
+    """
     is_folder = target.is_dir() and not target.is_symlink()
     if is_folder and target in data:
-        for entry in new.iterdir():
-            if not os.path.lexists(target / entry.name):
-                os.rename(entry, target / entry.name)
+        bring_changes(new, target, data[target])
     elif is_folder and new.is_dir() and any(target in path.parents for path in data):
         for entry in target.iterdir():
             if not (new / entry.name).exists() and not any(entry in (path, *path.parents) for path in data):

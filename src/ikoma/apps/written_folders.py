@@ -16,9 +16,9 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 
@@ -27,6 +27,7 @@ from ikoma.apps.release import Release, Releases
 from ikoma.apps.snapshot import TREE
 from ikoma.apps.snapshot_manifest import MANIFEST, Entry, Snapshot, file_digest
 from ikoma.durable import disk_full_answered, remove_tree, sync_filesystem, sync_folder
+from ikoma.errors import ReleaseNotFound
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FOLDER = (errno.ELOOP, errno.ENOTDIR, errno.ENOENT)
@@ -46,6 +47,15 @@ def adopt_folders(app: App, in_use: Sequence[str], source: Sequence[str]) -> lis
         for folder in _written(releases, release, source):
             kept += _Adoption(app, releases, release, folder).carry_out()
     return kept
+
+
+def resume_adoptions(app: App) -> None:
+    """Finish what a killed server left half-moved: a folder may not be there meanwhile."""
+    releases = Releases(app)
+    for under_way in sorted((app.state / _ADOPTING).glob("*/*")):
+        with suppress(ReleaseNotFound):
+            release = releases.find(under_way.parent.name)
+            _Adoption(app, releases, release, Path(unquote(under_way.name))).carry_out()
 
 
 def copies_in_use(app: App, labels: Sequence[str]) -> list[str]:
@@ -98,7 +108,7 @@ class _Adoption:
         self._folder = folder
         self._place = Path(os.path.realpath(app.path)) / folder
         self._copy = releases.folder(release.id) / TREE / folder
-        self._asides = app.state / _ADOPTING / f"{release.id}-{quote(str(folder), safe='')}"
+        self._asides = app.state / _ADOPTING / release.id / quote(str(folder), safe="")
         self._kept = Path(KEPT) / release.id / folder
         self._manifest = releases.folder(release.id) / MANIFEST
 
@@ -118,6 +128,8 @@ class _Adoption:
         os.rename(self._asides, doomed)
         sync_folder(self._app.state)
         remove_tree(doomed)
+        with suppress(OSError):  # another folder is under way
+            self._asides.parent.rmdir()
         return kept
 
     def _move(self) -> None:
@@ -132,44 +144,60 @@ class _Adoption:
 
     def _bring(self, aside: Path, entries: Mapping[str, Entry]) -> list[str]:
         """Put into the folder what a person has changed in it since the release; what gave way to a container's."""
-        before = {Path(path).relative_to(self._folder): entry for path, entry in self._below(entries)}
+        before = entries_below(entries, self._folder)
         present = dict(_walk(aside))
-        kept = []
         with _opened(self._place) as top:
             for path in (path for path in before if path not in present and aside.name == "000"):
                 if _is_as(top, path, before[path]):
                     _remove(top, path)
-            for path, status in present.items():
-                if path in before and _is_as_noted(aside / path, status, before[path]):
-                    continue
-                gives_way = _is_as(top, path, None) or (path in before and _is_as(top, path, before[path]))
-                if gives_way and self._put(aside, path, top):
-                    continue
-                if not _is_same(aside / path, status, top, path):
-                    kept.append(self._keep(aside, path))
-        return kept
-
-    def _below(self, entries: Mapping[str, Entry]) -> Iterator[tuple[str, Entry]]:
-        for path, entry in entries.items():
-            if path.startswith(f"{self._folder}/") and entry.kind != "folder":
-                yield path, entry
-
-    def _put(self, aside: Path, path: Path, top: int) -> bool:
-        """Move a person's file into the folder; False where something else stands in the way."""
-        try:
-            with _beneath(top, path.parent, like=aside) as folder:
-                os.rename(aside / path, path.name, dst_dir_fd=folder)
-        except OSError as error:
-            if error.errno not in (*_NO_FOLDER, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            return False
-        return True
+        return [self._keep(aside, path) for path in bring_changes(aside, self._place, before)]
 
     def _keep(self, aside: Path, path: Path) -> str:
         target = self._app.state / self._kept / path
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.rename(aside / path, target)
         return str(self._kept / path)
+
+
+def entries_below(entries: Mapping[str, Entry], folder: Path) -> dict[Path, Entry]:
+    """The files and links that a snapshot has in a folder, by their paths in it."""
+    return {
+        Path(path).relative_to(folder): entry
+        for path, entry in entries.items()
+        if path.startswith(f"{folder}/") and entry.kind != "folder"
+    }
+
+
+def bring_changes(person: Path, place: Path, before: Mapping[Path, Entry]) -> list[Path]:
+    """Move what a person has changed into a folder that containers write, where these have not; what stays behind.
+
+    Args:
+        person: a folder of the person's alone.
+        before: what both had.
+    """
+    left = []
+    with _opened(place) as top:
+        for path, status in dict(_walk(person)).items():
+            if path in before and _is_as_noted(person / path, status, before[path]):
+                continue
+            gives_way = _is_as(top, path, None) or (path in before and _is_as(top, path, before[path]))
+            if gives_way and _put(person, path, top):
+                continue
+            if not _is_same(person / path, status, top, path):
+                left.append(path)
+    return left
+
+
+def _put(person: Path, path: Path, top: int) -> bool:
+    """Move a person's file into an open folder; False where something else stands in the way."""
+    try:
+        with _beneath(top, path.parent, like=person) as folder:
+            os.rename(person / path, path.name, dst_dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (*_NO_FOLDER, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -714,3 +714,13 @@ def test_a_manifest_can_be_read_by_people(shop: Shop) -> None:
     assert json.loads(text)["entries"]["src/file"][0] == "file"
     assert shop.manifest(1).stat().st_mode & 0o777 == 0o600
     assert (shop.app.state / "objects").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_asked_for_inside_closed_data_is_taken_alone(shop: Shop) -> None:
+    for path in ("src/file", "data/big", "data/certs/key"):
+        shop.write(path)
+    data = (shop.app.path / "data",)
+    snapshot = shop.take(1, ".", "data/certs", "src", data=data)
+    assert {path for path, entry in snapshot.entries.items() if entry.kind == "file"} == {"src/file", "data/certs/key"}
+    found = Sources((shop.app.path, shop.app.path / "data" / "certs"), (), data, data)
+    assert look(shop.app.path, found, snapshot) == SourceChanges()

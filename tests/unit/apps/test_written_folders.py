@@ -15,7 +15,7 @@ from ikoma.apps.release import Release, Releases, ServiceRecord
 from ikoma.apps.rollout_state import RolloutState, Serving
 from ikoma.apps.snapshot import TREE, Snapshots
 from ikoma.apps.snapshot_manifest import MANIFEST
-from ikoma.apps.written_folders import adopt_folders, copies_in_use
+from ikoma.apps.written_folders import adopt_folders, copies_in_use, resume_adoptions
 from ikoma.model import AppName
 
 FIRST = "20261125-173855-1841"
@@ -195,6 +195,8 @@ def test_a_server_that_is_killed_anywhere_loses_no_byte(app: App, tmp_path: Path
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
             counting(patch, kill_at)
             adopt_folders(again, [FIRST], [])
+        resume_adoptions(again)
+        assert (again.path / "src").is_dir()
         adopt_folders(again, [FIRST], [])
         assert content(again.path / "src") == wanted, f"killed before {calls[kill_at]}, call {kill_at}"
         assert content(again.state / "kept" / FIRST / "src") == {"both": "mine"}
@@ -207,7 +209,7 @@ def test_what_appears_in_the_folder_while_it_is_half_adopted_is_kept_too(app: Ap
         adopt_folders(app, [FIRST], [])
     assert not (app.path / "src").exists()
     write(app.path, {"src/meanwhile": "m"})
-    adopt_folders(app, [FIRST], [])
+    resume_adoptions(app)
     found = content(app.path / "src")
     assert (found["meanwhile"], found["old"], found["code"]) == ("m", "theirs", "two")
     assert "gone" not in found
