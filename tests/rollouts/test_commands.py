@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -157,6 +158,32 @@ def test_a_release_command_finds_the_services_that_its_own_waits_for(server: Ser
     again = own.do("release.show")
     assert (again["output"], again["id"] == shown["id"]) == (["found"], False), "another image is a new release"
     own.do("deploy.down")
+
+
+def test_a_command_is_judged_by_the_policy_of_now(server: Server) -> None:
+    odd = new_app(server, "live-commands-odd", compose_file=compose(more="cap_add: [SYS_PTRACE]"))
+    soon = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+    waived = odd.do("policy.waive", rule="capabilities", reason="to see", expires=soon)
+    odd.deploy("1")
+    assert odd.do("apps.run", command=["true"])["exitCode"] == 0
+    odd.do("policy.unwaive", id=waived["id"])
+    assert odd.call("apps.run", command=["true"]).code == "policy_violation"
+    odd.do("deploy.down")
+    assert odd.call("apps.run", command=["true"]).code == "not_deployed"
+
+
+def test_a_release_command_of_a_service_without_a_container_stops_nothing(server: Server) -> None:
+    job = f"  worker: {{image: {busybox_image()}, command: [sleep, '1000'], init: true}}\n"
+    idle = new_app(server, "live-commands-idle", compose_file=compose().replace("services:\n", f"services:\n{job}"))
+    idle.deploy("1")
+    idle.do("deploy.scale", service="worker", replicas=0)
+    running = idle.running()
+    block = "x-ikoma: {release: {service: worker, command: [sleep, '1'], breaking: true}, "
+    idle.write("2", (idle.folder / "docker-compose.yml").read_text().replace("x-ikoma: {", block))
+    refused = idle.call("deploy.up")
+    assert (refused.code, idle.running()) == ("deploy_failed", running)
+    assert "deploy.scale worker" in refused.body["hint"]
+    idle.do("deploy.down")
 
 
 @pytest.mark.parametrize(

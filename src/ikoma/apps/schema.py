@@ -155,13 +155,17 @@ class Schema:
         """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""
         owned, copy = credentials.require(app), _copy(app)
         copy.unlink(missing_ok=True)
-        progress("rehearsal: back the database up")
+
+        def tell(message: str, fraction: float | None = None) -> None:
+            progress(f"rehearsal: {message}", fraction)
+
+        tell("back the database up")
         try:
-            dump = await self._databases.dump(app.name, copy, progress=no_progress)
+            dump = await self._databases.dump(app.name, copy, progress=tell)
             async with self._databases.stand_in(owned) as place:
-                progress("rehearsal: restore the backup into a copy")
-                await self._databases.prove(owned, dump, place, what=_UNPROVEN, progress=no_progress)
-                progress("rehearsal: change the copy")
+                tell("restore the backup into a copy")
+                await self._databases.prove(owned, dump, place, what=_UNPROVEN, progress=tell)
+                tell("change the copy")
                 if await self._may_enter(place):
                     await change(place)
         finally:

@@ -156,8 +156,16 @@ class Successor:
 
     async def rehearse(self, progress: Progress) -> None:
         """See, before anything is made or stopped, that the database can be changed and taken back."""
-        if self._target.change is not None:
-            await self._target.change.rehearse(progress)
+        if (change := self._target.change) is None:
+            return
+        if (command := change.command) is not None:
+            those = (item for item in self.decisions if item.service == command.service)
+            if not any(item.new or item.kept for item in those):
+                raise DeployFailed(
+                    f"The release command runs like a container of {command.service}, and that is to have none.",
+                    hint=f"Give it one: deploy.scale {command.service} with replicas 1.",
+                )
+        await change.rehearse(progress)
 
     async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Make the new containers beside the old ones."""
