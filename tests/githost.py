@@ -24,7 +24,10 @@ TOKEN = "s3cret-token-of-a-repository"
 
 @dataclass
 class GitHost:
-    """Serves the repositories under `folder/repositories`. `token` is wanted for those named private-*."""
+    """Serves the repositories under `folder/repositories`.
+
+    `TOKEN` is wanted for those named private-*. Those named old-* give out no commit that no ref names.
+    """
 
     folder: Path
     port: int
@@ -87,7 +90,7 @@ class GitHost:
             git(self.folder, "init", "-q", "--bare", "-b", "main", str(self.folder / "repositories" / f"{name}.git"))
             git(work, "remote", "add", "origin", str(self.folder / "repositories" / f"{name}.git"))
             bare = self.folder / "repositories" / f"{name}.git"
-            git(bare, "config", "uploadpack.allowReachableSHA1InWant", "true")
+            git(bare, "config", "uploadpack.allowReachableSHA1InWant", "false" if name.startswith("old-") else "true")
         for path, text in files.items():
             (work / path).parent.mkdir(parents=True, exist_ok=True)
             if text.startswith("-> "):
@@ -175,7 +178,15 @@ def _sshd(host: GitHost) -> subprocess.Popen[bytes]:
         "UsePAM": "no",
         "PasswordAuthentication": "no",
         "PermitRootLogin": "prohibit-password",
+        "SetEnv": f"PATH={folder / 'bin'}:{os.environ['PATH']}",
     }
+    (folder / "bin").mkdir()
+    authenticate = folder / "bin" / "git-lfs-authenticate"
+    authenticate.write_text(
+        f'#!/bin/sh\nprintf \'%s\' \'{{"href": "{host.address}/private-by-ssh.git/info/lfs",'
+        ' "header": {"Authorization": "of-the-key"}}\'\n'
+    )
+    authenticate.chmod(0o755)
     (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
     log = (folder / "sshd.log").open("wb")
     return subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], stdout=log, stderr=log)
@@ -214,7 +225,7 @@ def _handler(host: GitHost) -> type[BaseHTTPRequestHandler]:
                     "REQUEST_METHOD": self.command,
                     "CONTENT_TYPE": self.headers.get("Content-Type", ""),
                     "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                    "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                    "GIT_PROTOCOL": "" if name.startswith("old-") else self.headers.get("Git-Protocol", ""),
                     "CONTENT_LENGTH": str(len(body)),
                 },
             ).stdout

@@ -332,6 +332,34 @@ def test_submodules_come_with_it(server: Server, host: GitHost) -> None:
     assert (folder / "src" / "index.js").read_text() == "2"
 
 
+def test_a_submodule_comes_from_a_host_that_gives_out_no_commit_by_its_id(server: Server, host: GitHost) -> None:
+    lib = host.make("old-lib", {"lib.js": "old"})
+    host.make("old-lib", {"lib.js": "new"}, message="new")
+    host.make("old-app", {"index.js": "1"})
+    host.add_submodule("old-app", "lib", "../old-lib.git", lib)
+    folder = clone(server, host, "old-app")
+    assert (folder / "src" / "lib" / "lib.js").read_text() == "old"
+
+
+def test_names_that_are_no_utf_8_come_and_go_like_others(server: Server, host: GitHost) -> None:
+    host.make("bytes", {"a": "1"})
+    work = host.folder / "work" / "bytes"
+    odd = os.fsdecode(b"caf\xe9")
+    (work / "lib").mkdir()
+    (work / "lib" / odd).write_text("1")
+    host.commit("bytes", "bytes")
+    folder = clone(server, host, "bytes")
+    assert (folder / "src" / "lib" / odd).read_text() == "1"
+    (folder / "src" / "lib" / odd).write_text("by hand")
+    refused = server.call("source.checkout", {"appName": "bytes", "ref": "main"})
+    assert refused.body["details"]["changed"] == ["lib/caf\\xe9"]
+    (folder / "src" / "lib" / odd).write_text("1")
+    (work / "lib" / odd).unlink()
+    host.commit("bytes", "gone")
+    server.do("source.checkout", {"appName": "bytes", "ref": "main"})
+    assert os.listdir(folder / "src") == ["a"]
+
+
 @pytest.mark.parametrize(
     ("url", "code"),
     [
@@ -443,10 +471,12 @@ def test_a_deploy_key_of_the_platforms_making_opens_a_repository_over_ssh(server
     made = server.do("source.key", place)
     assert made["publicKey"].startswith("ssh-ed25519 ")
     assert server.do("source.key", place) == {**made, "created": False}
+    host.make("keyed", {"big": host.keep_large(b"large, by ssh")}, message="large")
     with (host.folder / "authorized").open("a") as file:
         file.write(f"\n{made['publicKey']}\n")
     server.do("source.clone", asked)
     assert (server.apps / "with-key/src/a").read_text() == "1"
+    assert (server.apps / "with-key/src/big").read_text() == "large, by ssh"
     other = server.do("source.key", {"appName": "with-key", "host": "localhost/some/other"})
     assert other["publicKey"] != made["publicKey"]
     keys = server.apps / "with-key/.ikoma/source-keys"

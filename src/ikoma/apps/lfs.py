@@ -24,7 +24,7 @@ from ikoma.apps.source_access import Access
 from ikoma.apps.source_placing import files
 from ikoma.apps.source_url import Reach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable
-from ikoma.model import Secret
+from ikoma.model import Secret, printable
 
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,15})\n?"
@@ -212,5 +212,5 @@ def _hint(status: int) -> str | None:
 
 def _named(path: str, error: IkomaError) -> IkomaError:
     kind = HostNotListed if isinstance(error, HostNotListed) else SourceUnavailable
-    why = error.message.rstrip(".")
+    why, path = error.message.rstrip("."), printable(path)
     return kind(f"{path} is kept in Git LFS, and could not be fetched: {why}.", hint=error.hint, path=path)

@@ -29,12 +29,14 @@ from ikoma.apps.source_url import Reach, SourceUrl
 from ikoma.apps.submodules import WholeCheckout
 from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
 from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
-from ikoma.model import FilePath, Secret
+from ikoma.model import FilePath, Secret, printable
 from ikoma.ports import Progress
 
 SRC, APP = "src", "app"
 
 _RECORD = "source.json"
+_OF_PATHS = ("entries", "files", "clear")
+_BYTES = "\0"
 _LARGEST_COMPOSE = 1 << 20
 _SERVERS = (".env", "RUNBOOK.md")
 """Of an app's folder these are the server's, whatever a repository holds."""
@@ -136,7 +138,10 @@ class Sources:
 def recorded(app: App) -> Recorded | None:
     """Where the app's source came from; None where not from a repository."""
     stored = app.read_state(_RECORD)
-    return Recorded(**stored) if stored else None
+    if not stored:
+        return None
+    known = {name: {_read(path): mark for path, mark in stored.get(name, {}).items()} for name in _OF_PATHS}
+    return Recorded(**stored | known)
 
 
 def require(app: App) -> Recorded:
@@ -235,7 +240,17 @@ def _finish(app: App, coming: Recorded) -> str | None:
 
 
 def _encoded(record: Recorded) -> bytes:
-    return orjson.dumps(asdict(record), option=orjson.OPT_INDENT_2)
+    known = {name: {_written(path): mark for path, mark in getattr(record, name).items()} for name in _OF_PATHS}
+    return orjson.dumps(asdict(record) | known, option=orjson.OPT_INDENT_2)
+
+
+def _written(path: str) -> str:
+    """A path as JSON can hold it: the names of files may be bytes that are no UTF-8."""
+    return path if printable(path) == path else _BYTES + os.fsencode(path).decode("latin-1")
+
+
+def _read(path: str) -> str:
+    return os.fsdecode(path.removeprefix(_BYTES).encode("latin-1")) if path.startswith(_BYTES) else path
 
 
 def _suggested(app: App, staged: Path) -> str:
@@ -256,13 +271,13 @@ def _examined(tree: Path, into: str) -> dict[str, str]:
             entry = Path(where, name)
             path = entry.relative_to(tree)
             if into == APP and (path.parts[0] == ".ikoma" or name.startswith(".ikoma-")):
-                raise SourceUnsafe(f"{path} has a name that is IKOMA's own.", hint="Call it otherwise.")
+                raise SourceUnsafe(f"{printable(str(path))} has a name that is IKOMA's own.", hint="Call it otherwise.")
             if entry.is_symlink():
                 target = Path(os.path.realpath(entry))
                 if target != root and root not in target.parents:
-                    raise SourceUnsafe(f"{path} is a link that leads out of the repository.")
+                    raise SourceUnsafe(f"{printable(str(path))} is a link that leads out of the repository.")
                 if into == APP and target != root and FilePath.is_hidden(target.relative_to(root).parts):
-                    raise SourceUnsafe(f"{path} is a link to what is the server's own.")
+                    raise SourceUnsafe(f"{printable(str(path))} is a link to what is the server's own.")
             else:  # containers may run as any user
                 entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
     return digests(tree)
@@ -330,5 +345,7 @@ def _compare_compose_files(app: App, coming: Mapping[str, str], found: Differenc
 
 def _changed(app: App, into: str, found: Differences) -> SourceChanged:
     what = f"src/ of {app.name}" if into == SRC else f"The folder of {app.name}"
-    shown = ", ".join(sorted(found.changed)[:10])
-    return SourceChanged(f"{what} holds what did not come from the repository: {shown}.", changed=sorted(found.changed))
+    changed = sorted(map(printable, found.changed))
+    return SourceChanged(
+        f"{what} holds what did not come from the repository: {', '.join(changed[:10])}.", changed=changed
+    )

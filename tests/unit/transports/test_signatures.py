@@ -93,6 +93,15 @@ def test_gitlabs_older_token_is_the_secret_itself() -> None:
     assert not signed({"X-Gitlab-Token": "ü"}).is_by(hook(WHSEC))
 
 
+def test_a_delivery_that_gitlab_signs_and_sends_with_our_token_is_proven_by_either() -> None:
+    other = "whsec_" + base64.b64encode(b"other key, made by gitlab itself").decode()
+    found = signed({**standard(KEY), "X-Gitlab-Token": "our-secret-token"})
+    assert found.is_by(hook(WHSEC))
+    assert found.is_by(hook("our-secret-token"))
+    assert not found.is_by(hook(other))
+    assert {mark.lasts for mark in found.marks} == {True, False}
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -53,9 +53,9 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
     hook, known = hooks.require(app), source.require(app)
     teller = _Teller(call, app, hook, SourceUrl.parse(known.url))
     commit = request.commit
+    if commit:
+        teller.begin(commit)
     try:
-        if commit:
-            await teller.tell(commit, PENDING, "The deploy has begun.")
         wanted = Wanted(teller.url, hook.ref, known.path, into=known.into, watched=_watched(app))
         brought = await call.platform.sources.bring(
             app, wanted, caller=call.caller.name, timeout=_SECONDS, progress=call.progress
@@ -81,7 +81,7 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
     return Deployed(success=True, message=message, commit=commit, deployed=True, details=deployed.details)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Teller:
     """Tells the git host how it goes, where a token for that was given."""
 
@@ -89,8 +89,19 @@ class _Teller:
     app: App
     hook: hooks.Hook
     url: SourceUrl
+    telling: asyncio.Task[None] | None = None
+
+    def begin(self, commit: str) -> None:
+        """Tell that the deploy has begun; it does not wait for that."""
+        self.telling = asyncio.create_task(self._tell(commit, PENDING, "The deploy has begun."))
 
     async def tell(self, commit: str, state: str, words: str) -> None:
+        """Tell how it ended, after it was told that it began."""
+        if self.telling is not None:
+            await asyncio.wait([self.telling])
+        await self._tell(commit, state, words)
+
+    async def _tell(self, commit: str, state: str, words: str) -> None:
         if self.hook.statuses is None:
             return
         platform = self.call.platform

@@ -11,7 +11,7 @@ from ikoma.apps.source import Wanted
 from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
-from ikoma.model import Effect, FilePath, GitRef, Role, Secret
+from ikoma.model import Effect, FilePath, GitRef, Role, Secret, printable
 
 
 class Clone(AppRequest):
@@ -51,8 +51,8 @@ class Brought(Result):
             ref=recorded.ref,
             url=recorded.url,
             into=recorded.into,
-            entries=sorted({path.split("/")[0] for path in recorded.files}),
-            left=list(brought.left),
+            entries=sorted({printable(path.split("/")[0]) for path in recorded.files}),
+            left=[printable(path) for path in brought.left],
             kept=brought.kept,
         )
 
