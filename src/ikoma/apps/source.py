@@ -226,8 +226,7 @@ def _finish(app: App, coming: Recorded) -> str | None:
     folder = app.path if coming.into == APP else app.source
     make_folder(folder, 0o755)
     aside = app.state / "replaced" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-    left = {path for path in coming.files if os.path.lexists(app.state / coming.staged / path)}
-    clear = {path: known for path, known in coming.clear.items() if path in left or path not in coming.files}
+    clear = _still_to_clear(app, folder, coming)
     if coming.entries and not coming.files:  # an earlier version was cut off
         staged = [entry.name for entry in (app.state / coming.staged).iterdir()]
         others = [entry.name for entry in folder.iterdir() if entry.name not in coming.entries]
@@ -237,6 +236,19 @@ def _finish(app: App, coming: Recorded) -> str | None:
     sync_filesystem(folder)
     write_file(app.state / _RECORD, _encoded(replace(coming, staged=None, clear={})), mode=0o600)
     return str(aside) if has_kept else None
+
+
+def _still_to_clear(app: App, folder: Path, coming: Recorded) -> dict[str, str | None]:
+    """What has to go, without what an earlier try has already put in its place."""
+    assert coming.staged is not None
+    put = {path for path in coming.files if not os.path.lexists(app.state / coming.staged / path)}
+    folders = {path[:end] for path in coming.files for end in range(len(path)) if path[end] == "/"}
+
+    def is_left(path: str) -> bool:
+        is_folder = (folder / path).is_dir() and not (folder / path).is_symlink()
+        return path not in put and not (path in folders and is_folder)
+
+    return {path: known for path, known in coming.clear.items() if is_left(path)}
 
 
 def _encoded(record: Recorded) -> bytes:

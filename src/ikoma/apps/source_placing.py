@@ -75,7 +75,7 @@ def compare(folder: Path, checkout: Checkout) -> Differences:
         elif there == before or (there is None and is_data and before is None):
             if there is not None:
                 found.clear[path] = there
-        elif there is None and before is None:
+        elif (there is None and before is None) or _is_checked_out(folder, path, checkout.before):
             continue
         else:
             _meet(found, path, is_data, path)
@@ -145,6 +145,14 @@ def digest(entry: Path, depth: int = 0) -> str | None:
         except OSError:
             found.update(b"not what it was a moment ago")
     return found.hexdigest()
+
+
+def _is_checked_out(folder: Path, path: str, before: Mapping[str, str]) -> bool:
+    """Whether this is a folder in which nothing is but what was checked out: it goes with that."""
+    place = folder / path
+    if place.is_symlink() or not place.is_dir():
+        return False
+    return all(before.get(f"{path}/{inside}") == mark for inside, mark in digests(place).items())
 
 
 def _meet(found: Differences, path: str, is_data: bool, wanted: str) -> None:
