@@ -38,7 +38,9 @@ _HELPERS = re.compile(
 _FROM_DOCKER = ("Traefik", "nginx-proxy", "Nginx Proxy Manager")
 """Proxies that cannot do without the Docker socket, or whose routes stand in a database of their own."""
 _PORTS = (80, 443)
-_SERVES_FILES = re.compile(r"^\s*(?:file_server|php_fastcgi|fastcgi_pass|uwsgi_pass|try_files|root)\b", re.MULTILINE)
+_SERVES_FILES = re.compile(
+    r"(?:^|[{;])\s*(?:file_server|php_fastcgi|fastcgi_pass|uwsgi_pass|try_files|root)\b", re.MULTILINE
+)
 _FILES = re.compile(r"/usr/share/nginx/html|/usr/local/apache2/htdocs|/srv|/var/www")
 _TO_HTTPS = re.compile(r"\b(?:return\s+30[1278]|rewrite\s+\S+)\s+https://|redirect\s+scheme\s+https", re.IGNORECASE)
 _PASSES = re.compile(r"\b(?:reverse_proxy|proxy_pass|upstream|server|url|balancer)\b[^\n]*")

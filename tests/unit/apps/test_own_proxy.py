@@ -145,3 +145,9 @@ def test_names_that_only_this_machine_has_are_no_domains() -> None:
     names = "localhost, 192.168.1.5:443, shop.localhost, shop.internal, *.example.com, https://shop.example.com"
     text = f"{names} {{\n  reverse_proxy web:3000\n}}"
     assert one(text, proxy=proxy("caddy"), web=WEB).domains == ("shop.example.com",)
+
+
+def test_a_web_server_in_front_of_a_program_that_speaks_no_http_is_needed() -> None:
+    text = "server { location ~ \\.php$ { fastcgi_pass php:9000; } }"
+    item = one(text, proxy=proxy("nginx", port("80")), php={"image": "php:8-fpm", "expose": ["9000"]})
+    assert (item.must_change, item.behind) == (False, None)
