@@ -56,6 +56,13 @@ class Settled:
     in_front: OwnProxy | None = None
     """One that is routed, though the service behind it could be."""
 
+    def rest(self, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The model before without the services that are to be left out: what they lack is nobody's concern."""
+        gone = {name for item in self.own_proxies for name in item.gone}
+        if not gone:
+            return model
+        return {**model, "services": {key: item for key, item in model["services"].items() if key not in gone}}
+
     def hides(self, violation: Violation) -> bool:
         """Whether a violation is of a port that is not published, or of a service whose finding is to leave it out."""
         gone = any(violation.place[:2] == ("services", name) for item in self.own_proxies for name in item.gone)

@@ -115,21 +115,22 @@ class Validator:
         report.errors += find_web(source, model)
         report.taken += self._taken(app, source, model)
         report.errors += report.taken
-        report.errors += find_builds(app, source, model)
-        report.errors += await asyncio.to_thread(lambda: list(find_missing_files(app, source, model)))
-        report.warnings += await asyncio.to_thread(lambda: list(find_empty_mounts(app, source, model)))
+        rest = settled.rest(model)
+        report.errors += find_builds(app, source, rest)
+        report.errors += await asyncio.to_thread(lambda: list(find_missing_files(app, source, rest)))
+        report.warnings += await asyncio.to_thread(lambda: list(find_empty_mounts(app, source, rest)))
         report.errors += [
             Finding(*source.at(*item.place), item.problem, item.fix)
             for item in (*impossible(settled.model), *await self.occupied(app, model))
             if not settled.leaves_out(item.place)
         ]
-        report.warnings += await find_unwritable(self._engine, app, source, model)
+        report.warnings += await find_unwritable(self._engine, app, source, rest)
         existing = await self._engine.existing()
         for other in differences(app.name, model, existing):
             found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)
         if images:
-            missing, unknown = await find_missing_images(self._engine, source, model)
+            missing, unknown = await find_missing_images(self._engine, source, rest)
             report.errors += missing
             report.warnings += unknown
         return settled
