@@ -17,23 +17,13 @@ from pathlib import Path
 import pytest
 
 from ikoma.engines.docker_api import DockerApi
-from scripts.images import ensure
 from tests.frameworks.packages import npm_registry, write_wheels
 from tests.runbook.document import commands
 from tests.support import DOCKER_HOST, IKOMA, Server
-from tests.support import server as started_server
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "frameworks").glob("*.md"))
 BLOCK = re.compile(r"^```(bash|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-IMAGES = ("python:3.13-slim", "node:22-alpine", "caddy:2-alpine")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    asyncio.run(ensure(IMAGES))
-    with started_server() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
