@@ -621,13 +621,21 @@ class Databases(Protocol):
         """
 
     async def dump(
-        self, app: AppName, target: Path, *, heir: AppName | None = None, insist: bool = False, progress: Progress
+        self,
+        app: AppName,
+        target: Path,
+        *,
+        heir: AppName | None = None,
+        insist: bool = False,
+        before: Callable[[Dump], Awaitable[None]] | None = None,
+        progress: Progress,
     ) -> Dump:
         """Write plain SQL that psql restores over the existing database, whole or not at all.
 
         Args:
             heir: the app over whose database it is to be restored, where that is not this one's.
             insist: end sessions of the app that keep a table locked, rather than raise AppBusy.
+            before: is given the dump before it is at `target`, under a path that holds meanwhile.
         """
 
     async def restore(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -73,8 +73,12 @@ class Backups:
         for number in count(2):
             yield self.root / f"{own}-{number}.sql"
 
-    def record(self, app: AppName, dump: Dump) -> Manifest:
-        """Write the manifest of a finished dump."""
+    def record(self, app: AppName, dump: Dump, *, restored_in: float | None = None) -> Manifest:
+        """Write the manifest of a finished dump.
+
+        Args:
+            restored_in: seconds that its proof took; None where it has none.
+        """
         manifest = Manifest(
             app=app,
             name=dump.path.name,
@@ -82,19 +86,12 @@ class Backups:
             size=dump.size,
             sha256=dump.sha256,
             tables=dump.tables,
+            proven_at=None if restored_in is None else _now(),
+            restore_seconds=None if restored_in is None else round(restored_in, 3),
         )
-        self._write(manifest)
-        return manifest
-
-    def record_proof(self, manifest: Manifest, seconds: float) -> Manifest:
-        """Write down that a backup was restored beside and found whole, and how long the restore took."""
-        proven = replace(manifest, proven_at=_now(), restore_seconds=round(seconds, 3))
-        self._write(proven)
-        return proven
-
-    def _write(self, manifest: Manifest) -> None:
         content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
-        write_file(self.root / f"{manifest.name}.json", content, mode=0o600)
+        write_file(dump.path.with_name(dump.path.name + ".json"), content, mode=0o600)
+        return manifest
 
     def remove(self, name: str) -> None:
         """Remove a backup, its manifest first: what is left of a removal that was cut off is a file without one."""

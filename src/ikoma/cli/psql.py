@@ -56,9 +56,10 @@ def _of_files(app: str, database: str, arguments: Sequence[str], *, is_admin: bo
     from ikoma.postgres.sql_input import HEAD_BYTES, look
 
     options = list(_options(arguments))
-    files = [value for letter, value in options if letter == "f"]
-    does_else = files or any(letter in _NO_INPUT for letter, _ in options)
-    reads_input = not does_else and not sys.stdin.isatty()
+    is_piped = sys.stdin is not None and not sys.stdin.isatty()
+    files = [value for letter, value in options if letter == "f" and (value != "-" or is_piped)]
+    does_else = any(letter in {"f", *_NO_INPUT} for letter, _ in options)
+    reads_input = is_piped and not does_else
     if reads_input and _is_nothing(sys.stdin.fileno()):
         return []
     found: dict[str, None] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -80,9 +80,16 @@ class PostgresDatabases:
         return await self._queries.ask(credentials, sql, limit=limit, timeout=timeout)
 
     async def dump(
-        self, app: AppName, target: Path, *, heir: AppName | None = None, insist: bool = False, progress: Progress
+        self,
+        app: AppName,
+        target: Path,
+        *,
+        heir: AppName | None = None,
+        insist: bool = False,
+        before: Callable[[Dump], Awaitable[None]] | None = None,
+        progress: Progress,
     ) -> Dump:
-        return await dump.dump(self._server, app, target, progress, heir=heir, insist=insist)
+        return await dump.dump(self._server, app, target, progress, heir=heir, insist=insist, before=before)
 
     async def restore(
         self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress

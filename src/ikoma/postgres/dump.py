@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from io import FileIO
@@ -70,12 +70,14 @@ async def dump(
     *,
     heir: AppName | None = None,
     insist: bool = False,
+    before: Callable[[Dump], Awaitable[None]] | None = None,
 ) -> Dump:
     """Dump an app's database to a new file, whole or not at all.
 
     Args:
         heir: the app whose database is to equal it, where that is another: all in it becomes that one's.
         insist: end sessions of the app that keep a table locked.
+        before: is given the dump before it is at `target`, under a path that holds meanwhile.
 
     Raises:
         AppBusy: a session keeps a table locked.
@@ -100,11 +102,14 @@ async def dump(
             if finished.code != 0:
                 raise _locked(blockers) if blockers else _failure(finished)
             reading.finish()
+            if before is not None:
+                stream.flush()
+                await before(reading.dump(Path(f"/proc/self/fd/{stream.fileno()}")))
     except UnexpectedDump as error:
         raise BackupFailed("pg_dump wrote what IKOMA cannot make safe to restore.") from error
     except FileExistsError:
         raise _exists(target) from None
-    return Dump(target, reading.size, reading.digest.hexdigest(), reading.content.tables())
+    return reading.dump(target)
 
 
 class _Reading:
@@ -152,6 +157,10 @@ class _Reading:
         self._stream.write(footer)
         self.digest.update(footer)
         self.size += len(footer)
+
+    def dump(self, path: Path) -> Dump:
+        """What is known of it once it is finished."""
+        return Dump(path, self.size, self.digest.hexdigest(), self.content.tables())
 
     def _opened(self) -> FileIO:
         """The same file a second time: pg_dump has the first only append, wherever one writes."""

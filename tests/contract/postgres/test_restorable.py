@@ -81,6 +81,36 @@ ZOO = {
     "functions with settings of their own": "CREATE FUNCTION set1(text) RETURNS text LANGUAGE sql IMMUTABLE"
     " SET TimeZone = 'UTC' AS $$ SELECT plain($1) $$; CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN NULL; END $$;"
     "CREATE TABLE t (x text, y text GENERATED ALWAYS AS (set1(x)) STORED); INSERT INTO t (x) VALUES ('É')",
+    "odd names, kinds of functions and types of types": """
+CREATE SCHEMA "a ""b"".c"; CREATE TYPE "a ""b"".c"."Mood; $x$" AS ENUM ('sad', 'it''s');
+CREATE FUNCTION "a ""b"".c"."f""(x)"("a ""b"".c"."Mood; $x$", n int DEFAULT length(plain('É'))) RETURNS text
+    LANGUAGE sql IMMUTABLE AS $$ SELECT plain($1::text) || n $$;
+CREATE FUNCTION many(VARIADIC anyarray) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+    RETURN array_length($1, 1) + length(plain('É')); END $$;
+CREATE FUNCTION words() RETURNS TABLE (w words) LANGUAGE sql STABLE AS $$ SELECT words FROM words $$;
+CREATE PROCEDURE words(int) LANGUAGE sql AS $$ DELETE FROM words WHERE length(word) > $1 $$;
+CREATE FUNCTION add(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT plain(coalesce($1, '')) || $2 $$;
+CREATE AGGREGATE joined(text) (SFUNC = add, STYPE = text, INITCOND = '');
+CREATE FUNCTION to_mood(text) RETURNS "a ""b"".c"."Mood; $x$" LANGUAGE plpgsql IMMUTABLE AS
+    $$ DECLARE found "a ""b"".c"."Mood; $x$" := $1; BEGIN RETURN found; END $$;
+CREATE FUNCTION moody(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT to_mood($1)::text $$;
+CREATE DOMAIN inner_word AS text CHECK (known(VALUE)); CREATE DOMAIN outer_word AS inner_word CHECK (tail(VALUE) <> '');
+CREATE TYPE pair AS (a outer_word, b int); CREATE TYPE pairs AS RANGE (subtype = pair);
+CREATE FUNCTION atomic(text) RETURNS text LANGUAGE sql IMMUTABLE BEGIN ATOMIC SELECT plain($1); END;
+CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, p pair[], r pairs, x text, m text,
+    s text GENERATED ALWAYS AS (atomic(x)) STORED, u text GENERATED ALWAYS AS (moody(m)) STORED,
+    CHECK ("a ""b"".c"."f""(x)"(to_mood(m)) <> ''), CHECK (many(id, 2) > 1));
+CREATE TABLE sub (x text, d date NOT NULL) PARTITION BY LIST (pl(x));
+CREATE TABLE sub_e PARTITION OF sub FOR VALUES IN ('e') PARTITION BY RANGE (date_part('year', d));
+CREATE TABLE sub_e_all PARTITION OF sub_e DEFAULT;
+CREATE VIEW seen AS SELECT joined(x) AS x, (SELECT count(*) FROM words()) AS n FROM t;
+CREATE MATERIALIZED VIEW kept AS SELECT joined(x) AS x, max(pl(x)) FROM t;
+CREATE FUNCTION of_view(seen) RETURNS text LANGUAGE sql STABLE AS $$ SELECT plain($1.x) $$;
+CREATE RULE quiet AS ON DELETE TO words WHERE known(OLD.word) DO INSTEAD NOTHING;
+INSERT INTO t (p, r, x, m) VALUES ('{"(ONE,1)","(two,2)"}', '["(one,1)","(two,2)")', 'É', 'it''s');
+INSERT INTO sub VALUES ('É', '2026-01-01');
+SELECT lo_from_bytea(0, 'large');
+""",
     "a function with definer's rights": "CREATE FUNCTION d(text) RETURNS text LANGUAGE sql IMMUTABLE SECURITY DEFINER"
     " AS $$ SELECT plain($1) $$; CREATE TABLE t (x text CHECK (d(x) <> '')); INSERT INTO t VALUES ('É')",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ikoma.apps import own_database
+from ikoma.apps.proof import Proof
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import BackupName, Effect, Role
@@ -36,14 +37,11 @@ async def backup(call: Call, request: Backup) -> BackedUp:
     app = call.app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.model)
     target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.names())
+    proof = Proof(call.platform.databases, owned, target.name, call.progress)
     with call.step("dump"):
-        dump = await call.platform.databases.dump(app.name, target, progress=call.progress)
-    manifest = call.platform.backups.record(app.name, dump)
-    with call.step("prove"):
-        what = f"The backup {dump.path.name} was written, and cannot be restored"
-        async with call.platform.databases.stand_in(owned) as place:
-            taken = await call.platform.databases.prove(owned, dump, place, what=what, progress=call.progress)
-    call.platform.backups.record_proof(manifest, taken)
+        dump = await call.platform.databases.dump(app.name, target, before=proof.make, progress=call.progress)
+    call.platform.backups.record(app.name, dump, restored_in=proof.seconds)
+    taken = proof.require()
     return BackedUp(
         backup_path=str(dump.path),
         size=dump.size,
