@@ -166,3 +166,20 @@ def test_a_server_killed_in_a_rehearsal_leaves_no_copy(app: LiveApp) -> None:
     eventually(lambda: copies(app) == 0, "the copy is gone")
     eventually(lambda: not (app.folder / ".ikoma" / "rehearsal.sql").exists(), "and the backup that it was made of")
     assert (app.running(), value(app, "SELECT count(*) FROM shop")) == (serves, table)
+
+
+def test_a_way_back_whose_backup_is_damaged_stops_nothing(server: Server) -> None:
+    app = new_app(server, "live-damaged")
+    app.do("db.create")
+    migrate(app, "1_shop.sql", SHOP)
+    app.deploy("1")
+    migrate(app, "2_drop.sql", DROP)
+    app.deploy("2")
+    kept = server.backups / app.releases()[0]["backup"]
+    kept.write_bytes(kept.read_bytes().replace(b"shop", b"shup", 1))
+    running, made = app.running(), backups(app)
+    with app.loaded("2", rate=100):
+        assert app.call("deploy.rollback", database=True).code == "backup_damaged"
+    assert (app.running(), backups(app), copies(app)) == (running, made, 0)
+    assert value(app, "SELECT count(*) FROM shop") == 2
+    app.do("deploy.down")
