@@ -73,6 +73,14 @@ def served(server: Server, url: str) -> str:
     return text
 
 
+def container_env(app: str) -> dict[str, str]:
+    argv = ["docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={app}"]
+    [made] = json.loads(
+        subprocess.check_output(["docker", "inspect", *subprocess.check_output(argv, text=True).split()])
+    )
+    return dict(item.split("=", 1) for item in made["Config"]["Env"])
+
+
 def people(server: Server, app: str) -> int:
     found = server.do("db.query", {"appName": app, "sql": "SELECT count(*) FROM people"})
     return int(found["rows"][0][0])
@@ -137,6 +145,9 @@ def test_the_same_ref_again_brings_it_up_to_date_and_keeps_what_it_has(server: S
     server.do("db.migrate", {"appName": name, "sql": "INSERT INTO people VALUES ('Linus')"})
     server.do("env.set", {"appName": name, "name": "OWN", "value": "its own"})
     server.do("env.set", {"appName": app, "name": "LATER", "value": "of the app"})
+    odd = 'ODD_1="a\\$b"\nODD_2=a$$b\nODD_3: c\nODD_4="d"tail\nODD_5=${ODD_2}x\nODD_6=e\t# f\nODD_7="g\nh"\n'
+    with (server.apps / app / ".env").open("a") as file:
+        file.write(odd)
     commit = host.branch(APP, "again", {"ok": "second"})
     later = make(server, "again", hours=2)
     assert (later["preview"], later["commit"]) == (name, commit)
@@ -144,9 +155,17 @@ def test_the_same_ref_again_brings_it_up_to_date_and_keeps_what_it_has(server: S
     assert served(server, later["urls"][0]) == "second"
     assert people(server, name) == 3
     assert {"OWN", "LATER"} <= set(server.do("env.list", {"appName": name})["names"])
+    updated = container_env(name)
+    resolved = {
+        f"ODD_{number + 1}": value for number, value in enumerate(("a$b", "a$b", "c", "d", "a$bx", "e\t# f", "g\nh"))
+    }
+    assert resolved == {key: value for key, value in updated.items() if key.startswith("ODD_")}
+    assert (updated["OWN"], updated["LATER"]) == ("its own", "of the app")
     make(server, "again", anew=True)
     assert people(server, name) == 2
     without = make(server, "main", database=False, env={"GREETING": "hello"})
+    new = container_env(without["preview"])
+    assert resolved == {key: value for key, value in new.items() if key.startswith("ODD_")}
     assert without["database"] is False
     container = subprocess.check_output(
         ["docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={without['preview']}"], text=True

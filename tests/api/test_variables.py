@@ -179,6 +179,18 @@ def test_a_whole_file_is_imported_over_http(server: Server) -> None:
     assert entry["arguments"]["content"] == f"[a .env file, {len(content)} characters]"
 
 
+def test_a_whole_file_is_imported_on_the_command_line(server: Server) -> None:
+    folder = make(server, "vars-typed", **{".env": "A=old\n", "raw.env": RAW})
+    done = server.cli("env-import", "vars-typed", input="# mine\nA='new'\nB=2\n")
+    assert done.returncode == 0, done.stderr
+    assert (folder / ".env").read_text().rstrip("\n") == "# mine\nA='new'\nB=2"
+    refused = server.cli("env-import", "vars-typed", input="A=1\nB='sec-ret\n")
+    assert refused.returncode != 0
+    assert ".env:2" in refused.stderr
+    assert "sec-ret" not in refused.stdout + refused.stderr
+    assert (folder / ".env").read_text().startswith("# mine")
+
+
 READS: tuple[tuple[str, dict[str, Any]], ...] = (
     *((name, {}) for name in ("apps.list", "platform.info", "platform.check", "operations.list", "audit.query")),
     *((name, {"appName": "d-shop-web"}) for name in ("apps.status", "apps.health", "env.list", "apps.validate")),

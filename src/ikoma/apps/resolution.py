@@ -22,6 +22,7 @@ from ikoma.apps.policy.rules import Violation
 from ikoma.apps.preview import adapted
 from ikoma.apps.remainder import Remainder, remainder
 from ikoma.apps.substitutes import substituted
+from ikoma.apps.variable_uses import Use, find_uses, find_variables_files
 from ikoma.apps.variables import ENV, Fault, VariableReader, Variables
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction import HIDDEN, forms
@@ -50,6 +51,8 @@ class Resolution:
     faults: tuple[Fault, ...] = ()
     """What keeps files of variables from being read."""
     doubts: tuple[Fault, ...] = ()
+    uses: tuple[Use, ...] = ()
+    """Where the compose files name variables."""
 
     @property
     def model(self) -> Mapping[str, Any] | None:
@@ -78,6 +81,7 @@ class _Read:
     variables: Variables
     faults: tuple[Fault, ...]
     doubts: tuple[Fault, ...]
+    uses: tuple[Use, ...]
 
 
 class Resolutions:
@@ -116,6 +120,7 @@ class Resolutions:
             found.variables,
             found.faults,
             found.doubts,
+            found.uses,
         )
 
     async def remainder(self, app: App, resolution: Resolution) -> Remainder:
@@ -178,7 +183,8 @@ class Resolutions:
         if not gathered.violations and not variables.faults:
             resolved = await self._ask(app, gathered)
         faults, doubts = await self._variables_files(app, gathered, resolved)
-        found = _Read(resolved, variables, (*variables.faults, *faults), (*variables.doubts, *doubts))
+        uses = tuple(await asyncio.to_thread(find_uses, gathered))
+        found = _Read(resolved, variables, (*variables.faults, *faults), (*variables.doubts, *doubts), uses)
         if not gathered.violations:  # one can also be of what is on the disk, not in the files
             self._latest[app] = fingerprint, found
         return found
@@ -213,7 +219,7 @@ class Resolutions:
         doubts: list[Fault] = []
         if resolved is None:
             return faults, doubts
-        for file in gathered.variables:
+        for file in await asyncio.to_thread(find_variables_files, gathered):
             content = gathered.files.get(file.path, b"")
             if file.path in (ENV, gathered.beside) or not (resolved.model is None or b"$" in content):
                 continue
@@ -242,7 +248,7 @@ def _beside(gathered: Gathered) -> bytes:
 
 def _secrets(gathered: Gathered, variables: Variables, resolved: Resolved | None) -> list[Secret]:
     """What is secret in the files of variables, as it is written, and in what Compose made of it."""
-    files = {ENV, *(file.path for file in gathered.variables)}
+    files = {ENV, *(file.path for file in find_variables_files(gathered))}
     found = [
         secret
         for name in sorted(files)

@@ -31,7 +31,7 @@ _MOST_TOGETHER = 4 << 20
 _MOST_FILES = 50
 _DEEPEST = 50
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$(?:\$|(?P<brace>\{?)(?P<name>[A-Za-z_]\w*)(?P<operator>:?[-?+])?(?P<end>\})?)")
+_VARIABLE = re.compile(r"\$(?:\$|\{?(?P<name>[A-Za-z_]\w*))")
 # Compose reads files without any variable of the server: these are refused because nobody can mean another's.
 _OF_THE_SERVER = re.compile(
     r"(API_KEY_HASH|SERVER_MODE|(APPS|BACKUPS)_ROOT|AUDIT_LOG|SOURCE_SSH_KEY|(IKOMA|BUILDX|BUILDKIT)_\w+"
@@ -47,27 +47,6 @@ _INSTEAD_OF_NO_PATH = "Write the path as text, in quotes where it has signs that
 _COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One use of a variable in a compose file."""
-
-    file: str
-    place: Place
-    name: str
-    has_default: bool
-    """Whether something is said for where it is not set."""
-    is_blank: bool
-    """Whether what is said then is nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class VariablesFile:
-    """A file that services take variables from. `raw`: its values are taken as they are written."""
-
-    path: str
-    raw: bool
-
-
 @dataclass(slots=True)
 class Gathered:
     """What was read. `files` are paths relative to the app's folder → content."""
@@ -76,9 +55,6 @@ class Gathered:
     """What paths that name variables come to; None where none may."""
     unresolved: set[str] = field(default_factory=set)
     """Such paths of which that is not known yet."""
-    uses: list[Use] = field(default_factory=list)
-    variables: dict[VariablesFile, None] = field(default_factory=dict)
-    """Files besides .env that services take variables from."""
     beside: str | None = None
     """The .env beside the compose files, where they lie in a folder of their own."""
     compose_files: tuple[str, ...] = ()
@@ -215,14 +191,11 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     project = read.value.get("name")
     if is_main and project not in (None, app.name.project, app.name.previewed):
         gathered.names[path] = project
-    uses = [_use(path, place, found) for place, found in _variables(read.value)]
-    gathered.uses += uses
-    used = [*((use.place, use.name) for use in uses), *_passed_on(read.value)]
+    used = [*_variables(read.value), *_passed_on(read.value)]
     gathered.named.update(name for _, name in used)
     for place, name in used:
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
-    _note_variables_files(gathered, base, read.value)
     for place, reference in _references(read.value):
         if reference is None:
             gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
@@ -345,8 +318,7 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
         if path not in gathered.paths:
             gathered.unresolved.add(path)
             return None
-        if not (path := gathered.paths[path]):
-            return None  # said of the variable
+        path = gathered.paths[path]
     if _REMOTE.match(path):
         gathered.found("remote-source", place, f"{quoted(path)} is fetched from elsewhere.", step.path)
         return None
@@ -390,23 +362,7 @@ def _optional(app: App, gathered: Gathered, path: str, source: str | None = None
     return True
 
 
-def _note_variables_files(gathered: Gathered, base: str, document: Mapping[str, Any]) -> None:
-    services = document.get("services")
-    for service in services.values() if isinstance(services, Mapping) else ():
-        for entry in _listed(service.get("env_file")) if isinstance(service, Mapping) else ():
-            path = entry.get("path") if isinstance(entry, Mapping) else entry
-            raw = isinstance(entry, Mapping) and entry.get("format") == "raw"
-            if isinstance(path, str):
-                written = (gathered.paths or {}).get(path, path)
-                gathered.variables[VariablesFile(posixpath.normpath(posixpath.join(base, written)), raw)] = None
-
-
-def _use(file: str, place: Place, found: re.Match[str]) -> Use:
-    operator = found["operator"] if found["brace"] else None
-    return Use(file, place, found["name"], operator is not None, operator is not None and bool(found["end"]))
-
-
-def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, re.Match[str]]]:
+def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _variables(item, (*place, key))
@@ -414,7 +370,7 @@ def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, re.Match[
         for index, item in enumerate(value):
             yield from _variables(item, (*place, index))
     elif isinstance(value, str) and "$" in value:
-        yield from ((place, found) for found in _VARIABLE.finditer(value) if found["name"])
+        yield from ((place, found["name"]) for found in _VARIABLE.finditer(value) if found["name"])
 
 
 def _passed_on(document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:

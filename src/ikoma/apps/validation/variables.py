@@ -10,10 +10,10 @@ from ikoma.apps import credentials, environment
 from ikoma.apps.compose_lines import Source
 from ikoma.apps.database_variables import Gift, gifts, own_databases, to_use_the_platforms
 from ikoma.apps.folder import App
-from ikoma.apps.policy.reading import Use
 from ikoma.apps.policy.rules import Place
 from ikoma.apps.resolution import Resolution
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.variable_uses import Use
 from ikoma.apps.variables import ENV, Fault
 from ikoma.ports import Databases
 
@@ -31,7 +31,7 @@ def find_faults(faults: Sequence[Fault]) -> list[Finding]:
 def find_blank(resolution: Resolution) -> tuple[list[Finding], list[Finding]]:
     """Variables that are not set: errors where nothing can be made of a blank, else one warning each."""
     errors, warnings = [], []
-    source, every = resolution.source, resolution.gathered.uses if resolution.gathered else []
+    source, every = resolution.source, resolution.uses
     for name in dict.fromkeys(_NOT_SET.findall("\n".join(resolution.warnings))):
         uses = [use for use in every if use.name == name and not use.has_default]
         if needed := next((use for use in uses if _is_needed(use.place)), None):
