@@ -17,6 +17,7 @@ from ikoma.apps import app_secrets, compose_file, equipment, extension, images, 
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
+from ikoma.apps.jobs import jobs
 from ikoma.apps.mounts import sources
 from ikoma.apps.outcomes import Keep, Outcomes
 from ikoma.apps.placement import Placement, scale_of
@@ -397,7 +398,7 @@ class Deployments:
 def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
     """A release that begins now."""
     web = web_service.web(model)
-    one_shot = compose_file.one_shot_services(model)
+    one_shot, may_end = compose_file.one_shot_services(model), jobs(model)
     brought = source.recorded(app)
     return Release(
         id=Releases(app).new_id(),
@@ -408,7 +409,7 @@ def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
         extension=asdict(extension.read(model)),
         commit=brought.commit if brought else None,
         services={
-            name: ServiceRecord(one_shot=name in one_shot, scale=scale_of(service))
+            name: ServiceRecord(one_shot=name in one_shot, scale=scale_of(service), is_job=name in may_end)
             for name, service in model["services"].items()
         },
     )

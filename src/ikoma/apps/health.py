@@ -225,7 +225,7 @@ def _containers(
     wrong = [loops.get(container.id) or _trouble(container) for container in containers]
     by_service = {container.service: container for container in containers}
     for name, record in (release.long_running if release else {}).items():
-        if name not in by_service and (name in none or record.scale == 0):
+        if name not in by_service and (name in none or record.scale == 0 or record.is_job):
             continue
         if name not in by_service:
             wrong.append(f"{name} has no container")

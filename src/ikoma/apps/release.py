@@ -41,6 +41,8 @@ class ServiceRecord:
     image: str | None = None
     """Id of the image that they run."""
     scale: int = 1
+    is_job: bool = False
+    """Whether it may end well, and its container be cleared away then."""
 
 
 @dataclass(frozen=True, slots=True)
