@@ -134,7 +134,7 @@ def _port(facts: Facts, place: Place, port: Mapping[str, Any]) -> Iterator[Viola
         return
     if len(wanted) > _MOST_PORTS:
         yield Violation("limits", place, f"{len(wanted)} ports are more than {_MOST_PORTS}.")
-    elif wanted.start < _FIRST_FREE and wanted != _ANY_PORT:
+    elif wanted.start < _FIRST_FREE and wanted != _ANY_PORT and wanted.start not in facts.platform_ports:
         yield Violation("low-port", place, f"Host port {wanted.start} is published.")
     for number, owner in facts.platform_ports.items():
         if number in wanted:
