@@ -32,6 +32,7 @@ from ikoma.errors import ReleaseNotFound
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FOLDER = (errno.ELOOP, errno.ENOTDIR, errno.ENOENT)
 _ADOPTING, KEPT = "adopting", "kept"
+_COPY = "copy"
 
 
 def adopt_folders(app: App, in_use: Sequence[str], source: Sequence[str]) -> list[str]:
@@ -41,11 +42,12 @@ def adopt_folders(app: App, in_use: Sequence[str], source: Sequence[str]) -> lis
         in_use: ids of the releases whose copies containers have, or had last; the newest first.
         source: folders that the app calls source: what containers write there goes with its release.
     """
-    releases, kept = Releases(app), list[str]()
+    releases, kept, adopted = Releases(app), list[str](), set[Path]()
     for identity in in_use:
         release = releases.find(identity)
         for folder in _written(releases, release, source):
-            kept += _Adoption(app, releases, release, folder).carry_out()
+            kept += _Adoption(app, releases, release, folder).carry_out(is_first=folder not in adopted)
+            adopted.add(folder)
     return kept
 
 
@@ -112,9 +114,14 @@ class _Adoption:
         self._kept = Path(KEPT) / release.id / folder
         self._manifest = releases.folder(release.id) / MANIFEST
 
-    def carry_out(self) -> list[str]:
+    def carry_out(self, *, is_first: bool = True) -> list[str]:
+        """Bring the copy to the folder; what gave way.
+
+        Args:
+            is_first: whether the copy becomes the folder; else a newer one has, and this one is put into that.
+        """
         if self._copy.is_dir() and not self._copy.is_symlink():
-            self._move()
+            self._move() if is_first else self._set_aside()
         if not os.path.lexists(self._copy):
             os.symlink(self._place, self._copy)
             sync_folder(self._copy.parent)
@@ -142,10 +149,23 @@ class _Adoption:
         os.rename(self._copy, self._place)
         sync_folder(self._place.parent)
 
+    def _set_aside(self) -> None:
+        """Keep the copy whole: containers may write it still."""
+        self._asides.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.rename(self._copy, self._asides / _COPY)
+        sync_folder(self._asides)
+
     def _bring(self, aside: Path, entries: Mapping[str, Entry]) -> list[str]:
         """Put into the folder what a person has changed in it since the release; what gave way to a container's."""
         before = entries_below(entries, self._folder)
-        present = dict(_walk(aside))
+        if aside.name == _COPY:
+            left = bring_changes(aside, self._place, before)
+            target = self._app.state / self._kept.with_name(f"{self._kept.name}.{secrets.token_hex(4)}")
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.rename(aside, target)
+            return [str(target.relative_to(self._app.state) / path) for path in left]
+        with _opened(aside) as person:
+            present = {path for path, _, _ in _walk(person)}
         with _opened(self._place) as top:
             for path in (path for path in before if path not in present and aside.name == "000"):
                 if _is_as(top, path, before[path]):
@@ -172,27 +192,27 @@ def bring_changes(person: Path, place: Path, before: Mapping[Path, Entry]) -> li
     """Move what a person has changed into a folder that containers write, where these have not; what stays behind.
 
     Args:
-        person: a folder of the person's alone.
+        person: a folder of the person's, or one that containers have written.
         before: what both had.
     """
     left = []
-    with _opened(place) as top:
-        for path, status in dict(_walk(person)).items():
-            if path in before and _is_as_noted(person / path, status, before[path]):
+    with _opened(place) as top, _opened(person) as source:
+        for path, status, here in _walk(source):
+            if path in before and _is_as_noted(path.name, status, before[path], dir_fd=here):
                 continue
             gives_way = _is_as(top, path, None) or (path in before and _is_as(top, path, before[path]))
-            if gives_way and _put(person, path, top):
+            if gives_way and _put(person, path, here, top):
                 continue
-            if not _is_same(person / path, status, top, path):
+            if not _is_same(path, status, here, top):
                 left.append(path)
     return left
 
 
-def _put(person: Path, path: Path, top: int) -> bool:
-    """Move a person's file into an open folder; False where something else stands in the way."""
+def _put(person: Path, path: Path, here: int, top: int) -> bool:
+    """Move a file from one open folder into another; False where something else stands in the way."""
     try:
         with _beneath(top, path.parent, like=person) as folder:
-            os.rename(person / path, path.name, dst_dir_fd=folder)
+            os.rename(path.name, path.name, src_dir_fd=here, dst_dir_fd=folder)
     except OSError as error:
         if error.errno not in (*_NO_FOLDER, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
             raise
@@ -200,14 +220,14 @@ def _put(person: Path, path: Path, top: int) -> bool:
     return True
 
 
-def _walk(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """The files and links in a folder that no container writes."""
-    for place, folders, names in os.walk(top):
-        for name in (*names, *(folder for folder in folders if Path(place, folder).is_symlink())):
-            entry = Path(place, name)
-            status = entry.lstat()
-            if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
-                yield entry.relative_to(top), status
+def _walk(top: int) -> Iterator[tuple[Path, os.stat_result, int]]:
+    """The files and links in an open folder and below, each with the open folder that it stands in."""
+    for place, folders, names, here in os.fwalk(".", dir_fd=top, follow_symlinks=False):
+        for name in (*names, *folders):
+            with suppress(FileNotFoundError):  # a container may have taken it away
+                status = os.stat(name, dir_fd=here, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+                    yield Path(place, name), status, here
 
 
 def _is_as(top: int, path: Path, entry: Entry | None) -> bool:
@@ -231,9 +251,10 @@ def _is_as_noted(name: str | Path, status: os.stat_result, entry: Entry, *, dir_
     return file_digest(name, dir_fd=dir_fd) == entry.content
 
 
-def _is_same(present: Path, status: os.stat_result, top: int, path: Path) -> bool:
+def _is_same(path: Path, status: os.stat_result, here: int, top: int) -> bool:
+    """Whether the same stands at a path in an open folder as in the one that it is looked for beneath."""
     kind = "link" if stat.S_ISLNK(status.st_mode) else "file"
-    content = str(present.readlink()) if kind == "link" else file_digest(present)
+    content = os.readlink(path.name, dir_fd=here) if kind == "link" else file_digest(path.name, dir_fd=here)
     return _is_as(top, path, Entry(kind, 0, 0, 0, content, status.st_size))
 
 
@@ -280,6 +301,6 @@ def _make_like(model: Path, name: str, folder: int) -> None:
     made = os.open(name, _FOLDER, dir_fd=folder)
     try:
         os.fchown(made, status.st_uid, status.st_gid)
-        os.fchmod(made, stat.S_IMODE(status.st_mode))
+        os.fchmod(made, stat.S_IMODE(status.st_mode) & 0o777)
     finally:
         os.close(made)

@@ -136,8 +136,25 @@ def test_copies_of_two_releases_that_containers_have_are_both_kept(app: App) -> 
     assert in_use == [SECOND, FIRST]
     adopt_folders(app, in_use, [])
     found = content(app.path / "src")
-    assert (found["of-first"], found["of-second"]) == ("1", "2")
-    assert "first" in (found["code"], *content(app.state / "kept").values())
+    assert (found["of-first"], found["of-second"], found["code"]) == ("1", "2", "first")
+    assert first.resolve() == second.resolve() == app.path / "src"
+
+
+def test_of_two_copies_the_newer_one_wins_and_the_other_is_kept(app: App) -> None:
+    first = old_release(app)
+    write(first, {"log": "of first", "code": "first"})
+    write(app.path, {"src/code": "two"})
+    second = old_release(app, SECOND)
+    write(second, {"log": "of second"})
+    running = os.open(second, os.O_RDONLY)
+    kept = adopt_folders(app, [SECOND, FIRST], [])
+    assert content(app.path / "src")["log"] == "of second"
+    assert content(app.path / "src")["code"] == "two"
+    assert sorted(Path(path).name for path in kept) == ["code", "log"]
+    assert {(app.state / path).read_text() for path in kept} == {"of first", "first"}
+    os.close(os.open("late", os.O_CREAT, dir_fd=running))
+    os.close(running)
+    assert (app.path / "src" / "late").exists()
 
 
 def test_the_copy_that_a_container_was_kept_with_is_found_when_the_app_is_down(app: App) -> None:
