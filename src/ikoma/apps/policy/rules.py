@@ -42,7 +42,7 @@ class Violation:
     instead: str | None = None
     """The safe way, likewise."""
     line: int | None = None
-    """The line of the file, where it is no compose file."""
+    """The line of the file, where its place does not tell it."""
 
     @property
     def shown(self) -> str:

@@ -17,6 +17,7 @@ from ikoma.apps.policy.rules import Place, Violation, quoted
 from ikoma.apps.policy.yaml_parts import changed
 
 _MOST_NODES = 100_000
+_UNREAD = "Neither Compose nor IKOMA can read the file."
 _DEEPEST = 60
 _MOST_CHARACTERS = 4 << 20
 _LONGEST_KEY = 1000
@@ -43,10 +44,25 @@ class Read:
 
 
 class _Unsafe(Exception):
-    """Carries what is wrong with a document."""
+    """Carries what is wrong with a document.
 
-    def __init__(self, rule: str, what: str, place: Place = ()) -> None:
-        self.rule, self.what, self.place = rule, what, place
+    Args:
+        line: where, from 1.
+        danger, instead: why it is refused and the safe way, where those of the rule do not fit.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        what: str,
+        place: Place = (),
+        *,
+        line: int | None = None,
+        danger: str | None = None,
+        instead: str | None = None,
+    ) -> None:
+        self.rule, self.what, self.place, self.line = rule, what, place, line
+        self.danger, self.instead = danger, instead
 
 
 def read(content: bytes, file: str, without: Iterable[Place] = (), put: Mapping[Place, str] | None = None) -> Read:
@@ -66,7 +82,16 @@ def read(content: bytes, file: str, without: Iterable[Place] = (), put: Mapping[
         root = changed(root, without, put or {})
         return Read(value, written=yaml_written.written(root, _pairs))
     except _Unsafe as unsafe:
-        return Read(violations=[Violation(unsafe.rule, unsafe.place, unsafe.what, file)])
+        found = Violation(
+            unsafe.rule,
+            unsafe.place,
+            unsafe.what,
+            file,
+            line=unsafe.line,
+            danger=unsafe.danger,
+            instead=unsafe.instead,
+        )
+        return Read(violations=[found])
 
 
 def documents(text: str) -> list[yaml.Node]:
@@ -95,10 +120,7 @@ def _composed(content: bytes) -> yaml.Node | None:
         _check_keys(text)
         found = documents(text)
     except yaml.MarkedYAMLError as error:
-        line = f"Line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        twice = (error.context or "").startswith("found duplicate anchor")
-        problem = "this anchor is there twice" if twice else error.problem or "this is no YAML"
-        raise _Unsafe("yaml-form", f"{line}{problem}.") from None
+        raise _refusal(text, error) from None
     except (yaml.YAMLError, ValueError) as error:
         raise _Unsafe("yaml-form", f"This is no YAML: {error}.") from None
     except RecursionError:
@@ -106,6 +128,18 @@ def _composed(content: bytes) -> yaml.Node | None:
     if len(found) > 1:
         raise _Unsafe("yaml-form", "The file holds more than one document.")
     return found[0] if found else None
+
+
+def _refusal(text: str, error: yaml.MarkedYAMLError) -> _Unsafe:
+    """Why a text is no YAML, with its line."""
+    line = error.problem_mark.line + 1 if error.problem_mark else None
+    if (error.context or "").startswith("found duplicate anchor"):
+        return _Unsafe("yaml-form", "This anchor is there twice.", line=line)
+    instead = "Correct the indentation, the colons and the quotes there or in the line above."
+    if line is not None and text.splitlines()[line - 1 : line][:1] and "\t" in text.splitlines()[line - 1]:
+        instead = "Write spaces where the line has a tab: YAML takes no tabs at the beginning of a line."
+    problem = error.problem or "this is no YAML"
+    return _Unsafe("yaml-form", f"{problem[0].upper()}{problem[1:]}.", line=line, danger=_UNREAD, instead=instead)
 
 
 def _check_keys(text: str) -> None:
@@ -116,7 +150,7 @@ def _check_keys(text: str) -> None:
         place = token.start_mark.index
         if isinstance(token, yaml.KeyToken) and text[place] == "?" and text[place + 1 : place + 2].strip():
             line = token.start_mark.line + 1
-            raise _Unsafe("yaml-form", f"Line {line}: text that begins with ? must be in quotes.")
+            raise _Unsafe("yaml-form", "Text that begins with ? must be in quotes.", line=line)
 
 
 class _Size(NamedTuple):
@@ -161,8 +195,8 @@ def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
         is_plain: whether it stands below one of Compose's own tags, where Compose looks for no further ones.
     """
     if node.tag not in _TAGS and (node.tag not in (RESET, OVERRIDE) or is_plain or not place):
-        line = node.start_mark.line + 1 if node.start_mark else 0
-        raise _Unsafe("yaml-form", f"Line {line}: {quoted(node.tag)} is a tag that has no place here.", place)
+        line = node.start_mark.line + 1 if node.start_mark else None
+        raise _Unsafe("yaml-form", f"{quoted(node.tag)} is a tag that has no place here.", place, line=line)
     below = is_plain or node.tag in (RESET, OVERRIDE)
     if isinstance(node, yaml.MappingNode):
         pairs = _pairs(node, place).items()
@@ -183,7 +217,7 @@ def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.No
         name = _key(key, place)
         if name in own or (key.tag == _MERGE and merges):
             line = key.start_mark.line + 1
-            raise _Unsafe("yaml-form", f"Line {line}: {quoted(name)} is there twice as a key.", place)
+            raise _Unsafe("yaml-form", f"{quoted(name)} is there twice as a key.", place, line=line)
         if key.tag == _MERGE:
             merges = True
             for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
@@ -198,7 +232,7 @@ def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.No
 def _key(key: yaml.Node, place: Place) -> str:
     # yes, no, on and off are names to Compose and truth to us: as keys they are what is written.
     if not isinstance(key, yaml.ScalarNode) or key.tag not in (_STRING, _MERGE, _BOOLEAN):
-        raise _Unsafe("yaml-form", f"Line {key.start_mark.line + 1}: a key must be text.", place)
+        raise _Unsafe("yaml-form", "A key must be text.", place, line=key.start_mark.line + 1)
     if len(yaml_written.text(key.value)) > _LONGEST_KEY:
-        raise _Unsafe("too-large", f"Line {key.start_mark.line + 1}: a key is too long.", place)
+        raise _Unsafe("too-large", "A key is too long.", place, line=key.start_mark.line + 1)
     return str(key.value)
