@@ -8,6 +8,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -162,7 +163,7 @@ def test_a_service_that_never_listens_where_it_publishes_is_named(server: Server
 
 def test_a_low_port_that_an_admin_allows_is_published(server: Server) -> None:
     write(server, "allowed", f"services:\n  web:\n{serving('allowed', 3000)}    ports: ['81:3000']\n")
-    waived = {"appName": "allowed", "rule": "low-port", "reason": "a test", "expires": "1h"}
-    server.do("policy.waive", waived)
+    ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
+    server.do("policy.waive", {"appName": "allowed", "rule": "low-port", "reason": "a test", "expires": ends})
     assert not any("is not published" in item for item in problems(server, "allowed"))
     assert server.do("deploy.plan", {"appName": "allowed"})["ports"] == ["web: 81 → 3000"]
