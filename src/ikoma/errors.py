@@ -146,7 +146,7 @@ class BodyTooLarge(IkomaError):
     """The body is larger than this capability takes."""
 
     code, status = "body_too_large", 413
-    default_hint = "Bodies are limited to 1 MiB, and to 32 MiB where SQL is sent."
+    default_hint = "Bodies are limited to 1 MiB, to 25 MiB from git hosts, and to 32 MiB where SQL is sent."
 
 
 class UrlTooLong(IkomaError):

@@ -335,7 +335,14 @@ _CAUSES = (
 )
 
 
+_OPENED_WITH = (
+    "Check the address; source.token keeps a token for https, source.key makes a deploy key for ssh. "
+    "All files are as they were."
+)
+
+
 def _failure(finished: Finished, known: Sequence[Secret]) -> SourceUnavailable:
     said = scrub(finished.stderr.decode(errors="replace"), known)
     cause = next((cause for sign, cause in _CAUSES if sign in said), "git failed.")
-    return SourceUnavailable(cause, output=said.strip().splitlines()[-_SAID_LINES:])
+    hint = _OPENED_WITH if "token" in cause or "key" in cause else None
+    return SourceUnavailable(cause, hint=hint, output=said.strip().splitlines()[-_SAID_LINES:])
