@@ -280,3 +280,23 @@ def quoted(value: str) -> str:
     for character, escape in (("\\", "\\\\"), ('"', '\\"'), ("$", "\\$")):
         value = value.replace(character, escape)
     return f'"{value}"'
+
+
+def test_a_hash_without_quotes_is_an_error_and_with_them_arrives(server: Server) -> None:
+    folder = make(
+        server, "vars-hash", **{"raw.env": RAW, ".env": "A=1\nB_HASH=$2b$12$Dwt1BjqBfJvvqs.e7sR1dF6gH3jY5cA0eUZq9k\n"}
+    )
+    report = server.do("apps.validate", {"appName": "vars-hash"})
+    [error] = report["errors"]
+    assert (error["file"], error["line"]) == (".env", 2)
+    assert "B_HASH" in error["problem"]
+    assert "single quotes" in error["fix"]
+    refused = server.call("deploy.up", {"appName": "vars-hash"})
+    imported = server.call("env.import", {"appName": "vars-hash", "content": (folder / ".env").read_text()})
+    assert (refused.code, imported.code) == ("invalid_compose", "env_unreadable")
+    said = json.dumps([report, refused.body, imported.body]) + server.audit_log.read_text() + server.log()
+    assert "Dwt1BjqBfJvvqs" not in said
+    value = "$2b$12$Dwt1BjqBfJvvqs.e7sR1dF6gH3jY5cA0eUZq9k"
+    server.do("env.set", {"appName": "vars-hash", "name": "B_HASH", "value": value})
+    assert server.do("apps.validate", {"appName": "vars-hash"})["errors"] == []
+    assert f"B_HASH='{value}'" in (folder / ".env").read_text()

@@ -98,7 +98,7 @@ class EnvFile:
             line = content.count("\n", 0, content.index("\0")) + 1
             raise EnvUnreadable(f".env:{line}: The line holds a NUL character.", hint="Take it out.")
         after = await self._reader.read(self._app, content.encode())
-        found = after.require()
+        found = after.require_certain()
         if bad := environment.bad_names(found):
             line = next((entry.line for entry in entries(content) if entry.name == bad[0]), 1)
             raise EnvUnreadable(f".env:{line}: The name in this line is no name of a variable.", hint=_NAMES)

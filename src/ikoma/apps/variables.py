@@ -40,6 +40,12 @@ class Fault:
     name: str | None
     problem: str
     fix: str
+    grave: bool = False
+    """Whether nobody can mean it so, though Compose takes it."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,17 @@ class Variables:
 
     def require(self) -> Mapping[str, str]:
         """The values; EnvUnreadable with the line and the name of the first fault."""
-        if self.faults:
-            fault = self.faults[0]
-            place = f"{fault.file}:{fault.line}" if fault.line else fault.file
-            raise EnvUnreadable(f"{place}: {fault.problem}", hint=fault.fix)
+        self._refuse(self.faults)
         return self.values
+
+    def require_certain(self) -> Mapping[str, str]:
+        """The values; EnvUnreadable also where one cannot be meant as Compose reads it."""
+        self._refuse((*self.faults, *(doubt for doubt in self.doubts if doubt.grave)))
+        return self.values
+
+    def _refuse(self, faults: Sequence[Fault]) -> None:
+        for fault in faults:
+            raise EnvUnreadable(f"{fault.place}: {fault.problem}", hint=fault.fix)
 
 
 class VariableReader:
@@ -188,7 +200,8 @@ def _doubts(file: str, text: str, values: Mapping[str, str], warnings: Sequence[
         if any(use["bare"] for use in gone):
             problem = f"The value of {entry.name} holds a $, and what follows it is read as a variable's name."
             fix = "If it is meant as it stands, put the value in single quotes; if a variable is meant, write ${NAME}."
-            found.append(Fault(file, entry.line, entry.name, problem, fix))
+            grave = any(use["bare"] in unset for use in gone)
+            found.append(Fault(file, entry.line, entry.name, problem, fix, grave))
         elif any(use["braced"] in unset for use in gone):
             problem = f"The value of {entry.name} names a variable that is not set: it is blank there."
             fix = "Set that variable too; or, if no variable is meant, put the value in single quotes."

@@ -148,7 +148,10 @@ def test_a_whole_file_takes_the_place_of_another_which_is_kept(app: App) -> None
     assert composed.replace(app, content).former is None
 
 
-@pytest.mark.parametrize("content", ["A=1\nB='secret\n", "A=1\nB=sec\0ret\n", "A=1\nsec ret=2\n", "A=1\nsec-ret=2\n"])
+@pytest.mark.parametrize(
+    "content",
+    ["A=1\nB='secret\n", "A=1\nB=sec\0ret\n", "A=1\nsec ret=2\n", "A=1\nsec-ret=2\n", "A=1\nB=$2b$12$secretsecret\n"],
+)
 def test_a_whole_file_is_taken_or_nothing_of_it(app: App, content: str) -> None:
     app.env_file.write_text("OLD=1\n")
     with pytest.raises(EnvUnreadable) as refused:

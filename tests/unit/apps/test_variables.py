@@ -94,4 +94,5 @@ def test_what_cannot_be_read_is_named_by_line_and_name_and_never_quoted(
 def test_what_changes_silently_is_doubted(app: App, text: str, doubts: list[tuple[int, str]]) -> None:
     found = composed.read(app, text)
     assert [(doubt.line, doubt.name) for doubt in found.doubts] == doubts
+    assert [doubt.grave for doubt in found.doubts] == [HASH in text] * len(doubts)
     assert not any("Dwt1" in f"{doubt.problem} {doubt.fix}" for doubt in found.doubts)

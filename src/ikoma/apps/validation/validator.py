@@ -72,7 +72,7 @@ class Validator:
         source, model, written = resolution.source, resolution.model, resolution.variables.values
         blank, doubtful = await asyncio.to_thread(find_blank, resolution)
         report = Report(model=model, variables=written, waivers=list(self._policy.waivers(app)))
-        report.errors += find_faults(resolution.faults)
+        report.errors += find_faults([*resolution.faults, *(doubt for doubt in resolution.doubts if doubt.grave)])
         if model is not None:
             settled = await self._look_at(app, report, source, model, images=images)
             report.model, report.choice = settled.model, settled.choice
@@ -89,7 +89,7 @@ class Validator:
         report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
         await look_at_disks(self._engine, app, report)
         report.warnings += [find_notice(source, notice) for notice in resolution.notices]
-        report.warnings += [*doubtful, *find_faults(resolution.doubts)]
+        report.warnings += [*doubtful, *find_faults([doubt for doubt in resolution.doubts if not doubt.grave])]
         if not resolution.faults:
             report.warnings += find_missing_names(app, written)
         with suppress(InvalidCompose):  # said already

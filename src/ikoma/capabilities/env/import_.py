@@ -34,5 +34,5 @@ async def import_file(call: Call, request: Import) -> Imported:
         names=list(imported.variables.values),
         replaced=list(imported.replaced),
         former=imported.former,
-        warnings=[f"{doubt.file}:{doubt.line}: {doubt.problem} {doubt.fix}" for doubt in doubts],
+        warnings=[f"{doubt.place}: {doubt.problem} {doubt.fix}" for doubt in doubts],
     )
