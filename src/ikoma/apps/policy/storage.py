@@ -83,6 +83,8 @@ def _source(facts: Facts, place: Place, source: str, *, writable: bool) -> Itera
     elif not facts.is_inside(path):
         instead = _INSTEAD_OF_CLOCK if is_clock(source) else None
         yield replace(outside(facts, "bind-outside", place, source), instead=instead)
+    elif path.relative_to(facts.root).parts[:1] == ("~",):  # where no HOME is set Compose takes it for a name
+        yield Violation("bind-outside", place, "~ is a home folder of the server.", waivable=False)
     elif path == facts.root:
         yield Violation("own-state", place, f"{source} is the app's whole folder.", instead=_INSTEAD_OF_ALL)
     elif facts.is_state(path):
