@@ -86,7 +86,7 @@ class Validator:
             await self._look_at_remainder(app, report, resolution, images=images)
         report.sql += await find_migrations(self._databases, app)
         report.errors += report.sql
-        report.errors.sort(key=lambda finding: (finding.file, finding.line or 0))
+        report.errors.sort(key=lambda finding: (finding.file, finding.line is None, finding.line or 0))
         await look_at_disks(self._engine, app, report)
         report.warnings += [find_notice(source, notice) for notice in resolution.notices]
         report.warnings += [*doubtful, *find_faults([doubt for doubt in resolution.doubts if not doubt.grave])]
