@@ -101,6 +101,7 @@ def find_database_variables(
         )
         for name in environment.replaced(written, given)
     ]
+    findings.sort(key=lambda finding: finding.line or 0)
     return findings + [
         Finding(*source.at("services", service, "environment"), problem, fix)
         for service, gift in found.items()
