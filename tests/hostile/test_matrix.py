@@ -39,10 +39,15 @@ def keys(house: Server) -> Mapping[str, str]:
     return {name: key["key"] for name, key in made.items()}
 
 
+_BESIDES: Mapping[str, Mapping[str, Any]] = {"source.token": {"token": "a-token-of-a-host"}}
+"""Of capabilities that want one of several arguments, one that fits."""
+
+
 def arguments_of(item: Capability) -> dict[str, Any]:
     """Arguments that fit, for an app that is not there."""
     schema = item.request.model_json_schema(by_alias=True)
     given = {name: example_of(schema["properties"][name]) for name in schema.get("required", [])}
+    given |= _BESIDES.get(item.name, {})
     return given | ({"appName": "matrix-app"} if issubclass(item.request, AppRequest) else {})
 
 

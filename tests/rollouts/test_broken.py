@@ -63,6 +63,17 @@ def taken(port: int, kind: socket.SocketKind) -> Iterator[None]:
 
 
 BUILT = compose().replace(f"image: {busybox_image()}", "build: ./src")
+BESIDE = compose().replace(
+    "x-ikoma:",
+    f"""  beside:
+    image: {busybox_image()}
+    command: [sleep, "1000"]
+    restart: unless-stopped
+    init: true
+    ports: ["127.0.0.1:PORT"]
+x-ikoma:""",
+)
+"""With a service beside the one that is routed: its ports are published, whatever comes."""
 MUCH_MEMORY = "[sh, -c, 'head -c 200000000 /dev/zero | tail']"
 KINDS = {
     "image missing": Broken(compose(image="localhost:1/missing:1"), "The image of web could not be pulled"),
@@ -87,14 +98,14 @@ KINDS = {
         compose(command=MUCH_MEMORY, more="mem_limit: 32m"), "The service web needed more memory than its limit"
     ),
     "port taken": Broken(
-        compose(more=f'ports: ["127.0.0.1:{PORT}:3000"]'),
+        BESIDE.replace("PORT", f"{PORT}:3000"),
         f"port {PORT}",
         code="invalid_compose",
         meanwhile=partial(taken, PORT, socket.SOCK_STREAM),
     ),
     "port taken that only the engine sees": Broken(
-        compose(more=f'ports: ["127.0.0.1:{DATAGRAMS}:3000/udp"]'),
-        f"The service web could not be started: .*{DATAGRAMS}",
+        BESIDE.replace("PORT", f"{DATAGRAMS}:3000/udp"),
+        f"The service beside could not be started: .*{DATAGRAMS}",
         meanwhile=partial(taken, DATAGRAMS, socket.SOCK_DGRAM),
     ),
     "migration fails": Broken(

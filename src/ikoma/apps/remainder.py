@@ -7,6 +7,7 @@ what comes first. Each round passes the same checks before Compose gets anything
 from __future__ import annotations
 
 import asyncio
+import difflib
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from ikoma.ports import Resolved
 
 _MOST_ROUNDS, _MOST_SECONDS = 12, 20
 _SERVICES = frozenset(("services", "include", "extends"))
+_MADE_OF = ("image", "build", "extends")
+_UNKNOWN_KEY = re.compile(r"services\.([\w.-]+?)(?:\.([\w-]+) false schema|\.? additional properties '([\w.-]+)')")
 _UNDEFINED = re.compile(r"undefined (service|network|volume|config|secret)")
 _WHOLE = frozenset(("too-large", "alias-bomb"))
 """Rules whose breach is of all that a file says."""
@@ -76,6 +79,7 @@ async def remainder(
             resolved = resolved or await ask(gathered)
             if resolved.model is not None:
                 found.model, found.source = _imageless(resolved.model), await asyncio.to_thread(_source, gathered)
+                found.refusals = _causes(found.refusals)
                 return found
             error = resolved.error or "Compose refused the file."
             refused = await asyncio.to_thread(_of_messages, found, gathered, error)
@@ -126,17 +130,25 @@ def _follows(found: Remainder, message: str) -> bool:
     if "mpty compose file" in message or "has no services" in message:
         return bool(found.taken)
     if "neither an image" in message:
-        return not found.taken.isdisjoint(("image", "build", "extends"))
+        return not found.taken.isdisjoint(_MADE_OF)
     if missing := _UNDEFINED.search(message):
         return not found.taken.isdisjoint((f"{missing[1]}s", *_SERVICES))
     return "cannot extend" in message and not found.is_whole
+
+
+def _causes(refusals: Sequence[Refusal]) -> list[Refusal]:
+    """The refusals without those that follow from a misspelt key: a service with `imagee` has no image."""
+    unknown = [match for refusal in refusals for match in _UNKNOWN_KEY.finditer(refusal.message)]
+    misspelt = {match[1] for match in unknown if difflib.get_close_matches(match[2] or match[3], _MADE_OF, 1)}
+    follows = {f'service "{name}" has neither an image' for name in misspelt}
+    return [item for item in refusals if not any(text in item.message for text in follows)]
 
 
 def _kind(part: Part) -> str:
     """What is missing where this part is: something of the top level, or what makes a service."""
     if part.place[0] != "services" or len(part.place) <= 2:
         return str(part.place[0])
-    return f"{part.place[2]}" if part.place[2] in ("image", "build", "extends") else ""
+    return f"{part.place[2]}" if part.place[2] in _MADE_OF else ""
 
 
 def _imageless(model: Mapping[str, Any]) -> Mapping[str, Any]:

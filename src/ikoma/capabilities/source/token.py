@@ -17,7 +17,6 @@ class Keep(AppRequest):
     host: SourcePlace
     """Or a group or repository on it: github.com/you/shop."""
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, min_length=8, max_length=2000)
-
     user: str | None = Field(default=None, pattern="^[A-Za-z0-9._@+-]{1,100}$")
     """If the host wants one."""
     remove: bool = False
