@@ -15,7 +15,8 @@ from ikoma.model import Effect, FilePath, Role
 
 
 class Read(AppRequest):
-    path: FilePath
+    path: FilePath | None = None
+    """The compose file when left out."""
     encoding: Literal["utf-8", "base64"] | None = None
     """utf-8 where the file is text, else base64."""
     offset: int = Field(default=0, ge=0)
@@ -42,7 +43,8 @@ async def read(call: Call, request: Read) -> Content:
     Use it before changing a file.
     """
     app = call.app(request.app_name)
-    piece = await asyncio.to_thread(files.read, app, request.path, offset=request.offset, limit=request.limit)
+    path = request.path or FilePath(app.compose_file.name)
+    piece = await asyncio.to_thread(files.read, app, path, offset=request.offset, limit=request.limit)
     end = request.offset + len(piece.content)
     text = None if request.encoding == "base64" else _text(piece.content, is_part=end < piece.size)
     if text is not None:

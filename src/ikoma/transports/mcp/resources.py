@@ -47,9 +47,7 @@ VIEWS = {
     "runbook": View(
         "artifact.generate_runbook", "How {app} is operated, as it is now.", {}, "text/markdown", "markdown"
     ),
-    "compose": View(
-        "files.read", "The compose file of {app}.", {"path": "docker-compose.yml"}, "application/yaml", "content"
-    ),
+    "compose": View("files.read", "The compose file of {app}.", {}, "application/yaml", "content"),
     "environment": View("env.list", "Names of the environment variables of {app}, never their values.", {}),
     "releases": View("release.list", "The releases of {app}, newest first.", {}),
     "audit": View("audit.query", "What was done to {app}, tried and refused.", {"limit": 50}),
