@@ -50,6 +50,7 @@ class TlsDoor:
         self._addresses = ["127.0.0.1"]
         self._open: dict[str, asyncio.Server] = {}
         self._clients: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
         self._serving: set[asyncio.Task[None]] = set()
         self._keeping: asyncio.Task[None] | None = None
         self._told = asyncio.Event()
@@ -126,6 +127,19 @@ class TlsDoor:
 
     # --- one client ---
 
+    def admit(self, address: str) -> bool:
+        """Take another client of that address that has said nothing yet; False where too many are silent."""
+        if self._waiting.total() >= _MOST or self._waiting[address] >= _MOST_OF_ONE:
+            return False
+        self._waiting[address] += 1
+        return True
+
+    def has_spoken(self, address: str) -> None:
+        """Let go of one that was admitted: it has said what it wants, or has gone."""
+        self._waiting[address] -= 1
+        if not self._waiting[address]:
+            del self._waiting[address]
+
     def has_room(self, address: str) -> bool:
         """Whether there is a place for another client of that address."""
         return len(self._serving) < _MOST and self._clients[address] < _MOST_OF_ONE
@@ -142,7 +156,7 @@ class TlsDoor:
         self._clients[greeting.address] -= 1
         if not self._clients[greeting.address]:
             del self._clients[greeting.address]
-        greeting.close()
+        greeting.abort()
         if not task.cancelled() and (error := task.exception()) and not isinstance(error, OSError | TimeoutError):
             log.error("PostgreSQL's port for TLS: %s: %s", type(error).__name__, error)
 
@@ -178,6 +192,7 @@ class _Greeting(asyncio.Protocol):
         self._context = context
         self._said = b""
         self._is_answered = False
+        self._is_admitted = False
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.address = ""
@@ -185,7 +200,11 @@ class _Greeting(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is none by its class
         self.address = str((transport.get_extra_info("peername") or ("127.0.0.1",))[0])
-        self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, self.close)
+        self._is_admitted = self._door.admit(self.address)
+        if self._is_admitted:
+            self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, self.abort)
+        else:
+            self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._stop_waiting()
@@ -222,10 +241,11 @@ class _Greeting(asyncio.Protocol):
         protocol.connection_made(secure)
         return reader, asyncio.StreamWriter(secure, protocol, reader, loop)
 
-    def close(self) -> None:
+    def abort(self) -> None:
+        """Hang up, whatever was not sent yet: who does not read would keep the connection."""
         self._stop_waiting()
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
     def _answer(self, context: ssl.SSLContext | None, first: bytes) -> None:
         self._is_answered = True
@@ -238,7 +258,9 @@ class _Greeting(asyncio.Protocol):
         """Say why in PostgreSQL's own form, and hang up."""
         fields = f"SFATAL\0VFATAL\0C{code}\0M{message}\0\0".encode()
         self._write(b"E" + struct.pack("!I", len(fields) + 4) + fields)
-        self.close()
+        self._stop_waiting()
+        if self._transport is not None:
+            self._transport.close()
 
     def _write(self, text: bytes) -> None:
         assert self._transport is not None
@@ -247,6 +269,9 @@ class _Greeting(asyncio.Protocol):
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._is_admitted:
+            self._is_admitted = False
+            self._door.has_spoken(self.address)
 
 
 def standing_for(address: str) -> str:

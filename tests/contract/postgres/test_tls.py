@@ -179,6 +179,28 @@ def test_a_client_that_goes_away_leaves_no_session(postgres: Postgres, owned: Cr
     asked(postgres, ask)
 
 
+def test_silent_clients_take_no_more_than_their_share_of_the_servers_descriptors(postgres: Postgres) -> None:
+    port = int(postgres.server.endpoint().tls_port or 0)
+
+    def come(source: str) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+
+    def ask() -> tuple[int, bytes]:
+        before = len(os.listdir("/proc/self/fd"))
+        silent = [come("127.0.0.3") for _ in range(400)]
+        with come("127.0.0.4") as other:
+            other.sendall(SSL_REQUEST)
+            answer = other.recv(1)  # those before it were taken or turned away by now
+            held = len(os.listdir("/proc/self/fd")) - before - len(silent)
+        for client in silent:
+            client.close()
+        return held, answer
+
+    held, answer = asked(postgres, ask)
+    assert answer == b"S"
+    assert held < 150
+
+
 def test_no_client_stands_for_this_machine() -> None:
     assert standing_for("172.17.0.5") == "127.145.0.5"
     assert {standing_for(address) for address in ("10.0.0.1", "172.0.0.1", "127.0.0.1")} == {"127.128.0.1"}
