@@ -100,6 +100,27 @@ def test_a_table_that_is_too_wide_leaves_columns_out_and_says_so(
     assert all(column in text for column in left)
 
 
+FINDING = {
+    "file": "docker-compose.yml",
+    "line": 12,
+    "problem": "The network proxy is shared with others: the app gets one of its own, for its services [alone].",
+    "fix": "Leave `external` out.",
+    "rule": None,
+    "place": "networks.proxy",
+}
+
+
+def test_findings_are_sentences_with_their_place_and_their_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"valid": False, "errors": [FINDING | {"line": None}], "warnings": [FINDING], "folders": []}
+    lines = shown(monkeypatch, found)
+    assert max(map(len, lines)) <= 80
+    assert lines[-3].startswith("warning: docker-compose.yml:12: The network proxy is shared with others: the")
+    assert lines[-1] == "  fix: Leave `external` out."
+    whole = shown(monkeypatch, found, io.StringIO())
+    assert f"error: docker-compose.yml: {FINDING['problem']}" in whole
+    assert f"warning: docker-compose.yml:12: {FINDING['problem']}" in whole
+
+
 def test_an_identifier_is_whole_also_where_the_terminal_is_too_narrow_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     long = "a" * 63 + "--" + "b" * 20
     text = "\n".join(shown(monkeypatch, {"previews": [PREVIEW | {"preview": long}]}))

@@ -20,6 +20,8 @@ _NARROW = {
     "previews": ("preview", "ref", "health", "expiresAt"),
 }
 """Table → its columns where the terminal is too narrow for all."""
+_FINDINGS = {"errors": "error", "warnings": "warning"}
+"""Lists of findings, which are sentences and no tables: how each one begins."""
 _COLOURS = {"healthy": "green", "running": "green", "unhealthy": "red", "starting": "yellow", "stopped": "dim"}
 
 
@@ -84,7 +86,9 @@ def _show_tables(result: Mapping[str, Any]) -> None:
     if plain:
         console.print(_pairs(plain))
     for name, rows in result.items():
-        if _is_rows(rows):
+        if name in _FINDINGS and _is_rows(rows):
+            console.print(_findings(_FINDINGS[name], rows), soft_wrap=not sys.stdout.isatty())
+        elif _is_rows(rows):
             # What does not even fit so is for the terminal to wrap: an identifier that is cut is none.
             console.print(_rows(console, name, rows), crop=False)
 
@@ -96,6 +100,20 @@ def _pairs(values: Mapping[str, Any]) -> Any:
     for name, value in _flat(values):
         table.add_row(f"[dim]{name}[/]", _cell(value))
     return table
+
+
+def _findings(word: str, rows: list[Mapping[str, Any]]) -> Any:
+    """A finding's place and problem, and below it what to change."""
+    from rich.text import Text
+
+    colour = "red" if word == "error" else "yellow"
+    text = Text()
+    for row in rows:
+        place = f"{row['file']}:{row['line']}" if row.get("line") else row["file"]
+        text.append(f"{word}:", style=colour).append(f" {place}: {row['problem']}\n")
+        text.append("  fix: ", style="dim").append(f"{row['fix']}\n")
+    text.rstrip()
+    return text
 
 
 def _rows(console: Any, title: str, rows: list[Mapping[str, Any]]) -> Any:

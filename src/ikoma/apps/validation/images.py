@@ -13,6 +13,9 @@ from ikoma.ports import Engine
 _SECONDS = 15.0
 """For all questions to registries together; a deploy finds out what is open then."""
 
+_NOT_GIVEN = "Correct the image's name and tag, or log in to its registry on the server."
+_OUT_OF_REACH = "Correct the registry's name, let this server reach it, or load the image with `docker load`."
+
 
 async def find_missing_images(
     engine: Engine, source: Source, model: Mapping[str, Any]
@@ -31,8 +34,8 @@ async def find_missing_images(
             problem = f"Whether the image {image} can be had was not found out within {_SECONDS:g} s."
             unknown.append(Finding(*at, problem, "The deploy finds out; or ask again when its registry answers."))
         elif reason := asked[image]:
-            fix = "Correct the image's name and tag, or log in to its registry on the server."
-            missing.append(Finding(*at, f"The image {image} is not on this machine: {reason}", fix))
+            problem = f"The image {image} is not on this machine: {reason}"
+            missing.append(Finding(*at, problem, _OUT_OF_REACH if "cannot be reached" in reason else _NOT_GIVEN))
     return missing, unknown
 
 
