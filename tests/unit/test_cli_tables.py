@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ikoma.cli import brief, output
+from ikoma.cli.run import run
 from ikoma.cli.verbs import verb_command
 
 RELEASE = {
@@ -119,6 +120,35 @@ def test_findings_are_sentences_with_their_place_and_their_fix(monkeypatch: pyte
     whole = shown(monkeypatch, found, io.StringIO())
     assert f"error: docker-compose.yml: {FINDING['problem']}" in whole
     assert f"warning: docker-compose.yml:12: {FINDING['problem']}" in whole
+
+
+def test_migrations_of_a_plan_fit_although_a_release_command_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = {"name": "release command of web: python -c " + "x " * 60, "compatible": True, "reasons": [], "locks": []}
+    planned = {"plan": "f" * 64, "rollback": None, "migrations": [command | {"warnings": ["Nobody can judge it."]}]}
+    lines = shown(monkeypatch, brief.of("deploy.plan", planned))
+    assert max(map(len, lines)) <= 80
+    assert lines[-1].endswith("- Nobody can judge it.")
+
+
+def test_a_public_key_is_copied_as_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = f"ssh-ed25519 {'A' * 68} ikoma:shop"
+    assert f"publicKey  {key}" in shown(monkeypatch, {"publicKey": key, "created": True})
+
+
+def test_a_diff_is_shown_line_by_line_with_what_to_do_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    diff = f"--- compose.yaml\n+++ compose.yaml\n+{'x' * 90}\n"
+    found = {"changes": [], "files": [{"path": "compose.yaml", "diff": diff}], "left": [], "sha256": "f" * 64}
+    lines = shown(monkeypatch, brief.of("apps.adapt", found | {"written": False}))
+    assert lines[0].startswith("✓ This is what it would become; --write")
+    assert lines[-3:] == diff.splitlines()
+    nothing = shown(monkeypatch, brief.of("apps.adapt", found | {"files": [], "sha256": None, "written": False}))
+    assert nothing[0] == "✓ The compose file needs no change for its routes."
+
+
+def test_an_option_of_a_command_to_run_is_told_where_it_belongs() -> None:
+    done = CliRunner().invoke(run, ["shop", "python", "-c", "1"])
+    assert done.exit_code == 2
+    assert "Put -- before the command: ikoma run APP -- COMMAND" in done.output
 
 
 def test_an_identifier_is_whole_also_where_the_terminal_is_too_narrow_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

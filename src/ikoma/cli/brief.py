@@ -29,9 +29,31 @@ def _release(item: Mapping[str, Any]) -> dict[str, Any]:
 def _plan(result: Mapping[str, Any]) -> dict[str, Any]:
     """What concerns a rollback only for one, by short names: the hash is 64 characters, and is copied whole."""
     shown = {"other changes" if name == "rest" else name: value for name, value in result.items()}
+    shown["migrations"] = [_migration(item) for item in result.get("migrations", ())]
     if (back := shown.pop("rollback")) is not None:
         shown |= {"back to": back["release"], "database": back["database"], "lost": back["lost"]}
     return shown
 
 
-_BRIEF: Mapping[str, Callable[[Any], Any]] = {"release.list": _releases, "deploy.plan": _plan}
+def _migration(item: Mapping[str, Any]) -> str:
+    """Sentences below a name, which may be a whole command: no table of 80 columns holds them."""
+    said = (*item["reasons"], *(f"lock: {lock}" for lock in item["locks"]), *item["warnings"])
+    return "\n- ".join([f"{item['name']}: {'compatible' if item['compatible'] else 'breaking'}", *said])
+
+
+def _adapted(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What was done, or is to be done now, before what it is about."""
+    if result["written"]:
+        message = "It is written."
+    elif result["sha256"]:
+        message = "This is what it would become; --write with the sha256 below writes it."
+    else:
+        message = "The compose file needs no change for its routes."
+    return {"message": message, **{name: value for name, value in result.items() if name != "written"}}
+
+
+_BRIEF: Mapping[str, Callable[[Any], Any]] = {
+    "apps.adapt": _adapted,
+    "deploy.plan": _plan,
+    "release.list": _releases,
+}

@@ -20,6 +20,8 @@ _NARROW = {
     "previews": ("preview", "ref", "health", "expiresAt"),
 }
 """Table → its columns where the terminal is too narrow for all."""
+_COPIED = ("publicKey",)
+"""What is longer than a line and is copied from there: no break of IKOMA's is in it."""
 _FINDINGS = {"errors": "error", "warnings": "warning"}
 """Lists of findings, which are sentences and no tables: how each one begins."""
 _COLOURS = {"healthy": "green", "running": "green", "unhealthy": "red", "starting": "yellow", "stopped": "dim"}
@@ -81,13 +83,18 @@ def _show_tables(result: Mapping[str, Any]) -> None:
     plain = {name: value for name, value in result.items() if not _is_rows(value)}
     message = plain.pop("message", None)
     plain.pop("success", None)
+    copied = {name: plain.pop(name) for name in _COPIED if name in plain}
     if message:
         console.print(f"[green]✓[/] {_escaped(message)}")
+    for name, value in copied.items():
+        console.print(f"[dim]{name}[/]  {_cell(value)}", soft_wrap=True)
     if plain:
         console.print(_pairs(plain))
     for name, rows in result.items():
         if name in _FINDINGS and _is_rows(rows):
             console.print(_findings(_FINDINGS[name], rows), soft_wrap=not sys.stdout.isatty())
+        elif _is_rows(rows) and "diff" in rows[0]:
+            console.print("\n".join(_escaped(row["diff"]) for row in rows), soft_wrap=True)
         elif _is_rows(rows):
             # What does not even fit so is for the terminal to wrap: an identifier that is cut is none.
             console.print(_rows(console, name, rows), crop=False)

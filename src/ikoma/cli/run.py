@@ -10,7 +10,18 @@ import click
 from ikoma.cli import client, output
 
 
-@click.command()
+class _Run(click.Command):
+    """Says where the command begins when one of its options was taken for an own one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            message = f"{error.message} Put -- before the command: ikoma run APP -- COMMAND"
+            raise click.UsageError(message, ctx) from None
+
+
+@click.command(cls=_Run)
 @click.argument("app", shell_complete=client.complete_apps)
 @click.option(
     "--service", help="Whose image, variables and volumes it gets; by default the service's that answers requests."

@@ -14,6 +14,8 @@ from ikoma.cli import brief, client, output
 from ikoma.cli.catalogue import FROM_FILES, VERBS
 from ikoma.cli.commands import read_commands
 
+_UNSEEN = "@FILE reads it from a file; left out, it comes from stdin, or is asked for unseen."
+
 
 class _Switch(click.Option):
     """One of two flags that must be given: errors name both."""
@@ -34,7 +36,10 @@ def verb_command(name: str) -> click.Command:
             parameters.append(_from_file(argument, FROM_FILES[capability, argument], schema))
         elif argument != "appName":
             needed = argument in described.required and argument not in described.sensitive
-            parameters.append(_option(argument, schema, needed))
+            option = _option(argument, schema, needed)
+            if argument in described.sensitive and argument in described.required:
+                option.help = " ".join(filter(None, (option.help, _UNSEEN)))
+            parameters.append(option)
     parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
 
     def run(as_json: bool, app_name: str | None = None, **options: Any) -> None:

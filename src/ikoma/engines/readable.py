@@ -28,9 +28,12 @@ def log_line(line: str) -> tuple[str, str] | None:
     return found["level"], found["bare"] if quoted is None else _unquoted(quoted)
 
 
+_RUNTIME = re.compile(r"^failed to create (?:shim )?task\b.*unable to start container process: (.*?)(?:: unknown)?\.?$")
+
+
 def sentence(text: str | None) -> str:
-    """The text on one line, with a full stop."""
-    text = " ".join((text or "it gave no reason").split())
+    """The text on one line, with a full stop, and without the engine's own way to it."""
+    text = _RUNTIME.sub(r"\1", " ".join((text or "it gave no reason").split()))
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

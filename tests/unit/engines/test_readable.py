@@ -41,3 +41,11 @@ def test_a_sentence_is_one_line_with_a_full_stop() -> None:
     assert sentence(" one\n two ") == "one two."
     assert sentence("done.") == "done."
     assert sentence(None) == "it gave no reason."
+
+
+def test_an_engine_that_cannot_start_a_program_is_quoted_from_the_program_on() -> None:
+    way = (
+        "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
+    )
+    assert sentence(f'{way}exec: "x": not found: unknown.') == 'exec: "x": not found.'
+    assert sentence("no such image") == "no such image."

@@ -68,7 +68,7 @@ async def logs(call: Call, request: Logs) -> Lines:
     if said.cut:
         more = "There are earlier lines: ask for a larger tail, or narrow with since, service or grep."
     elif not said.lines:
-        more = "Nothing was said that fits; apps.status shows which containers there are."
+        more = "No line is there, or none that fits; apps.status shows which containers there are."
     return Lines(lines=list(said.lines), truncated=said.cut, more=more)
 
 
