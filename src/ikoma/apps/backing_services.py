@@ -49,19 +49,35 @@ _VARIABLE = re.compile(r"\$\$?\{?([A-Za-z_]\w*)(?::?-([^}]*))?\}?")
 _EXPOSE = re.compile(r"^[ \t]*EXPOSE[ \t]+(.+)$", re.IGNORECASE | re.MULTILINE)
 _MOST_STAGES = 100
 
-
 _TOOLS = re.compile(
     r"adminer|phpmyadmin|pgadmin[0-9]*|pgweb|pghero|mongo-express|redis-?commander|redisinsight|redis-insight|dbgate"
     r"|cloudbeaver|mailhog|mailpit|maildev|mailcatcher|mailslurper|smtp4dev|kafka-ui|kafdrop|akhq|rabbitmq-?exporter"
-    r"|flower|dozzle|cadvisor|node[-_]exporter|[a-z0-9]+[-_]exporter|opensearch-dashboards|kibana|elasticvue|cerebro|jaeger"
+    r"|flower|dozzle|cadvisor|node[-_]exporter|[a-z0-9]+[-_]exporter|opensearch-dashboards|kibana|elasticvue|cerebro|jaeger|spotlight"
 )
 """Last parts of names of images that developers and operators look into: not what an app's people come for."""
 
+_TOOL_COMMANDS = re.compile(r"\b(?:(?:prisma|drizzle-kit)\s+studio|celery\b.*\bflower)\b", re.DOTALL)
+"""Commands that make one of an image that is also the app's."""
+
+_FASTCGI = re.compile(r"(?:^|[-_./:@])fpm(?:$|[-_./:@\d])|\bphp-fpm\d*(?:\.\d+)?\b", re.IGNORECASE)
+"""What names a server of FastCGI, which a web server has to stand in front of."""
+
 
 def is_tool(service: Mapping[str, Any]) -> bool:
-    """Whether a service is, by its image, one that only those look into who run the app."""
+    """Whether a service is, by its image or command, one that only those look into who run the app."""
+    if _TOOL_COMMANDS.search(_text(service.get("command"))):
+        return True
     last = str(service.get("image") or "").partition("@")[0].rpartition("/")[2].partition(":")[0]
     return not service.get("build") and _TOOLS.fullmatch(last.lower()) is not None
+
+
+def speaks_fastcgi(service: Mapping[str, Any], dockerfile: str = "") -> bool:
+    """Whether a service is, by its image, its command or what it is built on, php-fpm: that is no HTTP."""
+    build = service.get("build") or {}
+    text = build.get("dockerfile_inline") or dockerfile
+    said = (service.get("image"), build.get("dockerfile"), base_image(text, str(build.get("target") or "")))
+    started = f"{_text(service.get('entrypoint'))} {_text(service.get('command'))}"
+    return any(_FASTCGI.search(str(item or "")) for item in (*said, started))
 
 
 def exposed_by(dockerfile: str) -> list[str]:
@@ -117,3 +133,7 @@ def _builder(services: Mapping[str, Any], name: str) -> str | None:
         return name
     image = services[name].get("image")
     return next((other for other, item in services.items() if item.get("build") and item.get("image") == image), None)
+
+
+def _text(command: Any) -> str:
+    return " ".join(map(str, command)) if isinstance(command, list) else str(command or "")

@@ -47,6 +47,8 @@ _PASSES = re.compile(r"\b(?:reverse_proxy|proxy_pass|upstream|server|url|balance
 _RULE = re.compile(r"Host(?:SNI)?\s*(?:\(|:)\s*([^)]*)")
 _NAME = re.compile(r"(?<![\w.*-])[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _CADDY_SITE = re.compile(r"^([^\s#{}(@][^{}\n]*?)\s*\{\s*$", re.MULTILINE)
+_VARIABLE = re.compile(r"\{\$([A-Za-z_]\w*)(?::([^{}\n]*))?\}|\$\{([A-Za-z_]\w*)\}")
+"""A variable as Caddy writes it, or as the image of nginx does in its templates."""
 _SERVER_NAME = re.compile(r"^\s*server_name\s+([^;]+);", re.MULTILINE)
 
 
@@ -153,8 +155,9 @@ def own_proxies(model: Mapping[str, Any], texts: Mapping[str, str], dockerfiles:
         others = [other for other in services if other not in (name, *helpers)]
         others = [other for other in others if not is_backing_service(model, other, dockerfiles)]
         if others:
-            made = _proxy(name, kind, helpers, services, others, texts.get(name, ""))
-            found.append(replace(made, must_change=_cannot_stay(kind, service, texts.get(name, ""))))
+            text = _filled(texts.get(name, ""), service.get("environment") or {})
+            made = _proxy(name, kind, helpers, services, others, text)
+            found.append(replace(made, must_change=_cannot_stay(kind, service, text)))
     return found
 
 
@@ -164,6 +167,13 @@ def kind_of(service: Mapping[str, Any], dockerfile: str) -> str | None:
     image = base_image(build.get("dockerfile_inline") or dockerfile) if build else str(service.get("image") or "")
     last = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
     return next((kind for word, kind in _KINDS.items() if re.search(rf"(?:^|[-_.]){word}(?:$|[-_.])", last)), None)
+
+
+def _filled(text: str, environment: Mapping[str, Any]) -> str:
+    """A configuration with the proxy's variables in it, and with what of it stands in one of them."""
+    given = {key: str(value or "") for key, value in environment.items()}
+    whole = [value for value in given.values() if "\n" in value and _PASSES.search(value)]
+    return _VARIABLE.sub(lambda use: given.get(use[1] or use[3]) or use[2] or use[0], "\n".join([text, *whole]))
 
 
 def _takes_the_ports(service: Mapping[str, Any]) -> bool:
@@ -188,6 +198,9 @@ def _proxy(
     labelled = list(_labelled(services, others))
     leads = {item.service: item for item, _ in labelled} or _written(services, others, text)
     if not leads:
+        given = (services[name].get("environment") or {}).values()
+        leads = _written(services, others, "\n".join(f"url {value}" for value in given if value))
+    if not leads:
         leads = _likely(services[name], services, others)
     domains = [domain for _, said in labelled for domain in said] or _sites(kind, text)
     mounted = any(_FILES.match(str(mount.get("target"))) for mount in services[name].get("volumes") or [])
@@ -207,7 +220,7 @@ def _labelled(services: Mapping[str, Any], others: list[str]) -> Iterator[tuple[
         labels = {str(key): str(value) for key, value in (services[name].get("labels") or {}).items()}
         given = {key: str(value or "") for key, value in (services[name].get("environment") or {}).items()}
         said = {key: value for key, value in labels.items() if key.startswith(("traefik.", "caddy"))}
-        if labels.get("traefik.enable", "").lower() == "false" or not (said or given.get("VIRTUAL_HOST")):
+        if labels.get("traefik.enable", "").lower() == "false" or not (said or "VIRTUAL_HOST" in given):
             continue
         ports = [value for key, value in said.items() if key.endswith((".server.port", "traefik.port"))]
         ports += [
@@ -215,6 +228,8 @@ def _labelled(services: Mapping[str, Any], others: list[str]) -> Iterator[tuple[
         ]
         ports += [given.get("VIRTUAL_PORT", "")]
         port = next((int(text) for text in ports if text.isdigit()), None) or listens(name, services[name])
+        if port is None and "VIRTUAL_HOST" in given:  # nginx-proxy asks there
+            port = 80
         names = [value for key, value in said.items() if re.fullmatch(r"caddy(_\d+)?", key)]
         names += [part for key, value in said.items() if "rule" in key for part in _RULE.findall(value)]
         yield Candidate(name, port), _NAME.findall(" ".join([*names, given.get("VIRTUAL_HOST", "")]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,25 @@ class Settled:
         """Whether a violation is of a port that is not published, or of a service whose finding is to leave it out."""
         gone = any(violation.place[:2] == ("services", name) for item in self.own_proxies for name in item.gone)
         return gone or (self.leaves_out(violation.place) and violation.rule in (LOW_PORT, PLATFORM_PORT))
+
+    def told(self, violation: Violation) -> Violation:
+        """A violation with what mends it where it is of a port of a service that could be the one that answers."""
+        if violation.rule not in (LOW_PORT, PLATFORM_PORT) or self.choice is None or len(violation.place) != 4:
+            return violation
+        _, name, _, index = violation.place
+        could = next((item for item in self.choice.candidates if item.service == name and item.port), None)
+        if could is None or could.port is None:
+            return violation
+        port = self.model["services"][name]["ports"][index]
+        wanted = published_range(str(port.get("published") or "")) or range(0)
+        if not wanted or not _is_of_requests(port, wanted, Web(could.service, could.port, None)):
+            return violation
+        return replace(
+            violation,
+            instead=f"If {name} answers the app's requests, add under `x-ikoma:` `service: {name}` and "
+            f"`port: {could.port}`: they reach it through IKOMA's proxy, and this port is not published. "
+            "Else publish another host port, or none.",
+        )
 
     def leaves_out(self, place: Place) -> bool:
         """Whether a place of the model before is that of a port which is not published, or told of otherwise."""

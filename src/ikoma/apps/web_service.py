@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ikoma.apps import extension
-from ikoma.apps.backing_services import exposed_by, is_backing_service, is_tool
+from ikoma.apps.backing_services import exposed_by, is_backing_service, is_tool, speaks_fastcgi
 from ikoma.apps.compose_file import Web, has_address, is_port
 from ikoma.errors import InvalidCompose
 
@@ -28,59 +28,18 @@ _ASKS_MORE = re.compile(r"(?:^|\s)(?:-[HuXd]\b|--(?:header|user|request|data|pos
 """A request with a header, a login or another method: the same path asked without it may well be refused."""
 _TAKES_ANY = re.compile(r"\bcurl\b(?!.*(?:\s-[A-Za-z]*f|\s--fail))", re.DOTALL)
 """curl that takes any answer for a good one."""
-_NO_HTTP = frozenset(
-    (
-        *(
-            20,
-            21,
-            22,
-            23,
-            25,
-            53,
-            69,
-            110,
-            111,
-            119,
-            123,
-            135,
-            139,
-            143,
-            161,
-            179,
-            389,
-            445,
-            465,
-            514,
-            515,
-            554,
-            587,
-            636,
-        ),
-        *(873, 989, 990, 993, 995, 1025, 1194, 1433, 1521, 1723, 1883, 2049, 2181, 2222, 3306, 3389, 3478, 4222, 5060),
-        *(
-            5061,
-            5349,
-            5432,
-            5671,
-            5672,
-            5900,
-            6379,
-            6432,
-            6667,
-            7687,
-            8883,
-            9042,
-            9092,
-            9229,
-            11211,
-            25565,
-            27017,
-            51820,
-        ),
-        *(443, 4443, 8443, 9443),  # with TLS, which the proxy in front ends
-    )
-)
+# fmt: off
+_NO_HTTP = frozenset((
+    *(20, 21, 22, 23, 25, 53, 69, 110, 111, 119, 123, 135, 139, 143, 161, 179, 389, 445, 465, 514, 515),
+    *(554, 587, 636, 873, 989, 990, 993, 995, 1025, 1194, 1433, 1521, 1723, 1883, 1935, 2049, 2181, 2222),
+    *(3306, 3389, 3478, 4222, 5060, 5061, 5349, 5432, 5671, 5672, 5900, 6379, 6432, 6667, 7687, 8883, 9042),
+    *(9092, 9229, 11211, 25565, 27017, 51820),
+    *(443, 4443, 8443, 9443),  # with TLS, which the proxy in front ends
+))
+# fmt: on
 """Ports that by their meaning speak something else than plain HTTP."""
+_FASTCGI = 9000
+"""Where php-fpm listens, unless it is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +225,12 @@ def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, with
     if any(not is_tool(service) for service in possible.values()):
         possible = {name: service for name, service in possible.items() if not is_tool(service)}
     asked = {name: found for name, service in possible.items() if (found := _asked(name, service))}
-    published = {name: ports for name, service in possible.items() if (ports := _ports(service, beyond=True))}
+    texts = dockerfiles or {}
+    published = {
+        name: ports
+        for name, service in possible.items()
+        if (ports := _ports(service, texts.get(name, ""), beyond=True))
+    }
     if len(published) == 1:
         ((name, ports),) = published.items()
         return _published(name, services[name], ports, asked.get(name))
@@ -283,7 +247,7 @@ def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, with
         if _only_loopback(service) and (ports := _ports(service, beyond=False))
         if name not in without and not is_backing_service(model, name, dockerfiles)
     }
-    candidates = tuple(_candidates(possible, published, asked, dockerfiles or {})) or tuple(bound.values())
+    candidates = tuple(_candidates(possible, published, asked, texts)) or tuple(bound.values())
     return Choice(None, candidates=candidates, likely=_usual(possible))
 
 
@@ -315,7 +279,7 @@ def _candidates(
     if not published and not asked:
         for name, service in possible.items():
             text = (service.get("build") or {}).get("dockerfile_inline") or dockerfiles.get(name, "")
-            if (port := _exposed(service, exposed_by(text))) is not None:
+            if (port := _exposed(service, text)) is not None:
                 yield Candidate(name, port)
 
 
@@ -333,7 +297,7 @@ def _with_path(name: str, port: int, asked: _Asked | None) -> Web:
     return Web(name, port, asked.path if asked is not None and asked.port == port else None)
 
 
-def _ports(service: Mapping[str, Any], *, beyond: bool) -> tuple[int, ...]:
+def _ports(service: Mapping[str, Any], dockerfile: str = "", *, beyond: bool) -> tuple[int, ...]:
     """Container ports that may speak HTTP and are published beyond loopback, or on it; in order."""
     found = [
         int(str(port.get("target")))
@@ -342,7 +306,11 @@ def _ports(service: Mapping[str, Any], *, beyond: bool) -> tuple[int, ...]:
         and is_port(str(port.get("target") or ""))
         and is_loopback(port) is not beyond
     ]
-    return tuple(dict.fromkeys(port for port in found if port not in _NO_HTTP))
+    return tuple(dict.fromkeys(port for port in found if _may_be_http(port, service, dockerfile)))
+
+
+def _may_be_http(port: int, service: Mapping[str, Any], dockerfile: str = "") -> bool:
+    return port not in _NO_HTTP and not (port == _FASTCGI and speaks_fastcgi(service, dockerfile))
 
 
 def _only_loopback(service: Mapping[str, Any]) -> bool:
@@ -350,12 +318,12 @@ def _only_loopback(service: Mapping[str, Any]) -> bool:
     return bool(ports) and all(map(is_loopback, ports))
 
 
-def _exposed(service: Mapping[str, Any], more: Sequence[str] = ()) -> int | None:
+def _exposed(service: Mapping[str, Any], dockerfile: str = "") -> int | None:
     """The first port that a service says it listens on, published or not."""
-    said = [str(item).partition("/") for item in (*(service.get("expose") or []), *more)]
+    said = [str(item).partition("/") for item in (*(service.get("expose") or []), *exposed_by(dockerfile))]
     texts = [port for port, _, protocol in said if protocol in ("", "tcp")]
     texts.append(str((service.get("environment") or {}).get("PORT") or ""))
-    return next((int(text) for text in texts if is_port(text) and int(text) not in _NO_HTTP), None)
+    return next((int(text) for text in texts if is_port(text) and _may_be_http(int(text), service, dockerfile)), None)
 
 
 def _asked(name: str, service: Mapping[str, Any]) -> _Asked | None:

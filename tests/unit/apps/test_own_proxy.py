@@ -151,3 +151,23 @@ def test_a_web_server_in_front_of_a_program_that_speaks_no_http_is_needed() -> N
     text = "server { location ~ \\.php$ { fastcgi_pass php:9000; } }"
     item = one(text, proxy=proxy("nginx", port("80")), php={"image": "php:8-fpm", "expose": ["9000"]})
     assert (item.must_change, item.behind) == (False, None)
+
+
+def test_variables_of_the_proxy_say_where_it_leads() -> None:
+    text = "{$SITES} {\n reverse_proxy {$BACKEND:localhost:8000}\n}\n"
+    given = {"SITES": "shop.example.com", "BACKEND": "http://web:8000"}
+    item = one(text, proxy=proxy("caddy:2", environment=given), web={"image": "app"})
+    assert (item.behind, item.domains) == (Candidate("web", 8000), ("shop.example.com",))
+
+
+def test_a_configuration_in_a_variable_counts_and_a_file_that_is_not_there_is_made_up_for() -> None:
+    whole = {"CADDYFILE": "{\n debug\n}\n:80 {\n reverse_proxy web:8000\n}\n"}
+    assert one(proxy=proxy("caddy:2", environment=whole), web={"image": "app"}).behind == Candidate("web", 8000)
+    named = {"BACKEND_URL": "http://web:8000", "NOTHING": None}
+    assert one(proxy=proxy("caddy:2", environment=named), web={"image": "app"}).behind == Candidate("web", 8000)
+
+
+def test_a_blank_name_for_nginx_proxy_still_says_which_service_it_leads_to() -> None:
+    services = {"app": {"image": "nextcloud:apache", "environment": {"VIRTUAL_HOST": ""}}, "cron": {"image": "cron"}}
+    item = one(proxy=proxy("nginxproxy/nginx-proxy"), **services)
+    assert (item.behind, item.domains) == (Candidate("app", 80), ())

@@ -381,3 +381,48 @@ def test_what_was_chosen_is_chosen_again_when_the_ports_are_gone(services: Any, 
         described.pop("ports")
     assert web(after) == found
     assert after["x-ikoma"].get("drain") == (block or {}).get("drain")
+
+
+# --- what speaks no HTTP, and what is nobody's business
+
+
+def test_a_port_of_video_streams_is_no_candidate() -> None:
+    services = {"videos": service(port(1935)), "site": service(port(80), port(443))}
+    assert web(model(**services)) == Web("site", 80, None)
+
+
+@pytest.mark.parametrize(
+    "php",
+    [
+        {"image": "nextcloud:30-fpm-alpine"},
+        {"image": "wordpress:php8.3-fpm"},
+        {"image": "shop/php-fpm"},
+        {"image": "shop", "command": ["php-fpm"]},
+        {"image": "shop", "entrypoint": ["sh", "-c", "exec php-fpm8.3 -F"]},
+        {"image": "shop", "build": {"context": "/shop", "dockerfile": "Dockerfile.fpm"}},
+        {"image": "shop", "build": {"context": "/shop", "dockerfile_inline": "FROM php:8.3-fpm\nEXPOSE 9000"}},
+    ],
+)
+def test_php_fpm_is_no_candidate_at_its_port(php: dict[str, Any]) -> None:
+    assert choose(model(php={**php, "ports": [port(9000)]})).candidates == ()
+    assert choose(model(php={**php, "expose": ["9000"]})).candidates == ()
+    assert web(model(php={**php, "ports": [port(9000)]}, nginx=service(port(80)))) == Web("nginx", 80, None)
+
+
+def test_php_fpm_is_told_by_its_dockerfile_too() -> None:
+    services = {"php": {"build": {"context": "/shop"}, "ports": [port(9000)]}, "nginx": service(port(80))}
+    assert choose(model(**services), {"php": "FROM monica:fpm\n"}).web == Web("nginx", 80, None)
+
+
+@pytest.mark.parametrize("image", ["shop/fpmanager:1", "shop:1", "registry.example.com:9000/minifpm"])
+def test_others_may_answer_at_the_port_of_php_fpm(image: str) -> None:
+    assert web(model(shop=service(port(9000), image=image))) == Web("shop", 9000, None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["npx", "prisma", "studio"], "npx drizzle-kit studio --port 5555", ["celery", "-A", "shop", "flower"]],
+)
+def test_a_tool_in_the_apps_own_image_is_told_by_its_command(command: Any) -> None:
+    services = {"shop": service(port(3000)), "tool": service(port(5555), command=command)}
+    assert web(model(**services)) == Web("shop", 3000, None)

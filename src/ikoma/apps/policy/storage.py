@@ -127,7 +127,7 @@ def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
             continue
         if any(path == file.path or path in file.passed for file in facts.files):
             what = f"{source} is, or holds, a file that the compose file is read with, and is mounted writable."
-            yield Violation("own-state", place, what, instead=_INSTEAD_OF_READ)
+            yield Violation("own-state", place, what, instead=_INSTEAD_OF_READ, because=str(path))
     for file in facts.files:
         if not file.passed.isdisjoint(facts.writable) or file.path in facts.writable:
             what = f"{os.path.relpath(file.path, facts.root)} is read with the compose file, and a container writes it."
@@ -159,7 +159,7 @@ def _below_written(model: Mapping[str, Any], facts: Facts) -> Iterator[tuple[Vio
         located = locate(source)
         if above := located.passed & writable:
             what = f"{source} lies below {min(above)}, which a container may write."
-            yield Violation("bind-nested", place, what), located.path, above
+            yield Violation("bind-nested", place, what, because=str(min(above))), located.path, above
 
 
 def _copied(model: Mapping[str, Any], facts: Facts) -> Sources:

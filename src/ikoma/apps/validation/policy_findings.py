@@ -2,11 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
 from ikoma.apps.compose_lines import Source
 from ikoma.apps.notice import Notice
 from ikoma.apps.policy.rules import Violation
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.validation.finding import Finding
+
+_MOST_LINES = 10
+_NESTED = "bind-nested"
+"""The rule that holds again once what lies above is not written any more."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Violations that one change mends: the first, and where the others are."""
+
+    first: int
+    again: list[str] = field(default_factory=list)
+    """Lines where the same is to be done."""
+    mended: list[str] = field(default_factory=list)
+    """Lines that need nothing then."""
+
+
+def find_violations(source: Source, violations: Iterable[Violation]) -> Iterator[Finding]:
+    """A finding of each, once for each line; the first of several that one change mends says so."""
+    found: list[Finding] = []
+    groups: dict[tuple[object, ...], _Group] = {}
+    seen: set[tuple[object, ...]] = set()
+    made = [(find_violation(source, violation), violation) for violation in violations]
+    for finding, violation in sorted(made, key=lambda pair: (pair[0].file, pair[0].line or 0)):
+        same = (finding.file, finding.line, violation.rule, violation.what, violation.place[2:])
+        if finding.line is not None and same in seen:  # an alias of YAML, read as two services
+            continue
+        seen.add(same)
+        found.append(finding)
+        keys = [*_keys(violation)]
+        group = next((groups[key] for key in keys if key in groups), None) or _Group(len(found) - 1)
+        for key in keys:
+            groups.setdefault(key, group)
+        if group.first != len(found) - 1 and finding.line is not None:
+            line = str(finding.line) if finding.file == source.name else f"{finding.line} of {finding.file}"
+            if found[group.first].rule == finding.rule:
+                group.again.append(line)
+            elif finding.rule == _NESTED:
+                group.mended.append(line)
+    for group in {group.first: group for group in groups.values()}.values():
+        first = found[group.first]
+        found[group.first] = replace(first, fix=" ".join([first.fix, *_say(group)]))
+    yield from found
+
+
+def _keys(violation: Violation) -> Iterator[tuple[object, ...]]:
+    """What a violation has in common with those that one change mends."""
+    if violation.because:
+        yield "because", violation.because
+    yield "what", violation.rule, violation.fix, violation.what
+    if violation.place[:1] == ("services",) and len(violation.place) > 3:
+        yield "place", violation.rule, violation.fix, violation.place[:3]
+
+
+def _say(group: _Group) -> Iterator[str]:
+    for lines, text in ((group.again, "The same holds for"), (group.mended, "Mending it mends")):
+        if lines := list(dict.fromkeys(lines)):
+            shown = ", ".join(lines[:_MOST_LINES])
+            more = f" and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
+            yield f"{text} {'line' if len(lines) == 1 else 'lines'} {shown}{more}."
 
 
 def find_violation(source: Source, violation: Violation) -> Finding:

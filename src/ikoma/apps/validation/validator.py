@@ -31,7 +31,7 @@ from ikoma.apps.validation.images import find_missing_images
 from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.validation.owners import find_unwritable
-from ikoma.apps.validation.policy_findings import find_notice, find_violation, find_waiver
+from ikoma.apps.validation.policy_findings import find_notice, find_violations, find_waiver
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.starts import find_starts
 from ikoma.apps.validation.variables import find_blank, find_database_variables, find_faults, find_missing_names
@@ -80,7 +80,7 @@ class Validator:
             report.warnings += find_routing(source, settled)
         elif resolution.faults:  # Compose would quote values, and say nothing else
             refused = self._policy.less_waived(app, resolution.violations).refused
-            report.errors += [find_violation(source, violation) for violation in refused]
+            report.errors += find_violations(source, refused)
         else:
             report.errors += blank
             await self._look_at_remainder(app, report, resolution, images=images)
@@ -108,8 +108,8 @@ class Validator:
         settled = await self._web_services.settle(app, model)
         report.own_proxies = settled.own_proxies
         verdict = await self._policy.judge(app, model)
-        shown = (violation for violation in verdict.refused if not settled.hides(violation))
-        report.errors += [find_violation(source, violation) for violation in shown]
+        shown = (settled.told(violation) for violation in verdict.refused if not settled.hides(violation))
+        report.errors += find_violations(source, shown)
         report.warnings += [find_waiver(source, waiver) for waiver in verdict.used]
         report.errors += find_own_proxies(source, settled)
         report.errors += find_web(source, model)
@@ -139,7 +139,7 @@ class Validator:
         """What is wrong with files that are refused while they are read, and with the rest of them."""
         found = await self._resolutions.remainder(app, resolution)
         refused = self._policy.less_waived(app, found.violations).refused
-        report.errors += [find_violation(resolution.source, violation) for violation in refused]
+        report.errors += find_violations(resolution.source, refused)
         report.errors += [find_compose_error(refusal) for refusal in found.refusals]
         if found.model is None:
             return
