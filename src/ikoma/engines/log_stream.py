@@ -36,7 +36,7 @@ async def last_lines(api: DockerApi, identity: str, *, tail: int, since: float |
 
 
 async def follow(api: DockerApi, identity: str, *, since: float) -> AsyncIterator[LogLine]:
-    """Each line from a moment on, until the container ends or the caller stops asking."""
+    """Each line from a moment on, until the container ends or the caller stops asking; the last may have no end."""
     endless = aiohttp.ClientTimeout(total=None, sock_connect=4.0)
     parameters = _parameters(since) | {"follow": "1"}
     async with api.client() as docker:
@@ -52,6 +52,9 @@ async def follow(api: DockerApi, identity: str, *, since: float) -> AsyncIterato
             for _, line in lines.take_raw(piece) if stream is None else lines.take(stream, piece):
                 if line.text:
                     yield line
+        for _, line in lines.rest():
+            if line.text:
+                yield line
     except aiohttp.ClientError:
         return  # the engine has gone: whoever follows looks for the container again
     finally:
@@ -82,3 +85,5 @@ async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[int |
             for line in lines:
                 yield None, line + b"\n"
             buffer = buffer[: 2 * LONGEST]  # the rest of a line that is too long is not shown
+    if framed is False and buffer:
+        yield None, buffer
