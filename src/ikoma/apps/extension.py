@@ -130,7 +130,8 @@ def check(model: Mapping[str, Any]) -> None:
         if _is_circle(domain, wishes.redirects):
             raise InvalidCompose(f"x-ikoma: redirects: {domain} goes round in a circle.")
     service = (model.get("x-ikoma") or {}).get("service")
-    if service is not None and service is not False and service not in (model.get("services") or {}):
+    is_one = isinstance(service, str) and service in (model.get("services") or {})
+    if service is not None and service is not False and not is_one:
         raise InvalidCompose(
             f"x-ikoma: service: there is no service {str(service)[:80]!r}; false says that none answers."
         )

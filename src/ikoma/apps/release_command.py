@@ -61,7 +61,7 @@ def parse(name: str, given: Any, duration: Callable[[str, Any], float]) -> dict[
     if not isinstance(service := given.get("service"), str):
         raise InvalidCompose(f"x-ikoma: {name}: service is missing; {_TAKES}.")
     command = given.get("command")
-    if not isinstance(command, list) or not command or not all(isinstance(word, str | int) for word in command):
+    if not isinstance(command, list) or not command or not all(map(_is_word, command)):
         raise InvalidCompose(f"x-ikoma: {name}: command takes a list such as [python, manage.py, migrate].")
     if not isinstance(breaking := given.get("breaking", False), bool):
         raise InvalidCompose(f"x-ikoma: {name}: breaking takes true or false.")
@@ -70,6 +70,10 @@ def parse(name: str, given: Any, duration: Callable[[str, Any], float]) -> dict[
         raise InvalidCompose(f"x-ikoma: {name}: command: {problem}.")
     timeout = _SECONDS if given.get("timeout") is None else duration(f"{name}: timeout", given["timeout"])
     return {"service": service, "command": words, "timeout": timeout, "breaking": breaking}
+
+
+def _is_word(given: Any) -> bool:
+    return isinstance(given, str | int) and not isinstance(given, bool)  # what YAML makes of `true` is no program
 
 
 def bad_command(words: Collection[str]) -> str | None:

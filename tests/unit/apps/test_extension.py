@@ -94,6 +94,9 @@ def test_a_new_release_may_say_what_is_there(block: dict[str, Any]) -> None:
     [
         ({"watch": "soon"}, "it takes a time"),
         ({"source": ["src"], "data": ["src"]}, "source: 'src' is named in data too"),
+        ({"service": ["web"]}, r"service: there is no service \"\['web'\]\""),
+        ({"service": {"web": 3000}}, "service: there is no service"),
+        ({"service": True}, "service: there is no service 'True'"),
         ({"database": ["nope"]}, "database: there is no service 'nope'"),
         ({"database": ["web", 5]}, "database: there is no service '5'"),
         ({"database": "web"}, "database takes a list of services"),
