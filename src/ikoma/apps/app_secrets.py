@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import pairwise
+from itertools import permutations
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 from ikoma.apps import credentials, environment, hooks, source_access
@@ -79,11 +80,16 @@ _KNOWN_FORM = re.compile(
 )
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 _JOINED_RUN = re.compile(r"[A-Za-z0-9+/_-]{16,}")
+_URL_SAFE = re.compile(r"[A-Za-z0-9_-]{40,}")
 _LONG_RUN, _FEW, _MANY = 20, 2, 4
 """Of a run of letters and digits: from how many signs on how often it must change between them."""
 _LINE = re.compile(
     r"^[^\S\n]*(?:export\s+)?(?P<name>[A-Za-z_][\w.-]*)\s*[=:][^\S\n]*(?P<written>[^\n]+)$", re.MULTILINE
 )
+_KINDS = str.maketrans(
+    dict.fromkeys(digits, "d") | dict.fromkeys(ascii_uppercase, "u") | dict.fromkeys(ascii_lowercase, "l")
+)
+_PAIRS = tuple("".join(pair) for pair in permutations("dul", 2))
 _ESCAPE = re.compile(r"\\([\\'\"$nrt])")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _PUBLIC = frozenset(
@@ -136,8 +142,8 @@ def of_text(text: str) -> list[Secret]:
     written = [(entry.name, entry.written) for entry in entries(text)]
     written += [(line["name"], line["written"]) for line in _LINE.finditer(text)]
     found: dict[str, None] = {}
-    for name, form in written:
-        for value in _spellings(form.strip()):
+    for name, form in dict.fromkeys(written):
+        for value in dict.fromkeys(_spellings(form.strip())):
             found.update(dict.fromkeys(secret.reveal() for secret in of_variables({name: value})))
     return [Secret(value) for value in found]
 
@@ -215,8 +221,17 @@ def _looks_drawn(value: str) -> bool:
     if _PLACE.fullmatch(value) and "://" not in value:
         return False
     return any(_is_mixed(run[0]) for run in _RUN.finditer(value)) or any(
-        {"d", "u", "l"} <= {*_kinds(run[0])} and _changes(run[0]) * 4 >= len(run[0])
-        for run in _JOINED_RUN.finditer(value)
+        _is_mixed_and_joined(run[0]) for run in _JOINED_RUN.finditer(value)
+    )
+
+
+def _is_mixed_and_joined(run: str) -> bool:
+    """The same of a run with signs between; of a long one, which could hold few digits or none by chance, also so."""
+    kinds, often = {*_kinds(run)}, _changes(run)
+    if {"d", "u", "l"} <= kinds and often * 4 >= len(run):
+        return True
+    return (
+        _URL_SAFE.fullmatch(run) is not None and {"u", "l"} <= kinds and often * (6 if "d" in kinds else 4) >= len(run)
     )
 
 
@@ -227,8 +242,9 @@ def _is_mixed(run: str) -> bool:
 
 
 def _kinds(run: str) -> str:
-    return "".join("-" if not it.isalnum() else "d" if it.isdigit() else "u" if it.isupper() else "l" for it in run)
+    return run.translate(_KINDS)
 
 
 def _changes(run: str) -> int:
-    return sum(one != other for one, other in pairwise(_kinds(run)) if "-" not in (one, other))
+    kinds = _kinds(run)
+    return sum(kinds.count(pair) for pair in _PAIRS)

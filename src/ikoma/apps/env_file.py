@@ -178,5 +178,5 @@ def _check_others(text: str, before: Variables, after: Variables, changed: set[s
 
 
 def _in_order(text: str, values: Mapping[str, str]) -> list[str]:
-    order = list(dict.fromkeys(entry.name for entry in entries(text)))
+    order = dict.fromkeys(entry.name for entry in entries(text))
     return [*(name for name in order if name in values), *(name for name in values if name not in order)]

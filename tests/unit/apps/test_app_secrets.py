@@ -11,6 +11,13 @@ from ikoma.apps import app_secrets
 from ikoma.apps.app_secrets import is_secret
 
 
+def test_a_value_is_looked_at_once_for_each_way_to_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(app_secrets, "is_secret", lambda name, value: looked.append(value))
+    app_secrets.of_text("WORD=plain\nMONEY='a$$b'\n")
+    assert sorted(looked) == ["a$$b", "a$b", "plain"]
+
+
 @pytest.mark.parametrize(
     "variable",
     [
@@ -88,6 +95,16 @@ def test_what_names_counts_places_and_switches_say_is_none(variable: str) -> Non
 def test_what_is_drawn_by_lot_is_found_under_any_name() -> None:
     drawn = [secrets.token_hex(12) for _ in range(2000)] + [secrets.token_urlsafe(32) for _ in range(2000)]
     assert [value for value in drawn if not is_secret("VALUE", f"canary-{value}")] == []
+
+
+def test_what_is_drawn_without_a_digit_by_chance_is_found_too() -> None:
+    for value in (
+        "jFMQb-KqWOLjikXGVB-qZCRSNGfE_TqbQJctvSASIGM",
+        "VkcCcLVEVc_mffmYrxEZWZPGSjGQMIQoe_FI_ddpcpg",
+        "s7XPBuc_CNHNM5_SVBRUCILoE9_zlzPTGALTFB6TYXQ",
+    ):
+        assert is_secret("VALUE", value), value
+    assert not is_secret("VALUE", "My-Company_Name-For-Customers_And-Partners_Of")
 
 
 def test_what_is_written_is_known_also_where_the_file_is_malformed() -> None:
