@@ -210,7 +210,8 @@ def _proxy(
         helpers=tuple(helper for helper in helpers if helper in services),
         leads=tuple(leads.values()),
         domains=tuple(dict.fromkeys(domain for said in domains if (domain := _domain(said)))),
-        serves_files=bool(_SERVES_FILES.search(text) or mounted or (services[name].get("build") and not text)),
+        serves_files=kind not in _FROM_DOCKER
+        and bool(_SERVES_FILES.search(text) or mounted or (services[name].get("build") and not text)),
     )
 
 

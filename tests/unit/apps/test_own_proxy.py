@@ -171,3 +171,10 @@ def test_a_blank_name_for_nginx_proxy_still_says_which_service_it_leads_to() -> 
     services = {"app": {"image": "nextcloud:apache", "environment": {"VIRTUAL_HOST": ""}}, "cron": {"image": "cron"}}
     item = one(proxy=proxy("nginxproxy/nginx-proxy"), **services)
     assert (item.behind, item.domains) == (Candidate("app", 80), ())
+
+
+def test_what_a_proxy_keeps_for_its_certificates_are_no_files_that_it_serves() -> None:
+    folders = [{"type": "volume", "source": "html", "target": "/usr/share/nginx/html"}]
+    app = {"image": "nextcloud:apache", "environment": {"VIRTUAL_HOST": "cloud.example.com"}}
+    item = one(proxy=proxy("nginxproxy/nginx-proxy", volumes=folders), app=app)
+    assert item.lines == ("service: app", "port: 80", "domains: [cloud.example.com]")
