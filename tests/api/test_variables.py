@@ -300,3 +300,35 @@ def test_a_hash_without_quotes_is_an_error_and_with_them_arrives(server: Server)
     server.do("env.set", {"appName": "vars-hash", "name": "B_HASH", "value": value})
     assert server.do("apps.validate", {"appName": "vars-hash"})["errors"] == []
     assert f"B_HASH='{value}'" in (folder / ".env").read_text()
+
+
+@pytest.mark.parametrize(
+    "value", ["$2y$10$Dwt1BjqBfJvvqs", "$argon2id$v=19$m=65536,t=3,p=4$Dwt1B$jqBfJvvqs", "x:$apr1$Dwt1B$jqBfJvvqs"]
+)
+@pytest.mark.parametrize("form", ["{A: '1', B_HASH: 'VALUE'}", "['A=1', 'B_HASH=VALUE']"])
+def test_a_hash_in_a_compose_file_is_an_error_that_does_not_quote_it(server: Server, form: str, value: str) -> None:
+    folder = server.apps / "vars-dollars"
+    folder.mkdir(exist_ok=True)
+    compose = f"services:\n  web:\n    image: {busybox_image()}\n    environment: {form}\n"
+    (folder / "docker-compose.yml").write_text(compose.replace("VALUE", value))
+    answer = server.call("apps.validate", {"appName": "vars-dollars"})
+    [error] = answer.result["errors"]
+    assert (error["file"], error["line"]) == ("docker-compose.yml", 4)
+    assert "$$" in error["fix"]
+    assert not re.search("Dwt1B|jqBfJvvqs", json.dumps(answer.body))
+    (folder / "docker-compose.yml").write_text(compose.replace("VALUE", value.replace("$", "$$")))
+    assert server.do("apps.validate", {"appName": "vars-dollars"})["errors"] == []
+
+
+def test_a_warning_of_a_variable_does_not_quote_what_may_be_a_piece_of_a_password(server: Server) -> None:
+    folder = server.apps / "vars-glued"
+    folder.mkdir(exist_ok=True)
+    environment = "{A: 'abc$Dwt1B', B: 'http://$HOSTED:${PORTED}'}"
+    compose = f"services:\n  web:\n    image: {busybox_image()}\n    environment: {environment}\n"
+    (folder / "docker-compose.yml").write_text(compose)
+    answer = server.call("apps.validate", {"appName": "vars-glued"})
+    assert answer.result["errors"] == []
+    assert "Dwt1B" not in json.dumps(answer.body)
+    problems = [warning["problem"] for warning in answer.result["warnings"]]
+    for text in ("services.web.environment.A holds a $", "variable HOSTED is not set", "variable PORTED is not set"):
+        assert sum(text in problem for problem in problems) == 1, problems

@@ -12,6 +12,10 @@ from ikoma.apps.policy import yaml_form
 from ikoma.apps.policy.reading import Gathered
 from ikoma.apps.policy.rules import Place
 
+_HASH = re.compile(
+    r"(?<!\$)(?:\$\$)*\$(?:[0-9]\w*|apr1|argon2(?:id|i|d)|(?:bcrypt|pbkdf2|scrypt)[a-z0-9-]*|g?y\$j\w+)\$(?![${])"
+)
+"""How hashes of passwords begin, such as $2y$10$… and $argon2id$v=19…."""
 _VARIABLE = re.compile(r"\$(?:\$|(?P<brace>\{?)(?P<name>[A-Za-z_]\w*)(?P<operator>:?[-?+])?(?P<end>\})?)")
 
 
@@ -26,6 +30,15 @@ class Use:
     """Whether something is said for where it is not set."""
     is_blank: bool
     """Whether what is said then is nothing."""
+    in_hash: bool = False
+    """Whether it is a piece of a hash, in which each $ stands for itself."""
+    glued: bool = False
+    """Whether it follows a letter or digit without braces, as a piece of a password does."""
+
+    @property
+    def may_be_secret(self) -> bool:
+        """Whether its name may be a piece of a value that nobody is to read."""
+        return self.in_hash or self.glued
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,11 @@ def _uses(file: str, value: Any, place: Place = ()) -> Iterator[Use]:
         for found in _VARIABLE.finditer(value):
             if found["name"]:
                 has_default = bool(found["brace"] and found["operator"])
-                yield Use(file, place, found["name"], has_default, has_default and bool(found["end"]))
+                is_bare = not found["brace"]
+                glued = is_bare and value[: found.start()][-1:].isalnum()
+                in_hash = is_bare and _HASH.search(value) is not None
+                is_blank = has_default and bool(found["end"])
+                yield Use(file, place, found["name"], has_default, is_blank, in_hash, glued)
 
 
 def _files(gathered: Gathered, base: str, document: Mapping[str, Any]) -> Iterator[VariablesFile]:

@@ -34,6 +34,9 @@ def find_blank(resolution: Resolution) -> tuple[list[Finding], list[Finding]]:
     source, every = resolution.source, resolution.uses
     for name in dict.fromkeys(_NOT_SET.findall("\n".join(resolution.warnings))):
         uses = [use for use in every if use.name == name and not use.has_default]
+        hashes = [_piece(source, use) for use in uses if use.in_hash]
+        errors += [finding for finding in dict.fromkeys(hashes) if finding not in errors]
+        uses = [use for use in uses if not use.in_hash]
         if needed := next((use for use in uses if _is_needed(use.place)), None):
             errors.append(_blank(source, needed))
         elif uses:
@@ -55,7 +58,16 @@ def _is_needed(place: Place) -> bool:
     return place[:1] in (("volumes",), ("include",)) or place[2:3] == ("file",)
 
 
+def _piece(source: Source, use: Use) -> Finding:
+    """What is said of a $ that may stand for itself. It quotes nothing that follows it."""
+    problem = f"{'.'.join(map(str, use.place))} holds a $, and what follows it is read as the name of a variable."
+    fix = "If it is meant as it stands, write $$ for each $; if a variable is meant, write ${NAME} and set it in .env."
+    return _finding(source, use, problem, fix)
+
+
 def _blank(source: Source, use: Use) -> Finding:
+    if use.may_be_secret:
+        return _piece(source, use)
     problem = f"The variable {use.name} is not set and has no default: it is blank."
     fix = f"Set {use.name} in .env, or write ${{{use.name}:-default}}; $$ is a plain $.{_why(use.name)}"
     return _finding(source, use, problem, fix)
