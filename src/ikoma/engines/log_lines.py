@@ -7,7 +7,9 @@ asked for. Around every piece of the two streams it puts a frame, except where t
 from __future__ import annotations
 
 import re
+from calendar import timegm
 from collections.abc import Iterator, Sequence
+from time import strptime
 
 from ikoma.engines.readable import readable
 from ikoma.ports import LogLine
@@ -84,6 +86,13 @@ def last(output: bytes, asked: int) -> tuple[list[LogLine], bool]:
             kept.append(line)
         begun.add(stream)
     return kept, whole
+
+
+def after(line: LogLine) -> str:
+    """The moment after a line's, as Docker takes it; all pieces of one line have the same."""
+    whole, nanoseconds = line.at.removesuffix("Z").split(".")
+    seconds, nanoseconds_on = divmod(int(nanoseconds) + 1, 10**9)
+    return f"{timegm(strptime(whole, '%Y-%m-%dT%H:%M:%S')) + seconds}.{nanoseconds_on:09}"
 
 
 def _pieces(output: bytes) -> Sequence[tuple[int | None, bytes]]:

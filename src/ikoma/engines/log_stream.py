@@ -35,7 +35,7 @@ async def last_lines(api: DockerApi, identity: str, *, tail: int, since: float |
             asked = min(4 * asked, _MOST_PIECES)  # some are of many pieces
 
 
-async def follow(api: DockerApi, identity: str, *, since: float) -> AsyncIterator[LogLine]:
+async def follow(api: DockerApi, identity: str, *, since: float | str) -> AsyncIterator[LogLine]:
     """Each line from a moment on, until the container ends or the caller stops asking; the last may have no end."""
     endless = aiohttp.ClientTimeout(total=None, sock_connect=4.0)
     parameters = _parameters(since) | {"follow": "1"}
@@ -61,9 +61,11 @@ async def follow(api: DockerApi, identity: str, *, since: float) -> AsyncIterato
         response.close()
 
 
-def _parameters(since: float | None) -> dict[str, str]:
+def _parameters(since: float | str | None) -> dict[str, str]:
     asked = {"stdout": "1", "stderr": "1", "timestamps": "1"}
-    return asked if since is None else asked | {"since": f"{since:.9f}"}
+    if since is None:
+        return asked
+    return asked | {"since": since if isinstance(since, str) else f"{since:.9f}"}
 
 
 async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[int | None, bytes]]:

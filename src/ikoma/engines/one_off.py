@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import aiodocker
 
-from ikoma.engines import control, log_stream
+from ikoma.engines import control, log_lines, log_stream
 from ikoma.engines.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
 from ikoma.engines.readable import sentence
 from ikoma.ports import Ended, NotStarted
@@ -54,13 +53,16 @@ async def run_once(
 
 
 async def _follow(api: DockerApi, identity: str, on_line: OnLine) -> Ended:
-    """Hand each line over until the container has ended; a stream that breaks before is taken up again."""
-    since = 0.0
+    """Hand each line over until the container has ended; a stream that breaks before is taken up after its last line.
+
+    Docker ends the stream when the program ends, and may write its last words down only then.
+    """
+    since = "0"
     while True:
-        async for line in log_stream.follow(api, identity, since=since):
-            await on_line(line.text)
-        since = time.time()
         state = (await _inspected(api, identity))["State"]
+        async for line in log_stream.follow(api, identity, since=since):
+            since = log_lines.after(line)
+            await on_line(line.text)
         if state["Status"] in ("exited", "dead"):
             return Ended(int(state["ExitCode"]), out_of_memory=bool(state.get("OOMKilled")))
         await asyncio.sleep(_PAUSE)

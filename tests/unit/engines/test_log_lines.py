@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.engines.log_lines import LONGEST, Lines, last
+from ikoma.engines.log_lines import LONGEST, Lines, after, last
+from ikoma.ports import LogLine
 
 STAMP = "2026-01-02T03:04:05.000000006Z"
 PIECE = 16 << 10
@@ -79,3 +80,8 @@ def test_lines_without_an_end_and_empty_ones() -> None:
     assert texts(frame(1, "\n") + frame(1, "\r\n") + frame(1, "one\n")) == ["one"]
     assert texts(b"") == []
     assert texts(f"{STAMP} on a terminal\r\n{STAMP} more\r\n".encode()) == ["on a terminal", "more"]
+
+
+def test_a_stream_is_taken_up_right_after_the_line_that_came_last() -> None:
+    assert after(LogLine("2026-01-02T03:04:05.000000006Z", "x")) == "1767323045.000000007"
+    assert after(LogLine("2026-01-02T03:04:05.999999999Z", "x")) == "1767323046.000000000"
