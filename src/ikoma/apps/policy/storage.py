@@ -40,7 +40,10 @@ _INSTEAD_OF_WRITABLE = (
 )
 _INSTEAD_OF_ALL = "Mount what is needed of it: ./src, other folders, and single files read_only."
 _INSTEAD_OF_MANY = "Mount the folders that they lie in."
-_INSTEAD_OF_READ = "Mount it read_only, or keep what the container writes in another folder, such as ./data."
+_INSTEAD_OF_READ = (
+    "Mount it read_only, or keep what the container writes in another folder, such as ./data; where {} is source, "
+    "and what the container writes there may go with each release, say so: `x-ikoma: {{source: [{}]}}`."
+)
 _INSTEAD_OF_WRITTEN = "Keep it in a folder that no container writes; or stop the app with deploy.down first."
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
@@ -127,7 +130,9 @@ def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
             continue
         if any(path == file.path or path in file.passed for file in facts.files):
             what = f"{source} is, or holds, a file that the compose file is read with, and is mounted writable."
-            yield Violation("own-state", place, what, instead=_INSTEAD_OF_READ, because=str(path))
+            folder = path.relative_to(facts.root)
+            instead = _INSTEAD_OF_READ.format(folder, folder)
+            yield Violation("own-state", place, what, instead=instead, because=str(path))
     for file in facts.files:
         if not file.passed.isdisjoint(facts.writable) or file.path in facts.writable:
             what = f"{os.path.relpath(file.path, facts.root)} is read with the compose file, and a container writes it."

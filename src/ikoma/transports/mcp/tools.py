@@ -120,7 +120,8 @@ def _shallow(schema: Mapping[str, Any], field: Mapping[str, Any]) -> dict[str, A
         kind = schema["$defs"][kind["$ref"].removeprefix("#/$defs/")]
     if "type" not in kind:
         return {}
-    return {"type": kind["type"]} | ({"items": _shallow(schema, kind["items"])} if kind.get("items") else {})
+    items = _shallow(schema, kind["items"]) if kind.get("items") else {}
+    return {"type": kind["type"]} | ({"items": items} if items else {})
 
 
 ALL = "all"
