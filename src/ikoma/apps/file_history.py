@@ -64,15 +64,14 @@ def keep_copy(app: App, folder: int, path: FilePath) -> None:
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
                 raise
-            _copy(folder, name, place, status)
+            _copy(folder, name, place, "kept", status)
 
 
 def keep_moved(app: App, folder: int, path: FilePath) -> None:
     """Take what stands at a path away, and keep it."""
     status = os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
     with _entry(app, folder, path, status, "deleted") as place:
-        os.rename(path.parts[-1], "kept", src_dir_fd=folder, dst_dir_fd=place)
-        os.fsync(folder)
+        _move(folder, path.parts[-1], place, "kept")
 
 
 def versions(app: App, path: FilePath | None) -> list[Version]:
@@ -106,8 +105,11 @@ def take_out(app: App, path: FilePath, version: str | None, folder: int) -> Vers
             keep_moved(app, folder, path)
     else:
         keep_copy(app, folder, path)
-    os.rename(entry / "kept", path.parts[-1], dst_dir_fd=folder)
-    os.fsync(folder)
+    place = os.open(entry, _DIRECTORY)
+    try:
+        _move(place, "kept", folder, path.parts[-1])
+    finally:
+        os.close(place)
     remove_tree(entry)
     return chosen
 
@@ -172,9 +174,64 @@ def _measure(folder: int, path: FilePath, status: os.stat_result) -> tuple[int |
         return status.st_size, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _copy(folder: int, name: str, place: int, status: os.stat_result) -> None:
+def _move(here: int, name: str, there: int, new: str) -> None:
+    """Move what stands in one open folder into another one, also onto another filesystem: first the copy is whole."""
+    try:
+        os.rename(name, new, src_dir_fd=here, dst_dir_fd=there)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        unfinished = f".ikoma-writing-{secrets.token_hex(6)}"  # what a kill leaves of it is swept
+        try:
+            _copy_whole(here, name, there, unfinished)
+            os.rename(unfinished, new, src_dir_fd=there, dst_dir_fd=there)
+        except BaseException:
+            _remove(there, unfinished)
+            raise
+        os.fsync(there)
+        _remove(here, name)
+    os.fsync(there)
+    os.fsync(here)
+
+
+def _remove(folder: int, name: str) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            remove_tree(name, dir_fd=folder)
+        else:
+            os.unlink(name, dir_fd=folder)
+
+
+def _copy_whole(here: int, name: str, there: int, new: str) -> None:
+    """Copy a file, link or folder; no link is followed, and what has no content is left out."""
+    status = os.stat(name, dir_fd=here, follow_symlinks=False)
+    if stat.S_ISREG(status.st_mode):
+        _copy(here, name, there, new, status)
+    elif stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(name, dir_fd=here), new, dir_fd=there)
+        os.chown(new, status.st_uid, status.st_gid, dir_fd=there, follow_symlinks=False)
+    elif stat.S_ISDIR(status.st_mode):
+        os.mkdir(new, 0o700, dir_fd=there)
+        with _opened(here, name) as source, _opened(there, new) as target:
+            for inside in os.listdir(source):  # noqa: PTH208 - of a descriptor
+                _copy_whole(source, inside, target, inside)
+            os.fchown(target, status.st_uid, status.st_gid)
+            os.fchmod(target, stat.S_IMODE(status.st_mode))
+            os.fsync(target)
+
+
+@contextmanager
+def _opened(folder: int, name: str) -> Iterator[int]:
+    descriptor = os.open(name, _DIRECTORY, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _copy(folder: int, name: str, place: int, new: str, status: os.stat_result) -> None:
     """A copy, where the folder is on another filesystem."""
-    target = os.open("kept", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=place)
+    target = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=place)
     with os.fdopen(open_file(name, dir_fd=folder), "rb") as source, os.fdopen(target, "wb") as copy:
         shutil.copyfileobj(source, copy)
         os.fchown(copy.fileno(), status.st_uid, status.st_gid)

@@ -120,7 +120,12 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
             with _opened(folder, path.parts[-1], path) as inside:
                 if any(_names(inside)) and not recursive:
                     raise NotAFile(f"{path} is a folder that is not empty.", hint="Say recursive to delete all in it.")
-        file_history.keep_moved(app, folder, path)
+        try:
+            file_history.keep_moved(app, folder, path)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise NotAFile(f"{path} is where another disk is mounted.", hint="Delete what is in it.") from None
     return None if is_folder else Piece(b"", status.st_size, digest)
 
 

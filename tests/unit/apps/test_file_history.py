@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from ikoma.apps import file_history, files
 from ikoma.apps.folder import App
-from ikoma.errors import FileChanged, TextNotFound, VersionNotFound
+from ikoma.errors import FileChanged, NotAFile, TextNotFound, VersionNotFound
 from ikoma.model import AppName, FilePath
 
 INDEX = FilePath("src/index.js")
@@ -127,3 +129,44 @@ def test_one_text_is_replaced_and_only_where_it_stands_once(app: App) -> None:
     files.edit(app, INDEX, "b = 1", "b = 2", expected=edited.sha256)
     files.restore(app, INDEX, None)
     assert (app.path / INDEX).read_bytes() == b"a = 2\r\nb = 1\r\n"
+
+
+@pytest.fixture
+def disk(app: App) -> Iterator[Path]:
+    """A folder of the app on a filesystem of its own."""
+    place = app.path / "data"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_what_lies_on_another_disk_is_deleted_and_comes_back_too(app: App, disk: Path) -> None:
+    put(app, b"one", note := FilePath("data/note"))
+    files.delete(app, note, recursive=False)
+    assert not list(disk.iterdir())
+    files.restore(app, note, None)
+    assert (disk / "note").read_bytes() == b"one"
+
+    put(app, b"two", FilePath("data/box/deep/file"))
+    (disk / "box" / "link").symlink_to("/etc")
+    (disk / "box" / "deep").chmod(0o751)
+    os.chown(disk / "box" / "deep" / "file", 1234, 1235)
+    files.delete(app, box := FilePath("data/box"), recursive=True)
+    assert [entry.name for entry in disk.iterdir()] == ["note"]
+    files.restore(app, box, None)
+    assert (disk / "box" / "deep" / "file").read_bytes() == b"two"
+    assert os.readlink(disk / "box" / "link") == "/etc"
+    assert (disk / "box" / "deep").stat().st_mode & 0o777 == 0o751
+    assert (disk / "box" / "deep" / "file").stat().st_uid == 1234
+    assert sorted(entry.name for entry in disk.iterdir()) == ["box", "note"]
+    assert file_history.versions(app, None) == []
+
+
+def test_a_mounted_disk_itself_is_not_deleted(app: App, disk: Path) -> None:
+    put(app, b"one", FilePath("data/note"))
+    with pytest.raises(NotAFile, match="another disk is mounted"):
+        files.delete(app, FilePath("data"), recursive=True)
+    assert (disk / "note").read_bytes() == b"one"
