@@ -22,6 +22,6 @@ class Set(AppRequest):
 async def set_value(call: Call, request: Set) -> Names:
     """Set an environment variable of an app in its .env. The value is never shown again.
 
-    Next: deploy.up.
+    It reaches services that name it, as ${NAME} or by `env_file: .env`. Next: deploy.up.
     """
     return Names(names=await call.env_file(request.app_name).put(request.name, request.value))
