@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from ikoma import capabilities, errors
 from ikoma.cli import commands
+from ikoma.cli import main as cli
+from ikoma.cli.catalogue import LOCAL, VERBS
 from ikoma.docs import capabilities_page, commands_file, with_rules
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +55,24 @@ def test_capabilities_that_are_named_exist(page: Path) -> None:
     for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z_]+)?)`", page.read_text()):
         if name.split(".", 1)[0] in NAMESPACES - {"platform"} and not name.endswith((".py", ".md", ".json", ".yml")):
             assert name in known, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_that_are_shown_exist_with_their_options(page: Path) -> None:
+    blocks = re.findall(r"^```(?:bash|sh|console)\b.*?\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    shown = [line for block in blocks for line in re.findall(r"^(?:\$ )?ikoma (.*)", block, re.MULTILINE)]
+    for line in shown:
+        name, *rest = re.split(r"\s+#|\s[|<>]\s|\s--\s", line)[0].split()
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None, line
+        known = {flag for item in command.params for flag in (*item.opts, *item.secondary_opts)}
+        if not isinstance(command, click.Group):
+            assert {word for word in rest if word.startswith("--")} <= known | {"--help"}, line
+
+
+def test_every_command_is_on_its_page() -> None:
+    words = set(re.findall(r"[\w-]+", (ROOT / "docs" / "cli.md").read_text()))
+    assert {*VERBS, *LOCAL} - words == set()
 
 
 def test_every_error_code_is_documented() -> None:
