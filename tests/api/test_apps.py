@@ -112,10 +112,25 @@ def test_validate_finds_ports_in_use(server: Server) -> None:
     assert "IKOMA itself" in report["errors"][1]["problem"]
 
 
-def test_what_an_x_ikoma_block_takes_is_named(server: Server) -> None:
-    compose = f"services:\n  web:\n    image: {busybox_image()}\nx-ikoma:\n  strategy: fast\n"
+@pytest.mark.parametrize(
+    ("block", "fix"),
+    [
+        ("\n  strategy: fast", "Correct the value of strategy, or remove it."),
+        ("\n  service: wbe", "Name one that is there: web."),
+        ("\n  database:\n    wbe: {A: user}", "Name one that is there: web."),
+        ("\n  strategie: rolling", "Correct the key's name, or remove it."),
+        (" web", f"The block takes {', '.join(KEYS)}."),
+    ],
+)
+def test_the_smallest_change_to_an_x_ikoma_block_is_named(server: Server, block: str, fix: str) -> None:
+    compose = f"services:\n  web:\n    image: {busybox_image()}\nx-ikoma:{block}\n"
     [error] = validate(server, "takes", compose)["errors"]
-    assert error["fix"] == f"The block takes {', '.join(KEYS)}."
+    assert (error["line"], error["fix"]) == (4 + block.startswith("\n"), fix)
+
+
+def test_a_blank_in_an_image_is_named_before_what_comes_of_it(server: Server) -> None:
+    [error, *_] = validate(server, "blank", "services:\n  web:\n    image: shop:${TAG}\n")["errors"]
+    assert error["problem"].startswith("The variable TAG is not set")
 
 
 def test_tcp_and_udp_have_each_their_own_ports(server: Server) -> None:

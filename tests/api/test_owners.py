@@ -119,3 +119,18 @@ def test_what_exists_stays_as_it_is(server: Server, folder: Path) -> None:
     assert owner(folder / "full") == (0, 0, 0o755)
     assert owner(folder / "full" / "file")[:2] == (0, 0)
     assert not (folder / ".ikoma" / "new-folders.json").exists()
+
+
+def test_a_single_file_of_another_owner_is_to_be_mounted_read_only(server: Server) -> None:
+    made = server.apps / "owners-file"
+    made.mkdir()
+    (made / "app.conf").write_text("on")
+    mount = "./app.conf:/app.conf"
+    compose = f"services:\n  web:\n    image: {busybox_image()}\n    user: '777'\n    volumes: ['{mount}']\n"
+    (made / "docker-compose.yml").write_text(compose)
+    warnings = server.do("apps.validate", {"appName": "owners-file"})["warnings"]
+    [found] = [item for item in warnings if "cannot write" in item["problem"]]
+    assert found["fix"].startswith("Write :ro at the end of the mount")
+    (made / "docker-compose.yml").write_text(compose.replace(mount, f"{mount}:ro"))
+    warnings = server.do("apps.validate", {"appName": "owners-file"})["warnings"]
+    assert [item for item in warnings if "cannot write" in item["problem"]] == []

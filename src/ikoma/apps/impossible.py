@@ -15,6 +15,8 @@ from ikoma.errors import InvalidCompose
 
 _LONGEST_NAME, _LONGEST_STEP = 63, 255
 _NUMBER = re.compile(r"[0-9]{1,10}")
+_DRIVE = re.compile(r"[A-Za-z]:/")
+_RESTART = re.compile(r"no|always|unless-stopped|on-failure(:[0-9]+)?|")
 _LARGEST_ID = (1 << 31) - 1
 _INSTEAD_OF_HOOKS = (
     "Let the entrypoint do it, or a service of its own that this one waits for with service_completed_successfully; "
@@ -37,6 +39,9 @@ def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
         if len(name) > _LONGEST_NAME:
             problem = f"The name of a service is a host name, which takes {_LONGEST_NAME} characters."
             yield Impossible(place, problem, "Give it a shorter one.")
+        if not _RESTART.fullmatch(str(restart := service.get("restart") or "")):
+            fix = "Write no, always, unless-stopped, on-failure or on-failure:TIMES."
+            yield Impossible((*place, "restart"), f"{quoted(str(restart))} is no way to restart.", fix)
         for index, mount in enumerate(service.get("volumes") or []):
             yield from _target((*place, "volumes", index), str(mount.get("target")))
             yield from _path((*place, "volumes", index), mount.get("source"))
@@ -87,6 +92,8 @@ def _path(place: Place, path: object) -> Iterator[Impossible]:
 def _target(place: Place, target: str) -> Iterator[Impossible]:
     if not target.startswith("/") or not target.strip("/."):
         fix = "Name an absolute path other than / as its target; a folder's own begins with ./."
+        if _DRIVE.match(target):
+            fix = f"Give the volume {target[0]} a longer name: Compose takes one letter before a colon for a drive."
         yield Impossible(place, f"Nothing can be mounted at {quoted(target)}.", fix)
 
 

@@ -15,6 +15,9 @@ from ikoma.apps.impossible import impossible
         {"configs": [{"source": "a", "target": "/"}]},
         {"volumes": [{"type": "volume", "source": "d", "target": "data"}]},
         {"volumes": [{"type": "bind", "source": "/shop/data", "target": "/"}]},
+        {"volumes": [{"type": "volume", "target": "d:/data"}]},
+        {"restart": "sometimes"},
+        {"restart": "on-failure:often"},
         {"network_mode": "service:a", "pid": "service:b"},
         {"post_start": [{"command": ["chown", "-R", "app", "/data"]}]},
         {"pre_stop": [{"command": "sync"}], "post_start": []},
@@ -31,7 +34,13 @@ def test_what_can_be_is_not_found() -> None:
         "network_mode": "service:a",
         "pid": "service:a",
     }
-    assert list(impossible({"services": {"web": service}})) == []
+    for restart in (None, "no", "always", "unless-stopped", "on-failure", "on-failure:3"):
+        assert list(impossible({"services": {"web": service | {"restart": restart}}})) == []
+
+
+def test_a_volume_of_one_letter_is_told_from_a_path() -> None:
+    [found] = impossible({"services": {"web": {"volumes": [{"type": "volume", "target": "d:/data"}]}}})
+    assert found.fix.startswith("Give the volume d a longer name")
 
 
 @pytest.mark.parametrize(

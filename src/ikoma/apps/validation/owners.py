@@ -68,4 +68,9 @@ def _unwritable(app: App, mounted: str, user: str) -> tuple[str, str] | None:
     problem = f"runs as {user}, and {shown} belongs to {them} with mode {mode:o}: it cannot write there."
     if is_folder and not any(path.iterdir()):
         return problem, f"Remove the empty folder {shown}: the deploy makes it anew, for {user}."
+    if not is_folder:
+        return (
+            problem,
+            f"Write :ro at the end of the mount if it is only read; else, on the server: `chown {user} {path}`.",
+        )
     return problem, f'Say `user: "{them}"` in the service; or, on the server: `chown -R {user} {path}`.'

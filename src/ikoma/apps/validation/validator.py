@@ -74,9 +74,9 @@ class Validator:
         report = Report(model=model, variables=written, waivers=list(self._policy.waivers(app)))
         report.errors += find_faults([*resolution.faults, *(doubt for doubt in resolution.doubts if doubt.grave)])
         if model is not None:
+            report.errors += blank  # before what comes of them in the same line
             settled = await self._look_at(app, report, source, model, images=images)
             report.model, report.choice = settled.model, settled.choice
-            report.errors += blank
             report.warnings += find_routing(source, settled)
         elif resolution.faults:  # Compose would quote values, and say nothing else
             refused = self._policy.less_waived(app, resolution.violations).refused

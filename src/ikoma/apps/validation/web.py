@@ -23,9 +23,18 @@ def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
     except InvalidCompose as error:
         key = _WRONG_KEY.match(error.message)
         at = source.at("x-ikoma", key[1]) if key else source.at("x-ikoma")
-        takes = f"The block takes {', '.join(extension.KEYS)}."
-        fix = "Correct the key's name, or remove it." if "is unknown; it takes" in error.message else takes
-        yield Finding(*at, error.message, fix)
+        yield Finding(*at, error.message, _fix(error.message, key[1] if key else None, model))
+
+
+def _fix(problem: str, key: str | None, model: Mapping[str, Any]) -> str:
+    """The smallest change to the x-ikoma block."""
+    if key is None:
+        return f"The block takes {', '.join(extension.KEYS)}."
+    if "is unknown; it takes" in problem:
+        return "Correct the key's name, or remove it."
+    if "there is no service" in problem and (services := model.get("services")):
+        return f"Name one that is there: {', '.join(services)}."
+    return f"Correct the value of {key}, or remove it."
 
 
 def find_own_proxies(source: Source, settled: Settled) -> Iterator[Finding]:
