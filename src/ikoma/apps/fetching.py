@@ -61,10 +61,8 @@ async def request(
         HostNotListed: the address is not https to a host that source may come from.
         SourceUnavailable: there is no answer, or a larger one.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname or parts.username or not url.isprintable():
-        raise HostNotListed("That address is not https://HOST/PATH.", hint="Only https is taken.")
-    pinned = await reach.address(parts.hostname)
+    host = _host(url)
+    pinned = await reach.address(host)
     resolver = _Pinned(pinned) if pinned else None
     sent = {"User-Agent": "ikoma", **(headers or {}), **({secret[0]: secret[1].reveal()} if secret else {})}
     connector = aiohttp.TCPConnector(ssl=_trusting(reach.ca_file), resolver=resolver, use_dns_cache=False)
@@ -76,7 +74,19 @@ async def request(
         ):
             return await _read(answer, into, most)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise SourceUnavailable(f"{parts.hostname} does not answer ({type(error).__name__}).") from error
+        raise SourceUnavailable(f"{host} does not answer ({type(error).__name__}).") from error
+
+
+def _host(url: str) -> str:
+    """The host that an address leads to; HostNotListed where it is none of ours to ask."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:  # brackets that do not close, a port that is no number
+        host = None
+    if not host or parts.scheme != "https" or parts.username or not url.isprintable():
+        raise HostNotListed("That address is not https://HOST/PATH.", hint="Only https is taken.")
+    return host
 
 
 async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) -> Answer:

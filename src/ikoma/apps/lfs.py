@@ -172,11 +172,13 @@ class LargeFiles:
     ) -> None:
         try:
             action = said["actions"]["download"]
-            href, headers = urljoin(f"{place.url}/", str(action["href"])), _headers(action.get("header"))
+            href, headers = _joined(f"{place.url}/", str(action["href"])), _headers(action.get("header"))
         except (KeyError, TypeError):
             problem = said.get("error")
             code = problem.get("code") if isinstance(problem, Mapping) else None
-            raise SourceUnavailable(f"its Git LFS does not have it{f' (status {code})' if code else ''}") from None
+            raise SourceUnavailable(
+                f"its Git LFS does not have it{f' (status {code})' if isinstance(code, int) else ''}"
+            ) from None
         bare = not any(name.lower() == "authorization" for name in headers)
         secret = place.secret if bare and urlsplit(href)[:2] == urlsplit(place.url)[:2] else None
         for _ in range(_MOST_STEPS):
@@ -190,7 +192,7 @@ class LargeFiles:
             )
             if answer.status not in (301, 302, 303, 307, 308) or not answer.location:
                 break
-            step = urljoin(href, answer.location)
+            step = _joined(href, answer.location)
             if urlsplit(step)[:2] != urlsplit(href)[:2]:  # what was meant for one host is not told to another
                 headers, secret = {}, None
             href = step
@@ -198,6 +200,13 @@ class LargeFiles:
             raise SourceUnavailable(f"{urlsplit(href).hostname} answers with status {answer.status}")
         if (answer.digest, answer.size) != (pointer.oid, pointer.size):
             raise SourceUnavailable(f"{urlsplit(href).hostname} answers with something else than was committed")
+
+
+def _joined(address: str, other: str) -> str:
+    try:
+        return urljoin(address, other)
+    except ValueError:  # brackets that do not close
+        raise HostNotListed("It leads to an address that is not https://HOST/PATH.") from None
 
 
 def _headers(given: Any) -> dict[str, str]:

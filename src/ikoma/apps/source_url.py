@@ -112,6 +112,8 @@ class Reach:
             found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError as error:
             raise SourceUnavailable(f"{host} cannot be found: {error.strerror}.") from error
+        except UnicodeError as error:  # a part of it is empty, or longer than any name
+            raise SourceUnavailable("An address on the way names a host that can be none.") from error
         addresses = [str(item[4][0]) for item in found]
         if not all(ipaddress.ip_address(address).is_global for address in addresses):
             raise HostNotListed(f"{host} is on a private network.", hint="An admin may name it in SOURCE_HOSTS.")
