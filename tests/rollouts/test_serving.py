@@ -273,7 +273,11 @@ def test_a_service_in_the_namespace_of_another_goes_with_it(server: Server) -> N
 
 @pytest.mark.parametrize("mode", ["ro", "rw"])
 def test_editing_the_source_changes_nothing_before_the_next_deploy(server: Server, mode: str) -> None:
-    app = new_app(server, f"live-edit-{mode}", compose_file=compose(watch="1m").replace("/www:ro", f"/www:{mode}"))
+    """A folder that containers may write is source where the file says so; else it is data."""
+    text = compose(watch="1m").replace("/www:ro", f"/www:{mode}")
+    if mode == "rw":
+        text = text.replace("x-ikoma: {", "x-ikoma: {source: [src], ")
+    app = new_app(server, f"live-edit-{mode}", compose_file=text)
     app.deploy("1")
     app.write("edited")
     assert answered(app) == "1"
