@@ -142,7 +142,7 @@ def _entry(app: App, folder: int, path: FilePath, status: os.stat_result, happen
     entry.mkdir(mode=0o700)
     size, digest = _measure(folder, path, status)
     at = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-    version = Version(entry.name, str(path), _kind(status.st_mode), happened, at, size, digest)
+    version = Version(entry.name, str(path), kind_of(status.st_mode), happened, at, size, digest)
     write_file(entry / "entry.json", json.dumps(asdict(version)), mode=0o600)
     place = os.open(entry, _DIRECTORY)
     try:
@@ -255,7 +255,8 @@ def _mark(path: FilePath) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """file, folder, link or other."""
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):

@@ -142,7 +142,7 @@ def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:  # it went while we looked
             continue
-        kind = _kind(status.st_mode)
+        kind = file_history.kind_of(status.st_mode)
         size = status.st_size if kind == "file" else 0
         found.append(Entry("/".join(parts), kind, size, _time(status.st_mtime)))
         if recursive and kind == "folder":
@@ -248,14 +248,6 @@ def _require_file(status: os.stat_result, path: FilePath) -> None:
         raise PathOutside(f"{path} is a link; links are not followed.")
     if not stat.S_ISREG(status.st_mode):
         raise NotAFile(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'something else'}, not a file.")
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISREG(mode):
-        return "file"
-    if stat.S_ISDIR(mode):
-        return "folder"
-    return "link" if stat.S_ISLNK(mode) else "other"
 
 
 def _time(seconds: float) -> str:
