@@ -93,6 +93,7 @@ def take_out(app: App, path: FilePath, version: str | None, folder: int) -> Vers
     Raises:
         VersionNotFound: nothing, or no such version, is kept of the path.
     """
+    prune(app)  # else the one that is chosen could go when what stands there now is kept
     known = versions(app, path)
     chosen = next((item for item in known if version in (None, item.version)), None)
     if chosen is None:

@@ -107,6 +107,21 @@ def test_versions_go_after_thirty_days_and_not_before(app: App) -> None:
     assert file_history.versions(app, None) == []
 
 
+def test_what_is_too_old_is_not_brought_back_and_what_stands_there_stays(app: App) -> None:
+    put(app, b"old", FilePath("src/box/a"))
+    files.delete(app, box := FilePath("src/box"), recursive=True)
+    put(app, b"new", FilePath("src/box/a"))
+    (kept,) = file_history.versions(app, box)
+    old = kept.version.replace(kept.version.split("-")[0], "20200101T000000000000Z")
+    history = app.state / "history"
+    (history / kept.version).rename(history / old)
+    entry = history / old / "entry.json"
+    entry.write_text(entry.read_text().replace(kept.version, old))
+    with pytest.raises(VersionNotFound):
+        files.restore(app, box, None)
+    assert (app.source / "box" / "a").read_bytes() == b"new"
+
+
 def test_one_path_has_a_hundred_versions_at_most_and_leaves_others_alone(app: App) -> None:
     put(app, b"other", FilePath("src/other.js"))
     files.delete(app, FilePath("src/other.js"), recursive=False)
