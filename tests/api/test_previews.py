@@ -139,11 +139,17 @@ def test_another_ref_runs_beside_the_app_with_its_own_copy_of_the_database(serve
 
 def test_the_same_ref_again_brings_it_up_to_date_and_keeps_what_it_has(server: Server, host: GitHost, app: str) -> None:
     host.branch(APP, "again", {"ok": "first"})
+    for variable in ("CHANGED", "DROPPED", "KEPT"):
+        server.do("env.set", {"appName": app, "name": variable, "value": "before"})
     made = make(server, "again", hours=1)
     name = made["preview"]
     assert name == f"{APP}--again"
     server.do("db.migrate", {"appName": name, "sql": "INSERT INTO people VALUES ('Linus')"})
-    server.do("env.set", {"appName": name, "name": "OWN", "value": "its own"})
+    for variable in ("OWN", "KEPT"):
+        server.do("env.set", {"appName": name, "name": variable, "value": "its own"})
+    for variable in ("CHANGED", "KEPT"):
+        server.do("env.set", {"appName": app, "name": variable, "value": "after"})
+    server.do("env.unset", {"appName": app, "name": "DROPPED"})
     server.do("env.set", {"appName": app, "name": "LATER", "value": "of the app"})
     odd = 'ODD_1="a\\$b"\nODD_2=a$$b\nODD_3: c\nODD_4="d"tail\nODD_5=${ODD_2}x\nODD_6=e\t# f\nODD_7="g\nh"\n'
     with (server.apps / app / ".env").open("a") as file:
@@ -161,6 +167,7 @@ def test_the_same_ref_again_brings_it_up_to_date_and_keeps_what_it_has(server: S
     }
     assert resolved == {key: value for key, value in updated.items() if key.startswith("ODD_")}
     assert (updated["OWN"], updated["LATER"]) == ("its own", "of the app")
+    assert (updated["CHANGED"], updated["KEPT"], updated.get("DROPPED")) == ("after", "its own", None)
     make(server, "again", anew=True)
     assert people(server, name) == 2
     without = make(server, "main", database=False, env={"GREETING": "hello"})

@@ -8,6 +8,7 @@ a rollback need not wait for a preview.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from ikoma.apps import credentials, preview
 from ikoma.apps.backups import Backups
@@ -39,6 +42,9 @@ MOST = 10
 _LARGEST_DOCKERFILE = 1 << 20
 _COPIED = "copied.json.gz"
 """What a preview had of the app's folder when that was copied last: a manifest of a snapshot."""
+_COPIED_VARIABLES = "copied-variables.json"
+"""Checksums of the values that a preview had from the app: name → the last ones."""
+_MOST_COPIED = 3
 _LEAVING = "leaving-preview-"
 _MAKING = "making-preview-"
 
@@ -93,11 +99,22 @@ class Previews:
         await self._copy_variables(app, into)
 
     async def _copy_variables(self, app: App, into: App) -> None:
-        """Give a preview the app's variables as they are resolved; those that it has already keep their values."""
+        """Give a preview the app's variables as they are resolved; those that were set for it keep their values."""
         reader = self.resolutions.reader
         wanted, known = (await reader.of(app)).require(), (await reader.of(into)).require()
-        if missing := {name: value for name, value in wanted.items() if name not in known}:
-            await EnvFile(into, reader).put_all(missing)
+        copied = _read_copied(into)
+        own = {name for name, value in known.items() if _digest(value) not in copied.get(name, ())}
+        changed = {name: value for name, value in wanted.items() if name not in own and known.get(name) != value}
+        gone = known.keys() - wanted.keys() - own
+        # Written first, with those of before: whatever is cut off now, what was copied is still known as such.
+        record = {name: [*copied.get(name, ())[-_MOST_COPIED:], _digest(value)] for name, value in wanted.items()}
+        record |= {name: copied[name] for name in gone}
+        write_file(into.state / _COPIED_VARIABLES, orjson.dumps(record), mode=0o600)
+        file = EnvFile(into, reader)
+        if changed:
+            await file.put_all(changed)
+        for name in sorted(gone):
+            await file.remove(name)
 
     async def copy_database(self, app: App, into: App, record: Preview, *, anew: bool, progress: Progress) -> Preview:
         """Give a preview a database that equals the app's, where it has none yet or is to have another."""
@@ -226,3 +243,16 @@ def _put(new: Path, target: Path, data: Mapping[Path, Mapping[Path, Entry]]) -> 
         elif os.path.lexists(target):
             target.unlink()
         os.rename(new, target)
+
+
+def _read_copied(into: App) -> dict[str, list[str]]:
+    """Which values a preview had from the app; nothing is known of one that an earlier release made."""
+    try:
+        found: dict[str, list[str]] = orjson.loads((into.state / _COPIED_VARIABLES).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found
+
+
+def _digest(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
