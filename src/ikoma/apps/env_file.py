@@ -94,9 +94,6 @@ class EnvFile:
         Raises:
             EnvUnreadable: Compose cannot read it: with the line and the name, without a value.
         """
-        if "\0" in content:
-            line = content.count("\n", 0, content.index("\0")) + 1
-            raise EnvUnreadable(f".env:{line}: The line holds a NUL character.", hint="Take it out.")
         after = await self._reader.read(self._app, content.encode())
         found = after.require_certain()
         if bad := environment.bad_names(found):

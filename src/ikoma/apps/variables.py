@@ -126,6 +126,10 @@ class VariableReader:
             line = reading.content.count(b"\n", 0, error.start) + 1
             fault = Fault(reading.file, line, None, f"Line {line} is not UTF-8.", "Save the file as UTF-8.")
             return Variables(faults=(fault,))
+        if "\0" in text:  # Compose takes it, and no container can start with it
+            line = text.count("\n", 0, text.index("\0")) + 1
+            fault = Fault(reading.file, line, None, f"Line {line} holds a NUL character.", "Take it out.")
+            return Variables(faults=(fault,))
         resolved = await self._compose(app, reading)
         if resolved.model is None:
             return Variables(faults=(await self._fault(app, reading, text, resolved.error or ""),))

@@ -62,6 +62,7 @@ def test_nothing_of_the_server_is_seen(app: App) -> None:
         ("A=1\nB=${C:?sec ret}\n", 2, "B"),
         ("A=1\nsec ret=2\n", 2, None),
         ("KEY=-----BEGIN\nsec/ret+==\n", 2, None),
+        ("A=1\nB=sec\0ret\n", 2, None),
     ],
 )
 def test_what_cannot_be_read_is_named_by_line_and_name_and_never_quoted(
