@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ikoma.cli import brief, output
+from ikoma.cli.audit import _row
 from ikoma.cli.run import run
 from ikoma.cli.verbs import verb_command
 
@@ -130,6 +131,12 @@ def test_migrations_of_a_plan_fit_although_a_release_command_is_long(monkeypatch
     assert lines[-1].endswith("- Nobody can judge it.")
 
 
+def test_a_value_without_spaces_is_folded_and_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown(monkeypatch, {"backupPath": f"/var/{'b' * 150}.sql"})
+    assert max(map(len, lines)) <= 80
+    assert "".join(line.removeprefix("backupPath").strip() for line in lines) == f"/var/{'b' * 150}.sql"
+
+
 def test_a_public_key_is_copied_as_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     key = f"ssh-ed25519 {'A' * 68} ikoma:shop"
     assert f"publicKey  {key}" in shown(monkeypatch, {"publicKey": key, "created": True})
@@ -143,6 +150,29 @@ def test_a_diff_is_shown_line_by_line_with_what_to_do_next(monkeypatch: pytest.M
     assert lines[-3:] == diff.splitlines()
     nothing = shown(monkeypatch, brief.of("apps.adapt", found | {"files": [], "sha256": None, "written": False}))
     assert nothing[0] == "✓ The compose file needs no change for its routes."
+
+
+def test_operations_and_entries_of_the_audit_log_are_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = {
+        "id": "8fa3747dd6e950351a9d5d16",
+        "state": "succeeded",
+        "capability": "deploy.rollback",
+        "appName": "hello",
+        "caller": "admin",
+        "startedAt": "2026-11-30T00:10:40.710Z",
+        "finishedAt": None,
+        "step": "web: waiting for /health",
+    }
+    lines = shown(monkeypatch, brief.of("operations.list", {"operations": [operation]}))
+    assert max(map(len, lines)) <= 80
+    assert " 8fa3747dd6e950351a9d5d16   succeeded   deploy.rollback   hello   11-30 00:10" in lines
+    entry = {"timestamp": "2026-11-30T00:14:57.100Z", "caller": "admin", "role": "admin", "capability": "deploy.up"}
+    entry |= {"arguments": {"appName": "hello"}, "result": "error", "code": "deploy_failed", "duration": 3422.1}
+    with contextlib.redirect_stdout(Terminal()):
+        row = _row(entry)
+    lines = shown(monkeypatch, {"audit": [row] * 2})
+    assert max(map(len, lines)) <= 80
+    assert " 11-30 00:14:57   admin    deploy.up    hello   error    deploy_failed" in lines
 
 
 def test_an_option_of_a_command_to_run_is_told_where_it_belongs() -> None:

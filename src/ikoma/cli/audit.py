@@ -31,7 +31,7 @@ def audit(ctx: click.Context, /, as_json: bool, **filters: Any) -> None:
     arguments = {name: value for name, value in filters.items() if value is not None}
     answer = _called("audit.query", arguments)
     entries = answer["entries"]
-    output.show(entries if as_json else {"entries": [_row(entry) for entry in entries]}, as_json)
+    output.show(entries if as_json else {"audit": [_row(entry) for entry in entries]}, as_json)
     if answer["odd"]:
         click.echo(f"{answer['odd']} lines of the log are no entries: `ikoma audit verify` says where.", err=True)
 
@@ -86,7 +86,7 @@ def _called(capability: str, arguments: dict[str, Any]) -> Any:
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:
     return {
-        "time": entry["timestamp"][:19].replace("T", " "),
+        "time": entry["timestamp"][5 if sys.stdout.isatty() else 0 : 19].replace("T", " "),
         "caller": entry["caller"],
         "role": entry.get("role"),
         "capability": entry["capability"],

@@ -26,6 +26,21 @@ def _release(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _operations(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {"operations": [_operation(item) for item in result["operations"]]}
+
+
+def _operation(item: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {"id": item["id"], "state": item["state"], "capability": item["capability"], "app": item["appName"]}
+    times = {"started": _minute(item["startedAt"]), "finished": _minute(item["finishedAt"] or "")}
+    return {**shown, **times, "caller": item["caller"], "step": item["step"]}
+
+
+def _minute(timestamp: str) -> str:
+    """Month, day, hour and minute: what is listed is of the last days."""
+    return timestamp[5:16].replace("T", " ")
+
+
 def _plan(result: Mapping[str, Any]) -> dict[str, Any]:
     """What concerns a rollback only for one, by short names: the hash is 64 characters, and is copied whole."""
     shown = {"other changes" if name == "rest" else name: value for name, value in result.items()}
@@ -55,5 +70,6 @@ def _adapted(result: Mapping[str, Any]) -> dict[str, Any]:
 _BRIEF: Mapping[str, Callable[[Any], Any]] = {
     "apps.adapt": _adapted,
     "deploy.plan": _plan,
+    "operations.list": _operations,
     "release.list": _releases,
 }

@@ -11,11 +11,15 @@ from typing import Any, NoReturn
 import click
 
 _MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[dim]–[/]"}
-_WHOLE = frozenset({"id", "name", "preview", "container", "release", "state", "health", "started"})
+_WHOLE = frozenset(
+    {"id", "name", "preview", "container", "release", "state", "health", "started", "time", "capability"}
+)
 """Columns that are never wrapped nor cut."""
 _CUT = frozenset({"why"})
 """Columns that are cut to one line."""
 _NARROW = {
+    "operations": ("id", "state", "capability", "app", "started"),
+    "audit": ("time", "caller", "capability", "app", "result", "code"),
     "services": ("name", "container", "state", "health", "exitCode"),
     "previews": ("preview", "ref", "health", "expiresAt"),
 }
@@ -104,6 +108,8 @@ def _pairs(values: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(overflow="fold", no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in _flat(values):
         table.add_row(f"[dim]{name}[/]", _cell(value))
     return table

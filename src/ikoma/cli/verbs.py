@@ -30,7 +30,10 @@ def verb_command(name: str) -> click.Command:
     described = read_commands()[capability]
     parameters: list[click.Parameter] = []
     if "appName" in described.properties:
-        parameters.append(click.Argument(["app_name"], metavar="APP", shell_complete=client.complete_apps))
+        needed = "appName" in described.required
+        shown = "APP" if needed else "[APP]"
+        of_app = click.Argument(["app_name"], metavar=shown, required=needed, shell_complete=client.complete_apps)
+        parameters.append(of_app)
     for argument, schema in described.properties.items():
         if (capability, argument) in FROM_FILES:
             parameters.append(_from_file(argument, FROM_FILES[capability, argument], schema))
