@@ -125,3 +125,25 @@ def test_a_file_that_is_wrong_is_taken_as_it_is_and_says_what_is_wrong(server: S
     assert (server.apps / name / "docker-compose.yml").read_text() == compose
     assert made["details"]["changes"] == []
     assert made["details"]["left"] != []
+
+
+def test_a_web_server_that_stays_is_told_to_redirect_nobody_before_and_after_it_is_named(server: Server) -> None:
+    text = (
+        "services:\n  front:\n    image: nginx:1\n    ports: ['80:80', '443:443']\n"
+        "    volumes: ['./site.conf:/etc/nginx/conf.d/default.conf:ro']\n    depends_on: [php]\n"
+        f"  php:\n    image: {busybox_image()}\n    expose: ['9000']\n"
+    )
+    file = write(server, "round", text)
+    site = file.with_name("site.conf")
+    site.write_text(
+        "server { listen 80; return 301 https://$host$request_uri; }\n"
+        "server { listen 443 ssl; root /www; location / { fastcgi_pass php:9000; } }\n"
+    )
+    shown = server.do("apps.adapt", {"appName": "round"})
+    assert any("redirect nobody to HTTPS" in item for item in shown["left"])
+    server.do("apps.adapt", {"appName": "round", "write": shown["sha256"]})
+    report = server.do("apps.validate", {"appName": "round"})
+    assert any("they go round" in item["problem"] for item in report["warnings"])
+    site.write_text("server { listen 80; root /www; location / { fastcgi_pass php:9000; } }\n")
+    report = server.do("apps.validate", {"appName": "round"})
+    assert not any("they go round" in item["problem"] for item in report["warnings"])

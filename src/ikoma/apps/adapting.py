@@ -86,6 +86,7 @@ class Adapter:
         changes += _route(report, edited, service, is_routed=bool(changes))
         changed = tuple(AdaptedFile(name, texts[name], item.text) for name, item in edited.items())
         left = tuple(str(finding) for finding in report.errors if finding.problem not in mended)
+        left = (*(item.by_hand for item in report.own_proxies if item.stays), *left)
         return Adaptation(tuple(changes), tuple(item for item in changed if item.before != item.after), left)
 
     async def write(self, app: App, adaptation: Adaptation) -> None:

@@ -43,6 +43,9 @@ _SERVES_FILES = re.compile(
 )
 _FILES = re.compile(r"/usr/share/nginx/html|/usr/local/apache2/htdocs|/srv|/var/www")
 _TO_HTTPS = re.compile(r"\b(?:return\s+30[1278]|rewrite\s+\S+)\s+https://|redirect\s+scheme\s+https", re.IGNORECASE)
+_HOW_THEY_CAME = re.compile(
+    r"\bif\b[^\n]*x[-_]forwarded[-_]proto|x[-_]forwarded[-_]proto[^\n]*\bhttps?\b", re.IGNORECASE
+)
 _PASSES = re.compile(r"\b(?:reverse_proxy|proxy_pass|upstream|server|url|balancer)\b[^\n]*")
 _RULE = re.compile(r"Host(?:SNI)?\s*(?:\(|:)\s*([^)]*)")
 _NAME = re.compile(r"(?<![\w.*-])[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
@@ -108,6 +111,11 @@ class OwnProxy:
         return (*lines, f"domains: [{', '.join(self.domains)}]") if self.domains else lines
 
     @property
+    def by_hand(self) -> str:
+        """What its own configuration is to be changed to where it stays; nobody but its author can."""
+        return f"Let {self.service} listen on `:80` for all names, without certificates, and redirect nobody to HTTPS."
+
+    @property
     def problem(self) -> str:
         """Why it cannot stay as it is, or need not be there."""
         if not self.must_change:
@@ -159,6 +167,11 @@ def own_proxies(model: Mapping[str, Any], texts: Mapping[str, str], dockerfiles:
             made = _proxy(name, kind, helpers, services, others, text)
             found.append(replace(made, must_change=_cannot_stay(kind, service, text)))
     return found
+
+
+def sends_to_https(text: str) -> bool:
+    """Whether a configuration redirects to HTTPS whoever asks, without a look at how they came to IKOMA's proxy."""
+    return bool(_TO_HTTPS.search(text)) and not _HOW_THEY_CAME.search(text)
 
 
 def kind_of(service: Mapping[str, Any], dockerfile: str) -> str | None:

@@ -18,7 +18,7 @@ from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.host_ports import published_range, taken_ports
 from ikoma.apps.mounted_text import mounted_text
-from ikoma.apps.own_proxy import OwnProxy, kind_of, own_proxies
+from ikoma.apps.own_proxy import OwnProxy, kind_of, own_proxies, sends_to_https
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import Place, Violation
 from ikoma.apps.web_service import Choice, choose, pinned
@@ -55,6 +55,8 @@ class Settled:
     """Reverse proxies of the app's own that cannot stay as they are."""
     in_front: OwnProxy | None = None
     """One that is routed, though the service behind it could be."""
+    goes_round: bool = False
+    """Whether the routed service sends to HTTPS whom IKOMA's proxy brings from there."""
 
     def rest(self, model: Mapping[str, Any]) -> Mapping[str, Any]:
         """The model before without the services that are to be left out: what they lack is nobody's concern."""
@@ -114,7 +116,13 @@ class WebServices:
         settled = _without(pinned(model, choice.web), choice.web, unpublished)
         routed = choice.web.service if choice.web else None
         in_front = next((item for item in there if item.service == routed and item.behind), None)
-        return Settled(settled, choice, unpublished, proxies, in_front)
+        goes_round = routed is not None and await self._goes_round(app, model, routed, dockerfiles.get(routed, ""))
+        return Settled(settled, choice, unpublished, proxies, in_front, goes_round)
+
+    async def _goes_round(self, app: App, model: Mapping[str, Any], name: str, dockerfile: str) -> bool:
+        if kind_of(model["services"][name], dockerfile) is None:
+            return False
+        return sends_to_https(await asyncio.to_thread(mounted_text, app, model, name))
 
     async def _own_proxies(
         self, app: App, model: Mapping[str, Any], dockerfiles: Mapping[str, str]

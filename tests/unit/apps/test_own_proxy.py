@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.own_proxy import OwnProxy, own_proxies
+from ikoma.apps.own_proxy import OwnProxy, own_proxies, sends_to_https
 from ikoma.apps.web_service import Candidate
 
 WEB = {"image": "app", "expose": ["3000"]}
@@ -178,3 +178,17 @@ def test_what_a_proxy_keeps_for_its_certificates_are_no_files_that_it_serves() -
     app = {"image": "nextcloud:apache", "environment": {"VIRTUAL_HOST": "cloud.example.com"}}
     item = one(proxy=proxy("nginxproxy/nginx-proxy", volumes=folders), app=app)
     assert item.lines == ("service: app", "port: 80", "domains: [cloud.example.com]")
+
+
+@pytest.mark.parametrize(
+    ("text", "goes_round"),
+    [
+        ("server { listen 80; return 301 https://$host$request_uri; }", True),
+        ("http-request redirect scheme https", True),
+        ('if ($http_x_forwarded_proto = "http") { return 301 https://$host$request_uri; }', False),
+        ("http-request redirect scheme https unless { hdr(X-Forwarded-Proto) https }", False),
+        ("server { listen 80; root /srv; }", False),
+    ],
+)
+def test_only_a_redirect_that_does_not_look_how_people_came_goes_round(text: str, goes_round: bool) -> None:
+    assert sends_to_https(text) is goes_round

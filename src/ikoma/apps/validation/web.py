@@ -60,6 +60,10 @@ def find_routing(source: Source, settled: Settled) -> Iterator[Finding]:
         yield Finding(*source.at("services", name, "ports"), problem, fix)
     if front := settled.in_front:
         yield Finding(*source.at("services", front.service), front.problem, front.fix)
+    if settled.goes_round:
+        problem = f"{name} sends people to HTTPS, and IKOMA's proxy passes on to it what comes by HTTPS: they go round."
+        fix = f"Let {name} answer on port {port} for all names, and redirect nobody; IKOMA's proxy does for domains."
+        yield Finding(*source.at("services", name), problem, fix)
     for item in settled.unpublished:
         problem = f"Host port {item.port} of {name} is not published: {item.reason}."
         fix = f"Requests reach {name} at the app's own address and its domains; remove the port."
