@@ -137,6 +137,18 @@ def test_a_value_without_spaces_is_folded_and_never_cut(monkeypatch: pytest.Monk
     assert "".join(line.removeprefix("backupPath").strip() for line in lines) == f"/var/{'b' * 150}.sql"
 
 
+def test_a_file_is_printed_as_it_is_and_its_versions_can_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "services:\n  web: {}\n"
+    found = {"content": text, "encoding": "utf-8", "sha256": "f" * 64, "size": 21, "truncated": False}
+    assert brief.of("files.read", found) == text
+    assert brief.of("files.read", found | {"truncated": True})["content"] == text
+    version = {"version": "20261130T003448152115Z-18b7cb099a9ea3f5-41bbfe", "path": "src/index.js", "kind": "file"}
+    more = {"happened": "overwritten", "at": "2026-11-30T00:34:48Z", "size": 6, "sha256": "f" * 64}
+    lines = shown(monkeypatch, {"versions": [version | more]})
+    assert max(map(len, lines)) <= 80
+    assert any(version["version"] in line for line in lines)
+
+
 def test_a_public_key_is_copied_as_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     key = f"ssh-ed25519 {'A' * 68} ikoma:shop"
     assert f"publicKey  {key}" in shown(monkeypatch, {"publicKey": key, "created": True})

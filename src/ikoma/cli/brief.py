@@ -12,6 +12,11 @@ def of(capability: str, result: Any) -> Any:
     return shorten(result) if shorten else result
 
 
+def _file(result: Mapping[str, Any]) -> Any:
+    """The text itself where all of it is there."""
+    return result["content"] if result["encoding"] == "utf-8" and not result["truncated"] else result
+
+
 def _releases(result: Mapping[str, Any]) -> dict[str, Any]:
     rows = [_release(item) for item in result["releases"]]
     return {"releases (* is the current one)" if rows else "releases": rows}
@@ -70,6 +75,7 @@ def _adapted(result: Mapping[str, Any]) -> dict[str, Any]:
 _BRIEF: Mapping[str, Callable[[Any], Any]] = {
     "apps.adapt": _adapted,
     "deploy.plan": _plan,
+    "files.read": _file,
     "operations.list": _operations,
     "release.list": _releases,
 }

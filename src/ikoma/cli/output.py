@@ -12,12 +12,13 @@ import click
 
 _MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[dim]–[/]"}
 _WHOLE = frozenset(
-    {"id", "name", "preview", "container", "release", "state", "health", "started", "time", "capability"}
+    {"id", "name", "preview", "container", "release", "state", "health", "started", "time", "capability", "version"}
 )
 """Columns that are never wrapped nor cut."""
 _CUT = frozenset({"why"})
 """Columns that are cut to one line."""
 _NARROW = {
+    "versions": ("version", "path", "happened"),
     "operations": ("id", "state", "capability", "app", "started"),
     "audit": ("time", "caller", "capability", "app", "result", "code"),
     "services": ("name", "container", "state", "health", "exitCode"),
