@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.hasty import COMMAND, LIMITS
-from tests.support import Server
+from tests.support import IKOMA, Server
 from tests.support import server as started_server
 
 EVERYWHERE = {
@@ -439,3 +439,10 @@ def stopped() -> Iterator[Server]:
     with started_server() as made:
         made.stop()
         yield made
+
+
+def test_it_takes_the_descriptors_that_it_may_have() -> None:
+    with started_server(command=("prlimit", "--nofile=512:8192", str(IKOMA), "up")) as started:
+        assert started.process is not None
+        limits = Path(f"/proc/{started.process.pid}/limits").read_text()
+    assert re.search(r"Max open files +8192 +8192 ", limits)

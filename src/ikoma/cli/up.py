@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ikoma.transports.protocol import Limits
 
 _ALLOCATIONS = 20_000  # a call makes thousands of short-lived objects; by default every 700 cause a collection
+_DESCRIPTORS = 16_384
 
 
 @click.command()
@@ -40,11 +42,20 @@ def up(verbose: bool) -> None:
         stream=sys.stderr,
     )
     settings = settings_or_exit()
+    _take_descriptors()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(stay_up(settings))
     except IkomaError as error:
         fail(error.message, error.code, error.hint)
+
+
+def _take_descriptors() -> None:
+    """Allow ourselves as many open files and connections as we may: services often begin with 1024 of them."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(_DESCRIPTORS, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def stay_up(settings: Settings, limits: Limits | None = None) -> None:
