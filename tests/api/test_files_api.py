@@ -171,12 +171,15 @@ def test_a_variables_file_that_is_no_utf8_hides_what_it_holds_and_is_explained(s
     for capability, more in {
         "env.list": {},
         "env.set": {"name": "MORE", "value": "x"},
-        "apps.validate": {},
-        "deploy.plan": {},
-        "deploy.up": {},
     }.items():
         refused = server.call(capability, {"appName": "files-latin", **more})
         assert (refused.code, refused.status) == ("env_unreadable", 422), capability
         assert "Line 2" in refused.body["error"]
+    report = server.do("apps.validate", {"appName": "files-latin"})
+    assert [(item["file"], item["line"]) for item in report["errors"]] == [(".env", 2)]
+    assert server.do("deploy.plan", {"appName": "files-latin"})["valid"] is False
+    refused = server.call("deploy.up", {"appName": "files-latin"})
+    assert (refused.code, refused.status) == ("invalid_compose", 422)
+    assert "Line 2" in refused.body["error"]
     for capability in ("apps.logs", "apps.status", "apps.health", "artifact.verify_release", "apps.env.example"):
         assert server.call(capability, {"appName": "files-latin"}).status in (200, 422), capability
