@@ -107,10 +107,17 @@ def _binds(model: Mapping[str, Any]) -> Iterator[tuple[Located, bool]]:
         yield locate(mount["source"]), not mount.get("read_only")
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can have such a name; validation says so
+        return False
+
+
 def _is_written(path: Path, named: Mapping[Path, bool]) -> bool:
     """Whether what a container may write at a path is data."""
     is_source = _nearest(path, named)
-    return not is_source and (is_source is False or not path.is_file())
+    return not is_source and (is_source is False or not _is_file(path))
 
 
 def _is_copied(path: Path, named: Mapping[Path, bool], written: Set[Path]) -> bool:
@@ -145,7 +152,7 @@ def written(model: Mapping[str, Any], name: str, source: Sources) -> Iterator[di
             yield mount
         if mount.get("type") == "bind":
             path = _real(mount["source"])
-            if not source.holds(path) or path.is_file():
+            if not source.holds(path) or _is_file(path):
                 yield mount
 
 
