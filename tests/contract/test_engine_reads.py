@@ -22,7 +22,6 @@ from tests.contract.project import ANSWERS, Project, a_project, docker, service,
 from tests.contract.registry import a_registry
 from tests.forwarded import forwarded
 from tests.images import busybox_image
-from tests.support import DOCKER_HOST
 
 VOLUME = [{"type": "volume", "source": "store", "target": "/data", "volume": {}}]
 
@@ -144,8 +143,12 @@ def test_a_dotenv_chooses_no_file_no_engine_and_no_program(project: Project, lin
     assert set(resolved.model["services"]) == {"web"}
     web = resolved.model["services"]["web"]
     assert web["image"] == "app:own"
-    assert web["environment"]["ENGINE"] == DOCKER_HOST
-    assert "evil" not in json.dumps(web["environment"])
+    own = dict([line.split("=", 1)])  # what the file says itself is a value as any other; nothing comes from the server
+    assert web["environment"] == {
+        "PATH_HERE": own.get("PATH", ""),
+        "ENGINE": own.get("DOCKER_HOST", ""),
+        "HOME_HERE": own.get("HOME", ""),
+    }
 
 
 def test_a_dotenv_may_choose_profiles(project: Project) -> None:

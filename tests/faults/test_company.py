@@ -122,9 +122,14 @@ def test_a_second_server_on_a_port_says_so_in_a_sentence(server: Server, common:
 
 def test_the_server_listens_on_loopback_and_postgres_where_containers_are(server: Server) -> None:
     assert server.process is not None
-    assert listening(psutil.Process(server.process.pid)) == {"127.0.0.1"}
     bridge = {item.address for item in psutil.net_if_addrs().get("docker0", []) if item.family == socket.AF_INET}
     assert listening(postmaster(server)) == {"127.0.0.1", *bridge}
+    sockets = psutil.Process(server.process.pid).net_connections(kind="inet")
+    ours = [item.laddr for item in sockets if item.status == psutil.CONN_LISTEN]
+    assert {place.ip for place in ours if place.port == server.port} == {"127.0.0.1"}
+    elsewhere = [place for place in ours if place.ip != "127.0.0.1"]  # PostgreSQL's second port, for TLS
+    assert {place.ip for place in elsewhere} == bridge
+    assert len({place.port for place in elsewhere}) == 1
 
 
 def test_sigterm_lets_a_deploy_end_first(server: Server, slow_app: dict[str, str]) -> None:
