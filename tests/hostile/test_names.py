@@ -110,7 +110,7 @@ def _missing(capability: str, arguments: Mapping[str, Any]) -> set[str]:
     if capability == "apps.logs":
         return {"service_not_found"}
     if capability == "source.clone":
-        return {"source_changed"}  # that path is of the repository
+        return {"source_changed", "source_unavailable"}  # that path is of the repository, which is asked first
     return set()
 
 
