@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent
 
-ALONE = ("demo", "hostile/test_key_timing.py", "runbook")
+ALONE = ("contract/test_one_off.py", "demo", "hostile/test_key_timing.py", "runbook")
 """Tests that use IKOMA's real paths and ports, see what is in all of Docker, or measure."""
 
 LONG = ("rollouts", "hostile/test_live.py", "hostile/test_canaries.py", "mcp/test_story.py")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ikoma.apps.folder import Apps
-from ikoma.apps.hooks import Hooks, Last
+from ikoma.apps.hooks import Delivery, Hooks
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.errors import ApprovalNeeded, DiskFull
 from ikoma.kernel.approvals import Approvals
@@ -51,7 +51,7 @@ def waiving(folder: Path) -> tuple[Any, Callable[[str], object]]:
 
 def noting(folder: Path) -> tuple[Any, Callable[[str], object]]:
     hooks = Hooks(folder / "state.db", Apps(folder))
-    return hooks, lambda name: hooks.note(AppName(name), Last("now", LONG, name))
+    return hooks, lambda name: hooks.note(AppName(name), Delivery("now", "github", LONG, name))
 
 
 @pytest.mark.parametrize("part", [asking, making_keys, beginning, waiving, noting])
