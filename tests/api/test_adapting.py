@@ -25,7 +25,7 @@ services:
     expose: ["4000"]
     entrypoint: [sh, -c, "{WEB}"]   # one process
 """
-CADDYFILE = "shop.example.com {\n  reverse_proxy web:4000\n}\n"
+CADDYFILE = "fronted.example.com {\n  reverse_proxy web:4000\n}\n"
 
 
 def write(server: Server, name: str, compose: str = COMPOSE) -> Path:
@@ -48,7 +48,7 @@ def test_a_proxy_of_its_own_is_left_out_once_somebody_has_seen_what_that_means(s
     assert error["line"] == 3
     assert "caddy is a reverse proxy of the app's own (Caddy)" in error["problem"]
     assert "Leave out caddy" in error["fix"]
-    assert "`service: web` and `port: 4000` and `domains: [shop.example.com]`" in error["fix"]
+    assert "`service: web` and `port: 4000` and `domains: [fronted.example.com]`" in error["fix"]
 
     shown = server.do("apps.adapt", {"appName": "fronted"})
     assert (shown["written"], shown["left"]) == (False, [])
@@ -62,20 +62,21 @@ def test_a_proxy_of_its_own_is_left_out_once_somebody_has_seen_what_that_means(s
     file.write_text(COMPOSE)
     assert server.do("apps.adapt", {"appName": "fronted", "write": shown["sha256"]})["written"]
     begin, end = COMPOSE.index("  caddy:"), COMPOSE.index("  # the shop")
-    block = "\nx-ikoma:\n  service: web\n  port: 4000\n  domains: [shop.example.com]\n"
+    block = "\nx-ikoma:\n  service: web\n  port: 4000\n  domains: [fronted.example.com]\n"
     assert file.read_text() == COMPOSE[:begin] + COMPOSE[end:] + block
     deployed = server.do("deploy.up", {"appName": "fronted", "timeout": 60})
-    assert any("shop.example.com" in url for url in deployed["details"]["urls"])
+    assert any("fronted.example.com" in url for url in deployed["details"]["urls"])
     assert server.do("apps.adapt", {"appName": "fronted"})["files"] == []
 
     server.do("files.restore", {"appName": "fronted", "path": "docker-compose.yml"})
     assert file.read_text() == COMPOSE
+    server.do("apps.remove", {"appName": "fronted"})  # or it keeps the name from the other tests of this server
 
 
 def test_a_proxy_of_several_services_is_kept_as_the_one_that_answers(server: Server) -> None:
     api = f"  api:\n    image: {busybox_image()}\n    command: [sleep, infinity]\n    init: true\n"
     file = write(server, "several", COMPOSE + api)
-    handled = "shop.example.com {\n  reverse_proxy /api/* api:8000\n  reverse_proxy web:4000\n}\n"
+    handled = "fronted.example.com {\n  reverse_proxy /api/* api:8000\n  reverse_proxy web:4000\n}\n"
     (file.parent / "Caddyfile").write_text(handled)
     [error] = errors(server, "several")
     assert "it leads to api and web" in error["fix"]
