@@ -1,0 +1,131 @@
+"""Errors of an app: its folder, its compose file, its services and its domains."""
+
+from __future__ import annotations
+
+from ikoma.errors.base import IkomaError
+
+
+class AppNotFound(IkomaError):
+    """There is no such app."""
+
+    code, status = "app_not_found", 404
+    default_hint = "apps.list shows the apps; apps.init creates one."
+
+
+class AppBusy(IkomaError):
+    """Another operation is working on this app."""
+
+    code, status = "app_busy", 409
+    default_hint = "Wait until it has ended (operations.wait takes its request as operationId), then try again."
+
+
+class InvalidCompose(IkomaError):
+    """The compose file cannot be deployed."""
+
+    code, status = "invalid_compose", 422
+    default_hint = "apps.validate lists each problem with its place and its fix."
+
+
+class PolicyViolation(InvalidCompose):
+    """The compose file asks for what no app may have here."""
+
+    code = "policy_violation"
+    default_hint = "apps.validate lists each finding with its place, its rule and the safe way."
+
+
+class NotWaivable(IkomaError):
+    """This rule holds for every app and cannot be waived."""
+
+    code, status = "not_waivable", 422
+    default_hint = "Change the compose file as apps.validate says."
+
+
+class StateUnreadable(IkomaError):
+    """What IKOMA has noted about this app cannot be read."""
+
+    code, status = "state_unreadable", 500
+    default_hint = "Look at the app's .ikoma folder on the server: its files are IKOMA's own. Other apps go on."
+
+
+class ProjectNameTaken(IkomaError):
+    """Containers of this name belong to something else on this machine."""
+
+    code, status = "project_name_taken", 409
+    default_hint = "Choose another app name, or remove the other Compose project first."
+
+
+class NotAdaptable(IkomaError):
+    """The compose file cannot be changed by itself."""
+
+    code, status = "not_adaptable", 409
+    default_hint = "apps.validate names the changes: make them by hand with files.edit."
+
+
+class HasComposeFile(IkomaError):
+    """The app has a compose file already."""
+
+    code, status = "has_compose_file", 409
+    default_hint = "Choose another name; or change the file with files.edit, or adapt it with apps.adapt."
+
+
+class CannotRunTwice(IkomaError):
+    """Two containers of this service cannot run at once."""
+
+    code, status = "cannot_run_twice", 409
+    default_hint = "Keep one, or change in the compose file what stands in the way and deploy it."
+
+
+class WebNeeded(IkomaError):
+    """Without a container of this service the app would answer nobody."""
+
+    code, status = "web_needed", 409
+    default_hint = "deploy.down takes the app out of service; apps.maintenance shows people a page meanwhile."
+
+
+class ServiceIsBuilt(IkomaError):
+    """The image of this service is built from the app's source."""
+
+    code, status = "service_is_built", 409
+    default_hint = "Change its source and call deploy.up; or give it an image instead of a build in the compose file."
+
+
+class NoWebService(IkomaError):
+    """The app answers no HTTP requests."""
+
+    code, status = "no_web_service", 409
+    default_hint = "Name service, port and health in x-ikoma of its compose file, then call deploy.up."
+
+
+class ServiceNotFound(IkomaError):
+    """The app has no such service."""
+
+    code, status = "service_not_found", 404
+    default_hint = "apps.status lists the services."
+
+
+class NotDeployed(IkomaError):
+    """The app has not been deployed yet."""
+
+    code, status = "not_deployed", 409
+    default_hint = "Call deploy.up first."
+
+
+class DomainTaken(IkomaError):
+    """The domain belongs to another app."""
+
+    code, status = "domain_taken", 409
+    default_hint = "Remove it there first (domain.remove), or choose another."
+
+
+class DomainNotFound(IkomaError):
+    """The app does not have this domain."""
+
+    code, status = "domain_not_found", 404
+    default_hint = "domain.list shows its domains."
+
+
+class DomainInCompose(IkomaError):
+    """The app's compose file says what becomes of this domain."""
+
+    code, status = "domain_in_compose", 409
+    default_hint = "Change domains or redirects of x-ikoma in the compose file, then call deploy.up."

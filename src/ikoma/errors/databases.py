@@ -1,0 +1,134 @@
+"""Errors of an app's database: its SQL, its migrations and its backups."""
+
+from __future__ import annotations
+
+from ikoma.errors.base import IkomaError
+
+
+class DatabaseMissing(IkomaError):
+    """The app has no database yet."""
+
+    code, status = "database_missing", 409
+    default_hint = "Call db.create first."
+
+
+class DatabaseForeign(IkomaError):
+    """A database or role of this name exists and was not made by IKOMA."""
+
+    code, status = "database_foreign", 409
+    default_hint = "Choose another app name, or rename the existing database; IKOMA never takes over another's."
+
+
+class MigrationChanged(IkomaError):
+    """A migration that was applied has been changed since."""
+
+    code, status = "migration_changed", 409
+    default_hint = "Restore the file as it was and put the change into a new migration."
+
+
+class LedgerSpoiled(IkomaError):
+    """The table ikoma.migrations is not as IKOMA made it, so nobody knows what was applied."""
+
+    code, status = "ledger_spoiled", 409
+    default_hint = "Undo in `ikoma psql APP` what was done to it, or restore a backup with db.restore."
+
+
+class CannotRevert(IkomaError):
+    """The database cannot go back that way."""
+
+    code, status = "cannot_revert", 409
+    default_hint = "Write a down-migration (NNN_name.down.sql), or restore a backup from before."
+
+
+class SqlFailed(IkomaError):
+    """PostgreSQL refused a statement, and nothing of this file was kept."""
+
+    code, status = "sql_failed", 422
+    default_hint = "Correct the statement that details names and call again: the transaction was rolled back."
+
+
+class NotAQuery(IkomaError):
+    """Only one statement that reads can be asked here."""
+
+    code, status = "not_a_query", 422
+    default_hint = "Send one SELECT, VALUES, TABLE, WITH, EXPLAIN or SHOW; db.migrate and db.seed write."
+
+
+class QueryFailed(IkomaError):
+    """PostgreSQL refused the query."""
+
+    code, status = "query_failed", 422
+    default_hint = "details holds PostgreSQL's own words; correct the query and ask again. Nothing was changed."
+
+
+class QueryTimeout(IkomaError):
+    """The query took longer than it may."""
+
+    code, status = "query_timeout", 422
+    default_hint = "Raise timeout (60 seconds at most), or ask for less: EXPLAIN shows what takes long."
+
+
+class QueryTooLarge(IkomaError):
+    """A single row is larger than an answer may be."""
+
+    code, status = "query_too_large", 422
+    default_hint = "Name the columns you need, or take a part of long values: left(column, 1000)."
+
+
+class BackupExists(IkomaError):
+    """A backup of this name exists, and backups are never overwritten."""
+
+    code, status = "backup_exists", 409
+    default_hint = "Choose another backupName, or leave it out to get one with the time in it."
+
+
+class BackupFailed(IkomaError):
+    """The backup failed and left no file."""
+
+    code, status = "backup_failed", 500
+    default_hint = "Check the free space under BACKUPS_ROOT and PostgreSQL's log."
+
+
+class BackupUnproven(IkomaError):
+    """A backup of the database cannot be restored, so nothing was stopped or changed."""
+
+    code, status = "backup_unproven", 409
+    default_hint = (
+        "details holds psql's own words; correct what they name. A file that was written is kept. Where what serves "
+        "can live with the migrations, mark them `-- ikoma: compatible`: nothing is stopped then, and nothing restored."
+    )
+
+
+class BackupMissing(IkomaError):
+    """There is no such backup."""
+
+    code, status = "backup_missing", 404
+    default_hint = "Look under BACKUPS_ROOT for what there is."
+
+
+class BackupDamaged(IkomaError):
+    """The backup is not what was written once, and was not restored."""
+
+    code, status = "backup_damaged", 409
+    default_hint = "Restore another backup; nothing was changed."
+
+
+class BackupForeign(IkomaError):
+    """This is not a backup of this app's database."""
+
+    code, status = "backup_foreign", 409
+    default_hint = "Choose a backup of this app; nothing was changed."
+
+
+class RestoreFailed(IkomaError):
+    """The restore failed, and the database is as it was."""
+
+    code, status = "restore_failed", 500
+    default_hint = "details holds psql's own words; correct what they name, or restore another backup."
+
+
+class SqlFileForeign(IkomaError):
+    """The file is nothing that psql could run here."""
+
+    code, status = "sql_file_foreign", 422
+    default_hint = "Give SQL text, or a backup of this app."
