@@ -30,6 +30,7 @@ __all__ = [
     "GitRef",
     "ImageReference",
     "ReleaseId",
+    "RequestPath",
     "Role",
     "Secret",
     "SqlFileName",
@@ -203,6 +204,28 @@ class FilePath(str):
     def is_hidden(parts: Sequence[str]) -> bool:
         """Whether this is IKOMA's own state, or secrets: not read, written or listed as a file."""
         return parts[0] in (".ikoma", ".env") or parts[-1].startswith(".ikoma-")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return _parsed_text(cls.parse)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "examples": [cls.example]}
+
+
+class RequestPath(str):
+    """What an HTTP request asks a site for: `/search?q=shoes`. No more than that: it names no other host."""
+
+    example = "/"
+    advice = "the path on the site, such as /search?q=shoes: it begins with a slash, and holds no scheme, host or #"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The path, or ValueError with the advice."""
+        if not text.startswith("/") or len(text) > 2000 or not text.isprintable() or "#" in text:
+            raise ValueError(f"{cls.advice}, and at most 2000 printable characters")
+        return cls(text)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -445,6 +445,20 @@ class Route:
     largest_body: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where people's requests for a name of an app come in."""
+
+    url: str
+    """The site, as people write it."""
+    host: str
+    """What their Host header says."""
+    address: str
+    """An IP address of this machine."""
+    port: int
+    encrypted: bool
+
+
 class Proxy(Protocol):
     """Passes requests on to apps. It outlives IKOMA: what it was told last holds until it is told otherwise.
 
@@ -483,6 +497,12 @@ class Proxy(Protocol):
 
     def urls(self, route: Route) -> tuple[str, ...]:
         """Where the app is reached, the best for a person first."""
+
+    def entrance(self, route: Route, name: str) -> Entrance:
+        """Where requests for a name of an app come in: of its domains, its redirects or its own host.
+
+        Raises ProxyUnavailable where nothing of the proxy listens for them.
+        """
 
     def forget(self, app: AppName) -> None:
         """Remove what is kept of an app that is gone."""

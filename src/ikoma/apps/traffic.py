@@ -27,9 +27,9 @@ from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import fitting_scale
 from ikoma.durable import write_file
-from ikoma.errors import DomainTaken, IkomaError, NoWebService, ProxyUnavailable, StateUnreadable
+from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable, StateUnreadable
 from ikoma.model import DomainName
-from ikoma.ports import Container, Engine, Proxy, Route, Side
+from ikoma.ports import Container, Engine, Entrance, Proxy, Route, Side
 
 _FIRST_PORT, _LAST_PORT = 21_000, 29_999
 _PAUSE = 0.02
@@ -220,6 +220,24 @@ class Traffic:
             return {}
         urls = self._proxy.urls(replace(route, domains=(*route.domains, *route.redirects)))
         return {name: url for url in urls if (name := urlsplit(url).hostname)}
+
+    def entrance(self, app: App, name: str | None) -> Entrance:
+        """Where people's requests for an app come in.
+
+        Args:
+            name: the one that they ask for; None is the app's first domain, or where it has none its own host.
+
+        Raises:
+            NotDeployed, NoWebService, DomainNotFound, ProxyUnavailable
+        """
+        Releases(app).require_current()
+        route = self._present(app)
+        if route is None:
+            raise NoWebService(f"{app.name} answers no HTTP requests.")
+        names = (*route.domains, app.name.host, *route.redirects)
+        if name is not None and name not in names:
+            raise DomainNotFound(f"{app.name} is not reached by that name.", hint=f"It is by {', '.join(names)}.")
+        return self._proxy.entrance(route, name or names[0])
 
     async def forget(self, app: App) -> None:
         """The app is gone: so is its route."""

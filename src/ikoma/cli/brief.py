@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def of(capability: str, result: Any) -> Any:
@@ -15,6 +18,16 @@ def of(capability: str, result: Any) -> Any:
 def _file(result: Mapping[str, Any]) -> Any:
     """The text itself where all of it is there."""
     return result["content"] if result["encoding"] == "utf-8" and not result["truncated"] else result
+
+
+def _visit(result: Mapping[str, Any]) -> str:
+    """As a browser's or curl's person reads it: the status, the headers, and what came."""
+    headers = [f"{name}: {line}" for name, value in result["headers"].items() for line in value.split("\n")]
+    unseen = "" if result["encoding"] == "utf-8" else f"[{result['size']} bytes that are no text]"
+    rest = f"\n[cut after {result['size']} bytes; --limit shows more]" if result["truncated"] else ""
+    took = f"{result['status']}  {result['url']}  {result['durationMs']} ms"
+    shown = "\n".join([took, *headers, "", f"{result['body']}{unseen}{rest}"])
+    return _CONTROL.sub("", shown)  # an app's answer must not command a terminal
 
 
 def _releases(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,6 +87,7 @@ def _adapted(result: Mapping[str, Any]) -> dict[str, Any]:
 
 _BRIEF: Mapping[str, Callable[[Any], Any]] = {
     "apps.adapt": _adapted,
+    "apps.request": _visit,
     "deploy.plan": _plan,
     "files.read": _file,
     "operations.list": _operations,

@@ -17,6 +17,8 @@ class Verb(NamedTuple):
 
     capability: str
     summary: str
+    behind: tuple[str, ...] = ()
+    """Arguments that stand behind the app's name, without an option's."""
 
 
 LOCAL = {
@@ -75,6 +77,7 @@ VERBS = {
     "list": Verb("apps.list", "List all apps."),
     "status": Verb("apps.status", "Show an app, service by service."),
     "health": Verb("apps.health", "Look at an app and say how it is."),
+    "request": Verb("apps.request", "Ask an app for a page, as its visitors do.", ("path",)),
     "verify": Verb("artifact.verify_release", "Answer the post-deployment checklist."),
     "runbook": Verb("artifact.generate_runbook", "Write the app's own runbook."),
     "db-create": Verb("db.create", "Create the app's database."),
@@ -150,7 +153,7 @@ SECTIONS = [
         ],
     ),
     ("Releases", ["releases", "release", "diff", "pin", "release-abandon"]),
-    ("Looking", ["list", "status", "health", "logs", "verify", "runbook", "operations", "wait", "cancel"]),
+    ("Looking", ["list", "status", "health", "request", "logs", "verify", "runbook", "operations", "wait", "cancel"]),
     ("Databases", ["db-create", "migrate", "seed", "db-status", "query", "backup", "psql"]),
     ("Everything else", ["call"]),
 ]

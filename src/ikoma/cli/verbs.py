@@ -34,10 +34,12 @@ def verb_command(name: str) -> click.Command:
         shown = "APP" if needed else "[APP]"
         of_app = click.Argument(["app_name"], metavar=shown, required=needed, shell_complete=client.complete_apps)
         parameters.append(of_app)
+    for argument in VERBS[name].behind:
+        parameters.append(_behind(argument, argument in described.required))
     for argument, schema in described.properties.items():
         if (capability, argument) in FROM_FILES:
             parameters.append(_from_file(argument, FROM_FILES[capability, argument], schema))
-        elif argument != "appName":
+        elif argument not in ("appName", *VERBS[name].behind):
             needed = argument in described.required and argument not in described.sensitive
             option = _option(argument, schema, needed)
             if argument in described.sensitive and argument in described.required:
@@ -109,7 +111,7 @@ def _is_long(name: str) -> bool:
 
 
 def _option(name: str, described: dict[str, Any], required: bool) -> click.Option:
-    flag = "--" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+    flag = "--" + _snake(name).replace("_", "-")
     kind: Any = {"integer": int, "number": float}.get(_type(described), str)
     if "enum" in described:
         kind = click.Choice(described["enum"])
@@ -122,6 +124,11 @@ def _option(name: str, described: dict[str, Any], required: bool) -> click.Optio
         metavar = "NAME=VALUE" if _type(described) == "object" else "TEXT"
         return click.Option([flag], multiple=True, metavar=metavar, help=described.get("description"))
     return click.Option([flag], type=kind, required=required, help=_help(described))
+
+
+def _behind(name: str, needed: bool) -> click.Argument:
+    shown = name.upper() if needed else f"[{name.upper()}]"
+    return click.Argument([_snake(name)], metavar=shown, required=needed)
 
 
 def _from_file(name: str, flag: str, described: dict[str, Any]) -> click.Option:
@@ -156,6 +163,10 @@ def _value(described: dict[str, Any], value: Any) -> Any:
 def _type(described: dict[str, Any]) -> str:
     kinds = [part.get("type") for part in described.get("anyOf", [described])]
     return next((kind for kind in kinds if kind and kind != "null"), "string")
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def _camel(name: str) -> str:

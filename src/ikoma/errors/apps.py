@@ -96,6 +96,27 @@ class NoWebService(IkomaError):
     default_hint = "Name service, port and health in x-ikoma of its compose file, then call deploy.up."
 
 
+class CertificateMissing(IkomaError):
+    """The proxy has no certificate for this name yet."""
+
+    code, status = "certificate_missing", 409
+    default_hint = "domain.list says why; apps.request takes another name of the app as `domain`."
+
+
+class AnswerTimeout(IkomaError):
+    """The app did not answer in time."""
+
+    code, status = "answer_timeout", 504
+    default_hint = "apps.logs shows what it does; `timeout` gives it longer."
+
+
+class AnswerUnreadable(IkomaError):
+    """What came back is no HTTP answer that can be read."""
+
+    code, status = "answer_unreadable", 502
+    default_hint = "apps.logs shows what the app does."
+
+
 class ServiceNotFound(IkomaError):
     """The app has no such service."""
 

@@ -14,15 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from ikoma.durable import make_folder
-from ikoma.errors import IkomaError, ProxyRefused
+from ikoma.errors import IkomaError, ProxyRefused, ProxyUnavailable
 from ikoma.model import AppName
-from ikoma.ports import Route, Side
+from ikoma.ports import Entrance, Route, Side
 from ikoma.proxy import pages
 from ikoma.proxy.admin import Admin
 from ikoma.proxy.config import HTTP, HTTPS, Place, build, site
-from ikoma.proxy.listeners import Openings, listening, obstacle
+from ikoma.proxy.listeners import Openings, listening, obstacle, own_address
 from ikoma.proxy.process import USER, CaddyProcess, give
-from ikoma.proxy.routes import RouteBook, check, public_names
+from ikoma.proxy.routes import RouteBook, check, local_names, public_names
 from ikoma.proxy.sides import SERVING, Sides
 from ikoma.settings import Settings
 from ikoma.users import closed_folder, when_root
@@ -103,6 +103,21 @@ class CaddyProxy:
         if self._openings.http:
             found.append(site(self._place, HTTP, route.app.host))
         return (*found, f"http://127.0.0.1:{route.port}")
+
+    def entrance(self, route: Route, name: str) -> Entrance:
+        up, place = self._openings, self._place
+        if self._process.pid is None:
+            raise ProxyUnavailable
+        if up.https and not (up.http and name in local_names(route)):
+            scheme, port = HTTPS, place.https_port
+        elif up.http:
+            scheme, port = HTTP, place.http_port
+        elif route.port not in up.closed:
+            return Entrance(f"http://127.0.0.1:{route.port}", name, "127.0.0.1", route.port, encrypted=False)
+        else:
+            raise ProxyUnavailable(f"The proxy listens nowhere for {route.app}: {' '.join(self._obstacles.values())}")
+        url = site(place, scheme, name)
+        return Entrance(url, url.partition("://")[2], own_address(place.host), port, encrypted=scheme == HTTPS)
 
     def forget(self, app: AppName) -> None:
         """Remove what is kept of an app that is gone: after the routes were applied without it."""

@@ -7,6 +7,7 @@ is therefore found out by us, and before.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -29,6 +30,19 @@ class Openings:
 def address(host: str, port: int) -> str:
     """A listener in Caddy's words; no host is every address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def own_address(host: str) -> str:
+    """An address of this machine where a listener is reached: of several one that others know it by.
+
+    An app is told who asks. What comes from loopback it may take for the machine's own administrator.
+    """
+    if host and not ipaddress.ip_address(host).is_unspecified:
+        return host
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks which address would be used
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"
 
 
 def obstacle(host: str, port: int, *, ours: Collection[str], datagrams: bool = False) -> str | None:

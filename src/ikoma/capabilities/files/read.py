@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ikoma.apps import files
+from ikoma.apps.readable import as_text
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, FilePath, Role
@@ -46,7 +47,7 @@ async def read(call: Call, request: Read) -> Content:
     path = request.path or FilePath(app.compose_file.name)
     piece = await asyncio.to_thread(files.read, app, path, offset=request.offset, limit=request.limit)
     end = request.offset + len(piece.content)
-    text = None if request.encoding == "base64" else _text(piece.content, is_part=end < piece.size)
+    text = None if request.encoding == "base64" else as_text(piece.content, is_part=end < piece.size)
     if text is not None:
         end = request.offset + len(text.encode())
     return Content(
@@ -57,13 +58,3 @@ async def read(call: Call, request: Read) -> Content:
         truncated=end < piece.size,
         next_offset=end if end < piece.size else None,
     )
-
-
-def _text(content: bytes, *, is_part: bool) -> str | None:
-    """The content as text, None where it is none. A character that the end of a part cuts comes with the next."""
-    for cut in range(4 if is_part else 1):
-        try:
-            return content[: len(content) - cut].decode()
-        except UnicodeDecodeError:
-            continue
-    return None

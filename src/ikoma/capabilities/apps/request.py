@@ -1,0 +1,61 @@
+"""apps.request: what an app answers to its visitors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ikoma.apps.readable import as_text
+from ikoma.apps.visit import visit
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.model import Effect, RequestPath, Role
+
+
+class Visit(AppRequest):
+    path: RequestPath = Field(default=RequestPath("/"))
+    """On the site, with its query."""
+    method: Literal["GET", "HEAD"] = "GET"
+    domain: str | None = Field(default=None, max_length=253)
+    """The name it is asked by; its first domain, or APP.localhost, when left out."""
+    limit: int = Field(default=65_536, ge=1, le=1_048_576)
+    """The most bytes of the body."""
+    timeout: int = Field(default=20, ge=1, le=60)
+    """Seconds."""
+
+
+class Visited(Result):
+    url: str
+    status: int
+    headers: Annotated[dict[str, str], Untrusted("headers of the app's answer")]
+    body: Annotated[str, Untrusted("the app's answer")]
+    encoding: str
+    """utf-8; or binary, and nothing of it is shown."""
+    size: int
+    """Bytes that were read."""
+    truncated: bool
+    """Whether there was more."""
+    duration_ms: int
+
+
+@capability("apps.request", role=Role.OBSERVER, effect=Effect.READS)
+async def request_app(call: Call, request: Visit) -> Visited:
+    """Ask an app for a page as its visitors do, through the proxy. Redirects are shown, not followed.
+
+    Use it to see what people see. Next: apps.logs.
+    """
+    app = call.app(request.app_name)
+    entrance = call.platform.traffic.entrance(app, request.domain)
+    answer = await visit(entrance, request.path, method=request.method, limit=request.limit, seconds=request.timeout)
+    text = as_text(answer.body, is_part=not answer.is_whole)
+    return Visited(
+        url=answer.url,
+        status=answer.status,
+        headers=dict(answer.headers),
+        body=text or "",
+        encoding="binary" if text is None else "utf-8",
+        size=len(answer.body),
+        truncated=not answer.is_whole,
+        duration_ms=round(answer.seconds * 1000),
+    )
