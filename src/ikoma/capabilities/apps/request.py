@@ -39,7 +39,7 @@ class Visited(Result):
     duration_ms: int
 
 
-@capability("apps.request", role=Role.OBSERVER, effect=Effect.READS)
+@capability("apps.request", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def request_app(call: Call, request: Visit) -> Visited:
     """Ask an app for a page as its visitors do, through the proxy. Redirects are shown, not followed.
 
