@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
@@ -47,6 +48,27 @@ def forwarded(path: Path, *, late: float = 0) -> Iterator[None]:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
         connection.close()
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """A socket at which every request is refused, as by an engine that is starting, until the block ends."""
+
+    class Refuse(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            body = b'{"message": "the daemon is starting"}'
+            head = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            self.wfile.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Refuse) as listener:
+        listener.daemon_threads = True
+        serving = threading.Thread(target=listener.serve_forever)
+        serving.start()
+        yield
+        listener.shutdown()
+        serving.join()
+    path.unlink()
 
 
 def _begin(source: socket.socket, target: socket.socket, late: float) -> None:

@@ -60,6 +60,7 @@ from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.redaction import Scrubber, ScrubbingFormatter
+from ikoma.kernel.supervisor import Supervisor
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
 from ikoma.model import Secret
@@ -170,6 +171,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             memory=memory,
             keep=Keep(settings.releases_keep, settings.releases_max_days),
         )
+        supervisor = Supervisor()
         scrubber = Scrubber(SecretBook(apps, [Secret(server.admin()["password"])], resolutions.secrets))
         _scrub_logs(scrubber)
         platform = Platform(
@@ -198,6 +200,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             hooks=hooks,
             previews=previews,
             events=events,
+            supervisor=supervisor,
         )
         locks = Locks(settings.apps_root)
         pipeline = Pipeline(
@@ -216,7 +219,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
         stack.callback(pipeline.close)
         await traffic.start()
-        stack.callback(asyncio.ensure_future(proxy.watch()).cancel)
+        await stack.enter_async_context(supervisor)
+        supervisor.start("proxy", proxy.watch)
         caretaker = Caretaker(
             engine,
             apps,
@@ -228,16 +232,14 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),
         )
-        stack.push_async_callback(_end, asyncio.ensure_future(caretaker.run()))
-        anchoring = asyncio.ensure_future(anchors.run())
-        stack.callback(anchoring.cancel)
-        stack.callback(asyncio.ensure_future(_sweep(databases)).cancel)
-        watching = asyncio.ensure_future(_follow_gateway(engine, server))
-        stack.callback(watching.cancel)
+        supervisor.start("caretaker", caretaker.run)
+        supervisor.start("audit anchors", anchors.run)
+        supervisor.start("database sweep", partial(_sweep, databases))
+        supervisor.start("docker gateway", partial(_follow_gateway, engine, server))
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
             limits = Limits(settings.db_session_memory, settings.db_statement_seconds)
-            stack.callback(asyncio.ensure_future(guard(server, limits)).cancel)
-            stack.callback(asyncio.ensure_future(turn_away(server)).cancel)
+            supervisor.start("database guard", partial(guard, server, limits))
+            supervisor.start("database logins", partial(turn_away, server))
         yield Running(platform, pipeline, proxy)
 
 
@@ -279,11 +281,6 @@ def prepare(settings: Settings) -> bool:
 async def _sweep(databases: Databases) -> None:
     with suppress(IkomaError):  # where PostgreSQL is away, the next start does it
         await databases.sweep()
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
 
 
 async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:
@@ -378,7 +375,7 @@ async def _follow_gateway(engine: ComposeEngine, server: EmbeddedPostgres | Exte
 async def _tell_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
     try:
         await server.set_gateway((await engine.version()).gateway)
-    except EngineUnavailable as error:
-        log.info("Docker does not answer yet: %s", error.message)
     except StartRefused as error:
         log.error("PostgreSQL could not be restarted: %s", error.message)
+    except IkomaError as error:  # away, or starting: then it refuses
+        log.info("Docker does not answer yet: %s", error.message)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.faults.witness import Background, eventually
-from tests.forwarded import forwarded
+from tests.forwarded import forwarded, refusing
 from tests.rollouts.live import new_app
 from tests.rollouts.mortal import COMMAND
 from tests.support import DOCKER_HOST
@@ -31,6 +31,21 @@ def test_the_server_starts_without_the_engine() -> None:
         eventually(lambda: app.call("deploy.restart").status == 200, "what needs the engine is answered")
         with app.loaded("1"):
             pass
+
+
+def test_the_server_starts_while_the_engine_refuses_and_follows_it_when_it_has_started() -> None:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        path = Path(folder, "docker.sock")
+        starting = stack.enter_context(ExitStack())
+        starting.enter_context(refusing(path))
+        server = stack.enter_context(started_server(DOCKER_HOST=f"unix://{path}"))
+        assert server.do("platform.check")["checks"]["docker"] is False
+        starting.close()
+        stack.enter_context(forwarded(path))
+        eventually(lambda: server.do("platform.check")["healthy"], "the engine is used as soon as it answers")
+        app = new_app(server, "engine-late")
+        app.do("db.create")
+        app.deploy("1")  # its containers reach PostgreSQL at the engine's gateway, which the server had to hear of
 
 
 def test_a_release_that_serves_is_no_failure_where_the_engine_goes_before_the_rest_is_done() -> None:

@@ -32,6 +32,7 @@ from ikoma.kernel.call import Emit, Identified
 from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.events import Events
 from ikoma.kernel.operations import Operations
+from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName, Role
 from ikoma.ports import Databases, Engine, Progress
 from ikoma.settings import Settings
@@ -66,6 +67,7 @@ class Platform:
     hooks: Hooks
     previews: Previews
     events: Events
+    supervisor: Supervisor
     started: float = field(default_factory=time.monotonic)
 
 

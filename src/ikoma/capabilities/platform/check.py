@@ -38,6 +38,8 @@ async def check(call: Call, request: Request) -> Check:
     apps_root = _folder(platform.settings.apps_root)
     details = {"docker": docker, "postgres": postgres, "appsRoot": apps_root}
     passed = {name: "error" not in facts for name, facts in details.items()}
+    if failing := platform.supervisor.failing:
+        details["background"] = {"error": f"These failed, and are started again: {', '.join(sorted(failing))}."}
     details["proxy"] = platform.traffic.condition()  # apps are reached by their own ports in any case
     checks = Checks(docker=passed["docker"], postgres=passed["postgres"], apps_root=passed["appsRoot"])
     return Check(healthy=all(passed.values()), checks=checks, details=details)
