@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -156,7 +157,7 @@ def try_policy(folder: Path) -> list[tuple[Mutant, bool]]:
     """Each mutant, and whether no compose file of the corpus tells it from the real policy."""
     sys.path[:0] = [str(SOURCE), str(ROOT)]
     kept = folder / "models.json"
-    if not _forked(lambda: _keep_models(folder / "real", kept)):
+    if not _forked(lambda: _keep_models(folder / "real", kept), silent=False):
         raise SystemExit("The policy does not pass its own corpus: see tests/hostile/test_compose.py.")
     mutants = policy_mutants()
 
@@ -168,15 +169,18 @@ def try_policy(folder: Path) -> list[tuple[Mutant, bool]]:
         return list(zip(mutants, pool.map(survives, enumerate(mutants)), strict=True))
 
 
-def _forked(work: Callable[[], bool]) -> bool:
+def _forked(work: Callable[[], bool], *, silent: bool = True) -> bool:
     """What `work` says in a child process, whose imports nobody else sees. One that breaks says False."""
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (_MOST_SECONDS, _MOST_SECONDS))
-        with suppress(BaseException):  # a mutant that breaks is noticed
+        try:
             os._exit(0 if work() else 1)
-        os._exit(1)
+        except BaseException:  # a mutant that breaks is noticed
+            if not silent:
+                traceback.print_exc()
+            os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -188,6 +192,7 @@ def _keep_models(folder: Path, kept: Path) -> bool:
         app, facts = corpus.lay_out(case, folder / _key(case))
         violations, _, model = asyncio.run(corpus.judged(app, facts))
         if {violation.rule for violation in violations} != ({case.rule} if case.rule else set()):
+            print(f"{_key(case)}: {violations}", file=sys.stderr)
             return False
         if model is not None:
             models[_key(case)] = json.dumps(model).replace(str(folder), _HERE)

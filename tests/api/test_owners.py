@@ -86,17 +86,49 @@ def within(service: str, command: str) -> str:
     return subprocess.check_output(["docker", "exec", container, "sh", "-c", command], text=True).strip()
 
 
-def test_what_cannot_be_written_is_said_before(server: Server, folder: Path) -> None:
-    warnings = server.do("apps.validate", {"appName": "owners"})["warnings"]
-    found = {item["problem"] for item in warnings if "runs as" in item["problem"]}
-    assert found == set(), "no image is here that would say so"
-    server.do("deploy.up", {"appName": "owners", "timeout": 120})
-    warnings = server.do("apps.validate", {"appName": "owners"})["warnings"]
-    found = {item["problem"] for item in warnings if "runs as" in item["problem"]}
-    assert found == {
+def test_what_cannot_be_written_is_said_before_anything_is_built(server: Server, folder: Path) -> None:
+    expected = {
         "web runs as node, and there belongs to 0:0 with mode 755: it cannot write there.",
         "web runs as node, and full belongs to 0:0 with mode 755: it cannot write there.",
     }
+    assert said(server, "owners") == expected
+    assert not any("is new, and" in text for text in problems(server, "owners"))
+    server.do("deploy.up", {"appName": "owners", "timeout": 120})
+    assert said(server, "owners") == expected
+
+
+def problems(server: Server, name: str) -> list[str]:
+    return [item["problem"] for item in server.do("apps.validate", {"appName": name})["warnings"]]
+
+
+def said(server: Server, name: str) -> set[str]:
+    return {text for text in problems(server, name) if "runs as" in text}
+
+
+def test_what_is_new_and_for_two_users_is_said_before_the_deploy(server: Server) -> None:
+    made = server.apps / "owners-two"
+    made.mkdir()
+    (made / "old").mkdir()
+    mounts = "volumes: ['./both:/both', 'shared:/shared', './old:/old:ro']"
+    service = f"image: {busybox_image()}\n    command: [sleep, '600']\n    init: true\n    stop_grace_period: 1s\n"
+    compose = (
+        f"services:\n  web:\n    {service}    user: '777'\n    {mounts}\n"
+        f"  job:\n    {service}    user: '888:777'\n    {mounts}\n"
+        f"  root:\n    {service}    {mounts}\n"
+        f"  twin:\n    {service}    user: '777:5'\n    {mounts}\n"
+        "volumes: {shared: {}}\nx-ikoma: {service: false, watch: 0s}\n"
+    )
+    (made / "docker-compose.yml").write_text(compose)
+    both = [text for text in problems(server, "owners-two") if "is new, and" in text]
+    assert [text.partition(" is new")[0] for text in both] == ["The folder both", "The volume shared"]
+    assert all("and job (as 888:777), twin (as 777:5) and web (as 777) write to it" in text for text in both)
+    plan = server.do("deploy.plan", {"appName": "owners-two"})
+    assert sum("is new, and" in str(item) for item in plan["findings"]) == 2
+    server.do("deploy.up", {"appName": "owners-two", "timeout": 120})
+    assert not any("is new, and" in text for text in problems(server, "owners-two")), "they are there now"
+    (made / "docker-compose.yml").write_text(compose.replace("888:777", "777:888").replace("both", "new"))
+    assert not any("is new, and" in text for text in problems(server, "owners-two")), "it is one user"
+    server.do("apps.remove", {"appName": "owners-two"})
 
 
 def test_new_folders_and_volumes_belong_to_whom_the_container_runs_as(server: Server, folder: Path) -> None:

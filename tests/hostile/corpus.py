@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 import socket
 from collections.abc import Mapping
@@ -182,5 +183,8 @@ def judged_model(name: str, app: App, facts: Facts) -> list[Violation]:
 
 
 def _make_socket(path: Path) -> None:
+    """Make a socket at a path of any length: an address takes a hundred characters."""
+    folder = os.open(path.parent, os.O_PATH)
     with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ikoma.apps.dockerfiles import stage_of
+
 _DATABASES = re.compile(
     r"postgres|postgresql|pg|postgis|timescaledb|timescale|pgvector|pgvecto|pgbouncer|pgpool|pgcat|"
     r"patroni|spilo|alloydb|yugabyte|yugabytedb|cockroach|cockroachdb|citus|cnpg|stolon|supavisor|"
@@ -41,13 +43,7 @@ _DATA = re.compile(
     r"|/data/(?:db|configdb)\Z|/usr/share/(?:elasticsearch|opensearch)/data\b|/home/postgres/pgdata\b"
     r"|/cockroach/cockroach-data\b|/opt/couchdb/data\b|/qdrant/storage\b|/meili_data\b"
 )
-_FROM = re.compile(
-    r"[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*(\S+)(?:[ \t]+AS[ \t]+(\S+))?[ \t]*$", re.IGNORECASE | re.MULTILINE
-)
-_ARG = re.compile(r"[ \t]*ARG[ \t]+([A-Za-z_]\w*)=[\"']?([^\s\"']*)", re.IGNORECASE | re.MULTILINE)
-_VARIABLE = re.compile(r"\$\$?\{?([A-Za-z_]\w*)(?::?-([^}]*))?\}?")
 _EXPOSE = re.compile(r"^[ \t]*EXPOSE[ \t]+(.+)$", re.IGNORECASE | re.MULTILINE)
-_MOST_STAGES = 100
 
 _TOOLS = re.compile(
     r"adminer|phpmyadmin|pgadmin[0-9]*|pgweb|pghero|mongo-express|redis-?commander|redisinsight|redis-insight|dbgate"
@@ -74,8 +70,7 @@ def is_tool(service: Mapping[str, Any]) -> bool:
 def speaks_fastcgi(service: Mapping[str, Any], dockerfile: str = "") -> bool:
     """Whether a service is, by its image, its command or what it is built on, php-fpm: that is no HTTP."""
     build = service.get("build") or {}
-    text = build.get("dockerfile_inline") or dockerfile
-    said = (service.get("image"), build.get("dockerfile"), base_image(text, str(build.get("target") or "")))
+    said = (service.get("image"), build.get("dockerfile"), stage_of(build, dockerfile).base)
     started = f"{_text(service.get('entrypoint'))} {_text(service.get('command'))}"
     return any(_FASTCGI.search(str(item or "")) for item in (*said, started))
 
@@ -95,12 +90,10 @@ def is_backing_service(model: Mapping[str, Any], name: str, dockerfiles: Mapping
     service = services[name]
     if any(_DATA.match(str(mount.get("target") or "")) for mount in service.get("volumes") or []):
         return True
-    builder = _builder(services, name)
+    builder = find_builder(services, name)
     if builder is None:
         return is_backing_image(str(service.get("image") or ""))
-    build = services[builder]["build"]
-    text = build.get("dockerfile_inline") or (dockerfiles or {}).get(builder) or ""
-    return is_backing_image(base_image(text, str(build.get("target") or ""), build.get("args") or {}))
+    return is_backing_image(stage_of(services[builder]["build"], (dockerfiles or {}).get(builder, "")).base)
 
 
 def is_backing_image(reference: str) -> bool:
@@ -113,21 +106,7 @@ def is_backing_image(reference: str) -> bool:
     return any(map(_DATABASES.fullmatch, words)) and not any(map(_CLIENTS.fullmatch, words))
 
 
-def base_image(dockerfile: str, target: str = "", args: Mapping[str, Any] | None = None) -> str:
-    """The image that the last stage of a Dockerfile, or the one of this name, is built on; "" where none is told."""
-    given = {found[1]: found[2] for found in _ARG.finditer(dockerfile)}
-    given |= {key: str(value) for key, value in (args or {}).items() if value is not None}
-    stages: dict[str, str] = {}
-    last = ""
-    for number, found in enumerate(_FROM.finditer(dockerfile)):
-        if number >= _MOST_STAGES:
-            break
-        image = _VARIABLE.sub(lambda use: given.get(use[1]) or use[2] or "", found[1])
-        last = stages[(found[2] or str(number)).lower()] = stages.get(image.lower(), image)
-    return stages.get(target.lower(), last) if target else last
-
-
-def _builder(services: Mapping[str, Any], name: str) -> str | None:
+def find_builder(services: Mapping[str, Any], name: str) -> str | None:
     """The service that builds what a service runs; None where its image comes from elsewhere."""
     if services[name].get("build"):
         return name

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ikoma.apps.backing_services import find_builder
+from ikoma.apps.dockerfiles import stage_of
+
 _ENDS = r"([-_.]?v?[0-9]+)*([-_](alpine|bookworm|trixie|ha|repmgr|galera|cluster|server|db|vectorchord|all))*"
 _SQL = re.compile(
     r"(.*[-_])?(postgres(ql)?|postgis|pgvector|pgvecto[-_]rs|timescaledb|citus|paradedb|alloydb\w*|spilo|pgautoupgrade"
@@ -18,7 +21,16 @@ _OTHERS = re.compile(
 )
 _WHOLE = re.compile(r"mcr\.microsoft\.com/mssql/server|container-registry\.oracle\.com/(database|mysql)/.*")
 _ROWS = re.compile(r"/(var/lib|bitnami|var/opt|home/postgres)/(pgdata|postgres(ql)?|mysql|mariadb|mssql)(/.*)?")
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+def as_built(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The services of a resolved model, each with the build of what it runs, also where another service builds that."""
+    services: Mapping[str, Any] = model.get("services") or {}
+    builders = {name: find_builder(services, name) for name in services}
+    return {
+        name: service if (other := builders[name]) is None else {**service, "build": services[other]["build"]}
+        for name, service in services.items()
+    }
 
 
 def is_database(service: Mapping[str, Any]) -> bool:
@@ -36,16 +48,10 @@ def keeps_rows(service: Mapping[str, Any]) -> bool:
 
 
 def _images(service: Mapping[str, Any]) -> Iterator[str]:
-    """The service's image, and what it is built from in the end."""
+    """The service's image, and what it is built on."""
     yield str(service.get("image") or "")
-    build = service.get("build")
-    text = build.get("dockerfile_inline") if isinstance(build, Mapping) else None
-    stages = _FROM.findall(str(text or ""))
-    bases = {name.lower(): base for base, name in stages if name}
-    base = stages[-1][0] if stages else ""
-    for _ in stages:
-        base = bases.get(base.lower(), base)
-    yield base
+    if service.get("build"):
+        yield stage_of(service["build"]).base
 
 
 def _untagged(image: str) -> str:

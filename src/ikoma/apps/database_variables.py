@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ikoma.apps.compose_file import uses_database
-from ikoma.apps.database_images import is_database, keeps_rows
+from ikoma.apps.database_images import as_built, is_database, keeps_rows
 from ikoma.apps.environment import DATABASE_PARTS, TLS_PARTS
 from ikoma.apps.extension import PARTS
 from ikoma.postgres.server import HOST_NAME
@@ -39,32 +39,46 @@ class Gift:
     kept: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     own: str | None = None
+    is_database: bool = False
+    """Whether the app asks for variables of a service that is a database itself, which gets none."""
 
 
 def gifts(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, Gift]:
     """What each service of a resolved model gets.
 
     Args:
+        model: one of which its Dockerfiles are a part (`with_dockerfiles`): they tell what is a database.
         written: names and values of the app's .env.
     """
-    services: Mapping[str, Any] = model.get("services") or {}
+    services = as_built(model)
     block = model.get("x-ikoma")
     wish = block.get("database") if isinstance(block, Mapping) else None
-    return {
-        name: _gift(service, services, wish.get(name) if isinstance(wish, Mapping) else wish, written)
-        if uses_database(model, name) and not is_database(service)
-        else Gift()
-        for name, service in services.items()
-    }
+    named = wish if isinstance(wish, list | Mapping) else ()
+    found = {}
+    for name, service in services.items():
+        if is_database(service):
+            found[name] = Gift(own="it is a database itself", is_database=True) if name in named else Gift()
+        elif uses_database(model, name):
+            found[name] = _gift(service, services, wish.get(name) if isinstance(wish, Mapping) else wish, written)
+        else:
+            found[name] = Gift()
+    return found
 
 
 def own_databases(model: Mapping[str, Any]) -> list[str]:
-    """Services of the app that are databases which are asked in SQL."""
-    return [name for name, service in (model.get("services") or {}).items() if keeps_rows(service)]
+    """Services of the app that are databases which are asked in SQL, of a model as `gifts` takes it."""
+    return [name for name, service in as_built(model).items() if keeps_rows(service)]
 
 
-def to_use_the_platforms(service: str) -> str:
+def other_stores(model: Mapping[str, Any]) -> list[str]:
+    """Services of the app that are databases of another kind."""
+    return [name for name, service in as_built(model).items() if is_database(service) and not keeps_rows(service)]
+
+
+def to_use_the_platforms(service: str, gift: Gift) -> str:
     """How a service that has a database of the app's own is given the other one."""
+    if gift.is_database:
+        return f"Take {service} out of `x-ikoma: database`."
     return (
         f"To let it use that one, write `x-ikoma: {{database: [{service}]}}`, "
         "and remove from its environment what that one is to give."

@@ -53,7 +53,6 @@ def frozen(
     result: dict[str, Any] = copy.deepcopy(dict(model))
     result["name"] = app.name.project
     kinds = dict.fromkeys(compose_file.one_shot_services(model), "true") | dict.fromkeys(jobs(model), "job")
-    _name_images(app, result["services"])
     for name, service in result["services"].items():
         for read_already in ("env_file", "label_file"):
             service.pop(read_already, None)
@@ -74,8 +73,10 @@ def frozen(
         labels = {"ikoma.app": str(app.name), "ikoma.one-shot": kinds.get(name, "false")}
         service["labels"] = {**(service.get("labels") or {}), **labels}
     # Now, since the .env of today says where its values come from: when the release runs again, it may be another.
+    # And before the names of images change, which tell what is a database.
     for name, gift in gifts(result, variables).items():
         result["services"][name][KEPT_AS] = dict(gift.names)
+    _name_images(app, result["services"])
     return result
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ikoma.apps import credentials
-from ikoma.apps.database_variables import gifts, own_databases, to_use_the_platforms
+from ikoma.apps.database_variables import gifts, other_stores, own_databases, to_use_the_platforms
 from ikoma.apps.folder import App
 from ikoma.errors import DatabaseMissing
 from ikoma.ports import Credentials
@@ -22,8 +22,12 @@ def told_when_created(model: Mapping[str, Any], variables: Mapping[str, str]) ->
         f"{name} is a database that the app runs itself: it stays as it is, and its rows stay there."
         for name in own_databases(model)
     ]
+    told += [
+        f"{name} is a database that the app runs itself: it stays as it is, and gets no variables of this one."
+        for name in other_stores(model)
+    ]
     return told + [
-        f"{name} gets no variables of this database: {gift.own}. {to_use_the_platforms(name)}"
+        f"{name} gets no variables of this database: {gift.own}. {to_use_the_platforms(name, gift)}"
         for name, gift in gifts(model, variables).items()
         if gift.own is not None
     ]
@@ -31,9 +35,13 @@ def told_when_created(model: Mapping[str, Any], variables: Mapping[str, str]) ->
 
 def told_when_backed_up(model: Mapping[str, Any]) -> list[str]:
     """What a backup of the app's database on this platform does not hold."""
-    return [
+    told = [
         f"The rows of {name}, a database that the app runs itself, are not in this backup."
         for name in own_databases(model)
+    ]
+    return told + [
+        f"What {name} keeps, a database that the app runs itself, is not in this backup."
+        for name in other_stores(model)
     ]
 
 
@@ -48,8 +56,15 @@ async def require(app: App, model: Callable[[App], Awaitable[Mapping[str, Any]]]
     """
     if (found := credentials.find(app)) is not None:
         return found
-    if not (own := own_databases(await model(app))):
-        return credentials.require(app)
+    known = await model(app)
+    if not (own := own_databases(known)):
+        if not (others := other_stores(known)):
+            return credentials.require(app)
+        raise DatabaseMissing(
+            f"{app.name} has no database on this platform. It runs its own ({', '.join(others)}), "
+            "which IKOMA does not open.",
+            hint="Back it up with the tool of its own product. With db.create the app gets a PostgreSQL database here.",
+        )
     raise DatabaseMissing(
         f"{app.name} has no database on this platform. It runs its own ({', '.join(own)}), which IKOMA does not open.",
         hint=f"On the server, `docker compose -p {app.name.project} exec -T {own[0]} pg_dump -U USER --no-owner "

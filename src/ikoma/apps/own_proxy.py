@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ikoma.apps.backing_services import base_image, is_backing_service
+from ikoma.apps.backing_services import is_backing_service
+from ikoma.apps.dockerfiles import stage_of
 from ikoma.apps.host_ports import published_range
 from ikoma.apps.web_service import Candidate, is_loopback, listens
 from ikoma.model import DomainName
@@ -177,7 +178,7 @@ def sends_to_https(text: str) -> bool:
 def kind_of(service: Mapping[str, Any], dockerfile: str) -> str | None:
     """What kind of reverse proxy a service may be, by its image; None where it is none."""
     build = service.get("build")
-    image = base_image(build.get("dockerfile_inline") or dockerfile) if build else str(service.get("image") or "")
+    image = stage_of(build, dockerfile).base if build else str(service.get("image") or "")
     last = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
     return next((kind for word, kind in _KINDS.items() if re.search(rf"(?:^|[-_.]){word}(?:$|[-_.])", last)), None)
 

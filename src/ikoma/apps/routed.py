@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ikoma.apps.compose_file import Web
+from ikoma.apps.dockerfiles import read_dockerfiles
 from ikoma.apps.folder import App
 from ikoma.apps.host_ports import published_range, taken_ports
 from ikoma.apps.mounted_text import mounted_text
@@ -22,7 +21,7 @@ from ikoma.apps.own_proxy import OwnProxy, kind_of, own_proxies, sends_to_https
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import Place, Violation
 from ikoma.apps.web_service import Choice, choose, pinned
-from ikoma.errors import IkomaError, InvalidCompose
+from ikoma.errors import InvalidCompose
 from ikoma.ports import Engine
 
 LOW_PORT, PLATFORM_PORT = "low-port", "platform-port"
@@ -32,7 +31,6 @@ _ANY_PORT = range(1)
 """Port 0: the engine takes a free one."""
 _OF_THE_PROXY = (80, 443)
 """Host ports that mean HTTP and HTTPS, whatever they lead to: the proxy answers there."""
-_LARGEST_DOCKERFILE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class WebServices:
 
     async def settle(self, app: App, model: Mapping[str, Any]) -> Settled:
         """The model with the choice written down, and without ports that are not needed and cannot be had."""
-        dockerfiles = await asyncio.to_thread(_dockerfiles, app, model)
+        dockerfiles = await asyncio.to_thread(read_dockerfiles, app, model)
         there = await self._own_proxies(app, model, dockerfiles)
         proxies = tuple(item for item in there if item.must_change)
         try:
@@ -191,15 +189,3 @@ def _without(model: Mapping[str, Any], web: Web | None, unpublished: tuple[Unpub
     gone = {item.place[-1] for item in unpublished}
     service["ports"] = [port for index, port in enumerate(service["ports"]) if index not in gone]
     return {**model, "services": {**model["services"], web.service: service}}
-
-
-def _dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, str]:
-    """Service → text of its Dockerfile, as far as it lies in the app's folder."""
-    found = {}
-    for name, service in (model.get("services") or {}).items():
-        build = service.get("build")
-        if build and "dockerfile_inline" not in build:
-            with suppress(IkomaError, OSError, ValueError):
-                path = Path(str(build.get("context") or ""), str(build.get("dockerfile") or "Dockerfile"))
-                found[name] = app.read_inside(path, _LARGEST_DOCKERFILE).decode(errors="replace")
-    return found

@@ -10,8 +10,10 @@ import pytest
 from ikoma.apps import credentials, equipment
 from ikoma.apps.database_images import is_database, keeps_rows
 from ikoma.apps.database_variables import gifts, own_databases
+from ikoma.apps.dockerfiles import with_dockerfiles
 from ikoma.apps.environment import DATABASE_PARTS
 from ikoma.apps.folder import App
+from ikoma.apps.own_database import told_when_backed_up, told_when_created
 from ikoma.model import AppName
 from ikoma.ports import Endpoint
 
@@ -282,3 +284,83 @@ def test_what_tls_takes_can_be_told_under_any_name(app: App) -> None:
         "DB_PORT": "5433",
         "DB_CA": "-----BEGIN\n",
     }
+
+
+# --- what is built from a Dockerfile that is a file ----------------------------------------------------------
+
+
+def built(tmp_path: Path, text: str, **build: Any) -> dict[str, Any]:
+    """A model whose `data` is built from this file, and whose `web` depends on nothing."""
+    app = App(AppName("shop"), tmp_path)
+    place = tmp_path / str(build.get("dockerfile", "Dockerfile"))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    data = {"build": {"context": str(tmp_path), **build}}
+    return with_dockerfiles(app, {"services": {"data": data, "web": {"image": "shop:1"}}})
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "build"),
+    [
+        ("FROM postgres\n", {}),
+        ("# FROM node\r\nFROM postgres:16\r\nCOPY x /y\r\n", {}),
+        ("FROM \\\n  postgres:16\n", {}),
+        ("FROM mysql:8 AS rows\nFROM node:22 AS web\nFROM rows\n", {}),
+        ("FROM mariadb:11 AS rows\nFROM node:22\n", {"target": "rows"}),
+        ("FROM mariadb:11\nFROM node:22\n", {"target": "0"}),
+        ("ARG V=16\nARG BASE=postgres:${V}\nFROM $BASE\n", {}),
+        ("ARG BASE=node\nFROM ${BASE}\n", {"args": {"BASE": "postgis/postgis:16"}}),
+        ("FROM ${BASE:-postgres:17}\n", {}),
+        ("FROM node:22 AS build\nRUN <<EOF\nFROM node\nEOF\nFROM --platform=linux/amd64 postgres:16\n", {}),
+        ("FROM postgres:16\n", {"dockerfile": "docker/rows.Dockerfile"}),
+        ('FROM postgres:16\nRUN echo "\nFROM node\n', {"target": "0"}),
+    ],
+)
+def test_a_database_that_is_built_from_a_file_is_told_and_gets_nothing(
+    tmp_path: Path, dockerfile: str, build: dict[str, Any]
+) -> None:
+    model = built(tmp_path, dockerfile, **build)
+    assert own_databases(model) == ["data"]
+    assert gifts(model, {})["data"].names == {}
+    assert "data is a database that the app runs itself" in told_when_created(model, {})[0]
+
+
+@pytest.mark.parametrize("dockerfile", ["FROM mongo:7\n", "FROM redis:7 AS r\nFROM r\n"])
+def test_a_store_of_another_kind_that_is_built_gets_nothing_and_is_told(tmp_path: Path, dockerfile: str) -> None:
+    model = built(tmp_path, dockerfile)
+    assert own_databases(model) == []
+    assert gifts(model, {})["data"].names == {}
+    assert gifts(model, {})["web"].names == ALL
+    assert "gets no variables of this one" in told_when_created(model, {})[0]
+    assert "What data keeps" in told_when_backed_up(model)[0]
+
+
+@pytest.mark.parametrize("dockerfile", ["FROM postgres AS dump\nFROM node:22\n", "# FROM postgres\nFROM node\n", ""])
+def test_what_is_built_on_no_database_gets_the_variables(tmp_path: Path, dockerfile: str) -> None:
+    model = built(tmp_path, dockerfile)
+    assert gifts(model, {})["data"].names == ALL
+    assert told_when_created(model, {}) == []
+
+
+def test_a_service_that_runs_what_another_builds_is_the_same_database(tmp_path: Path) -> None:
+    model = built(tmp_path, "FROM postgres:16\n")
+    model["services"]["data"]["image"] = "acme/rows"
+    model["services"]["second"] = {"image": "acme/rows"}
+    assert own_databases(model) == ["data", "second"]
+
+
+def test_a_release_gives_nothing_to_what_only_its_own_name_tells_is_a_database(tmp_path: Path) -> None:
+    model = built(tmp_path, "FROM acme/base\n")
+    model["services"]["data"]["image"] = "acme/postgres"
+    model["services"]["postgres"] = {"build": {"context": str(tmp_path)}}  # its image's name is IKOMA's
+    kept = equipment.frozen(App(AppName("shop"), tmp_path), model, env={}, memory=1 << 20, variables={})
+    assert kept["services"]["data"]["x-ikoma-database"] == {}
+    assert kept["services"]["postgres"]["x-ikoma-database"] == ALL
+
+
+def test_a_database_that_the_app_names_to_get_variables_gets_none_and_is_told(tmp_path: Path) -> None:
+    model = built(tmp_path, "FROM postgres:16\n")
+    model["x-ikoma"] = {"database": ["data", "web"]}
+    found = gifts(model, {})
+    assert (found["data"].names, dict(found["web"].names)) == ({}, ALL)
+    assert "Take data out of `x-ikoma: database`." in " ".join(told_when_created(model, {}))

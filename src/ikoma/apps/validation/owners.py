@@ -1,14 +1,16 @@
-"""Findings of folders and files that a container mounts to write, and may not write as whom it runs."""
+"""Findings of folders, volumes and files that a container mounts to write, and may not write as whom it runs."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ikoma.apps.compose_lines import Source
+from ikoma.apps.dockerfiles import read_dockerfiles, stage_of
 from ikoma.apps.folder import App
 from ikoma.apps.new_folders import is_to_be_handed_over
 from ikoma.apps.policy.facts import image_name, locate
@@ -17,33 +19,74 @@ from ikoma.ports import Engine
 
 _ROOT = ("", "0", "root")
 
+_New = tuple[str, str]
+"""(folder or volume, its name)."""
 
-async def find_unwritable(engine: Engine, app: App, source: Source, model: Mapping[str, Any]) -> list[Finding]:
-    """What is there and belongs to somebody else; for images that are not here nothing can be said."""
-    found = []
+
+async def find_unwritable(
+    engine: Engine, app: App, source: Source, model: Mapping[str, Any], existing: Collection[str]
+) -> list[Finding]:
+    """What is there and belongs to somebody else, and what is new and for two; nothing of whom is not known.
+
+    Args:
+        existing: names of all volumes that are there.
+    """
+    found, wanted = [], dict[_New, dict[str, tuple[str, int]]]()
+    dockerfiles = await asyncio.to_thread(read_dockerfiles, app, model)
     for name, service in (model.get("services") or {}).items():
         mounts = [(index, mount) for index, mount in enumerate(service.get("volumes") or []) if _is_written(mount)]
         if not mounts:
             continue
-        user = str(service.get("user") or await _user_of_image(engine, app, name, service))
+        user = str(service.get("user") or await _user_of_image(engine, app, name, service, dockerfiles.get(name, "")))
         if user.partition(":")[0] in _ROOT:
             continue
         for index, mount in mounts:
-            if (said := _unwritable(app, str(mount["source"]), user)) is not None:
+            if (new := _new(app, model, mount, existing)) is not None:
+                wanted.setdefault(new, {}).setdefault(name, (user, index))
+            elif mount["type"] == "bind" and (said := _unwritable(app, str(mount["source"]), user)) is not None:
                 problem, fix = said
                 found.append(Finding(*source.at("services", name, "volumes", index), f"{name} {problem}", fix))
-    return found
+    return [*found, *(item for new, users in wanted.items() for item in _for_two(source, new, users))]
 
 
 def _is_written(mount: Mapping[str, Any]) -> bool:
-    return mount.get("type") == "bind" and not mount.get("read_only")
+    return mount.get("type") in ("bind", "volume") and not mount.get("read_only") and bool(mount.get("source"))
 
 
-async def _user_of_image(engine: Engine, app: App, name: str, service: Mapping[str, Any]) -> str:
-    """Whom an image that is here runs as; of one that is built, as it was built last."""
+def _new(app: App, model: Mapping[str, Any], mount: Mapping[str, Any], existing: Collection[str]) -> _New | None:
+    """The folder or volume of a mount, where the deploy makes it."""
+    if mount["type"] == "volume":
+        volume = (model.get("volumes") or {}).get(mount["source"]) or {}
+        name = str(volume.get("name") or f"{app.name.project}_{mount['source']}")
+        return None if name in existing or volume.get("external") else ("volume", str(mount["source"]))
+    path = locate(str(mount["source"])).path
+    root = Path(os.path.realpath(app.path))
+    return None if os.path.lexists(path) or root not in path.parents else ("folder", str(path.relative_to(root)))
+
+
+def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) -> Iterator[Finding]:
+    """What is said where services of more than one user write what is made for the first of them."""
+    kind, place = new
+    if len({user.partition(":")[0] for user, _ in users.values()}) < 2:
+        return
+    *_, (name, (_, index)) = users.items()
+    *others, last = (f"{service} (as {user})" for service, (user, _) in users.items())
+    them = f"{', '.join(others)} and {last}"
+    problem = f"The {kind} {place} is new, and {them} write to it: it will belong to one, and no other can write there."
+    fix = f"Give them the same `user:`, or each a {kind} of its own; nothing is to do if these are names of one user."
+    yield Finding(*source.at("services", name, "volumes", index), problem, fix)
+
+
+async def _user_of_image(engine: Engine, app: App, name: str, service: Mapping[str, Any], dockerfile: str) -> str:
+    """Whom an image runs as, if it is here; one that is built: as its Dockerfile says, or as it was built last."""
     if "build" not in service:
         image = await engine.image(str(service.get("image")))
         return image.user if image else ""
+    stage = stage_of(service["build"], dockerfile)
+    if stage.user:
+        return stage.user
+    if stage.base and stage.base != "scratch" and (image := await engine.image(stage.base)) is not None:
+        return image.user
     built = await engine.images(f"{image_name(app.name, name)}:")
     image = await engine.image(built[-1]) if built else None
     return image.user if image else ""

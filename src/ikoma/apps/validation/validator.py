@@ -13,6 +13,7 @@ from typing import Any
 
 from ikoma.apps import extension
 from ikoma.apps.compose_lines import Source
+from ikoma.apps.dockerfiles import with_dockerfiles
 from ikoma.apps.existing import differences
 from ikoma.apps.folder import App
 from ikoma.apps.impossible import Impossible, impossible
@@ -98,7 +99,8 @@ class Validator:
             report.warnings += await asyncio.to_thread(find_left_out, app, source, model)
             report.warnings += find_scaled(app, source, model)
             report.warnings += await asyncio.to_thread(find_starts, app, model)
-        report.warnings += find_database_variables(app, source, model or {}, written, self._databases)
+        whole = await asyncio.to_thread(with_dockerfiles, app, model or {})
+        report.warnings += find_database_variables(app, source, whole, written, self._databases)
         return report
 
     async def _look_at(
@@ -124,8 +126,8 @@ class Validator:
             for item in (*impossible(settled.model), *await self.occupied(app, model))
             if not settled.leaves_out(item.place)
         ]
-        report.warnings += await find_unwritable(self._engine, app, source, rest)
         existing = await self._engine.existing()
+        report.warnings += await find_unwritable(self._engine, app, source, rest, existing.volumes)
         for other in differences(app.name, model, existing):
             found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
             (report.errors if other.matters else report.warnings).append(found)
@@ -149,11 +151,12 @@ class Validator:
         await self._look_at(app, report, found.source, model, images=images)
 
     async def model(self, app: App) -> Mapping[str, Any]:
-        """The app's resolved model as its files are now; an empty one where there is none."""
+        """The app's resolved model as its files are now, Dockerfiles a part of it; an empty one where there is none."""
         try:
-            return (await self._resolutions.resolve(app)).model or {}
+            model = (await self._resolutions.resolve(app)).model
         except IkomaError:
             return {}
+        return {} if model is None else await asyncio.to_thread(with_dockerfiles, app, model)
 
     async def texts(self, app: App) -> Mapping[str, str]:
         """The app's compose files as they are written: path → text, the one that the others are merged over first."""

@@ -124,7 +124,8 @@ def find_database_variables(
 def _what_it_gets(service: str, gift: Gift) -> Iterator[tuple[str, str]]:
     if gift.own is not None:
         problem = f"{service} gets no variables of the app's database on this platform: {gift.own}."
-        yield problem, f"That may be right. {to_use_the_platforms(service)}"
+        doubt = "" if gift.is_database else "That may be right. "
+        yield problem, f"{doubt}{to_use_the_platforms(service, gift)}"
     elif gift.kept:
         problem = f"{service} sets {', '.join(gift.kept)} itself, and keeps what it set."
         yield problem, "Remove from its environment what the app's database on this platform is to give."
