@@ -48,7 +48,7 @@ def test_a_tool_answers_under_both_names_with_structure_and_text(house: Server, 
 def test_refusals_are_results_that_say_what_to_do(house: Server, opened: Opened) -> None:
     async def conversation(client: Client) -> None:
         missing = await refused(client, "apps_status", appName="mcp-nowhere")
-        assert (missing["code"], missing["next"]) == ("app_not_found", "apps_list")
+        assert (missing["code"], missing["next"]) == ("app_not_found", {"tool": "apps_list", "arguments": {}})
         wrong = await refused(client, "apps_init", appName="mcp-x", template="cobol", colour="red")
         assert wrong["code"] == "invalid_arguments"
         problems = {problem["argument"]: problem for problem in wrong["arguments"]}

@@ -31,7 +31,8 @@ def test_long_work_answers_with_an_operation_that_goes_on(house: Server, opened:
         asked = {"appName": "mcp-long", "sql": SLOW.format(seconds=2), "wait": 0, "idempotencyKey": f"k{time.time()}"}
         started = await do(client, "db_seed", **asked)
         assert started["state"] == "running"
-        assert "operations.wait" in started["next"]
+        waiting = {"tool": "operations_wait", "arguments": {"operationId": started["operationId"]}}
+        assert started["next"] == waiting
         assert (await do(client, "db_seed", **asked))["operationId"] == started["operationId"]
         ended = await do(client, "operations_wait", operationId=started["operationId"], seconds=20)
         assert ended["state"] == "succeeded"
@@ -62,7 +63,8 @@ def test_an_operation_survives_its_client_and_a_restart(house: Server) -> None:
     house.start()
     after = house.do("operations.get", {"operationId": cut_off})
     assert after["state"] == "interrupted"
-    assert "make the call again" in after["next"]
+    assert "make the call again" in after["failure"]["hint"]
+    assert after["failure"]["next"] == {"capability": "apps.status", "arguments": {"appName": "mcp-lasting"}}
 
 
 @pytest.mark.parametrize("mode", [MODERN, LEGACY])

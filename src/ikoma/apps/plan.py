@@ -30,7 +30,7 @@ from ikoma.apps.source_changes import SourceChanges, look, marks
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.apps.ways_back import STAYS, WayBack
-from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, PlanDrifted, PolicyViolation
+from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Next, PlanDrifted, PolicyViolation
 from ikoma.model import Secret
 from ikoma.ports import Databases, Engine
 from ikoma.postgres.migration_lint import Verdict
@@ -175,7 +175,9 @@ class Planner:
         release = self._rollbacks.target(app, wanted.to)
         change, _ = await self._change(app, release, wanted)
         if await self._rollback_hash(app, wanted, release, change.way if change else STAYS) != expected:
-            raise PlanDrifted(f"{app.name} is not as it was when the plan was made.")
+            asked = {"rollback": True, "to": wanted.to, "database": wanted.database or None}
+            again = Next("deploy.plan", {name: value for name, value in asked.items() if value is not None})
+            raise PlanDrifted(f"{app.name} is not as it was when the plan was made.", next=again)
 
     async def _hash(self, app: App, report: Report) -> str:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""

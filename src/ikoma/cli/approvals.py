@@ -23,7 +23,7 @@ def listing(closed: bool, as_json: bool) -> None:
     try:
         found = client.call("approvals.list", {"closed": closed})
     except client.Failed as failed:
-        output.fail(failed.answer["error"], failed.answer["code"], failed.answer.get("hint"))
+        output.refuse(failed.answer)
     if as_json:
         output.show(found, as_json)
         return

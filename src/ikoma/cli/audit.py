@@ -81,7 +81,7 @@ def _called(capability: str, arguments: dict[str, Any]) -> Any:
     try:
         return client.call(capability, arguments)
     except client.Failed as failed:
-        output.fail(failed.answer["error"], failed.answer["code"], failed.answer.get("hint"))
+        output.refuse(failed.answer)
 
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:

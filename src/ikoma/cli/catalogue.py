@@ -101,6 +101,21 @@ VERBS = {
     "info": Verb("platform.info", "Show version, uptime and limits."),
 }
 
+OWN = {
+    "apps.logs": "logs",
+    "apps.run": "run",
+    "approvals.approve": "approvals approve",
+    "approvals.deny": "approvals deny",
+    "approvals.list": "approvals list",
+    "audit.query": "audit",
+    "audit.verify": "audit verify",
+    "keys.create": "keys create",
+    "keys.list": "keys list",
+    "keys.revoke": "keys revoke",
+    "keys.rotate": "keys rotate",
+}
+"""Capability → the command of its own that calls it."""
+
 FROM_FILES = {("apps.init", "compose"): "--from"}
 """(capability, argument) → the option that takes it from a file."""
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ikoma.cli import naming
 from ikoma.cli.output import fail
 from ikoma.errors import InvalidSetting
 from ikoma.settings import Settings, load_settings
@@ -20,6 +21,8 @@ from ikoma.settings import Settings, load_settings
 Progress = Callable[[str, float | None], None]
 
 _TIMEOUT = 3700.0
+_HOLDING_NEXT = ("result", "failure")
+"""Of an operation: what it came to, which may lead on too."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -80,8 +83,19 @@ def call(
     finally:
         connection.close()
     if not answer.get("success"):
-        raise Failed(answer)
-    return answer["result"]
+        raise Failed(_in_commands(answer))
+    return _in_commands(answer["result"])
+
+
+def _in_commands(answer: Any) -> Any:
+    """An answer whose calls that lead on are commands."""
+    if not isinstance(answer, dict):
+        return answer
+    told = {name: _in_commands(answer[name]) if name in _HOLDING_NEXT else answer[name] for name in answer}
+    lead = told.get("next")
+    if isinstance(lead, dict) and lead.keys() == {"capability", "arguments"}:
+        told["next"] = {"command": naming.command_line(lead["capability"], lead["arguments"])}
+    return told
 
 
 def _read(

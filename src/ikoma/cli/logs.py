@@ -34,8 +34,7 @@ def logs(as_json: bool, app: str, **options: Any) -> None:
     except KeyboardInterrupt:
         return
     except client.Failed as failed:
-        answer = failed.answer
-        output.fail(answer["error"], answer["code"], answer.get("hint"), answer.get("details"))
+        output.refuse(failed.answer)
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False, indent=2))
         return

@@ -32,14 +32,32 @@ _FINDINGS = {"errors": "error", "warnings": "warning"}
 _COLOURS = {"healthy": "green", "running": "green", "unhealthy": "red", "starting": "yellow", "stopped": "dim"}
 
 
-def fail(message: str, code: str, hint: str | None, details: Mapping[str, Any] | None = None) -> NoReturn:
-    """Say what is wrong and what to do next, and end with exit code 1."""
+def refuse(answer: Mapping[str, Any]) -> NoReturn:
+    """Say how a call failed, and end with exit code 1."""
+    command = (answer.get("next") or {}).get("command")
+    fail(answer["error"], answer["code"], answer.get("hint"), answer.get("details"), command)
+
+
+def fail(
+    message: str,
+    code: str,
+    hint: str | None,
+    details: Mapping[str, Any] | None = None,
+    command: str | None = None,
+) -> NoReturn:
+    """Say what is wrong and what to do next, and end with exit code 1.
+
+    Args:
+        command: the one that leads on.
+    """
     click.secho(f"error: {message}", fg="red", err=True)
     quoted = details or {}
     for line in [*(str(quoted.get("sql") or "").splitlines()[:12]), *quoted.get("logs", [])]:
         click.echo(f"  | {line}", err=True)
     if hint:
         click.echo(f"hint:  {hint}", err=True)
+    if command:
+        click.echo(f"Next:  {command}", err=True)
     click.secho(f"code:  {code}", dim=True, err=True)
     sys.exit(1)
 

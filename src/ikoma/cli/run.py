@@ -38,8 +38,7 @@ def run(app: str, command: tuple[str, ...], **options: Any) -> None:
     try:
         result = client.call("apps.run", {"appName": app, "command": list(command), **chosen}, show, on_gap=show.stop)
     except client.Failed as failed:
-        answer = failed.answer
-        output.fail(answer["error"], answer["code"], answer.get("hint"), answer.get("details"))
+        output.refuse(failed.answer)
     show.rest(result["lines"], result["count"])
     sys.exit(result["exitCode"])
 

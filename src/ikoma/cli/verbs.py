@@ -75,8 +75,7 @@ def perform(name: str, arguments: Mapping[str, Any], as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(failed.answer, ensure_ascii=False, indent=2))
             raise SystemExit(1) from None
-        answer = failed.answer
-        output.fail(answer["error"], answer["code"], answer.get("hint"), answer.get("details"))
+        output.refuse(failed.answer)
     output.show(result if as_json else brief.of(name, result), as_json)
 
 

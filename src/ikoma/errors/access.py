@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.errors.base import IkomaError
+from ikoma.errors.base import IkomaError, Next
 
 
 class UnknownRole(IkomaError):
@@ -38,6 +38,7 @@ class OutOfScope(IkomaError):
 
     code, status = "out_of_scope", 403
     default_hint = "Ask an admin for a key whose apps and capabilities include this call."
+    default_next = (Next("apps.list"),)
 
 
 class RateLimited(IkomaError):
@@ -111,6 +112,7 @@ class ApprovalsFull(IkomaError):
 
     code, status = "approvals_full", 409
     default_hint = "Have some of them decided (approvals.list), or wait: each ends an hour after it was asked for."
+    default_next = (Next("approvals.list"),)
 
 
 class ApprovalClosed(IkomaError):
@@ -118,6 +120,7 @@ class ApprovalClosed(IkomaError):
 
     code, status = "approval_closed", 409
     default_hint = "approvals.list shows those that wait; the caller can ask again."
+    default_next = (Next("approvals.list"),)
 
 
 class ConfirmationNeeded(IkomaError):

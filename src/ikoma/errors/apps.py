@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.errors.base import IkomaError
+from ikoma.errors.base import IkomaError, Next
 
 
 class AppNotFound(IkomaError):
@@ -10,6 +10,7 @@ class AppNotFound(IkomaError):
 
     code, status = "app_not_found", 404
     default_hint = "apps.list shows the apps; apps.init creates one."
+    default_next = (Next("apps.list"),)
 
 
 class AppBusy(IkomaError):
@@ -17,6 +18,7 @@ class AppBusy(IkomaError):
 
     code, status = "app_busy", 409
     default_hint = "Wait until it has ended (operations.wait takes its request as operationId), then try again."
+    default_next = (Next("operations.list"),)
 
 
 class InvalidCompose(IkomaError):
@@ -24,6 +26,7 @@ class InvalidCompose(IkomaError):
 
     code, status = "invalid_compose", 422
     default_hint = "apps.validate lists each problem with its place and its fix."
+    default_next = (Next("apps.validate"),)
 
 
 class PolicyViolation(InvalidCompose):
@@ -38,6 +41,7 @@ class NotWaivable(IkomaError):
 
     code, status = "not_waivable", 422
     default_hint = "Change the compose file as apps.validate says."
+    default_next = (Next("apps.validate"),)
 
 
 class StateUnreadable(IkomaError):
@@ -59,6 +63,7 @@ class NotAdaptable(IkomaError):
 
     code, status = "not_adaptable", 409
     default_hint = "apps.validate names the changes: make them by hand with files.edit."
+    default_next = (Next("apps.validate"),)
 
 
 class HasComposeFile(IkomaError):
@@ -66,6 +71,7 @@ class HasComposeFile(IkomaError):
 
     code, status = "has_compose_file", 409
     default_hint = "Choose another name; or change the file with files.edit, or adapt it with apps.adapt."
+    default_next = (Next("apps.adapt"),)
 
 
 class CannotRunTwice(IkomaError):
@@ -73,6 +79,7 @@ class CannotRunTwice(IkomaError):
 
     code, status = "cannot_run_twice", 409
     default_hint = "Keep one, or change in the compose file what stands in the way and deploy it."
+    default_next = (Next("apps.status"),)
 
 
 class WebNeeded(IkomaError):
@@ -80,6 +87,7 @@ class WebNeeded(IkomaError):
 
     code, status = "web_needed", 409
     default_hint = "deploy.down takes the app out of service; apps.maintenance shows people a page meanwhile."
+    default_next = (Next("apps.status"),)
 
 
 class ServiceIsBuilt(IkomaError):
@@ -122,6 +130,7 @@ class ServiceNotFound(IkomaError):
 
     code, status = "service_not_found", 404
     default_hint = "apps.status lists the services."
+    default_next = (Next("apps.status"),)
 
 
 class NotDeployed(IkomaError):
@@ -129,6 +138,7 @@ class NotDeployed(IkomaError):
 
     code, status = "not_deployed", 409
     default_hint = "Call deploy.up first."
+    default_next = (Next("deploy.up"), Next("apps.validate"))
 
 
 class DomainTaken(IkomaError):
@@ -143,6 +153,7 @@ class DomainNotFound(IkomaError):
 
     code, status = "domain_not_found", 404
     default_hint = "domain.list shows its domains."
+    default_next = (Next("domain.list"),)
 
 
 class DomainInCompose(IkomaError):
@@ -150,3 +161,4 @@ class DomainInCompose(IkomaError):
 
     code, status = "domain_in_compose", 409
     default_hint = "Change domains or redirects of x-ikoma in the compose file, then call deploy.up."
+    default_next = (Next("domain.list"),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.errors.base import IkomaError
+from ikoma.errors.base import IkomaError, Next
 
 
 class DatabaseMissing(IkomaError):
@@ -10,6 +10,7 @@ class DatabaseMissing(IkomaError):
 
     code, status = "database_missing", 409
     default_hint = "Call db.create first."
+    default_next = (Next("db.create"), Next("db.status"))
 
 
 class DatabaseForeign(IkomaError):
@@ -24,6 +25,7 @@ class MigrationChanged(IkomaError):
 
     code, status = "migration_changed", 409
     default_hint = "Restore the file as it was and put the change into a new migration."
+    default_next = (Next("db.status"),)
 
 
 class LedgerSpoiled(IkomaError):
@@ -45,6 +47,7 @@ class SqlFailed(IkomaError):
 
     code, status = "sql_failed", 422
     default_hint = "Correct the statement that details names and call again: the transaction was rolled back."
+    default_next = (Next("db.status"),)
 
 
 class NotAQuery(IkomaError):
@@ -59,6 +62,7 @@ class QueryFailed(IkomaError):
 
     code, status = "query_failed", 422
     default_hint = "details holds PostgreSQL's own words; correct the query and ask again. Nothing was changed."
+    default_next = (Next("db.status"),)
 
 
 class QueryTimeout(IkomaError):
@@ -80,6 +84,7 @@ class BackupExists(IkomaError):
 
     code, status = "backup_exists", 409
     default_hint = "Choose another backupName, or leave it out to get one with the time in it."
+    default_next = (Next("db.backup"),)
 
 
 class BackupFailed(IkomaError):

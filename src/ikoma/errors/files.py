@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.errors.base import IkomaError
+from ikoma.errors.base import IkomaError, Next
 
 
 class PathOutside(IkomaError):
@@ -17,6 +17,7 @@ class FileMissing(IkomaError):
 
     code, status = "file_missing", 404
     default_hint = "Create the file in the app's folder, then try again."
+    default_next = (Next("files.list"),)
 
 
 class NotAFile(IkomaError):
@@ -24,6 +25,7 @@ class NotAFile(IkomaError):
 
     code, status = "not_a_file", 409
     default_hint = "files.list shows what is there, and of which kind."
+    default_next = (Next("files.list"),)
 
 
 class FileChanged(IkomaError):
@@ -31,6 +33,7 @@ class FileChanged(IkomaError):
 
     code, status = "file_changed", 409
     default_hint = "Read it again, and write what you want with the sha256 of that answer."
+    default_next = (Next("files.read"),)
 
 
 class VersionNotFound(IkomaError):
@@ -38,6 +41,7 @@ class VersionNotFound(IkomaError):
 
     code, status = "version_not_found", 404
     default_hint = "files.history shows what is kept; it is kept for thirty days."
+    default_next = (Next("files.history"),)
 
 
 class TextNotFound(IkomaError):
@@ -45,6 +49,7 @@ class TextNotFound(IkomaError):
 
     code, status = "text_not_found", 409
     default_hint = "Read the file, and give a piece of it that stands there once, with its spaces and line ends."
+    default_next = (Next("files.read"),)
 
 
 class VariableExists(IkomaError):
@@ -52,6 +57,7 @@ class VariableExists(IkomaError):
 
     code, status = "variable_exists", 409
     default_hint = "Say replace to give it another; what uses the old one must then be deployed again."
+    default_next = (Next("env.list"),)
 
 
 class VariableMissing(IkomaError):
@@ -59,6 +65,7 @@ class VariableMissing(IkomaError):
 
     code, status = "variable_missing", 404
     default_hint = "env.list shows the names."
+    default_next = (Next("env.list"),)
 
 
 class EnvUnreadable(IkomaError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ikoma.errors.base import IkomaError
+from typing import ClassVar
+
+from ikoma.errors.base import IkomaError, Next
 
 
 class ToolMissing(IkomaError):
@@ -17,6 +19,7 @@ class EngineUnavailable(IkomaError):
 
     code, status = "docker_unavailable", 503
     default_hint = "Start Docker (`systemctl start docker`) or correct DOCKER_HOST; platform.check shows the state."
+    default_next: ClassVar[tuple[Next, ...]] = (Next("platform.check"),)
 
 
 class EngineBusy(EngineUnavailable):
@@ -24,6 +27,7 @@ class EngineBusy(EngineUnavailable):
 
     code, status = "docker_busy", 503
     default_hint = "What was asked of it may still be done: look with apps.status before you ask again."
+    default_next = (Next("apps.status"), Next("platform.check"))
 
 
 class NoAddressesLeft(IkomaError):
@@ -42,6 +46,7 @@ class DatabasesUnavailable(IkomaError):
 
     code, status = "postgres_unavailable", 503
     default_hint = "The server restarts its own PostgreSQL by itself; check POSTGRES_* where it is external."
+    default_next = (Next("platform.check"),)
 
 
 class ProxyUnavailable(IkomaError):
@@ -77,6 +82,7 @@ class ShuttingDown(IkomaError):
 
     code, status = "shutting_down", 503
     default_hint = "Try again when it has started."
+    default_next = (Next("apps.status"), Next("operations.list"))
 
 
 class InvalidSetting(IkomaError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.errors.base import IkomaError
+from ikoma.errors.base import IkomaError, Next
 
 
 class IdempotencyMismatch(IkomaError):
@@ -17,6 +17,7 @@ class OperationNotFound(IkomaError):
 
     code, status = "operation_not_found", 404
     default_hint = "operations.list shows the operations and their ids."
+    default_next = (Next("operations.list"),)
 
 
 class OperationCancelled(IkomaError):
@@ -24,6 +25,7 @@ class OperationCancelled(IkomaError):
 
     code, status = "operation_cancelled", 409
     default_hint = "apps.status shows what is there now; make the call again when it should be done after all."
+    default_next = (Next("apps.status"),)
 
 
 class OperationElsewhere(IkomaError):
@@ -31,3 +33,4 @@ class OperationElsewhere(IkomaError):
 
     code, status = "operation_elsewhere", 409
     default_hint = "Ask the server that took the call."
+    default_next = (Next("operations.wait"),)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from ikoma.errors.base import IkomaError
+from ikoma.errors.base import IkomaError, Next
 
 
 class DeployFailed(IkomaError):
@@ -12,6 +12,7 @@ class DeployFailed(IkomaError):
 
     code, status = "deploy_failed", 422
     default_hint = "Correct what the message names, and try again."
+    default_next: ClassVar[tuple[Next, ...]] = (Next("apps.status"),)
 
     def __init__(self, message: str | None = None, *, hint: str | None = None, **more: Any) -> None:
         if hint is None and (more.get("exitCode") is not None or more.get("logs")):
@@ -26,6 +27,7 @@ class CommandNotStarted(DeployFailed):
     default_hint = (
         "Give the program and each of its arguments as an item of the list; a shell is `sh`, `-c`, and a text."
     )
+    default_next = ()
 
 
 class CommandTimedOut(DeployFailed):
@@ -40,6 +42,7 @@ class ReleaseNotFound(IkomaError):
 
     code, status = "release_not_found", 404
     default_hint = "release.list shows the releases that are kept."
+    default_next = (Next("release.list"),)
 
 
 class AlreadyServing(IkomaError):
@@ -47,6 +50,7 @@ class AlreadyServing(IkomaError):
 
     code, status = "already_serving", 409
     default_hint = "release.list shows which release serves; deploy.restart replaces its containers."
+    default_next = (Next("release.list"),)
 
 
 class NothingToGoBackTo(IkomaError):
@@ -54,6 +58,7 @@ class NothingToGoBackTo(IkomaError):
 
     code, status = "nothing_to_go_back_to", 409
     default_hint = "release.list shows what was deployed; deploy.up deploys the folder as it is."
+    default_next = (Next("release.list"),)
 
 
 class PlanDrifted(IkomaError):
@@ -61,6 +66,7 @@ class PlanDrifted(IkomaError):
 
     code, status = "plan_drifted", 409
     default_hint = "Make a new plan (deploy.plan), look at it, and deploy with that."
+    default_next = (Next("deploy.plan"),)
 
 
 class CannotGoBack(IkomaError):
@@ -68,6 +74,7 @@ class CannotGoBack(IkomaError):
 
     code, status = "cannot_go_back", 409
     default_hint = "Write a migration that undoes it, or deploy a release that fits the database (deploy.up)."
+    default_next = (Next("release.list"),)
 
 
 class NothingToAbandon(IkomaError):
@@ -75,6 +82,7 @@ class NothingToAbandon(IkomaError):
 
     code, status = "nothing_to_abandon", 409
     default_hint = "release.list shows how the deployments ended; deploy.up makes another."
+    default_next = (Next("release.list"),)
 
 
 class DatabaseAhead(IkomaError):
@@ -85,6 +93,7 @@ class DatabaseAhead(IkomaError):
         'Call deploy.rollback with "database": true to take the database back too;'
         ' deploy.plan with "rollback" and "database" says what is lost.'
     )
+    default_next = (Next("deploy.plan", {"rollback": True, "database": True}),)
 
 
 class ImageGone(IkomaError):
@@ -92,6 +101,7 @@ class ImageGone(IkomaError):
 
     code, status = "image_gone", 409
     default_hint = "Check out its source (source.checkout) and deploy it anew with deploy.up."
+    default_next = (Next("release.list"),)
 
 
 class NameTooLong(IkomaError):
@@ -106,6 +116,7 @@ class TooManyPreviews(IkomaError):
 
     code, status = "too_many_previews", 409
     default_hint = "preview.list shows them; preview.remove ends one."
+    default_next = (Next("preview.list"),)
 
 
 class PreviewNameTaken(IkomaError):
@@ -127,3 +138,4 @@ class PreviewNotFound(IkomaError):
 
     code, status = "preview_not_found", 404
     default_hint = "preview.list shows those there are; deploy.preview makes one."
+    default_next = (Next("preview.list"),)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.errors import AppBusy
+from ikoma.errors import AppBusy, Next
 from ikoma.model import AppName
 
 PATIENCE = 2.0
@@ -66,6 +66,7 @@ def _busy(descriptor: int, app: AppName) -> AppBusy:
         return AppBusy(f"Another operation is working on {app}.")
     return AppBusy(
         f"{holder['capability']} (request {holder['requestId']}) has been working on {app} since {holder['since']}.",
+        next=Next("operations.wait", {"operationId": holder["requestId"]}),
         holder=holder,
     )
 

@@ -23,6 +23,7 @@ from ikoma.errors import (
     DiskFull,
     IdempotencyMismatch,
     IkomaError,
+    Next,
     OperationCancelled,
     OperationElsewhere,
     OperationNotFound,
@@ -32,6 +33,7 @@ from ikoma.errors import (
 )
 from ikoma.kernel.callers import Caller
 from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, Record, Step, now
+from ikoma.kernel.leading import as_json
 from ikoma.kernel.redaction import whole
 from ikoma.model import Role
 from ikoma.ports import Progress
@@ -97,7 +99,10 @@ class Operations:
         if found is None:
             return None
         if found.digest != record.digest:
-            raise IdempotencyMismatch(f"This key was used for another call, {found.capability} (request {found.id}).")
+            raise IdempotencyMismatch(
+                f"This key was used for another call, {found.capability} (request {found.id}).",
+                next=Next("operations.get", {"operationId": found.id}),
+            )
         return self._here.get(found.id) or self._from_journal(found)
 
     def start(
@@ -300,7 +305,8 @@ class Operations:
 def _kept(error: IkomaError) -> dict[str, Any]:
     """A failure as its record keeps it: without what it quotes, where that is as long as a caller likes."""
     audit = whole(error.audit_message, _LONGEST_AUDIT)
-    failure = {"code": error.code, "error": error.message, "audit": audit, "hint": error.hint, "details": error.details}
+    failure: dict[str, Any] = {"code": error.code, "error": error.message, "audit": audit, "hint": error.hint}
+    failure |= {"next": [as_json(item) for item in error.next], "details": error.details}
     if len(orjson.dumps(failure, default=str)) <= _MOST_FAILURE_BYTES:
         return failure
     return failure | {"error": audit, "details": {}}

@@ -8,6 +8,7 @@ leaves one audit entry that says why; a changing call leaves two, its intent bef
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import logging
 import math
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
@@ -27,6 +28,7 @@ from ikoma.errors import (
     DiskFull,
     IkomaError,
     MalformedRequest,
+    Next,
     OperationCancelled,
     RoleTooLow,
     TooManyFailures,
@@ -42,6 +44,7 @@ from ikoma.kernel.confirmations import Confirmations
 from ikoma.kernel.events import Changed, Events
 from ikoma.kernel.journal import Record
 from ikoma.kernel.lasting import EndsWithKey
+from ikoma.kernel.leading import Leading, as_json
 from ikoma.kernel.locks import PATIENCE, Locks
 from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
@@ -114,6 +117,7 @@ class Pipeline:
         self._throttle = throttle
         self._refusals = Refusals(audit.append_if_possible)
         self._scrubber = scrubber or Scrubber()
+        self._leading = Leading(registry)
         self._make_call = make_call
 
     async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> Answer:
@@ -123,7 +127,7 @@ class Pipeline:
             emit: takes lines of the answer of a read that streams.
         """
         entry, began = Entry(attempt.request_id, self._recorded(attempt.capability)), time.perf_counter()
-        caller: Caller | None = None
+        caller, role, admitted = None, Role.OBSERVER, None
         try:
             caller, role = await self._authenticate(attempt, entry)
             admitted = await self._admit(attempt, caller, role, entry)
@@ -133,7 +137,8 @@ class Pipeline:
             else:
                 operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
-            self._fail(entry, began, error, caller, attempt.address)
+            answer = self._failed(entry, began, error, caller, admitted, attempt.address)
+            raise self._told(answer, caller, role) from _cause(answer, error)
         if admitted.capability.effect is not Effect.READS:
             return await self._outcome(operation, admitted)
         self._end(entry, began)
@@ -328,7 +333,8 @@ class Pipeline:
                 began()
                 answer = await self._run(admitted, progress)
         except BaseException as error:
-            self._fail(entry, since, error, admitted.caller)
+            failure = self._failed(entry, since, error, admitted.caller, admitted)
+            raise failure from _cause(failure, error)
         self._settle(entry, since)
         self.events.publish(Changed(admitted.capability.name, admitted.app))
         return answer
@@ -355,7 +361,8 @@ class Pipeline:
         call = self._call(admitted, tell, None if emit is None else say)
         try:
             answer = capability.encode(await capability.run(call, admitted.request))
-            return _showing(capability, answer, scrubber.json(answer, app, reach, quoting=_quoting(capability)))
+            scrubbed = _showing(capability, answer, scrubber.json(answer, app, reach, quoting=_quoting(capability)))
+            return self._leading.answer(capability, scrubbed, admitted.given.arguments, admitted.caller, admitted.role)
         except IkomaError as error:
             scrubber.error(error, app, reach)
             raise
@@ -380,10 +387,25 @@ class Pipeline:
         seconds = admitted.attempt.wait if given is None else given
         if admitted.capability.secret_results:
             seconds = None  # what is shown once is in this answer or nowhere
-        answer = await self.operations.outcome(operation, seconds)
+        try:
+            answer = await self.operations.outcome(operation, seconds)
+        except IkomaError as error:
+            raise self._told(error, admitted.caller, admitted.role, admitted.app) from error.__cause__
         if answer is not None:
             return Answer(answer)
-        return Answer(orjson.dumps(still_running(operation.view())), operation=operation.record.id)
+        return Answer(self._going_on(operation.view(), admitted), operation=operation.record.id)
+
+    def _going_on(self, record: Record, admitted: _Admitted) -> bytes:
+        """What a caller is told whose call goes on as an operation."""
+        told = {
+            "operationId": record.id,
+            "state": record.state,
+            "capability": record.capability,
+            "message": f"{record.capability} goes on; operations.cancel stops it.",
+        }
+        known = [Next(name, {"operationId": record.id}) for name in ("operations.wait", "operations.get")]
+        lead = self._leading.choose(known, admitted.caller, admitted.role)
+        return orjson.dumps(told | ({} if lead is None else {"next": as_json(lead)}))
 
     def _end(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
         entry.result, entry.code = result, code
@@ -400,28 +422,34 @@ class Pipeline:
         else:
             self._audit.append_if_possible(entry)
 
-    def _fail(
-        self, entry: Entry, began: float, error: BaseException, caller: Caller | None, address: str = LOCAL
-    ) -> NoReturn:
-        """Write the last entry of a call that failed, and raise what its caller sees: an IkomaError."""
+    def _failed(
+        self,
+        entry: Entry,
+        began: float,
+        error: BaseException,
+        caller: Caller | None,
+        admitted: _Admitted | None,
+        address: str = LOCAL,
+    ) -> BaseException:
+        """Write the last entry of a call that failed; what is raised then, an IkomaError unless it was cancelled."""
         answer = _as_answer(error, entry)
         if isinstance(answer, IkomaError):
             self._scrubber.error(answer, None, () if caller is None else caller.apps)
             entry.error = answer.audit_message
+            if admitted is not None:
+                answer.next = self._leading.complete(answer.next, admitted.capability, admitted.given.arguments)
         self._end(entry, began, ERROR, entry.code)
         self._record_refusal(entry, address)
-        raise answer from (error.__cause__ if answer is error else error)
+        return answer
 
-
-def still_running(record: Record) -> dict[str, Any]:
-    """What a caller is told whose call goes on as an operation."""
-    return {
-        "operationId": record.id,
-        "state": record.state,
-        "capability": record.capability,
-        "message": f"{record.capability} goes on.",
-        "next": "operations.wait with this operationId waits for its end; operations.cancel stops it.",
-    }
+    def _told(self, error: BaseException, caller: Caller | None, role: Role, app: str | None = None) -> BaseException:
+        """An error as this caller sees it. Another may be told of the same one, and be allowed other calls."""
+        if not isinstance(error, IkomaError):
+            return error
+        told = copy.copy(error)
+        if caller is not None:
+            told.lead = self._leading.choose(error.next, caller, role, {} if app is None else {"appName": app})
+        return told
 
 
 def _quoting(capability: Capability) -> list[tuple[str, ...]]:
@@ -460,6 +488,10 @@ def _wanted_role(text: str | None) -> Role | None:
         return Role.parse(text)
     except ValueError as error:
         raise UnknownRole(f"X-Role: {error}.") from None
+
+
+def _cause(raised: BaseException, error: BaseException) -> BaseException | None:
+    return error.__cause__ if raised is error else error
 
 
 def _as_answer(error: BaseException, entry: Entry) -> BaseException:

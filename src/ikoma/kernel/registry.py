@@ -20,13 +20,14 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
-from ikoma.errors import InvalidArguments, UnknownCapability
+from ikoma.errors import InvalidArguments, Next, UnknownCapability
 from ikoma.kernel.redaction import Path, cleaned, whole
 from ikoma.model import AppName, Effect, Role
 
 __all__ = [
     "AppRequest",
     "Capability",
+    "Failed",
     "Loses",
     "Loss",
     "Registry",
@@ -97,6 +98,11 @@ class Untrusted:
     what: str
     ours: bool = False
     """Whether words and names of IKOMA's own stand in it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Untrusted):
+    """Marks a failure that was written down: each door tells it as one that has just happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,11 @@ class Capability:
         return tuple(_marks(self.result, ()))
 
     @cached_property
+    def leads(self) -> Sequence[Path]:
+        """Where in the result's JSON stands a call that leads on."""
+        return tuple(_leads(self.result, ()))
+
+    @cached_property
     def arguments(self) -> Mapping[str, bool]:
         """Argument name → whether it must be given."""
         return _arguments(self.request)
@@ -210,6 +221,17 @@ def _marks(kind: Any, path: Path) -> Iterator[tuple[Path, Untrusted]]:
     inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
     for argument in arguments:
         yield from _marks(argument, inner)
+
+
+def _leads(kind: Any, path: Path) -> Iterator[Path]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            yield from _leads(field.annotation, (*path, field.serialization_alias or field.alias or name))
+    elif kind is Next:
+        yield path
+    inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
+    for argument in typing.get_args(kind):
+        yield from _leads(argument, inner)
 
 
 def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str) -> R:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from ikoma.errors import IkomaError
+from ikoma.kernel.failures import as_told
 
 
 def success(request_id: str, result: bytes) -> bytes:
@@ -15,13 +14,4 @@ def success(request_id: str, result: bytes) -> bytes:
 
 
 def failure(request_id: str, error: IkomaError) -> bytes:
-    answer: dict[str, Any] = {
-        "success": False,
-        "error": error.message,
-        "code": error.code,
-        "hint": error.hint,
-        "requestId": request_id,
-    }
-    if error.details:
-        answer["details"] = error.details
-    return orjson.dumps(answer)
+    return orjson.dumps({"success": False, **as_told(error), "requestId": request_id}, default=str)

@@ -149,7 +149,7 @@ def test_a_call_that_takes_longer_than_it_may_wait_goes_on_as_an_operation(house
         said = orjson.loads(answer.body)
         assert answer.operation == said["operationId"] == "request-1"
         assert said["state"] == "running"
-        assert "operations.wait" in said["next"]
+        assert "next" not in said, "this registry has no operations.wait"
         steps: list[tuple[str, float | None]] = []
         ended = await house.operations.wait(
             "request-1", house.caller(), Role.ADMIN, seconds=5, progress=lambda m, f=None: steps.append((m, f))

@@ -8,20 +8,21 @@ import orjson
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.journal import FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Record
-from ikoma.kernel.registry import Request, Result, Untrusted, capability, registry
+from ikoma.errors import Next, ShuttingDown, stored_failure
+from ikoma.kernel.failures import as_told
+from ikoma.kernel.journal import INTERRUPTED, RUNNING, Record
+from ikoma.kernel.leading import Leading
+from ikoma.kernel.registry import Capability, Failed, Request, Result, Untrusted, capability, registry
 from ikoma.model import Effect, Role
 
 _STEPS = 20
-_NEXT = {
-    RUNNING: "operations.wait waits for its end; operations.cancel stops it.",
-    SUCCEEDED: "",
-    FAILED: "failure says why and what to do.",
-    INTERRUPTED: "The server stopped in the middle. What is there is whole: make the call again.",
-}
-
 _EARLIER = "Why is told to those who could have made the call."
 """Where an earlier version did not write down what the audit log says of a failure."""
+
+
+_KILLED = "The server was stopped or killed before this was done."
+_AGAIN = "What is there is whole: make the call again."
+_LEADING = Leading(registry)
 
 
 class Get(Request):
@@ -35,10 +36,15 @@ class Step(Result):
 
 
 class Failure(Result):
+    """As whoever made the call was told it."""
+
+    error: str
     code: str
-    error: Annotated[str, Untrusted("what the failure quotes", ours=True)]
     hint: str
-    details: Annotated[dict[str, Any], Untrusted("what the failure quotes", ours=True)]
+    plain: str | None = None
+    """The same without what `error` quotes of others, where it quotes."""
+    next: Next | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Operation(Result):
@@ -53,9 +59,8 @@ class Operation(Result):
     steps: list[Step]
     result: dict[str, Any] | None = None
     """The call's own result, when it succeeded."""
-    failure: Failure | None = None
-    next: str
-    """What to do now."""
+    failure: Annotated[Failure | None, Failed("what the failure quotes", ours=True)] = None
+    next: Next | None = None
 
     @classmethod
     def of(cls, record: Record, call: Call) -> Operation:
@@ -69,9 +74,9 @@ class Operation(Result):
             started_at=record.started_at,
             finished_at=record.finished_at,
             steps=[Step(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps[-_STEPS:]],
-            result=None if record.result is None else orjson.loads(record.result),
+            result=_result_of(record, call),
             failure=failure_of(record, call),
-            next=_NEXT.get(record.state, "apps.status shows what is there now."),
+            next=Next("operations.wait", {"operationId": record.id}) if record.state == RUNNING else None,
         )
 
 
@@ -84,18 +89,38 @@ async def get(call: Call, request: Get) -> Operation:
     return Operation.of(call.platform.operations.get(request.operation_id, call.caller, call.role), call)
 
 
+def _result_of(record: Record, call: Call) -> dict[str, Any] | None:
+    """What it came to; what leads on is for those who may call it."""
+    if record.result is None:
+        return None
+    body, made = record.result, _made(record)
+    if made is not None:
+        body = _LEADING.answer(made, body, {}, call.caller, call.role)
+    result: dict[str, Any] = orjson.loads(body)
+    return result
+
+
 def failure_of(record: Record, call: Call) -> Failure | None:
     """Why it failed; what that quotes, SQL and rows and the like, is for those who could have made the call."""
-    if record.failure is None:
+    if record.failure is not None:
+        error = stored_failure(**record.failure)
+    elif record.state == INTERRUPTED:
+        error = ShuttingDown(_KILLED, hint=_AGAIN)
+    else:
         return None
-    failure = Failure(**record.failure)
-    if _could_make(call, record):
-        return failure
-    return failure.model_copy(update={"error": record.failure.get("audit", _EARLIER), "details": {}})
+    if not _could_make(call, record):
+        error.message = error.audit_message = (record.failure or {}).get("audit", _EARLIER)
+        error.details = {}
+    error.lead = _LEADING.choose(error.next, call.caller, call.role, {"appName": record.app} if record.app else {})
+    return Failure(**as_told(error))
 
 
 def _could_make(call: Call, record: Record) -> bool:
     if call.caller.id == record.caller_id:
         return True
-    made = registry.get(record.capability) if record.capability in registry else None
+    made = _made(record)
     return made is not None and call.role >= made.role and call.caller.reaches_capability(made)
+
+
+def _made(record: Record) -> Capability | None:
+    return registry.get(record.capability) if record.capability in registry else None

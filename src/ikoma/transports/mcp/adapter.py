@@ -186,13 +186,13 @@ class Adapter:
             except ConfirmationNeeded as plan:
                 answer = await people.ask(ctx, plan)
                 if answer is None or isinstance(answer, InputRequiredResult):
-                    return answer or await self._failure(plan, ask, who)
+                    return answer or answers.failure(plan, ask.request_id)
                 confirmed = Ask(who, ask.capability, {**arguments, "confirmation": answer})
                 return await self._perform(ctx, confirmed)
         except UnknownCapability as error:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:80]}. {error.hint}") from error
         except IkomaError as error:
-            return await self._failure(error, ask, who)
+            return answers.failure(error, ask.request_id)
 
     def _arguments(self, params: CallToolRequestParams) -> dict[str, Any]:
         found = self._capabilities.get(self._names.get(params.name, ""))
@@ -258,13 +258,6 @@ class Adapter:
             forget()
             raise
         forget()
-
-    async def _failure(self, error: IkomaError, ask: Ask, who: Connection) -> CallToolResult:
-        try:
-            may_call = {item.name for item in await self._calls.visible(who, counts=False)}
-        except IkomaError:
-            may_call = set()
-        return answers.failure(error, ask.request_id, may_call)
 
     async def _cancelled(self, ctx: Context, params: CancelledNotificationParams) -> None:
         """A client takes a request back: the operation it began is stopped. (That it has gone stops nothing.)"""

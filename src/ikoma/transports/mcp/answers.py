@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,10 @@ import orjson
 from mcp_types import CallToolResult, TextContent
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.redaction import applied
-from ikoma.kernel.registry import Capability
+from ikoma.kernel.failures import as_told
+from ikoma.kernel.redaction import Path, applied
+from ikoma.kernel.registry import Capability, Failed, Untrusted
+from ikoma.transports.mcp.tools import tool_name
 
 LONGEST = 100_000
 """Characters of one untrusted piece that an answer holds."""
@@ -26,39 +28,6 @@ _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
 )
 _REST = "Ask for less at a time to see the rest: a smaller tail or limit, an offset, a filter."
-
-# The next safe call after each failure; the first of them that this caller may make.
-NEXT = {
-    "unauthenticated": ("platform.info",),
-    "role_too_low": ("platform.info",),
-    "out_of_scope": ("apps.list",),
-    "unknown_capability": ("platform.info",),
-    "app_not_found": ("apps.list", "apps.init"),
-    "app_busy": ("operations.list",),
-    "file_missing": ("files.list", "apps.init"),
-    "invalid_compose": ("apps.validate",),
-    "project_name_taken": ("apps.list",),
-    "deploy_failed": ("apps.logs", "apps.status"),
-    "not_deployed": ("deploy.up", "apps.validate"),
-    "release_not_found": ("release.list",),
-    "nothing_to_go_back_to": ("release.list",),
-    "already_serving": ("release.list",),
-    "domain_not_found": ("domain.list",),
-    "domain_in_compose": ("domain.list",),
-    "service_not_found": ("apps.status",),
-    "cannot_run_twice": ("apps.status",),
-    "database_missing": ("db.create", "db.status"),
-    "database_foreign": ("db.status",),
-    "migration_changed": ("db.status",),
-    "sql_failed": ("db.status",),
-    "not_a_query": ("db.migrate", "db.status"),
-    "query_failed": ("db.status",),
-    "backup_exists": ("db.backup",),
-    "operation_not_found": ("operations.list",),
-    "operation_cancelled": ("apps.status",),
-    "shutting_down": ("operations.list",),
-}
-ANYTIME = ("platform.check", "platform.info")
 
 
 class Wrapper:
@@ -91,10 +60,13 @@ class Wrapper:
 def success(capability: Capability, body: bytes, *, pending: bool) -> dict[str, Any]:
     """What a call came to as a tools/call result on the wire; or, `pending`, the operation that it goes on as."""
     result = orjson.loads(body)
-    if not pending and capability.untrusted:
-        wrapper = Wrapper()
+    leads: Sequence[Path] = [("next",)]
+    if not pending:
+        wrapper, leads = Wrapper(), (*capability.leads, ("result", "next"))
         for path, mark in capability.untrusted:
-            result = applied(result, path, partial(wrapper.inside, what=mark.what))
+            result = applied(result, path, partial(_marked, mark=mark, wrapper=wrapper))
+    for path in leads:
+        result = applied(result, path, as_tool_call)
     if isinstance(result, dict):  # the schema knows no null: what has no value is not there
         result = {name: value for name, value in result.items() if value is not None}
     else:
@@ -104,23 +76,44 @@ def success(capability: Capability, body: bytes, *, pending: bool) -> dict[str, 
     return {"content": [{"type": "text", "text": body.decode()}], "structuredContent": result, "resultType": "complete"}
 
 
-def failure(error: IkomaError, request_id: str, may_call: Collection[str]) -> CallToolResult:
-    """A failure that says what to do: code, one sentence, hint and the next safe call.
+def _marked(part: Any, mark: Untrusted, wrapper: Wrapper) -> Any:
+    if isinstance(mark, Failed):
+        return part and told(part, wrapper)
+    return wrapper.inside(part, mark.what)
 
-    Args:
-        may_call: names of the capabilities that this caller may call.
-    """
-    quoted = {key: value for key, value in error.details.items() if key not in _OURS}
-    if error.audit_message != error.message:
-        quoted = {"message": error.message, **quoted}
-    said: dict[str, Any] = {"code": error.code, "error": error.audit_message, "hint": error.hint}
-    said |= {key: value for key, value in error.details.items() if key in _OURS}
-    if safe := next((name for name in (*NEXT.get(error.code, ()), *ANYTIME) if name in may_call), None):
-        said["next"] = safe.replace(".", "_")
-    said["requestId"] = request_id
-    if quoted:
-        said["details"] = Wrapper().wrap(_pretty(quoted), "what the failure quotes")
+
+def as_tool_call(lead: Any) -> Any:
+    """A call that leads on, as a model makes it."""
+    if not isinstance(lead, dict) or lead.keys() != {"capability", "arguments"}:
+        return lead
+    return {"tool": tool_name(lead["capability"]), "arguments": lead["arguments"]}
+
+
+def failure(error: IkomaError, request_id: str) -> CallToolResult:
+    """A failure that says what to do: code, one sentence, hint and the call that leads on."""
+    return as_failure(as_told(error), request_id)
+
+
+def as_failure(failure: Mapping[str, Any], request_id: str) -> CallToolResult:
+    """A failure as it was told, for a model."""
+    said = {**told(failure, Wrapper()), "requestId": request_id}
     return CallToolResult(content=[TextContent(text=_text(said))], is_error=True)
+
+
+def told(failure: Mapping[str, Any], wrapper: Wrapper) -> dict[str, Any]:
+    """A failure in IKOMA's own words, with what it quotes as data."""
+    details = failure.get("details") or {}
+    quoted = {key: value for key, value in details.items() if key not in _OURS}
+    plain = failure.get("plain")
+    if plain is not None:
+        quoted = {"message": failure["error"], **quoted}
+    said = {"code": failure["code"], "error": plain or failure["error"], "hint": failure["hint"]}
+    if failure.get("next"):
+        said["next"] = as_tool_call(failure["next"])
+    said |= {key: value for key, value in details.items() if key in _OURS}
+    if quoted:
+        said["details"] = wrapper.wrap(_pretty(quoted), "what the failure quotes")
+    return said
 
 
 # Details that hold only our own words: names of arguments, what would be lost, tokens.

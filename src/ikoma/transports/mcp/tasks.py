@@ -19,7 +19,7 @@ from mcp_types.jsonrpc import MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
-from ikoma.errors import IkomaError, stored_failure
+from ikoma.errors import IkomaError
 from ikoma.kernel.journal import CANCELLED, FAILED, RUNNING, SUCCEEDED
 from ikoma.kernel.registry import Capability
 from ikoma.transports.mcp import answers
@@ -71,10 +71,10 @@ class Tasks:
             capability = self._capabilities[operation["capability"]]
             details["result"] = answers.success(capability, orjson.dumps(operation["result"]), pending=False)
         elif operation["state"] == FAILED:
-            failure = answers.failure(stored_failure(**operation["failure"]), operation["id"], self._capabilities)
+            failure = answers.as_failure(operation["failure"], operation["id"])
             details["result"] = failure.model_dump(by_alias=True, mode="json", exclude_none=True)
         elif _status(operation) == "failed":
-            details["error"] = {"code": INTERNAL_ERROR, "message": operation["failure"]["error"] or operation["next"]}
+            details["error"] = {"code": INTERNAL_ERROR, "message": operation["failure"]["error"]}
         return {"resultType": "complete", **_envelope(operation), **details}
 
     async def _update(self, ctx: Context, params: UpdateTaskParams) -> dict[str, Any]:

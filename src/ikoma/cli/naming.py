@@ -1,0 +1,90 @@
+"""How the command line names a call: as the command that makes it, ready to be pasted."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from ikoma.cli.catalogue import OWN, VERBS
+
+_ARGUMENTS = {"app": "appName", "identity": "id"}
+"""Parameter of a command → the argument that it gives, where that has another name."""
+
+
+def command_words(capability: str) -> list[str]:
+    """The words of its command; those of `ikoma call` where it has none of its own."""
+    if capability in OWN:
+        return ["ikoma", *OWN[capability].split()]
+    verb = next((name for name, item in VERBS.items() if item.capability == capability), None)
+    return ["ikoma", verb] if verb else ["ikoma", "call", capability]
+
+
+def command_line(capability: str, arguments: Mapping[str, Any]) -> str:
+    """The whole command that makes a call, quoted for a shell."""
+    words = command_words(capability)
+    if words[1] != "call":
+        given = _given(words, arguments)
+        if given is not None:
+            return shlex.join([*words, *given])
+    return shlex.join(["ikoma", "call", capability, *_as_pairs(arguments)])
+
+
+def _given(words: list[str], arguments: Mapping[str, Any]) -> list[str] | None:
+    """What follows the command's words; None where it has no place for one of the arguments."""
+    parameters = {_argument_of(parameter): parameter for parameter in _command(words).params}
+    if not arguments.keys() <= parameters.keys():
+        return None
+    placed: list[str] = []
+    options: list[str] = []
+    for name, parameter in parameters.items():  # in the order of the command's own help
+        if name not in arguments:
+            continue
+        if isinstance(parameter, click.Argument):
+            placed += _texts(arguments[name])
+        else:
+            options += _option(parameter, arguments[name])
+    return [*placed, *options] if not any(text.startswith("-") for text in placed) else [*options, "--", *placed]
+
+
+def _command(words: list[str]) -> click.Command:
+    from ikoma.cli import main
+
+    command: click.Command | None = main
+    for word in words[1:]:
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), word)
+    assert command is not None
+    return command
+
+
+def _argument_of(parameter: click.Parameter) -> str:
+    name = parameter.name or ""
+    first, *rest = _ARGUMENTS.get(name, name).split("_")
+    return first + "".join(part.title() for part in rest)
+
+
+def _option(parameter: click.Parameter, value: Any) -> Iterator[str]:
+    if isinstance(value, bool):
+        flags = parameter.opts if value else parameter.secondary_opts
+        yield from flags[:1]
+        return
+    for text in _texts(value):
+        yield from (max(parameter.opts, key=len), text)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{name}={item}" for name, item in value.items()]
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _as_pairs(arguments: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in arguments.items():
+        if name == "appName":
+            yield from ("--app", str(value))
+        else:
+            yield from ("--arg", f"{name}={value if isinstance(value, str) else json.dumps(value)}")
