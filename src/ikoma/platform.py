@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
-from ikoma.apps import exposure, source
+from ikoma.apps import env_history, exposure, file_history, source
 from ikoma.apps.adapting import Adapter
 from ikoma.apps.backups import Backups
 from ikoma.apps.caretaker import Caretaker
@@ -76,6 +76,7 @@ from ikoma.settings import Settings, read_api_key_hash
 log = logging.getLogger("ikoma")
 
 _GATEWAY_PAUSE = 5.0
+_LET_GO_SECONDS = 3600.0
 _GRACE_SECONDS = 60.0
 
 
@@ -235,6 +236,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         supervisor.start("caretaker", caretaker.run)
         supervisor.start("audit anchors", anchors.run)
         supervisor.start("database sweep", partial(_sweep, databases))
+        supervisor.start("former files and variables", partial(_let_go, apps))
         supervisor.start("docker gateway", partial(_follow_gateway, engine, server))
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
             limits = Limits(settings.db_session_memory, settings.db_statement_seconds)
@@ -281,6 +283,16 @@ def prepare(settings: Settings) -> bool:
 async def _sweep(databases: Databases) -> None:
     with suppress(IkomaError):  # where PostgreSQL is away, the next start does it
         await databases.sweep()
+
+
+async def _let_go(apps: Apps) -> None:
+    """Let go of the files and variables of before that were kept long enough, also of apps that nobody touches."""
+    while True:
+        for name in apps.names():
+            with logged(name):
+                await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
+                await asyncio.to_thread(env_history.prune, apps.at(name))
+        await asyncio.sleep(_LET_GO_SECONDS)
 
 
 async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:

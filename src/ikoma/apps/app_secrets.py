@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from itertools import permutations
+from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
-from ikoma.apps import credentials, environment, hooks, source_access
+from ikoma.apps import credentials, env_history, environment, hooks, source_access
 from ikoma.apps.env_entries import entries
 from ikoma.apps.folder import App
 from ikoma.apps.release import Releases
@@ -177,6 +179,17 @@ def _of_env_file(app: App) -> list[Secret]:
     return of_text(environment.content(app).decode(errors="replace"))
 
 
+def _of_former_env_files(app: App) -> Iterator[Secret]:
+    for path in env_history.files(app):
+        yield from _of_former(path)
+
+
+@lru_cache(maxsize=2000)
+def _of_former(path: Path) -> tuple[Secret, ...]:
+    """The secrets of a kept file: it is named by its moment, and never written again."""
+    return tuple(of_text(path.read_text(encoding="utf-8", errors="replace")))
+
+
 def _of_releases(app: App) -> Iterator[Secret]:
     for release in Releases(app).recent():
         yield from of_release(app, release)
@@ -196,7 +209,7 @@ def _of_source(app: App) -> Iterator[Secret]:
     yield from (token.secret for token in source_access.tokens(app).values())
 
 
-_SOURCES = (_of_env_file, _of_releases, _of_database, _of_hook, _of_source)
+_SOURCES = (_of_env_file, _of_former_env_files, _of_releases, _of_database, _of_hook, _of_source)
 
 
 def _as_given(values: Any) -> dict[str, str]:

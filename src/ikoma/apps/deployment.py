@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from ikoma.apps import app_secrets, compose_file, equipment, extension, images, source, web_service
+from ikoma.apps import app_secrets, compose_file, env_history, equipment, extension, images, source, web_service
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
@@ -115,6 +115,7 @@ class Deployments:
             ProjectNameTaken: containers of this name belong to another folder.
         """
         await self._settle(app)
+        await asyncio.to_thread(env_history.note_present, app)
         frozen = equipment.frozen(app, model, env=env, memory=self._memory, variables=variables)
         runs = await self._checked(app, frozen)
         in_use = await self._adopt(app, frozen, wish.progress)

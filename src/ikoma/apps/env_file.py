@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from pathlib import Path
 
-from ikoma.apps import environment
+from ikoma.apps import env_history, environment
 from ikoma.apps.env_entries import entries
 from ikoma.apps.folder import App
 from ikoma.apps.variables import VariableReader, Variables
-from ikoma.durable import make_folder, write_file
-from ikoma.errors import EnvUnreadable, UnrepresentableValue, VariableMissing
+from ikoma.durable import write_file
+from ikoma.errors import EnvUnreadable, UnrepresentableValue, VariableMissing, VersionNotFound
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
 _HEADER = "# Environment of {app}: values are secrets; keep this file 0600.\n"
-_FORMER, _MOST_FORMER = "env", 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +69,12 @@ class EnvFile:
         """Take a variable out; the names that are left.
 
         Raises:
-            VariableMissing: it is not there; with the nearest name.
+            VariableMissing: it is not there.
         """
         text, before = await self._read_now()
         found = [entry for entry in entries(text) if entry.name == name]
         if name not in before.require() or not found:
-            near = difflib.get_close_matches(name, before.values, n=1)
-            hint = f"Did you mean {near[0]}?" if near else None
-            raise VariableMissing(f"{self._app.name} has no variable {name}.", hint=hint)
+            raise VariableMissing(f"{self._app.name} has no variable {name}.")
         changed = text
         for entry in reversed(found):
             begin = changed.rfind("\n", 0, entry.begin) + 1 if entry.alone else entry.begin
@@ -101,10 +97,32 @@ class EnvFile:
             raise EnvUnreadable(f".env:{line}: The name in this line is no name of a variable.", hint=_NAMES)
         former = environment.content(self._app)
         before = await self._reader.read(self._app, former)
-        kept = self._keep(former) if former and former != content.encode() else None
-        write_file(self._app.env_file, content, mode=0o600)
+        kept = self._store(content)
         gone = tuple(name for name, value in before.values.items() if found.get(name) != value)
-        return Imported(after, gone, kept)
+        return Imported(after, gone, str(kept) if former and former != content.encode() else None)
+
+    async def restore(self, name: str | None, version: str | None) -> list[str]:
+        """Bring back the value that a variable had in a kept file, or all of that file; the names that are there then.
+
+        Args:
+            name: None for the whole file.
+            version: as `env_history.formers` names it; None is the newest in which the variable had another value.
+
+        Raises:
+            VersionNotFound: no such file is kept, or the variable had no value in it.
+        """
+        if version is None:
+            known = env_history.formers(self._app, name)
+            if not known:
+                raise VersionNotFound(f"No former value of {name} is kept.", hint=_KEPT)
+            version = known[0].version
+        content = env_history.read(self._app, version)
+        if name is None:
+            return list((await self.replace(environment.decoded(content))).variables.values)
+        value = (await self._reader.read(self._app, content)).require().get(name)
+        if value is None:
+            raise VersionNotFound(f"{name} had no value then.", hint=_KEPT)
+        return await self.put(name, value)
 
     async def _read_now(self) -> tuple[str, Variables]:
         """The file's text, and what Compose reads in it; EnvUnreadable where it is not UTF-8."""
@@ -112,19 +130,18 @@ class EnvFile:
         return environment.decoded(content), await self._reader.read(self._app, content)
 
     def _write(self, text: str, read: Variables) -> list[str]:
-        write_file(self._app.env_file, text, mode=0o600)
+        self._store(text)
         return _in_order(text, read.values)
 
-    def _keep(self, former: bytes) -> str:
-        folder = self._app.make_state() / _FORMER
-        make_folder(folder, 0o700)
-        place = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.env"
-        write_file(place, former, mode=0o600)
-        for old in sorted(folder.glob("*.env"))[:-_MOST_FORMER]:
-            old.unlink()
-        return str(place)
+    def _store(self, content: str) -> Path | None:
+        """Write the file; where the one of before is kept."""
+        former = env_history.note(self._app, environment.content(self._app))
+        env_history.note(self._app, content.encode())
+        write_file(self._app.env_file, content, mode=0o600)
+        return former
 
 
+_KEPT = "env.history shows what is kept; it is kept for thirty days."
 _NAMES = "Names are of letters, digits and _, and do not begin with a digit."
 
 

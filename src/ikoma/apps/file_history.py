@@ -115,8 +115,11 @@ def take_out(app: App, path: FilePath, version: str | None, folder: int) -> Vers
     return chosen
 
 
-def prune(app: App, *, now: datetime | None = None) -> int:
+def prune(app: App, *, now: datetime | None = None, unfinished: bool = True) -> int:
     """Let go of what is older than thirty days, of what a kill left unfinished, and of too many versions of one path.
+
+    Args:
+        unfinished: false for who does not hold the app's lock: what has no file yet may be about to get it.
 
     Returns:
         How many entries went.
@@ -126,7 +129,8 @@ def prune(app: App, *, now: datetime | None = None) -> int:
     gone = 0
     for entry in sorted(_entries(app), reverse=True):
         seen[entry.name.split("-")[1]] += 1
-        if entry.name < oldest or seen[entry.name.split("-")[1]] > _MOST_VERSIONS or not _is_there(entry / "kept"):
+        is_cut_off = unfinished and not _is_there(entry / "kept")
+        if entry.name < oldest or seen[entry.name.split("-")[1]] > _MOST_VERSIONS or is_cut_off:
             remove_tree(entry)
             gone += 1
     return gone

@@ -220,7 +220,7 @@ class Apps:
         app = self.at(name)
         if not app.exists:
             near = difflib.get_close_matches(name, [other for other in self.names() if visible(other)], n=1)
-            raise AppNotFound(f"There is no app {name!r}.", hint=f"Did you mean {near[0]}?" if near else None)
+            raise AppNotFound(f"There is no app {name!r}.", guess=near[0] if near else None)
         return app
 
 

@@ -119,8 +119,12 @@ class Logs:
             return containers
         if service not in services and not known:
             near = difflib.get_close_matches(service, services, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Its services are: {', '.join(services) or 'none'}."
-            raise ServiceNotFound(f"{app.name} has no container of a service {service[:80]!r}.", hint=hint)
+            hint = f"Its services are: {', '.join(services) or 'none'}."
+            raise ServiceNotFound(
+                f"{app.name} has no container of a service {service[:80]!r}.",
+                hint=hint,
+                guess=near[0] if near else None,
+            )
         return [item for item in containers if item.service == service]
 
 

@@ -198,6 +198,12 @@ class Planner:
         containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
         return [containers, state.serving(), await self._schema.ledger(app)]
 
+    async def losses(self, app: App, wanted: Wanted) -> tuple[Release, list[str]]:
+        """What a rollback takes away for good, counted now; the release that it leads to."""
+        release = self._rollbacks.target(app, wanted.to)
+        change = await self._rollbacks.change(app, release, database=wanted.database)
+        return release, await self._schema.losses(app, change) if change else []
+
     async def _change(self, app: App, release: Release, wanted: Wanted) -> tuple[Back | None, list[str]]:
         """What a rollback does to the database, or why it would be refused."""
         try:

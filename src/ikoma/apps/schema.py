@@ -142,6 +142,15 @@ class Schema:
             return list(dict.fromkeys(line for lines in found for line in lines))
         return self._compared(app, back.way.backup, rows)
 
+    async def losses_of_sql(self, app: App, sql: Sequence[Migration]) -> list[str]:
+        """The rows that some SQL takes away, as far as its text tells, counted now: one line for each table or column."""
+        owned = credentials.find(app)
+        if owned is None or not sql:
+            return []
+        rows = await self._databases.rows(owned)
+        found = [line for item in sql for line in await read(losses, item, rows, only_rows=True)]
+        return list(dict.fromkeys(found))
+
     async def not_taken_back(self, app: App, backup: str) -> list[str]:
         """In what the database differs from a backup: a line for each table with other rows, counted now."""
         rows = await self._databases.rows(credentials.require(app))

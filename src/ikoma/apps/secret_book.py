@@ -99,6 +99,7 @@ def _files(app: App) -> tuple[str, ...]:
             str,
             (
                 app.env_file,
+                app.state / "env",
                 app.state / "database.json",
                 app.state / hooks.FILE,
                 app.state / source_access.FILE,

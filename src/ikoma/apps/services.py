@@ -15,8 +15,8 @@ def service_of(app: AppName, model: Mapping[str, Any], name: str) -> Mapping[str
     services: Mapping[str, Any] = model["services"]
     if name not in services:
         near = difflib.get_close_matches(name, services, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Its services are: {', '.join(sorted(services))}."
-        raise ServiceNotFound(f"{app} has no service {name[:80]!r}.", hint=hint)
+        hint = f"Its services are: {', '.join(sorted(services))}."
+        raise ServiceNotFound(f"{app} has no service {name[:80]!r}.", hint=hint, guess=near[0] if near else None)
     found: Mapping[str, Any] = services[name]
     return found
 

@@ -109,7 +109,7 @@ def keep_token(app: App, place: SourcePlace, token: Token | None) -> list[str]:
 def public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str, bool]:
     """The public half of the app's key for a place, which is made where there is none; whether it was made now."""
     make_folder(app.make_state() / _KEYS, 0o700)
-    path = app.state / _KEYS / place.replace("/", "%")
+    path = _key_file(app, place)
     is_new = anew or not path.is_file()
     if is_new:
         made = Ed25519PrivateKey.generate()
@@ -119,11 +119,20 @@ def public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str
     return f"{public} ikoma:{app.name}", is_new
 
 
+def has_key(app: App, place: SourcePlace) -> bool:
+    """Whether there is a key of the app for a place."""
+    return _key_file(app, place).is_file()
+
+
 def forget(app: App) -> None:
     """Before an app goes: what opens its repositories goes first, and into no trash."""
     (app.state / FILE).unlink(missing_ok=True)
     if (app.state / _KEYS).is_dir():
         remove_tree(app.state / _KEYS)
+
+
+def _key_file(app: App, place: SourcePlace) -> Path:
+    return app.state / _KEYS / place.replace("/", "%")
 
 
 def _nearest(places: Mapping[str, object], url: SourceUrl) -> str | None:

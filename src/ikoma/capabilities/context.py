@@ -105,6 +105,13 @@ class Call:
                 return app
             raise
 
+    def kept_of_database(self, app: App) -> tuple[str]:
+        """What remains of an app's database whatever becomes of it, for a person who is asked."""
+        latest = self.platform.backups.latest(app.name)
+        return (
+            f"the last backup, {latest.name} of {latest.created_at}" if latest else "no backup: none was ever made",
+        )
+
     async def forget(self, app: App) -> None:
         """An app's folder is gone: so is all that is kept of it elsewhere."""
         await self.platform.deployments.forget(app)

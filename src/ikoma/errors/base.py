@@ -39,6 +39,7 @@ class IkomaError(Exception):
         message: str | None = None,
         *,
         hint: str | None = None,
+        guess: str | None = None,
         audit_message: str | None = None,
         next: Next | Sequence[Next] | None = None,
         **details: Any,
@@ -47,18 +48,25 @@ class IkomaError(Exception):
         Args:
             message: one sentence for the caller; the class's docstring when omitted.
             hint: the next safe step; the class's own when omitted.
+            guess: the name that may have been meant: the hint asks, unless the call is one that takes away.
             audit_message: what the audit log says instead of `message`, where `message` quotes a user's text.
             next: what leads on here, before what the class knows; an empty list where nothing does.
             details: further JSON-ready facts for the caller only.
         """
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
-        self.hint = hint or self.default_hint
+        self._guess, self._other_hint = guess, hint or self.default_hint
+        self.hint = f"Did you mean {guess}?" if guess else self._other_hint
         self.audit_message = audit_message or self.message
         self.next = _known(next, self.default_next)
         self.lead: Next | None = None
         """The one of them that its caller is told: the pipeline knows what that caller may call."""
         self.details = details
         super().__init__(self.message)
+
+    def withhold_guess(self) -> None:
+        """Name nothing that may have been meant: a wrong guess at what is taken away costs something."""
+        if self._guess is not None:
+            self._guess, self.hint = None, self._other_hint
 
 
 def _known(said: Next | Sequence[Next] | None, default: tuple[Next, ...]) -> tuple[Next, ...]:

@@ -30,7 +30,7 @@ class Controls(Request):
 
 
 class Confirmed(Controls):
-    """Arguments that every destroying capability takes."""
+    """Arguments that every capability takes which may lose something for good."""
 
     confirmation: str | None = Field(default=None, min_length=1, max_length=400)
     """The token that came with the list of what would be lost."""
@@ -50,7 +50,7 @@ def model_for(capability: Capability) -> type[Controls] | None:
     """The controls that a capability takes; None for one that only reads."""
     if capability.effect is Effect.READS:
         return None
-    return Confirmed if capability.effect is Effect.DESTROYS else Controls
+    return Controls if capability.loses is None else Confirmed
 
 
 def split(capability: Capability, sent: Mapping[str, Any], key: str | None = None) -> Given:
@@ -68,7 +68,7 @@ def split(capability: Capability, sent: Mapping[str, Any], key: str | None = Non
         given["idempotencyKey"] = key
     if not given:
         return Given(sent)
-    controls = parse_arguments(model, given, of=capability.name)
+    controls = parse_arguments(model, given, of=capability.name, guesses=capability.guesses)
     return Given(
         {name: value for name, value in sent.items() if name not in names},
         controls.wait,

@@ -51,7 +51,7 @@ from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.redaction import Scrubber, whole
 from ikoma.kernel.refusals import Refusals
-from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Registry, Request
+from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Loss, Registry, Request
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
 from ikoma.model import Effect, Role
@@ -290,36 +290,51 @@ class Pipeline:
             take: whether that uses it up: at the last moment, so that a call that finds the app busy costs none.
         """
         caller, capability = admitted.caller, admitted.capability
-        if not (caller.needs_approval and capability.needs_approval):
+        if caller.needs_approval and (capability.needs_approval or capability.loses is not None):
+            await self._approve(admitted, entry, take)
+        elif capability.loses is not None:
             await self._confirm(admitted, take)
-        elif not self._approvals.allows(
+
+    async def _approve(self, admitted: _Admitted, entry: Entry, take: bool) -> None:
+        """Go on with the consent of another key, or where this call needs none after all."""
+        caller, capability = admitted.caller, admitted.capability
+        if self._approvals.allows(
             caller, capability.name, admitted.digest, has_ended=self.callers.has_ended, take=take
         ):
-            summary = f"Call {capability.name}."
-            if capability.loses is not None:
-                loss = await capability.loses(self._call(admitted, no_progress), admitted.request)
-                summary = "; ".join((loss.summary, *loss.lost))
-            raise self._approvals.ask(
-                caller,
-                capability.name,
-                admitted.digest,
-                app=admitted.app,
-                arguments=entry.arguments,
-                summary=self._scrubber.own(summary, admitted.app, caller.apps),
-            )
+            return
+        loss = await self._loss(admitted)
+        if loss is None and not capability.needs_approval:
+            return
+        summary = f"Call {capability.name}." if loss is None else "; ".join((loss.summary, *loss.lost))
+        raise self._approvals.ask(
+            caller,
+            capability.name,
+            admitted.digest,
+            app=admitted.app,
+            arguments=entry.arguments,
+            summary=self._scrubber.own(summary, admitted.app, caller.apps),
+        )
 
     async def _confirm(self, admitted: _Admitted, take: bool) -> None:
-        """Where the door puts destroying calls before a person: go on only with that person's word."""
+        """Where the door puts what is lost for good before a person: go on only with that person's word."""
         capability, caller, token = admitted.capability, admitted.caller.id, admitted.given.confirmation
-        if capability.loses is None or not (admitted.attempt.asks or token):
-            return
         if token == controls.DECLINED:
             raise Declined
         if token is not None:
             self._confirmations.check(token, caller, capability.name, admitted.digest, take=take)
-            return
-        loss = await capability.loses(self._call(admitted, no_progress), admitted.request)
-        raise self._confirmations.ask(caller, capability.name, admitted.digest, loss)
+        elif admitted.attempt.asks and (loss := await self._loss(admitted)) is not None:
+            raise self._confirmations.ask(caller, capability.name, admitted.digest, loss)
+
+    async def _loss(self, admitted: _Admitted) -> Loss | None:
+        """What this call would lose for good."""
+        loses = admitted.capability.loses
+        if loses is None:
+            return None
+        try:
+            return await loses(self._call(admitted, no_progress), admitted.request)
+        except IkomaError as error:
+            error.withhold_guess()
+            raise
 
     async def _work(self, admitted: _Admitted, entry: Entry, began: Callable[[], None], progress: Progress) -> bytes:
         """A changing call's own work, in its operation."""
@@ -364,6 +379,8 @@ class Pipeline:
             scrubbed = _showing(capability, answer, scrubber.json(answer, app, reach, quoting=_quoting(capability)))
             return self._leading.answer(capability, scrubbed, admitted.given.arguments, admitted.caller, admitted.role)
         except IkomaError as error:
+            if not capability.guesses:
+                error.withhold_guess()
             scrubber.error(error, app, reach)
             raise
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,8 +115,13 @@ class Loss:
     kept: tuple[str, ...] = ()
 
 
-Loses = Callable[[Any, Any], Awaitable[Loss]]
-"""Looks at what a destroying call, with its request, would take away. Changes nothing."""
+Loses = Callable[[Any, Any], Awaitable[Loss | None]]
+"""Looks at what a call, with its request, would lose for good; None where that is nothing. Changes nothing."""
+
+_TAKING = frozenset(
+    ("abandon", "cancel", "delete", "deny", "down", "drain", "prune", "remove", "revoke", "rotate", "unset", "unwaive")
+)
+"""Verbs of what takes something away, whether or not it can be brought back."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,11 @@ class Capability:
     open_world: bool
     """True when it reaches beyond this machine: image registries, git hosts."""
     loses: Loses | None
-    """What a person is told before it is done; every capability that destroys has one."""
+    """What a person is told before it is done; one that destroys always loses something, others in some calls."""
+    undo: str
+    """The capability that brings back what it took away or replaced; empty where nothing does."""
+    harmless: str
+    """Why nobody is asked, though no capability undoes it: what becomes of what it changes."""
     needs_approval: bool
     """Whether a key that needs approval must have another key's consent to it; true of all that destroy."""
     unaudited: bool
@@ -150,6 +160,11 @@ class Capability:
     @property
     def summary(self) -> str:
         return self.description.split("\n", 1)[0]
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether it is there to take something away: such a one is never suggested for a name that is misspelt."""
+        return self.effect is Effect.DESTROYS or self.name.rsplit(".", 1)[-1] in _TAKING
 
     @cached_property
     def result_adapter(self) -> TypeAdapter[Any]:
@@ -192,7 +207,12 @@ class Capability:
 
     def parse(self, arguments: Mapping[str, Any]) -> Request:
         """The typed request, or InvalidArguments that names each argument and what is wrong with it."""
-        return parse_arguments(self.request, arguments, of=self.name)
+        return parse_arguments(self.request, arguments, of=self.name, guesses=self.guesses)
+
+    @property
+    def guesses(self) -> bool:
+        """Whether a refusal of it may say which name was meant: never where a wrong guess could cost something."""
+        return not self.takes_away and self.loses is None
 
     def encode(self, result: Any) -> bytes:
         """The result as JSON."""
@@ -234,20 +254,21 @@ def _leads(kind: Any, path: Path) -> Iterator[Path]:
         yield from _leads(argument, inner)
 
 
-def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str) -> R:
+def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, guesses: bool = True) -> R:
     """The typed arguments; InvalidArguments names those that do not fit, what each takes, and an example.
 
     It names the first twenty and counts the rest: a caller may send very many, and everybody else would wait.
 
     Args:
         of: the capability, as the hint names it.
+        guesses: whether it may say which name was meant.
     """
     few = _few(model, arguments)
     try:
         return model.model_validate(few)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
-    problems = [_problem(model, entry) for entry in found[:_MOST_PROBLEMS]]
+    problems = [_problem(model, entry, guesses=guesses) for entry in found[:_MOST_PROBLEMS]]
     more = len(found) - len(problems) + len(arguments) - len(few)
     said = [f"{problem['argument']}: {problem['problem']}" for problem in problems]
     takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _arguments(model).items()) or "nothing"
@@ -278,13 +299,15 @@ def _arguments(model: type[Request]) -> dict[str, bool]:
     return {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
 
 
-def _problem(model: type[Request], entry: Any) -> dict[str, Any]:
+def _problem(model: type[Request], entry: Any, *, guesses: bool) -> dict[str, Any]:
     name = ".".join(whole(str(part), LONGEST_NAME, "name") for part in entry["loc"]) or "body"
     kind, message = entry["type"], str(entry["msg"])
     if kind == "extra_forbidden":
         known = _arguments(model)
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, known, n=1) if guesses else []
         return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
+    if not guesses:
+        message = _GUESS.sub("", message)
     text = "is missing" if kind == "missing" else whole(message.removeprefix("Value error, "), _LONGEST_PROBLEM)
     problem: dict[str, Any] = {"argument": name, "problem": text[:1].lower() + text[1:]}
     if not entry["loc"]:  # two arguments that do not go together
@@ -294,6 +317,7 @@ def _problem(model: type[Request], entry: Any) -> dict[str, Any]:
     return problem | ({"allowed": described["enum"]} if "enum" in described else {})
 
 
+_GUESS = re.compile(r"; did you mean .*\?$")
 _EXAMPLES: Mapping[str, Any] = {"integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
 
 
@@ -322,13 +346,17 @@ class Registry:
         self._capabilities[item.name] = item
 
     def get(self, name: str) -> Capability:
-        """The capability of that name; UnknownCapability, with the nearest name, when there is none."""
+        """The capability of that name; UnknownCapability, with the nearest name, when there is none.
+
+        Where the nearest takes something away none is named: who did not write it may not have meant it.
+        """
         found = self._capabilities.get(name)
         if found is None:
             shown = whole(name, LONGEST_NAME, "name")
-            near = difflib.get_close_matches(shown, self._capabilities, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(shown.lower(), self._capabilities, n=1, cutoff=0.5)
+            is_safe = near and not self._capabilities[near[0]].takes_away
             raise UnknownCapability(
-                f"There is no capability {shown!r}.", hint=f"Did you mean {near[0]}?" if near else None
+                f"There is no capability {shown!r}.", hint=f"Did you mean {near[0]}?" if is_safe else None
             )
         return found
 
@@ -360,6 +388,8 @@ def capability(
     idempotent: bool = False,
     open_world: bool = False,
     loses: Loses | None = None,
+    undo: str = "",
+    harmless: str = "",
     needs_approval: bool = False,
     unaudited: bool = False,
     queued: bool = False,
@@ -377,7 +407,9 @@ def capability(
         exclusive: whether it holds the app's lock; by default when it changes something.
         idempotent: the same call again changes nothing more; reads always are.
         open_world: it reaches beyond this machine.
-        loses: says what would be lost; needed where the effect is DESTROYS.
+        loses: says what would be lost for good; needed where the effect is DESTROYS.
+        undo: the capability that brings back what this one takes away or replaces.
+        harmless: why nobody is asked, where nothing of that is true.
         needs_approval: keys that need approval need it for this too, though it destroys nothing.
         unaudited: it goes on, also where the audit log cannot be written.
         queued: it waits for the app's lock, and of several that wait only the newest is done.
@@ -386,8 +418,8 @@ def capability(
     """
 
     def declare(run: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-        if (effect is Effect.DESTROYS) != (loses is not None):
-            raise ValueError(f"{name}: a capability says what it loses exactly when it destroys")
+        if effect is Effect.DESTROYS and loses is None:
+            raise ValueError(f"{name}: a capability that destroys says what it loses")
         hints = typing.get_type_hints(run, include_extras=True)
         into.add(
             Capability(
@@ -403,6 +435,8 @@ def capability(
                 idempotent=idempotent or effect is Effect.READS,
                 open_world=open_world,
                 loses=loses,
+                undo=undo,
+                harmless=harmless,
                 needs_approval=needs_approval or effect is Effect.DESTROYS,
                 unaudited=unaudited,
                 queued=queued,

@@ -1,4 +1,4 @@
-"""What is gone once a down-migration has run, as far as its text tells: tables, columns and rows."""
+"""What is gone once some SQL has run, as far as its text tells: tables, columns and rows."""
 
 from __future__ import annotations
 
@@ -12,43 +12,53 @@ from ikoma.postgres.migration_nodes import walk
 from ikoma.postgres.migration_schema import Schema
 
 
-def losses(down: Migration, rows: Mapping[str, int | None]) -> list[str]:
+def losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bool = False) -> list[str]:
     """One line for each table and column that goes, and for each table that loses rows.
 
     Args:
         rows: how many there are now, by table; None where they could not be counted.
+        only_rows: leave out what holds no rows now, and tables that are not there yet.
     """
     schema = Schema()
     found: list[str] = []
-    for statement in statements.split(down.sql.removeprefix("\ufeff")):
+    for statement in statements.split(sql.sql.removeprefix("\ufeff")):
         for node, command in parts_of(statement):
-            found += _lost(node, command, schema, rows)
+            found += [
+                line
+                for table, line in _lost(node, command, schema, rows)
+                if not only_rows or (any(_counts(rows)) if table is None else rows.get(table, 0) != 0)
+            ]
     return list(dict.fromkeys(found))
 
 
-def _lost(node: Any, command: Any, schema: Schema, rows: Mapping[str, int | None]) -> Iterator[str]:
+def _counts(rows: Mapping[str, int | None]) -> Iterator[bool]:
+    return (number != 0 for number in rows.values())
+
+
+def _lost(node: Any, command: Any, schema: Schema, rows: Mapping[str, int | None]) -> Iterator[tuple[str | None, str]]:
+    """Tables, None for several, and what is lost of each."""
     match type(node).__name__:
         case "DropStmt" if node.removeType.name == "OBJECT_TABLE":
-            for parts in node.objects:
-                yield f"the table {schema.dotted(parts)}, with {counted(rows.get(schema.dotted(parts)))}"
+            for table in map(schema.dotted, node.objects):
+                yield table, f"the table {table}, with {counted(rows.get(table))}"
         case "DropStmt" if node.removeType.name == "OBJECT_SCHEMA":
             for part in node.objects:
-                yield f"the schema {part.sval}, with what is in it"
+                yield None, f"the schema {part.sval}, with what is in it"
         case "AlterTableStmt" if command is not None and command.subtype.name == "AT_DropColumn":
             table = schema.relation(node.relation)
-            yield f"the column {table}.{command.name}, of {counted(rows.get(table))}"
+            yield table, f"the column {table}.{command.name}, of {counted(rows.get(table))}"
         case "TruncateStmt":
-            for relation in node.relations:
-                yield f"all rows of {schema.relation(relation)}: {counted(rows.get(schema.relation(relation)))}"
+            for table in map(schema.relation, node.relations):
+                yield table, f"all rows of {table}: {counted(rows.get(table))}"
         case _:
             yield from _rows(node, schema)
 
 
-def _rows(node: Any, schema: Schema) -> Iterator[str]:
+def _rows(node: Any, schema: Schema) -> Iterator[tuple[str, str]]:
     for item in walk(node):
         if type(item).__name__ == "DeleteStmt":
-            which = "rows" if item.whereClause is not None else "all rows"
-            yield f"{which} of {schema.relation(item.relation)}"
+            table = schema.relation(item.relation)
+            yield table, f"{'all rows' if item.whereClause is None else 'rows'} of {table}"
 
 
 def counted(number: int | None) -> str:

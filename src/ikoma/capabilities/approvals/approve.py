@@ -13,7 +13,9 @@ class Approve(Request):
     id: str
 
 
-@capability("approvals.approve", role=Role.ADMIN, effect=Effect.CHANGES, rare=True)
+@capability(
+    "approvals.approve", role=Role.ADMIN, effect=Effect.CHANGES, rare=True, harmless="the consent is the question"
+)
 async def approve(call: Call, request: Approve) -> Item:
     """Consent to one call of another key, once, within the hour.
 

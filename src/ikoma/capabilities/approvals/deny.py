@@ -13,7 +13,13 @@ class Deny(Request):
     id: str
 
 
-@capability("approvals.deny", role=Role.ADMIN, effect=Effect.CHANGES, rare=True)
+@capability(
+    "approvals.deny",
+    role=Role.ADMIN,
+    effect=Effect.CHANGES,
+    rare=True,
+    harmless="the same call can be asked for again an hour later",
+)
 async def deny(call: Call, request: Deny) -> Item:
     """Refuse a call of another key.
 

@@ -34,7 +34,7 @@ class Adapted(Result):
     written: bool
 
 
-@capability("apps.adapt", role=Role.BUILDER, effect=Effect.CHANGES)
+@capability("apps.adapt", role=Role.BUILDER, effect=Effect.CHANGES, undo="files.restore")
 async def adapt(call: Call, request: Adapt) -> Adapted:
     """Show what an app's compose file would become: own proxies left out, the service named that answers; or write it.
 

@@ -46,7 +46,14 @@ class Initialised(Result):
     details: Details
 
 
-@capability("apps.init", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, idempotent=True)
+@capability(
+    "apps.init",
+    role=Role.BUILDER,
+    effect=Effect.CHANGES,
+    takes_files=True,
+    idempotent=True,
+    harmless="it adds what is missing, and touches nothing that is there",
+)
 async def init(call: Call, request: Init) -> Initialised:
     """Create an app's folder from a template (node, python, static, dockerfile) or a compose file of one's own.
 

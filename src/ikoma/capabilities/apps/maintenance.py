@@ -17,7 +17,9 @@ class Maintained(Result):
     maintenance: bool
 
 
-@capability("apps.maintenance", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True)
+@capability(
+    "apps.maintenance", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True, undo="apps.maintenance"
+)
 async def maintenance(call: Call, request: Maintenance) -> Maintained:
     """Show people a page instead of an app, or the app again. Containers run on."""
     app, traffic = call.app(request.app_name), call.platform.traffic

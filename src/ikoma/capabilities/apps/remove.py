@@ -38,9 +38,8 @@ async def losses(call: Call, request: AppRequest) -> Loss:
         lost.append(f"database {app.name.database}: {', '.join(tables) or 'no tables'}")
     lost.append(f"folder {app.path}")
     lost += [f"preview {item.name}" for item, _ in platform.previews.of(app)]
-    latest = platform.backups.latest(app.name)
-    kept = f"the last backup, {latest.name} of {latest.created_at}" if latest else "no backup: none was ever made"
-    return Loss(f"Remove {app.name} with all its data.", tuple(lost), ("a copy of all of it in the trash", kept))
+    kept = ("a copy of all of it in the trash, which is brought back by hand alone", *call.kept_of_database(app))
+    return Loss(f"Remove {app.name} with all its data.", tuple(lost), kept)
 
 
 @capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)

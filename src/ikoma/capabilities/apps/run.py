@@ -40,7 +40,13 @@ class Ran(Result):
     release: str
 
 
-@capability("apps.run", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
+@capability(
+    "apps.run",
+    role=Role.BUILDER,
+    effect=Effect.CHANGES,
+    rare=True,
+    harmless="nobody can tell before what a command of the app does to its data",
+)
 async def run(call: Call, request: Run) -> Ran:
     """Run a command once, in a container of its own that has all that the service's have; its exit code and output."""
     app = call.app(request.app_name)

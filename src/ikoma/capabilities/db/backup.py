@@ -28,7 +28,7 @@ class BackedUp(Result):
     """What the backup does not hold."""
 
 
-@capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES)
+@capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES, harmless="it adds a file, and overwrites none")
 async def backup(call: Call, request: Backup) -> BackedUp:
     """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten.
 

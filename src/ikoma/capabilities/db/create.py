@@ -19,7 +19,13 @@ class Created(Result):
     """Services that keep a database of their own, and how they would use this one."""
 
 
-@capability("db.create", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
+@capability(
+    "db.create",
+    role=Role.BUILDER,
+    effect=Effect.CHANGES,
+    idempotent=True,
+    harmless="it adds what is missing, and touches nothing that is there",
+)
 async def create(call: Call, request: AppRequest) -> Created:
     """Create the app's database with a login role of its own, isolated from all other databases.
 

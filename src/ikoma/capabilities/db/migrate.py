@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ikoma.apps import own_database, sql_files
 from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports import Migration
 
@@ -38,7 +38,19 @@ class Migrated(Result):
     """Names of the migrations applied now, in order."""
 
 
-@capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, takes_sql=True, idempotent=True)
+async def losses(call: Call, request: Migrate) -> Loss | None:
+    """The rows, columns and tables that would go, as far as the text of what is pending tells."""
+    app = call.app(request.app_name)
+    schema = call.platform.schema
+    wanted = sql_files.pending(_wanted(app, request), await schema.ledger(app))
+    lost = await schema.losses_of_sql(app, wanted)
+    names = ", ".join(item.name for item in wanted)
+    return (
+        Loss(f"Apply {names} to the database of {app.name}.", tuple(lost), call.kept_of_database(app)) if lost else None
+    )
+
+
+@capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True, idempotent=True)
 async def migrate(call: Call, request: Migrate) -> Migrated:
     """Apply migrations as the app's own role: one given as text, one file, or all pending files in order.
 

@@ -10,7 +10,7 @@ from ikoma.apps import own_database, sql_files
 from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileMissing
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports import Migration
 
@@ -34,7 +34,18 @@ class Seeded(Result):
     message: str
 
 
-@capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, takes_sql=True)
+async def losses(call: Call, request: Seed) -> Loss | None:
+    """The rows, columns and tables that would go, as far as the text tells."""
+    app = call.app(request.app_name)
+    wanted = _wanted(app, request)
+    lost = await call.platform.schema.losses_of_sql(app, wanted)
+    names = ", ".join(item.name for item in wanted)
+    return (
+        Loss(f"Run {names} in the database of {app.name}.", tuple(lost), call.kept_of_database(app)) if lost else None
+    )
+
+
+@capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True)
 async def seed(call: Call, request: Seed) -> Seeded:
     """Run seed SQL as the app's own role: given as text, one file of seeds/, or all of them in order.
 

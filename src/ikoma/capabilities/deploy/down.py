@@ -12,7 +12,9 @@ class Down(Result):
     message: str
 
 
-@capability("deploy.down", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, unaudited=True)
+@capability(
+    "deploy.down", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, unaudited=True, undo="deploy.restart"
+)
 async def down(call: Call, request: AppRequest) -> Down:
     """Stop an app and remove its containers and networks. Volumes, database and files stay.
 

@@ -38,7 +38,9 @@ class Deployed(Result):
     details: Details
 
 
-@capability("deploy.image", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, rare=True)
+@capability(
+    "deploy.image", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, rare=True, undo="deploy.rollback"
+)
 async def image(call: Call, request: Image) -> Deployed:
     """Deploy the release that serves with another image for one service. The compose file stays as it is."""
     app, platform = call.app(request.app_name), call.platform

@@ -64,7 +64,14 @@ class Previewed(Result):
     details: Details
 
 
-@capability("deploy.preview", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, rare=True)
+@capability(
+    "deploy.preview",
+    role=Role.OPERATOR,
+    effect=Effect.CHANGES,
+    open_world=True,
+    rare=True,
+    harmless="a preview is a copy, and touches nothing of its app",
+)
 async def preview(call: Call, request: PreviewRequest) -> Previewed:
     """Deploy another ref of an app's source beside the app, with its own copy of the database. It ends by itself.
 

@@ -28,7 +28,12 @@ class Restarted(Result):
     details: Details
 
 
-@capability("deploy.restart", role=Role.OPERATOR, effect=Effect.CHANGES)
+@capability(
+    "deploy.restart",
+    role=Role.OPERATOR,
+    effect=Effect.CHANGES,
+    harmless="the containers are made anew from the same release; their volumes stay",
+)
 async def restart(call: Call, request: Restart) -> Restarted:
     """Replace an app's containers by new ones of the same release, without losing a request.
 

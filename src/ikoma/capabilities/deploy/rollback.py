@@ -8,7 +8,7 @@ from ikoma.apps.deployment import Wish
 from ikoma.apps.release import Releases
 from ikoma.apps.rollback import Wanted
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, ReleaseId, Role
 
 
@@ -47,7 +47,17 @@ class RolledBack(Result):
     details: Details
 
 
-@capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES)
+async def losses(call: Call, request: Rollback) -> Loss | None:
+    """The rows of the database that go back with it; where it stays as it is, nothing."""
+    app = call.app(request.app_name)
+    if not request.database:
+        return None
+    release, lost = await call.platform.planner.losses(app, Wanted(request.to, database=True))
+    kept = ("the files of both releases", "a backup, which is made before")
+    return Loss(f"Take the database of {app.name} back to release {release.id}.", tuple(lost), kept) if lost else None
+
+
+@capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES, loses=losses, undo="deploy.rollback")
 async def rollback(call: Call, request: Rollback) -> RolledBack:
     """Let an earlier release serve again, losing no request. The database stays unless `database` is true.
 

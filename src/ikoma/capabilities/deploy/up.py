@@ -58,7 +58,7 @@ class Deployed(Result):
     details: Details
 
 
-@capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True)
+@capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, undo="deploy.rollback")
 async def up(call: Call, request: Up) -> Deployed:
     """Deploy an app from its folder: build, pull, migrate, start beside what serves, switch when all is healthy.
 

@@ -16,7 +16,9 @@ class Add(AppRequest):
     domain: DomainName
 
 
-@capability("domain.add", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, open_world=True)
+@capability(
+    "domain.add", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, open_world=True, undo="domain.remove"
+)
 async def add(call: Call, request: Add) -> Domains:
     """Serve an app under one more domain; the certificate comes by itself.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from ikoma.apps.folder import App
@@ -22,7 +21,7 @@ class Removed(Domains):
     message: str
 
 
-@capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
+@capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="domain.add")
 async def remove(call: Call, request: Remove) -> Removed:
     """Serve an app no longer under a domain that was added."""
     app = call.app(request.app_name)
@@ -32,9 +31,7 @@ async def remove(call: Call, request: Remove) -> Removed:
     elif request.domain in named:
         raise DomainInCompose(f"{request.domain} stands in the compose file of {app.name}.")
     else:
-        near = difflib.get_close_matches(request.domain, added, n=1)
-        hint = f"Did you mean {near[0]}?" if near else None
-        raise DomainNotFound(f"{app.name} has no domain {request.domain}.", hint=hint)
+        raise DomainNotFound(f"{app.name} has no domain {request.domain}.")
     return Removed(domains=domains(call, app).domains, message=_said(app, request.domain, named))
 
 

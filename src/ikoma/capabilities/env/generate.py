@@ -23,7 +23,7 @@ class Generate(AppRequest):
     """Also where it has a value."""
 
 
-@capability("env.generate", role=Role.BUILDER, effect=Effect.CHANGES)
+@capability("env.generate", role=Role.BUILDER, effect=Effect.CHANGES, undo="env.restore")
 async def generate(call: Call, request: Generate) -> Names:
     """Give a variable of an app's .env a random value that nobody sees.
 

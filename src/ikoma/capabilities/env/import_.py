@@ -20,12 +20,12 @@ class Imported(Names):
     replaced: list[str]
     """Names whose former value is in the file no more: they have another one, or are gone."""
     former: str | None
-    """Where the file of before is kept on the server, mode 0600; the newest twenty are."""
+    """Where the file of before is kept on the server for 30 days; its name before .env is env.restore's version."""
     warnings: list[str]
     """Values that may be read otherwise than they were meant."""
 
 
-@capability("env.import", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True)
+@capability("env.import", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="env.restore")
 async def import_file(call: Call, request: Import) -> Imported:
     """Replace an app's whole .env, or nothing where a line is wrong."""
     imported = await call.env_file(request.app_name).replace(request.content)

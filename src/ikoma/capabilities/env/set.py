@@ -18,7 +18,7 @@ class Set(AppRequest):
     value: Annotated[str, Sensitive("environment variable")] = Field(max_length=100_000)
 
 
-@capability("env.set", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True)
+@capability("env.set", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, undo="env.restore")
 async def set_value(call: Call, request: Set) -> Names:
     """Set an environment variable of an app in its .env. The value is never shown again.
 

@@ -21,7 +21,7 @@ async def losses(call: Call, request: Unset) -> Loss:
     return Loss(f"Remove the variable {request.name} of {app.name}.", (f"the value of {request.name}",))
 
 
-@capability("env.unset", role=Role.BUILDER, effect=Effect.DESTROYS, loses=losses, rare=True)
+@capability("env.unset", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="env.restore")
 async def unset(call: Call, request: Unset) -> Names:
     """Remove an environment variable of an app from its .env. Its value cannot be read back."""
     return Names(names=await call.env_file(request.app_name).remove(request.name))

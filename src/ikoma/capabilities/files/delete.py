@@ -23,7 +23,7 @@ class Deleted(Result):
     """None for a folder or a link."""
 
 
-@capability("files.delete", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True)
+@capability("files.delete", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="files.restore")
 async def delete(call: Call, request: Delete) -> Deleted:
     """Delete a file of an app, or with recursive a folder. It is kept for 30 days: files.restore brings it back.
 

@@ -29,7 +29,7 @@ class Edited(Result):
     sha256: str
 
 
-@capability("files.edit", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True)
+@capability("files.edit", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, undo="files.restore")
 async def edit(call: Call, request: Edit) -> Edited:
     """Replace a text in a file of an app. Next: apps.validate, deploy.up."""
     app = call.app(request.app_name)

@@ -25,7 +25,7 @@ class Restored(Result):
     sha256: str | None
 
 
-@capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
+@capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="files.restore")
 async def restore(call: Call, request: Restore) -> Restored:
     """Bring a file or folder back that was overwritten or deleted. What stands there now is kept in its stead.
 

@@ -30,7 +30,9 @@ class Written(Result):
     sha256: str
 
 
-@capability("files.write", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, idempotent=True)
+@capability(
+    "files.write", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, idempotent=True, undo="files.restore"
+)
 async def write(call: Call, request: Write) -> Written:
     """Write a file of an app, whole; folders on the way are made. Source goes under src/, SQL under migrations/.
 

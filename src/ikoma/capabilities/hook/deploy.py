@@ -43,7 +43,15 @@ class Deployed(Result):
     details: Details | None
 
 
-@capability("hook.deploy", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, queued=True, rare=True)
+@capability(
+    "hook.deploy",
+    role=Role.BUILDER,
+    effect=Effect.CHANGES,
+    open_world=True,
+    queued=True,
+    rare=True,
+    undo="deploy.rollback",
+)
 async def deploy(call: Call, request: Deploy) -> Deployed:
     """Check out what the branch of an app's webhook holds now, and deploy it, as a push would.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ikoma.apps import hooks
+from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
 
@@ -13,7 +14,19 @@ class Removed(Result):
     message: str
 
 
-@capability("hook.remove", role=Role.ADMIN, effect=Effect.CHANGES, rare=True)
+def secret_lost(app: App) -> Loss:
+    """The secret of an app's webhook, as a person is told of it."""
+    hook = hooks.require(app)
+    lost = f"the secret of its webhook, by which pushes to {hook.branch} deploy: the git host needs the next one"
+    return Loss(f"End the webhook of {app.name}.", (lost,))
+
+
+async def losses(call: Call, request: AppRequest) -> Loss:
+    """The secret that nobody can show again."""
+    return secret_lost(call.app(request.app_name))
+
+
+@capability("hook.remove", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
 async def remove(call: Call, request: AppRequest) -> Removed:
     """End an app's webhook."""
     app = call.app(request.app_name)

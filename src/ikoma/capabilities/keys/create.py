@@ -43,7 +43,7 @@ class Created(Result):
     role: str
 
 
-@capability("keys.create", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True)
+@capability("keys.create", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True, undo="keys.revoke")
 async def create(call: Call, request: Create) -> Created:
     """Make an API key with a highest role, and optionally apps, capabilities and an end. It is shown once.
 

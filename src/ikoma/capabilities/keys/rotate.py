@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import Request, Result, Sensitive, capability
+from ikoma.kernel.registry import Loss, Request, Result, Sensitive, capability
 from ikoma.model import Effect, Role
 
 
@@ -25,7 +25,15 @@ class Rotated(Result):
     previous_until: str
 
 
-@capability("keys.rotate", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True)
+async def losses(call: Call, request: Rotate) -> Loss:
+    """The key that ends, and when."""
+    holder = call.platform.callers.find(request.id)
+    call.caller.check_covers(holder)
+    when = f"{request.overlap} seconds from then" if request.overlap else "at once"
+    return Loss(f"Make a new key for {holder.name}.", (f"the key that {holder.name} has now: it ends {when}",))
+
+
+@capability("keys.rotate", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
 async def rotate(call: Call, request: Rotate) -> Rotated:
     """Make a new key with the name, role and scope of an existing one. Both work for a while.
 

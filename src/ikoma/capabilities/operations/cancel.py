@@ -8,7 +8,13 @@ from ikoma.kernel.registry import capability
 from ikoma.model import Effect, Role
 
 
-@capability("operations.cancel", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True)
+@capability(
+    "operations.cancel",
+    role=Role.OPERATOR,
+    effect=Effect.CHANGES,
+    idempotent=True,
+    harmless="what was begun is undone, and the call can be made again",
+)
 async def cancel(call: Call, request: Get) -> Operation:
     """Stop a long call of your own; what it had begun is put right first.
 

@@ -17,7 +17,7 @@ class Unwaived(Result):
     message: str
 
 
-@capability("policy.unwaive", role=Role.ADMIN, effect=Effect.CHANGES, rare=True)
+@capability("policy.unwaive", role=Role.ADMIN, effect=Effect.CHANGES, rare=True, undo="policy.waive")
 async def unwaive(call: Call, request: Unwaive) -> Unwaived:
     """End a waiver before its time. The next deploy is judged without it."""
     app = call.app(request.app_name)

@@ -57,7 +57,9 @@ class Waived(Result):
     message: str
 
 
-@capability("policy.waive", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True)
+@capability(
+    "policy.waive", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True, undo="policy.unwaive"
+)
 async def waive(call: Call, request: Waive) -> Waived:
     """Let an app break one rule of the compose policy until a time. It is audited and shown.
 

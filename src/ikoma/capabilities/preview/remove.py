@@ -24,7 +24,13 @@ class Removed(Result):
     message: str
 
 
-@capability("preview.remove", role=Role.OPERATOR, effect=Effect.CHANGES, rare=True)
+@capability(
+    "preview.remove",
+    role=Role.OPERATOR,
+    effect=Effect.CHANGES,
+    rare=True,
+    harmless="a preview is a copy that ends by itself; deploy.preview makes it anew",
+)
 async def remove(call: Call, request: Remove) -> Removed:
     """End a preview: its containers, volumes, files and its copy of the database go. The app itself is not touched."""
     item = call.platform.apps.at(request.locked)

@@ -16,7 +16,7 @@ class Pin(AppRequest):
     pinned: bool = True
 
 
-@capability("release.pin", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True)
+@capability("release.pin", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True, undo="release.pin")
 async def pin(call: Call, request: Pin) -> Release:
     """Keep a release whatever its age, or no longer."""
     releases = Releases(call.app(request.app_name))

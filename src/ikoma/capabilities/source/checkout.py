@@ -25,7 +25,7 @@ class Checkout(AppRequest):
     timeout: int = Field(default=300, ge=1, le=3600)
 
 
-@capability("source.checkout", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True)
+@capability("source.checkout", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, undo="source.checkout")
 async def checkout(call: Call, request: Checkout) -> Brought:
     """Bring an app's source to another branch, tag or commit of its repository.
 

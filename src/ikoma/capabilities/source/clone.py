@@ -57,7 +57,7 @@ class Brought(Result):
         )
 
 
-@capability("source.clone", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True)
+@capability("source.clone", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, undo="source.checkout")
 async def clone(call: Call, request: Clone) -> Brought:
     """Bring a git repository into an app: all of it where it holds a compose file, else src/.
 

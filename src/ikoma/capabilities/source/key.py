@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ikoma.apps import source, source_access
+from ikoma.apps.folder import App
 from ikoma.apps.source_access import SourcePlace
 from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
 
@@ -26,18 +27,31 @@ class Made(Result):
     """Whether it was made now."""
 
 
-@capability("source.key", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
+async def losses(call: Call, request: Key) -> Loss | None:
+    """The key that is there, where another is to take its place."""
+    app = call.app(request.app_name)
+    place = _place(app, request)
+    if not (request.anew and source_access.has_key(app, place)):
+        return None
+    return Loss(f"Replace a deploy key of {app.name}.", (f"the key for {place}: the git host must learn the next one",))
+
+
+@capability("source.key", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
 async def key(call: Call, request: Key) -> Made:
     """The public half of an app's deploy key for a git host; the key is made where there is none.
 
     Next: source.clone with an ssh address.
     """
     app = call.app(request.app_name)
-    place = request.host
-    if place is None:
-        known = source.recorded(app)
-        if known is None:
-            raise InvalidArguments("host: is missing.", hint="Name the git host, such as github.com.")
-        place = SourcePlace(SourceUrl.parse(known.url).host)
+    place = _place(app, request)
     public, is_new = source_access.public_key(app, place, anew=request.anew)
     return Made(public_key=public, host=place, created=is_new)
+
+
+def _place(app: App, request: Key) -> SourcePlace:
+    if request.host is not None:
+        return request.host
+    known = source.recorded(app)
+    if known is None:
+        raise InvalidArguments("host: is missing.", hint="Name the git host, such as github.com.")
+    return SourcePlace(SourceUrl.parse(known.url).host)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ikoma.apps import source_access
 from ikoma.apps.source_access import SourcePlace, Token
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, Secret
 
 
@@ -33,7 +33,16 @@ class Kept(Result):
     """What the app has tokens for. The tokens are never shown."""
 
 
-@capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, rare=True)
+async def losses(call: Call, request: Keep) -> Loss | None:
+    """The token that is kept for that place."""
+    app = call.app(request.app_name)
+    known = source_access.tokens(app).get(request.host)
+    if known is None or known.secret.reveal() == request.token:
+        return None
+    return Loss(f"Forget a token of {app.name}.", (f"the token for {request.host}, which is shown to nobody",))
+
+
+@capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
 async def token(call: Call, request: Keep) -> Kept:
     """Keep a token with which an app's private repositories are fetched over https, also for pushes.
 

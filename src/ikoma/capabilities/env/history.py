@@ -1,0 +1,37 @@
+"""env.history: which former values of variables are kept."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import Field
+
+from ikoma.apps import env_history
+from ikoma.apps.environment import NAME
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.model import Effect, Role
+
+
+class History(AppRequest):
+    name: str | None = Field(default=None, max_length=200, pattern=f"^{NAME.pattern}$")
+    """Of all when left out."""
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class Version(Result):
+    version: str
+    until: str
+    """When other values took their place."""
+    names: list[str]
+
+
+class Versions(Result):
+    versions: list[Version]
+
+
+@capability("env.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
+async def history(call: Call, request: History) -> Versions:
+    """List which former values of variables are kept for 30 days, by name, newest first. Next: env.restore."""
+    found = await asyncio.to_thread(env_history.formers, call.app(request.app_name), request.name)
+    return Versions(versions=[Version.model_validate(item, from_attributes=True) for item in found[: request.limit]])

@@ -1,0 +1,30 @@
+"""env.restore: a variable's former value."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from ikoma.apps.environment import NAME
+from ikoma.capabilities.context import Call
+from ikoma.capabilities.env.list import Names
+from ikoma.kernel.registry import AppRequest, capability
+from ikoma.model import Effect, Role
+
+
+class Restore(AppRequest):
+    name: str | None = Field(default=None, max_length=200, pattern=f"^{NAME.pattern}$")
+    """All of the version when left out."""
+    version: str | None = Field(default=None, max_length=80)
+    """From env.history; the newest with another value when left out."""
+
+    @model_validator(mode="after")
+    def says_what(self) -> Restore:
+        if self.name is None and self.version is None:
+            raise ValueError("give name, version or both")
+        return self
+
+
+@capability("env.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="env.restore")
+async def restore(call: Call, request: Restore) -> Names:
+    """Bring back a former value of a variable, unseen. The present one is kept in its stead. Next: deploy.up."""
+    return Names(names=await call.env_file(request.app_name).restore(request.name, request.version))
