@@ -60,6 +60,8 @@ def _command(item: Capability) -> dict[str, Any]:
     return {
         "description": item.description,
         "changes": item.effect is not Effect.READS,
+        "asks": item.loses is not None,
+        "takes_away": item.takes_away,
         "properties": request.get("properties", {}),
         "required": request.get("required", []),
         "sensitive": list(item.sensitive),
@@ -83,9 +85,17 @@ def _section(item: Capability) -> str:
     )
     arguments = f"| argument | type | default |\n| --- | --- | --- |\n{rows}\n" if rows else "It takes no arguments.\n"
     return (
-        f"### {item.name}\n\n{item.description}\n\nRole: **{item.role}**. Effect: **{item.effect.value}**.\n\n"
+        f"### {item.name}\n\n{item.description}\n\nRole: **{item.role}**. Effect: **{item.effect.value}**."
+        f"{_consent(item)}\n\n"
         f"{arguments}\nResult: {_result(item)}\n"
     )
+
+
+def _consent(item: Capability) -> str:
+    """Whether a person is asked, and how what it does is undone."""
+    asks = "" if item.loses is None else " A person is asked where something is lost for good."
+    undone = f" `{item.undo}` undoes it." if item.undo else ""
+    return asks + undone + (f" Nobody is asked: {item.harmless}." if item.harmless else "")
 
 
 def _kind(schema: dict[str, Any]) -> str:

@@ -98,7 +98,7 @@ def test_keys_are_made_listed_and_revoked(server: Server) -> None:
     refused = subprocess.run([IKOMA, "init", "other"], env=env, capture_output=True, text=True, check=False)
     assert "role_too_low" in refused.stderr
     assert "ci" in server.cli("keys", "list").stdout
-    assert server.cli("keys", "revoke", made["id"]).returncode == 0
+    assert server.cli("keys", "revoke", made["id"], "--yes").returncode == 0
     ended = subprocess.run([IKOMA, "list"], env=env, capture_output=True, text=True, check=False)
     assert "unauthenticated" in ended.stderr
 

@@ -76,7 +76,7 @@ def cli(
 ) -> Outcome:
     pairs = [part for name, value in arguments.items() for part in ("--arg", f"{name}={_spelled(value)}")]
     environment = {**server.env, "IKOMA_URL": server.url, "IKOMA_API_KEY": key or server.key, "IKOMA_ROLE": role}
-    ran = CliRunner(env=environment).invoke(main, ["call", capability, "--json", *pairs])
+    ran = CliRunner(env=environment).invoke(main, ["call", capability, "--yes", "--json", *pairs])
     if not ran.exit_code:
         return Outcome(None, ran.output)
     try:

@@ -63,11 +63,10 @@ def test_consent_is_needed_for_what_destroys_or_gives_rights_and_not_for_the_res
     for capability, arguments in {
         "keys.create": {"name": "more", "role": "admin", "needsApproval": True},
         "policy.waive": {"appName": app, "rule": "gpus", "reason": "to see", "expires": soon},
-        "env.unset": {"appName": app, "name": "PORT"},
     }.items():
-        house.call("env.set", {"appName": app, "name": "PORT", "value": "1"})
         assert house.call(capability, arguments, key=bot).code == "approval_needed", capability
     assert house.do("env.set", {"appName": app, "name": "PORT", "value": "2"}, key=bot)["names"]
+    assert house.do("env.unset", {"appName": app, "name": "PORT"}, key=bot)["names"] == []  # env.restore brings it back
 
 
 def test_approvals_are_on_record(house: Server) -> None:

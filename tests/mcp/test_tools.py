@@ -128,7 +128,7 @@ def test_what_changes_takes_a_retry_key_and_what_reads_does_not() -> None:
     for item, tool in zip(capabilities.load(), everything(), strict=True):
         keyed = item.effect is not Effect.READS and not item.idempotent
         assert ("idempotencyKey" in tool.input_schema["properties"]) == keyed
-        assert ("confirmation" in tool.input_schema["properties"]) == (item.effect is Effect.DESTROYS)
+        assert ("confirmation" in tool.input_schema["properties"]) == (item.loses is not None)
 
 
 def test_every_tool_that_prompts_and_instructions_name_exists() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,12 +70,13 @@ class EnvFile:
         """Take a variable out; the names that are left.
 
         Raises:
-            VariableMissing: it is not there.
+            VariableMissing: it is not there; with the nearest name.
         """
         text, before = await self._read_now()
         found = [entry for entry in entries(text) if entry.name == name]
         if name not in before.require() or not found:
-            raise VariableMissing(f"{self._app.name} has no variable {name}.")
+            near = difflib.get_close_matches(name, before.values, n=1)
+            raise VariableMissing(f"{self._app.name} has no variable {name}.", guess=near[0] if near else None)
         changed = text
         for entry in reversed(found):
             begin = changed.rfind("\n", 0, entry.begin) + 1 if entry.alone else entry.begin

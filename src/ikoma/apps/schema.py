@@ -143,7 +143,7 @@ class Schema:
         return self._compared(app, back.way.backup, rows)
 
     async def losses_of_sql(self, app: App, sql: Sequence[Migration]) -> list[str]:
-        """The rows that some SQL takes away, as far as its text tells, counted now: one line for each table or column."""
+        """The rows that some SQL takes away, as far as its text tells: a line for each table or column, counted now."""
         owned = credentials.find(app)
         if owned is None or not sql:
             return []

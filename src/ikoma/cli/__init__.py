@@ -15,6 +15,9 @@ import click
 
 from ikoma.cli.catalogue import LOCAL, SECTIONS, VERBS
 
+_ENDING = frozenset({"proxy-stop"})
+"""Commands of their own that take something out of service."""
+
 
 class Commands(click.Group):
     """Loads a command when it is asked for, and lists all of them without loading any."""
@@ -39,14 +42,26 @@ class Commands(click.Group):
         if args and "." in args[0] and not args[0].startswith("-"):
             raise click.UsageError(f"To call a capability by its name: ikoma call {args[0]}")
         known = self.list_commands(ctx)
-        if args and args[0] not in known and (close := difflib.get_close_matches(args[0], known, 1)):
-            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {close[0]}?", ctx)
+        if args and args[0] not in known and (near := _nearest(args[0], known)):
+            raise click.UsageError(f"No such command {args[0]!r}. Did you mean {near}?", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in SECTIONS:
             with formatter.section(title):
                 formatter.write_dl([(name, (LOCAL.get(name) or VERBS[name]).summary) for name in names])
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    """The command that was probably meant; None where it takes something away."""
+    near = difflib.get_close_matches(name, known, 1)
+    if not near or near[0] in _ENDING:
+        return None
+    if near[0] in VERBS:
+        commands: Any = importlib.import_module("ikoma.cli.commands")
+        if commands.read_commands()[VERBS[near[0]].capability].takes_away:
+            return None
+    return near[0]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

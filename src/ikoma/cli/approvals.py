@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ikoma.cli import client, output, verbs
+from ikoma.cli import client, consent, output, verbs
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _ID = click.argument("identity", metavar="ID")
 
 
-@click.group()
+@click.group(cls=consent.CarefulGroup)
 def approvals() -> None:
     """See and decide on calls that wait for the consent of another key."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ikoma.cli import client, verbs
+from ikoma.cli import client, consent, verbs
 from ikoma.cli.commands import read_commands
 
 
@@ -12,17 +12,18 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return [name for name in read_commands() if name.startswith(incomplete)]
 
 
-@click.command()
+@click.command(cls=consent.CarefulCommand)
 @click.argument("capability", shell_complete=_complete)
 @click.option("--app", help="The app: the same as --arg appName=APP.", shell_complete=client.complete_apps)
 @click.option("--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="An argument; NAME=@FILE reads a file.")
+@consent.YES
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def call(capability: str, app: str | None, pairs: tuple[str, ...], as_json: bool) -> None:
+def call(capability: str, app: str | None, pairs: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Call any capability by its name, such as deploy.up."""
     arguments = verbs.arguments_of(capability, pairs)
     if app is not None:
         arguments["appName"] = app
-    verbs.perform(capability, arguments, as_json)
+    verbs.perform(capability, arguments, as_json, yes=yes)
 
 
 COMMANDS = {"call": call}

@@ -57,6 +57,7 @@ def call(
     progress: Progress | None = None,
     on_line: Callable[[str], None] | None = None,
     on_gap: Callable[[], None] | None = None,
+    asks: bool = False,
 ) -> Any:
     """Call a capability of the running server and return its result.
 
@@ -64,6 +65,7 @@ def call(
         progress: told of each step of long work: message and fraction (0..1, or None).
         on_line: given each line of an answer that streams.
         on_gap: told before a step where steps were left out.
+        asks: whether a call that would lose something for good is refused with what that is.
 
     Raises:
         Failed: the server refused or the work failed.
@@ -72,6 +74,8 @@ def call(
     headers = {"X-Api-Key": _key(settings), "Content-Type": "application/json"}
     if role := os.environ.get("IKOMA_ROLE"):
         headers["X-Role"] = role
+    if asks:
+        headers["X-Confirm"] = "ask"
     if progress is not None or on_line is not None:
         headers["Accept"] = "application/x-ndjson"
     connection = _connection(settings)

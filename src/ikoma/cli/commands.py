@@ -23,6 +23,10 @@ class Command:
     description: str
     changes: bool
     """Whether it does more than to look."""
+    asks: bool
+    """Whether a person may be asked first, since it may lose something for good."""
+    takes_away: bool
+    """Whether it is there to take something away."""
     properties: Mapping[str, Any]
     required: tuple[str, ...]
     sensitive: tuple[str, ...]

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from ikoma.cli import verbs
+from ikoma.cli import consent, verbs
 
 
-@click.group()
+@click.group(cls=consent.CarefulGroup)
 def keys() -> None:
     """Create, list, rotate and revoke API keys."""
 
@@ -58,21 +58,23 @@ def listing(as_json: bool) -> None:
 @keys.command()
 @click.argument("identity", metavar="ID")
 @click.option("--overlap", type=int, metavar="SECONDS", help="How long the former key still works (default: an hour).")
+@consent.YES
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def rotate(identity: str, overlap: int | None, as_json: bool) -> None:
+def rotate(identity: str, overlap: int | None, yes: bool, as_json: bool) -> None:
     """Make a new key for the holder of ID and show it, this once."""
     arguments: dict[str, Any] = {"id": identity}
     if overlap is not None:
         arguments["overlap"] = overlap
-    verbs.perform("keys.rotate", arguments, as_json)
+    verbs.perform("keys.rotate", arguments, as_json, yes=yes)
 
 
 @keys.command()
 @click.argument("identity", metavar="ID")
+@consent.YES
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def revoke(identity: str, as_json: bool) -> None:
+def revoke(identity: str, yes: bool, as_json: bool) -> None:
     """End a key at once."""
-    verbs.perform("keys.revoke", {"id": identity}, as_json)
+    verbs.perform("keys.revoke", {"id": identity}, as_json, yes=yes)
 
 
 COMMANDS = {"keys": keys}

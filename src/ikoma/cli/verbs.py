@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ikoma.cli import brief, client, output
+from ikoma.cli import brief, client, consent, output
 from ikoma.cli.catalogue import FROM_FILES, VERBS
 from ikoma.cli.commands import read_commands
 
@@ -45,9 +45,11 @@ def verb_command(name: str) -> click.Command:
             if argument in described.sensitive and argument in described.required:
                 option.help = " ".join(filter(None, (option.help, _UNSEEN)))
             parameters.append(option)
+    if described.asks:
+        parameters.append(consent.yes_option())
     parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
 
-    def run(as_json: bool, app_name: str | None = None, **options: Any) -> None:
+    def run(as_json: bool, app_name: str | None = None, yes: bool = False, **options: Any) -> None:
         given = {key: value.read() if hasattr(value, "read") else value for key, value in options.items()}
         arguments = {_camel(key): value for key, value in given.items() if value is not None and value != ()}
         if app_name is not None:
@@ -56,21 +58,27 @@ def verb_command(name: str) -> click.Command:
             if argument in described.required:
                 arguments[argument] = _secret(argument, arguments.get(argument))
         typed = {key: _value(described.properties[key], item) for key, item in arguments.items()}
-        perform(capability, typed, as_json)
+        perform(capability, typed, as_json, yes=yes)
 
-    return click.Command(
-        name, params=parameters, callback=run, help=described.description, short_help=described.summary
-    )
+    kind = consent.CarefulCommand if described.asks or described.takes_away else click.Command
+    return kind(name, params=parameters, callback=run, help=described.description, short_help=described.summary)
 
 
-def perform(name: str, arguments: Mapping[str, Any], as_json: bool) -> None:
-    """Call the capability, with a progress bar where it changes something, and print what it answers."""
+def perform(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool = False) -> None:
+    """Call the capability, with a progress bar where it changes something, and print what it answers.
+
+    Args:
+        yes: a person has agreed to what it may lose for good.
+    """
+
+    def act(arguments: Mapping[str, Any], *, asks: bool) -> Any:
+        if not _is_long(name):
+            return client.call(name, arguments, asks=asks)
+        with output.progress_bar() as progress:
+            return client.call(name, arguments, progress, asks=asks)
+
     try:
-        if _is_long(name):
-            with output.progress_bar() as progress:
-                result = client.call(name, arguments, progress)
-        else:
-            result = client.call(name, arguments)
+        result = consent.perform(name, arguments, act, yes=yes, as_json=as_json)
     except client.Failed as failed:
         if as_json:
             click.echo(json.dumps(failed.answer, ensure_ascii=False, indent=2))

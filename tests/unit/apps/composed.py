@@ -48,3 +48,7 @@ def remove(app: App, name: str) -> list[str]:
 
 def replace(app: App, content: str) -> Imported:
     return with_reader(lambda reader: EnvFile(app, reader).replace(content))
+
+
+def restore(app: App, name: str | None, version: str | None = None) -> list[str]:
+    return with_reader(lambda reader: EnvFile(app, reader).restore(name, version))

@@ -14,7 +14,11 @@ class Approve(Request):
 
 
 @capability(
-    "approvals.approve", role=Role.ADMIN, effect=Effect.CHANGES, rare=True, harmless="the consent is the question"
+    "approvals.approve",
+    role=Role.ADMIN,
+    effect=Effect.CHANGES,
+    rare=True,
+    harmless="it lets one call of another key be made, and no other",
 )
 async def approve(call: Call, request: Approve) -> Item:
     """Consent to one call of another key, once, within the hour.

@@ -7,7 +7,7 @@ from pydantic import Field
 from ikoma.apps.environment import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import Names
-from ikoma.kernel.registry import AppRequest, Loss, capability
+from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
 
@@ -15,13 +15,7 @@ class Unset(AppRequest):
     name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
 
 
-async def losses(call: Call, request: Unset) -> Loss:
-    """The variable whose value nobody can read back."""
-    app = call.app(request.app_name)
-    return Loss(f"Remove the variable {request.name} of {app.name}.", (f"the value of {request.name}",))
-
-
 @capability("env.unset", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="env.restore")
 async def unset(call: Call, request: Unset) -> Names:
-    """Remove an environment variable of an app from its .env. Its value cannot be read back."""
+    """Remove an environment variable of an app from its .env. env.restore brings it back."""
     return Names(names=await call.env_file(request.app_name).remove(request.name))
