@@ -55,7 +55,7 @@ from ikoma.kernel.call import Attempt
 from ikoma.kernel.callers import CARETAKER, Callers, new_key
 from ikoma.kernel.events import Events
 from ikoma.kernel.journal import Journal
-from ikoma.kernel.locks import Locks
+from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
@@ -63,8 +63,8 @@ from ikoma.kernel.redaction import Scrubber, ScrubbingFormatter
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
-from ikoma.model import Secret
-from ikoma.ports import Databases, Proxy
+from ikoma.model import AppName, Secret
+from ikoma.ports import Databases, Progress, Proxy
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.embedded import EmbeddedPostgres
 from ikoma.postgres.external import ExternalPostgres
@@ -229,7 +229,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             traffic,
             previews,
             restarts=restarts,
-            lock=lambda app: locks.hold(app, capability="ikoma.caretaker", request_id="caretaker", patience=0),
+            alone=partial(_alone, locks, operations),
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),
         )
@@ -293,6 +293,15 @@ async def _let_go(apps: Apps) -> None:
                 await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
                 await asyncio.to_thread(env_history.prune, apps.at(name))
         await asyncio.sleep(_LET_GO_SECONDS)
+
+
+@asynccontextmanager
+async def _alone(locks: Locks, operations: Operations, app: AppName) -> AsyncIterator[Progress]:
+    """Hold an app for what IKOMA does by itself: an operation, so that who waits for it can see it."""
+    holder = Holder("ikoma.settle", secrets.token_hex(12), own=True)
+    async with locks.hold(app, holder, patience=0):
+        with operations.own(holder.operation, holder.capability, app) as progress:
+            yield progress
 
 
 async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:

@@ -60,11 +60,11 @@ def test_of_two_deploys_at_once_the_second_is_told_who_works(server: Server, slo
     time.sleep(0.3)
     refused = server.call("deploy.up", slow_app)
     assert (refused.status, refused.code) == (409, "app_busy")
-    assert "deploy.up (request " in refused.body["error"]
+    assert "deploy.up (operation " in refused.body["error"]
     answer = first.wait()
     assert answer is not None
     assert answer.result["success"] is True
-    assert refused.body["details"]["holder"]["requestId"] == answer.body["requestId"]
+    assert refused.body["details"]["operationId"] == answer.body["requestId"]
 
 
 def test_a_short_call_waits_for_another_one_on_its_app(server: Server) -> None:
@@ -85,7 +85,7 @@ def test_a_lock_holds_across_two_servers(server: Server, slow_app: dict[str, str
         assert refused.code == "app_busy"
         answer = deploying.wait()
         assert answer is not None
-        assert refused.body["details"]["holder"]["requestId"] == answer.body["requestId"]
+        assert refused.body["details"]["operationId"] == answer.body["requestId"]
         assert second.do("apps.status", slow_app)["dockerRunning"] is True
     finally:
         assert second.stop() == 0

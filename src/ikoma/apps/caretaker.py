@@ -25,7 +25,7 @@ from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.traffic import Traffic
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
 from ikoma.model import AppName
-from ikoma.ports import Change, Container, Engine
+from ikoma.ports import Change, Container, Engine, Progress
 
 log = logging.getLogger("ikoma")
 
@@ -47,7 +47,8 @@ class Caretaker:
 
     Args:
         restarts: takes in which containers end by themselves.
-        lock: holds an app's lock, and raises AppBusy where someone else does.
+        alone: holds an app for an operation of IKOMA's own, and yields what takes its steps; raises AppBusy where
+            someone else works on it.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Caretaker:
         previews: Previews,
         *,
         restarts: Restarts,
-        lock: Callable[[AppName], AbstractAsyncContextManager[None]],
+        alone: Callable[[AppName], AbstractAsyncContextManager[Progress]],
         go_back: GoBack,
         end_preview: EndPreview,
     ) -> None:
@@ -68,7 +69,7 @@ class Caretaker:
         self._deployments = deployments
         self._traffic = traffic
         self._restarts = restarts
-        self._lock = lock
+        self._alone = alone
         self._go_back = go_back
         self._previews = previews
         self._end_preview = end_preview
@@ -112,21 +113,26 @@ class Caretaker:
         """Finish what was cut off, and leave a release that is broken."""
         self._changed.discard(app.name)
         try:
-            async with self._lock(app.name):
-                trouble = await self._care(app)
+            async with self._alone(app.name) as progress:
+                trouble = await self._care(app, progress)
         except BaseException:
             self._changed.add(app.name)  # who works on it leaves it in order, or may be cut off
             raise
         if trouble is not None:
             await self._leave(app, trouble)
 
-    async def _care(self, app: App) -> str | None:
+    async def _care(self, app: App, progress: Progress) -> str | None:
         if self._deployments.is_ending(app):
             self._changed.add(app.name)  # once they have ended, the rest
-        elif done := await self._deployments.recover(app):
+        elif done := await self._recover(app, progress):
             log.warning("%s: %s", app.name, done)
         await self._traffic.refresh(app)
-        return await self._trouble(app)
+        return await self._trouble(app, progress)
+
+    async def _recover(self, app: App, progress: Progress) -> str | None:
+        if (underway := RolloutState(app).underway()) is not None:
+            progress(f"finishing or undoing the rollout of {underway.release}, which was cut off")
+        return await self._deployments.recover(app)
 
     def _due_previews(self) -> Iterator[Preview]:
         """Previews whose time is over or whose app is gone, each once in a while."""
@@ -141,7 +147,7 @@ class Caretaker:
         del self._tried[preview.name]
         log.info("%s: the preview has ended", preview.name)
 
-    async def _trouble(self, app: App) -> str | None:
+    async def _trouble(self, app: App, progress: Progress) -> str | None:
         """Why the release that serves is broken, while the one before is in standby.
 
         That ends with its window, but not before somebody has looked: what happened while another held the lock counts.
@@ -156,6 +162,7 @@ class Caretaker:
                 if state.serves(item) and item.id not in standby.kept and (trouble := self._wrong(item, since)):
                     return trouble
         if time.monotonic() >= ends and not self._deployments.is_ending(app):
+            progress(f"{serving.release} has stood its time: what was kept of {standby.release} goes")
             await self._deployments.end_standby(app)
         return None
 

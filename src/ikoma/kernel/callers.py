@@ -73,6 +73,11 @@ class Caller:
     """Of the key of the settings: what tells it from the one before, which had the same id."""
 
     @property
+    def own(self) -> bool:
+        """Whether it is no key but IKOMA itself: what it does is in no caller's way."""
+        return is_own(self.id)
+
+    @property
     def decides_as(self) -> str:
         """Under which id a decision of this key is kept: it ends with the key."""
         return f"{self.id}:{self.digest}" if self.digest else self.id
@@ -139,6 +144,11 @@ CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollba
 def of_hook(app: AppName) -> Caller:
     """An app's webhook: it deploys what the hook's branch holds, and can do nothing else."""
     return Caller(f"hook:{app}", f"hook:{app}", Role.BUILDER, apps=(app,), capabilities=("hook.deploy",))
+
+
+def is_own(identity: str) -> bool:
+    """Whether that is the id of no key, but of IKOMA itself or of an app's webhook."""
+    return identity == CARETAKER.id or identity.startswith("hook:")
 
 
 @dataclass(frozen=True, slots=True)

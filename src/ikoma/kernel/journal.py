@@ -144,6 +144,13 @@ class Journal:
             ),
         )
 
+    def forget_failures(self, of: Record) -> None:
+        """Remove earlier records of the same work that failed: what is tried again and again is kept once."""
+        self._connection.execute(
+            "DELETE FROM operations WHERE capability = ? AND app IS ? AND caller_id = ? AND state = ? AND id <> ?",
+            (of.capability, of.app, of.caller_id, FAILED, of.id),
+        )
+
     def release_key(self, identity: str) -> None:
         """Let a retry with the same key do the work: this one never did."""
         self._connection.execute("UPDATE operations SET idempotency_key = NULL WHERE id = ?", (identity,))

@@ -2,6 +2,9 @@
 
 Each runs in a task of its own and is journalled. Who waits may stop waiting, come back with its id, follow its
 steps, or have it cancelled; a retry with the same idempotency key joins it instead of doing the work again.
+
+What IKOMA does by itself to an app is an operation too. Most of it is a glance of milliseconds, so it gets a record
+only when it does something, when it lasts, or when somebody asks.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -31,7 +35,7 @@ from ikoma.errors import (
     ShuttingDown,
     stored_failure,
 )
-from ikoma.kernel.callers import Caller
+from ikoma.kernel.callers import CARETAKER, Caller, is_own
 from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, Record, Step, now
 from ikoma.kernel.leading import as_json
 from ikoma.kernel.redaction import whole
@@ -44,6 +48,7 @@ _MOST_STEPS = 100
 _NOTE_SECONDS = 0.5
 _REMEMBER = 500
 _POLL_SECONDS = 0.5
+_GLANCE_SECONDS = 0.5
 _MOST_FAILURE_BYTES = 128 << 10
 _LONGEST_AUDIT = 1000
 
@@ -70,6 +75,9 @@ class Operation:
     cancelled: bool = False
     withdrawn: bool = False
     """Whether a newer call has taken its place."""
+    own: bool = False
+    """Whether IKOMA does it by itself, without a call."""
+    journalled: bool = True
     noted: float = 0.0
 
     def view(self) -> Record:
@@ -135,6 +143,39 @@ class Operations:
         operation.task = asyncio.ensure_future(self._perform(operation, work))
         return operation
 
+    @contextmanager
+    def own(self, identity: str, capability: str, app: str) -> Iterator[Progress]:
+        """Around what IKOMA does by itself to an app: an operation of that id. Yields what takes its steps."""
+        record = Record(identity, capability, app, CARETAKER.id, CARETAKER.name, {}, digest="", idempotency_key=None)
+        operation = Operation(
+            record,
+            bytes,
+            steps=[Step(f"looking after {app}", now())],
+            task=asyncio.current_task(),
+            began=True,
+            own=True,
+            journalled=False,
+        )
+        self._here[identity] = operation
+        lasting = asyncio.get_running_loop().call_later(_GLANCE_SECONDS, self._journalise, operation)
+        state = FAILED
+        try:
+            yield partial(self._note, operation)
+            state, operation.answer = SUCCEEDED, b"{}"
+        except IkomaError as error:
+            operation.error = error
+            raise
+        except asyncio.CancelledError:
+            state, operation.error = INTERRUPTED, ShuttingDown("The server stopped before this was done.")
+            raise
+        except BaseException:
+            operation.error = IkomaError()
+            raise
+        finally:
+            lasting.cancel()
+            self._end(operation, state)
+            self._forget_old(identity)
+
     async def outcome(self, operation: Operation, seconds: float | None) -> bytes | None:
         """What it came to: the result, its error raised, or None when it has not ended within that time.
 
@@ -180,6 +221,10 @@ class Operations:
                 "This operation was begun with another key.", hint="Only that key or an admin may cancel it."
             )
         operation = self._here.get(identity)
+        if operation is not None and operation.own:
+            raise OutOfScope(
+                "IKOMA does this by itself, and would begin it again.", hint="operations.wait waits for its end."
+            )
         if operation is None or operation.task is None:
             if record.state == RUNNING:
                 raise OperationElsewhere(f"Operation {identity} runs in another server.")
@@ -191,6 +236,9 @@ class Operations:
 
     def last(self, limit: int, app: str | None, caller: Caller, role: Role) -> list[Record]:
         """The newest operations that this caller may see, newest first."""
+        for operation in self._here.values():
+            if not operation.ended.is_set():
+                self._journalise(operation)
         found = self._journal.last(limit, app, lambda record: _may_see(record, caller, role))
         return [self._find(record.id) or record for record in found]
 
@@ -255,14 +303,18 @@ class Operations:
             finished_at=now(),
         )
         operation.ended.set()
+        if not operation.journalled:
+            return
         try:
             self._journal.end(operation.record)
+            if operation.own:
+                self._journal.forget_failures(operation.record)
             if state == INTERRUPTED or not operation.began:
                 self._journal.release_key(operation.record.id)
         except IkomaError as failed:
             log.error("operation %s: its end is not journalled: %s", operation.record.id, failed.message)
 
-    def _note(self, operation: Operation, message: str, fraction: float | None) -> None:
+    def _note(self, operation: Operation, message: str, fraction: float | None = None) -> None:
         steps = operation.steps
         if steps and steps[-1].name == message:
             steps[-1] = replace(steps[-1], fraction=fraction)
@@ -271,6 +323,7 @@ class Operations:
             del steps[:-_MOST_STEPS]
         if time.monotonic() - operation.noted >= _NOTE_SECONDS:
             operation.noted = time.monotonic()
+            self._journalise(operation)
             with contextlib.suppress(IkomaError):  # a full disk must not end work that is nearly done
                 self._journal.note(operation.record.id, steps)
         for follower in list(operation.followers):
@@ -288,7 +341,17 @@ class Operations:
 
     def _find(self, identity: str) -> Record | None:
         operation = self._here.get(identity)
-        return operation.view() if operation else self._journal.find(identity)
+        if operation is None:
+            return self._journal.find(identity)
+        self._journalise(operation)
+        return operation.view()
+
+    def _journalise(self, operation: Operation) -> None:
+        """Give what IKOMA does by itself a record, unless it has one."""
+        if not operation.journalled and not operation.ended.is_set():
+            with contextlib.suppress(IkomaError):  # a full disk: it is known for as long as it runs
+                self._journal.begin(operation.record)
+                operation.journalled = True
 
     def _from_journal(self, record: Record) -> Operation:
         operation = Operation(record, bytes, steps=list(record.steps))
@@ -297,6 +360,9 @@ class Operations:
         return operation
 
     def _forget_old(self, ended: str) -> None:
+        if not self._here[ended].journalled:  # a glance that nobody has heard of
+            del self._here[ended]
+            return
         self._done.append(ended)
         while len(self._done) > _REMEMBER:
             self._here.pop(self._done.popleft(), None)
@@ -333,6 +399,6 @@ def _take_over(operation: Operation, record: Record) -> None:
 def _may_see(record: Record, caller: Caller, role: Role) -> bool:
     if record.caller_id == caller.id:
         return True
-    if not caller.reaches_name(record.capability):
+    if not is_own(record.caller_id) and not caller.reaches_name(record.capability):
         return False
     return (role == Role.ADMIN and not caller.apps) or (record.app is not None and caller.reaches(record.app))

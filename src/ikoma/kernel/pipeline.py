@@ -45,7 +45,7 @@ from ikoma.kernel.events import Changed, Events
 from ikoma.kernel.journal import Record
 from ikoma.kernel.lasting import EndsWithKey
 from ikoma.kernel.leading import Leading, as_json
-from ikoma.kernel.locks import PATIENCE, Locks
+from ikoma.kernel.locks import PATIENCE, Holder, Locks
 from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.ratelimit import RateLimit
@@ -340,7 +340,7 @@ class Pipeline:
         """A changing call's own work, in its operation."""
         since = time.perf_counter()
         try:
-            async with self._lock(admitted):
+            async with self._lock(admitted, progress):
                 # Its intent is on the disk before the call acts, or the call is refused.
                 entry.result = STARTED
                 await self._intend(entry, admitted.capability)
@@ -388,15 +388,13 @@ class Pipeline:
         identity = admitted.attempt.request_id
         return self._make_call(Identified(admitted.caller, admitted.role, identity, progress, emit))
 
-    def _lock(self, admitted: _Admitted) -> AbstractAsyncContextManager[None]:
-        capability, request = admitted.capability, admitted.request
+    def _lock(self, admitted: _Admitted, progress: Progress) -> AbstractAsyncContextManager[None]:
+        capability, request, own = admitted.capability, admitted.request, admitted.caller.own
         if capability.exclusive and isinstance(request, AppRequest):
-            return self._locks.hold(
-                request.locked,
-                capability=capability.name,
-                request_id=admitted.attempt.request_id,
-                patience=math.inf if capability.queued else PATIENCE,
-            )
+            # What IKOMA had reason to do by itself, it has not after another call: then it looks again.
+            patience = math.inf if capability.queued else 0.0 if own else PATIENCE
+            holder = Holder(capability.name, admitted.attempt.request_id, own)
+            return self._locks.hold(request.locked, holder, patience=patience, progress=progress)
         return nullcontext()
 
     async def _outcome(self, operation: Operation, admitted: _Admitted) -> Answer:

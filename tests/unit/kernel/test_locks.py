@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from ikoma.errors import AppBusy
-from ikoma.kernel.locks import Locks
+from ikoma.kernel.locks import PATIENCE, Holder, Locks
 from ikoma.model import AppName
 
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from ikoma.kernel.locks import Locks
+from ikoma.kernel.locks import Holder, Locks
 from ikoma.model import AppName
 async def hold():
-    async with Locks(Path(sys.argv[1])).hold(AppName("shop"), capability="deploy.up", request_id="r1"):
+    async with Locks(Path(sys.argv[1])).hold(AppName("shop"), Holder("deploy.up", "r1")):
         print("held", flush=True)
         await asyncio.sleep(60)
 asyncio.run(hold())
@@ -25,7 +25,7 @@ asyncio.run(hold())
 
 
 async def take(root: Path, name: str = "shop") -> str:
-    async with Locks(root).hold(AppName(name), capability="db.migrate", request_id="r2"):
+    async with Locks(root).hold(AppName(name), Holder("db.migrate", "r2")):
         return "taken"
 
 
@@ -40,9 +40,10 @@ def holder(tmp_path: Path):
 
 
 def test_a_busy_app_is_refused_and_the_holder_is_named(holder, tmp_path: Path) -> None:
-    with pytest.raises(AppBusy, match=r"deploy\.up \(request r1\)") as refused:
+    with pytest.raises(AppBusy, match=r"deploy\.up \(operation r1\)") as refused:
         asyncio.run(take(tmp_path))
-    assert refused.value.details["holder"]["pid"] == holder.pid
+    assert refused.value.details["operationId"] == "r1"
+    assert refused.value.details["capability"] == "deploy.up"
 
 
 def test_other_apps_are_free_meanwhile(holder, tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_a_call_waits_for_a_short_one(tmp_path: Path) -> None:
         order: list[str] = []
 
         async def work(name: str) -> None:
-            async with Locks(tmp_path).hold(AppName("shop"), capability=name, request_id=name):
+            async with Locks(tmp_path).hold(AppName("shop"), Holder(name, name)):
                 order.append(f"{name} in")
                 await asyncio.sleep(0.1)
                 order.append(f"{name} out")
@@ -70,3 +71,51 @@ def test_a_call_waits_for_a_short_one(tmp_path: Path) -> None:
 
     order = asyncio.run(scenario())
     assert order in (["a in", "a out", "b in", "b out"], ["b in", "b out", "a in", "a out"])
+
+
+OWN = Holder("ikoma.settle", "own-1", own=True)
+
+
+def test_a_call_waits_for_what_ikoma_does_by_itself_and_says_for_what(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async def scenario() -> None:
+        locks = Locks(tmp_path)
+        async with locks.hold(AppName("shop"), OWN):
+            call = asyncio.ensure_future(wait(locks))
+            await asyncio.sleep(PATIENCE + 0.5)
+        await call
+
+    def hear(text: str, fraction: float | None = None) -> None:
+        said.append(text)
+
+    async def wait(locks: Locks) -> None:
+        async with locks.hold(AppName("shop"), Holder("db.backup", "b1"), progress=hear):
+            said.append("taken")
+
+    asyncio.run(scenario())
+    assert said == ["waiting for ikoma.settle to end (operation own-1), which IKOMA does by itself", "taken"]
+
+
+def test_behind_what_ikoma_does_another_callers_call_is_waited_for_as_long_as_ever(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        locks = Locks(tmp_path)
+        async with locks.hold(AppName("shop"), OWN):
+            call = asyncio.ensure_future(take(tmp_path))
+            await asyncio.sleep(0.2)
+        async with locks.hold(AppName("shop"), Holder("deploy.up", "r1")):
+            with pytest.raises(AppBusy, match="operation r1"):
+                await call
+
+    asyncio.run(scenario())
+
+
+def test_what_ikoma_does_by_itself_waits_for_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        locks = Locks(tmp_path)
+        async with locks.hold(AppName("shop"), OWN):
+            with pytest.raises(AppBusy):
+                async with locks.hold(AppName("shop"), Holder("deploy.rollback", "own-2", own=True), patience=0):
+                    pass
+
+    asyncio.run(scenario())

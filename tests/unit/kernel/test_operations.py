@@ -29,7 +29,7 @@ from ikoma.kernel.audit import AuditLog
 from ikoma.kernel.call import Answer, Attempt, Identified
 from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.journal import Journal
-from ikoma.kernel.locks import Locks
+from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
@@ -213,7 +213,7 @@ def test_what_never_began_may_be_done_by_a_retry(house: House) -> None:
     asked = {"appName": "shop", "idempotencyKey": "k3"}
 
     async def scenario() -> None:
-        async with house.locks.hold(AppName("shop"), capability="deploy.up", request_id="other"):
+        async with house.locks.hold(AppName("shop"), Holder("deploy.up", "other")):
             with pytest.raises(AppBusy):
                 await house.call("test.work", asked)
         assert await house.result("test.work", asked) == {"number": 1}
@@ -223,7 +223,7 @@ def test_what_never_began_may_be_done_by_a_retry(house: House) -> None:
 
 def test_what_is_queued_waits_its_turn_and_only_the_newest_gets_one(house: House) -> None:
     async def scenario() -> list[Any]:
-        async with house.locks.hold(AppName("shop"), capability="deploy.up", request_id="other"):
+        async with house.locks.hold(AppName("shop"), Holder("deploy.up", "other")):
             calls = []
             for app in ("shop", "blog", "shop", "shop"):
                 calls.append(asyncio.ensure_future(house.call("test.queue", {"appName": app})))
@@ -260,7 +260,7 @@ def test_cancelling_ends_the_work_and_lets_it_be_put_right(house: House) -> None
         assert ended.state == "cancelled"
         with pytest.raises(OperationCancelled):
             await call
-        async with house.locks.hold(AppName("shop"), capability="test", request_id="free"):
+        async with house.locks.hold(AppName("shop"), Holder("test", "free")):
             pass
         assert (await house.operations.cancel("request-1", house.caller(), Role.ADMIN)).state == "cancelled"
 
@@ -390,3 +390,68 @@ def test_controls_are_checked_like_other_arguments(house: House) -> None:
         with pytest.raises(InvalidArguments, match=next(iter(wrong))):
             asyncio.run(house.call("test.work", {"appName": "shop", **wrong}))
     assert World.number == 0
+
+
+SETTLE = ("own-1", "ikoma.settle", "shop")
+
+
+def test_what_ikoma_does_by_itself_is_an_operation_that_callers_of_the_app_wait_for(house: House) -> None:
+    limited = house.caller(house.callers.create("bob", Role.OPERATOR, apps=["shop"], capabilities=["test.*"])[1])
+    elsewhere = house.caller(house.callers.create("eve", Role.OPERATOR, apps=["blog"])[1])
+
+    async def scenario() -> list[str]:
+        said: list[str] = []
+
+        def hear(text: str, fraction: float | None = None) -> None:
+            said.append(text)
+
+        with house.operations.own(*SETTLE) as progress:
+            [listed] = house.operations.last(10, "shop", limited, Role.OPERATOR)
+            assert (listed.id, listed.capability, listed.caller, listed.state) == (*SETTLE[:2], "ikoma", "running")
+            waiting = asyncio.ensure_future(
+                house.operations.wait("own-1", limited, Role.OPERATOR, seconds=5, progress=hear)
+            )
+            await asyncio.sleep(0.01)
+            progress("undoing")
+            with pytest.raises(OutOfScope, match="by itself"):
+                await house.operations.cancel("own-1", house.caller(), Role.ADMIN)
+            with pytest.raises(OperationNotFound):
+                house.operations.get("own-1", elsewhere, Role.OPERATOR)
+        ended = await waiting
+        assert (ended.state, [step.name for step in ended.steps]) == ("succeeded", ["looking after shop", "undoing"])
+        return said
+
+    assert asyncio.run(scenario()) == ["undoing"]
+    assert Journal(house.folder / "state.db").find("own-1") is not None
+
+
+def test_a_glance_that_nobody_asks_for_leaves_no_record(house: House) -> None:
+    async def scenario() -> None:
+        with house.operations.own(*SETTLE):
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert house.operations.last(10, None, house.caller(), Role.ADMIN) == []
+
+
+def test_what_fails_again_and_again_is_listed_once(house: House) -> None:
+    async def fail(number: int) -> None:
+        with pytest.raises(DeployFailed), house.operations.own(f"own-{number}", *SETTLE[1:]) as progress:
+            progress("undoing")
+            raise DeployFailed("The database cannot be restored.")
+
+    for number in range(3):
+        asyncio.run(fail(number))
+    [kept] = house.operations.last(10, None, house.caller(), Role.ADMIN)
+    assert (kept.id, kept.state) == ("own-2", "failed")
+    assert kept.failure is not None
+    assert kept.failure["error"] == "The database cannot be restored."
+
+
+def test_what_lasts_is_journalled_though_it_says_nothing(house: House) -> None:
+    async def scenario() -> None:
+        with house.operations.own(*SETTLE):
+            await asyncio.sleep(0.8)
+
+    asyncio.run(scenario())
+    assert house.operations.get("own-1", house.caller(), Role.ADMIN).state == "succeeded"

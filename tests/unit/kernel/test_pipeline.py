@@ -22,6 +22,7 @@ from ikoma.errors import (
     UnknownCapability,
     UnknownRole,
 )
+from ikoma.kernel.locks import Holder
 from ikoma.kernel.registry import Request, parse_arguments
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, House, house, refused
@@ -134,7 +135,7 @@ def test_a_change_waits_for_its_lock_and_is_refused_when_the_app_is_busy(house: 
     key = house.key(Role.ADMIN)
 
     async def scenario() -> None:
-        async with house.locks.hold(AppName("shop"), capability="deploy.up", request_id="other"):
+        async with house.locks.hold(AppName("shop"), Holder("deploy.up", "other")):
             with pytest.raises(AppBusy, match=r"deploy\.up"):
                 await house.call("test.write", {"appName": "shop"}, key=key)
 

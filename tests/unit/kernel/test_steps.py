@@ -27,6 +27,7 @@ from ikoma.errors import (
 from ikoma.kernel import lasting, operations
 from ikoma.kernel.audit_chain import verify
 from ikoma.kernel.events import Changed
+from ikoma.kernel.locks import Holder
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
 
@@ -241,7 +242,7 @@ def test_an_app_that_is_busy_costs_no_consent(house: House, way: str) -> None:
 
     async def scenario() -> None:
         arguments = await consented(house, key, way)
-        async with house.locks.hold(AppName("shop"), capability="deploy.up", request_id="other"):
+        async with house.locks.hold(AppName("shop"), Holder("deploy.up", "other")):
             with pytest.raises(AppBusy):
                 await house.call("test.destroy", arguments, key=key)
         await house.call("test.destroy", arguments, key=key)
@@ -341,7 +342,7 @@ def test_of_calls_that_queue_only_the_newest_is_done_and_the_others_are_told(hou
     key = house.key(Role.ADMIN)
 
     async def scenario() -> list[str]:
-        async with house.locks.hold("shop", capability="other", request_id="other"):
+        async with house.locks.hold("shop", Holder("other", "other")):
             calls = []
             for text in ("first", "second", "third"):
                 call = house.call("test.bring", {**SHOP, "text": text}, key=key)
@@ -357,7 +358,7 @@ def test_two_changes_of_one_app_never_run_at_once(house: House) -> None:
     key = house.key(Role.ADMIN)
 
     async def scenario() -> list[str]:
-        async with house.locks.hold("shop", capability="other", request_id="other"):
+        async with house.locks.hold("shop", Holder("other", "other")):
             calls = [house.call(name, SHOP, key=key) for name in ("test.write", "test.stop", "test.destroy")]
             return [type(item).__name__ for item in await asyncio.gather(*calls, return_exceptions=True)]
 
