@@ -55,11 +55,15 @@ def test_calls_wait_for_what_the_caretaker_finishes_and_are_told_for_what(server
     backup = Background(server, "db.backup", {"appName": app.name})
     shown = server.do("operations.get", {"operationId": own["id"]})
     assert (shown["state"], shown["caller"], shown["appName"]) == ("running", "ikoma", app.name)
-    answer = server.call("deploy.rollback", {"appName": app.name})
-    assert answer.result["details"]["release"] == first
-    saved = backup.wait()
+    rollback = Background(server, "deploy.rollback", {"appName": app.name})
+    saved, back = backup.wait(), rollback.wait()
     assert saved is not None
     assert saved.status == 200, saved.body
+    assert back is not None
+    if back.status == 409:  # the backup took longer than another caller waits for
+        assert back.body["details"]["operationId"] == saved.body["requestId"]
+        back = server.call("deploy.rollback", {"appName": app.name})
+    assert back.result["details"]["release"] == first
     ended = server.do("operations.wait", {"operationId": own["id"], "seconds": 0})
     assert ended["state"] == "succeeded"
     waited = server.do("operations.get", {"operationId": saved.body["requestId"]})["steps"]
