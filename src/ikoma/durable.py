@@ -77,6 +77,13 @@ def make_folder(path: Path, mode: int) -> bool:
 
 def write_at(folder: int, name: str, content: bytes, *, mode: int) -> None:
     """The same promise as `write_file` for a name in a folder that is open: what its path leads to does not matter."""
+    with whole_file_at(folder, name, mode=mode) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def whole_file_at(folder: int, name: str, *, mode: int) -> Iterator[BinaryIO]:
+    """A stream whose content appears under a name in an open folder when the block ends well, and nowhere otherwise."""
     temporary = f"{_PREFIX}{secrets.token_hex(6)}"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
@@ -84,7 +91,7 @@ def write_at(folder: int, name: str, content: bytes, *, mode: int) -> None:
             with os.fdopen(descriptor, "wb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.fchmod(stream.fileno(), mode)
-                stream.write(content)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -102,13 +102,21 @@ class Deployments:
         self._outcomes = Outcomes(engine, schema, rollouts, keep)
 
     async def deploy(
-        self, app: App, model: Mapping[str, Any], wish: Wish, *, variables: Mapping[str, str], env: Mapping[str, str]
+        self,
+        app: App,
+        model: Mapping[str, Any],
+        wish: Wish,
+        *,
+        variables: Mapping[str, str],
+        env: Mapping[str, str],
+        texts: Mapping[str, str],
     ) -> tuple[Release, Rolled]:
         """Make a release of a resolved model, and let it take over.
 
         Args:
             variables: what the app's .env sets, as it was read for the model.
             env: further variables for the containers.
+            texts: the compose files as they are written, to be kept.
 
         Raises:
             DeployFailed: with the failing service, its exit code and its last log lines.
@@ -123,7 +131,7 @@ class Deployments:
         secrets = [*app_secrets.of_app(app), *app_secrets.of_variables(given), *app_secrets.of_model(frozen)]
         release = _new_release(app, frozen, wish)
         earlier = Releases(app).current()
-        folder = Releases(app).open(release, frozen, given)
+        folder = Releases(app).open(release, frozen, given, texts)
         async with self._outcomes.recorded(app, release, secrets):
             wish.progress("keeping the source")
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
@@ -186,7 +194,7 @@ class Deployments:
         given = releases.given(earlier)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
         release = replace(_new_release(app, model, wish), commit=earlier.commit)
-        folder = releases.open(release, model, given)
+        folder = releases.open(release, model, given, releases.texts(earlier))
         async with self._outcomes.recorded(app, release, secrets):
             kept = earlier.images
             share(app, earlier, folder)

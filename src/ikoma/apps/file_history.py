@@ -47,18 +47,19 @@ class Version:
     sha256: str | None
 
 
-def keep_copy(app: App, folder: int, path: FilePath) -> None:
+def keep_copy(app: App, folder: int, path: FilePath, *, prunes: bool = True) -> None:
     """Keep the file at a path that is about to be overwritten; nothing where there is none.
 
     Args:
         folder: the folder that holds it, open.
+        prunes: False where the caller has let go of what is too old, once for many.
     """
     name = path.parts[-1]
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return
-    with _entry(app, folder, path, status, "overwritten") as place:
+    with _entry(app, folder, path, status, "overwritten", prunes=prunes) as place:
         try:
             os.link(name, "kept", src_dir_fd=folder, dst_dir_fd=place, follow_symlinks=False)
         except OSError as error:
@@ -137,11 +138,14 @@ def prune(app: App, *, now: datetime | None = None, unfinished: bool = True) -> 
 
 
 @contextmanager
-def _entry(app: App, folder: int, path: FilePath, status: os.stat_result, happened: str) -> Iterator[int]:
+def _entry(
+    app: App, folder: int, path: FilePath, status: os.stat_result, happened: str, *, prunes: bool = True
+) -> Iterator[int]:
     """The folder of a new entry, open; what the block puts there is on the disk when it ends."""
     history = app.make_state() / "history"
     history.mkdir(mode=0o700, exist_ok=True)
-    prune(app)
+    if prunes:
+        prune(app)
     moment = datetime.now(UTC)
     entry = history / f"{moment.strftime(_MOMENT)}-{_mark(path)}-{secrets.token_hex(3)}"
     entry.mkdir(mode=0o700)

@@ -50,7 +50,7 @@ class Piece:
 
 def entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[list[Entry], bool]:
     """What stands in a folder, sorted by path; and whether there is more than is listed."""
-    with _folder(app, path.parts if path else ()) as folder:
+    with opened_folder(app, path.parts if path else ()) as folder:
         found: list[Entry] = []
         is_whole = all(_collect(folder, path.parts if path else (), found, recursive))
     return sorted(found, key=lambda entry: entry.path), not is_whole
@@ -58,7 +58,7 @@ def entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[list[E
 
 def read(app: App, path: FilePath, *, offset: int, limit: int) -> Piece:
     """A part of a file, from `offset` on."""
-    with _folder(app, path.parts[:-1]) as folder, os.fdopen(_open(folder, path), "rb") as file:
+    with opened_folder(app, path.parts[:-1]) as folder, os.fdopen(_open(folder, path), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.seek(0, os.SEEK_END)
         file.seek(min(offset, size))
@@ -72,7 +72,7 @@ def write(app: App, path: FilePath, content: bytes, *, expected: str | None, exe
         expected: the SHA-256 that the file must have now; FileChanged otherwise.
         executable: None keeps what the file that is replaced has.
     """
-    with _folder(app, path.parts[:-1], make=True) as folder:
+    with opened_folder(app, path.parts[:-1], make=True) as folder:
         mode = _mode(folder, path)
         if expected is not None and _digest(folder, path) != expected:
             raise FileChanged(f"{path} is not what it was when you read it.")
@@ -106,13 +106,13 @@ def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) 
 
 def restore(app: App, path: FilePath, version: str | None) -> file_history.Version:
     """Put a file or folder back as it was; what stands there now is kept."""
-    with _folder(app, path.parts[:-1], make=True) as folder:
+    with opened_folder(app, path.parts[:-1], make=True) as folder:
         return file_history.take_out(app, path, version, folder)
 
 
 def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
     """Take a file or link away, or with `recursive` a folder, and keep it for a time; what the file was."""
-    with _folder(app, path.parts[:-1]) as folder:
+    with opened_folder(app, path.parts[:-1]) as folder:
         status = _status(folder, path)
         is_folder = stat.S_ISDIR(status.st_mode)
         digest = (_digest(folder, path) or "") if stat.S_ISREG(status.st_mode) else ""
@@ -155,7 +155,7 @@ def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive
 
 
 @contextmanager
-def _folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+def opened_folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
     """The folder of that path inside the app's, open."""
     descriptor = os.open(app.path, _DIRECTORY)
     try:

@@ -1,9 +1,10 @@
 """Releases: each deployment leaves an immutable record under the app's `.ikoma/releases/ID/`.
 
-`model.json` is the resolved compose file as it was checked, `environment.json` the variables it was made with (both
-0600), `snapshot.json.gz` names the content of its source, `tree/` is that content where containers mount it, and
-`release.json` says who deployed it, when, why and how it ended. A record whose state is still `started` while nobody
-holds the app's lock is of a deploy that was killed; whoever holds the lock next ends it.
+`model.json` is the resolved compose file as it was checked, `written.json` the compose files as they were written,
+`environment.json` the variables they were made with (all 0600), `snapshot.json.gz` names the content of its source,
+`tree/` is that content where containers mount it, and `release.json` says who deployed it, when, why and how it ended.
+A record whose state is still `started` while nobody holds the app's lock is of a deploy that was killed; whoever holds
+the lock next ends it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ikoma.ports import VARIABLES_FILE
 T = TypeVar("T")
 
 STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
-_GIVEN, _MODEL, _RECORD = "environment.json", "model.json", "release.json"
+_GIVEN, _MODEL, _RECORD, _TEXTS = "environment.json", "model.json", "release.json", "written.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +114,15 @@ class Releases:
         """An id for the next release: the newest one's sorts last."""
         return str(ReleaseId.new(max(self._names(), default=None)))
 
-    def open(self, release: Release, model: Mapping[str, Any], given: Mapping[str, str]) -> Path:
+    def open(
+        self, release: Release, model: Mapping[str, Any], given: Mapping[str, str], texts: Mapping[str, str]
+    ) -> Path:
         """Record that a release begins; its folder.
 
         Args:
             model: what was checked, without the variables that only containers get.
             given: the values that came from the app's .env and from the call.
+            texts: the compose files as they are written, the first of them first.
 
         Raises:
             DiskFull: then there is no such release.
@@ -129,6 +133,7 @@ class Releases:
             with disk_full_answered():
                 folder.mkdir(parents=True, mode=0o700)
             write_file(folder / _MODEL, orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+            write_file(folder / _TEXTS, orjson.dumps(dict(texts)), mode=0o600)
             write_file(folder / VARIABLES_FILE, _variables(model, given), mode=0o600)
             write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
             self.write(release)
@@ -209,6 +214,10 @@ class Releases:
             return dict(orjson.loads((self._folder / release.id / _GIVEN).read_bytes()))
         except FileNotFoundError:
             return {}
+
+    def texts(self, release: Release) -> dict[str, str]:
+        """The compose files as they were written, by path; none of a release that an earlier version made."""
+        return dict(self._app.read_state(f"releases/{release.id}/{_TEXTS}") or {})
 
     def recent(self) -> list[Release]:
         """Those whose containers may be running: the one that serves, and the newest."""

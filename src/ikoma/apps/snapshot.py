@@ -17,7 +17,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.objects import Objects
 from ikoma.apps.snapshot_manifest import MANIFEST, Entry, Snapshot
 from ikoma.apps.snapshot_taking import Course, Parts, Progress, Taking, opened
-from ikoma.durable import disk_full_answered, sync_filesystem, sync_folder
+from ikoma.durable import disk_full_answered, open_file, sync_filesystem, sync_folder
 from ikoma.errors import FileMissing, PathOutside
 from ikoma.model import printable
 
@@ -141,6 +141,13 @@ class Snapshots:
         for unfinished in self._releases.glob(f"*/{TREE}.new"):
             _remove(unfinished)
         return self._objects.remove_all_but(named)
+
+    def open(self, path: str, entry: Entry) -> int:
+        """The content of a file of a snapshot, open for reading; FileMissing where it is not there any more."""
+        try:
+            return open_file(self._objects.path(entry.object))
+        except FileNotFoundError:
+            raise FileMissing(f"The content of {printable(path)} is not there any more.") from None
 
     def verify(self, snapshot: Snapshot, *, cancelled: Callable[[], bool] = lambda: False) -> list[str]:
         """What is wrong with the objects of a snapshot: a sentence for each that is missing or changed."""

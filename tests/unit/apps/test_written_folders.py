@@ -49,7 +49,7 @@ def old_release(app: App, identity: str = FIRST, folder: str = "src", **more: An
     """A release that serves, as an earlier version made it; its copy of the folder, which containers write."""
     releases, services = Releases(app), {"web": ServiceRecord(one_shot=False, configuration="c")}
     release = Release(identity, "test", "2026-11-25T17:38:55Z", served_at="2026-11-25", services=services, **more)
-    made = releases.open(release, {"services": {"web": {}}}, {})
+    made = releases.open(release, {"services": {"web": {}}}, {}, {})
     snapshots = Snapshots(app)
     taken = snapshots.take([Path(os.path.realpath(app.path)) / folder], made / MANIFEST)
     snapshots.materialise(taken, made / TREE, writable=[taken.root / folder])

@@ -42,6 +42,8 @@ class Report:
     """Reverse proxies of the app's own that cannot stay as they are."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """What `.env` sets, as Compose reads it."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The compose files as they are written, the first of them first."""
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     taken: list[Finding] = field(default_factory=list)

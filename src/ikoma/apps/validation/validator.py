@@ -72,7 +72,7 @@ class Validator:
         resolution = await self._resolutions.resolve(app)
         source, model, written = resolution.source, resolution.model, resolution.variables.values
         blank, doubtful = await asyncio.to_thread(find_blank, resolution)
-        report = Report(model=model, variables=written, waivers=list(self._policy.waivers(app)))
+        report = Report(model=model, variables=written, texts=source.texts, waivers=list(self._policy.waivers(app)))
         report.errors += find_faults([*resolution.faults, *(doubt for doubt in resolution.doubts if doubt.grave)])
         if model is not None:
             report.errors += blank  # before what comes of them in the same line

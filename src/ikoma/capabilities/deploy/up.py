@@ -74,7 +74,9 @@ async def up(call: Call, request: Up) -> Deployed:
         if request.plan is not None:
             await platform.planner.require(app, report, request.plan)
     wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
-    release, rolled = await platform.deployments.deploy(app, model, wish, variables=report.variables, env=request.env)
+    release, rolled = await platform.deployments.deploy(
+        app, model, wish, variables=report.variables, env=request.env, texts=report.texts
+    )
     with suppress(EngineUnavailable, DatabasesUnavailable):  # it serves whatever is away by now
         await write_runbook(app, platform.health, platform.backups, platform.settings)
     return Deployed(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from ikoma.apps import files
+from ikoma.apps.release import Releases
+from ikoma.apps.release_files import ReleaseFiles
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, FilePath, Role
+from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 
 class List(AppRequest):
     path: FilePath | None = None
     """A folder; the app's own when left out."""
     recursive: bool = False
+    release: ReleaseId | None = None
+    """As they were in that release: source and compose files."""
 
 
 class Entry(Result):
@@ -37,7 +42,12 @@ async def list_files(call: Call, request: List) -> Listed:
     Use it before reading or writing.
     """
     app = call.app(request.app_name)
-    found, truncated = await asyncio.to_thread(files.entries, app, request.path, recursive=request.recursive)
+    if request.release is None:
+        look = partial(files.entries, app, request.path, recursive=request.recursive)
+    else:
+        kept = ReleaseFiles(app, Releases(app).find(request.release))
+        look = partial(kept.list, request.path, recursive=request.recursive)
+    found, truncated = await asyncio.to_thread(look)
     return Listed(
         entries=[Entry(path=item.path, type=item.kind, size=item.size, modified=item.modified) for item in found],
         truncated=truncated,

@@ -8,11 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ikoma.apps import files
+from ikoma.apps import app_secrets, files
 from ikoma.apps.readable import as_text
+from ikoma.apps.release import Releases
+from ikoma.apps.release_files import ReleaseFiles
 from ikoma.capabilities.context import Call
+from ikoma.kernel.redaction import forms, replaced
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
-from ikoma.model import Effect, FilePath, Role
+from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 
 class Read(AppRequest):
@@ -24,6 +27,8 @@ class Read(AppRequest):
     """Byte to begin at."""
     limit: int = Field(default=65_536, ge=1, le=1_048_576)
     """The most bytes to read."""
+    release: ReleaseId | None = None
+    """As it was in that release: source or a compose file."""
 
 
 class Content(Result):
@@ -44,14 +49,22 @@ async def read(call: Call, request: Read) -> Content:
     Use it before changing a file.
     """
     app = call.app(request.app_name)
-    path = request.path or FilePath(app.compose_file.name)
-    piece = await asyncio.to_thread(files.read, app, path, offset=request.offset, limit=request.limit)
+    secrets: tuple[str, ...] = ()
+    if request.release is None:
+        path = request.path or FilePath(app.compose_file.name)
+        piece = await asyncio.to_thread(files.read, app, path, offset=request.offset, limit=request.limit)
+    else:
+        release = Releases(app).find(request.release)
+        kept = ReleaseFiles(app, release)
+        path = request.path or FilePath(kept.compose_file or app.compose_file.name)
+        piece = await asyncio.to_thread(kept.read, path, offset=request.offset, limit=request.limit)
+        secrets = forms(app_secrets.of_release(app, release))
     end = request.offset + len(piece.content)
     text = None if request.encoding == "base64" else as_text(piece.content, is_part=end < piece.size)
     if text is not None:
         end = request.offset + len(text.encode())
     return Content(
-        content=base64.b64encode(piece.content).decode() if text is None else text,
+        content=base64.b64encode(piece.content).decode() if text is None else replaced(text, secrets),
         encoding="base64" if text is None else "utf-8",
         sha256=piece.sha256,
         size=piece.size,

@@ -1,35 +1,91 @@
-"""files.restore: a file or folder as it was."""
+"""files.restore: files as they were, before they were overwritten or in a release."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ikoma.apps import files
+from ikoma.apps import file_history, files
+from ikoma.apps.folder import App
+from ikoma.apps.release import Releases
+from ikoma.apps.release_files import ReleaseFiles
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, FilePath, Role
+from ikoma.model import Effect, FilePath, ReleaseId, Role, printable
+
+_MOST_NAMES = 100
 
 
 class Restore(AppRequest):
-    path: FilePath
+    path: FilePath | None = None
+    """All of the release when left out."""
     version: str | None = Field(default=None, max_length=80)
     """From files.history; the newest when left out."""
+    release: ReleaseId | None = None
+    """Its source and compose files, instead of a version."""
+
+    @model_validator(mode="after")
+    def says_what(self) -> Self:
+        if self.release is None and self.path is None:
+            raise ValueError('say a "path" that was overwritten or deleted, or a "release"')
+        if self.release is not None and self.version is not None:
+            raise ValueError('"version" is of files.history, and does not go with "release"')
+        return self
 
 
 class Restored(Result):
-    path: str
-    version: str
+    path: str | None
+    version: str | None
     size: int | None
     sha256: str | None
+    release: str | None = None
+    restored: list[str]
+    """Paths that are as they were again; at most 100 are listed."""
+    count: int
+    """How many there are."""
+    others: list[str]
+    """What the release does not have, and is left: files.delete takes it away. At most 100."""
 
 
 @capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="files.restore")
 async def restore(call: Call, request: Restore) -> Restored:
-    """Bring a file or folder back that was overwritten or deleted. What stands there now is kept in its stead.
+    """Bring back a file or folder that was overwritten or deleted; or source and compose files of a release.
 
-    Next: deploy.up.
+    What stands there now is kept for 30 days. Next: deploy.up.
     """
-    back = await asyncio.to_thread(files.restore, call.app(request.app_name), request.path, request.version)
-    return Restored(path=request.path, version=back.version, size=back.size, sha256=back.sha256)
+    app = call.app(request.app_name)
+    if request.release is not None:
+        return await _restore_release(call, app, request.release, request.path)
+    assert request.path is not None
+    back = await asyncio.to_thread(files.restore, app, request.path, request.version)
+    return Restored(
+        path=request.path,
+        version=back.version,
+        size=back.size,
+        sha256=back.sha256,
+        restored=[request.path],
+        count=1,
+        others=[],
+    )
+
+
+async def _restore_release(call: Call, app: App, release: ReleaseId, path: FilePath | None) -> Restored:
+    kept = ReleaseFiles(app, Releases(app).find(release))
+    found = await asyncio.to_thread(kept.compare, path)
+    await asyncio.to_thread(file_history.prune, app)
+    for number, name in enumerate(found.other):
+        call.progress("restore files", number / len(found.other))
+        # One after another: whoever cancels this finds each as it was or as it is to be, and the same call goes on.
+        await asyncio.to_thread(kept.put_back, name)
+    return Restored(
+        path=path,
+        version=None,
+        size=None,
+        sha256=None,
+        release=release,
+        restored=[printable(name) for name in found.other[:_MOST_NAMES]],
+        count=len(found.other),
+        others=[printable(name) for name in found.added[:_MOST_NAMES]],
+    )
