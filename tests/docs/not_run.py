@@ -1,0 +1,20 @@
+"""The commands of the documentation that no test of tests/docs runs, each with its reason."""
+
+from __future__ import annotations
+
+import re
+
+NOT_RUN = {
+    r"make (setup|test|demo|bench|lint)": "the tests themselves run from what it has made",
+    r"git pull && make setup": "changes the code that is being tested",
+    r"(sudo )?systemctl ": "the machine of the tests has no systemd",
+    r".*[ >]/etc/": "writes into /etc",
+    r"npx ": "fetches a program; tests/mcp has its own of the same",
+    r"claude ": "is a program of another maker",
+    r"ssh ": "needs a second machine",
+}
+
+
+def reason(command: str) -> str:
+    """Why this command is not run; empty where it is."""
+    return next((why for pattern, why in NOT_RUN.items() if re.match(pattern, command)), "")
