@@ -10,8 +10,6 @@ NOT_RUN = {
     r"(sudo )?systemctl ": "the machine of the tests has no systemd",
     r".*[ >]/etc/": "writes into /etc",
     r"npx ": "fetches a program; tests/mcp has its own of the same",
-    r"claude ": "is a program of another maker",
-    r"ssh ": "needs a second machine",
 }
 
 
