@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
-from ikoma.apps import env_history, exposure, file_history, source
+from ikoma.apps import env_history, exposure, file_history, keeping, source
 from ikoma.apps.adapting import Adapter
 from ikoma.apps.backups import Backups
 from ikoma.apps.caretaker import Caretaker
@@ -269,6 +269,7 @@ def prepare(settings: Settings) -> bool:
         with logged(name):
             exposure.close(apps.at(name))
             source.recover(apps.at(name))
+            keeping.tidy(apps.at(name))
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
     key = new_key()

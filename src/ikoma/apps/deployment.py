@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from ikoma.apps import app_secrets, compose_file, env_history, equipment, extension, images, source, web_service
+from ikoma.apps import app_secrets, compose_file, env_history, equipment, extension, images, keeping, source, web_service
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
@@ -333,6 +333,7 @@ class Deployments:
         state = RolloutState(app)
         there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
         in_use = copies_in_use(app, [item.release for item in there if item.release])
+        await asyncio.to_thread(keeping.tidy, app)
         kept = await asyncio.to_thread(adopt_folders, app, in_use, extension.read(model).source)
         for path in kept:
             progress(f"containers have changed it too: your version is kept as .ikoma/{path}")

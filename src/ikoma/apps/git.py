@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from ikoma.apps.source_access import Access
 from ikoma.apps.source_url import Reach, SourceUrl
-from ikoma.durable import write_file
+from ikoma.durable import remove_tree, write_file
 from ikoma.errors import SourceTooLarge, SourceUnavailable
 from ikoma.kernel.redaction import scrub
 from ikoma.model import Secret
@@ -28,6 +28,7 @@ from ikoma.run import Finished, SaidTooMuch, follow, run
 __all__ = ["DEEPEST", "MOST_BYTES", "MOST_FILES", "Reach", "Repository", "SourceUrl", "Submodule", "folder_size"]
 
 MOST_BYTES = 1 << 30
+_MOST_KEPT = MOST_BYTES // 2
 """The most that a repository may fetch, and a tree may hold."""
 MOST_FILES = 500_000
 DEEPEST = 100
@@ -144,6 +145,8 @@ class Repository:
 
     async def _fetch(self, url: SourceUrl, *arguments: str, timeout: float) -> None:
         pinned = await self._reach.check(url)
+        if await asyncio.to_thread(folder_size, self._folder) > _MOST_KEPT:  # of all fetches so far: it only grows
+            await asyncio.to_thread(remove_tree, self._folder)
         if not (self._folder / "HEAD").is_file():
             await self._git("init", "--quiet", "--bare", str(self._folder), timeout=30)
         for lock in (*self._folder.glob("*.lock"), *self._folder.glob("refs/**/*.lock")):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.apps import compose_files, environment, mounts, source_access, template, watch_paths
+from ikoma.apps import compose_files, environment, keeping, mounts, source_access, template, watch_paths
 from ikoma.apps.folder import COMPOSE_NAMES, OVERRIDE_NAMES, App
 from ikoma.apps.git import MOST_BYTES, Repository, folder_size
 from ikoma.apps.release import Releases, now
@@ -117,6 +117,7 @@ class Sources:
             SourceUnavailable, SourceTooLarge, SourceUnsafe, HostNotListed
         """
         recover(app)
+        await asyncio.to_thread(keeping.tidy, app)
         access = source_access.read(app if wanted.of is None else wanted.of, _given(wanted))
         repository = Repository(app.make_state() / "source.git", self.reach, access)
         progress(f"fetch {wanted.ref}")

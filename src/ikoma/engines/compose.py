@@ -55,6 +55,8 @@ _BUILD_SECONDS = 3600
 _STOP_SECONDS = 3700  # a service may say that it takes an hour to end
 _CREATE_SECONDS = 600
 _LONGEST_LINE = 2000
+_KILLED = 137
+"""The exit code of a process that the kernel has ended."""
 _RECONNECT_SECONDS = 1.0
 _UNAVAILABLE = re.compile(r"[Cc]annot connect to the Docker daemon|docker daemon is not running|no such host docker")
 
@@ -347,6 +349,8 @@ class ComposeEngine:
         if container is None:
             return failure.without_container(output)
         hidden = forms(secrets)
+        if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
+            watch.out_of_memory |= {container.id} if await self._api.ran_out_of_memory(container.id) else set()
         check = await self._api.last_check(container.id) if container.health else None
         return failure.of_container(
             container,

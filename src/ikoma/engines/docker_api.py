@@ -193,16 +193,24 @@ class DockerApi:
 
     async def last_check(self, identity: str) -> str | None:
         """What the last run of a container's healthcheck said."""
+        checks = ((await self._state(identity)).get("Health") or {}).get("Log") or []
+        said = str(checks[-1].get("Output", "")).strip() if checks else ""
+        return " ".join(readable(line) for line in said.splitlines()) or None
+
+    async def ran_out_of_memory(self, identity: str) -> bool:
+        """Whether the kernel has ended a container for want of memory."""
+        return bool((await self._state(identity)).get("OOMKilled"))
+
+    async def _state(self, identity: str) -> Mapping[str, Any]:
+        """What the engine says of a container; nothing where it is gone."""
         async with self.client() as docker:
             try:
                 shown = await docker._query_json(f"containers/{identity}/json")
             except aiodocker.DockerError as error:
                 if error.status == COULD_NOT_CONNECT:
                     raise
-                return None
-        checks = ((shown["State"] or {}).get("Health") or {}).get("Log") or []
-        said = str(checks[-1].get("Output", "")).strip() if checks else ""
-        return " ".join(readable(line) for line in said.splitlines()) or None
+                return {}
+        return shown["State"] or {}
 
     async def lives(self, identity: str) -> Lives | None:
         """How often the engine has started a container again by itself; None where it is gone."""

@@ -16,6 +16,8 @@ _ENDED = ("exited", "restarting", "dead", "removing")
 _NO_ADDRESSES = re.compile(r"non-overlapping IPv4 address pool|predefined address pools have been fully subnetted")
 _OVERLAP = re.compile(r"[Pp]ool overlaps")
 _OTHER_SUBNET = "A network is there that has these addresses: give the new one a subnet that meets no other."
+_OF_THE_ENGINE = "Error response from daemon: "
+_NO_COMMAND = "Its image says nothing to run: give the service a `command:`, or its Dockerfile a CMD."
 _SHOULD_WAIT = (
     'A service that is meant to end says `restart: "no"`, or another waits for it with '
     "`depends_on: {SERVICE: {condition: service_completed_successfully}}`; the one that answers requests goes on."
@@ -50,6 +52,16 @@ def without_container(output: ComposeOutput) -> IkomaError:
     logs = list(output.build_lines)[-LOG_LINES:]
     if output.not_pulled is not None:
         return _image_failed(output.not_pulled, "pulled", error, [])
+    if output.not_created is not None:
+        return DeployFailed(
+            f"No container of the service {output.not_created} could be made: {error.removeprefix(_OF_THE_ENGINE)}",
+            audit_message=f"No container of the service {output.not_created} could be made.",
+            hint=_NO_COMMAND if "no command specified" in error.lower() else None,
+            service=output.not_created,
+            exitCode=None,
+            state=None,
+            logs=logs,
+        )
     if output.building:
         return _image_failed(_blamed(output), "built", error, logs)
     if _NO_ADDRESSES.search(error):

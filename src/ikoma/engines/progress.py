@@ -22,6 +22,7 @@ _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _VERTEX = re.compile(r"\[(?:.*\s)?(\d+)/(\d+)\] ")
 _QUIET = ("time=", " --->", "Removing intermediate", "DEPRECATED", "Sending build context")
 _RUNNING = re.compile(r" ---> Running in ([0-9a-f]{12})$")
+_OF_SERVICE = re.compile(r"service:(.+):\d+")
 _KEEP = 40
 _LONGEST = 160
 
@@ -57,6 +58,8 @@ class ComposeOutput:
         """Those in which the classic builder ran steps, and that it has not removed, by what it says itself."""
         self.reached_containers = False
         """Whether images and networks are done with, so that what is wrong is a container."""
+        self.not_created: str | None = None
+        """The service of which no container could be made."""
         self.unstartable: str | None = None
         """The container, by id, that the engine itself could not start."""
 
@@ -86,6 +89,8 @@ class ComposeOutput:
             self.error = "\n".join(dict.fromkeys(message.splitlines()))  # the engine's reason comes twice
             return
         kind, _, name = str(event.get("id", "")).partition(" ")
+        if event.get("status") == "Error" and (found := _OF_SERVICE.fullmatch(kind)):
+            self.not_created = found[1]
         text = str(event.get("text") or event.get("status") or "")
         if "parent_id" in event:
             self._layer(event)

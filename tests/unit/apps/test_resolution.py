@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ikoma.apps import nesting
 from ikoma.apps.folder import App
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.facts import Facts
 from ikoma.apps.policy.rules import quoted
-from ikoma.apps.resolution import Resolutions, without_parts
+from ikoma.apps.resolution import Resolution, Resolutions, without_parts
 from ikoma.engines.compose import ComposeEngine
 from ikoma.kernel.redaction import scrub
 from ikoma.model import AppName, Secret
@@ -119,3 +120,45 @@ def test_parts_are_hidden_where_a_value_was_taken_apart(message: str, left: str)
 def test_a_text_is_quoted_whole_or_not_at_all() -> None:
     assert quoted("a" * 150) == "a" * 150
     assert quoted("a" * 151) == "a text of 151 characters"
+
+
+def examined(folder: Path, env: str, compose: str) -> Resolution:
+    """What becomes of an app with this .env and compose file."""
+    app = App(AppName("shop"), folder)
+    (folder / "docker-compose.yml").write_text(compose)
+    app.env_file.write_text(env)
+
+    async def resolve() -> Resolution:
+        engine = ComposeEngine(DOCKER_HOST)
+        try:
+            return await Resolutions(engine).resolve(app)
+        finally:
+            await engine.close()
+
+    return asyncio.run(resolve())
+
+
+DEEP = "${B:-" * 3000 + "x" + "}" * 3000
+PLAIN = "services:\n  web:\n    image: x\n"
+
+
+def test_variables_too_deep_in_each_other_are_refused_before_compose_reads_them(tmp_path: Path) -> None:
+    found = examined(tmp_path, "", f"{PLAIN}    command: '{DEEP}'\n")
+    assert found.resolved is None
+    [violation] = found.violations
+    assert (violation.rule, violation.place) == ("too-large", ("services", "web", "command"))
+    assert violation.instead == nesting.FIX
+
+    found = examined(tmp_path, f"A=1\nB={DEEP}\n", PLAIN)
+    assert found.resolved is None
+    assert [(fault.line, fault.name) for fault in found.faults] == [(2, "B")]
+    assert "too many levels deep" in found.faults[0].problem
+
+    found = examined(tmp_path, "A=1\n", f"{PLAIN}    command: '{'${B:-' * 19}$${{{'}' * 19}'\n")
+    assert found.model is not None
+
+
+def test_of_a_compose_file_outside_nothing_but_that_is_said(tmp_path: Path) -> None:
+    for outside in ("../x/compose.yml", "/etc/compose.yml", ".."):
+        found = examined(tmp_path, f"COMPOSE_FILE={outside}\n", PLAIN)
+        assert [violation.what for violation in found.violations] == [f"{outside} is outside the app's folder."]

@@ -52,3 +52,15 @@ def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
     error = failure.without_container(output)
     assert type(error) is kind
     assert hint in error.hint
+
+
+def test_a_service_of_which_no_container_can_be_made_is_named() -> None:
+    output = ComposeOutput("shop", no_progress, ())
+    output.line('{"id":"Container shop-web-1","status":"Working","text":"Creating"}')
+    reason = "Error response from daemon: No command specified"
+    output.line(json.dumps({"id": "service:web:1", "status": "Error", "text": reason}))
+    output.line(json.dumps({"error": True, "message": reason}))
+    error = failure.without_container(output)
+    assert error.message == "No container of the service web could be made: No command specified."
+    assert error.details["service"] == "web"
+    assert "give the service a `command:`" in error.hint

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps import environment
+from ikoma.apps import environment, nesting
 from ikoma.apps.compose_files import Chosen, choose, read_chosen
 from ikoma.apps.compose_lines import Parts, Source
 from ikoma.apps.folder import App
@@ -144,7 +144,8 @@ def gather(
     chosen = choose(app, values)
     gathered.chosen = chosen
     gathered.compose_files = _main_files(app, gathered, chosen)
-    if chosen.folder:  # Compose takes what stands beside its files too, where .env says nothing else
+    # Compose takes what stands beside its files too, where .env says nothing else.
+    if chosen.folder and not _leads_out(chosen.folder):
         gathered.beside = posixpath.join(chosen.folder, ".env")
         _optional(app, gathered, gathered.beside)
         gathered.plain.add(gathered.beside)
@@ -196,6 +197,10 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     for place, name in used:
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
+    for place in _too_deep(read.value):
+        what = "Variables stand in each other's defaults here, too many levels deep."
+        danger = "Compose reads each level anew, which takes the server's time."
+        gathered.violations.append(Violation("too-large", place, what, path, danger=danger, instead=nesting.FIX))
     for place, reference in _references(read.value):
         if reference is None:
             gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
@@ -323,7 +328,7 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
         gathered.found("remote-source", place, f"{quoted(path)} is fetched from elsewhere.", step.path)
         return None
     relative = posixpath.normpath(posixpath.join(step.base, path))
-    if path.startswith(("/", "~")) or relative == ".." or relative.startswith("../"):
+    if path.startswith("~") or _leads_out(relative):
         gathered.found("reads-outside", place, f"{quoted(path)} is outside the app's folder.", step.path)
         return None
     if relative.count("/") > _DEEPEST:
@@ -338,6 +343,11 @@ def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, 
         gathered.found("reads-outside", place, f"{quoted(path)} is IKOMA's own.", step.path)
         return None
     return relative
+
+
+def _leads_out(path: str) -> bool:
+    """Whether a normal path that is relative to the app's folder leads out of it."""
+    return path == ".." or path.startswith(("../", "/"))
 
 
 def _content(app: App, gathered: Gathered, path: str) -> bytes:
@@ -371,6 +381,17 @@ def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
             yield from _variables(item, (*place, index))
     elif isinstance(value, str) and "$" in value:
         yield from ((place, found["name"]) for found in _VARIABLE.finditer(value) if found["name"])
+
+
+def _too_deep(value: Any, place: Place = ()) -> Iterator[Place]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _too_deep(item, (*place, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _too_deep(item, (*place, index))
+    elif isinstance(value, str) and nesting.is_too_deep(value):
+        yield place
 
 
 def _passed_on(document: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:

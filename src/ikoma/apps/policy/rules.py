@@ -232,8 +232,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "low-port": Rule(
         "Ports below 1024 are the server's own services.",
-        "Drop the app's own proxy or the host port, and give the app a domain with domain.add or `x-ikoma`; or publish "
-        "a port from 1024 on.",
+        "Publish a port from 1024 on, or none: what comes by HTTP reaches the app through IKOMA's proxy, at a domain "
+        "that domain.add or `x-ikoma` gives it.",
     ),
     "host-interface": Rule(
         "On a chosen address of the server it could pass for something else.",

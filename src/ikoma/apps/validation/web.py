@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ikoma.apps import extension, web_service
@@ -12,18 +12,56 @@ from ikoma.apps.routed import Settled
 from ikoma.apps.validation.finding import Finding
 from ikoma.errors import InvalidCompose
 
+_OF_PARTS = ("domains", "redirects", "data", "source", "database", "strategy", "watch_paths")
+"""Keys of which each part can be right or wrong by itself."""
+_MOST_PARTS = 100
 _WRONG_KEY = re.compile(r"x-ikoma: ([^\s:]+)")
 
 
 def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
-    """Errors of the x-ikoma block."""
+    """Errors of the x-ikoma block, all of them."""
+    for problem in dict.fromkeys(_problems(model)):
+        key = _key(problem)
+        at = source.at("x-ikoma", key) if key else source.at("x-ikoma")
+        yield Finding(*at, problem, _fix(problem, key, model))
+
+
+def _problems(model: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the block: each look finds one fault, and the next is at the block without its key."""
+    told: set[str | None] = set()
+    for look in (extension.check, web_service.choose):
+        while (problem := _problem(look, model)) is not None:
+            key = _key(problem)
+            if key in told:  # it is for want of what was taken out
+                break
+            told.add(key)
+            yield from _of_parts(model, key) or (problem,)
+            block = model["x-ikoma"]
+            if key is None or key not in block:
+                break
+            model = {**model, "x-ikoma": {name: value for name, value in block.items() if name != key}}
+
+
+def _of_parts(model: Mapping[str, Any], key: str | None) -> list[str]:
+    """What is wrong with the parts of a key's value, each looked at alone."""
+    value = model["x-ikoma"].get(key) if key in _OF_PARTS else None
+    parts: list[Any] = [[item] for item in value] if isinstance(value, list) else []
+    parts += [{name: item} for name, item in value.items()] if isinstance(value, Mapping) else []
+    alone = ({**model, "x-ikoma": {key: part}} for part in parts[:_MOST_PARTS])
+    return [found for part in alone if (found := _problem(extension.check, part)) is not None]
+
+
+def _problem(look: Callable[[Mapping[str, Any]], object], model: Mapping[str, Any]) -> str | None:
     try:
-        web_service.choose(model)
-        extension.check(model)
+        look(model)
     except InvalidCompose as error:
-        key = _WRONG_KEY.match(error.message)
-        at = source.at("x-ikoma", key[1]) if key else source.at("x-ikoma")
-        yield Finding(*at, error.message, _fix(error.message, key[1] if key else None, model))
+        return error.message
+    return None
+
+
+def _key(problem: str) -> str | None:
+    found = _WRONG_KEY.match(problem)
+    return found[1] if found else None
 
 
 def _fix(problem: str, key: str | None, model: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ikoma.apps import own_database, sql_files
 from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
+from ikoma.errors import IkomaError
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports import Migration
@@ -64,10 +65,16 @@ async def migrate(call: Call, request: Migrate) -> Migrated:
     wanted = _wanted(app, request)
     for number, migration in enumerate(wanted):
         call.progress(f"migrate {migration.name}", number / len(wanted))
-        if await call.platform.databases.migrate(
-            owned, migration, timeout=request.timeout, lock_timeout=request.lock_timeout
-        ):
-            applied.append(migration.name)
+        try:
+            if await call.platform.databases.migrate(
+                owned, migration, timeout=request.timeout, lock_timeout=request.lock_timeout
+            ):
+                applied.append(migration.name)
+        except IkomaError as error:
+            if applied:
+                error.details["migrationsApplied"] = applied
+                error.hint = f"Applied before it, and staying so: {', '.join(applied)}. {error.hint}"
+            raise
     message = f"Applied {', '.join(applied)}." if applied else "Nothing to apply."
     return Migrated(success=True, message=message, applied=applied)
 

@@ -17,7 +17,7 @@ from ikoma.model import Effect, ReleaseId, Role
 
 class Show(AppRequest):
     release: ReleaseId | None = None
-    """Default: the one that serves."""
+    """Default: the one that serves; before any has, the newest."""
 
 
 class Service(Result):
@@ -58,7 +58,7 @@ async def show(call: Call, request: Show) -> Shown:
     """
     app = call.app(request.app_name)
     releases = Releases(app)
-    release = releases.find(request.release) if request.release else releases.require_current()
+    release = releases.find(request.release) if request.release else _default(releases)
     return Shown(
         **listed.facts(release, releases.current()),
         logs=list(release.logs),
@@ -73,6 +73,13 @@ async def show(call: Call, request: Show) -> Shown:
         environment=sorted(releases.given(release)),
         source=await asyncio.to_thread(_source, app, release),
     )
+
+
+def _default(releases: Releases) -> records.Release:
+    """The one that serves, or did last; where none ever has, the newest of those that failed."""
+    if releases.current() is None and releases.last_good() is None and (newest := releases.latest()) is not None:
+        return newest
+    return releases.require_current()
 
 
 def _source(app: App, release: records.Release) -> Source | None:

@@ -7,12 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.apps import source
-from ikoma.apps.source import Wanted
-from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.source.clone import Brought
+from ikoma.capabilities.source.clone import Brought, bring
 from ikoma.kernel.registry import AppRequest, Sensitive, capability
-from ikoma.model import Effect, GitRef, Role, Secret
+from ikoma.model import Effect, GitRef, Role
 
 
 class Checkout(AppRequest):
@@ -33,17 +31,4 @@ async def checkout(call: Call, request: Checkout) -> Brought:
     """
     app = call.app(request.app_name)
     known = source.require(app)
-    wanted = Wanted(
-        url=SourceUrl.parse(known.url),
-        ref=request.ref,
-        path=known.path,
-        token=Secret(request.token) if request.token else None,
-        into=known.into,
-        depth=request.depth,
-        overwrite=request.overwrite,
-    )
-    return Brought.of(
-        await call.platform.sources.bring(
-            app, wanted, caller=call.caller.name, timeout=request.timeout, progress=call.progress
-        )
-    )
+    return await bring(call, app, request, url=known.url, path=known.path, into=known.into)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from ikoma.apps import source
+from ikoma.apps.folder import App
 from ikoma.apps.source import Wanted
 from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, GitRef, Role, Secret, printable
+
+if TYPE_CHECKING:
+    from ikoma.capabilities.source.checkout import Checkout
 
 
 class Clone(AppRequest):
@@ -63,21 +67,23 @@ async def clone(call: Call, request: Clone) -> Brought:
 
     Next: apps.validate, then deploy.up.
     """
+    app = call.app(request.app_name)
+    return await bring(call, app, request, url=request.url, path=request.path, into=request.into)
+
+
+async def bring(
+    call: Call, app: App, how: Clone | Checkout, *, url: str, path: str | None, into: str | None
+) -> Brought:
+    """Bring this folder of a repository into an app."""
     wanted = Wanted(
-        url=SourceUrl.parse(request.url),
-        ref=request.ref,
-        path=request.path,
-        token=Secret(request.token) if request.token else None,
-        into=request.into,
-        depth=request.depth,
-        overwrite=request.overwrite,
+        url=SourceUrl.parse(url),
+        ref=how.ref,
+        path=path,
+        token=Secret(how.token) if how.token else None,
+        into=into,
+        depth=how.depth,
+        overwrite=how.overwrite,
     )
-    return Brought.of(
-        await call.platform.sources.bring(
-            call.app(request.app_name),
-            wanted,
-            caller=call.caller.name,
-            timeout=request.timeout,
-            progress=call.progress,
-        )
-    )
+    progress, caller = call.progress, call.caller.name
+    brought = await call.platform.sources.bring(app, wanted, caller=caller, timeout=how.timeout, progress=progress)
+    return Brought.of(brought)
