@@ -13,7 +13,17 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from ikoma.apps import app_secrets, compose_file, env_history, equipment, extension, images, keeping, source, web_service
+from ikoma.apps import (
+    app_secrets,
+    compose_file,
+    env_history,
+    equipment,
+    extension,
+    images,
+    keeping,
+    source,
+    web_service,
+)
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
