@@ -65,10 +65,12 @@ def refusing(path: Path) -> Iterator[None]:
         listener.daemon_threads = True
         serving = threading.Thread(target=listener.serve_forever)
         serving.start()
-        yield
-        listener.shutdown()
-        serving.join()
-    path.unlink()
+        try:
+            yield
+        finally:
+            listener.shutdown()
+            serving.join()
+            path.unlink()
 
 
 def _begin(source: socket.socket, target: socket.socket, late: float) -> None:

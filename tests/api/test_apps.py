@@ -331,14 +331,50 @@ def test_the_runbook_of_an_app_holds_names_and_no_values(server: Server) -> None
     (folder / ".env").write_text("PORT=3000\nAPI_TOKEN=hunter2-token\n")
     server.do("db.create", {"appName": "booked"})
     server.do("deploy.up", {"appName": "booked"})
+    written = (folder / "RUNBOOK.md").read_text()
     made = server.do("artifact.generate_runbook", {"appName": "booked"}, role="observer")
-    assert Path(made["path"]).read_text() == made["markdown"]
+    assert made["markdown"] == written
+    (folder / "RUNBOOK.md").write_text("a person's own notes\n")
+    assert server.do("artifact.generate_runbook", {"appName": "booked"}, role="observer") == made
+    assert Path(made["path"]).read_text() == "a person's own notes\n"  # it is read, not written
     assert "API_TOKEN" in made["markdown"]
     secret = json.loads((folder / ".ikoma" / "database.json").read_text())["password"]
     assert "hunter2" not in made["markdown"]
     assert secret not in made["markdown"]
     for part in ("/ok", "apps.status", "deploy.up", "Roll back", "Restore", "- [ ]"):
         assert part in made["markdown"]
+
+
+def test_a_deploy_whose_runbook_cannot_be_written_has_succeeded_all_the_same(server: Server) -> None:
+    folder = make_app(server, "unbooked")
+    (folder / "RUNBOOK.md").mkdir()
+    deployed = server.do("deploy.up", {"appName": "unbooked"})
+    assert any(warning.startswith("RUNBOOK.md was not written: ") for warning in deployed["details"]["warnings"])
+    assert server.do("apps.health", {"appName": "unbooked"})["health"] == "healthy"
+    server.do("apps.remove", {"appName": "unbooked"})
+
+
+def test_a_manifest_that_cannot_be_read_hides_its_own_backup_only(server: Server) -> None:
+    make_app(server, "manifested")
+    server.do("db.create", {"appName": "manifested"})
+    server.do("deploy.up", {"appName": "manifested"})
+    made = server.do("db.backup", {"appName": "manifested"})
+    root = Path(made["backupPath"]).parent
+    broken = {"of-later": '{"app": "manifested", "proof": {}}', "half": '{"app": "mani', "list": "[]", "empty": ""}
+    for name, text in broken.items():
+        (root / f"{name}.sql").touch()
+        (root / f"{name}.sql.json").write_text(text)
+    try:
+        checks = {
+            item["name"]: item for item in server.do("artifact.verify_release", {"appName": "manifested"})["checks"]
+        }
+        assert Path(made["backupPath"]).name in checks["backup"]["details"]
+        server.do("deploy.up", {"appName": "manifested"})
+        server.do("apps.remove", {"appName": "manifested"})
+    finally:
+        for name in broken:
+            (root / f"{name}.sql").unlink()
+            (root / f"{name}.sql.json").unlink()
 
 
 def test_verification_looks_at_everything(server: Server) -> None:

@@ -22,7 +22,7 @@ def broken(server: Server, request: pytest.FixtureRequest) -> Iterator[Path]:
     folder.mkdir()
     if request.param == "half":
         (folder / ".ikoma").mkdir()
-        for name in ("serving", "standby", "source"):
+        for name in ("serving", "standby", "source", "hook", "volumes"):
             (folder / ".ikoma" / f"{name}.json").write_text('{"release": "20')
     else:
         (folder / ".ikoma").write_text("")

@@ -5,6 +5,7 @@ A dump is whole or absent, is never overwritten, and carries its manifest only o
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,8 @@ from ikoma.durable import sweep, write_file
 from ikoma.errors import BackupExists, BackupForeign
 from ikoma.model import AppName, BackupName
 from ikoma.ports import Dump
+
+log = logging.getLogger("ikoma")
 
 _OWN_NAME = r"{}-\d{{8}}-\d{{6}}(-\d+)?\.sql"
 
@@ -107,12 +110,20 @@ class Backups:
         """The app's backups whose files are still there."""
         found = []
         for path in self.root.glob("*.sql.json"):
-            stored = orjson.loads(path.read_bytes())
-            known = (item.name for item in fields(Manifest))  # a later version may say more
-            manifest = Manifest(**{name: stored[name] for name in known if name in stored})
+            try:
+                manifest = _read(path)
+            except (OSError, ValueError, TypeError, AttributeError) as error:
+                log.warning("the backup %s is left out: its manifest cannot be read (%s)", path.stem, error)
+                continue
             if manifest.app == app and path.with_suffix("").is_file():
                 found.append(manifest)
         return found
+
+
+def _read(path: Path) -> Manifest:
+    stored = orjson.loads(path.read_bytes())
+    known = (item.name for item in fields(Manifest))  # a later version may say more
+    return Manifest(**{name: stored[name] for name in known if name in stored})
 
 
 def _now() -> str:

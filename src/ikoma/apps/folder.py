@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from ikoma.durable import open_file, remove_tree, sweep
 from ikoma.errors import AppNotFound, FileMissing, IkomaError, NotAFile, PathOutside, StateUnreadable
 from ikoma.model import AppName
+
+T = TypeVar("T")
 
 log = logging.getLogger("ikoma")
 
@@ -86,17 +88,20 @@ class App:
         self.state.mkdir(mode=0o700, exist_ok=True)
         return self.state
 
-    def read_state(self, name: str) -> Any:
+    def read_state(self, name: str, parse: Callable[[Any], T] = lambda stored: stored) -> T | None:
         """What IKOMA has noted in a JSON file under `.ikoma`; None where there is no such file.
+
+        Args:
+            parse: makes a value of what the file holds; where that has another form, the file cannot be read.
 
         Raises:
             StateUnreadable: of this app alone.
         """
         try:
-            return orjson.loads((self.state / name).read_bytes())
+            return parse(orjson.loads((self.state / name).read_bytes()))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise self.unreadable(name, error) from error
 
     def unreadable(self, name: str, error: Exception) -> StateUnreadable:

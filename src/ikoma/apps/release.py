@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
 _GIVEN, _MODEL, _RECORD, _TEXTS = "environment.json", "model.json", "release.json", "written.json"
+_RENDERED = "compose.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,26 +199,26 @@ class Releases:
 
     def compose_file(self, release: Release) -> Path:
         """The resolved compose file that runs."""
-        return self._folder / release.id / "compose.json"
+        return self._folder / release.id / _RENDERED
+
+    def rendered(self, release: Release) -> dict[str, Any] | None:
+        """The resolved compose file that runs; None where the release never came to have one."""
+        return self._app.read_state(f"releases/{release.id}/{_RENDERED}", dict[str, Any])
 
     def model(self, release: Release) -> dict[str, Any]:
         """What was checked when the release was made."""
-        try:
-            model: dict[str, Any] = orjson.loads((self._folder / release.id / _MODEL).read_bytes())
-        except FileNotFoundError:
-            raise ReleaseNotFound(f"The release {release.id} is not complete: it never came to run.") from None
+        model = self._app.read_state(f"releases/{release.id}/{_MODEL}", dict[str, Any])
+        if model is None:
+            raise ReleaseNotFound(f"The release {release.id} is not complete: it never came to run.")
         return model
 
     def given(self, release: Release) -> dict[str, str]:
         """The values of .env and of the call that a release was made with."""
-        try:
-            return dict(orjson.loads((self._folder / release.id / _GIVEN).read_bytes()))
-        except FileNotFoundError:
-            return {}
+        return self._app.read_state(f"releases/{release.id}/{_GIVEN}", dict[str, str]) or {}
 
     def texts(self, release: Release) -> dict[str, str]:
         """The compose files as they were written, by path; none of a release that an earlier version made."""
-        return dict(self._app.read_state(f"releases/{release.id}/{_TEXTS}") or {})
+        return self._app.read_state(f"releases/{release.id}/{_TEXTS}", dict[str, str]) or {}
 
     def recent(self) -> list[Release]:
         """Those whose containers may be running: the one that serves, and the newest."""

@@ -6,8 +6,6 @@ it, only their names.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ikoma.apps import compose_files, credentials, environment
 from ikoma.apps.backups import Backups, Manifest
 from ikoma.apps.env_entries import entries
@@ -20,12 +18,19 @@ from ikoma.settings import Settings
 _MOST_BYTES = 1 << 20
 
 
-async def write_runbook(app: App, health: HealthObserver, backups: Backups, settings: Settings) -> tuple[str, Path]:
-    """Write the app's RUNBOOK.md from how things are now; its text and its path."""
-    seen = await health.observe(app)
-    text = _text(app, seen, backups.latest(app.name), settings)
-    write_file(app.runbook, text)
-    return text, app.runbook
+async def describe(app: App, health: HealthObserver, backups: Backups, settings: Settings) -> str:
+    """The runbook's text, from how things are now."""
+    return _text(app, await health.observe(app), backups.latest(app.name), settings)
+
+
+async def write_runbook(app: App, health: HealthObserver, backups: Backups, settings: Settings) -> list[str]:
+    """Write the app's RUNBOOK.md after a deploy; a warning where it cannot be: the release serves all the same."""
+    try:
+        write_file(app.runbook, await describe(app, health, backups, settings))
+    except (IkomaError, OSError) as error:
+        why = error.message if isinstance(error, IkomaError) else f"{error.strerror}."
+        return [f"RUNBOOK.md was not written: {why}"]
+    return []
 
 
 def is_current(app: App, release: str | None) -> bool:
@@ -145,7 +150,7 @@ def _rollback(app: App, settings: Settings) -> str:
         f"{_curl(app, 'deploy.rollback', settings)}\n```\n\nOr by hand:\n\n```bash\n"
         f"# 1. Stop the version that is wrong\n{_curl(app, 'deploy.down', settings)}\n\n"
         "# 2. Restore the database where the new version has changed it (see above)\n\n"
-        f"# 3. Put the earlier source back\ncd {app.source} && git checkout PREVIOUS_TAG\n\n"
+        "# 3. Put the earlier source back: source.checkout with its tag, or files.restore\n\n"
         f"# 4. Deploy it and verify\n{_curl(app, 'deploy.up', settings)}\n"
         f"{_curl(app, 'artifact.verify_release', settings)}\n```"
     )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -94,7 +95,7 @@ def read(app: App, given: tuple[SourceUrl, Secret] | None = None) -> Access:
 
 
 def tokens(app: App) -> dict[str, Token]:
-    stored = app.read_state(FILE) or {}
+    stored = app.read_state(FILE, dict[str, Any]) or {}
     return {place: Token(Secret(item["token"]), item.get("user")) for place, item in stored.items()}
 
 

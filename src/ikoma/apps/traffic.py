@@ -341,7 +341,7 @@ class Traffic:
 
 def domains_of(app: App) -> tuple[DomainName, ...]:
     """The domains that were added to an app, besides those of its compose file."""
-    return tuple(DomainName(domain) for domain in app.read_state("domains.json") or ())
+    return app.read_state("domains.json", lambda stored: tuple(map(DomainName, stored))) or ()
 
 
 def _added(app: App) -> tuple[DomainName, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import orjson
 
@@ -20,10 +21,10 @@ _FILE = "volumes.json"
 
 def noted(app: App) -> dict[str, list[CarriedVolume]]:
     """service → its volumes, the one that it had last at the end."""
-    try:
-        stored = orjson.loads((app.state / _FILE).read_bytes())
-    except FileNotFoundError:
-        return {}
+    return app.read_state(_FILE, _carried) or {}
+
+
+def _carried(stored: Mapping[str, Any]) -> dict[str, list[CarriedVolume]]:
     return {service: [CarriedVolume(**volume) for volume in volumes] for service, volumes in stored.items()}
 
 

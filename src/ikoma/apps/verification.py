@@ -163,5 +163,9 @@ def _health(seen: Observation) -> Verified:
 
 def _runbook(app: App, seen: Observation) -> Verified:
     current = is_current(app, seen.release.id if seen.release else None)
-    details = "RUNBOOK.md describes this release." if current else "Call artifact.generate_runbook."
+    details = (
+        "RUNBOOK.md describes this release."
+        if current
+        else "RUNBOOK.md is not of this release; the next deploy writes it."
+    )
     return Verified("runbook", current, False, details)

@@ -14,8 +14,6 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import orjson
-
 from ikoma.apps.folder import App
 from ikoma.apps.mounts import Sources
 from ikoma.apps.release import Releases
@@ -53,10 +51,10 @@ def keep_written(app: App, release: str) -> None:
     releases = Releases(app)
     tree, manifest = releases.folder(release) / TREE, releases.folder(release) / MANIFEST
     found = releases.find(release)
-    if not tree.is_dir() or not manifest.is_file() or not releases.compose_file(found).is_file():
+    if not tree.is_dir() or not manifest.is_file() or (rendered := releases.rendered(found)) is None:
         return
     taken = Snapshot.read(manifest, app.path)
-    for path in _mounted(orjson.loads(releases.compose_file(found).read_bytes()), writable=True):
+    for path in _mounted(rendered, writable=True):
         if tree not in path.parents or not path.is_file() or path.is_symlink():
             continue
         entry, status = taken.entries.get(str(path.relative_to(tree))), path.lstat()
@@ -73,9 +71,9 @@ class _Earlier:
     def __init__(self, app: App, release: str, root: Path) -> None:
         releases = Releases(app)
         self._root, self._tree = root, releases.folder(release) / TREE
-        manifest, compose = releases.folder(release) / MANIFEST, releases.compose_file(releases.find(release))
+        manifest, rendered = releases.folder(release) / MANIFEST, releases.rendered(releases.find(release))
         self._taken = Snapshot.read(manifest, app.path) if manifest.is_file() else Snapshot(root, {})
-        self._mounted = set(_mounted(orjson.loads(compose.read_bytes()))) if compose.is_file() else set()
+        self._mounted = set(_mounted(rendered)) if rendered else set()
 
     def live(self, path: Path, taken: Snapshot) -> Path | None:
         """The file that its containers write, where that may go on in a release with this snapshot."""

@@ -20,8 +20,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-import orjson
-
 from ikoma.apps.folder import App
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.snapshot import TREE
@@ -84,9 +82,8 @@ def _with_its_containers(releases: Releases, current: Release) -> Iterator[str]:
 
 def _written(releases: Releases, release: Release, named: Sequence[str]) -> list[Path]:
     """Folders of a release's copy that containers wrote and are data now, relative to it."""
-    try:
-        model = orjson.loads(releases.compose_file(release).read_bytes())
-    except FileNotFoundError:
+    model = releases.rendered(release)
+    if model is None:
         return []
     tree = releases.folder(release.id) / TREE
     source = {Path(folder) for folder in (*named, *(release.extension.get("source") or ()))}

@@ -81,7 +81,7 @@ VERBS = {
     "health": Verb("apps.health", "Look at an app and say how it is."),
     "request": Verb("apps.request", "Ask an app for a page, as its visitors do.", ("path",)),
     "verify": Verb("artifact.verify_release", "Answer the post-deployment checklist."),
-    "runbook": Verb("artifact.generate_runbook", "Write the app's own runbook."),
+    "runbook": Verb("artifact.generate_runbook", "Print the app's own runbook."),
     "db-create": Verb("db.create", "Create the app's database."),
     "migrate": Verb("db.migrate", "Apply pending migrations."),
     "seed": Verb("db.seed", "Run the app's seed files."),

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from ikoma.apps.folder import App, Apps
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.addresses import used_by_the_server
@@ -146,6 +144,6 @@ def _writable(app: App) -> tuple[Path, ...]:
     releases = Releases(app)
     found: set[Path] = set()
     for release in releases.recent():
-        if (compose := releases.compose_file(release)).is_file():
-            found |= set(writable_folders(orjson.loads(compose.read_bytes())))
+        if (rendered := releases.rendered(release)) is not None:
+            found |= set(writable_folders(rendered))
     return tuple(sorted(found))

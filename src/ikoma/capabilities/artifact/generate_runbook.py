@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps.runbook import write_runbook
+from ikoma.apps.runbook import describe
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
@@ -14,14 +14,13 @@ class Runbook(Result):
     path: str
 
 
-# It reads: the file is IKOMA's own account of what it saw, and nothing runs differently for it.
 @capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
-    """Write a Markdown runbook of the app into its folder, from how it is now, and return it.
+    """A Markdown runbook of the app as it is now; the path is that of the one written at the last deploy.
 
     Use it to tell a person how to operate the app.
     """
     platform = call.platform
     app = call.app(request.app_name)
-    markdown, path = await write_runbook(app, platform.health, platform.backups, platform.settings)
-    return Runbook(app_name=app.name, markdown=markdown, path=str(path))
+    markdown = await describe(app, platform.health, platform.backups, platform.settings)
+    return Runbook(app_name=app.name, markdown=markdown, path=str(app.runbook))

@@ -46,7 +46,7 @@ async def image(call: Call, request: Image) -> Deployed:
     app, platform = call.app(request.app_name), call.platform
     wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployments.replace_image(app, request.service, request.image, wish)
-    await write_runbook(app, platform.health, platform.backups, platform.settings)
+    unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return Deployed(
         success=True,
         message=f"{app.name} serves release {release.id}.{rolled.rest}",
@@ -60,7 +60,8 @@ async def image(call: Call, request: Image) -> Deployed:
             drain_ms=rolled.drain_ms,
             warnings=[
                 f"The compose file was not changed: the next deploy.up gives {request.service} the image that stands "
-                "there. Write this one into it if it is to stay."
+                "there. Write this one into it if it is to stay.",
+                *unwritten,
             ],
             urls=list(platform.traffic.urls(app)),
         ),

@@ -7,6 +7,7 @@ from pydantic import Field
 from ikoma.apps.deployment import Wish
 from ikoma.apps.release import Releases
 from ikoma.apps.rollback import Wanted
+from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, ReleaseId, Role
@@ -69,10 +70,12 @@ async def rollback(call: Call, request: Rollback) -> RolledBack:
         await call.platform.planner.require_rollback(app, wanted, request.plan)
     left = Releases(app).current()
     wish = Wish(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
-    release, rolled, way = await call.platform.deployments.go_back(app, wanted, wish)
+    platform = call.platform
+    release, rolled, way = await platform.deployments.go_back(app, wanted, wish)
+    unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return RolledBack(
         success=True,
-        message=f"{app.name} serves release {release.id} again.{rolled.rest}",
+        message=" ".join([f"{app.name} serves release {release.id} again.{rolled.rest}", *unwritten]),
         details=Details(
             release=release.id,
             left=left.id if left else None,

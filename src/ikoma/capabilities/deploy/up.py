@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -11,7 +10,6 @@ from ikoma.apps import environment
 from ikoma.apps.deployment import Wish
 from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
-from ikoma.errors import DatabasesUnavailable, EngineUnavailable
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, Role
 
@@ -77,8 +75,7 @@ async def up(call: Call, request: Up) -> Deployed:
     release, rolled = await platform.deployments.deploy(
         app, model, wish, variables=report.variables, env=request.env, texts=report.texts
     )
-    with suppress(EngineUnavailable, DatabasesUnavailable):  # it serves whatever is away by now
-        await write_runbook(app, platform.health, platform.backups, platform.settings)
+    unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return Deployed(
         success=True,
         message=f"{app.name} serves release {release.id}.{rolled.rest}",
@@ -90,7 +87,7 @@ async def up(call: Call, request: Up) -> Deployed:
             drain_ms=rolled.drain_ms,
             migrations=list(release.applied),
             backup=release.backup,
-            warnings=[str(finding) for finding in report.warnings],
+            warnings=[*map(str, report.warnings), *unwritten],
             urls=list(platform.traffic.urls(app)),
         ),
     )
