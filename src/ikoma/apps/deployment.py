@@ -319,7 +319,7 @@ class Deployments:
         await images.present(self._engine, app.name, release.id, found)
         place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
-        async with self._outcomes.serving_on(app):
+        async with self._outcomes.serving_on(app, release):
             rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
         return await self._outcomes.served(app, release, rolled.configurations), rolled
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
 from ikoma.apps import commands, images
+from ikoma.apps.aftermath import Aftermath
 from ikoma.apps.folder import App
 from ikoma.apps.release import FAILED, Release, Releases
 from ikoma.apps.rollout import Rollouts
@@ -46,6 +47,7 @@ class Outcomes:
         self._schema = schema
         self._rollouts = rollouts
         self._keep = keep
+        self._aftermath = Aftermath(engine, schema)
 
     async def recover(self, app: App) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
@@ -133,13 +135,14 @@ class Outcomes:
 
         Once the release has taken over, nothing leads back: the caretaker finishes then what was left undone.
         """
+        before = await self._aftermath.applied(app)
         try:
             yield
         except IkomaError as error:
             if not _serves(app, release):
                 logs = error.details.get("logs") or ()
                 await self._discard(app, release, _cause(error, secrets), logs, frees=isinstance(error, DiskFull))
-                await self._tell_what_serves(app, error)
+                await self._aftermath.tell_release(app, release, error, before)
             raise
         except asyncio.CancelledError:
             if not _serves(app, release):
@@ -147,23 +150,13 @@ class Outcomes:
             raise
 
     @asynccontextmanager
-    async def serving_on(self, app: App) -> AsyncIterator[None]:
-        """A failure inside the block leaves what served serving, and says so."""
+    async def serving_on(self, app: App, release: Release) -> AsyncIterator[None]:
+        """A failure inside the block, to let a release serve again, leaves what served serving, and says so."""
         try:
             yield
         except IkomaError as error:
-            await self._tell_what_serves(app, error)
+            await self._aftermath.tell_rollout(app, release, error)
             raise
-
-    async def _tell_what_serves(self, app: App, error: IkomaError) -> None:
-        state = RolloutState(app)
-        serving = state.serving()
-        if serving is None or serving.down or state.underway() is not None or isinstance(error, EngineUnavailable):
-            return
-        with suppress(EngineUnavailable):
-            there = await self._engine.containers(app.name)
-            if any(item.state == "running" and state.serves(item) for item in there):
-                error.hint += f" The release {serving.release} goes on serving."
 
     @asynccontextmanager
     async def leaving(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:

@@ -115,6 +115,8 @@ class Rollouts:
                 containers = [item for item in await self._engine.containers(app.name) if item.id in successor.ours]
                 await successor.take_over(containers)
             except BaseException as error:
+                if isinstance(error, IkomaError) and successor.written is not None:
+                    error.details = {**error.details, "backup": successor.written}
                 await self._undo_for(app, error)
                 raise
             rolled = await self._settle(work, watching, containers, successor.old, before, made=True)

@@ -30,7 +30,13 @@ from ikoma.postgres.reading import read
 log = logging.getLogger("ikoma")
 
 _STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
+_COMMAND = "release-command-"
 _UNPROVEN = "A backup of the database cannot be restored, so nothing was stopped or changed"
+
+
+def is_command(name: str) -> bool:
+    """Whether an entry of the ledger is of a release command, and of no migration."""
+    return name.startswith(_COMMAND)
 
 
 class Change(Protocol):
@@ -103,7 +109,7 @@ class Schema:
     def _forward(
         self, app: App, release: str, pending: Sequence[Migration], command: ReleaseCommand | None, *, breaking: bool
     ) -> Forward:
-        entry = Migration.of(f"release-command-{release}", "") if command and credentials.find(app) else None
+        entry = Migration.of(f"{_COMMAND}{release}", "") if command and credentials.find(app) else None
         breaking = breaking or (command is not None and command.breaking)
         return Forward(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
 

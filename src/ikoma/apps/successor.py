@@ -139,7 +139,10 @@ class Successor:
         )
         self._new: list[Container] = []
         self._stopped: list[str] = []
+        self.written: str | None = None
+        """The backup that was made before the database was changed."""
         self.backup: str | None = None
+        """The same, as long as there is something to take back."""
 
     @property
     def kept(self) -> list[Container]:
@@ -252,7 +255,7 @@ class Successor:
         """Back the database up and change it; first stop what could not run with it, or would write what is lost."""
         if change.stops_first:
             await self._stop(self.old, progress)
-        self.backup = await change.back_up(progress)
+        self.written = self.backup = await change.back_up(progress)
         if change.stops_first:
             self._note()
         reached("backed up")

@@ -16,7 +16,7 @@ from ikoma.apps.source_url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import Deployed, Up, up
 from ikoma.capabilities.preview.remove import take_away
-from ikoma.errors import PreviewOfPreview
+from ikoma.errors import IkomaError, PreviewOfPreview
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import AppName, Effect, GitRef, Role, Secret
 
@@ -91,8 +91,10 @@ async def preview(call: Call, request: PreviewRequest) -> Previewed:
         if request.database:
             record = await platform.previews.copy_database(app, item, record, anew=request.anew, progress=call.progress)
         deployed = await _deploy(call, request, item, commit)
-    except BaseException:
+    except BaseException as error:
         if is_new:  # nothing of it has served yet
+            if isinstance(error, IkomaError):
+                error.next = ()  # nobody can look at what goes
             await asyncio.shield(take_away(call, item))
         raise
     return _answer(record, commit, deployed)

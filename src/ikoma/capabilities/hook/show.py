@@ -82,7 +82,7 @@ def _delivery(call: Call, item: hooks.Delivery) -> Delivery:
         if record is not None:
             state = record.state
             failure, nothing = failure_of(record, call), _nothing(record)
-            reason, code = (failure.error, failure.code) if failure else (nothing, None)
+            reason, code = (failure["error"], failure["code"]) if failure else (nothing, None)
             deployed = nothing is None
     return Delivery(
         at=item.at,

@@ -35,18 +35,6 @@ class Step(Result):
     fraction: float | None
 
 
-class Failure(Result):
-    """As whoever made the call was told it."""
-
-    error: str
-    code: str
-    hint: str
-    plain: str | None = None
-    """The same without what `error` quotes of others, where it quotes."""
-    next: Next | None = None
-    details: dict[str, Any] = Field(default_factory=dict)
-
-
 class Operation(Result):
     id: str
     state: str
@@ -59,7 +47,8 @@ class Operation(Result):
     steps: list[Step]
     result: dict[str, Any] | None = None
     """The call's own result, when it succeeded."""
-    failure: Annotated[Failure | None, Failed("what the failure quotes", ours=True)] = None
+    failure: Annotated[dict[str, Any] | None, Failed("what the failure quotes", ours=True)] = None
+    """What whoever made the call was told: error, code, hint; plain, next and details where there are some."""
     next: Next | None = None
 
     @classmethod
@@ -100,7 +89,7 @@ def _result_of(record: Record, call: Call) -> dict[str, Any] | None:
     return result
 
 
-def failure_of(record: Record, call: Call) -> Failure | None:
+def failure_of(record: Record, call: Call) -> dict[str, Any] | None:
     """Why it failed; what that quotes, SQL and rows and the like, is for those who could have made the call."""
     if record.failure is not None:
         error = stored_failure(**record.failure)
@@ -112,7 +101,7 @@ def failure_of(record: Record, call: Call) -> Failure | None:
         error.message = error.audit_message = (record.failure or {}).get("audit", _EARLIER)
         error.details = {}
     error.lead = _LEADING.choose(error.next, call.caller, call.role, {"appName": record.app} if record.app else {})
-    return Failure(**as_told(error))
+    return as_told(error)
 
 
 def _could_make(call: Call, record: Record) -> bool:
