@@ -1,13 +1,12 @@
 """Writes what is made of the registry and of the policy's rules: `python -m ikoma.docs`.
 
-That is docs/capabilities.md, the table of rules in docs/policy.md, and cli/commands.json, which commands are made of.
+That is docs/capabilities.md, docs/rules.md, and cli/commands.json, which commands are made of.
 A test fails when one of them is stale.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from itertools import groupby
 from pathlib import Path
@@ -20,13 +19,20 @@ from ikoma.durable import write_file
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
 
-_RULES = re.compile(r"(<!-- rules: [^\n]*-->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD = """# Capabilities
 
 Everything IKOMA can do. Each is called with `POST /execute/<capability>` and a JSON object, or on the command line with
 `ikoma call <capability> --app APP --arg name=value`. A `?` marks an argument that may be left out.
 
 This page is made from the registry by `make docs`.
+"""
+
+
+_RULES_HEAD = """# Rules of the policy
+
+Rules that [compose files are held to](policy.md). Those that no admin can [waive](policy.md#waivers) say "never".
+
+This page is made from the policy by `make docs`.
 """
 
 
@@ -39,14 +45,13 @@ def capabilities_page(registry: Registry) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def with_rules(page: str) -> str:
-    """The page on the policy, with the table of its rules as they are now."""
+def rules_page() -> str:
+    """The page of all rules."""
     rows = "\n".join(
         f"| `{name}` | {rule.danger} | {rule.instead} | {'' if rule.waivable else 'never'} |"
         for name, rule in RULES.items()
     )
-    table = f"| rule | why | instead | waived |\n| --- | --- | --- | --- |\n{rows}\n"
-    return _RULES.sub(lambda found: f"{found[1]}{table}{found[2]}", page)
+    return f"{_RULES_HEAD}\n| rule | why | instead | waived |\n| --- | --- | --- | --- |\n{rows}\n"
 
 
 def commands_file(registry: Registry) -> str:
@@ -119,5 +124,5 @@ if __name__ == "__main__":
     known = capabilities.load()
     folder = Path(sys.argv[1] if sys.argv[1:] else "docs")
     write_file(folder / "capabilities.md", capabilities_page(known))
-    write_file(folder / "policy.md", with_rules((folder / "policy.md").read_text()))
+    write_file(folder / "rules.md", rules_page())
     write_file(commands.FILE, commands_file(known))

@@ -1,6 +1,6 @@
 """Every command of README and docs/ runs, in the order of its page, and prints what the page says.
 
-`IKOMA_WRITE_PAGES=1` writes what was printed into a page where it has another form; look at the difference then.
+`IKOMA_WRITE_PAGES=FOLDER` goes on where something else is printed, and writes the page as it would be into the folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support import DOCKER_HOST, Server, free_port, make_server, remove
 PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if "decisions" not in path.parts]
 OTHERWISE = {"runbook.md": "tests/runbook runs it, on the real paths", "capabilities.md": "has no commands"}
 IMAGES = ("python:3.13-slim", "node:22-alpine", "caddy:2-alpine")
-WRITES = os.environ.get("IKOMA_WRITE_PAGES") == "1"
+WRITES = os.environ.get("IKOMA_WRITE_PAGES")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_the_commands_of_a_page_run_and_print_what_it_says(
         if WRITES and difference:
             otherwise[number] = printed
             differs(tuple(printed.splitlines()), printed, names)
-            page.write(otherwise)
+            page.write(otherwise, Path(WRITES))
             continue
         assert step.must_fail is (code != 0), f"{where}exit code {code}\n{server.log()[-1500:]}"
         assert difference == "", f"{where}{difference}"

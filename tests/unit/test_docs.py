@@ -15,7 +15,7 @@ from ikoma import capabilities, errors
 from ikoma.cli import commands
 from ikoma.cli import main as cli
 from ikoma.cli.catalogue import LOCAL, VERBS
-from ikoma.docs import capabilities_page, commands_file, with_rules
+from ikoma.docs import capabilities_page, commands_file, rules_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,8 +39,8 @@ def test_a_command_is_made_without_loading_the_registry() -> None:
 
 
 def test_the_list_of_rules_is_the_policys() -> None:
-    page = (ROOT / "docs" / "policy.md").read_text()
-    assert page == with_rules(page), "stale: run `make docs`"
+    page = (ROOT / "docs" / "rules.md").read_text()
+    assert page == rules_page(), "stale: run `make docs`"
     assert "| `privileged` |" in page
 
 
