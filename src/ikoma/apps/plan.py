@@ -22,10 +22,10 @@ from ikoma.apps.placing import SQL, dotenv_of, kept_dotenv, kept_marks, marks_of
 from ikoma.apps.plan_services import ServicePlan, Step, images_of_a_deploy, is_built_of, plan_services
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.release import Release, Releases
+from ikoma.apps.release_files import snapshot_of
 from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.schema import Back, Schema
-from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
 from ikoma.apps.source_changes import SourceChanges, look, marks
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
@@ -98,7 +98,7 @@ class Planner:
         current = Releases(app).current()
         before = Releases(app).model(current) if current else {}
         found = await _sources(app, frozen)
-        kept = _snapshot(app, current)
+        kept = snapshot_of(app, current)
         changes = await asyncio.to_thread(look, _root(app), found, kept)
         verdicts = await self._schema.verdicts(app)
         if (command := extension.read(frozen).release_command) is not None:
@@ -145,10 +145,10 @@ class Planner:
         lost = await self._schema.losses(app, change) if change else []
         way = change.way if change else STAYS
         stops = "the database is taken back" if change and change.stops_first else None
-        files = comparison.compare_source(*(_snapshot(app, item) for item in (left, release)))
+        files = comparison.compare_source(*(snapshot_of(app, item) for item in (left, release)))
         changes = SourceChanges(files.added, files.changed, files.removed)
         secrets = [*_secrets(app, left), *_secrets(app, release)]
-        given, contents = Releases(app).given(release), _snapshot(app, release).digest_of
+        given, contents = Releases(app).given(release), snapshot_of(app, release).digest_of
         found = await _sources(app, after)
         step = await self._step(app, before, after, found, changes, secrets, release.images, given, contents, stops)
         marked = kept_marks(app, left) if left else {}
@@ -272,15 +272,6 @@ def _secrets(app: App, release: Release | None) -> list[Secret]:
 
 async def _sources(app: App, model: Mapping[str, Any]) -> Sources:
     return await asyncio.to_thread(sources, app, model, besides=SQL)
-
-
-def _snapshot(app: App, release: Release | None) -> Snapshot:
-    if release is None:
-        return Snapshot(_root(app), {})
-    try:
-        return Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
-    except FileNotFoundError:
-        return Snapshot(_root(app), {})
 
 
 def _route(web: Web | None, reason: str = "") -> str | None:

@@ -52,12 +52,13 @@ class ReleaseFiles:
     def __init__(self, app: App, release: Release) -> None:
         self._app = app
         self._release = release
-        self._texts = {path: text.encode() for path, text in Releases(app).texts(release).items()}
+        self.texts = {path: text.encode() for path, text in Releases(app).texts(release).items()}
+        """Its compose files."""
 
     @property
     def compose_file(self) -> str | None:
         """The first of its compose files; None of a release that an earlier version made."""
-        return next(iter(self._texts), None)
+        return next(iter(self.texts), None)
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -68,7 +69,7 @@ class ReleaseFiles:
     def entries(self) -> Mapping[str, Entry]:
         """Every path that it has, sorted."""
         found = {path: item for path, item in self.snapshot.entries.items() if not FilePath.is_hidden(path.split("/"))}
-        for path, text in self._texts.items():
+        for path, text in self.texts.items():
             if path not in found:
                 digest = hashlib.sha256(text).hexdigest()
                 found[path] = Entry("file", _COMPOSE_MODE, os.geteuid(), os.getegid(), digest, len(text))
@@ -109,18 +110,18 @@ class ReleaseFiles:
 
     def compare(self, path: FilePath | None) -> Differences:
         """How the app's folder differs from it, at a path or at all of them."""
-        if path is not None and not any(_is_below(name, path) for name in self.entries):
+        if path is not None and not any(is_below(name, path) for name in self.entries):
             self._entry(path)
         root = Path(os.path.realpath(self._app.path))
         found = sources(self._app, Releases(self._app).model(self._release), besides=SQL)
         seen = look(root, found, self.snapshot)
         folders = [name for name, item in self.entries.items() if item.kind == "folder" and not (root / name).is_dir()]
-        texts = [name for name in self._texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
+        texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
         now = [str(file.relative_to(self._app.path)) for file in compose_files.paths(self._app) if file.exists()]
         other = {*seen.changed, *seen.removed, *folders, *texts} & self.entries.keys()
         return Differences(
-            tuple(sorted(name for name in other if _is_below(name, path))),
-            tuple(sorted(name for name in {*seen.added, *now} - self.entries.keys() if _is_below(name, path))),
+            tuple(sorted(name for name in other if is_below(name, path))),
+            tuple(sorted(name for name in {*seen.added, *now} - self.entries.keys() if is_below(name, path))),
         )
 
     def put_back(self, name: str) -> None:
@@ -162,7 +163,7 @@ class ReleaseFiles:
     def _is_there(self, name: str) -> bool:
         """Whether a compose file stands in the folder as it was."""
         with suppress(IkomaError, OSError, ValueError):
-            return self._app.read_inside(self._app.path / name, len(self._texts[name]) + 1) == self._texts[name]
+            return self._app.read_inside(self._app.path / name, len(self.texts[name]) + 1) == self.texts[name]
         return False
 
     def _entry(self, path: FilePath) -> Entry:
@@ -174,8 +175,8 @@ class ReleaseFiles:
 
     @contextmanager
     def _opened(self, path: str, entry: Entry) -> Iterator[BinaryIO]:
-        if path in self._texts and path not in self.snapshot.entries:
-            yield BytesIO(self._texts[path])
+        if path in self.texts and path not in self.snapshot.entries:
+            yield BytesIO(self.texts[path])
             return
         with os.fdopen(Snapshots(self._app).open(path, entry), "rb") as file:
             yield file
@@ -197,7 +198,8 @@ def snapshot_of(app: App, release: Release | None) -> Snapshot:
         return Snapshot(root, {})
 
 
-def _is_below(name: str, path: FilePath | None) -> bool:
+def is_below(name: str, path: FilePath | None) -> bool:
+    """Whether a path is another one or below it; all are below None."""
     return path is None or name == path or name.startswith(f"{path}/")
 
 

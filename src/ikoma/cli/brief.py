@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from ikoma.cli.output import tame
 
 
 def of(capability: str, result: Any) -> Any:
@@ -27,7 +26,7 @@ def _visit(result: Mapping[str, Any]) -> str:
     rest = f"\n[cut after {result['size']} bytes; --limit shows more]" if result["truncated"] else ""
     took = f"{result['status']}  {result['url']}  {result['durationMs']} ms"
     shown = "\n".join([took, *headers, "", f"{result['body']}{unseen}{rest}"])
-    return _CONTROL.sub("", shown)  # an app's answer must not command a terminal
+    return tame(shown)
 
 
 def _releases(result: Mapping[str, Any]) -> dict[str, Any]:

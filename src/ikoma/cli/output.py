@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,7 @@ def _show_tables(result: Mapping[str, Any]) -> None:
     plain = {name: value for name, value in result.items() if not _is_rows(value)}
     message = plain.pop("message", None)
     plain.pop("success", None)
+    diff = plain.pop("diff", None)
     copied = {name: plain.pop(name) for name in _COPIED if name in plain}
     if message:
         console.print(f"[green]✓[/] {_escaped(message)}")
@@ -121,6 +123,25 @@ def _show_tables(result: Mapping[str, Any]) -> None:
         elif _is_rows(rows):
             # What does not even fit so is for the terminal to wrap: an identifier that is cut is none.
             console.print(_rows(console, name, rows), crop=False)
+    if diff:
+        click.echo(f"\n{coloured(diff)}")
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_OF_LINES = {"+++": "bright_white", "---": "bright_white", "@@": "cyan", "+": "green", "-": "red", "#": "yellow"}
+
+
+def tame(text: str) -> str:
+    """What others wrote, without what a terminal would obey."""
+    return _CONTROL.sub("", text)
+
+
+def coloured(diff: str) -> str:
+    """Unified differences with colours, which `click.echo` leaves out where there is no terminal."""
+    return "\n".join(
+        click.style(line, fg=next((colour for mark, colour in _OF_LINES.items() if line.startswith(mark)), None))
+        for line in tame(diff).split("\n")
+    )
 
 
 def _pairs(values: Mapping[str, Any]) -> Any:
@@ -208,4 +229,4 @@ def _line(text: str) -> Any:
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(tame(text))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import Annotated
 
-from ikoma.apps import app_secrets, comparison
+from pydantic import Field
+
+from ikoma.apps import app_secrets, comparison, release_diff
 from ikoma.apps import release as records
 from ikoma.apps.folder import App
 from ikoma.apps.release import Releases
-from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
+from ikoma.apps.release_files import snapshot_of
 from ikoma.capabilities.context import Call
 from ikoma.errors import ReleaseNotFound
-from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, ReleaseId, Role
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 _MOST_FILES = 100
 
@@ -22,6 +26,10 @@ class Diff(AppRequest):
     """Default: the one that serves."""
     to: ReleaseId | None = None
     """Compared to this; default: the one before."""
+    path: FilePath | None = None
+    """Lines of this file or folder alone."""
+    limit: int = Field(default=65_536, ge=0, le=1_048_576)
+    """The most characters of `diff`."""
 
 
 class Changed(Result):
@@ -44,6 +52,12 @@ class Files(Result):
     """How many there are in all; of each kind at most 100 are listed."""
 
 
+class Variables(Result):
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+
+
 class Differences(Result):
     release: str
     to: str
@@ -56,12 +70,20 @@ class Differences(Result):
     images: list[Image]
     migrations: list[str]
     """Those that its database has, and that of the other had not."""
+    migrations_gone: list[str]
+    """Those that the other's had, and its has not."""
+    variables: Variables
+    """Their names."""
     source: Files
+    diff: Annotated[str, Untrusted("what the files hold")]
+    """Lines of compose files and source that differ, unified; without values of variables."""
+    truncated: bool
+    """Whether there are more of them."""
 
 
 @capability("release.diff", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def diff(call: Call, request: Diff) -> Differences:
-    """What a release changed against an earlier one: services, images, migrations and source files.
+    """What a release changed against an earlier one: services, images, migrations, variables, lines of its files.
 
     Use it to find what broke an app.
     """
@@ -74,6 +96,9 @@ async def diff(call: Call, request: Diff) -> Differences:
     for release in (old, new):
         secrets += app_secrets.of_release(app, release)
     services = comparison.compare_services(before, after, secrets)
+    lines = partial(release_diff.compare_files, app, old, new, path=request.path, limit=request.limit)
+    text, truncated = await asyncio.to_thread(lines)
+    variables = release_diff.compare_variables(app, old, new)
     return Differences(
         release=new.id,
         to=old.id,
@@ -83,7 +108,13 @@ async def diff(call: Call, request: Diff) -> Differences:
         rest=list(comparison.compare_rest(before, after, secrets)),
         images=_images(old, new),
         migrations=[name for name in new.migrations if name not in old.migrations],
+        migrations_gone=[name for name in old.migrations if name not in new.migrations],
+        variables=Variables(
+            added=list(variables.added), changed=list(variables.changed), removed=list(variables.removed)
+        ),
         source=await asyncio.to_thread(_source, app, old, new),
+        diff=text,
+        truncated=truncated,
     )
 
 
@@ -106,18 +137,10 @@ def _images(old: records.Release, new: records.Release) -> list[Image]:
 
 
 def _source(app: App, old: records.Release, new: records.Release) -> Files:
-    files = comparison.compare_source(_snapshot(app, old), _snapshot(app, new))
+    files = comparison.compare_source(snapshot_of(app, old), snapshot_of(app, new))
     return Files(
         added=list(files.added[:_MOST_FILES]),
         changed=list(files.changed[:_MOST_FILES]),
         removed=list(files.removed[:_MOST_FILES]),
         count=len(files.added) + len(files.changed) + len(files.removed),
     )
-
-
-def _snapshot(app: App, release: records.Release) -> Snapshot:
-    """The source of a release; empty where its deploy was killed before it was kept."""
-    try:
-        return Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
-    except FileNotFoundError:
-        return Snapshot(app.path, {})
