@@ -109,6 +109,7 @@ class CertificateMissing(IkomaError):
 
     code, status = "certificate_missing", 409
     default_hint = "domain.list says why; apps.request takes another name of the app as `domain`."
+    default_next = (Next("domain.list"),)
 
 
 class AnswerTimeout(IkomaError):
@@ -116,6 +117,7 @@ class AnswerTimeout(IkomaError):
 
     code, status = "answer_timeout", 504
     default_hint = "apps.logs shows what it does; `timeout` gives it longer."
+    default_next = (Next("apps.logs"),)
 
 
 class AnswerUnreadable(IkomaError):
@@ -123,6 +125,7 @@ class AnswerUnreadable(IkomaError):
 
     code, status = "answer_unreadable", 502
     default_hint = "apps.logs shows what the app does."
+    default_next = (Next("apps.logs"),)
 
 
 class ServiceNotFound(IkomaError):

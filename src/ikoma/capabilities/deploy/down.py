@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from ikoma.apps.folder import App
+from ikoma.apps.release import Release, Releases
 from ikoma.capabilities.context import Call
+from ikoma.errors import IkomaError, Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -10,6 +15,8 @@ from ikoma.model import Effect, Role
 class Down(Result):
     success: bool
     message: str
+    next: Next | None
+    """Brings back what was stopped: the same release, where there is one."""
 
 
 @capability(
@@ -18,8 +25,19 @@ class Down(Result):
 async def down(call: Call, request: AppRequest) -> Down:
     """Stop an app and remove its containers and networks. Volumes, database and files stay.
 
-    Use it to take an app out of service. Next: deploy.up brings it back.
+    Use it to take an app out of service. Next: deploy.restart brings the same release back.
     """
     app = await call.app_or_remains(request.app_name)
     await call.platform.deployments.take_down(app, call.progress)
-    return Down(success=True, message=f"{app.name} is stopped. deploy.up starts it again.")
+    release = _stopped(app)
+    if release is None:
+        return Down(success=True, message=f"{app.name} is stopped.", next=Next("deploy.up") if app.exists else None)
+    back = f"deploy.restart starts {release.id} again; deploy.up, what the folder holds now."
+    return Down(success=True, message=f"{app.name} is stopped. {back}", next=Next("deploy.restart"))
+
+
+def _stopped(app: App) -> Release | None:
+    """The release that deploy.restart would start; None where it could not, for a reason that it tells."""
+    with suppress(IkomaError):
+        return Releases(app).require_current()
+    return None
