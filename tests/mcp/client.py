@@ -57,17 +57,22 @@ def talk(opened: Any, conversation: Callable[[Client], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def said(result: CallToolResult) -> Any:
-    """What the text of a result holds."""
+def text_of(result: CallToolResult) -> str:
+    """The text of a result."""
     assert isinstance(result.content[0], TextContent)
-    return json.loads(result.content[0].text)
+    return result.content[0].text
+
+
+def said(result: CallToolResult) -> Any:
+    """What the text of a failure holds."""
+    return json.loads(text_of(result))
 
 
 async def do(client: Client, tool: str, **arguments: Any) -> Any:
-    """Call a tool that must succeed; its structured result."""
+    """Call a tool that must succeed; its fields, or its text where that is all."""
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, said(result)
-    return result.structured_content
+    return text_of(result) if result.structured_content is None else result.structured_content
 
 
 async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:

@@ -151,7 +151,12 @@ def test_two_doors_show_the_same(house: Server) -> None:
     async def conversation(client: Client) -> Any:
         return await do(client, "apps_list")
 
-    assert talk(over_http(house), conversation) == talk(over_stdio(house), conversation) == house.do("apps.list")
+    shown = talk(over_http(house), conversation)
+    assert shown == talk(over_stdio(house), conversation)
+    listed = house.do("apps.list")
+    for item in listed["apps"]:  # what has no value is not there
+        assert {name: value for name, value in item.items() if value is not None} in shown["apps"]
+    assert len(shown["apps"]) == len(listed["apps"])
 
 
 @EVERYWHERE
@@ -180,10 +185,10 @@ def test_a_file_cannot_end_its_own_wrapper(house: Server) -> None:
         await do(client, "files_write", appName="mcp-wrap", path="src/evil.md", content=evil)
         marks = set()
         for _ in range(2):
-            content = (await do(client, "files_read", appName="mcp-wrap", path="src/evil.md"))["content"]
-            first, *_, last = content.split("\n")
+            content = await do(client, "files_read", appName="mcp-wrap", path="src/evil.md")
+            first = next(line for line in content.split("\n") if line.startswith("<untrusted-"))
             marks.add(first)
-            assert last == f"</{first[1:].split(' ')[0]}>"
+            assert content.endswith(f"\n</{first[1:].split(' ')[0]}>")
             assert "\x1b" not in content
             assert "\u202e" not in content
         assert len(marks) == 2

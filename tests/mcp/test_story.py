@@ -14,7 +14,7 @@ from anyio.from_thread import start_blocking_portal
 
 from tests import support
 from tests.mcp import inspector
-from tests.mcp.client import over_http, over_stdio, said
+from tests.mcp.client import over_http, over_stdio, said, text_of
 from tests.mcp.target import Http, Stdio, Target
 from tests.mcp.typescript import typescript_client
 from tests.support import IKOMA, Server
@@ -63,7 +63,7 @@ def python_client(house: Server, transport: str, folder: Path) -> Iterator[Do]:
         def do(tool: str, **arguments: Any) -> Any:
             result = portal.call(client.call_tool, tool, arguments)
             assert not result.is_error, said(result)
-            return result.structured_content
+            return text_of(result) if result.structured_content is None else result.structured_content
 
         yield do
 
@@ -84,7 +84,7 @@ def typescript(house: Server, transport: str, folder: Path) -> Iterator[Do]:
 def inspector_cli(house: Server, transport: str, folder: Path) -> Iterator[Do]:
     def do(tool: str, **arguments: Any) -> Any:
         called = inspector.call_tool(target(house, transport), folder, tool, arguments, era="modern")
-        return called.must["structuredContent"]
+        return called.must.get("structuredContent", called.must["content"][0].get("text"))
 
     yield do
 

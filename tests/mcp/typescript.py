@@ -48,10 +48,10 @@ class TypeScriptClient:
         return self.request("tools/call", {"name": tool, "arguments": arguments or {}}, timeout)
 
     def do(self, tool: str, arguments: Mapping[str, Any] | None = None, timeout: float = 60) -> Any:
-        """The structured content of a call that must succeed."""
+        """The fields of a call that must succeed, or its text where that is all."""
         result = self.call(tool, arguments, timeout)
         assert not result.get("isError"), result
-        return result["structuredContent"]
+        return result.get("structuredContent", result["content"][0].get("text"))
 
     def _say(self, line: Mapping[str, Any]) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -45,6 +45,8 @@ R = TypeVar("R", bound="Request")
 BODY_LIMIT = 1 << 20
 SQL_BODY_LIMIT = 32 << 20
 FILE_BODY_LIMIT = 12 << 20
+MOST_LISTED = 1000
+"""The most items that a list can be asked for; each list has a lower number of its own that it gives unasked."""
 LONGEST_NAME = 80
 """Of the names that others make up, so many characters are shown: longer ones not at all."""
 

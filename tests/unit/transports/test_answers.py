@@ -26,8 +26,32 @@ class Answer(Result):
     lines: Annotated[list[str], Untrusted("logs")]
     entries: list[Line]
     facts: Annotated[dict[str, Any], Untrusted("facts")]
-    rows: Annotated[list[list[Any]], Untrusted("rows")]
     nothing: Annotated[str | None, Untrusted("nothing")] = None
+
+
+class Rows(Result):
+    columns: Annotated[list[str], Untrusted("columns")]
+    rows: Annotated[list[list[Any]], Untrusted("rows")]
+    row_count: int
+    truncated: bool
+
+
+class File(Result):
+    content: Annotated[str, Untrusted("a file")]
+    sha256: str
+    size: int
+    truncated: bool
+
+
+class Operation(Result):
+    id: str
+    state: str
+    capability: str
+    result: dict[str, Any] | None = None
+
+
+class Report(Result):
+    valid: bool
 
 
 @capability("test.read", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
@@ -42,49 +66,139 @@ async def text(call: object, request: Request) -> Annotated[str, Untrusted("a fi
     raise NotImplementedError
 
 
-def answered(name: str, result: Any) -> Any:
-    given = answers.success(REGISTRY.get(name), orjson.dumps(result), pending=False)
-    shown, structured = json.loads(given["content"][0]["text"]), given["structuredContent"]
-    assert shown in (structured, structured.get("result"))
-    return given["structuredContent"]
+@capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def validate(call: object, request: Request) -> Report:
+    """Findings."""
+    raise NotImplementedError
+
+
+@capability("db.query", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def query(call: object, request: Request) -> Rows:
+    """Rows."""
+    raise NotImplementedError
+
+
+@capability("files.read", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def file(call: object, request: Request) -> File:
+    """A file."""
+    raise NotImplementedError
+
+
+@capability("operations.wait", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def waited(call: object, request: Request) -> Operation:
+    """An operation."""
+    raise NotImplementedError
+
+
+def answered(name: str, result: Any) -> tuple[str, dict[str, Any] | None]:
+    """The text and the fields of an answer."""
+    known = {item.name: item for item in REGISTRY}
+    given = answers.success(REGISTRY.get(name), orjson.dumps(result), pending=False, known=known)
+    return given["content"][0]["text"], given.get("structuredContent")
 
 
 def inside(wrapped: str) -> str:
-    first, *rest, last = wrapped.split("\n")
+    """What stands between the markers of a text, at its end."""
+    first, *rest, last = wrapped[wrapped.index("<untrusted-") :].split("\n")
     assert last == f"</{first[1:].split(' ')[0]}>"
     return "\n".join(rest)
 
 
-def test_only_what_others_wrote_is_wrapped_wherever_it_stands() -> None:
-    given = {
-        "name": "ours",
-        "lines": ["one", "two"],
-        "entries": [{"at": "now", "text": "evil"}],
-        "facts": {"a": "evil"},
-        "rows": [[1, "evil", None], [{"a": []}, "ü", True]],
-        "nothing": None,
-    }
-    result = answered("test.read", given)
-    assert result["name"] == "ours"
-    assert [inside(line) for line in result["lines"]] == ["one\ntwo"]
-    assert [inside(text) for text in result["rows"][0]] == ['[1,"evil",null]\n[{"a":[]},"ü",true]']
-    assert (result["entries"][0]["at"], inside(result["entries"][0]["text"])) == ("now", "evil")
-    assert "evil" in inside(result["facts"]["untrusted"])
-    assert "nothing" not in result, "a schema without null has no such field"
+def fenced(fields: dict[str, Any]) -> list[str]:
+    """The names between the two that are the markers, which come last and once."""
+    names = list(fields)
+    begin = next(place for place, name in enumerate(names) if name.startswith("<untrusted-"))
+    assert names[-1] == names[begin].replace("<", "</")
+    assert sum("untrusted-" in name for name in names) == 2
+    return names[begin + 1 : -1]
+
+
+GIVEN = {
+    "name": "ours",
+    "lines": ["one", "two"],
+    "entries": [{"at": "now", "text": "evil"}],
+    "facts": {"a": "evil"},
+    "nothing": None,
+}
+
+
+def test_what_others_wrote_stands_apart_once_in_the_text_and_once_in_the_fields() -> None:
+    text, fields = answered("test.read", GIVEN)
+    assert fields is not None
+    assert fenced(fields) == ["lines", "entries", "facts"]
+    assert (fields["name"], fields["lines"], fields["facts"]) == ("ours", ["one", "two"], {"a": "evil"})
+    assert "nothing" not in fields, "a schema without null has no such field"
+    assert text.startswith("name: ours\n<untrusted-")
+    assert text.count("<untrusted-") == 1
+    assert inside(text) == "lines:\none\ntwo\nentries:\nat now · text evil\nfacts:\na: evil"
+
+
+def test_an_answer_in_which_nobody_else_wrote_has_no_marker() -> None:
+    text, fields = answered("test.read", {"name": "ours", "lines": [], "entries": [], "facts": {}})
+    assert "untrusted" not in f"{text}{fields}"
+
+
+def test_rows_stay_rows() -> None:
+    rows = [[1, "evil", None], [2, "ü", True]]
+    text, fields = answered("db.query", {"columns": ["id", "a", "b"], "rows": rows, "rowCount": 2, "truncated": False})
+    assert fields is not None
+    assert (fields["columns"], fields["rows"], fields["rowCount"]) == (["id", "a", "b"], rows, 2)
+    assert fenced(fields) == ["columns", "rows"]
+    assert text.startswith("2 rows.\n")
+    assert inside(text) == "id | a | b\n1 | evil | null\n2 | ü | true"
+    many = {"columns": ["n"], "rows": [[n] for n in range(500)], "rowCount": 500, "truncated": False}
+    text, fields = answered("db.query", many)
+    assert fields is not None
+    assert len(fields["rows"]) == 500
+    assert "480 rows more: LIMIT and OFFSET show them" in text
+
+
+def test_a_file_is_its_text_alone_so_that_no_host_shows_less() -> None:
+    text, fields = answered("files.read", {"content": "one\ntwo\n", "sha256": "ab", "size": 8, "truncated": False})
+    assert fields is None
+    assert inside(text) == "one\ntwo\n"
+    assert "sha256: ab" in text.partition("<untrusted-")[0]
+
+
+def test_the_result_of_an_operation_is_marked_as_it_is_in_the_call_itself() -> None:
+    done = {"id": "1", "state": "succeeded", "capability": "test.read", "result": GIVEN}
+    text, fields = answered("operations.wait", done)
+    assert fields is not None
+    assert fenced(fields) == ["result"]
+    assert "evil" not in text.partition("<untrusted-")[0]
+    assert text.startswith("test_read: succeeded.")
 
 
 def test_markers_differ_in_every_answer_and_controls_are_gone() -> None:
     evil = "a\x1b[31m\x00\x07\u202e\u200b\ufeff\U000e0041b\ttab\nline"
-    first, second = (answered("test.text", evil)["result"] for _ in range(2))
+    (first, fields), (second, _) = (answered("test.text", evil) for _ in range(2))
     assert first != second
     assert inside(first) == "a[31mb\ttab\nline"
+    assert fields is not None
+    assert fields["result"] == inside(first)
 
 
 def test_what_is_too_long_is_cut_and_says_how_to_get_the_rest() -> None:
-    result = inside(answered("test.text", "x" * (answers.LONGEST + 5))["result"])
+    result = inside(answered("test.text", "x" * (answers.LONGEST + 5))[0])
     assert result.startswith("x" * answers.LONGEST)
     assert "5 more characters" in result
     assert "offset" in result
+
+
+def test_the_text_is_shorter_than_the_fields_and_holds_what_is_needed_to_act() -> None:
+    finding = {"file": "docker-compose.yml", "line": 7, "problem": "No port.", "fix": "Name it.", "rule": "ports"}
+    report = {
+        "valid": False,
+        "errors": [finding | {"place": "services.web"}],
+        "warnings": [],
+        "folders": [{"path": "src"}],
+    }
+    text, fields = answered("apps.validate", report)
+    assert fields == report
+    assert (
+        text == "Not valid: 1 error, 0 warnings.\nerrors:\n- docker-compose.yml:7: No port. (rule ports) Fix: Name it."
+    )
+    assert len(text) < len(orjson.dumps(report))
 
 
 def failed(error: IkomaError) -> dict[str, Any]:

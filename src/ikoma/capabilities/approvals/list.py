@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from ikoma.capabilities.context import Call
 from ikoma.kernel.approvals import Approval
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
 from ikoma.model import Effect, Role
 
 
 class List(Request):
     closed: bool = False
     """Also those that were decided or have ended."""
+    limit: int = Field(default=50, ge=1, le=MOST_LISTED)
 
 
 class Item(Result):
@@ -38,6 +41,8 @@ class Item(Result):
 
 class Listing(Result):
     approvals: list[Item]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("approvals.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
@@ -47,4 +52,5 @@ async def listing(call: Call, request: List) -> Listing:
     Next: approvals.approve or approvals.deny.
     """
     found = call.platform.approvals.visible(call.caller, closed=request.closed)
-    return Listing(approvals=[Item.of(approval) for approval in found])
+    listed = [Item.of(approval) for approval in found[: request.limit]]
+    return Listing(approvals=listed, truncated=len(found) > request.limit)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+from pydantic import Field
+
 from ikoma.apps.folder import App
 from ikoma.apps.health import UNKNOWN
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
 from ikoma.model import Effect, Role
+
+
+class List(Request):
+    limit: int = Field(default=100, ge=1, le=MOST_LISTED)
 
 
 class Item(Result):
@@ -23,17 +29,21 @@ class Item(Result):
 
 class Listing(Result):
     apps: list[Item]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("apps.list", role=Role.OBSERVER, effect=Effect.READS)
-async def listing(call: Call, request: Request) -> Listing:
+async def listing(call: Call, request: List) -> Listing:
     """All apps with their health, the release that serves, and where they answer.
 
     Use it to find an app's name or to see what runs here.
     """
     platform = call.platform
-    apps = [platform.apps.at(name) for name in platform.apps.names() if call.caller.reaches(name)]
-    return Listing(apps=await asyncio.gather(*(_item(call, app) for app in apps)))
+    names = [name for name in platform.apps.names() if call.caller.reaches(name)]
+    apps = [platform.apps.at(name) for name in names[: request.limit]]
+    items = await asyncio.gather(*(_item(call, app) for app in apps))
+    return Listing(apps=items, truncated=len(names) > request.limit)
 
 
 async def _item(call: Call, app: App) -> Item:

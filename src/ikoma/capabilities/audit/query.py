@@ -25,6 +25,8 @@ class Query(Request):
 class Entries(Result):
     entries: list[dict[str, Any]]
     """Newest last."""
+    truncated: bool
+    """Whether there are earlier ones: a larger limit or an earlier `until` shows them."""
     odd: int
     """Lines that were read and are no entries; audit.verify says where."""
 
@@ -49,5 +51,5 @@ async def query(call: Call, request: Query) -> Entries:
             and (request.until is None or entry["timestamp"] <= request.until)
         )
 
-    entries, odd = await asyncio.to_thread(call.platform.audit.last, request.limit, wanted, request.since)
-    return Entries(entries=entries, odd=odd)
+    entries, odd = await asyncio.to_thread(call.platform.audit.last, request.limit + 1, wanted, request.since)
+    return Entries(entries=entries[-request.limit :], truncated=len(entries) > request.limit, odd=odd)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from ikoma.apps.folder import App
 from ikoma.apps.release import Releases
 from ikoma.apps.traffic import domains_of
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
+
+
+class List(AppRequest):
+    limit: int = Field(default=100, ge=1, le=MOST_LISTED)
 
 
 class Domain(Result):
@@ -22,12 +28,15 @@ class Domain(Result):
 
 class Domains(Result):
     domains: list[Domain]
+    truncated: bool = False
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("domain.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def list_domains(call: Call, request: AppRequest) -> Domains:
+async def list_domains(call: Call, request: List) -> Domains:
     """List an app's domains, those of the compose file that serves and those added."""
-    return domains(call, call.app(request.app_name))
+    found = domains(call, call.app(request.app_name)).domains
+    return Domains(domains=found[: request.limit], truncated=len(found) > request.limit)
 
 
 def domains(call: Call, app: App) -> Domains:

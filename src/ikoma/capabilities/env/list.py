@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
+
+
+class List(AppRequest):
+    limit: int = Field(default=200, ge=1, le=MOST_LISTED)
 
 
 class Names(Result):
@@ -16,10 +22,12 @@ class Names(Result):
 class Listed(Names):
     services: dict[str, list[str]]
     """Names of the variables that each service's containers get: of all its files and of the compose file."""
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("env.list", role=Role.OBSERVER, effect=Effect.READS)
-async def list_names(call: Call, request: AppRequest) -> Listed:
+async def list_names(call: Call, request: List) -> Listed:
     """List the names of an app's environment variables, never their values."""
     app = call.app(request.app_name)
     names = await call.env_file(app.name).names()
@@ -28,4 +36,9 @@ async def list_names(call: Call, request: AppRequest) -> Listed:
     except IkomaError:  # without a compose file, or without Docker, there are variables too
         model = {}
     services = (model.get("services") or {}).items()
-    return Listed(names=names, services={name: sorted(service.get("environment") or {}) for name, service in services})
+    given = {name: sorted(service.get("environment") or {}) for name, service in services}
+    return Listed(
+        names=names[: request.limit],
+        services={name: of_it[: request.limit] for name, of_it in given.items()},
+        truncated=max(map(len, (names, *given.values()))) > request.limit,
+    )

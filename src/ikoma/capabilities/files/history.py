@@ -32,6 +32,8 @@ class Version(Result):
 
 class Versions(Result):
     versions: list[Version]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("files.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
@@ -41,4 +43,5 @@ async def history(call: Call, request: History) -> Versions:
     Next: files.restore.
     """
     found = await asyncio.to_thread(file_history.versions, call.app(request.app_name), request.path)
-    return Versions(versions=[Version.model_validate(item, from_attributes=True) for item in found[: request.limit]])
+    listed = [Version.model_validate(item, from_attributes=True) for item in found[: request.limit]]
+    return Versions(versions=listed, truncated=len(found) > request.limit)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from pydantic import Field
+
 from ikoma.apps import files
 from ikoma.apps.release import Releases
 from ikoma.apps.release_files import ReleaseFiles
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 
@@ -19,6 +21,7 @@ class List(AppRequest):
     recursive: bool = False
     release: ReleaseId | None = None
     """As they were in that release: source and compose files."""
+    limit: int = Field(default=200, ge=1, le=MOST_LISTED)
 
 
 class Entry(Result):
@@ -32,7 +35,7 @@ class Entry(Result):
 class Listed(Result):
     entries: list[Entry]
     truncated: bool
-    """True when there are more than a thousand: list a folder further down."""
+    """Whether there are more: a larger limit, or a folder further down, shows them."""
 
 
 @capability("files.list", role=Role.BUILDER, effect=Effect.READS)
@@ -49,6 +52,9 @@ async def list_files(call: Call, request: List) -> Listed:
         look = partial(kept.list, request.path, recursive=request.recursive)
     found, truncated = await asyncio.to_thread(look)
     return Listed(
-        entries=[Entry(path=item.path, type=item.kind, size=item.size, modified=item.modified) for item in found],
-        truncated=truncated,
+        entries=[
+            Entry(path=item.path, type=item.kind, size=item.size, modified=item.modified)
+            for item in found[: request.limit]
+        ],
+        truncated=truncated or len(found) > request.limit,
     )

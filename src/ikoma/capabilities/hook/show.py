@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import orjson
+from pydantic import Field
 
 from ikoma.apps import hooks
 from ikoma.capabilities.context import Call
@@ -13,6 +14,11 @@ from ikoma.errors import OperationNotFound
 from ikoma.kernel.journal import Record
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
+
+
+class Show(AppRequest):
+    limit: int = Field(default=10, ge=1, le=hooks.MOST_SHOWN)
+    """Of deliveries."""
 
 
 class Delivery(Result):
@@ -45,20 +51,23 @@ class Shown(Result):
     last: Delivery | None
     """The last delivery with a right signature."""
     deliveries: list[Delivery]
-    """The last 50 of them, newest first."""
+    """The last of them, newest first."""
+    truncated: bool = False
+    """Whether there are more: a larger limit shows up to 50."""
     refused: int = 0
     """Deliveries without a right signature, since the server started: is it the right secret?"""
     refused_at: str | None = None
 
 
 @capability("hook.show", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def show(call: Call, request: AppRequest) -> Shown:
+async def show(call: Call, request: Show) -> Shown:
     """Whether an app has a webhook, for which branch, and what its last deliveries came to."""
     app = call.app(request.app_name)
     hook = hooks.find(app)
     if hook is None:
         return Shown(exists=False, branch=None, created_at=None, last=None, deliveries=[])
-    deliveries = [_delivery(call, item) for item in call.platform.hooks.deliveries(app.name)]
+    found = call.platform.hooks.deliveries(app.name)
+    deliveries = [_delivery(call, item) for item in found[: request.limit]]
     unproven = call.platform.hooks.unproven(app.name)
     return Shown(
         exists=True,
@@ -67,6 +76,7 @@ async def show(call: Call, request: AppRequest) -> Shown:
         statuses=hook.statuses is not None,
         last=deliveries[0] if deliveries else None,
         deliveries=deliveries,
+        truncated=len(found) > request.limit,
         refused=unproven.count,
         refused_at=unproven.at or None,
     )

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
 from ikoma.model import Effect, Role
+
+
+class List(Request):
+    limit: int = Field(default=50, ge=1, le=MOST_LISTED)
 
 
 class Item(Result):
@@ -26,15 +32,19 @@ class Item(Result):
 
 class Listing(Result):
     keys: list[Item]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("keys.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
-async def listing(call: Call, request: Request) -> Listing:
+async def listing(call: Call, request: List) -> Listing:
     """All API keys but the admin key of the settings: names, roles, scopes and dates, never the keys.
 
     Use it to find the id of a key.
     """
+    found = call.platform.callers.all()
     return Listing(
+        truncated=len(found) > request.limit,
         keys=[
             Item(
                 id=stored.caller.id,
@@ -51,6 +61,6 @@ async def listing(call: Call, request: Request) -> Listing:
                 last_used_at=stored.last_used_at,
                 previous_until=stored.previous_until,
             )
-            for stored in call.platform.callers.all()
-        ]
+            for stored in found[: request.limit]
+        ],
     )

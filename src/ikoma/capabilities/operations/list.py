@@ -30,6 +30,8 @@ class Line(Result):
 
 class Operations(Result):
     operations: list[Line]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("operations.list", role=Role.OBSERVER, effect=Effect.READS)
@@ -40,7 +42,7 @@ async def list_operations(call: Call, request: List) -> Operations:
     """
     if request.app_name is not None:
         call.caller.check_app(request.app_name)
-    records = call.platform.operations.last(request.limit, request.app_name, call.caller, call.role)
+    records = call.platform.operations.last(request.limit + 1, request.app_name, call.caller, call.role)
     return Operations(
         operations=[
             Line(
@@ -53,6 +55,7 @@ async def list_operations(call: Call, request: List) -> Operations:
                 finished_at=record.finished_at,
                 step=record.steps[-1].name if record.steps else None,
             )
-            for record in records
-        ]
+            for record in records[: request.limit]
+        ],
+        truncated=len(records) > request.limit,
     )

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
+from pydantic import Field
+
 from ikoma.apps import source
 from ikoma.apps.folder import App
 from ikoma.apps.health import UNKNOWN
 from ikoma.apps.preview import Preview
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
+
+
+class List(AppRequest):
+    limit: int = Field(default=50, ge=1, le=MOST_LISTED)
 
 
 class Item(Result):
@@ -30,13 +36,16 @@ class Item(Result):
 
 class Listing(Result):
     previews: list[Item]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("preview.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def listing(call: Call, request: AppRequest) -> Listing:
+async def listing(call: Call, request: List) -> Listing:
     """The previews of an app: of which refs, where they answer, and when they end."""
     found = call.platform.previews.of(call.app(request.app_name))
-    return Listing(previews=await asyncio.gather(*(_item(call, item, record) for item, record in found)))
+    items = await asyncio.gather(*(_item(call, item, record) for item, record in found[: request.limit]))
+    return Listing(previews=items, truncated=len(found) > request.limit)
 
 
 async def _item(call: Call, item: App, record: Preview) -> Item:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from ikoma.apps import release as records
 from ikoma.apps.release import Releases
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
+
+
+class List(AppRequest):
+    limit: int = Field(default=20, ge=1, le=MOST_LISTED)
 
 
 class Release(Result):
@@ -37,17 +43,23 @@ class Release(Result):
 
 class Listed(Result):
     releases: list[Release]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("release.list", role=Role.OBSERVER, effect=Effect.READS)
-async def list_releases(call: Call, request: AppRequest) -> Listed:
+async def list_releases(call: Call, request: List) -> Listed:
     """List the deployments of an app, newest first, with how each ended.
 
     Use it to see what serves. Next: release.show, or deploy.rollback.
     """
     releases = Releases(call.app(request.app_name))
     current = releases.current()
-    return Listed(releases=[Release(**facts(item, current)) for item in releases.all()])
+    found = releases.all()
+    return Listed(
+        releases=[Release(**facts(item, current)) for item in found[: request.limit]],
+        truncated=len(found) > request.limit,
+    )
 
 
 def facts(release: records.Release, current: records.Release | None) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class Adapter:
 
     def present(self, capability: Capability, answer: Answer) -> Outcome:
         """A result as the client gets it."""
-        return answers.success(capability, answer.body, pending=answer.operation is not None)
+        return answers.success(capability, answer.body, pending=answer.operation is not None, known=self._capabilities)
 
     async def _perform(self, ctx: Context, ask: Ask) -> Outcome:
         capability = self._capabilities.get(ask.capability)

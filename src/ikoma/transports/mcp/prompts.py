@@ -24,6 +24,7 @@ from mcp_types import (
 )
 
 from ikoma.errors import InvalidArguments, NotFound
+from ikoma.kernel.registry import MOST_LISTED
 from ikoma.transports.mcp.calls import Ask, Calls, Connection
 
 _TEMPLATES = ("node", "python", "static", "dockerfile")
@@ -95,7 +96,7 @@ class Prompts:
         name = params.argument.name
         values: Sequence[str] = _TEMPLATES if name == "template" else []
         if name == "appName":
-            answer = await self._calls.execute(Ask(who, "apps.list", {}))
+            answer = await self._calls.execute(Ask(who, "apps.list", {"limit": MOST_LISTED}))
             values = [app["name"] for app in orjson.loads(answer.body)["apps"]]
         return [value for value in values if value.startswith(params.argument.value)]
 

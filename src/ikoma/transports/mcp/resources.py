@@ -24,6 +24,7 @@ from mcp_types import (
 
 from ikoma.errors import NotFound
 from ikoma.kernel.events import Changed
+from ikoma.kernel.registry import MOST_LISTED
 from ikoma.transports.mcp import answers
 from ikoma.transports.mcp.calls import Ask, Calls, Connection
 
@@ -99,12 +100,12 @@ class Resources:
     async def read(self, who: Connection, uri: str) -> ReadResourceResult:
         """The content now; raises NotFound, or why this caller may not read it."""
         if uri == _HEALTH:
-            return _content(uri, View("platform.check", "", {}), await self._look(who, "platform.check", {}))
+            return await self._content(who, uri, View("platform.check", "", {}), {})
         match = _ADDRESS.fullmatch(uri)
         view = VIEWS.get(match[2]) if match else None
         if match is None or view is None:
             raise NotFound(f"There is no resource {uri[:200]!r}.", hint="resources/list shows them.")
-        return _content(uri, view, await self._look(who, view.capability, {**view.arguments, "appName": match[1]}))
+        return await self._content(who, uri, view, {**view.arguments, "appName": match[1]})
 
     async def complete(self, who: Connection, params: CompleteRequestParams) -> Sequence[str]:
         """Names of apps that begin with what is there."""
@@ -117,15 +118,16 @@ class Resources:
         """The addresses whose content an event may have changed."""
         return [f"ikoma://apps/{changed.app}/{name}" for name in VIEWS] if changed.app else []
 
-    async def _look(self, who: Connection, capability: str, arguments: Mapping[str, Any]) -> Any:
-        ask = Ask(who, capability, arguments)
-        found = next((item for item in await self._calls.visible(who, counts=False) if item.name == capability), None)
-        answer = await self._calls.execute(ask)  # says why, and on record, where the caller may not
+    async def _content(self, who: Connection, uri: str, view: View, arguments: Mapping[str, Any]) -> ReadResourceResult:
+        allowed = await self._calls.visible(who, counts=False)
+        found = next((item for item in allowed if item.name == view.capability), None)
+        answer = await self._calls.execute(Ask(who, view.capability, arguments))  # says why where the caller may not
         assert found is not None
-        return answers.success(found, answer.body, pending=False)["structuredContent"]
+        text = answers.document(found, answer.body, view.field)
+        return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=view.mime_type, text=text)])
 
     async def _apps(self, who: Connection) -> list[str]:
-        answer = await self._calls.execute(Ask(who, "apps.list", {}))
+        answer = await self._calls.execute(Ask(who, "apps.list", {"limit": MOST_LISTED}))
         return [app["name"] for app in orjson.loads(answer.body)["apps"]]
 
     async def _allowed(self, who: Connection, *, counts: bool = True) -> set[str]:
@@ -139,11 +141,6 @@ def _resource(app: str, name: str, view: View) -> Resource:
         description=view.description.format(app=app),
         mime_type=view.mime_type,
     )
-
-
-def _content(uri: str, view: View, result: Any) -> ReadResourceResult:
-    text = str(result[view.field]) if view.field else orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()
-    return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=view.mime_type, text=text)])
 
 
 def _place(params: PaginatedRequestParams | None, length: int) -> int:

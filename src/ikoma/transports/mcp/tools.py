@@ -14,14 +14,11 @@ from typing import Any
 from mcp_types import Tool, ToolAnnotations
 
 from ikoma.kernel import controls
-from ikoma.kernel.registry import Capability
+from ikoma.kernel.registry import Capability, registry
 from ikoma.model import Effect
+from ikoma.transports.mcp import wording
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-
-_CAPABILITY = re.compile(
-    r"\b(?:apps|artifact|audit|db|deploy|domain|env|files|hook|keys|operations|platform|release|source)(?:\.[a-z_]+)+\b"
-)
 
 
 def tool_name(capability: str) -> str:
@@ -44,7 +41,7 @@ def tool(item: Capability) -> Tool:
     return Tool(
         name=tool_name(item.name),
         title=item.name,
-        description=_named_as_tools(" ".join(item.description.split())),
+        description=named_as_tools(" ".join(item.description.split())),
         input_schema=input_schema(item),
         output_schema=output_schema(item),
         annotations=ToolAnnotations(
@@ -57,15 +54,29 @@ def tool(item: Capability) -> Tool:
 
 
 _OF_FORMS = (
-    *("title", "pattern", "examples", "minimum", "maximum"),
+    *("title", "pattern", "format", "examples", "minimum", "maximum", "additionalProperties"),
     *("minLength", "maxLength", "minItems", "maxItems"),
 )
 """What a refusal says when it matters, and what a model need not read before every call."""
 
 
-def _named_as_tools(text: str) -> str:
+_WITHOUT_WORDS = frozenset({"timeout", "reason"})
+"""Arguments whose name says all: the instructions have that times are in seconds."""
+
+_NOT_HERE: Mapping[str, frozenset[str]] = {"apps.logs": frozenset({"follow", "seconds"})}
+"""Arguments that are of no use over this door."""
+
+
+def named_as_tools(text: str) -> str:
     """The same text with capabilities named as a model calls them."""
-    return _CAPABILITY.sub(lambda found: tool_name(found[0]), text)
+    return _capabilities(len(registry)).sub(lambda found: tool_name(found[0]), text)
+
+
+@cache
+def _capabilities(_: int) -> re.Pattern[str]:
+    """Finds the names of all capabilities that there are by now."""
+    names = "|".join(sorted(map(re.escape, registry.names()), key=len, reverse=True))
+    return re.compile(rf"(?<![\w.])(?:{names or '(?!)'})(?![\w])")
 
 
 @cache
@@ -83,7 +94,11 @@ def input_schema(item: Capability) -> dict[str, Any]:
     That others are refused is not said in each of them: it is true of all, and the refusal names the nearest one.
     """
     schema = item.request.model_json_schema(by_alias=True)
-    properties = {name: _compact(value) for name, value in schema.get("properties", {}).items()}
+    properties = {
+        name: _compact(value, has_words=name not in _WITHOUT_WORDS)
+        for name, value in schema.get("properties", {}).items()
+        if name not in _NOT_HERE.get(item.name, ())
+    }
     if model := controls.model_for(item):
         for name, value in model.model_json_schema(by_alias=True)["properties"].items():
             # Taken, but not needed: a tool call waits as long as is good, and what may be repeated needs no key for it.
@@ -97,31 +112,13 @@ def input_schema(item: Capability) -> dict[str, Any]:
     return compact
 
 
-def output_schema(item: Capability) -> dict[str, Any]:
-    """The fields of what is read, each with its type. What changes something answers with one sentence that says all.
+def output_schema(item: Capability) -> dict[str, Any] | None:
+    """That fields come; None where the answer is a text alone.
 
-    Several hosts refuse unions, references and `null` in a schema, some of them the whole list with it. So it says no
-    more than the first level, and a field without a value is left out of the answer.
+    Which ones is not said: no host shows it to a model, and several refuse unions, references and `null` in it, some of
+    them the whole list with it. The reference of the server has them.
     """
-    if item.effect is not Effect.READS:  # it may also go on as an operation, whose fields are others
-        return {"type": "object"}
-    schema = item.result_adapter.json_schema(by_alias=True, mode="serialization")
-    if schema.get("type") != "object":
-        schema = {"properties": {"result": schema}, "required": ["result"], "$defs": schema.get("$defs", {})}
-    fields = schema.get("properties", {})
-    return {"type": "object", "properties": {name: _shallow(schema, field) for name, field in fields.items()}}
-
-
-def _shallow(schema: Mapping[str, Any], field: Mapping[str, Any]) -> dict[str, Any]:
-    """A field's type, and that of its items."""
-    kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") != "null"]
-    kind = kinds[0] if len(kinds) == 1 else {}
-    if "$ref" in kind:
-        kind = schema["$defs"][kind["$ref"].removeprefix("#/$defs/")]
-    if "type" not in kind:
-        return {}
-    items = _shallow(schema, kind["items"]) if kind.get("items") else {}
-    return {"type": kind["type"]} | ({"items": items} if items else {})
+    return None if item.name in wording.TEXT_ALONE else {"type": "object"}
 
 
 ALL = "all"
@@ -139,13 +136,18 @@ def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capabil
     return [item for item in tools if item.name.split(".", 1)[0] in wanted or not (toolsets or item.rare)]
 
 
-def _compact(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _compact(schema: Mapping[str, Any], *, has_words: bool = True) -> dict[str, Any]:
     """A property of the arguments; where `null` is only another way to leave it out, it is not offered."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1 and schema.get("default", "") is None:
         schema = {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
     bare: dict[str, Any] = _bare(schema)
-    return bare
+    if bare.get("type") == "object" and not bare.get("properties"):
+        # Gemini refuses an object without names, and `additionalProperties`; a text that is JSON is taken as well.
+        bare |= {"type": "string", "description": f"{bare.get('description', '')} A JSON object, as text.".strip()}
+    if has_words and "description" in bare:
+        return {**bare, "description": named_as_tools(bare["description"])}
+    return {name: value for name, value in bare.items() if name != "description"}
 
 
 def _bare(schema: Any) -> Any:
@@ -164,6 +166,5 @@ def _bare(schema: Any) -> Any:
 
 
 def _is_for_forms(key: str, value: Any) -> bool:
-    if key == "additionalProperties":
-        return not (isinstance(value, dict) and value)
-    return key in _OF_FORMS or (key == "default" and value in (None, False, "", [], {}))
+    """Whether a model can do without: of values taken by default, it needs those that it might want otherwise."""
+    return key in _OF_FORMS or (key == "default" and value is not True)

@@ -1,0 +1,177 @@
+"""Answers in words, for the hosts that show a model the text of an answer and not its fields.
+
+The first line says what came out; the rest is what is needed to act, a line for each thing. It is no second copy of the
+fields: what only programs need (ids of images, times in milliseconds) is left to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+Fields = Mapping[str, Any]
+
+TEXT_ALONE = frozenset(
+    {"apps.env.example", "apps.logs", "apps.request", "apps.run", "artifact.generate_runbook", "files.read"}
+)
+"""Capabilities whose answer is a text. It goes out once, with no fields beside it: of a text and fields, some hosts
+show a model the one alone and some the other, and a file must be readable in all of them."""
+
+_MOST_LINES = 50
+_MOST_ROWS = 20
+_LONGEST = 300
+"""Characters of one value in a line."""
+_FOR_PROGRAMS = frozenset(
+    {"success", "message", "next", "types", "rowCount"}
+    | {"image", "container", "createdAt", "downtimeMs", "drainMs", "place"}
+)
+_LEFT_OUT: Mapping[str, frozenset[str]] = {
+    "apps.status": frozenset({"name", "health", "release", "urls"}),  # the first line has them
+    "apps.health": frozenset({"health", "status"}),
+    "apps.validate": frozenset({"valid", "folders"}),
+    "artifact.verify_release": frozenset({"summary", "verified"}),
+    "operations.cancel": frozenset({"state", "capability", "appName"}),
+    "operations.get": frozenset({"state", "capability", "appName"}),
+    "operations.wait": frozenset({"state", "capability", "appName"}),
+    "platform.check": frozenset({"healthy", "checks"}),
+}
+_SHOWN_FIRST = ("id", "name", "version", "path", "domain", "preview")
+
+
+def first_line(capability: str, fields: Fields) -> str:
+    """One sentence that says what came out; nothing where the fields say it as shortly."""
+    if isinstance(fields.get("message"), str):
+        return str(fields["message"])
+    say = _SENTENCES.get(capability)
+    return say(fields) if say else ""
+
+
+def outline(fields: Fields, capability: str = "") -> list[str]:
+    """The fields as lines: a name and a value, or a name and a line for each item."""
+    lines: list[str] = []
+    left_out = _FOR_PROGRAMS | _LEFT_OUT.get(capability, frozenset())
+    for name, value in fields.items():
+        if name in left_out or value in (None, "", [], {}):
+            continue
+        if isinstance(value, dict) and name in ("details", "result"):
+            lines += outline(value)
+        elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+            lines.append(f"{name}:")
+            lines += [f"- {_record(item)}" for item in value[:_MOST_LINES]]
+            if len(value) > _MOST_LINES:
+                lines.append(f"- … and {len(value) - _MOST_LINES} more: narrow the question to see them.")
+        elif isinstance(value, dict):
+            lines += [f"{name}.{key}: {_record(item)}" for key, item in value.items() if item is not None]
+        else:
+            lines.append(f"{name}: {_short(value)}")
+    return lines
+
+
+def plain(value: Any) -> str:
+    """What others wrote, as lines: a text as it is, lists a line for each item."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "\n".join(item if isinstance(item, str) else _record(item) for item in value)
+    return "\n".join(outline(value)) if isinstance(value, dict) else _short(value)
+
+
+def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    """The first rows of a query, a line for each."""
+    lines = [" | ".join(map(str, columns)), *(" | ".join(map(_short, row)) for row in rows[:_MOST_ROWS])]
+    if len(rows) > _MOST_ROWS:
+        lines.append(f"… and {len(rows) - _MOST_ROWS} rows more: LIMIT and OFFSET show them.")
+    return "\n".join(lines)
+
+
+def following(step: Any) -> list[str]:
+    """The next call as a line; it stands in the fields too."""
+    if isinstance(step, dict) and "tool" in step:
+        return [f"Next: {step['tool']} {orjson.dumps(step.get('arguments') or {}).decode()}"]
+    return [f"Next: {step}"] if step else []
+
+
+def _record(item: Any) -> str:
+    if not isinstance(item, dict):
+        return _short(item)
+    if "problem" in item:
+        where = f"{item.get('file') or ''}:{item['line']}" if item.get("line") else item.get("file") or ""
+        rule = f" (rule {item['rule']})" if item.get("rule") else ""
+        return f"{where}: {item['problem']}{rule} Fix: {item.get('fix') or ''}"
+    named = [str(item[name]) for name in _SHOWN_FIRST if item.get(name)]
+    rest = [
+        f"{name} {_short(value)}"
+        for name, value in item.items()
+        if name not in _SHOWN_FIRST and name not in _FOR_PROGRAMS and value not in (None, "", [], {})
+    ]
+    return " · ".join([*named, *rest])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        text = ", ".join(value)
+    else:
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+
+
+def _count(number: int, what: str) -> str:
+    return (
+        f"{number} {what}" if number == 1 else f"{number} {what.removesuffix('y')}{'ies' if what[-1] == 'y' else 's'}"
+    )
+
+
+def _of(name: str, what: str) -> Callable[[Fields], str]:
+    """Counts the items of a list."""
+    return lambda fields: _count(len(fields.get(name) or []), what) + "."
+
+
+def _app(fields: Fields) -> str:
+    release = f" (release {fields['release']})" if fields.get("release") else ""
+    where = f" at {', '.join(fields['urls'])}" if fields.get("urls") else ""
+    return f"{fields.get('name', 'The app')} is {fields.get('health')}{release}{where}."
+
+
+def _validation(fields: Fields) -> str:
+    problems = _count(len(fields.get("errors") or []), "error")
+    warnings = _count(len(fields.get("warnings") or []), "warning")
+    return f"{'Valid' if fields.get('valid') else 'Not valid'}: {problems}, {warnings}."
+
+
+def _operation(fields: Fields) -> str:
+    about = f" of {fields['appName']}" if fields.get("appName") else ""
+    state = "goes on" if fields.get("state") == "running" else fields.get("state")
+    return f"{str(fields.get('capability')).replace('.', '_')}{about}: {state}."
+
+
+def _platform(fields: Fields) -> str:
+    if fields.get("healthy"):
+        return "Docker, PostgreSQL and the apps' folder are usable."
+    away = [name for name, passed in fields["checks"].items() if not passed]
+    return f"Not usable: {', '.join(away)}."
+
+
+_SENTENCES: Mapping[str, Callable[[Fields], str]] = {
+    "approvals.list": _of("approvals", "call"),
+    "apps.health": _app,
+    "apps.list": _of("apps", "app"),
+    "apps.status": _app,
+    "apps.validate": _validation,
+    "artifact.verify_release": lambda fields: str(fields.get("summary")),
+    "audit.query": _of("entries", "entry"),
+    "db.backup": lambda fields: f"Backed up and proven by a restore: {fields.get('backupPath')}.",
+    "db.query": lambda fields: _count(len(fields.get("rows") or []), "row") + ".",
+    "domain.list": _of("domains", "domain"),
+    "env.list": _of("names", "variable"),
+    "files.list": _of("entries", "entry"),
+    "keys.list": _of("keys", "key"),
+    "operations.cancel": _operation,
+    "operations.get": _operation,
+    "operations.list": _of("operations", "operation"),
+    "operations.wait": _operation,
+    "platform.check": _platform,
+    "preview.list": _of("previews", "preview"),
+    "release.list": _of("releases", "release"),
+}
