@@ -98,7 +98,7 @@ class Hooked:
         return text
 
     def shown(self) -> Any:
-        return self.server.do("hook.show", {"appName": self.app})
+        return self.server.do("hook.show", {"appName": self.app, "limit": 50})
 
 
 def signature(secret: str, body: bytes) -> str:

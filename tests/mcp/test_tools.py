@@ -13,7 +13,7 @@ from ikoma import capabilities
 from ikoma.kernel.registry import Registry, Request, Result, capability
 from ikoma.model import Effect, Role
 from ikoma.transports.mcp import tools
-from ikoma.transports.mcp.prompts import procedures
+from ikoma.transports.mcp.prompts import fitted, procedures
 
 GOLDEN = Path(__file__).with_name("tools.golden")
 MOST_TOKENS = 4000
@@ -99,14 +99,35 @@ def test_what_changes_takes_a_retry_key_and_what_reads_does_not() -> None:
         assert ("confirmation" in tool.input_schema["properties"]) == (item.loses is not None)
 
 
-def test_every_tool_that_prompts_and_instructions_name_exists() -> None:
-    known = {tools.tool_name(name) for name in capabilities.load().names()}
-    later = {"db_restore", "deploy_rollback", "platform_prune"}  # named as "if it is listed"
-    texts = [procedure.text for procedure in procedures().values()]
-    texts.append(files("ikoma.transports.mcp").joinpath("instructions.md").read_text())
-    namespaces = "|".join({name.split("_", 1)[0] for name in known})
-    for text in texts:
-        assert set(re.findall(rf"\b(?:{namespaces})_[a-z_]+\b", text)) <= known | later
+NAMED = re.compile(r"`([a-z]+(?:_[a-z]+)+)`")
+"""Tools, as texts name them."""
+
+
+def test_every_tool_that_prompts_name_exists_and_prompts_need_what_exists() -> None:
+    known = capabilities.load().names()
+    for procedure in procedures().values():
+        assert set(NAMED.findall(procedure.text)) <= {tools.tool_name(name) for name in known}, procedure.name
+        assert procedure.needs <= set(known)
+        assert procedure.needs
+
+
+def test_a_plan_names_what_the_key_may_call_and_how_to_reach_what_is_not_listed() -> None:
+    every = capabilities.load().names()
+    text = "Do it.\n\n1. `apps_list` first.\n2. `db_status` then.\n3. `keys_list`.\n4. Report.\n"
+    assert fitted(text, every, every) == text
+    assert fitted(text, {"apps.list", "keys.list"}, {"apps.list", "keys.list"}) == (
+        "Do it.\n\n1. `apps_list` first.\n2. `keys_list`.\n3. Report.\n"
+    )
+    rare = fitted(text, every, {"apps.list", "db.status"})
+    assert rare.startswith(text)
+    assert "callable: `keys_list`. Call them all the same" in rare
+    assert "toolsets=all" in rare
+
+
+def test_the_instructions_name_no_tool_since_a_key_may_not_have_it() -> None:
+    text = files("ikoma.transports.mcp").joinpath("instructions.md").read_text()
+    known = capabilities.load().names()
+    assert not [name for name in known if re.search(rf"\b{re.escape(name)}\b|\b{tools.tool_name(name)}\b", text)]
 
 
 def test_the_instructions_are_short() -> None:

@@ -31,7 +31,7 @@ def _visit(result: Mapping[str, Any]) -> str:
 
 def _releases(result: Mapping[str, Any]) -> dict[str, Any]:
     rows = [_release(item) for item in result["releases"]]
-    return {"releases (* is the current one)" if rows else "releases": rows}
+    return {"releases (* is the current one)" if rows else "releases": rows, "truncated": result["truncated"]}
 
 
 def _release(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _release(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _operations(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {"operations": [_operation(item) for item in result["operations"]]}
+    return {"operations": [_operation(item) for item in result["operations"]], "truncated": result["truncated"]}
 
 
 def _operation(item: Mapping[str, Any]) -> dict[str, Any]:

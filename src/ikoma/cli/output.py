@@ -108,6 +108,7 @@ def _show_tables(result: Mapping[str, Any]) -> None:
     message = plain.pop("message", None)
     plain.pop("success", None)
     diff = plain.pop("diff", None)
+    is_cut = plain.pop("truncated", False)
     copied = {name: plain.pop(name) for name in _COPIED if name in plain}
     if message:
         console.print(f"[green]✓[/] {_escaped(message)}")
@@ -125,6 +126,8 @@ def _show_tables(result: Mapping[str, Any]) -> None:
             console.print(_rows(console, name, rows), crop=False)
     if diff:
         click.echo(f"\n{coloured(diff)}")
+    if is_cut:
+        console.print("[dim]There is more: --limit shows it.[/]")
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

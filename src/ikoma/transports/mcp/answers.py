@@ -156,7 +156,7 @@ def _text_of(capability: str, fields: Mapping[str, Any], ours: Mapping[str, Any]
         wording.first_line(capability, fields),
         *wording.outline(ours, capability),
         quoted,
-        *wording.following(ours.get("next")),
+        *wording.following(ours),
     ]
     return "\n".join(line for line in lines if line) or "Done."
 

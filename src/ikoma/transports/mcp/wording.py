@@ -24,13 +24,20 @@ _MOST_ROWS = 20
 _LONGEST = 300
 """Characters of one value in a line."""
 _FOR_PROGRAMS = frozenset(
-    {"success", "message", "next", "types", "rowCount"}
+    {"success", "message", "next", "truncated", "types", "rowCount"}
     | {"image", "container", "createdAt", "downtimeMs", "drainMs", "place"}
 )
 _LEFT_OUT: Mapping[str, frozenset[str]] = {
     "apps.status": frozenset({"name", "health", "release", "urls"}),  # the first line has them
     "apps.health": frozenset({"health", "status"}),
+    "apps.request": frozenset({"status", "url", "durationMs"}),
+    "apps.run": frozenset({"exitCode"}),
     "apps.validate": frozenset({"valid", "folders"}),
+    "env.set": frozenset({"names"}),
+    "env.unset": frozenset({"names"}),
+    "files.delete": frozenset({"path"}),
+    "files.edit": frozenset({"path"}),
+    "files.write": frozenset({"path"}),
     "artifact.verify_release": frozenset({"summary", "verified"}),
     "operations.cancel": frozenset({"state", "capability", "appName"}),
     "operations.get": frozenset({"state", "capability", "appName"}),
@@ -86,8 +93,13 @@ def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
-def following(step: Any) -> list[str]:
-    """The next call as a line; it stands in the fields too."""
+def following(fields: Fields) -> list[str]:
+    """What to do now, as lines: how to see the rest, and the next call, which stands in the fields too."""
+    more = ["There is more: a larger limit or tail, an offset or a filter shows it."] if fields.get("truncated") else []
+    return more + _next(fields.get("next"))
+
+
+def _next(step: Any) -> list[str]:
     if isinstance(step, dict) and "tool" in step:
         return [f"Next: {step['tool']} {orjson.dumps(step.get('arguments') or {}).decode()}"]
     return [f"Next: {step}"] if step else []
@@ -159,13 +171,22 @@ _SENTENCES: Mapping[str, Callable[[Fields], str]] = {
     "apps.list": _of("apps", "app"),
     "apps.status": _app,
     "apps.validate": _validation,
+    "apps.env.example": lambda _: "A .env file to start from:",
+    "apps.logs": _of("lines", "line"),
+    "apps.request": lambda fields: f"{fields.get('status')} {fields.get('url')}",
+    "apps.run": lambda fields: f"Exit code {fields.get('exitCode')}.",
     "artifact.verify_release": lambda fields: str(fields.get("summary")),
     "audit.query": _of("entries", "entry"),
     "db.backup": lambda fields: f"Backed up and proven by a restore: {fields.get('backupPath')}.",
     "db.query": lambda fields: _count(len(fields.get("rows") or []), "row") + ".",
     "domain.list": _of("domains", "domain"),
     "env.list": _of("names", "variable"),
+    "env.set": lambda fields: f"Set. The app has {', '.join(fields.get('names') or [])}.",
+    "env.unset": lambda fields: f"Unset. The app has {', '.join(fields.get('names') or []) or 'no variable'}.",
+    "files.delete": lambda fields: f"Deleted {fields.get('path')}.",
+    "files.edit": lambda fields: f"Edited {fields.get('path')}.",
     "files.list": _of("entries", "entry"),
+    "files.write": lambda fields: f"Wrote {fields.get('path')}.",
     "keys.list": _of("keys", "key"),
     "operations.cancel": _operation,
     "operations.get": _operation,
