@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -51,6 +52,41 @@ def test_resources_prompts_and_completion_know_the_apps(house: Server) -> None:
 
     talk(over_http(house), conversation)
     talk(over_stdio(house), conversation)
+
+
+NAMED = re.compile(r"`([a-z]+(?:_[a-z]+)+)`")
+
+
+def test_a_key_is_offered_the_prompts_that_it_can_follow_and_no_step_that_it_may_not_do(house: Server) -> None:
+    make_app(house, "mcp-plans")
+    scoped = house.do("keys.create", {"name": "only looks", "role": "admin", "capabilities": ["apps.*", "artifact.*"]})
+    offered = {}
+    for who, more in (
+        ("admin", {}),
+        ("operator", {"role": "operator"}),
+        ("observer", {"role": "observer"}),
+        ("scoped", {"key": scoped["key"]}),
+    ):
+
+        async def conversation(client: Client) -> set[str]:
+            every = {tool.name for tool in (await client.list_tools()).tools}
+            prompts = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
+            for name, prompt in prompts.items():
+                given = {argument.name: "mcp-plans" for argument in prompt.arguments or [] if argument.required}
+                text = (await client.get_prompt(name, given)).messages[0].content.text  # type: ignore[union-attr]
+                assert set(NAMED.findall(text)) <= every, (name, text)
+            if "deploy_a_new_app" not in prompts:
+                with pytest.raises(MCPError, match="for this key"):
+                    await client.get_prompt("deploy_a_new_app", {"appName": "mcp-plans"})
+            return set(prompts)
+
+        offered[who] = talk(over_http(house, query="?toolsets=all", **more), conversation)
+    assert offered["observer"] == {"disk_full", "verify_an_app"}
+    assert offered["scoped"] == {"verify_an_app"}
+    assert "deploy_a_new_app" not in offered["operator"]
+    assert {"roll_back_an_app", "back_up_an_app", "containers_wont_start"} <= offered["operator"]
+    assert len(offered["admin"]) == 9
+    house.do("keys.revoke", {"id": scoped["id"]})
 
 
 def test_followers_hear_of_changes(house: Server) -> None:

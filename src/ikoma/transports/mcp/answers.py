@@ -20,7 +20,7 @@ from ikoma.kernel.failures import as_told
 from ikoma.kernel.redaction import applied
 from ikoma.kernel.registry import Capability, Failed
 from ikoma.transports.mcp import wording
-from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.tools import named_as_tools, tool_name
 
 LONGEST = 100_000
 """Characters of one untrusted piece that an answer holds."""
@@ -109,11 +109,23 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
         if isinstance(mark, Failed):
             result = applied(result, path, partial(_told_again, wrapper=wrapper))
     fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
-    return fields
+    plain = {path[0] for path, mark in capability.untrusted if path and not mark.ours}
+    return {name: value if name in plain else _in_our_words(value) for name, value in fields.items()}
 
 
 def _told_again(failed: Any, wrapper: Wrapper) -> Any:
     return failed and told(failed, wrapper)
+
+
+def _in_our_words(value: Any) -> Any:
+    """The same facts, with capabilities named as tools wherever there is a sentence; a name alone is a fact."""
+    if isinstance(value, str):
+        return named_as_tools(value) if " " in value else value
+    if isinstance(value, list):
+        return [_in_our_words(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _in_our_words(item) for name, item in value.items()}
+    return value
 
 
 def _given(value: Any) -> Any:
@@ -186,7 +198,8 @@ def told(failure: Mapping[str, Any], wrapper: Wrapper) -> dict[str, Any]:
     plain = failure.get("plain")
     if plain is not None:
         quoted = {"message": failure["error"], **quoted}
-    said = {"code": failure["code"], "error": plain or failure["error"], "hint": failure["hint"]}
+    said = {name: failure[name] for name in ("code", "error", "hint")} | ({"error": plain} if plain else {})
+    said = {name: named_as_tools(text) for name, text in said.items()}
     if failure.get("next"):
         said["next"] = as_tool_call(failure["next"])
     said |= {key: value for key, value in details.items() if key in _OURS}
