@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ikoma.capabilities.apps.status import next_of
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -16,6 +18,7 @@ class Health(Result):
     health: str
     status: str
     details: dict[str, Look]
+    next: Next | None = None
 
 
 @capability("apps.health", role=Role.OBSERVER, effect=Effect.READS, rare=True)
@@ -28,4 +31,5 @@ async def health(call: Call, request: AppRequest) -> Health:
     if not seen.exists:
         call.app(request.app_name)  # says so, with the nearest name
     details = {name: Look(passed=check.passed, details=check.details) for name, check in seen.checks.items()}
-    return Health(health=seen.health, status=seen.health, details=details)
+    led = next_of(seen.health, has_release=seen.release is not None)
+    return Health(health=seen.health, status=seen.health, details=details, next=led)

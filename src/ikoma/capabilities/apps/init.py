@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from ikoma.apps import files, template
 from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
-from ikoma.errors import HasComposeFile, NotAdaptable
+from ikoma.errors import HasComposeFile, Next, NotAdaptable
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import AppName, Effect, FilePath, Role
 
@@ -44,6 +44,7 @@ class Initialised(Result):
     success: bool
     message: str
     details: Details
+    next: Next | None = Next("apps.validate")
 
 
 @capability(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ikoma.apps.health import HEALTHY, STOPPED
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -28,6 +30,14 @@ class Status(Result):
     urls: list[str]
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
+    next: Next | None = None
+
+
+def next_of(health: str, *, has_release: bool) -> Next | None:
+    """Where to look when something is wrong."""
+    if not has_release:
+        return Next("apps.validate")
+    return Next("apps.logs") if health not in (HEALTHY, STOPPED) else None
 
 
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
@@ -60,4 +70,5 @@ async def status(call: Call, request: AppRequest) -> Status:
         release=seen.release.id if seen.release else None,
         urls=list(seen.urls),
         maintenance=seen.maintenance,
+        next=next_of(seen.health, has_release=seen.release is not None),
     )

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from ikoma.apps.validation.finding import Finding
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -44,6 +45,7 @@ class Validation(Result):
     """What the app mounts and builds from."""
     waivers: list[Waived]
     """Rules that an admin has waived for this app, and until when."""
+    next: Next | None = None
 
 
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
@@ -58,8 +60,16 @@ async def validate(call: Call, request: AppRequest) -> Validation:
         errors=_found(report.errors),
         warnings=_found(report.warnings),
         folders=[Folder.model_validate(item, from_attributes=True) for item in report.kinds],
+        next=_next(report.errors),
         waivers=[Waived.model_validate(waiver, from_attributes=True) for waiver in report.waivers],
     )
+
+
+def _next(errors: list[Finding]) -> Next | None:
+    """The deploy; or a look at the file of the first error, whose fix says what to write there."""
+    if not errors:
+        return Next("deploy.up")
+    return Next("env.list") if errors[0].file == ".env" else Next("files.read", {"path": errors[0].file})
 
 
 def _found(findings: list[Finding]) -> list[Found]:

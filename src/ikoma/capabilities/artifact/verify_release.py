@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -20,6 +21,7 @@ class Verification(Result):
     verified: bool
     checks: list[Item]
     summary: str
+    next: Next | None = None
 
 
 @capability("artifact.verify_release", role=Role.OBSERVER, effect=Effect.READS)
@@ -32,4 +34,9 @@ async def verify_release(call: Call, request: AppRequest) -> Verification:
     failed = [check.name for check in checks if check.required and not check.passed]
     passed = sum(check.passed for check in checks)
     summary = f"{passed} of {len(checks)} checks passed" + (f"; failed: {', '.join(failed)}." if failed else ".")
-    return Verification(verified=not failed, checks=[Item(**asdict(check)) for check in checks], summary=summary)
+    return Verification(
+        verified=not failed,
+        checks=[Item(**asdict(check)) for check in checks],
+        summary=summary,
+        next=Next("apps.logs") if failed else None,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ikoma.apps import credentials, own_database
 from ikoma.capabilities.context import Call
-from ikoma.errors import DatabaseForeign
+from ikoma.errors import DatabaseForeign, Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -17,6 +17,7 @@ class Created(Result):
     role: str
     warnings: list[str]
     """Services that keep a database of their own, and how they would use this one."""
+    next: Next | None = Next("db.migrate")
 
 
 @capability(

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ikoma.apps import own_database, sql_files
 from ikoma.apps.folder import App
 from ikoma.capabilities.context import Call
-from ikoma.errors import IkomaError
+from ikoma.errors import IkomaError, Next
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports import Migration
@@ -37,6 +37,7 @@ class Migrated(Result):
     message: str
     applied: list[str]
     """Names of the migrations applied now, in order."""
+    next: Next | None = Next("deploy.up")
 
 
 async def losses(call: Call, request: Migrate) -> Loss | None:

@@ -7,6 +7,7 @@ from pydantic import Field
 from ikoma.apps.deployment import Wish
 from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, ImageReference, Role
 
@@ -36,6 +37,7 @@ class Deployed(Result):
     success: bool
     message: str
     details: Details
+    next: Next | None = Next("artifact.verify_release")
 
 
 @capability(

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ikoma.apps.deployment import Wish
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -26,6 +27,7 @@ class Restarted(Result):
     success: bool
     message: str
     details: Details
+    next: Next | None = Next("artifact.verify_release")
 
 
 @capability(

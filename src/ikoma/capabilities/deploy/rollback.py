@@ -9,6 +9,7 @@ from ikoma.apps.release import Releases
 from ikoma.apps.rollback import Wanted
 from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -46,6 +47,7 @@ class RolledBack(Result):
     success: bool
     message: str
     details: Details
+    next: Next | None = Next("artifact.verify_release")
 
 
 async def losses(call: Call, request: Rollback) -> Loss | None:

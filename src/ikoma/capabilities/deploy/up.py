@@ -10,6 +10,7 @@ from ikoma.apps import environment
 from ikoma.apps.deployment import Wish
 from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, Role
 
@@ -54,6 +55,7 @@ class Deployed(Result):
     success: bool
     message: str
     details: Details
+    next: Next | None = Next("artifact.verify_release")
 
 
 @capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, undo="deploy.rollback")

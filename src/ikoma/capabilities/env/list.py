@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.errors import IkomaError
+from ikoma.errors import IkomaError, Next
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -17,9 +17,12 @@ class List(AppRequest):
 class Names(Result):
     names: list[str]
     """Names of the variables in the app's .env, as Compose reads them."""
+    next: Next | None = Next("apps.validate")
 
 
-class Listed(Names):
+class Listed(Result):
+    names: list[str]
+    """Names of the variables in the app's .env, as Compose reads them."""
     services: dict[str, list[str]]
     """Names of the variables that each service's containers get: of all its files and of the compose file."""
     truncated: bool

@@ -6,6 +6,7 @@ import asyncio
 
 from ikoma.apps import files
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -21,6 +22,7 @@ class Deleted(Result):
     size: int
     sha256: str | None
     """None for a folder or a link."""
+    next: Next | None = Next("apps.validate")
 
 
 @capability("files.delete", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="files.restore")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ikoma.apps import files
 from ikoma.capabilities.context import Call
-from ikoma.errors import InvalidArguments
+from ikoma.errors import InvalidArguments, Next
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -27,6 +27,7 @@ class Edited(Result):
     path: str
     size: int
     sha256: str
+    next: Next | None = Next("apps.validate")
 
 
 @capability("files.edit", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, undo="files.restore")

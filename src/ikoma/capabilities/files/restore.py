@@ -12,6 +12,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.release import Releases
 from ikoma.apps.release_files import ReleaseFiles
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role, printable
 
@@ -47,6 +48,7 @@ class Restored(Result):
     """How many there are."""
     others: list[str]
     """What the release does not have, and is left: files.delete takes it away. At most 100."""
+    next: Next | None = Next("apps.validate")
 
 
 @capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="files.restore")

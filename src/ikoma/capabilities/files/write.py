@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ikoma.apps import files
 from ikoma.capabilities.context import Call
-from ikoma.errors import InvalidArguments
+from ikoma.errors import InvalidArguments, Next
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -28,6 +28,7 @@ class Written(Result):
     path: str
     size: int
     sha256: str
+    next: Next | None = Next("apps.validate")
 
 
 @capability(

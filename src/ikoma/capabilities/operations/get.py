@@ -10,7 +10,7 @@ from pydantic import Field
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next, ShuttingDown, stored_failure
 from ikoma.kernel.failures import as_told
-from ikoma.kernel.journal import INTERRUPTED, RUNNING, Record
+from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
 from ikoma.kernel.leading import Leading
 from ikoma.kernel.registry import Capability, Failed, Request, Result, Untrusted, capability, registry
 from ikoma.model import Effect, Role
@@ -65,8 +65,15 @@ class Operation(Result):
             steps=[Step(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps[-_STEPS:]],
             result=_result_of(record, call),
             failure=failure_of(record, call),
-            next=Next("operations.wait", {"operationId": record.id}) if record.state == RUNNING else None,
+            next=_next(record),
         )
+
+
+def _next(record: Record) -> Next | None:
+    """What to do now; how a call ended that was made says that itself, in its result or its failure."""
+    if record.state == RUNNING:
+        return Next("operations.wait", {"operationId": record.id})
+    return Next("apps.status", {"appName": record.app}) if record.state == CANCELLED and record.app else None
 
 
 @capability("operations.get", role=Role.OBSERVER, effect=Effect.READS)
