@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint bench mutants docs lock clean
+.PHONY: help setup demo up test evaluate lint bench mutants docs lock clean
 
 venv := .venv/bin
 PYTHON ?=
@@ -15,7 +15,7 @@ help: ## Show this list
 	@[ -t 1 ] && bold=$$'\033[1m' name=$$'\033[36m' plain=$$'\033[0m' || bold= name= plain=; \
 	printf '\n  %sIKOMA%s  deploy and run applications on your own server\n\n' "$$bold" "$$plain"; \
 	awk -F ':.*## ' -v name="$$name" -v plain="$$plain" \
-		'/^[a-z]+:.*## / { printf "  %smake %-7s%s %s\n", name, $$1, plain, $$2 }' $(MAKEFILE_LIST); \
+		'/^[a-z]+:.*## / { printf "  %smake %-8s%s %s\n", name, $$1, plain, $$2 }' $(MAKEFILE_LIST); \
 	printf '\n'
 
 setup: ## Make .venv and get a Docker Engine running (installs what is missing, when root)
@@ -35,6 +35,11 @@ test: ## Run all tests against a real Docker Engine and PostgreSQL (ARGS="-k nam
 	@scripts/setup engine images dev node
 	@$(venv)/python scripts/images.py
 	@$(venv)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+evaluate: ## Have a scripted assistant pursue twelve goals over MCP, and print calls, dead ends and tokens
+	@scripts/setup engine images dev
+	@$(venv)/python scripts/images.py
+	@$(venv)/python -m tests.mcp.evaluation $(ARGS)
 
 lint: ## Check format, style, types and the direction of imports; prints all findings
 	@scripts/setup dev

@@ -15,6 +15,7 @@ from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import Check, HealthObserver, Observation
 from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.release import Release, Releases
 from ikoma.apps.resolution import Resolutions
 from ikoma.apps.routed import WebServices
 from ikoma.apps.runbook import is_current
@@ -64,8 +65,9 @@ class Verifier:
         return await look.get()
 
     async def _look(self, app: App) -> list[Verified]:
+        serving = Releases(app).current()
         seen, (compose, policy, choice), migrations = await asyncio.gather(
-            self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app)
+            self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app, serving)
         )
         return [
             Verified(
@@ -110,21 +112,24 @@ class Verifier:
         judged = Verified("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
         return resolves, judged, settled.choice
 
-    async def _migrations(self, app: App) -> Verified:
+    async def _migrations(self, app: App, serving: Release | None) -> Verified:
+            """Whether what serves has its migrations; those that came into the folder since are of the next release."""
         owned = credentials.find(app)
         try:
             known = sql_files.migrations(app)
             ledger = await self._databases.ledger(owned) if owned else []
         except IkomaError as error:
             return Verified("migrations", False, True, error.message)
-        waiting = [item.name for item in sql_files.pending(known, ledger)]
+        pending = [item.name for item in sql_files.pending(known, ledger)]
+        waiting = [name for name in pending if serving is None or name in serving.migrations]
         applied = {entry.name: entry.checksum for entry in ledger}
         changed = [item.name for item in known if applied.get(item.name, item.checksum) != item.checksum]
         if waiting:
             return Verified("migrations", False, True, f"Pending: {', '.join(waiting)}.")
         if changed:
             return Verified("migrations", False, True, f"Changed since they were applied: {', '.join(changed)}.")
-        return Verified("migrations", True, True, f"{len(ledger)} applied, none pending.")
+        later = f"the next deploy applies {', '.join(pending)}" if pending else "none pending"
+        return Verified("migrations", True, True, f"{len(ledger)} applied, {later}.")
 
     def _backup(self, app: App, seen: Observation) -> Verified:
         if credentials.find(app) is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -65,12 +65,13 @@ class Assistant:
     """One conversation about one goal.
 
     Args:
+        listed: the tools that there are → whether they only read.
         knows: tool → the arguments that the goal knows for it, each of several calls in its turn.
         mends: what to do about what an answer finds.
     """
 
     client: Client
-    listed: frozenset[str]
+    listed: Mapping[str, bool]
     knows: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     mends: Sequence[Mends] = ()
     calls: int = 0
@@ -105,12 +106,29 @@ class Assistant:
         while not until(reply):
             if self.calls >= MOST_CALLS:
                 raise LostItsWay("\n".join(["too many calls", *self.trail]))
+            if reply.failed:
+                reply = await self._look(reply)
             step = self._step(reply)
             followed = await self.call(*step)
             if followed.failed and followed.code in _BY_ITSELF:
                 self._dead_end(f"{reply.tool} led to {step[0]}, which failed: {followed.text[:200]}")
             reply = followed
         return reply
+
+    async def _look(self, failed: Reply) -> Reply:
+        """Follow what a failure names, where that only reads: what it says and what is seen there is one answer."""
+        if failed.next is None:
+            self._dead_end(f"{failed.tool} failed with {failed.code} and names no next call")
+            return failed
+        tool, arguments = failed.next
+        if not self.listed.get(tool):
+            return failed
+        seen = await self.call(tool, arguments)
+        if seen.failed:
+            self._dead_end(
+                f"{failed.tool} failed with {failed.code} and leads to {tool}, which fails: {seen.text[:200]}"
+            )
+        return replace(seen, text=f"{failed.text}\n{seen.text}", fields={**seen.fields, "failure": failed.fields})
 
     def _step(self, reply: Reply) -> Call:
         for mend in self.mends:

@@ -43,7 +43,8 @@ def attempt(house: Server, goal: Goal) -> Outcome:
 
 async def _pursue(house: Server, goal: Goal, name: str) -> Outcome:
     async with over_http(house, elicitation_callback=_agree) as client:
-        listed = frozenset(tool.name for tool in (await client.list_tools()).tools)
+        tools = (await client.list_tools()).tools
+        listed = {tool.name: bool(tool.annotations and tool.annotations.read_only_hint) for tool in tools}
         assistant = Assistant(client, listed)
         reached, failures = True, list[str]()
         try:
