@@ -113,7 +113,7 @@ class Verifier:
         return resolves, judged, settled.choice
 
     async def _migrations(self, app: App, serving: Release | None) -> Verified:
-            """Whether what serves has its migrations; those that came into the folder since are of the next release."""
+        """Whether what serves has its migrations; those that came into the folder since are of the next release."""
         owned = credentials.find(app)
         try:
             known = sql_files.migrations(app)

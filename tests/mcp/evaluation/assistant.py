@@ -96,7 +96,7 @@ class Assistant:
         self.sent += len(tool) + len(orjson.dumps(dict(arguments)))
         self.read += max(len(reply.text), len(shown))
         self.trail.append(f"{tool} {_shortly(arguments)} → {reply.code or reply.text.splitlines()[0][:100]}")
-        for name in sorted(self._unlisted(reply.ours)):
+        for name in sorted(self._unlisted(reply.ours) - {reply.code}):
             self._dead_end(f"{tool} names {name}, which is not listed")
         return reply
 

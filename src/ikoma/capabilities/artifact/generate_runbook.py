@@ -14,7 +14,7 @@ class Runbook(Result):
     path: str
 
 
-@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS)
 async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
     """A Markdown runbook of the app as it is now; the path is that of the one written at the last deploy.
 

@@ -164,12 +164,8 @@ def _quoted(theirs: Mapping[str, Any]) -> str:
 
 
 def _text_of(capability: str, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str) -> str:
-    lines = [
-        wording.first_line(capability, fields),
-        *wording.outline(ours, capability),
-        quoted,
-        *wording.following(ours),
-    ]
+    said = [wording.first_line(capability, fields), *wording.outline(ours, capability)]
+    lines = [*map(named_as_tools, said), quoted, *wording.following(ours)]
     return "\n".join(line for line in lines if line) or "Done."
 
 

@@ -155,7 +155,7 @@ def _validation(fields: Fields) -> str:
 def _operation(fields: Fields) -> str:
     about = f" of {fields['appName']}" if fields.get("appName") else ""
     state = "goes on" if fields.get("state") == "running" else fields.get("state")
-    return f"{str(fields.get('capability')).replace('.', '_')}{about}: {state}."
+    return f"{fields.get('capability')}{about}: {state}."
 
 
 def _platform(fields: Fields) -> str:
