@@ -80,10 +80,12 @@ class Shell:
         try:
             _, errors = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signal.SIGTERM)
             _, errors = process.communicate()
         reader.join()
-        said = [line for line in errors.decode(errors="replace").splitlines() if not line.startswith("… ")]
+        said = [
+            line for line in errors.decode(errors="replace").splitlines() if not line.startswith(("… ", "Terminated"))
+        ]
         printed = b"".join(seen).decode(errors="replace").replace("\r\n", "\n")
         return process.returncode, self.shown("\n".join([printed.rstrip("\n"), *said]).lstrip("\n"))
 

@@ -51,6 +51,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_a_part_of_a_page_lead_to_its_heading(page: Path) -> None:
+    for target, part in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", page.read_text()):
+        text = (page.parent / target).read_text() if target else page.read_text()
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        assert part in {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}, part
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_capabilities_that_are_named_exist(page: Path) -> None:
     known = capabilities.load().names()
     for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z_]+)?)`", page.read_text()):
