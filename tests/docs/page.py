@@ -68,14 +68,14 @@ class Page:
     steps: list[Step] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
 
-    def write(self, printed: dict[int, str], folder: Path) -> None:
-        """Write the page into a folder, with what each step (by its number) has printed."""
+    def write(self, printed: dict[int, str], place: Path) -> None:
+        """Write the page elsewhere, with what each step (by its number) has printed."""
         lines = self.text.split("\n")
         for number in sorted(printed, reverse=True):
             step = self.steps[number]
             first = step.line + step.command.count("\n")
             lines[first : first + len(step.shown or ())] = printed[number].split("\n")
-        (folder / self.path.name).write_text("\n".join(lines))
+        place.write_text("\n".join(lines))
 
     @classmethod
     def read(cls, path: Path) -> Page:

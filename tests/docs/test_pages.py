@@ -1,4 +1,4 @@
-"""Every command of README and docs/ runs, in the order of its page, and prints what the page says.
+"""Every command of README, docs/ and examples/ runs, in the order of its page, and prints what the page says.
 
 `IKOMA_WRITE_PAGES=FOLDER` goes on where something else is printed, and writes the page as it would be into the folder.
 """
@@ -23,8 +23,9 @@ from tests.frameworks.packages import npm_registry, write_wheels
 from tests.githost import GitHost, git_host
 from tests.support import DOCKER_HOST, Server, free_port, make_server, remove
 
-PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if "decisions" not in path.parts]
-OTHERWISE = {"runbook.md": "tests/runbook runs it, on the real paths", "capabilities.md": "has no commands"}
+FOUND = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*/README.md"))]
+PAGES = [path for path in FOUND if "decisions" not in path.parts]
+OTHERWISE = {"runbook.md": "tests/runbook runs it, on the real paths"}
 IMAGES = ("python:3.13-slim", "node:22-alpine", "caddy:2-alpine")
 WRITES = os.environ.get("IKOMA_WRITE_PAGES")
 
@@ -73,7 +74,15 @@ def server(host: GitHost) -> Iterator[Server]:
         remove(made)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if path.name not in OTHERWISE], ids=lambda path: path.stem)
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT).with_suffix(""))
+
+
+def _runs(path: Path) -> bool:
+    return path.name not in OTHERWISE and any(not reason(step.command) for step in Page.read(path).steps)
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if _runs(path)], ids=_name)
 def test_the_commands_of_a_page_run_and_print_what_it_says(
     path: Path, server: Server, host: GitHost, registry: str, tmp_path: Path
 ) -> None:
@@ -96,7 +105,7 @@ def test_the_commands_of_a_page_run_and_print_what_it_says(
         if WRITES and difference:
             otherwise[number] = printed
             differs(tuple(printed.splitlines()), printed, names)
-            page.write(otherwise, Path(WRITES))
+            page.write(otherwise, Path(WRITES) / f"{_name(path).replace('/', '-')}.md")
             continue
         assert step.must_fail is (code != 0), f"{where}exit code {code}\n{server.log()[-1500:]}"
         assert difference == "", f"{where}{difference}"
