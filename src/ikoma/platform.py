@@ -27,6 +27,7 @@ from ikoma.apps.hooks import Hooks
 from ikoma.apps.logs import Logs
 from ikoma.apps.outcomes import Keep
 from ikoma.apps.plan import Planner
+from ikoma.apps.pointing import Names
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.preview import Preview
@@ -197,6 +198,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             audit=audit,
             operations=operations,
             logs=Logs(engine),
+            names=Names(settings.public_addresses, settings.proxy_host),
             sources=Sources(_reach(settings)),
             hooks=hooks,
             previews=previews,

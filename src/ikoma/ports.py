@@ -504,6 +504,9 @@ class Proxy(Protocol):
         Raises ProxyUnavailable where nothing of the proxy listens for them.
         """
 
+    def certificate_trouble(self, name: str) -> str | None:
+        """Why a name has no certificate, as the authority said last; None where it said nothing."""
+
     def forget(self, app: AppName) -> None:
         """Remove what is kept of an app that is gone."""
 

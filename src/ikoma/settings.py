@@ -92,6 +92,8 @@ class Settings:
     """0: no such listener."""
     proxy_tls: str
     """Who signs certificates of domains: acme, staging, internal; or off."""
+    public_addresses: tuple[str, ...]
+    """By which the internet reaches this server, where its own interfaces do not say."""
     acme_email: str | None
     """Whom the authority writes to when a certificate is in danger."""
     apps_root: Path
@@ -192,6 +194,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         proxy_http_port=read("PROXY_HTTP_PORT", "80", _integer(0, 65535)),
         proxy_https_port=read("PROXY_HTTPS_PORT", "443", _integer(0, 65535)),
         proxy_tls=read("PROXY_TLS", "acme", _one_of("acme", "staging", "internal", "off")),
+        public_addresses=read("PUBLIC_ADDRESS", "", _addresses),
         acme_email=read("ACME_EMAIL", "", _email),
         ikoma_role=_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,
         releases_keep=read("RELEASES_KEEP", "20", _integer(2, 1000)),
@@ -294,6 +297,10 @@ def _address(value: str, name: str) -> str:
         return str(ipaddress.ip_address(value)) if value else ""
     except ValueError:
         raise InvalidSetting(f"{name} is {value!r}; it takes an IP address of this machine.") from None
+
+
+def _addresses(value: str, name: str) -> tuple[str, ...]:
+    return tuple(_address(part.strip(), name) for part in value.split(",") if part.strip())
 
 
 def _email(value: str, name: str) -> str | None:

@@ -18,8 +18,14 @@ NAMED = COMPOSE + "  domains: [shop.example.com]\n  redirects: {{www.example.com
 def app(server: Server) -> Iterator[str]:
     make_app(server, APP, compose=NAMED)
     added = server.do("domain.add", {"appName": APP, "domain": "early.example.com"}, role="builder")
-    early = {"name": "early.example.com", "source": "added", "url": None, "kind": "domain"}
-    assert added == {"domains": [early]}
+    [early] = added["domains"]
+    assert (early["name"], early["source"], early["url"], early["kind"]) == (
+        "early.example.com",
+        "added",
+        None,
+        "domain",
+    )
+    assert early["certificate"] == "None: named has not been deployed yet."
     server.do("deploy.up", {"appName": APP})
     yield APP
     server.do("apps.remove", {"appName": APP})
@@ -70,7 +76,7 @@ def test_a_name_is_one_apps_only_and_what_the_compose_file_names_is_changed_ther
     assert server.call("domain.add", {"appName": app, "domain": "www.example.com"}).code == "domain_in_compose"
     unknown = server.call("domain.remove", {"appName": app, "domain": "erly.example.com"})
     assert (unknown.status, unknown.code) == (404, "domain_not_found")
-    assert "early.example.com" in unknown.body["hint"]
+    assert "domain.list" in unknown.body["hint"]
     for wrong in ("https://x.example.com", "x", "-a.example.com", "named.localhost", "x.example.com/"):
         assert server.call("domain.add", {"appName": app, "domain": wrong}).code == "invalid_arguments", wrong
     server.do("apps.remove", {"appName": "named-too"})

@@ -239,6 +239,10 @@ class Traffic:
             raise DomainNotFound(f"{app.name} is not reached by that name.", hint=f"It is by {', '.join(names)}.")
         return self._proxy.entrance(route, name or names[0])
 
+    def certificate_trouble(self, name: str) -> str | None:
+        """Why a name has no certificate, as the authority said last; None where it said nothing."""
+        return self._proxy.certificate_trouble(name)
+
     async def forget(self, app: App) -> None:
         """The app is gone: so is its route."""
         await self.apply()

@@ -16,6 +16,7 @@ from ikoma.apps.health import HealthObserver
 from ikoma.apps.hooks import Hooks
 from ikoma.apps.logs import Logs
 from ikoma.apps.plan import Planner
+from ikoma.apps.pointing import Names
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews import Previews
 from ikoma.apps.resolution import Resolutions
@@ -63,6 +64,7 @@ class Platform:
     audit: AuditLog
     operations: Operations
     logs: Logs
+    names: Names
     sources: Sources
     hooks: Hooks
     previews: Previews

@@ -29,6 +29,22 @@ def _visit(result: Mapping[str, Any]) -> str:
     return tame(shown)
 
 
+def _domains(result: Mapping[str, Any]) -> str:
+    """A few lines for each name: sentences fit no table of 80 columns."""
+    return "\n\n".join(map(_domain, result["domains"])) or "No domains."
+
+
+def _domain(item: Mapping[str, Any]) -> str:
+    lines = [
+        f"{item['name']}  {item['url'] or 'not deployed yet'}  ({item['kind']}, {item['source']})",
+        item["pointing"],
+    ]
+    lines += [f"set at its name server: {item['record']}"] if item["record"] else []
+    lines.append(f"certificate: {item['certificate']}")
+    lines += [f"the authority said: {tame(item['trouble'])}"] if item["trouble"] else []
+    return "\n  ".join(lines)
+
+
 def _releases(result: Mapping[str, Any]) -> dict[str, Any]:
     rows = [_release(item) for item in result["releases"]]
     return {"releases (* is the current one)" if rows else "releases": rows, "truncated": result["truncated"]}
@@ -88,6 +104,7 @@ _BRIEF: Mapping[str, Callable[[Any], Any]] = {
     "apps.adapt": _adapted,
     "apps.request": _visit,
     "deploy.plan": _plan,
+    "domain.list": _domains,
     "files.read": _file,
     "operations.list": _operations,
     "release.list": _releases,

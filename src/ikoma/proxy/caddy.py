@@ -21,6 +21,7 @@ from ikoma.proxy import pages
 from ikoma.proxy.admin import Admin
 from ikoma.proxy.config import HTTP, HTTPS, Place, build, site
 from ikoma.proxy.listeners import Openings, listening, obstacle, own_address
+from ikoma.proxy.own_log import certificate_trouble
 from ikoma.proxy.process import USER, CaddyProcess, give
 from ikoma.proxy.routes import RouteBook, check, local_names, public_names
 from ikoma.proxy.sides import SERVING, Sides
@@ -118,6 +119,9 @@ class CaddyProxy:
             raise ProxyUnavailable(f"The proxy listens nowhere for {route.app}: {' '.join(self._obstacles.values())}")
         url = site(place, scheme, name)
         return Entrance(url, url.partition("://")[2], own_address(place.host), port, encrypted=scheme == HTTPS)
+
+    def certificate_trouble(self, name: str) -> str | None:
+        return certificate_trouble(self._root / "log" / "caddy.log", name)
 
     def forget(self, app: AppName) -> None:
         """Remove what is kept of an app that is gone: after the routes were applied without it."""

@@ -32,7 +32,7 @@ async def add(call: Call, request: Add) -> Domains:
         raise DomainInCompose(f"The compose file of {app.name} redirects {request.domain} to another name.")
     if request.domain not in (*named, *added):
         await traffic.serve_domains(app, [*added, request.domain])
-    return domains(call, app)
+    return await domains(call, app)
 
 
 async def _require_route(call: Call, app: App) -> None:

@@ -1,15 +1,25 @@
-"""domain.list: the names by which an app is reached."""
+"""domain.list: the names by which an app is reached, where they point, and their certificates."""
 
 from __future__ import annotations
 
+import asyncio
+from typing import Annotated
+
 from pydantic import Field
 
+from ikoma.apps import certificates
+from ikoma.apps.certificates import Certificate
 from ikoma.apps.folder import App
+from ikoma.apps.pointing import Pointing
 from ikoma.apps.release import Releases
 from ikoma.apps.traffic import domains_of
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
+from ikoma.errors import IkomaError
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
+
+_SECONDS = 3.0
+"""For name servers, and for the proxy, of all names at once."""
 
 
 class List(AppRequest):
@@ -24,6 +34,18 @@ class Domain(Result):
     """None before the app is deployed."""
     kind: str
     """domain, or redirect to one."""
+    addresses: list[str]
+    """Where it points."""
+    here: bool | None
+    """Whether that is this server; None where it cannot be told."""
+    pointing: str
+    record: str | None
+    """What to set at its name server, where it does not point here."""
+    certificate: str
+    issuer: str | None
+    expires: str | None
+    trouble: Annotated[str | None, Untrusted("what the authority answered", ours=True)]
+    """Why it has no certificate, as the proxy was told."""
 
 
 class Domains(Result):
@@ -34,20 +56,17 @@ class Domains(Result):
 
 @capability("domain.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
 async def list_domains(call: Call, request: List) -> Domains:
-    """List an app's domains, those of the compose file that serves and those added."""
-    found = domains(call, call.app(request.app_name)).domains
-    return Domains(domains=found[: request.limit], truncated=len(found) > request.limit)
+    """List an app's domains: where each points, the record to set where that is not here, and its certificate."""
+    return await domains(call, call.app(request.app_name), request.limit)
 
 
-def domains(call: Call, app: App) -> Domains:
-    """All names of an app, as they are now."""
-    urls = call.platform.traffic.domain_urls(app)
+async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> Domains:
+    """The names of an app, as they are now."""
     named = named_in_compose(app)
     found = [(name, "compose", kind) for name, kind in named.items()]
     found += [(name, "added", "domain") for name in domains_of(app) if name not in named]
-    return Domains(
-        domains=[Domain(name=name, source=source, url=urls.get(name), kind=kind) for name, source, kind in found]
-    )
+    looked = await asyncio.gather(*(_look(call, app, *item) for item in found[:limit]))
+    return Domains(domains=list(looked), truncated=len(found) > limit)
 
 
 def named_in_compose(app: App) -> dict[str, str]:
@@ -55,3 +74,55 @@ def named_in_compose(app: App) -> dict[str, str]:
     release = Releases(app).current()
     extension = release.extension if release else {}
     return {name: kind for kind in ("domain", "redirect") for name in extension.get(f"{kind}s") or ()}
+
+
+async def _look(call: Call, app: App, name: str, source: str, kind: str) -> Domain:
+    pointing, (certificate, why) = await asyncio.gather(
+        call.platform.names.look_up(name, _SECONDS), _certificate(call, app, name)
+    )
+    trouble = None
+    if certificate is None and why is None:
+        trouble = await asyncio.to_thread(call.platform.traffic.certificate_trouble, name)
+    return Domain(
+        name=name,
+        source=source,
+        url=call.platform.traffic.domain_urls(app).get(name),
+        kind=kind,
+        addresses=list(pointing.addresses),
+        here=pointing.here,
+        pointing=pointing.said,
+        record=pointing.record,
+        certificate=certificate.said if certificate else f"None: {why or _waiting(call, pointing)}",
+        issuer=certificate.issuer if certificate else None,
+        expires=certificate.ends if certificate else None,
+        trouble=trouble,
+    )
+
+
+async def _certificate(call: Call, app: App, name: str) -> tuple[Certificate | None, str | None]:
+    """The certificate that visitors get; or why there can be none."""
+    try:
+        entrance = call.platform.traffic.entrance(app, name)
+    except IkomaError as error:
+        return None, error.message
+    if not entrance.encrypted:
+        return None, _unencrypted(call)
+    return await certificates.look(entrance, name, _SECONDS), None
+
+
+def _unencrypted(call: Call) -> str:
+    if call.platform.settings.proxy_tls == "off":
+        return "PROXY_TLS is off, so names are served without encryption."
+    if call.platform.settings.proxy_https_port == 0:
+        return "PROXY_HTTPS_PORT is 0, so names are served without encryption."
+    obstacles = call.platform.traffic.condition()["obstacles"]
+    return str(obstacles.get("PROXY_HTTPS_PORT") or "The proxy does not listen for HTTPS.")
+
+
+def _waiting(call: Call, pointing: Pointing) -> str:
+    """Why the proxy has no certificate for a name that it serves."""
+    if call.platform.settings.proxy_tls == "internal":
+        return "it is being made; ask again in a moment."
+    if pointing.here is False:
+        return "the authority gives one when the name points to this server."
+    return "the authority has not given one yet; it must reach this server on port 80 or 443."

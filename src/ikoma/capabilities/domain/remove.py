@@ -32,7 +32,8 @@ async def remove(call: Call, request: Remove) -> Removed:
         raise DomainInCompose(f"{request.domain} stands in the compose file of {app.name}.")
     else:
         raise DomainNotFound(f"{app.name} has no domain {request.domain}.")
-    return Removed(domains=domains(call, app).domains, message=_said(app, request.domain, named))
+    left = await domains(call, app)
+    return Removed(domains=left.domains, message=_said(app, request.domain, named))
 
 
 def _said(app: App, domain: str, named: Mapping[str, str]) -> str:
