@@ -4,7 +4,7 @@
 | --- | --- |
 | a block of `console` | each `$ command` is followed by what it prints; nothing: that is not shown |
 | a block of `bash` or `sh` | commands that must succeed |
-| a block of `text` after a block of commands | lines that the last of them prints, among others |
+| a block of `text` after such a block | lines that its last command prints, among others |
 | a comment `<!-- run: … -->` | commands that the reader need not see: what the page takes for granted |
 | a block with a file's name behind its language | a file beside the page, for such a comment |
 
@@ -89,7 +89,7 @@ class Page:
                 page.steps += [Step(command, line=line) for command in commands(hidden or block)]
             elif kind == "console":
                 page.steps += _console(block, line)
-            elif kind == "text" and page.steps:
+            elif kind == "text" and page.steps and page.steps[-1].shown is None:
                 last = page.steps.pop()
                 shown = (ANY_LINES, *block.splitlines(), ANY_LINES)
                 page.steps.append(Step(last.command, shown, last.line))
