@@ -351,6 +351,18 @@ def printable(text: str) -> str:
         return text.encode(errors="backslashreplace").decode()
 
 
+def shown(text: object) -> str:
+    """What others named, for a sentence of IKOMA's own: in quotes, unless it is one word such as a plain path.
+
+    Whoever reads the sentence can tell the two apart, and a door marks what stands in quotes.
+    """
+    said = printable(str(text))
+    return said if _ONE_WORD.fullmatch(said) else repr(said)
+
+
+_ONE_WORD = re.compile("[!-~…]+")
+
+
 class Secret:
     """Text that never shows itself: not in repr, str, JSON or logs. `reveal()` is the only way to it."""
 

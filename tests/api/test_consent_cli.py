@@ -107,7 +107,7 @@ def test_a_migration_that_takes_rows_is_asked_for_and_one_that_does_not_is_not(s
     refused = server.cli("migrate", APP, "--sql", "ALTER TABLE notes DROP COLUMN a")
     assert (refused.returncode, "the column notes.a, of 2 rows" in refused.stderr) == (2, True)
     assert server.cli("seed", APP, "--sql", "DELETE FROM notes").returncode == 2
-    assert server.do("db.query", {"appName": APP, "sql": "SELECT count(a) FROM notes"})["rows"] == [["2"]]
+    assert server.do("db.query", {"appName": APP, "sql": "SELECT count(a) FROM notes"})["rows"] == [[2]]
     assert server.cli("seed", APP, "--sql", "INSERT INTO notes VALUES (3)").returncode == 0
     assert server.cli("migrate", APP, "--sql", "ALTER TABLE notes DROP COLUMN a", "--yes").returncode == 0
 

@@ -80,7 +80,8 @@ async def run(
     try:
         ended = await engine.run_once(app.name, like, command, name=name, on_line=hear, timeout=timeout)
     except NotStarted as error:
-        raise CommandNotStarted(f"The command of {service} could not be started: {error}") from error
+        said = f"The command of {service} could not be started"
+        raise CommandNotStarted(f"{said}: {error}", audit_message=f"{said}.") from error
     except TimeoutError:
         said = f"The command of {service} did not end within {timeout:g} s, and was ended."
         raise CommandTimedOut(said, service=service, exitCode=None, logs=output.lines[-_SHOWN:]) from None

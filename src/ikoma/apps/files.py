@@ -19,7 +19,7 @@ from ikoma.apps import file_history
 from ikoma.apps.folder import App
 from ikoma.durable import open_file, sweep_at, write_at
 from ikoma.errors import FileChanged, FileMissing, NotAFile, PathOutside, TextNotFound
-from ikoma.model import FilePath
+from ikoma.model import FilePath, shown
 
 MOST_ENTRIES = 1000
 LARGEST_EDITED = 8 << 20
@@ -75,7 +75,7 @@ def write(app: App, path: FilePath, content: bytes, *, expected: str | None, exe
     with opened_folder(app, path.parts[:-1], make=True) as folder:
         mode = _mode(folder, path)
         if expected is not None and _digest(folder, path) != expected:
-            raise FileChanged(f"{path} is not what it was when you read it.")
+            raise FileChanged(f"{shown(path)} is not what it was when you read it.")
         if executable is not None:
             mode = mode | 0o111 if executable else mode & ~0o111
         sweep_at(folder)
@@ -95,7 +95,7 @@ def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) 
     """
     piece = read(app, path, offset=0, limit=LARGEST_EDITED + 1)
     if piece.size > LARGEST_EDITED:
-        raise NotAFile(f"{path} is larger than {LARGEST_EDITED >> 20} MiB, too large to be edited.")
+        raise NotAFile(f"{shown(path)} is larger than {LARGEST_EDITED >> 20} MiB, too large to be edited.")
     found = piece.content.count(old.encode())
     if found != 1:
         often = f"stands in {path} {found} times" if found else f"does not stand in {path}"
@@ -119,13 +119,15 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
         if is_folder:
             with _opened(folder, path.parts[-1], path) as inside:
                 if any(_names(inside)) and not recursive:
-                    raise NotAFile(f"{path} is a folder that is not empty.", hint="Say recursive to delete all in it.")
+                    raise NotAFile(
+                        f"{shown(path)} is a folder that is not empty.", hint="Say recursive to delete all in it."
+                    )
         try:
             file_history.keep_moved(app, folder, path)
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            raise NotAFile(f"{path} is where another disk is mounted.", hint="Delete what is in it.") from None
+            raise NotAFile(f"{shown(path)} is where another disk is mounted.", hint="Delete what is in it.") from None
     return None if is_folder else Piece(b"", status.st_size, digest)
 
 
@@ -186,25 +188,25 @@ def _names(folder: int) -> list[str]:
 
 
 @contextmanager
-def _opened(folder: int, name: str, shown: object) -> Iterator[int]:
-    descriptor = _open_folder(folder, name, shown)
+def _opened(folder: int, name: str, path: object) -> Iterator[int]:
+    descriptor = _open_folder(folder, name, path)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _open_folder(folder: int, name: str, shown: object) -> int:
+def _open_folder(folder: int, name: str, path: object) -> int:
     try:
         return os.open(name, _DIRECTORY, dir_fd=folder)
     except FileNotFoundError:
-        raise FileMissing(f"There is no folder {shown}.", hint="files.list shows what is there.") from None
+        raise FileMissing(f"There is no folder {shown(path)}.", hint="files.list shows what is there.") from None
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
         if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise PathOutside(f"{shown} is a link; links are not followed.") from None
-        raise NotAFile(f"{shown} is no folder.") from None
+            raise PathOutside(f"{shown(path)} is a link; links are not followed.") from None
+        raise NotAFile(f"{shown(path)} is no folder.") from None
 
 
 def _open(folder: int, path: FilePath) -> int:
@@ -215,14 +217,14 @@ def _open(folder: int, path: FilePath) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
             raise
-        raise NotAFile(f"{path} is not the file that it was a moment ago.") from None
+        raise NotAFile(f"{shown(path)} is not the file that it was a moment ago.") from None
 
 
 def _status(folder: int, path: FilePath) -> os.stat_result:
     try:
         return os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        raise FileMissing(f"There is no file {path}.", hint="files.list shows what is there.") from None
+        raise FileMissing(f"There is no file {shown(path)}.", hint="files.list shows what is there.") from None
 
 
 def _mode(folder: int, path: FilePath) -> int:
@@ -245,9 +247,11 @@ def _digest(folder: int, path: FilePath) -> str | None:
 
 def _require_file(status: os.stat_result, path: FilePath) -> None:
     if stat.S_ISLNK(status.st_mode):
-        raise PathOutside(f"{path} is a link; links are not followed.")
+        raise PathOutside(f"{shown(path)} is a link; links are not followed.")
     if not stat.S_ISREG(status.st_mode):
-        raise NotAFile(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'something else'}, not a file.")
+        raise NotAFile(
+            f"{shown(path)} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'something else'}, not a file."
+        )
 
 
 def _time(seconds: float) -> str:

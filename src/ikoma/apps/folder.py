@@ -17,7 +17,7 @@ import orjson
 
 from ikoma.durable import open_file, remove_tree, sweep
 from ikoma.errors import AppNotFound, FileMissing, IkomaError, NotAFile, PathOutside, StateUnreadable
-from ikoma.model import AppName
+from ikoma.model import AppName, shown
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ class App:
         try:
             resolved, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.path))
         except (OSError, ValueError):
-            raise PathOutside(f"{_shown(path, self.path)!r} is no path.") from None
+            raise PathOutside(f"{_shown(path, self.path)} is no path.") from None
         if resolved != root and root not in resolved.parents:
             raise PathOutside(f"{_shown(path, self.path)} leads outside the folder of {self.name}.")
         return resolved
@@ -153,19 +153,19 @@ class App:
         """
         resolved = self.check_inside(path)
         root = Path(os.path.realpath(self.path))
-        shown = _shown(path, self.path)
+        name = _shown(path, self.path)
         try:
             descriptor = _open_beneath(root, resolved.relative_to(root).parts or (".",))
         except FileNotFoundError:
-            raise FileMissing(f"There is no file {shown}.") from None
+            raise FileMissing(f"There is no file {name}.") from None
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise FileMissing(f"There is no file {shown[:80]}…: the name is too long.") from None
+                raise FileMissing(f"There is no file {name[:80]}…: the name is too long.") from None
             if error.errno == errno.ENXIO:
-                raise NotAFile(f"{shown} is no file.") from None
+                raise NotAFile(f"{name} is no file.") from None
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
-            raise PathOutside(f"{shown} is not what it was a moment ago.") from None
+            raise PathOutside(f"{name} is not what it was a moment ago.") from None
         with os.fdopen(descriptor, "rb") as file:
             return file.read(limit)
 
@@ -250,4 +250,4 @@ def logged(name: str) -> Iterator[None]:
 
 
 def _shown(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    return shown(path.relative_to(root) if path.is_relative_to(root) else path)

@@ -44,7 +44,7 @@ class Rollbacks:
         if current is not None and found.id == current.id and serving is not None and not serving.down:
             raise AlreadyServing(f"{app.name} serves {found.id} now.")
         if found.served_at is None:
-            raise NothingToGoBackTo(f"The release {found.id} never served: {found.cause or 'it did not come up.'}")
+            raise NothingToGoBackTo(f"The release {found.id} never served.", cause=found.cause)
         return found
 
     async def change(self, app: App, release: Release, *, database: bool) -> Back | None:

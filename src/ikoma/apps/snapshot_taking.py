@@ -18,7 +18,7 @@ from ikoma.apps.objects import Incoming, mark, owner
 from ikoma.apps.snapshot_manifest import Entry
 from ikoma.durable import open_file
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
-from ikoma.model import printable
+from ikoma.model import printable, shown
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEVER = (".ikoma", ".env")
@@ -91,7 +91,7 @@ class Taking:
                     self._note(folder, parts, status)
                     return
         except _Gone:
-            raise FileMissing(f"There is no {printable('/'.join(parts))} to take.") from None
+            raise FileMissing(f"There is no {shown('/'.join(parts))} to take.") from None
         self._walk(parts)
 
     def _walk(self, start: Parts) -> None:
@@ -120,7 +120,7 @@ class Taking:
     def _folder(self, parts: Parts, status: os.stat_result) -> None:
         path = "/".join(parts) or "."
         if len(os.fsencode(path)) > _LONGEST_PATH:
-            raise SourceTooLarge(f"A path is longer than {_LONGEST_PATH} bytes: {printable(path)[:100]}…")
+            raise SourceTooLarge(f"A path is longer than {_LONGEST_PATH} bytes: {shown(printable(path)[:100] + '…')}")
         self.entries[path] = Entry("folder", status.st_mode & 0o1777, *owner(status))
 
     def _note(self, folder: int, parts: Parts, status: os.stat_result) -> None:
@@ -223,4 +223,4 @@ def _target(folder: int, name: str, path: str) -> str:
 
 
 def _swapped(path: str) -> PathOutside:
-    return PathOutside(f"{printable(path)} is not what it was a moment ago.")
+    return PathOutside(f"{shown(path)} is not what it was a moment ago.")

@@ -29,7 +29,7 @@ from ikoma.apps.source_url import Reach, SourceUrl
 from ikoma.apps.submodules import WholeCheckout
 from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
 from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
-from ikoma.model import FilePath, Secret, printable
+from ikoma.model import FilePath, Secret, printable, shown
 from ikoma.ports import Progress
 
 SRC, APP = "src", "app"
@@ -284,13 +284,13 @@ def _examined(tree: Path, into: str) -> dict[str, str]:
             entry = Path(where, name)
             path = entry.relative_to(tree)
             if into == APP and (path.parts[0] == ".ikoma" or name.startswith(".ikoma-")):
-                raise SourceUnsafe(f"{printable(str(path))} has a name that is IKOMA's own.", hint="Call it otherwise.")
+                raise SourceUnsafe(f"{shown(path)} has a name that is IKOMA's own.", hint="Call it otherwise.")
             if entry.is_symlink():
                 target = Path(os.path.realpath(entry))
                 if target != root and root not in target.parents:
-                    raise SourceUnsafe(f"{printable(str(path))} is a link that leads out of the repository.")
+                    raise SourceUnsafe(f"{shown(path)} is a link that leads out of the repository.")
                 if into == APP and target != root and FilePath.is_hidden(target.relative_to(root).parts):
-                    raise SourceUnsafe(f"{printable(str(path))} is a link to what is the server's own.")
+                    raise SourceUnsafe(f"{shown(path)} is a link to what is the server's own.")
             else:  # containers may run as any user
                 entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
     return digests(tree)

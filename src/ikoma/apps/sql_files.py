@@ -13,7 +13,7 @@ from pathlib import Path
 from ikoma.apps.folder import App
 from ikoma.errors import FileMissing, IkomaError, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
-from ikoma.model import SqlFileName, printable
+from ikoma.model import SqlFileName, printable, shown
 from ikoma.ports import LedgerEntry, Migration
 
 _DOWN = ".down.sql"
@@ -116,18 +116,18 @@ def _order(path: Path) -> tuple[int, str]:
 
 def _read(app: App, path: Path) -> Migration:
     named = str(path.relative_to(app.path))
-    shown = printable(named)
-    if shown != named:
-        raise SqlFailed(f"The name of {shown} is not UTF-8.", hint="Rename the file.")
+    name = shown(named)
+    if printable(named) != named:
+        raise SqlFailed(f"The name of {name} is not UTF-8.", hint="Rename the file.")
     try:  # a container may write the folder, and swap a file for a link while we look
         content = app.read_inside(path, SQL_BODY_LIMIT + 1)
     except (FileMissing, NotAFile):
-        raise FileMissing(f"{app.name} has no file {shown}.") from None
+        raise FileMissing(f"{app.name} has no file {name}.") from None
     if len(content) > SQL_BODY_LIMIT:
-        raise SqlFailed(f"{shown} is larger than {SQL_BODY_LIMIT >> 20} MiB.", hint="Split the file.")
+        raise SqlFailed(f"{name} is larger than {SQL_BODY_LIMIT >> 20} MiB.", hint="Split the file.")
     try:
         return Migration.of(path.name, content.decode().replace("\r\n", "\n").replace("\r", "\n"))
     except UnicodeDecodeError as error:
         raise SqlFailed(
-            f"{shown} is not UTF-8: {error.reason} at byte {error.start}.", hint="Save it as UTF-8."
+            f"{name} is not UTF-8: {error.reason} at byte {error.start}.", hint="Save it as UTF-8."
         ) from None

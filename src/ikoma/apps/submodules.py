@@ -17,6 +17,7 @@ from ikoma.apps.lfs import LargeFiles
 from ikoma.apps.source_access import Access
 from ikoma.apps.source_url import Reach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable, SourceUnsafe
+from ikoma.model import shown
 from ikoma.ports import Progress
 
 _DEEPEST = 5
@@ -67,23 +68,25 @@ class WholeCheckout:
         path = f"{above}{module.path}"
         self.count += 1
         if self.count > _MOST or deep > _DEEPEST:
-            raise SourceTooLarge(f"{path}: the source has more than {_MOST} submodules, or too many in one another.")
+            raise SourceTooLarge(
+                f"{shown(path)}: the source has more than {_MOST} submodules, or too many in one another."
+            )
         place = target / module.path
         await asyncio.to_thread(_make_place, target, module.path, path)
         if module.url is None:
             raise SourceUnavailable(
-                f"{path} is a submodule, and .gitmodules does not say of which repository.",
+                f"{shown(path)} is a submodule, and .gitmodules does not say of which repository.",
                 hint="Commit .gitmodules with its path and url, or take the submodule out.",
                 path=path,
             )
-        self.progress(f"fetch the submodule {path}")
+        self.progress(f"fetch the submodule {shown(path)}")
         try:
             at = url.joined(module.url)
             repository = self._repository(at)
             await repository.fetch_commit(at, module.commit, timeout=self.timeout)
         except InvalidArguments as error:
             raise SourceUnavailable(
-                f"{path} is a submodule whose address is not taken: {error.message.removeprefix('url: ')}",
+                f"{shown(path)} is a submodule whose address is not taken: {error.message.removeprefix('url: ')}",
                 hint="Write its address in .gitmodules as https://HOST/PATH, ssh://USER@HOST/PATH or ../PATH.",
                 path=path,
             ) from error
@@ -99,13 +102,13 @@ class WholeCheckout:
 
 def _make_place(target: Path, inside: str, path: str) -> None:
     if Path(os.path.realpath(target / inside)) != Path(os.path.realpath(target)) / inside:
-        raise SourceUnsafe(f"{path} is a submodule behind a link.")
+        raise SourceUnsafe(f"{shown(path)} is a submodule behind a link.")
     (target / inside).mkdir(parents=True, exist_ok=True)
 
 
 def _named(path: str, url: SourceUrl, error: IkomaError) -> IkomaError:
     return type(error)(
-        f"{path} is a submodule, of {url.repository} on {url.host}: {error.message}",
+        f"{shown(path)} is a submodule, of {url.repository} on {url.host}: {error.message}",
         hint="A private one takes source.key or source.token; an admin names hosts in SOURCE_HOSTS.",
         **{**error.details, "path": path},
     )

@@ -321,7 +321,8 @@ class ComposeEngine:
             output.error, code = f"It did not end within {_STOP_SECONDS} s.", 1
         if code != 0:
             await self.containers(app)
-            raise DeployFailed(f"The containers of {app} could not be {done}: {sentence(output.reason)}")
+            said = f"The containers of {app} could not be {done}"
+            raise DeployFailed(f"{said}: {sentence(output.reason)}", audit_message=f"{said}.")
 
     async def _follow(self, command: list[str], output: ComposeOutput, seconds: float) -> int:
         """Compose's exit code; what it says goes to `output`."""

@@ -96,7 +96,8 @@ class DockerApi:
         except aiodocker.DockerError as error:
             if error.status == COULD_NOT_CONNECT:
                 raise self._away(docker) from error
-            raise IkomaError(f"The Docker Engine refused: {sentence(error.message)}") from error
+            said = f"The Docker Engine refused: {sentence(error.message)}"
+            raise IkomaError(said, audit_message="The Docker Engine refused this.") from error
 
     async def is_there(self) -> bool:
         """Whether the engine says anything at all, whatever it is busy with."""

@@ -23,7 +23,7 @@ from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, Next, UnknownCapability
 from ikoma.kernel.redaction import Path, cleaned, whole
-from ikoma.model import AppName, Effect, Role
+from ikoma.model import AppName, Effect, Role, shown
 
 __all__ = [
     "AppRequest",
@@ -272,7 +272,7 @@ def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, gu
         found = error.errors(include_url=False, include_input=False, include_context=False)
     problems = [_problem(model, entry, guesses=guesses) for entry in found[:_MOST_PROBLEMS]]
     more = len(found) - len(problems) + len(arguments) - len(few)
-    said = [f"{problem['argument']}: {problem['problem']}" for problem in problems]
+    said = [f"{shown(problem['argument'])}: {problem['problem']}" for problem in problems]
     takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _arguments(model).items()) or "nothing"
     raise InvalidArguments(
         "; ".join([*said, f"and {more} more"] if more else said) + ".",

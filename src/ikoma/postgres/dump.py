@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from ikoma import __version__
 from ikoma.durable import whole_file
 from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaError
-from ikoma.model import AppName
+from ikoma.model import AppName, shown
 from ikoma.ports import Dump, Progress
 from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import connected
@@ -278,7 +278,7 @@ def _exists(target: Path) -> BackupExists:
 
 def _locked(blockers: Sequence[str]) -> AppBusy:
     return AppBusy(
-        f"A table stays locked, so there is no backup: {', '.join(blockers)}.",
+        f"A table stays locked, so there is no backup: {', '.join(map(shown, blockers))}.",
         hint="Wait until the transaction there has ended, or end it: pg_terminate_backend in `ikoma psql --admin`.",
     )
 
@@ -288,4 +288,4 @@ def _failure(finished: Finished) -> IkomaError:
     if any(os.strerror(errno.ENOSPC) in line or os.strerror(errno.EDQUOT) in line for line in lines):
         return DiskFull()
     said = lines[-1].removeprefix("pg_dump: ") if lines else f"exit code {finished.code}."
-    return BackupFailed(f"pg_dump failed: {said}")
+    return BackupFailed(f"pg_dump failed: {said}", audit_message="pg_dump failed.")

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from ikoma.errors import BackupUnproven, RestoreFailed
+from ikoma.model import shown
 from ikoma.ports import Credentials, Dump, Progress
 from ikoma.postgres import restore
 from ikoma.postgres.connect import Connection, connected
@@ -67,12 +68,12 @@ async def _compare(server: PostgresServer, place: Credentials, dump: Dump, what:
         counter = sql.Identifier(f"ikoma_count_{secrets.token_hex(6)}")
         await connection.execute(sql.SQL(_COUNTER).format(schema=counter, role=sql.Identifier(place.role)))
         for schema, table in await (await connection.execute(_TABLES)).fetchall():
-            shown = table if schema == "public" else f"{schema}.{table}"
-            if (wanted := dump.tables.get(shown)) is None:
+            name = table if schema == "public" else f"{schema}.{table}"
+            if (wanted := dump.tables.get(name)) is None:
                 continue
             found = await _count(connection, counter, sql.Identifier(schema, table))
             if found not in (wanted, None):
-                raise BackupUnproven(f"{what}: {shown} has {found} rows then, of {wanted}.")
+                raise BackupUnproven(f"{what}: {shown(name)} has {found} rows then, of {wanted}.")
 
 
 async def _count(connection: Connection, counter: sql.Identifier, table: sql.Identifier) -> int | None:

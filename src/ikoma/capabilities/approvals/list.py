@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.approvals import Approval
-from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
@@ -24,7 +24,7 @@ class Item(Result):
     app: str | None
     arguments: dict[str, Any]
     """As the audit log has them: values that are secret are not shown."""
-    summary: str
+    summary: Annotated[str, Untrusted("what would be lost", ours=True)]
     """What the call would do, and what would be lost."""
     caller: str
     state: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from ikoma.apps import own_database
 from ikoma.apps.proof import Proof
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import BackupName, Effect, Role
 
 
@@ -24,7 +26,7 @@ class BackedUp(Result):
     """True: it was restored into a database beside, and every table was found whole."""
     restore_seconds: float
     """How long that restore took."""
-    warnings: list[str]
+    warnings: Annotated[list[str], Untrusted("warnings", ours=True)]
     """What the backup does not hold."""
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from ikoma.apps.deployment import Wish
 from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ImageReference, Role
 
 
@@ -29,7 +31,7 @@ class Details(Result):
     downtime_ms: int
     drain_ms: int
     """How long requests to the old containers were waited for."""
-    warnings: list[str]
+    warnings: Annotated[list[str], Untrusted("findings", ours=True)]
     urls: list[str]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import model_validator
 
 from ikoma.apps.rollback import Wanted
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ReleaseId, Role
 
 _MOST_FILES = 50
@@ -31,7 +31,7 @@ class Change(Result):
     service: str
     action: str
     """add, replace, keep or remove."""
-    reasons: list[str]
+    reasons: Annotated[list[str], Untrusted("plan", ours=True)]
     image: str | None
     """build or pull, where its image is not here yet."""
 
@@ -40,9 +40,9 @@ class Migration(Result):
     name: str
     compatible: bool
     """Whether what serves can run with it; where not, it is stopped first."""
-    reasons: list[str]
-    locks: list[str]
-    warnings: list[str]
+    reasons: Annotated[list[str], Untrusted("plan", ours=True)]
+    locks: Annotated[list[str], Untrusted("plan", ours=True)]
+    warnings: Annotated[list[str], Untrusted("plan", ours=True)]
 
 
 class Downtime(Result):
@@ -72,7 +72,7 @@ class Rollback(Result):
     release: str
     database: str
     """What becomes of it."""
-    lost: list[str]
+    lost: Annotated[list[str], Untrusted("plan", ours=True)]
     """What is gone from it afterwards, counted now."""
 
 
@@ -81,11 +81,11 @@ class Plan(Result):
     """Give it to deploy.up or deploy.rollback as `plan`: it then refuses where anything has changed since."""
     valid: bool
     changes: list[Change]
-    rest: list[str]
+    rest: Annotated[list[str], Untrusted("plan", ours=True)]
     """Changes outside the services."""
     source: Files
     migrations: list[Migration]
-    findings: list[str]
+    findings: Annotated[list[str], Untrusted("plan", ours=True)]
     downtime: list[Downtime]
     ports: list[str]
     route: str | None

@@ -17,7 +17,7 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import Deployed, Up, up
 from ikoma.capabilities.preview.remove import take_away
 from ikoma.errors import IkomaError, PreviewOfPreview
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import AppName, Effect, GitRef, Role, Secret
 
 
@@ -53,7 +53,7 @@ class Details(Result):
     """Whether it has a copy of the app's database."""
     migrations: list[str]
     """Those that the copy was brought forward by."""
-    warnings: list[str]
+    warnings: Annotated[list[str], Untrusted("findings", ours=True)]
     urls: list[str]
     expires_at: str
 

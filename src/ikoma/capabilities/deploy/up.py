@@ -11,7 +11,7 @@ from ikoma.apps.deployment import Wish
 from ikoma.apps.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
@@ -47,7 +47,7 @@ class Details(Result):
     """Those that were applied."""
     backup: str | None
     """The backup that was made before them."""
-    warnings: list[str]
+    warnings: Annotated[list[str], Untrusted("findings", ours=True)]
     urls: list[str]
 
 

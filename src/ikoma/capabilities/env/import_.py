@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import Names
-from ikoma.kernel.registry import AppRequest, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
@@ -21,7 +21,7 @@ class Imported(Names):
     """Names whose former value is in the file no more: they have another one, or are gone."""
     former: str | None
     """Where the file of before is kept on the server for 30 days; its name before .env is env.restore's version."""
-    warnings: list[str]
+    warnings: Annotated[list[str], Untrusted(".env", ours=True)]
     """Values that may be read otherwise than they were meant."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from ikoma.apps.release import Releases
 from ikoma.apps.way_out import waiting
 from ikoma.capabilities.context import Call
-from ikoma.kernel.registry import AppRequest, Loss, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
@@ -18,7 +20,7 @@ class Details(Result):
     """What the database is not taken back to; the file stays."""
     abandoned: bool
     """False where it could be taken back after all."""
-    lost: list[str]
+    lost: Annotated[list[str], Untrusted("database", ours=True)]
     """In what the database differs from that backup."""
 
 

@@ -34,7 +34,7 @@ class Diff(AppRequest):
 
 class Changed(Result):
     service: str
-    changes: list[str]
+    changes: Annotated[list[str], Untrusted("compose file", ours=True)]
     """A line for each key; values of variables are not shown."""
 
 
@@ -65,7 +65,7 @@ class Differences(Result):
     """Services."""
     removed: list[str]
     changed: list[Changed]
-    rest: list[str]
+    rest: Annotated[list[str], Untrusted("compose file", ours=True)]
     """Changes outside the services."""
     images: list[Image]
     migrations: list[str]

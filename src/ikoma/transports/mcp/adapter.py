@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -55,6 +55,7 @@ from ikoma.model import Effect
 from ikoma.transports.mcp import answers, people, tools
 from ikoma.transports.mcp.arguments import convert_arguments
 from ikoma.transports.mcp.calls import Ask, Calls, Connection
+from ikoma.transports.mcp.marking import Wrapper, texts
 from ikoma.transports.mcp.notifications import Notifier
 from ikoma.transports.mcp.progress import Reporter
 from ikoma.transports.mcp.prompts import Prompts
@@ -80,6 +81,8 @@ class Exchange:
 
     ctx: Context
     params: CallToolRequestParams
+    wrapper: Wrapper = field(default_factory=Wrapper)
+    """What marks all that is said of this call: progress, result and failure."""
 
 
 exchange: ContextVar[Exchange] = ContextVar("exchange")
@@ -172,7 +175,8 @@ class Adapter:
 
     async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> Outcome:
         """tools/call: refusals and failures are results that a model can act on; only an unknown tool is not."""
-        exchange.set(Exchange(ctx, params))
+        under_way = Exchange(ctx, params)
+        exchange.set(under_way)
         who = self._identify(ctx)
         arguments = self._arguments(params)
         if word := people.answered(params):
@@ -186,13 +190,14 @@ class Adapter:
             except ConfirmationNeeded as plan:
                 answer = await people.ask(ctx, plan)
                 if answer is None or isinstance(answer, InputRequiredResult):
-                    return answer or answers.failure(plan, ask.request_id)
+                    return answer or answers.failure(plan, ask.request_id, under_way.wrapper, texts(arguments))
                 confirmed = Ask(who, ask.capability, {**arguments, "confirmation": answer})
                 return await self._perform(ctx, confirmed)
         except UnknownCapability as error:
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:80]}. {error.hint}") from error
+            unknown = under_way.wrapper.unless_name(params.name[:80])
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {unknown}. {error.hint}") from error
         except IkomaError as error:
-            return answers.failure(error, ask.request_id)
+            return answers.failure(error, ask.request_id, under_way.wrapper, texts(arguments))
 
     def _arguments(self, params: CallToolRequestParams) -> dict[str, Any]:
         found = self._capabilities.get(self._names.get(params.name, ""))
@@ -203,9 +208,9 @@ class Adapter:
         try:
             return await self._resources.read(self._identify(ctx), params.uri)
         except IkomaError as error:
-            data = {"uri": params.uri, "code": error.code, "hint": error.hint}
             is_missing = error.status == 404 and ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS
-            raise MCPError(_RESOURCE_NOT_FOUND if is_missing else INVALID_PARAMS, error.audit_message, data) from error
+            number = _RESOURCE_NOT_FOUND if is_missing else INVALID_PARAMS
+            raise _protocol_error(error, params.uri, number=number, uri=params.uri) from error
 
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> CompleteResult:
         who = self._identify(ctx)
@@ -224,11 +229,17 @@ class Adapter:
 
     def present(self, capability: Capability, answer: Answer) -> Outcome:
         """A result as the client gets it."""
-        return answers.success(capability, answer.body, pending=answer.operation is not None, known=self._capabilities)
+        return answers.success(
+            capability,
+            answer.body,
+            pending=answer.operation is not None,
+            wrapper=exchange.get().wrapper,
+            known=self._capabilities,
+        )
 
     async def _perform(self, ctx: Context, ask: Ask) -> Outcome:
         capability = self._capabilities.get(ask.capability)
-        async with Reporter(ctx) as progress:
+        async with Reporter(ctx, exchange.get().wrapper) as progress:
             with self._can_be_taken_back(ctx, ask):
                 answer = await self._calls.execute(ask, progress)
         if answer.operation is not None and knows_tasks(ctx):
@@ -330,8 +341,12 @@ class Adapter:
                 task.cancel()
 
 
-def _protocol_error(error: IkomaError) -> MCPError:
-    return MCPError(INVALID_PARAMS, error.audit_message, {"code": error.code, "hint": error.hint})
+def _protocol_error(error: IkomaError, *given: str, number: int = INVALID_PARAMS, **more: Any) -> MCPError:
+    """A failure where the method has no result to say it in."""
+    wrapper = Wrapper()
+    said, hint = (wrapper.sentence(text, given) for text in (error.audit_message, error.hint))
+    more = {name: wrapper.unless_name(text) for name, text in more.items()}
+    return MCPError(number, said, {**more, "code": error.code, "hint": hint})
 
 
 _LINE = ContextVar[Connection]("connection")

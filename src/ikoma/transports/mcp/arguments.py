@@ -12,8 +12,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
-_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}(\.[0-9]{1,18})?\s*")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_MOST = 2**53
+"""From here on a number with a point no longer tells which whole number was meant."""
+_WORD = re.compile(r"[^\s,;\[\]{}\"'`]+")
 _SWITCHES = {"true": True, "false": False}
 _KINDS = {"array": list, "object": dict}
 _DEEPEST = 8
@@ -30,44 +33,76 @@ def convert_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -
     for name, value in arguments.items():
         if value in (None, "") and name in properties and name not in needed:
             continue  # left out
-        converted[name] = _convert(_resolve(schema, properties.get(name, {})), value)
+        converted[name] = _convert(schema, properties.get(name, {}), value)
     return converted
 
 
+def _convert(schema: Mapping[str, Any], described: Mapping[str, Any], value: Any, depth: int = 0) -> Any:
+    kind = _only_kind(schema, described)
+    if kind is None or depth > _DEEPEST:
+        return value
+    value = _one(kind, value)
+    if isinstance(value, list) and isinstance(kind.get("items"), Mapping):
+        return [_convert(schema, kind["items"], item, depth + 1) for item in value]
+    if isinstance(value, dict) and kind.get("type") == "object":
+        known, others = kind.get("properties", {}), kind.get("additionalProperties")
+        others = others if isinstance(others, Mapping) else {}
+        return {name: _convert(schema, known.get(name, others), item, depth + 1) for name, item in value.items()}
+    return value
+
+
+def _only_kind(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The one thing that a value may be, besides null; None where it may be several."""
+    kinds = [_resolve(schema, kind) for kind in _resolve(schema, described).get("anyOf", [described])]
+    kinds = [kind for kind in kinds if kind.get("type") != "null"]
+    return kinds[0] if len(kinds) == 1 else None
+
+
 def _resolve(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A property with what its reference stands for."""
+    """A description with what its reference stands for."""
     name = str(described.get("$ref", "")).removeprefix("#/$defs/")
     found: Mapping[str, Any] = schema.get("$defs", {}).get(name, described) if name else described
     return found
 
 
-def _convert(described: Mapping[str, Any], value: Any, depth: int = 0) -> Any:
-    kinds = [kind for kind in described.get("anyOf", [described]) if kind.get("type") != "null"]
-    if len(kinds) != 1 or depth > _DEEPEST:
-        return value  # more than one meaning
-    kind = kinds[0]
+def _one(kind: Mapping[str, Any], value: Any) -> Any:
+    """A value as this kind; the value itself where it has no one meaning as that."""
     match kind.get("type"):
-        case "integer" | "number" | "boolean" | "array" | "object" if isinstance(value, str):
-            value = _read(kind["type"], value)
-        case "integer" if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-            value = int(value)
+        case "integer" if isinstance(value, str | float):
+            return _whole(value)
+        case "number" if isinstance(value, str):
+            return float(value) if _NUMBER.fullmatch(value.strip()) else value
+        case "boolean" if isinstance(value, str):
+            return _SWITCHES.get(value.strip().lower(), value)
         case "string" if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-    if isinstance(value, list) and isinstance(kind.get("items"), dict):
-        return [_convert(kind["items"], item, depth + 1) for item in value]
+            return str(value)
+        case "string" if isinstance(value, str) and "enum" in kind:
+            fitting = [item for item in kind["enum"] if str(item).lower() == value.strip().lower()]
+            return fitting[0] if len(fitting) == 1 else value
+        case "array" | "object" if isinstance(value, str):
+            return _structure(kind, value)
     return value
 
 
-def _read(kind: str, text: str) -> Any:
-    """A text as a value of this kind; the text itself where it is none."""
-    if kind == "boolean":
-        return _SWITCHES.get(text.strip().lower(), text)
-    if kind == "integer":
-        return int(text) if _INTEGER.fullmatch(text) else text
-    if kind == "number":
-        return float(text) if _NUMBER.fullmatch(text) else text
+def _whole(value: str | float) -> Any:
+    """A whole number that was written as text, or with a point."""
+    number: Any = value
+    if isinstance(value, str):
+        text = value.strip()
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        number = float(text) if _NUMBER.fullmatch(text) else math.nan
+    is_whole = math.isfinite(number) and number == int(number) and abs(number) < _MOST
+    return int(number) if is_whole else value
+
+
+def _structure(kind: Mapping[str, Any], text: str) -> Any:
+    """A list or an object that was written as JSON; a list of texts also where its only item came alone."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return text
-    return value if isinstance(value, _KINDS[kind]) else text
+        value = None
+    if isinstance(value, _KINDS[kind["type"]]):
+        return value
+    is_item = kind["type"] == "array" and kind.get("items", {}).get("type") == "string"
+    return [text.strip()] if is_item and _WORD.fullmatch(text.strip()) else text

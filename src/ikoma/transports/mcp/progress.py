@@ -9,6 +9,8 @@ from typing import Any, Self
 
 from mcp.server.context import ServerRequestContext
 
+from ikoma.transports.mcp.marking import Wrapper
+
 _LONGEST = 200
 _MOST = 64
 
@@ -16,11 +18,13 @@ _MOST = 64
 class Reporter:
     """A `Progress` for the block, which sends what it is told as notifications. Silent where the client wants none.
 
-    The protocol wants progress to grow with each notification; steps of unknown length grow it a little.
+    What it says may be a line of a build: it is marked as what others wrote, by the marker of the call's answer. The
+    protocol wants progress to grow with each notification; steps of unknown length grow it a little.
     """
 
-    def __init__(self, ctx: ServerRequestContext[Any, Any]) -> None:
+    def __init__(self, ctx: ServerRequestContext[Any, Any], wrapper: Wrapper) -> None:
         self._ctx = ctx
+        self._wrapper = wrapper
         self._wanted = (ctx.meta or {}).get("progress_token") is not None
         self._waiting: deque[tuple[str, float | None]] = deque(maxlen=_MOST)
         self._task: asyncio.Task[None] | None = None
@@ -37,7 +41,7 @@ class Reporter:
 
     def __call__(self, message: str, fraction: float | None = None) -> None:
         if self._wanted:
-            self._waiting.append((message[:_LONGEST], fraction))
+            self._waiting.append((self._wrapper.unless_name(message[:_LONGEST], "progress"), fraction))
             if self._task is None or self._task.done():
                 self._task = asyncio.ensure_future(self._send())
 

@@ -24,6 +24,7 @@ from ikoma.kernel.journal import CANCELLED, FAILED, RUNNING, SUCCEEDED
 from ikoma.kernel.registry import Capability
 from ikoma.transports.mcp import answers
 from ikoma.transports.mcp.calls import Ask, Calls, Connection
+from ikoma.transports.mcp.marking import Wrapper
 
 Context = ServerRequestContext[Any, Any]
 
@@ -62,20 +63,24 @@ class Tasks:
 
     async def created(self, who: Connection, identity: str) -> dict[str, Any]:
         """The answer to a call that goes on as this operation."""
-        return {"resultType": "task", **_envelope(await self._operation(who, identity))}
+        return {"resultType": "task", **_envelope(await self._operation(who, identity), Wrapper())}
 
     async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         operation = await self._find(ctx, params)
         details: dict[str, Any] = {}
+        wrapper = Wrapper()
         if operation["state"] == SUCCEEDED:
             capability = self._capabilities[operation["capability"]]
-            details["result"] = answers.success(capability, orjson.dumps(operation["result"]), pending=False)
+            details["result"] = answers.success(
+                capability, orjson.dumps(operation["result"]), pending=False, wrapper=wrapper, known=self._capabilities
+            )
         elif operation["state"] == FAILED:
-            failure = answers.as_failure(operation["failure"], operation["id"])
+            failure = answers.as_failure(operation["failure"], operation["id"], wrapper)
             details["result"] = failure.model_dump(by_alias=True, mode="json", exclude_none=True)
         elif _status(operation) == "failed":
-            details["error"] = {"code": INTERNAL_ERROR, "message": operation["failure"]["error"]}
-        return {"resultType": "complete", **_envelope(operation), **details}
+            said = wrapper.sentence(operation["failure"].get("plain") or operation["failure"]["error"])
+            details["error"] = {"code": INTERNAL_ERROR, "message": said}
+        return {"resultType": "complete", **_envelope(operation, wrapper), **details}
 
     async def _update(self, ctx: Context, params: UpdateTaskParams) -> dict[str, Any]:
         """Nothing is asked while an operation runs: what is destroyed is put before a person first."""
@@ -123,9 +128,9 @@ async def _or_not_found(identity: str, asked: Awaitable[Any]) -> Any:
         raise MCPError(INVALID_PARAMS, "There is no such task.", {"taskId": identity}) from error
 
 
-def _envelope(operation: Mapping[str, Any]) -> dict[str, Any]:
+def _envelope(operation: Mapping[str, Any], wrapper: Wrapper) -> dict[str, Any]:
     steps = operation["steps"]
-    said = {"statusMessage": steps[-1]["name"]} if steps else {}
+    said = {"statusMessage": wrapper.unless_name(steps[-1]["name"], "progress")} if steps else {}
     return {
         "taskId": operation["id"],
         "status": _status(operation),
