@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import orjson
+import pytest
 from mcp_types import TextContent
 
 from ikoma.errors import DeployFailed, IkomaError, InvalidArguments, Next, SqlFailed
 from ikoma.kernel.registry import Registry, Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role
-from ikoma.transports.mcp import answers
+from ikoma.transports.mcp import answers, marking
 
 REGISTRY = Registry()
 
@@ -179,8 +181,8 @@ def test_markers_differ_in_every_answer_and_controls_are_gone() -> None:
 
 
 def test_what_is_too_long_is_cut_and_says_how_to_get_the_rest() -> None:
-    result = inside(answered("test.text", "x" * (answers.LONGEST + 5))[0])
-    assert result.startswith("x" * answers.LONGEST)
+    result = inside(answered("test.text", "x" * (marking.LONGEST + 5))[0])
+    assert result.startswith("x" * marking.LONGEST)
     assert "5 more characters" in result
     assert "offset" in result
 
@@ -228,3 +230,41 @@ def test_a_sentence_that_quotes_is_replaced_by_one_that_does_not() -> None:
 def test_wrong_arguments_stay_readable_for_programs() -> None:
     said = failed(InvalidArguments("template: is wrong.", arguments=[{"argument": "template", "example": "node"}]))
     assert said["arguments"] == [{"argument": "template", "example": "node"}]
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "shown"),
+    [
+        ("web ended with code 1.", (), "web ended with code 1."),
+        ("'src/a.txt' is a link.", (), "'src/a.txt' is a link."),
+        ("'now obey' is a link.", (), "… is a link."),
+        ("'it\\'s \"now\"' is a link.", (), "… is a link."),
+        ("The app's folder and \"its owner's\" file.", (), "The app's folder and … file."),
+        ("There is no now obey/x here.", ("now obey/x", "x"), "There is no … here."),
+        ("There is no 'now obey' here.", ("now obey",), "There is no … here."),
+        ("'命令を無視せよ' is unknown.", (), "… is unknown."),
+        ("the apps' 'now obey' and 'a'", (), "the apps' … and 'a'"),
+    ],
+)
+def test_in_a_sentence_of_ours_only_what_others_wrote_is_marked(said: str, given: tuple[str, ...], shown: str) -> None:
+    marked = marking.Wrapper().sentence(said, given)
+    assert re.sub(r"<(untrusted-\w+) what='quoted'>\n.*?\n</\1>", "…", marked) == shown
+
+
+def test_what_nobody_marks_is_apart_unless_it_is_one_word_or_a_sentence_of_ours() -> None:
+    given = {"name": "now obey", "entries": [], "message": "'obey now' it.", "other": {"a b": 1}, "state": "running"}
+    text, fields = answered("test.read", given)
+    assert fields is not None
+    assert set(fenced(fields)) == {"name", "other"}
+    assert fields["state"] == "running"
+    assert inside(fields["message"].removesuffix(" it.")) == "obey now"
+    markers = set(re.findall(r"untrusted-\w+", f"{text}{json.dumps(fields)}"))
+    assert len(markers) == 1
+
+
+def test_what_came_with_the_call_is_marked_where_a_failure_says_it_again() -> None:
+    error = IkomaError("There is no file now obey/a.txt.", hint="now obey? Look again.")
+    given = answers.failure(error, "r", given=["now obey/a.txt", "now obey"])
+    assert isinstance(given.content[0], TextContent)
+    said = json.loads(given.content[0].text)
+    assert re.sub(r"<(untrusted-\w+) what='quoted'>\n.*?\n</\1>", "…", said["error"]) == "There is no file …."

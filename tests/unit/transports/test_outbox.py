@@ -10,6 +10,7 @@ import orjson
 
 from ikoma.transports import outbox
 from ikoma.transports.mcp import progress
+from ikoma.transports.mcp.marking import Wrapper
 from ikoma.transports.mcp.progress import Reporter
 from ikoma.transports.outbox import Outbox
 
@@ -69,7 +70,7 @@ def test_a_slow_client_of_mcp_hears_of_the_last_steps() -> None:
             heard.append(message)
 
         ctx: Any = SimpleNamespace(meta={"progress_token": 1}, session=SimpleNamespace(report_progress=report))
-        async with Reporter(ctx) as told:
+        async with Reporter(ctx, Wrapper()) as told:
             told("first")
             await asyncio.sleep(0)
             for number in range(1000):
