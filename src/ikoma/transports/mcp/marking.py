@@ -3,7 +3,7 @@
 Between markers, which nobody can guess and which one answer has in common, stands every text that could be read as a
 sentence and is not IKOMA's own: what a capability marks as others', and all that none calls its own. A name without
 blanks, such as `web` or `src/index.js`, needs no marker. In sentences of IKOMA's own, what others wrote stands in
-quotes (`model.shown`), and only that is marked. What is marked has no control characters and is cut where it is too long.
+quotes (`model.shown`), and only that is marked. What is marked has no control characters, and is cut where too long.
 """
 
 from __future__ import annotations
