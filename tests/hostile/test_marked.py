@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -84,35 +85,43 @@ def plant(server: Server, host: GitHost) -> None:
     bot = server.do("keys.create", {"name": "bot", "role": "admin", "needsApproval": True})["key"]
     for capability in ("apps.remove", "deploy.rollback"):
         server.call(capability, {"appName": APP, "reason": EVIL} if "roll" in capability else {"appName": APP}, key=bot)
-    soon = "2099-01-01T00:00:00Z"
-    server.call("policy.waive", {"appName": APP, "rule": "gpus", "reason": EVIL, "expires": soon})
+    server.do("policy.waive", {"appName": APP, "rule": "gpus", "reason": EVIL, "expires": soon()})
+
+
+def soon() -> str:
+    return (datetime.now(UTC) + timedelta(days=9)).isoformat()
 
 
 def check(answer: Any, where: str) -> None:
     """The sentence stands only between markers, and all of the answer has one marker."""
-    wrong = [text for text in strings(answer) if "IGNORE PREVIOUS" in _SPAN.sub("", text)]
-    markers = {found for text in strings(answer) for found in _MARKER.findall(text)}
-    WRONG.extend(f"{where[:90]}: {text[:300]}" for text in wrong)
+    markers = set(_MARKER.findall(json.dumps(answer)))
+    left = [text for text in outside(answer) if "IGNORE PREVIOUS" in _SPAN.sub("", text)]
+    WRONG.extend(f"{where[:90]}: {text[:300]}" for text in left)
     WRONG.extend([f"{where}: {markers}"] if len(markers) > 1 else [])
 
 
-def strings(value: Any) -> Iterator[str]:
+def outside(value: Any) -> Iterator[str]:
+    """The texts of an answer, names included, but for the fields between two that are the markers."""
     if isinstance(value, str):
         try:
             inner = json.loads(value)
         except ValueError:
             inner = None
-        if isinstance(inner, dict | list):
-            yield from strings(inner)
-        else:
-            yield value
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            yield str(name)
-            yield from strings(item)
+        yield from outside(inner) if isinstance(inner, dict | list) else [value]
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from strings(item)
+            yield from outside(item)
+    elif isinstance(value, Mapping):
+        end = None
+        for name, item in value.items():
+            if end is None:
+                begins = re.fullmatch(r"<(untrusted-[0-9a-f]{12})>", name)
+                end = f"</{begins[1]}>" if begins else None
+                yield from [] if begins else [str(name)]
+                yield from outside(item)
+            elif name == end:
+                end = None
+        assert end is None, "a fence without an end"
 
 
 async def ask(client: Client, tool: str, arguments: dict[str, Any]) -> None:
@@ -184,7 +193,7 @@ def provoking(host: GitHost) -> list[tuple[str, dict[str, Any]]]:
         ("domain.add", {**app, "domain": EVIL}),
         ("domain.remove", {**app, "domain": "ignore.previous.example.com"}),
         ("operations.get", {"operationId": EVIL}),
-        ("policy.waive", {**app, "rule": EVIL, "reason": EVIL, "expires": "2099-01-01T00:00:00Z"}),
+        ("policy.waive", {**app, "rule": EVIL, "reason": EVIL, "expires": soon()}),
         (EVIL, {}),
     ]
 
