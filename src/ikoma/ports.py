@@ -92,6 +92,18 @@ class Lives:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """A TCP port that a container listens on; `is_local` where only what is inside it can reach that."""
+
+    address: str
+    port: int
+    is_local: bool
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """What the real Compose parser made of an app's files."""
 
@@ -227,6 +239,9 @@ class Engine(Protocol):
 
     async def lives(self, container: str) -> Lives | None:
         """How often a container was started again; None where it is gone."""
+
+    async def listening(self, container: Container) -> Sequence[Listening] | None:
+        """On which TCP ports a container that runs listens; None where that cannot be seen from here."""
 
     async def watch(self, on_change: OnChange) -> None:
         """Tell of each container that starts, ends or changes its health. Never returns.

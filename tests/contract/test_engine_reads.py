@@ -177,6 +177,21 @@ def test_ports_states_and_exit_codes_come_from_one_list(project: Project) -> Non
     assert project.do(project.engine.container_owners())[started.name] == project.app
 
 
+def test_where_a_container_listens_is_read_from_its_network(project: Project) -> None:
+    project.up({"web": shell("httpd -p 127.0.0.1:3000; httpd -p 8080; sleep 1000")})
+
+    def heard() -> set[tuple[int, bool]] | None:
+        found = project.do(project.engine.listening(project.containers()["web"]))
+        return None if found is None else {(item.port, item.is_local) for item in found}
+
+    deadline = time.monotonic() + 20
+    while heard() != {(3000, True), (8080, False)} and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert heard() == {(3000, True), (8080, False)}
+    docker("stop", "-t", "0", project.containers()["web"].id)
+    assert heard() is None
+
+
 def test_logs_are_both_streams_as_plain_lines(project: Project) -> None:
     script = (
         "printf 'one\\n'; sleep 0.1; printf 'two\\n' >&2; sleep 0.1;"

@@ -118,7 +118,7 @@ class LiveApp:
         Not counted are the images of the release that failed last: the next build takes its layers from them.
         """
         label = _project(self.name)
-        files = [path for path in (self.folder / ".ikoma").rglob("*") if path.name != "release.json"]
+        files = [path for path in (self.folder / ".ikoma").rglob("*") if path.name not in ("release.json", "logs.json")]
         return {
             "containers": [item.id for item in self.containers()],
             "networks": sorted(item["Name"] for item in docker_json("network", "ls", "--filter", label)),
@@ -155,7 +155,7 @@ class LiveApp:
             ),
             *(f"network {name}" for name in networks if name.rpartition("-")[2] not in rollouts.values()),
             *(f"image of {tag}" for tag in tags if tag not in {*served, *self._failed()[:1]}),
-            *(str(path) for path in kept if path.name != "release.json"),
+            *(str(path) for path in kept if path.name not in ("release.json", "logs.json")),
             *(str(path) for path in state.glob("releases/*") if not (path / "release.json").is_file()),
             *(str(path) for path in state.glob("releases/*/tree.new")),
             *(str(path) for path in half_written(self.server)),

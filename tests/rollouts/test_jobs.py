@@ -68,7 +68,10 @@ def test_a_job_that_ends_well_leaves_the_app_healthy_and_the_release_serving(ser
     until(lambda: state_of(name, "job").get("State") == "exited")
     until(lambda: not (server.apps / name / ".ikoma" / "standby.json").exists())  # the watch has ended
     seen = health(server, name)
-    assert (seen["health"], seen["details"]["containers"]["details"]) == ("healthy", "1 running as deployed, 1 done.")
+    assert (seen["health"], seen["details"]["containers"]["details"]) == (
+        "healthy",
+        "1 running as deployed; job has ended well.",
+    )
     verified = server.do("artifact.verify_release", {"appName": name})
     assert verified["verified"], verified
     assert server.do("apps.status", {"appName": name})["release"] == release
@@ -120,13 +123,16 @@ def test_going_back_starts_what_went_on_and_no_job_that_was_done(server: Server)
     ran = server.apps / name / "data" / "ran"
     write(server, name, WEB + worker + job, block=block)
     deploy(server, name)
-    until(lambda: health(server, name)["health"] == "healthy" and "1 done" in str(health(server, name)))
+    until(lambda: health(server, name)["health"] == "healthy" and "job has ended well" in str(health(server, name)))
     write(server, name, WEB + worker + job, number=2, block=block)
     deploy(server, name)
     until(lambda: ran.read_text() == "1\n2\n")
     server.do("deploy.rollback", {"appName": name})
     seen = health(server, name)
-    assert (seen["health"], seen["details"]["containers"]["details"]) == ("healthy", "2 running as deployed, 1 done.")
+    assert (seen["health"], seen["details"]["containers"]["details"]) == (
+        "healthy",
+        "2 running as deployed; job has ended well.",
+    )
     assert ran.read_text() == "1\n2\n"
     docker("rm", state_of(name, "job")["ID"])  # as `docker system prune` does, too
     assert health(server, name)["health"] == "healthy"

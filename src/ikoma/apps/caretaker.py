@@ -124,15 +124,10 @@ class Caretaker:
     async def _care(self, app: App, progress: Progress) -> str | None:
         if self._deployments.is_ending(app):
             self._changed.add(app.name)  # once they have ended, the rest
-        elif done := await self._recover(app, progress):
+        elif done := await self._deployments.recover(app, progress):
             log.warning("%s: %s", app.name, done)
         await self._traffic.refresh(app)
         return await self._trouble(app, progress)
-
-    async def _recover(self, app: App, progress: Progress) -> str | None:
-        if (underway := RolloutState(app).underway()) is not None:
-            progress(f"finishing or undoing the rollout of {underway.release}, which was cut off")
-        return await self._deployments.recover(app)
 
     def _due_previews(self) -> Iterator[Preview]:
         """Previews whose time is over or whose app is gone, each once in a while."""

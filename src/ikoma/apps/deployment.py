@@ -28,11 +28,13 @@ from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
 from ikoma.apps.jobs import jobs
+from ikoma.apps.kept_logs import keep_logs
 from ikoma.apps.mounts import sources
 from ikoma.apps.outcomes import Keep, Outcomes
 from ikoma.apps.placement import Placement, scale_of
 from ikoma.apps.placing import place_again, place_new, share
 from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.probe import Check
 from ikoma.apps.release import Release, Releases, ServiceRecord, now
 from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout import Rolled, Rollouts
@@ -54,7 +56,7 @@ from ikoma.errors import (
     WebNeeded,
 )
 from ikoma.model import Secret
-from ikoma.ports import Container, Databases, Engine, Progress
+from ikoma.ports import Container, Databases, Engine, Progress, no_progress
 
 _ANSWER_SECONDS = 15.0
 _PAUSE = 0.1
@@ -132,7 +134,7 @@ class Deployments:
             DeployFailed: with the failing service, its exit code and its last log lines.
             ProjectNameTaken: containers of this name belong to another folder.
         """
-        await self._settle(app)
+        await self._settle(app, wish.progress)
         await asyncio.to_thread(env_history.note_present, app)
         frozen = equipment.frozen(app, model, env=env, memory=self._memory, variables=variables)
         runs = await self._checked(app, frozen)
@@ -155,7 +157,7 @@ class Deployments:
 
     async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
         """Replace the containers of the release that serves by new ones."""
-        await self._settle(app)
+        await self._settle(app, wish.progress)
         release = Releases(app).require_current()
         return await self._roll_again(app, release, wish, again=True)
 
@@ -167,7 +169,7 @@ class Deployments:
             DatabaseAhead: the release cannot run with the database as it is.
             CannotGoBack: the database cannot be taken back.
         """
-        await self._settle(app)
+        await self._settle(app, wish.progress)
         release, left = self._rollbacks.target(app, wanted.to), Releases(app).current()
         change = await self._rollbacks.change(app, release, database=wanted.database)
         async with self._outcomes.leaving(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
@@ -181,7 +183,7 @@ class Deployments:
             NotDeployed: nothing serves.
             ServiceNotFound, CannotRunTwice, WebNeeded
         """
-        await self._settle(app)
+        await self._settle(app, wish.progress)
         release = self._require_serving(app)
         await self._require_scalable(app, release, service, replicas)
         with scaling(app, service, replicas):
@@ -195,7 +197,7 @@ class Deployments:
         Raises:
             NotDeployed, ServiceNotFound, ServiceIsBuilt, PolicyViolation, DeployFailed
         """
-        await self._settle(app)
+        await self._settle(app, wish.progress)
         releases = Releases(app)
         earlier = self._require_serving(app)
         model = with_image(app.name, releases.model(earlier), service, image)
@@ -236,6 +238,7 @@ class Deployments:
         await self.check_project(app)
         try:
             await self._traffic.take_down(app)
+            await keep_logs(self._engine, app, await self._engine.containers(app.name))
             await self._engine.down(app.name, volumes=False, progress=progress)
         except BaseException:
             await asyncio.shield(self._serve_on(app))
@@ -247,11 +250,11 @@ class Deployments:
         await self._traffic.forget(app)
         await images.forget(self._engine, app.name)
 
-    async def recover(self, app: App) -> str | None:
+    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
         settle_scale(app)
         await asyncio.to_thread(resume_adoptions, app)
-        return await self._outcomes.recover(app)
+        return await self._outcomes.recover(app, progress)
 
     async def abandon(self, app: App) -> Underway | None:
         """Give up taking the database of a failed rollout back; what was given up, None where it was taken back."""
@@ -303,9 +306,9 @@ class Deployments:
         if reason:
             raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
 
-    async def _settle(self, app: App) -> None:
+    async def _settle(self, app: App, progress: Progress = no_progress) -> None:
         await self.check_project(app)
-        await self.recover(app)
+        await self.recover(app, progress)
 
     async def _roll_again(
         self, app: App, release: Release, wish: Wish, *, again: bool, change: Change | None = None
@@ -392,11 +395,12 @@ class Deployments:
             ended = any(item.state in ("exited", "dead") for item in there)
             if ended or asyncio.get_running_loop().time() >= deadline:
                 containers = there or containers
-                raise await self._no_answer(web, check.details, containers, secrets)
+                explained = await self._health.explain(web, containers, secrets)
+                raise await self._no_answer(web, check if explained.passed else explained, containers, secrets)
             await asyncio.sleep(_PAUSE)
 
     async def _no_answer(
-        self, web: Web, details: str, containers: Sequence[Container], secrets: Sequence[Secret]
+        self, web: Web, check: Check, containers: Sequence[Container], secrets: Sequence[Secret]
     ) -> DeployFailed:
         logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
         ended = [item for item in containers if item.state in ("exited", "dead")]
@@ -406,11 +410,12 @@ class Deployments:
             else None
         )
         return DeployFailed(
-            said or f"The containers run, but {web.service} is not healthy: {details}",
+            said or f"The containers run, but {web.service} is not healthy: {check.details}",
             hint=None if web.path else _WHERE_IT_ANSWERS,
             service=web.service,
             exitCode=containers[0].exit_code if containers else None,
             state=containers[0].state if containers else None,
+            **({"answer": check.answer} if check.answer else {}),
             logs=list(logs),
         )
 

@@ -9,38 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import aiohttp
-
-from ikoma.apps import credentials
+from ikoma.apps import app_secrets, credentials
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
+from ikoma.apps.probe import Check, Probe
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.restarts import Restarts
-from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.rollout_state import RolloutState, Standby
 from ikoma.apps.scale import scale_of_app
 from ikoma.apps.traffic import Traffic
 from ikoma.errors import IkomaError, StateUnreadable
 from ikoma.kernel.coalesce import Coalesced
+from ikoma.model import Secret
 from ikoma.ports import Container, Databases, Engine
 
 HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
 
 _GATHER_SECONDS = 0.001
 _LOOKS = 3
-_PROBE_SECONDS = 3.0
-_WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499
 _STOPPED_BY_REQUEST = (0, 137, 143)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at. `passed` is None where there is nothing to look at."""
-
-    passed: bool | None
-    details: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +49,10 @@ class Observation:
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
     checks: Mapping[str, Check] = field(default_factory=dict)
+    starting: Sequence[tuple[str, Container]] = ()
+    """Containers that a rollout under way has made, each with its release."""
+    standby: Standby | None = None
+    """What there is to go back to while the release that serves is watched."""
 
     @property
     def docker_running(self) -> bool:
@@ -78,7 +73,7 @@ class HealthObserver:
         self._traffic = traffic
         self._restarts = restarts
         self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._web = Probe(engine)
 
     async def observe(self, app: App, *, fresh_login: bool = False) -> Observation:
         """Look at an app now.
@@ -98,17 +93,25 @@ class HealthObserver:
 
     async def answers(self, web: Web, containers: Sequence[Container]) -> Check:
         """Whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
-        checks = await asyncio.gather(*(self._probe(web, [item]) for item in containers if item.service == web.service))
+        asked = [item for item in containers if item.service == web.service]
+        checks = await asyncio.gather(*(self._web.ask(web, [item]) for item in asked))
         failed = [check for check in checks if not check.passed]
         return (failed or list(checks) or [Check(False, f"No container of {web.service} runs.")])[0]
+
+    async def explain(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
+        """Why the first of these that does not answer does not, with what it answered, without these secrets."""
+        for item in containers:
+            check = await self._web.explain(web, [item], secrets)
+            if not check.passed:
+                return check
+        return Check(True, f"{web.service} answers.")
 
     def forget(self, app: App) -> None:
         for fresh in (True, False):
             self._looks.pop((app, fresh), None)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._web.close()
 
     async def _look(self, app: App, fresh_login: bool) -> Observation:
         try:
@@ -128,13 +131,16 @@ class HealthObserver:
     async def _look_at(self, app: App, fresh_login: bool) -> Observation:
         release = Releases(app).current()
         web = Web(**release.web) if release and release.web else None
-        (containers, path), (exists, database) = await asyncio.gather(
+        (there, containers, path), (exists, database) = await asyncio.gather(
             self._serving(app, web), self._login(app, fresh_login)
         )
+        if release is None or _is_down(app):
+            path = Check(False, "Nothing serves." if release else "Nothing is deployed yet.")
         none = {name for name, number in scale_of_app(app).items() if number == 0}
         loops = await self._loops(containers)
         checks = {"containers": _containers(release, containers, none, loops), "healthPath": path, "database": database}
-        if (underway := RolloutState(app).underway()) is not None and underway.trouble is not None:
+        state = RolloutState(app)
+        if (underway := state.underway()) is not None and underway.trouble is not None:
             checks["rollout"] = Check(False, underway.trouble)
         return Observation(
             health=_health(release, containers, checks, loops),
@@ -145,12 +151,15 @@ class HealthObserver:
             database=exists,
             maintenance=self._traffic.in_maintenance(app),
             checks=checks,
+            starting=[(release_id, item) for item in there if (release_id := state.starts(item))],
+            standby=state.standby(),
         )
 
-    async def _serving(self, app: App, web: Web | None) -> tuple[Sequence[Container], Check]:
-        state = RolloutState(app)
-        containers = [item for item in await self._engine.containers(app.name) if state.serves(item)]
-        return containers, await self._probe(web, containers)
+    async def _serving(self, app: App, web: Web | None) -> tuple[Sequence[Container], Sequence[Container], Check]:
+        """All containers, those that serve, and whether these answer."""
+        there, state = await self._engine.containers(app.name), RolloutState(app)
+        containers = [item for item in there if state.serves(item)]
+        return there, containers, await self._probe(app, web, containers)
 
     async def _loops(self, containers: Sequence[Container]) -> dict[str, str]:
         """Containers that keep restarting, by id, and how."""
@@ -163,26 +172,11 @@ class HealthObserver:
         said = await asyncio.gather(*map(look, asked))
         return {item.id: trouble for item, trouble in zip(asked, said, strict=True) if trouble}
 
-    async def _probe(self, web: Web | None, containers: Sequence[Container]) -> Check:
+    async def _probe(self, app: App, web: Web | None, containers: Sequence[Container]) -> Check:
         if web is None:
             return Check(None, "Nothing is routed to the app, so no health path is asked.")
-        address = next(iter(web.addresses(containers)), None)
-        if address is None:
-            runs = any(item.service == web.service and item.state == "running" for item in containers)
-            return Check(False, f"{web.service} has no address." if runs else f"No container of {web.service} runs.")
-        if web.path is None:
-            return await _connect(web, address)
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
-        worst = _WORST_OF_A_NAMED_PATH if web.named else _WORST_ANSWER
-        try:
-            async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
-                return Check(200 <= response.status <= worst, f"{web.path} answers {response.status}.")
-        except aiohttp.ClientConnectorError:
-            return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Check(False, f"{web.path} does not answer: {error or type(error).__name__}.")
+        check = await self._web.ask(web, containers)
+        return check if check.passed else await self._web.explain(web, containers, app_secrets.of_app(app))
 
     async def _login(self, app: App, fresh: bool) -> tuple[bool | None, Check]:
         owned = credentials.find(app)
@@ -199,16 +193,9 @@ class HealthObserver:
         return True, Check(True, f"The database accepts the role {owned.role}.")
 
 
-async def _connect(web: Web, address: str) -> Check:
-    """Whether the port takes connections: all that can be asked where no path is known."""
-    host, port = address.rsplit(":", 1)
-    try:
-        async with asyncio.timeout(_PROBE_SECONDS):
-            _, writer = await asyncio.open_connection(host, int(port))
-    except (OSError, TimeoutError):
-        return Check(False, f"Nothing takes connections at port {web.port} of {web.service}.")
-    writer.close()
-    return Check(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
+def _is_down(app: App) -> bool:
+    serving = RolloutState(app).serving()
+    return serving is not None and serving.down
 
 
 def _containers(
@@ -221,7 +208,7 @@ def _containers(
         loops: containers that keep restarting, by id, and how.
     """
     if not containers:
-        return Check(False, "No containers.")
+        return Check(False, "No containers." if release else "Nothing is deployed yet.")
     wrong = [loops.get(container.id) or _trouble(container) for container in containers]
     by_service = {container.service: container for container in containers}
     for name, record in (release.long_running if release else {}).items():
@@ -231,14 +218,23 @@ def _containers(
             wrong.append(f"{name} has no container")
         elif record.configuration is not None and by_service[name].configuration != record.configuration:
             wrong.append(f"{name} runs another configuration than the one deployed")
-    found = [trouble for trouble in wrong if trouble]
+    found = Counter(trouble for trouble in wrong if trouble)
+    ended = dict.fromkeys(said for item in containers if (said := _ended_well(item)))
     if found:
-        return Check(False, "; ".join(found) + ".")
-    done = sum(item.is_done for item in containers)
-    return Check(
-        True,
-        f"{sum(item.state == 'running' for item in containers)} running as deployed{f', {done} done' if done else ''}.",
-    )
+        return Check(False, "; ".join((*(_times(*item) for item in found.items()), *ended)) + ".")
+    running = sum(item.state == "running" for item in containers if not item.one_shot)
+    return Check(True, "; ".join((f"{running} running as deployed", *ended)) + ".")
+
+
+def _times(trouble: str, number: int) -> str:
+    return trouble if number == 1 else f"{trouble} ({number} containers)"
+
+
+def _ended_well(container: Container) -> str | None:
+    """How a service that is to end has: others have their troubles told."""
+    if container.is_done or (container.one_shot and container.state == "exited" and container.exit_code == 0):
+        return f"{container.service} has ended well"
+    return f"{container.service} is still at work" if container.one_shot and container.state == "running" else None
 
 
 def _trouble(container: Container) -> str | None:

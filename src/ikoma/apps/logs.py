@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from ikoma.apps import app_secrets
 from ikoma.apps.folder import App
+from ikoma.apps.kept_logs import read_logs
 from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
 from ikoma.errors import InvalidArguments, ServiceNotFound
@@ -29,9 +30,13 @@ _CUT = " …[cut]"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which lines. `grep` is plain text, looked for without regard to case; `since` a moment."""
+    """Which lines. `grep` is plain text, looked for without regard to case; `since` a moment.
+
+    `release` is a release's id; where it is left out, what serves is meant, or the newest release where nothing does.
+    """
 
     service: str | None = None
+    release: str | None = None
     tail: int = 100
     since: datetime | None = None
     grep: str | None = None
@@ -44,6 +49,8 @@ class Said:
 
     lines: Sequence[str]
     cut: bool
+    starting: str | None = None
+    """A release that comes up beside what these lines are of."""
 
 
 def moment(text: str) -> datetime:
@@ -66,29 +73,36 @@ class Logs:
 
     async def last(self, app: App, wanted: Wanted) -> Said:
         """The last lines that are wanted."""
-        containers = await self._containers(app, wanted.service)
-        if not containers and (failed := Releases(app).latest()) is not None:
-            return Said(failed.logs, cut=False)  # its containers are gone, what they said last is kept
+        containers, starting = await self._containers(app, wanted)
+        if not containers:
+            return self._kept(app, wanted)
         since = wanted.since.timestamp() if wanted.since else None
         # Where only some lines are wanted, those are looked for among more.
         tail = _ANY_LINE if wanted.grep else wanted.tail + 1
         found = await asyncio.gather(*(self._engine.log(item, tail=tail, since=since) for item in containers))
-        shown = _Shown(app, wanted, many=len({item.service for item in containers}) > 1)
-        lines = sorted(
-            (
-                (line.at, item.service, line.text)
-                for item, lines in zip(containers, found, strict=True)
-                for line in lines
-            ),
-            key=lambda line: line[0],
-        )
-        texts = [text for at, service, said in lines if (text := shown(service, LogLine(at, said))) is not None]
-        kept = _last_bytes(texts[-wanted.tail :])
-        return Said(kept, cut=len(kept) < len(texts))
+        lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
+        return _said(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
+
+    def _kept(self, app: App, wanted: Wanted) -> Said:
+        """What was kept of a release whose containers are gone."""
+        releases = Releases(app)
+        release = releases.find(wanted.release) if wanted.release else releases.latest()
+        if release is None:
+            return Said((), cut=False)
+        lines = read_logs(app, release.id)
+        if not lines:
+            return Said(release.logs, cut=False)
+        services = sorted({service for service, _ in lines})
+        if wanted.service is not None and wanted.service not in services:
+            raise _no_service(app, wanted.service, services)
+        lines = [line for line in lines if wanted.service in (None, line[0])]
+        if wanted.since is not None:
+            lines = [line for line in lines if parse_moment(f"{line[1].at[:19]}Z") >= wanted.since]
+        return _said(app, wanted, lines)
 
     async def follow(self, app: App, wanted: Wanted, emit: Callable[[str], Awaitable[None]]) -> None:
         """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
-        services = {item.service for item in await self._containers(app, wanted.service, known=True)}
+        services = {item.service for item in (await self._containers(app, wanted, known=True))[0]}
         shown = _Shown(app, wanted, many=len(services) > 1)
         since = datetime.now(UTC).timestamp()
         followed: dict[str, asyncio.Task[None]] = {}
@@ -100,7 +114,7 @@ class Logs:
 
         try:
             while True:
-                for container in await self._containers(app, wanted.service, known=bool(followed)):
+                for container in (await self._containers(app, wanted, known=bool(followed)))[0]:
                     task = followed.get(container.id)
                     if container.state == "running" and (task is None or task.done()):
                         begin = since if task is None else datetime.now(UTC).timestamp() - _LOOK_SECONDS
@@ -111,21 +125,46 @@ class Logs:
                 task.cancel()
             await asyncio.gather(*followed.values(), return_exceptions=True)
 
-    async def _containers(self, app: App, service: str | None, *, known: bool = False) -> list[Container]:
-        state = RolloutState(app)
-        containers = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+    async def _containers(self, app: App, wanted: Wanted, *, known: bool = False) -> tuple[list[Container], str | None]:
+        """The containers whose lines are wanted; and the release that comes up beside them.
+
+        Args:
+            known: a service that has none now had some before.
+        """
+        state, service = RolloutState(app), wanted.service
+        there = await self._engine.containers(app.name)
+        coming = [item for item in there if state.starts(item)]
+        starting = state.starts(coming[0]) if coming else None
+        if wanted.release is not None:
+            if not known:
+                Releases(app).find(wanted.release)
+            containers, starting = [item for item in there if wanted.release in state.releases_of(item)], None
+        elif containers := [item for item in there if state.serves(item)]:
+            pass
+        else:
+            containers, starting = coming, None
         services = sorted({item.service for item in containers})
-        if service is None:
-            return containers
+        if service is None or not containers:
+            return containers, starting
         if service not in services and not known:
-            near = difflib.get_close_matches(service, services, n=1)
-            hint = f"Its services are: {', '.join(services) or 'none'}."
-            raise ServiceNotFound(
-                f"{app.name} has no container of a service {service[:80]!r}.",
-                hint=hint,
-                guess=near[0] if near else None,
-            )
-        return [item for item in containers if item.service == service]
+            raise _no_service(app, service, services)
+        return [item for item in containers if item.service == service], starting
+
+
+def _no_service(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:
+    near = difflib.get_close_matches(service, services, n=1)
+    hint = f"Its services are: {', '.join(services) or 'none'}."
+    return ServiceNotFound(
+        f"{app.name} has no container of a service {service[:80]!r}.", hint=hint, guess=near[0] if near else None
+    )
+
+
+def _said(app: App, wanted: Wanted, lines: Sequence[tuple[str, LogLine]], starting: str | None = None) -> Said:
+    """Those of these lines that are wanted, in their order."""
+    shown = _Shown(app, wanted, many=len({service for service, _ in lines}) > 1)
+    texts = [text for service, line in lines if (text := shown(service, line)) is not None]
+    kept = _last_bytes(texts[-wanted.tail :])
+    return Said(kept, len(kept) < len(texts), starting)
 
 
 class _Shown:
@@ -135,7 +174,8 @@ class _Shown:
         self._wanted = wanted
         self._grep = wanted.grep.lower() if wanted.grep else None
         self._many = many
-        self._secrets = forms(app_secrets.of_app(app))
+        of_release = app_secrets.of_release(app, Releases(app).find(wanted.release)) if wanted.release else []
+        self._secrets = forms([*app_secrets.of_app(app), *of_release])
 
     def __call__(self, service: str, line: LogLine) -> str | None:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
-from ikoma.apps import commands, images
+from ikoma.apps import app_secrets, commands, images
 from ikoma.apps.aftermath import Aftermath
 from ikoma.apps.folder import App
 from ikoma.apps.release import FAILED, Release, Releases
@@ -22,11 +22,12 @@ from ikoma.apps.written_files import keep_written
 from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction import certain, forms, replaced
 from ikoma.model import Secret
-from ikoma.ports import Engine
+from ikoma.ports import Engine, Progress, no_progress
 
 log = logging.getLogger("ikoma")
 
 _LONGEST_CAUSE = 1000
+_LAST_LINES = 20
 _HALF_DONE = "Its release command was running, and may be half done."
 _INTERRUPTED = "The deploy was interrupted: its server was stopped or killed."
 
@@ -49,12 +50,12 @@ class Outcomes:
         self._keep = keep
         self._aftermath = Aftermath(engine, schema)
 
-    async def recover(self, app: App) -> str | None:
+    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
         half_done = commands.is_left(app)
         why = f"{_INTERRUPTED} {_HALF_DONE}" if half_done else _INTERRUPTED
         try:
-            done = await self._rollouts.recover(app)
+            done = await self._rollouts.recover(app, progress)
         except IkomaError as error:
             await self._note_trouble(app, error, why)
             raise
@@ -164,13 +165,27 @@ class Outcomes:
         if left is None or not final:
             yield
             return
-        Releases(app).fail(left, why)
+        Releases(app).fail(left, why, await self._last_lines(app, left))
         try:
             yield
         except BaseException:
             if _serves(app, left):
                 Releases(app).write(left)
             raise
+
+    async def _last_lines(self, app: App, release: Release) -> list[str]:
+        """What the containers of the release that serves said last; those that are in trouble, where some are."""
+        state = RolloutState(app)
+        try:
+            serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+            ill = [item for item in serving if item.health == "unhealthy" or item.state not in ("running", "created")]
+            ill = [item for item in ill if not item.is_done and not (item.one_shot and item.exit_code == 0)] or serving
+            secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
+            found = [(item.service, await self._engine.logs(item, _LAST_LINES, secrets)) for item in ill]
+        except IkomaError as error:  # it is left all the same
+            return [f"[its last lines cannot be read: {error.message}]"]
+        many = len({service for service, _ in found}) > 1
+        return [f"{service} | {line}" if many else line for service, lines in found for line in lines]
 
     async def _note_trouble(self, app: App, error: IkomaError, why: str) -> None:
         """Let people see why what was cut off is not in order yet; it goes when that is done.

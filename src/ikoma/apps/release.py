@@ -31,6 +31,8 @@ T = TypeVar("T")
 STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
 _GIVEN, _MODEL, _RECORD, _TEXTS = "environment.json", "model.json", "release.json", "written.json"
 _RENDERED = "compose.json"
+KEPT_LOGS = "logs.json"
+"""What its containers said last; kept_logs.py writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +261,11 @@ class Releases:
         shutil.rmtree(folder)
 
     def strip(self, identity: str) -> None:
-        """Remove all of a release but its record: it never served, and never will."""
+        """Remove all of a release but its record and last lines: it never served, and never will."""
         for entry in self.folder(identity).iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name != _RECORD:
+            elif entry.name not in (_RECORD, KEPT_LOGS):
                 entry.unlink()
 
     def write(self, release: Release) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from ikoma.apps import commands, unnamed_volumes
 from ikoma.apps.existing import is_of_subnets
 from ikoma.apps.folder import App
+from ikoma.apps.kept_logs import keep_logs
 from ikoma.apps.returning import Returning
 from ikoma.apps.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
 from ikoma.apps.schema import Schema
@@ -82,7 +83,7 @@ class Rollouts:
         Raises:
             DeployFailed: something did not come up; what served before serves, and what is in standby stays so.
         """
-        await self.recover(app)
+        await self.recover(app, progress)
         work = _Work(app, target, timeout, progress, secrets)
         standby = RolloutState(app).standby()
         unchanged = target.change is None or not target.change.stops_first
@@ -205,10 +206,12 @@ class Rollouts:
         """Whether containers that were replaced still have their time to end: that is nothing to hold a lock for."""
         return app in self._ending and not self._ending[app].done()
 
-    async def recover(self, app: App) -> str | None:
+    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
         """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""
         await commands.tidy(self._engine, app)
         if ending := self._ending.pop(app, None):
+            if not ending.done():
+                progress("waiting for replaced containers to end")
             await ending
         state = RolloutState(app)
         underway, serving = state.underway(), state.serving()
@@ -217,8 +220,10 @@ class Rollouts:
                 await self._engine.stop_containers(standby.containers)
             return None
         if serving is None or serving.rollout != underway.rollout:
+            progress(f"undoing the rollout of {underway.release}, which was cut off")
             await self._undo(app)
             return f"The rollout of {underway.release} was interrupted, and undone."
+        progress(f"finishing the rollout of {underway.release}, which was cut off")
         await self._traffic.switch_again(app)
         await self._traffic.drained(app)
         old = [
@@ -256,7 +261,9 @@ class Rollouts:
             return
         containers = await self._engine.containers(app.name)
         there = {item.id for item in containers}
-        made = [item.id for item in containers if underway.brings(item) and item.id not in underway.returned]
+        new = [item for item in containers if underway.brings(item) and item.id not in underway.returned]
+        await keep_logs(self._engine, app, new)
+        made = [item.id for item in new]
         await self._engine.stop_containers([item for item in underway.returned if item in there])
         await self._engine.remove_containers(made, volumes=True)
         if underway.backup is not None:
@@ -309,10 +316,11 @@ class Rollouts:
             task.result()
 
     async def _remove(self, app: App, identities: Sequence[str], *, stop: bool = False) -> None:
-        there = {item.id for item in await self._engine.containers(app.name)}
-        gone = [identity for identity in identities if identity in there]
+        there = [item for item in await self._engine.containers(app.name) if item.id in identities]
+        gone = [item.id for item in there]
         if stop:
             await self._engine.stop_containers(gone)
+        await keep_logs(self._engine, app, there)
         await self._engine.remove_containers(gone, volumes=False)
         await self._tidy_networks(app)
         if stop:

@@ -108,6 +108,23 @@ class RolloutState:
         if serving is not None:
             self.write(replace(serving, down=True))
 
+    def starts(self, container: Container) -> str | None:
+        """The release that a container is of, where a rollout has made it and it does not serve yet; else None."""
+        underway, serving = self.underway(), self.serving()
+        if underway is None or (serving is not None and serving.rollout == underway.rollout):
+            return None
+        return underway.release if underway.brings(container) else None
+
+    def releases_of(self, container: Container) -> set[str]:
+        """The releases that a container is of: which made it, and which it serves, is to serve or could serve again."""
+        serving, standby = self.serving(), self.standby()
+        found = {container.release, self.starts(container)}
+        if serving is not None and self.serves(container):
+            found.add(serving.release)
+        if standby is not None and container.id in (*standby.containers, *standby.kept):
+            found.add(standby.release)
+        return {item for item in found if item is not None}
+
     def serves(self, container: Container) -> bool:
         """Whether a container is of what serves: not in standby, and of the one side or the other of a rollout."""
         underway, serving, standby = self.underway(), self.serving(), self.standby()

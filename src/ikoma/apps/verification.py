@@ -13,8 +13,9 @@ from ikoma.apps import compose_files, credentials, sql_files
 from ikoma.apps.backups import Backups
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
-from ikoma.apps.health import Check, HealthObserver, Observation
+from ikoma.apps.health import HealthObserver, Observation
 from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.probe import Check
 from ikoma.apps.release import Release, Releases
 from ikoma.apps.resolution import Resolutions
 from ikoma.apps.routed import WebServices
@@ -87,6 +88,7 @@ class Verifier:
             self._backup(app, seen),
             _runbook(app, seen),
             Verified("alerts", False, False, "No alerts are configured."),
+            *([_MAINTENANCE] if seen.maintenance else ()),
         ]
 
     async def _compose(self, app: App) -> tuple[Verified, Verified, Choice | None]:
@@ -136,10 +138,15 @@ class Verifier:
             return Verified("backup", True, False, "The app has no database.")
         latest = self._backups.latest(app.name)
         if latest is None:
-            return Verified("backup", False, False, "There is no backup; call db.backup.")
-        newer = seen.release is not None and latest.created_at > seen.release.started_at
+            return Verified("backup", False, False, "There is no backup yet; db.backup makes one.")
+        if seen.release is None:
+            return Verified("backup", True, False, f"The last backup is {latest.name}; nothing is deployed yet.")
+        newer = latest.created_at > seen.release.started_at
         age = "newer" if newer else "older"
         return Verified("backup", newer, False, f"The last backup, {latest.name}, is {age} than the release.")
+
+
+_MAINTENANCE = Verified("maintenance", False, False, "People get the page of maintenance instead of the app.")
 
 
 def _from_check(name: str, check: Check) -> Verified:
@@ -163,11 +170,14 @@ def _route(seen: Observation, choice: Choice | None) -> Verified:
 
 
 def _health(seen: Observation) -> Verified:
-    return Verified("health", seen.health == "healthy", True, f"The app is {seen.health}.")
+    details = f"The app is {seen.health}." if seen.release else "Nothing is deployed yet."
+    return Verified("health", seen.health == "healthy", True, details)
 
 
 def _runbook(app: App, seen: Observation) -> Verified:
-    current = is_current(app, seen.release.id if seen.release else None)
+    if seen.release is None:
+        return Verified("runbook", False, False, "There is no release yet that RUNBOOK.md could describe.")
+    current = is_current(app, seen.release.id)
     details = (
         "RUNBOOK.md describes this release."
         if current

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.engines import archive, argv, control, failure, log_stream, one_off, ownership, registry
+from ikoma.engines import archive, argv, control, failure, listening, log_stream, one_off, ownership, registry
 from ikoma.engines.docker_api import PROJECT, DockerApi
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
@@ -35,6 +35,7 @@ from ikoma.ports import (
     EngineVersion,
     Existing,
     Image,
+    Listening,
     Lives,
     LogLine,
     NotStarted,
@@ -86,6 +87,10 @@ class ComposeEngine:
 
     async def lives(self, container: str) -> Lives | None:
         return await self._api.lives(container)
+
+    async def listening(self, container: Container) -> Sequence[Listening] | None:
+        pid = await self._api.pid(container.id) if container.addresses else None
+        return None if pid is None else await asyncio.to_thread(listening.of_process, pid, container.addresses[0])
 
     async def container_owners(self) -> Mapping[str, str]:
         return await self._api.container_owners()
@@ -353,14 +358,21 @@ class ComposeEngine:
         if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
             watch.out_of_memory |= {container.id} if await self._api.ran_out_of_memory(container.id) else set()
         check = await self._api.last_check(container.id) if container.health else None
+        heard = await self.listening(container) if container.state == "running" else None
         return failure.of_container(
             container,
             output,
             watch,
             timeout=timeout,
             logs=list(await self.logs(container, failure.LOG_LINES, secrets)),
-            check=replaced(check, hidden)[:_LONGEST_LINE] if check else None,
+            check=_end(replaced(check, hidden)) if check else None,
+            heard=heard,
         )
+
+
+def _end(text: str) -> str:
+    """The end of a long text: what it comes to stands there."""
+    return text if len(text) <= _LONGEST_LINE else f"[cut]… {text[-_LONGEST_LINE:]}"
 
 
 def _change(event: Mapping[str, Any]) -> Change:

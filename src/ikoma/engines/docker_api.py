@@ -224,6 +224,17 @@ class DockerApi:
                 return None
         return Lives(int(shown["RestartCount"]), _unix(shown["Created"]), _unix(shown["State"]["StartedAt"]))
 
+    async def pid(self, identity: str) -> int | None:
+        """The first process of a container, as this machine numbers it; None where it is gone or does not run."""
+        async with self.client() as docker:
+            try:
+                shown = await docker._query_json(f"containers/{identity}/json")
+            except aiodocker.DockerError as error:
+                if error.status != _GONE:
+                    raise
+                return None
+        return int(shown["State"]["Pid"]) or None
+
     async def volumes(self, project: str) -> list[str]:
         async with self.client() as docker:
             filters = json.dumps({"label": [f"{PROJECT}={project}"]})

@@ -161,6 +161,10 @@ class Journal:
     def by_key(self, caller_id: str, key: str) -> Record | None:
         return next(iter(self._select("caller_id = ? AND idempotency_key = ?", (caller_id, key))), None)
 
+    def running(self, app: str) -> list[Record]:
+        """The operations on an app that are at work, or wait for their turn, the oldest first."""
+        return sorted(self._select("app = ? AND state = ?", (app, RUNNING)), key=lambda record: record.started_at)
+
     def last(self, limit: int, app: str | None, wanted: Callable[[Record], bool]) -> list[Record]:
         """The newest operations that are wanted, newest first."""
         where, values = ("app = ?", (app,)) if app else ("TRUE", ())

@@ -242,6 +242,13 @@ class Operations:
         found = self._journal.last(limit, app, lambda record: _may_see(record, caller, role))
         return [self._find(record.id) or record for record in found]
 
+    def under_way(self, app: str, caller: Caller, role: Role) -> Record | None:
+        """The operation that works on an app now, where this caller may see it; else one that waits for its turn."""
+        found = [record for record in self._journal.running(app) if _may_see(record, caller, role)]
+        waits = {operation.record.id for operation in self._here.values() if not operation.began}
+        found.sort(key=lambda record: record.id in waits)
+        return (self._find(found[0].id) or found[0]) if found else None
+
     def withdraw_others(self, record: Record) -> None:
         """Cancel the same capability's operations on the same app that have changed nothing yet, all but this one."""
         for other in self._here.values():

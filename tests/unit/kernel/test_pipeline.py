@@ -22,7 +22,8 @@ from ikoma.errors import (
     UnknownCapability,
     UnknownRole,
 )
-from ikoma.kernel.locks import Holder
+from ikoma.kernel.callers import Caller
+from ikoma.kernel.locks import PATIENCE, Holder
 from ikoma.kernel.registry import Request, parse_arguments
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, House, house, refused
@@ -142,6 +143,28 @@ def test_a_change_waits_for_its_lock_and_is_refused_when_the_app_is_busy(house: 
     asyncio.run(scenario())
     assert DONE == []
     assert [entry["result"] for entry in house.entries()] == ["error"]
+
+
+def test_a_change_waits_for_what_ikoma_does_by_itself_and_ikoma_waits_for_nobody(house: House) -> None:
+    key = house.key(Role.ADMIN)
+    own = Holder("deploy.rollback", "own", own=True)
+
+    async def scenario() -> None:
+        async with house.locks.hold(AppName("shop"), own):
+            call = asyncio.ensure_future(house.call("test.write", {"appName": "shop"}, key=key))
+            await asyncio.sleep(PATIENCE + 0.3)
+            assert not call.done()
+        assert await call == {"done": True}
+        by_itself = Caller("hook:shop", "hook:shop", Role.BUILDER)
+        async with house.locks.hold(AppName("shop"), Holder("deploy.up", "other")):
+            with pytest.raises(AppBusy):
+                await asyncio.wait_for(
+                    house.call("test.write", {"appName": "shop"}, key=None, caller=by_itself), PATIENCE / 2
+                )
+
+    DONE.clear()
+    asyncio.run(scenario())
+    assert DONE == ["shop"]
 
 
 @pytest.mark.parametrize("audit", [Path("/dev/full"), Path("/proc/nowhere/audit.jsonl")])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from ikoma.capabilities.apps.status import next_of
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
@@ -18,6 +20,10 @@ class Health(Result):
     health: str
     status: str
     details: dict[str, Look]
+    answer: Annotated[str | None, Untrusted("the app's answer")] = None
+    """The app's answer where its health path should say that all is well, and does not."""
+    maintenance: bool = False
+    """Whether people get a page that says so instead of the app."""
     next: Next | None = None
 
 
@@ -31,5 +37,11 @@ async def health(call: Call, request: AppRequest) -> Health:
     if not seen.exists:
         call.app(request.app_name)  # says so, with the nearest name
     details = {name: Look(passed=check.passed, details=check.details) for name, check in seen.checks.items()}
-    led = next_of(seen.health, has_release=seen.release is not None)
-    return Health(health=seen.health, status=seen.health, details=details, next=led)
+    return Health(
+        health=seen.health,
+        status=seen.health,
+        details=details,
+        answer=next((check.answer for check in seen.checks.values() if check.answer), None),
+        maintenance=seen.maintenance,
+        next=next_of(seen.health, has_release=seen.release is not None),
+    )

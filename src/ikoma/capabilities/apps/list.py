@@ -23,6 +23,8 @@ class Item(Result):
     health: str
     release: str | None
     urls: list[str]
+    maintenance: bool = False
+    """Whether people get a page that says so instead of the app."""
     trouble: str | None = None
     """Why its health is unknown."""
 
@@ -53,4 +55,11 @@ async def _item(call: Call, app: App) -> Item:
         return Item(name=app.name, health=UNKNOWN, release=None, urls=[], trouble=error.message)
     release = seen.release.id if seen.release else None
     trouble = seen.checks["state"].details if "state" in seen.checks else None
-    return Item(name=app.name, health=seen.health, release=release, urls=list(seen.urls), trouble=trouble)
+    return Item(
+        name=app.name,
+        health=seen.health,
+        release=release,
+        urls=list(seen.urls),
+        maintenance=seen.maintenance,
+        trouble=trouble,
+    )

@@ -14,11 +14,13 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
 from ikoma.kernel.events import Changed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
-from ikoma.model import Effect, Role
+from ikoma.model import Effect, ReleaseId, Role
 
 
 class Logs(AppRequest):
     service: str | None = Field(default=None, max_length=200)
+    release: ReleaseId | None = None
+    """Of this one, also where it failed, is starting or was left."""
     tail: int = Field(default=100, ge=1, le=5000)
     """The last lines."""
     since: str | None = Field(default=None, max_length=60)
@@ -49,6 +51,7 @@ async def logs(call: Call, request: Logs) -> Lines:
     app = call.app(request.app_name)
     wanted = Wanted(
         service=request.service,
+        release=request.release,
         tail=request.tail,
         since=moment(request.since) if request.since else None,
         grep=request.grep,
@@ -69,6 +72,8 @@ async def logs(call: Call, request: Logs) -> Lines:
         more = "There are earlier lines: ask for a larger tail, or narrow with since, service or grep."
     elif not said.lines:
         more = "No line is there, or none that fits; apps.status shows which containers there are."
+    if said.starting is not None:
+        more = f"The release {said.starting} is starting: with it as release, its lines are shown. {more or ''}".strip()
     return Lines(lines=list(said.lines), truncated=said.cut, more=more)
 
 

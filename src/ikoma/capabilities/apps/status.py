@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ikoma.apps.health import HEALTHY, STOPPED
+from datetime import UTC, datetime
+from typing import Annotated
+
+from ikoma.apps.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, Role
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.model import AppName, Effect, Role
 
 
 class Service(Result):
@@ -17,6 +20,30 @@ class Service(Result):
     exit_code: int | None
     image: str
     created_at: str
+
+
+class Starting(Result):
+    """A container of a release that does not serve yet."""
+
+    release: str
+    service: str
+    container: str
+    state: str
+    health: str | None
+
+
+class UnderWay(Result):
+    id: str
+    capability: str
+    since: str
+    step: Annotated[str | None, Untrusted("progress", ours=True)]
+
+
+class Watch(Result):
+    release: str
+    until: str
+    back_to: str
+    """The release that serves again where this one turns unhealthy before."""
 
 
 class Status(Result):
@@ -30,6 +57,10 @@ class Status(Result):
     urls: list[str]
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
+    operation: UnderWay | None = None
+    """What works on it now."""
+    starting: list[Starting]
+    watch: Watch | None = None
     next: Next | None = None
 
 
@@ -70,5 +101,26 @@ async def status(call: Call, request: AppRequest) -> Status:
         release=seen.release.id if seen.release else None,
         urls=list(seen.urls),
         maintenance=seen.maintenance,
+        operation=_under_way(call, request.app_name),
+        starting=[
+            Starting(release=release, service=item.service, container=item.name, state=item.state, health=item.health)
+            for release, item in seen.starting
+        ],
+        watch=_watch(seen),
         next=next_of(seen.health, has_release=seen.release is not None),
     )
+
+
+def _under_way(call: Call, app: AppName) -> UnderWay | None:
+    record = call.platform.operations.under_way(app, call.caller, call.role)
+    if record is None:
+        return None
+    step = record.steps[-1].name if record.steps else None
+    return UnderWay(id=record.id, capability=record.capability, since=record.started_at, step=step)
+
+
+def _watch(seen: Observation) -> Watch | None:
+    if seen.standby is None or seen.release is None:
+        return None
+    until = datetime.fromtimestamp(seen.standby.until, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Watch(release=seen.release.id, until=until, back_to=seen.standby.release)

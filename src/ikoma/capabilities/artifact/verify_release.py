@@ -34,6 +34,8 @@ async def verify_release(call: Call, request: AppRequest) -> Verification:
     failed = [check.name for check in checks if check.required and not check.passed]
     passed = sum(check.passed for check in checks)
     summary = f"{passed} of {len(checks)} checks passed" + (f"; failed: {', '.join(failed)}." if failed else ".")
+    if any(check.name == "maintenance" for check in checks):
+        summary = f"In maintenance: people get a page instead of the app. {summary}"
     return Verification(
         verified=not failed,
         checks=[Item(**asdict(check)) for check in checks],
