@@ -107,7 +107,7 @@ def test_the_commands_of_a_page_run_and_print_what_it_says(
             differs(tuple(printed.splitlines()), printed, names)
             page.write(otherwise, Path(WRITES) / f"{_name(path).replace('/', '-')}.md")
             continue
-        assert step.must_fail is (code != 0), f"{where}exit code {code}\n{server.log()[-1500:]}"
+        assert code == 0 or step.may_fail, f"{where}exit code {code}\n{server.log()[-1500:]}"
         assert difference == "", f"{where}{difference}"
 
 
