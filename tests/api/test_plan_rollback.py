@@ -64,7 +64,16 @@ def test_it_says_where_it_leads_and_what_becomes_of_each_service(server: Server,
     before, now = sorted(item["id"] for item in releases(server))
     found = planned(server)
     assert (found["valid"], found["findings"], found["migrations"]) == (True, [], [])
-    assert found["rollback"] == {"release": before, "database": "The database stays as it is.", "lost": []}
+    assert found["rollback"] == {
+        "release": before,
+        "database": "The database stays as it is.",
+        "lost": [],
+        "undone": [],
+        "stay": ["001_shop.sql", "002_note.sql"],
+    }
+    assert "next" not in found or found["next"] is None  # an observer cannot roll back
+    may = server.do("deploy.plan", {"appName": APP, "rollback": True}, role="operator")
+    assert may["next"] == {"capability": "deploy.rollback", "arguments": {"appName": APP, "plan": found["plan"]}}
     assert [(item["service"], item["action"], item["reasons"]) for item in found["changes"]] == [
         ("web", "replace", ["src has changed"])
     ]
@@ -84,6 +93,7 @@ def test_down_migrations_are_named_with_what_they_drop(server: Server, folder: P
         "rows of shop",
         "the table basket, with 1 row",
     ]
+    assert (found["rollback"]["undone"], found["rollback"]["stay"]) == (["002_note.sql"], ["001_shop.sql"])
     [away] = found["downtime"]
     assert away["expected"] == "until the new one is healthy"
     assert "the database is taken back" in away["reason"]
@@ -120,6 +130,8 @@ def test_a_restore_says_how_many_rows_each_table_had(server: Server, folder: Pat
     assert found["valid"] is True
     assert f"{APP}-" in found["rollback"]["database"]
     assert "what was written since is lost" in found["rollback"]["database"]
+    assert found["rollback"]["undone"] == ["003_gone.sql"]
+    assert found["rollback"]["stay"] == ["001_shop.sql", "002_note.sql"]
     assert found["rollback"]["lost"] == [
         "basket: 1 row now, 1 row in the backup",
         "late: 1 row now, no such table in the backup",

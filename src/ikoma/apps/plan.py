@@ -29,7 +29,7 @@ from ikoma.apps.schema import Back, Schema
 from ikoma.apps.source_changes import SourceChanges, look, marks
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
-from ikoma.apps.ways_back import STAYS, WayBack
+from ikoma.apps.ways_back import STAYS, Way, WayBack
 from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Next, PlanDrifted, PolicyViolation
 from ikoma.model import Secret
 from ikoma.ports import Databases, Engine
@@ -45,6 +45,10 @@ class Return:
     """What becomes of the database."""
     lost: tuple[str, ...] = ()
     """What is gone from the database afterwards."""
+    undone: tuple[str, ...] = ()
+    """Migrations that the database does not have afterwards, the newest first."""
+    stay: tuple[str, ...] = ()
+    """Those that it has now and afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,7 @@ class Planner:
             source=changes,
             ports=tuple(_ports(after)),
             kinds=await asyncio.to_thread(list_kinds, app, after),
-            rollback=Return(release.id, way, tuple(lost)),
+            rollback=Return(release.id, way, tuple(lost), *await self._migrations(app, release, way)),
             route=_route(Web(**release.web)) if release.web else None,
         )
 
@@ -211,9 +215,18 @@ class Planner:
         except (CannotGoBack, DatabaseAhead) as error:
             return None, [_said(error)]
 
+    async def _migrations(self, app: App, release: Release, way: WayBack) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The migrations of the database that go with its way back, and those that stay."""
+        has = [entry.name for entry in await self._schema.ledger(app)]
+        undone = way.undo
+        if way.way is Way.RESTORE:
+            undone = tuple(name for name in reversed(has) if name not in release.migrations)
+        return undone, tuple(name for name in has if name not in undone)
+
     async def _refusals(self, app: App, release: Release, model: Mapping[str, Any]) -> list[str]:
         """Why a release could not run now as it did then."""
-        found = []
+        underway = RolloutState(app).underway()
+        found = [underway.trouble] if underway is not None and underway.trouble else []
         allowed = partial(self._policy.require, app, model)
         for check in (allowed, partial(images.require, self._engine, release.id, release.images)):
             try:

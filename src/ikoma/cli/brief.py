@@ -80,6 +80,7 @@ def _plan(result: Mapping[str, Any]) -> dict[str, Any]:
     shown["migrations"] = [_migration(item) for item in result.get("migrations", ())]
     if (back := shown.pop("rollback")) is not None:
         shown |= {"back to": back["release"], "database": back["database"], "lost": back["lost"]}
+        shown |= {"undone migrations": back["undone"], "staying migrations": back["stay"]}
     return shown
 
 

@@ -6,8 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import model_validator
 
+from ikoma.apps.plan import Return
 from ikoma.apps.rollback import Wanted
 from ikoma.capabilities.context import Call
+from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -74,6 +76,10 @@ class Rollback(Result):
     """What becomes of it."""
     lost: Annotated[list[str], Untrusted("plan", ours=True)]
     """What is gone from it afterwards, counted now."""
+    undone: Annotated[list[str], Untrusted("plan", ours=True)]
+    """Migrations that it does not have afterwards, the newest first."""
+    stay: Annotated[list[str], Untrusted("plan", ours=True)]
+    """Migrations that it keeps."""
 
 
 class Plan(Result):
@@ -93,11 +99,12 @@ class Plan(Result):
     folders: list[Folder]
     """What the app mounts and builds from."""
     rollback: Rollback | None
+    next: Next | None = None
 
 
 @capability("deploy.plan", role=Role.OBSERVER, effect=Effect.READS)
 async def plan(call: Call, request: Planned) -> Plan:
-    """What deploy.up would do: services, images, source, migrations and their locks, downtime; and a hash of it all.
+    """What deploy.up would do, or with `rollback` deploy.rollback: services, migrations, downtime, rows lost.
 
     Use it before a deploy that matters. Next: deploy.up with `plan`.
     """
@@ -140,7 +147,24 @@ async def plan(call: Call, request: Planned) -> Plan:
         ports=list(made.ports),
         route=made.route,
         folders=[Folder.model_validate(item, from_attributes=True) for item in made.kinds],
-        rollback=Rollback(release=made.rollback.release, database=str(made.rollback.way), lost=list(made.rollback.lost))
-        if made.rollback
-        else None,
+        rollback=_back(made.rollback) if made.rollback else None,
+        next=None if made.errors else _applying(request, made.hash),
     )
+
+
+def _back(found: Return) -> Rollback:
+    return Rollback(
+        release=found.release,
+        database=str(found.way),
+        lost=list(found.lost),
+        undone=list(found.undone),
+        stay=list(found.stay),
+    )
+
+
+def _applying(request: Planned, plan: str) -> Next:
+    """The call that does what was planned, and nothing else."""
+    if not request.rollback:
+        return Next("deploy.up", {"plan": plan})
+    wanted = {"to": request.to, "database": request.database or None, "plan": plan}
+    return Next("deploy.rollback", {name: value for name, value in wanted.items() if value is not None})
