@@ -32,7 +32,7 @@ up: ## Start IKOMA here (its PostgreSQL included) and stay in the foreground
 
 test: ## Run all tests against a real Docker Engine and PostgreSQL (ARGS="-k name" for some)
 	@[ "$$(id -u)" = 0 ] || { printf '✗ The tests need root: they run PostgreSQL as a user of its own and start containers.\n' >&2; exit 1; }
-	@scripts/setup engine images dev node
+	@scripts/setup engine images dev browser node
 	@$(venv)/python scripts/images.py
 	@$(venv)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

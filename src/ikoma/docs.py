@@ -1,12 +1,15 @@
 """Writes what is made of the registry and of the policy's rules: `python -m ikoma.docs`.
 
-That is docs/capabilities.md, docs/rules.md, and cli/commands.json, which commands are made of.
+That is docs/capabilities.md, docs/rules.md, cli/commands.json, which commands are made of, and web/cli_lines.json, the
+commands that the server's reference shows.
 A test fails when one of them is stale.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 from itertools import groupby
 from pathlib import Path
@@ -15,9 +18,12 @@ from typing import Any
 from ikoma import capabilities
 from ikoma.apps.policy.rules import RULES
 from ikoma.cli import commands
+from ikoma.cli.catalogue import OWN, VERBS
 from ikoma.durable import write_file
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
+from ikoma.web import reference, schemas
+from ikoma.web.reference import consent
 
 _HEAD = """# Capabilities
 
@@ -60,6 +66,40 @@ def commands_file(registry: Registry) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def lines_file(registry: Registry) -> str:
+    """The command of each capability, for the reference that the server shows."""
+    return json.dumps({item.name: _line(item) for item in registry}, ensure_ascii=False, indent=1) + "\n"
+
+
+def _line(item: Capability) -> str:
+    """A command with what must be given."""
+    request = item.request.model_json_schema(by_alias=True)
+    given = {name: schemas.example(name, request["properties"][name], request) for name in request.get("required", ())}
+    verb = next((verb for verb, known in VERBS.items() if known.capability == item.name), None)
+    if verb is None and item.name not in OWN:
+        app = f" --app {given.pop('appName')}" if "appName" in given else ""
+        return f"ikoma call {item.name}{app}" + "".join(f" --arg {name}={_word(given[name])}" for name in given)
+    behind = ("appName", *VERBS[verb].behind) if verb else ("appName", "id", "name")
+    words = ["ikoma", verb or OWN[item.name], *(_word(given.pop(name)) for name in behind if name in given)]
+    unseen = [name for name in given if name in item.sensitive]
+    for name, value in given.items():
+        if item.name in OWN and isinstance(value, list):
+            words += ["--", *map(_word, value)]
+        elif name not in unseen:
+            words += [_flag(name), *([] if value is True else [_word(value)])]
+    if len(unseen) == 1:
+        return " ".join([*words, "< FILE"])
+    return " ".join([*words, *(f"{_flag(name)} @FILE" for name in unseen)])
+
+
+def _word(value: Any) -> str:
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
+
+
+def _flag(name: str) -> str:
+    return f"--{re.sub('([A-Z])', lambda found: f'-{found[1].lower()}', name)}"
+
+
 def _command(item: Capability) -> dict[str, Any]:
     request = item.request.model_json_schema(by_alias=True)
     return {
@@ -91,16 +131,9 @@ def _section(item: Capability) -> str:
     arguments = f"| argument | type | default |\n| --- | --- | --- |\n{rows}\n" if rows else "It takes no arguments.\n"
     return (
         f"### {item.name}\n\n{item.description}\n\nRole: **{item.role}**. Effect: **{item.effect.value}**."
-        f"{_consent(item)}\n\n"
+        f"{consent(item)}\n\n"
         f"{arguments}\nResult: {_result(item)}\n"
     )
-
-
-def _consent(item: Capability) -> str:
-    """Whether a person is asked, and how what it does is undone."""
-    asks = "" if item.loses is None else " A person is asked where something is lost for good."
-    undone = f" `{item.undo}` undoes it." if item.undo else ""
-    return asks + undone + (f" Nobody is asked: {item.harmless}." if item.harmless else "")
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -126,3 +159,4 @@ if __name__ == "__main__":
     write_file(folder / "capabilities.md", capabilities_page(known))
     write_file(folder / "rules.md", rules_page())
     write_file(commands.FILE, commands_file(known))
+    write_file(reference.LINES, lines_file(known))

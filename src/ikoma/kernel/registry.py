@@ -81,7 +81,7 @@ class AppRequest(Request):
 class Result(BaseModel):
     """What a capability answers: camelCase."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, slots=True)

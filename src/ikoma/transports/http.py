@@ -8,6 +8,7 @@ away does not end what its call changes.
 from __future__ import annotations
 
 import asyncio
+import html
 import random
 import re
 import secrets
@@ -31,6 +32,8 @@ from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
 from ikoma.transports.outbox import Outbox
 from ikoma.transports.webhook import PREFIX, Deliver
+from ikoma.web import guides
+from ikoma.web.page import HERE
 from ikoma.web.policy import content_security_policy
 from ikoma.web.reference import reference_page
 
@@ -53,6 +56,7 @@ def http_app(pipeline: Pipeline, summary: Summary, hooks: Hooks | None) -> ASGIA
         routes=[
             Route("/", lambda request: RedirectResponse("/docs")),
             Route("/docs", _docs(pipeline)),
+            Route("/docs/guides/{name:path}", _guide),
             Route("/openapi.json", _openapi(pipeline)),
             Route("/capabilities", _capabilities(pipeline)),
             Route("/health", _health(summary)),
@@ -160,9 +164,21 @@ def _status(answer: Answer) -> int:
 
 
 def _docs(pipeline: Pipeline) -> Any:
-    page = reference_page(pipeline.registry)
+    page = reference_page(pipeline.registry, guides.names())
     policy = {"Content-Security-Policy": content_security_policy(page)}
-    return lambda request: HTMLResponse(page, headers=policy)
+
+    def shown(request: Request) -> Response:
+        here = html.escape(headers.base_url(request.scope))  # a name that it is known by: the guard has seen to it
+        return HTMLResponse(page.replace(HERE, here), headers=policy)
+
+    return shown
+
+
+def _guide(request: Request) -> Response:
+    page = guides.page(request.path_params["name"].removesuffix(".md"))
+    if page is None:
+        raise NotFound
+    return HTMLResponse(page, headers={"Content-Security-Policy": content_security_policy(page)})
 
 
 def _openapi(pipeline: Pipeline) -> Any:

@@ -1,70 +1,187 @@
-"""The API reference as one page that works offline: no script, no font, nothing from elsewhere."""
+"""The reference of the API as one page that works offline: by task, searchable, with the commands of this server."""
 
 from __future__ import annotations
 
 import html
 import json
-from itertools import groupby
-from typing import Any
+import shlex
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 
 from ikoma import __version__
+from ikoma.errors import IkomaError
 from ikoma.kernel.registry import Capability, Registry
+from ikoma.web import schemas
+from ikoma.web.page import HERE, document
+from ikoma.web.schemas import Field
+from ikoma.web.tasks import TASKS, Task
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #2563eb; }
-@media (prefers-color-scheme: dark) { :root { --accent: #7aa2ff; } }
-body { font: 16px/1.55 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; padding: 1.5rem; }
-h1 { margin-bottom: 0 } h2 { border-bottom: 1px solid var(--line); margin-top: 2.5rem; text-transform: capitalize }
-article { border: 1px solid var(--line); border-radius: .6rem; margin: 1rem 0; padding: .2rem 1.2rem 1rem }
-h3 { font-family: ui-monospace, monospace; margin-bottom: .2rem }
-.mark { background: var(--soft); border-radius: 1rem; font-size: .8rem; margin-right: .4rem; padding: .1rem .7rem }
-table { border-collapse: collapse; width: 100% } td, th { border-top: 1px solid var(--line); padding: .35rem .5rem;
-text-align: left; vertical-align: top }
-pre { background: var(--soft); border-radius: .4rem; overflow-x: auto; padding: .8rem }
-code { font-family: ui-monospace, monospace; font-size: .9em } a { color: var(--accent) } nav a { margin-right: .8rem }
-"""
+LINES = Path(__file__).with_name("cli_lines.json")
+"""Capability → its command, made by `make docs`: the command line is above the doors."""
 
-
-def reference_page(registry: Registry) -> str:
-    """The whole page."""
-    groups = [(name, list(items)) for name, items in groupby(registry, key=lambda item: item.name.split(".", 1)[0])]
-    links = " ".join(f'<a href="#{name}">{name}</a>' for name, _ in groups)
-    body = "".join(f'<h2 id="{name}">{name}</h2>' + "".join(_article(item) for item in items) for name, items in groups)
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>IKOMA API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>
-<h1>IKOMA API</h1><p>Version {__version__} · <a href="/openapi.json">openapi.json</a></p>
-<p>Each capability is called with <code>POST /execute/&lt;capability&gt;</code>, an <code>X-Api-Key</code> header and a
-JSON object. <code>X-Role</code> may lower the key's role for one call. Answers are
-<code>{{"success": true, "requestId": …, "result": …}}</code>; failures carry <code>error</code>, <code>code</code> and
-<code>hint</code>. With <code>Accept: application/x-ndjson</code>, long calls report their progress line by line.</p>
-<nav>{links}</nav>{body}</body></html>"""
+_SCRIPT = Path(__file__).with_name("reference.js")
+_INTRODUCTION = """<p>Each capability is called with <code>POST /execute/&lt;capability&gt;</code>, an
+<code>X-Api-Key</code> header and a JSON object. <code>X-Role</code> may lower the key's role for one call. Answers are
+<code>{"success": true, "requestId": …, "result": …}</code>; failures carry <code>error</code>, <code>code</code> and
+<code>hint</code>. With <code>Accept: application/x-ndjson</code>, long calls report their progress line by line.
+In the commands below, <code>$KEY</code> is your API key.</p>"""
+_SEARCH = """<div class="search scripted" hidden><input id="search" type="search" autocomplete="off" spellcheck="false"
+placeholder="Search: a task, a name, an argument, an error code" aria-label="Search the reference"
+aria-describedby="found"><p id="found" class="dim" role="status"></p></div>"""
 
 
-def _article(item: Capability) -> str:
-    schema = item.request.model_json_schema(by_alias=True)
-    description = "".join(f"<p>{html.escape(part)}</p>" for part in item.description.split("\n\n"))
-    rows = "".join(_row(name, value, name in schema.get("required", [])) for name, value in _properties(schema))
-    table = f"<table><tr><th>argument</th><th>type</th><th></th></tr>{rows}</table>" if rows else ""
+def reference_page(registry: Registry, guides: Sequence[str] = ()) -> str:
+    """The whole page. Where it says `HERE`, the server's address belongs.
+
+    Args:
+        guides: names of the guides that this server has.
+    """
+    tasks = [(task, sorted(filter(task.holds, registry), key=task.place)) for task in TASKS]
+    tasks = [(task, items) for task, items in tasks if items]
+    links = "".join(f'<a href="#{task.slug}">{task.title}</a>' for task, _ in tasks)
+    sections = "".join(_section(task, items, guides) for task, items in tasks)
+    all_guides = '<a href="/docs/guides/README">Guides</a> · ' if guides else ""
+    return document(
+        "IKOMA reference",
+        f'<header><h1>IKOMA reference</h1><p class="dim">Version {__version__} · {all_guides}'
+        f'<a href="/openapi.json">openapi.json</a></p></header>{_SEARCH}{_INTRODUCTION}'
+        f'<nav aria-label="Tasks">{links}<a href="#errors">Errors</a></nav><main>{sections}{_errors()}</main>',
+        _SCRIPT,
+    )
+
+
+def consent(item: Capability) -> str:
+    """Whether a person is asked, and how what it does is undone."""
+    asks = "" if item.loses is None else " A person is asked where something is lost for good."
+    undone = f" `{item.undo}` undoes it." if item.undo else ""
+    return asks + undone + (f" Nobody is asked: {item.harmless}." if item.harmless else "")
+
+
+def errors() -> dict[str, type[IkomaError]]:
+    """Every error that a caller can meet, by its code."""
+    found = {kind.code: kind for kind in _kinds(IkomaError)}
+    return dict(sorted(found.items()))
+
+
+def _kinds(parent: type[IkomaError]) -> Iterable[type[IkomaError]]:
+    for child in parent.__subclasses__():
+        yield from _kinds(child)
+    yield parent
+
+
+@cache
+def _lines() -> dict[str, str]:
+    read: dict[str, str] = json.loads(LINES.read_bytes())
+    return read
+
+
+def _section(task: Task, items: list[Capability], guides: Sequence[str]) -> str:
+    read = ", ".join(f'<a href="/docs/guides/{name}">{_title(name)}</a>' for name in task.guides if name in guides)
+    guide = f" Guides: {read}." if read else ""
     return (
-        f'<article id="{item.name}"><h3>{item.name}</h3><span class="mark">{item.role}</span>'
-        f'<span class="mark">{item.effect.value}</span>{description}{table}<pre>{_example(item)}</pre></article>'
+        f'<section class="task" id="{task.slug}"><h2>{task.title}</h2><p class="dim">{_inline(task.about)}{guide}</p>'
+        f"{''.join(_capability(item, task) for item in items)}</section>"
     )
 
 
-def _properties(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return list(schema.get("properties", {}).items())
+def _title(guide: str) -> str:
+    return guide.rsplit("/", 1)[-1].replace("-", " ")
 
 
-def _row(name: str, schema: dict[str, Any], required: bool) -> str:
-    kinds = [part.get("type", "") for part in schema.get("anyOf", [schema])]
-    kind = ", ".join(str(value) for value in schema["enum"]) if "enum" in schema else " or ".join(kinds)
-    note = "required" if required else f"default {json.dumps(schema.get('default'))}"
-    return f"<tr><td><code>{name}</code></td><td>{html.escape(kind)}</td><td>{html.escape(note)}</td></tr>"
-
-
-def _example(item: Capability) -> str:
-    arguments = {name: "myapp" if name == "appName" else "…" for name, needed in item.arguments.items() if needed}
-    return html.escape(
-        f"curl -X POST http://localhost:3000/execute/{item.name} \\\n"
-        f"  -H \"X-Api-Key: $API_KEY\" \\\n  -d '{json.dumps(arguments, ensure_ascii=False)}'"
+def _capability(item: Capability, task: Task) -> str:
+    request = item.request.model_json_schema(by_alias=True)
+    takes = schemas.arguments(request)
+    words = [item.name, item.name.replace(".", " "), item.name.replace(".", "_"), task.title, item.description]
+    words += [_lines().get(item.name, ""), str(item.role), *(f"{field.name} {field.about}" for field in takes)]
+    about = "".join(f"<p>{_inline(part)}</p>" for part in f"{item.description}\n\n{consent(item)}".split("\n\n")[1:])
+    arguments = _table(("argument", "takes", "meaning"), map(_argument, takes)) if takes else "<p>It takes none.</p>"
+    return (
+        f'<details class="one" id="{item.name}" data-name="{item.name}" data-words="{_words(words)}"><summary>'
+        f'<code>{item.name}</code> <span class="mark">{item.role}</span><span class="mark">{item.effect.value}</span>'
+        f"<br>{_inline(item.summary)}</summary><div>{about}<h4>Arguments</h4>{arguments}<h4>Answer</h4>{_answer(item)}"
+        f"<h4>Command line</h4>{_line(_lines().get(item.name, ''))}<h4>HTTP</h4>{_line(_curl(item, request))}"
+        f"<h4>Errors</h4><p>{_codes(task)}</p></div></details>"
     )
+
+
+def _argument(field: Field) -> tuple[str, str, str]:
+    need = '<span class="mark">required</span>' if field.required else ""
+    default = f" Default: <code>{html.escape(field.default)}</code>." if field.default else ""
+    bounds = f"; {html.escape(field.bounds)}" if field.bounds else ""
+    return (
+        f"<code>{field.name}</code>{need}",
+        f"{html.escape(field.kind)}{bounds}",
+        f"{_inline(field.about)}{default}",
+    )
+
+
+def _answer(item: Capability) -> str:
+    schema = item.result_adapter.json_schema(by_alias=True, mode="serialization")
+    fields = schemas.parts(schema)
+    if not fields:
+        return "<p>A text.</p>"
+    rows = ((f"<code>{field.name}</code>", html.escape(field.kind), _inline(field.about)) for field in fields)
+    return _table(("part", "is", "meaning"), rows)
+
+
+def _codes(task: Task) -> str:
+    """Links to the errors of a task; those of any call stand with all of them below."""
+    known = errors()
+    links = ", ".join(
+        f'<a href="#error-{code}" title="{html.escape(_meaning(known[code]))}"><code>{code}</code></a>'
+        for code in task.errors.split()
+    )
+    return f'{links}, and <a href="#errors">those of any call</a>.'
+
+
+def _curl(item: Capability, request: schemas.Schema) -> str:
+    properties = request.get("properties", {})
+    given = {name: schemas.example(name, properties[name], request) for name in request.get("required", ())}
+    body = shlex.quote(json.dumps(given, ensure_ascii=False))
+    return f'curl -X POST {HERE}/execute/{item.name} -H "X-Api-Key: $KEY" -d {body}'
+
+
+def _line(command: str) -> str:
+    """A command to copy."""
+    shown = html.escape(command).replace(HERE, f'<span class="here">{HERE}</span>')
+    button = '<button type="button" class="scripted" hidden>Copy</button>'
+    return f'<div class="line"><pre tabindex="0"><code>{shown}</code></pre>{button}</div>'
+
+
+def _errors() -> str:
+    rows = "".join(map(_error, errors().values()))
+    return (
+        '<section class="task" id="errors"><h2>Errors</h2><p class="dim">What a failure carries as <code>code</code>, '
+        'and as <code>hint</code> where it has no better one.</p><table class="errors"><tbody><tr><th>code</th>'
+        f"<th>HTTP</th><th>meaning</th><th>what to do</th></tr>{rows}</tbody></table></section>"
+    )
+
+
+def _error(kind: type[IkomaError]) -> str:
+    words = _words((kind.code, kind.code.replace("_", " "), _meaning(kind), kind.default_hint))
+    return (
+        f'<tr id="error-{kind.code}" data-name="{kind.code}" data-words="{words}"><td><code>{kind.code}</code></td>'
+        f"<td>{kind.status}</td><td>{_inline(_meaning(kind))}</td><td>{_inline(kind.default_hint)}</td></tr>"
+    )
+
+
+def _meaning(kind: type[IkomaError]) -> str:
+    return (kind.__doc__ or "").strip().split("\n\n", 1)[0].replace("\n", " ")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of HTML."""
+    first = "".join(f"<th>{word}</th>" for word in head)
+    rest = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tbody><tr>{first}</tr>{rest}</tbody></table>"
+
+
+def _inline(text: str) -> str:
+    """A text of ours, in which `this` is code."""
+    parts = html.escape(text.strip(), quote=False).split("`")
+    return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
+
+
+def _words(texts: Iterable[str]) -> str:
+    return html.escape(" ".join(" ".join(texts).lower().split()))

@@ -1,0 +1,78 @@
+"""The guides of the documentation as pages of this server: they can be read without any network.
+
+They are the Markdown files of the checkout that IKOMA runs from; where there are none, no page names them. Links lead
+to pages of this server or to the network; what is neither stays text.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from ikoma.web.page import document
+
+_FOLDER = Path(__file__).parents[3] / "docs"
+_COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_ELSEWHERE = re.compile(r"https?://")
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """What they are called: their paths, without `.md`."""
+    return tuple(sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.md")))
+
+
+@cache
+def page(name: str) -> str | None:
+    """One of them; None where there is none of that name."""
+    if name not in names():
+        return None
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(_COMMENT.sub("", (_FOLDER / f"{name}.md").read_text()))
+    title = name
+    for heading, inside in pairwise(tokens):
+        if heading.type == "heading_open":
+            title = inside.content if title == name else title
+            heading.attrSet("id", _anchor(inside.content))
+    for token in tokens:
+        token.children = _linked(token.children, posixpath.dirname(name)) if token.children else token.children
+    body = reader.renderer.render(tokens, reader.options, {})
+    links = '<a href="/docs">Reference</a><a href="/docs/guides/README">Guides</a>'
+    return document(title.replace("`", ""), f'<nav>{links}</nav><main class="guide">{body}</main>')
+
+
+def _anchor(heading: str) -> str:
+    """The name by which links in Markdown files mean a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _linked(tokens: list[Token], folder: str) -> list[Token]:
+    """The tokens of a line, with links that lead somewhere; of images their words are left."""
+    kept, dead = [], False
+    for token in tokens:
+        if token.type == "image":
+            token = Token("text", "", 0, content=token.content)
+        if token.type == "link_open":
+            href = _target(str(token.attrGet("href") or ""), folder)
+            dead = href is None
+            token.attrSet("href", href or "")
+        if not (dead and token.type in ("link_open", "link_close")):
+            kept.append(token)
+        elif token.type == "link_close":
+            dead = False
+    return kept
+
+
+def _target(href: str, folder: str) -> str | None:
+    """Where a link leads here; None where to nothing that is served."""
+    if href.startswith("#") or _ELSEWHERE.match(href):
+        return href
+    path, mark, anchor = href.partition("#")
+    name = posixpath.normpath(posixpath.join(folder, path)).removesuffix(".md")
+    return f"/docs/guides/{name}{mark}{anchor}" if path.endswith(".md") and name in names() else None

@@ -1,0 +1,91 @@
+"""The reference that the server shows is whole: every capability once, every error, a command that exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+import click
+import pytest
+
+from ikoma import capabilities
+from ikoma.cli import main as cli
+from ikoma.docs import lines_file
+from ikoma.web import guides, reference
+from ikoma.web.schemas import arguments, parts
+from ikoma.web.tasks import TASKS
+
+REGISTRY = capabilities.load()
+BY_NAME = {item.name: item for item in REGISTRY}
+PAGE = reference.reference_page(REGISTRY, guides.names())
+OF_ANY_CALL = ("access", "base", "machine", "operations", "requests")
+
+
+@pytest.mark.parametrize("name", REGISTRY.names())
+def test_every_capability_stands_in_one_task(name: str) -> None:
+    assert len([task for task in TASKS if task.holds(BY_NAME[name])]) == 1
+    assert PAGE.count(f'id="{name}"') == 1
+
+
+def test_every_error_is_told_and_those_of_apps_in_a_task() -> None:
+    named = {code for task in TASKS for code in task.errors.split()}
+    known = reference.errors()
+    assert named <= known.keys()
+    special = {code for code, kind in known.items() if kind.__module__.rsplit(".", 1)[-1] not in OF_ANY_CALL}
+    assert special - named == {"app_busy", "app_not_found"}  # these can come of any call too
+    assert all(f'id="error-{code}"' in PAGE for code in known)
+
+
+def test_every_guide_that_is_named_is_there() -> None:
+    assert {name for task in TASKS for name in task.guides} <= set(guides.names())
+
+
+def test_the_commands_are_the_registrys() -> None:
+    assert reference.LINES.read_text() == lines_file(REGISTRY), "stale: run `make docs`"
+
+
+@pytest.mark.parametrize(("name", "line"), json.loads(reference.LINES.read_text()).items())
+def test_each_command_is_one_that_the_command_line_takes(name: str, line: str) -> None:
+    program, *words = shlex.split(line.removesuffix(" < FILE"))
+    assert program == "ikoma"
+    command: click.Command = cli
+    context = click.Context(command)
+    while isinstance(command, click.Group) and words and (inner := command.get_command(context, words[0])):
+        command, words = inner, words[1:]
+        if isinstance(command, click.Group) and not words:
+            return
+    command.make_context(name, words, resilient_parsing=False)
+
+
+def test_arguments_are_described_with_their_bounds_and_defaults() -> None:
+    schema = {
+        "properties": {
+            "seconds": {"type": "integer", "minimum": 0, "maximum": 3600, "default": 45, "description": "How long."},
+            "ref": {"anyOf": [{"type": "string", "maxLength": 9}, {"type": "null"}], "default": None},
+            "kind": {"enum": ["a", "b"]},
+            "names": {"type": "array", "items": {"type": "string"}, "maxItems": 3},
+        },
+        "required": ["kind"],
+    }
+    first, *others = arguments(schema)
+    assert (first.name, first.kind, first.required) == ("kind", "one of a, b", True)
+    assert [(field.kind, field.bounds, field.default) for field in others] == [
+        ("whole number", "at most 3,600", "45"),
+        ("text", "at most 9 characters", ""),
+        ("list of text", "at most 3 items", ""),
+    ]
+
+
+def test_answers_are_described_to_their_parts() -> None:
+    found = {field.name: field for field in parts(BY_NAME["db.backup"].result_adapter.json_schema(by_alias=True))}
+    assert found["tables"].kind == "whole number by name"
+    assert found["tables"].about == "Rows of each table, counted in the dump's own snapshot."
+    lists = parts(BY_NAME["release.list"].result_adapter.json_schema(by_alias=True))
+    assert "releases[].pinned" in {field.name for field in lists}
+
+
+def test_nothing_of_a_page_stands_outside_its_policy() -> None:
+    for page in (PAGE, *(guides.page(name) or "" for name in guides.names())):
+        assert not re.search(r"<[^>]+\s(style|on\w+)=", page)
+        assert not re.search(r"<(img|link|iframe|object|script src)", page)
