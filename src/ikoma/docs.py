@@ -110,6 +110,7 @@ def _command(item: Capability) -> dict[str, Any]:
         "properties": request.get("properties", {}),
         "required": request.get("required", []),
         "sensitive": list(item.sensitive),
+        "sentences": [list(path) for path in item.sentences],
     }
 
 

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from ikoma.apps import commands
 from ikoma.apps.compose_file import Web, encoded
 from ikoma.apps.existing import require_alike, with_existing
@@ -26,7 +28,7 @@ from ikoma.apps.strategy import SHARED, Decision, Wanted, decide, is_active, sha
 from ikoma.apps.traffic import Traffic
 from ikoma.apps.web_service import web
 from ikoma.durable import write_file
-from ikoma.errors import DeployFailed, IkomaError
+from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
 from ikoma.ports import CarriedVolume, Container, Engine, Progress, Start, Watching, no_progress
 
@@ -164,9 +166,11 @@ class Successor:
         if (command := change.command) is not None:
             those = (item for item in self.decisions if item.service == command.service)
             if not any(item.new or item.kept for item in those):
+                one = {"service": command.service, "replicas": 1}
                 raise DeployFailed(
                     f"The release command runs like a container of {command.service}, and that is to have none.",
-                    hint=f"Give it one: deploy.scale {command.service} with replicas 1.",
+                    hint=f"Give it one: deploy.scale {orjson.dumps(one).decode()}.",
+                    next=Next("deploy.scale", {"appName": str(self._app.name), **one}),
                 )
         await change.rehearse(progress)
 

@@ -21,8 +21,6 @@ from ikoma.settings import Settings, load_settings
 Progress = Callable[[str, float | None], None]
 
 _TIMEOUT = 3700.0
-_HOLDING_NEXT = ("result", "failure")
-"""Of an operation: what it came to, which may lead on too."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -70,6 +68,8 @@ def call(
     Raises:
         Failed: the server refused or the work failed.
     """
+    words = naming.Answers(capability, arguments)
+    told = None if progress is None else lambda message, fraction: progress(words.sentence(message), fraction)
     settings = settings_or_exit()
     headers = {"X-Api-Key": _key(settings), "Content-Type": "application/json"}
     if role := os.environ.get("IKOMA_ROLE"):
@@ -81,25 +81,14 @@ def call(
     connection = _connection(settings)
     try:
         connection.request("POST", f"/execute/{capability}", json.dumps(arguments).encode(), headers)
-        answer = _read(connection.getresponse(), progress, on_line, on_gap)
+        answer = _read(connection.getresponse(), told, on_line, on_gap)
     except (OSError, http.client.HTTPException) as error:
         _no_server(settings, error)
     finally:
         connection.close()
     if not answer.get("success"):
-        raise Failed(_in_commands(answer))
-    return _in_commands(answer["result"])
-
-
-def _in_commands(answer: Any) -> Any:
-    """An answer whose calls that lead on are commands."""
-    if not isinstance(answer, dict):
-        return answer
-    told = {name: _in_commands(answer[name]) if name in _HOLDING_NEXT else answer[name] for name in answer}
-    lead = told.get("next")
-    if isinstance(lead, dict) and lead.keys() == {"capability", "arguments"}:
-        told["next"] = {"command": naming.command_line(lead["capability"], lead["arguments"])}
-    return told
+        raise Failed(words.failure(answer))
+    return words.result(answer["result"])
 
 
 def _read(

@@ -31,6 +31,8 @@ class Command:
     required: tuple[str, ...]
     sensitive: tuple[str, ...]
     """Arguments that had better not stand in a command line."""
+    sentences: tuple[tuple[str, ...], ...]
+    """Where in the result IKOMA's own sentences stand."""
 
     @property
     def summary(self) -> str:
@@ -43,5 +45,6 @@ def read_commands() -> Mapping[str, Command]:
     return {name: _command(**described) for name, described in json.loads(FILE.read_bytes()).items()}
 
 
-def _command(*, required: list[str], sensitive: list[str], **described: Any) -> Command:
-    return Command(required=tuple(required), sensitive=tuple(sensitive), **described)
+def _command(*, required: list[str], sensitive: list[str], sentences: list[list[str]], **described: Any) -> Command:
+    places = tuple(tuple(path) for path in sentences)
+    return Command(required=tuple(required), sensitive=tuple(sensitive), sentences=places, **described)

@@ -1,15 +1,18 @@
-"""How the command line names a call: as the command that makes it, ready to be pasted."""
+"""How the command line says answers: what can be called is a command, ready to be pasted."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import click
 
 from ikoma.cli.catalogue import OWN, VERBS
+from ikoma.cli.commands import read_commands
+from ikoma.kernel.words import Names, in_failure, in_result, texts
 
 _ARGUMENTS = {"app": "appName", "identity": "id"}
 """Parameter of a command → the argument that it gives, where that has another name."""
@@ -31,6 +34,60 @@ def command_line(capability: str, arguments: Mapping[str, Any]) -> str:
         if given is not None:
             return shlex.join([*words, *given])
     return shlex.join(["ikoma", "call", capability, *_as_pairs(arguments)])
+
+
+class Answers:
+    """Words the answer to one call.
+
+    Args:
+        given: the call's arguments. What is said of its app names that app.
+    """
+
+    def __init__(self, capability: str, given: Mapping[str, Any]) -> None:
+        self._capability = capability
+        self._app = given.get("appName")
+        self._data = texts({name: value for name, value in given.items() if name != "appName"})
+
+    def sentence(self, text: str) -> str:
+        return _names().said(text, self._say, self._data, quoted=True)
+
+    def failure(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        return _led(in_failure(told, self.sentence))
+
+    def result(self, result: Any) -> Any:
+        return self._result(self._capability, result)
+
+    def _result(self, capability: str, result: Any) -> Any:
+        known = read_commands().get(capability)
+        if known is None or not isinstance(result, dict):
+            return result
+        result = _led(in_result(result, [*known.sentences, ("message",)], self.sentence))
+        if capability.startswith("operations."):
+            if isinstance(result.get("result"), dict):
+                result["result"] = self._result(result["capability"], result["result"])
+            if result.get("failure"):
+                result["failure"] = self.failure(result["failure"])
+        return result
+
+    def _say(self, capability: str, given: Mapping[str, Any]) -> str:
+        takes_app = "appName" in read_commands()[capability].properties
+        if not takes_app or self._app is not None:
+            return command_line(capability, {**({"appName": self._app} if takes_app else {}), **given})
+        words = command_words(capability)
+        return shlex.join([*words, *(["--app"] if words[1] == "call" else []), "APP"])
+
+
+def _led(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the call that leads on as a command."""
+    lead = told.get("next")
+    if not isinstance(lead, dict) or lead.keys() != {"capability", "arguments"}:
+        return dict(told)
+    return {**told, "next": {"command": command_line(lead["capability"], lead["arguments"])}}
+
+
+@cache
+def _names() -> Names:
+    return Names(read_commands())
 
 
 def _given(words: list[str], arguments: Mapping[str, Any]) -> list[str] | None:

@@ -88,7 +88,7 @@ class ApprovalNeeded(IkomaError):
 
     code, status = "approval_needed", 409
     default_hint = (
-        "Someone with an admin key approves it (approvals.approve, `ikoma approvals approve ID`); then make the very "
+        "Someone with an admin key approves it (approvals.approve); then make the very "
         "same call again. A request ends after an hour."
     )
 

@@ -63,6 +63,11 @@ class IkomaError(Exception):
         self.details = details
         super().__init__(self.message)
 
+    @property
+    def quotes(self) -> bool:
+        """Whether its message holds what others wrote, and not only findings, which are IKOMA's own."""
+        return self.message != self.audit_message and "errors" not in self.details
+
     def withhold_guess(self) -> None:
         """Name nothing that may have been meant: a wrong guess at what is taken away costs something."""
         if self._guess is not None:

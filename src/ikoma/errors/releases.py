@@ -90,8 +90,8 @@ class DatabaseAhead(IkomaError):
 
     code, status = "database_ahead", 409
     default_hint = (
-        'Call deploy.rollback with "database": true to take the database back too;'
-        ' deploy.plan with "rollback" and "database" says what is lost.'
+        'Call deploy.rollback {"database": true} to take the database back too;'
+        ' deploy.plan {"rollback": true, "database": true} says what is lost.'
     )
     default_next = (Next("deploy.plan", {"rollback": True, "database": True}),)
 

@@ -30,7 +30,7 @@ class UnknownCapability(IkomaError):
     """There is no such capability."""
 
     code, status = "unknown_capability", 404
-    default_hint = "GET /capabilities lists what can be called."
+    default_hint = "platform.info lists what can be called."
 
 
 class BodyTooLarge(IkomaError):
@@ -72,11 +72,11 @@ class InvalidArguments(IkomaError):
     """The arguments do not fit this capability."""
 
     code, status = "invalid_arguments", 422
-    default_hint = "GET /capabilities shows each capability's arguments."
+    default_hint = "Correct what the message names."
 
 
 class NotFollowing(IkomaError):
     """This answer is not a stream, so new lines cannot be followed."""
 
     code, status = "not_following", 406
-    default_hint = "Send Accept: application/x-ndjson, or use `ikoma logs APP --follow`; without follow, ask again."
+    default_hint = "Send Accept: application/x-ndjson; without follow, ask again."

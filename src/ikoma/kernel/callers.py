@@ -93,7 +93,7 @@ class Caller:
         if self.read_only and effect is not Effect.READS:
             raise OutOfScope("This key may only read.")
         if not _matches(name, self.capabilities):
-            raise OutOfScope(f"This key does not reach {name}.")
+            raise OutOfScope("This key does not reach this capability.")
 
     def reaches_capability(self, item: Capability) -> bool:
         return not (self.read_only and item.effect is not Effect.READS) and self.reaches_name(item.name)

@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import orjson
-
 from ikoma.errors import InvalidArguments, Next
 from ikoma.kernel.callers import Caller
-from ikoma.kernel.redaction import applied
+from ikoma.kernel.places import applied
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Role
 
@@ -44,13 +42,10 @@ class Leading:
         found = (self._completed(item, given) for item in known)
         return next((item for item in found if item is not None and self._may_make(item, caller, role)), None)
 
-    def answer(
-        self, capability: Capability, body: bytes, given: Mapping[str, Any], caller: Caller, role: Role
-    ) -> bytes:
-        """An encoded result with each call that leads on complete, and without those that this caller cannot make."""
-        if not capability.leads:
-            return body
-        result = orjson.loads(body)
+    def in_result(
+        self, capability: Capability, result: Any, given: Mapping[str, Any], caller: Caller, role: Role
+    ) -> Any:
+        """A result with each call that leads on complete, and without those that this caller cannot make."""
 
         def chosen(holder: Any) -> Any:
             if not isinstance(holder, dict) or "next" not in holder:
@@ -62,7 +57,7 @@ class Leading:
 
         for path in capability.leads:
             result = applied(result, path[:-1], chosen)
-        return orjson.dumps(result)
+        return result
 
     def _completed(self, item: Next, given: Mapping[str, Any]) -> Next | None:
         if item.capability not in self._registry:
@@ -82,9 +77,12 @@ class Leading:
 
     def _may_make(self, item: Next, caller: Caller, role: Role) -> bool:
         capability, app = self._registry.get(item.capability), item.arguments.get(_APP)
-        return (
-            role >= capability.role and caller.reaches_capability(capability) and (app is None or caller.reaches(app))
-        )
+        return may_call(capability, caller, role) and (app is None or caller.reaches(app))
+
+
+def may_call(capability: Capability, caller: Caller, role: Role) -> bool:
+    """Whether a caller may call a capability at all; not yet, whether on every app."""
+    return role >= capability.role and caller.reaches_capability(capability)
 
 
 def _plain(made: Capability, given: Mapping[str, Any]) -> dict[str, Any]:

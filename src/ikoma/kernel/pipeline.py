@@ -8,7 +8,6 @@ leaves one audit entry that says why; a changing call leaves two, its intent bef
 from __future__ import annotations
 
 import asyncio
-import copy
 import errno
 import logging
 import math
@@ -44,7 +43,7 @@ from ikoma.kernel.confirmations import Confirmations
 from ikoma.kernel.events import Changed, Events
 from ikoma.kernel.journal import Record
 from ikoma.kernel.lasting import EndsWithKey
-from ikoma.kernel.leading import Leading, as_json
+from ikoma.kernel.leading import as_json
 from ikoma.kernel.locks import PATIENCE, Holder, Locks
 from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
@@ -52,6 +51,7 @@ from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.redaction import Scrubber, whole
 from ikoma.kernel.refusals import Refusals
 from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Loss, Registry, Request
+from ikoma.kernel.telling import Reader, Telling
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
 from ikoma.model import Effect, Role
@@ -74,6 +74,10 @@ class _Admitted:
     @property
     def app(self) -> str | None:
         return self.request.app_name if isinstance(self.request, AppRequest) else None
+
+    @property
+    def reader(self) -> Reader:
+        return Reader(self.caller, self.role, self.given.arguments)
 
     @property
     def digest(self) -> str:
@@ -117,7 +121,7 @@ class Pipeline:
         self._throttle = throttle
         self._refusals = Refusals(audit.append_if_possible)
         self._scrubber = scrubber or Scrubber()
-        self._leading = Leading(registry)
+        self._telling = Telling(registry)
         self._make_call = make_call
 
     async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> Answer:
@@ -138,7 +142,7 @@ class Pipeline:
                 operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
             answer = self._failed(entry, began, error, caller, admitted, attempt.address)
-            raise self._told(answer, caller, role) from _cause(answer, error)
+            raise self._told(answer, _reader(caller, role, admitted)) from _cause(answer, error)
         if admitted.capability.effect is not Effect.READS:
             return await self._outcome(operation, admitted)
         self._end(entry, began)
@@ -251,7 +255,7 @@ class Pipeline:
 
     def _authorise(self, caller: Caller, role: Role, capability: Capability) -> None:
         if role < capability.role:
-            raise RoleTooLow(f"{capability.name} needs the role {capability.role}; this call has {role}.")
+            raise RoleTooLow(f"This needs the role {capability.role}; the call has {role}.")
         caller.check_capability(capability.name, capability.effect)
 
     def _record(self, admitted: _Admitted, entry: Entry) -> Record:
@@ -366,8 +370,10 @@ class Pipeline:
     async def _run(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> bytes:
         capability, app, scrubber, reach = admitted.capability, admitted.app, self._scrubber, admitted.caller.apps
 
+        reader = admitted.reader
+
         def tell(message: str, fraction: float | None = None) -> None:
-            progress(scrubber.own(message, app, reach), fraction)
+            progress(self._telling.fit(scrubber.own(message, app, reach), reader), fraction)
 
         async def say(line: str) -> None:
             assert emit is not None
@@ -377,7 +383,7 @@ class Pipeline:
         try:
             answer = capability.encode(await capability.run(call, admitted.request))
             scrubbed = _showing(capability, answer, scrubber.json(answer, app, reach, quoting=_quoting(capability)))
-            return self._leading.answer(capability, scrubbed, admitted.given.arguments, admitted.caller, admitted.role)
+            return self._telling.result(capability, scrubbed, reader)
         except IkomaError as error:
             if not capability.guesses:
                 error.withhold_guess()
@@ -405,7 +411,7 @@ class Pipeline:
         try:
             answer = await self.operations.outcome(operation, seconds)
         except IkomaError as error:
-            raise self._told(error, admitted.caller, admitted.role, admitted.app) from error.__cause__
+            raise self._told(error, admitted.reader) from error.__cause__
         if answer is not None:
             return Answer(answer)
         return Answer(self._going_on(operation.view(), admitted), operation=operation.record.id)
@@ -419,7 +425,7 @@ class Pipeline:
             "message": f"{record.capability} goes on; operations.cancel stops it.",
         }
         known = [Next(name, {"operationId": record.id}) for name in ("operations.wait", "operations.get")]
-        lead = self._leading.choose(known, admitted.caller, admitted.role)
+        lead = self._telling.leading.choose(known, admitted.caller, admitted.role)
         return orjson.dumps(told | ({} if lead is None else {"next": as_json(lead)}))
 
     def _end(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
@@ -452,19 +458,16 @@ class Pipeline:
             self._scrubber.error(answer, None, () if caller is None else caller.apps)
             entry.error = answer.audit_message
             if admitted is not None:
-                answer.next = self._leading.complete(answer.next, admitted.capability, admitted.given.arguments)
+                answer.next = self._telling.leading.complete(answer.next, admitted.capability, admitted.given.arguments)
         self._end(entry, began, ERROR, entry.code)
         self._record_refusal(entry, address)
         return answer
 
-    def _told(self, error: BaseException, caller: Caller | None, role: Role, app: str | None = None) -> BaseException:
-        """An error as this caller sees it. Another may be told of the same one, and be allowed other calls."""
-        if not isinstance(error, IkomaError):
+    def _told(self, error: BaseException, reader: Reader | None) -> BaseException:
+        """A failure as its caller sees it."""
+        if not isinstance(error, IkomaError) or reader is None:
             return error
-        told = copy.copy(error)
-        if caller is not None:
-            told.lead = self._leading.choose(error.next, caller, role, {} if app is None else {"appName": app})
-        return told
+        return self._telling.failure(error, reader)
 
 
 def _quoting(capability: Capability) -> list[tuple[str, ...]]:
@@ -503,6 +506,12 @@ def _wanted_role(text: str | None) -> Role | None:
         return Role.parse(text)
     except ValueError as error:
         raise UnknownRole(f"X-Role: {error}.") from None
+
+
+def _reader(caller: Caller | None, role: Role, admitted: _Admitted | None) -> Reader | None:
+    if admitted is not None:
+        return admitted.reader
+    return None if caller is None else Reader(caller, role)
 
 
 def _cause(raised: BaseException, error: BaseException) -> BaseException | None:

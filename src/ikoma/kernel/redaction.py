@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import orjson
 
 from ikoma.errors import IkomaError
+from ikoma.kernel.places import Path, applied
 from ikoma.model import Secret, printable
 
 HIDDEN = "***"
@@ -44,10 +45,6 @@ _WORDS = re.compile(r"[A-Za-z]*+[0-9]{0,4}(?:[-_.:/@][A-Za-z]*+[0-9]{0,4})*+")
 _LONGEST_WORDS = 11
 _QUOTING = frozenset({"logs", "healthcheck", "sql", "detail", "serverHint"})
 """Details of errors that hold what others wrote."""
-
-
-Path = tuple[str, ...]
-"""Where something stands in JSON: names of fields, and `*` for each item of a list."""
 
 
 def scrub(text: str, secrets: Iterable[Secret]) -> str:
@@ -169,7 +166,7 @@ class Scrubber:
         """
         known = self._knows(app, reach)
         own, texts = known.certain, known.texts
-        if error.message != error.audit_message and "errors" not in error.details:
+        if error.quotes:
             ours = f"{error.audit_message} {error.hint}"
             said = [text for text in texts if not (is_plain(text) and _whole(text).search(ours))]
         else:
@@ -217,17 +214,6 @@ def replaced(text: str, texts: Sequence[str]) -> str:
         if secret in text:
             text = _whole(secret).sub(HIDDEN, text) if is_plain(secret) else text.replace(secret, HIDDEN)
     return text
-
-
-def applied(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
-    """JSON-ready facts with what stands at a path changed."""
-    if not path:
-        return change(value)
-    if path[0] == "*":
-        return [applied(item, path[1:], change) for item in value] if isinstance(value, list) else value
-    if isinstance(value, dict) and path[0] in value:
-        return {**value, path[0]: applied(value[path[0]], path[1:], change)}
-    return value
 
 
 def whole(text: str, most: int, what: str = "text") -> str:

@@ -22,7 +22,9 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, Next, UnknownCapability
-from ikoma.kernel.redaction import Path, cleaned, whole
+from ikoma.kernel.places import Path
+from ikoma.kernel.redaction import cleaned, whole
+from ikoma.kernel.words import RESULT_FIELDS
 from ikoma.model import AppName, Effect, Role, shown
 
 __all__ = [
@@ -203,6 +205,11 @@ class Capability:
         return tuple(_leads(self.result, ()))
 
     @cached_property
+    def sentences(self) -> Sequence[Path]:
+        """Where in the result's JSON stand IKOMA's own sentences."""
+        return tuple(_sentences(self.result, ()))
+
+    @cached_property
     def arguments(self) -> Mapping[str, bool]:
         """Argument name → whether it must be given."""
         return _arguments(self.request)
@@ -254,6 +261,27 @@ def _leads(kind: Any, path: Path) -> Iterator[Path]:
     inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
     for argument in typing.get_args(kind):
         yield from _leads(argument, inner)
+
+
+def _sentences(kind: Any, path: Path) -> Iterator[Path]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            here = (*path, field.serialization_alias or field.alias or name)
+            others = any(isinstance(mark, Untrusted) and not mark.ours for mark in field.metadata)
+            if name in RESULT_FIELDS and not others and _is_text(field.annotation):
+                yield here
+            elif not others:
+                yield from _sentences(field.annotation, here)
+    inner = (*path, "*") if typing.get_origin(kind) in (list, tuple, dict) else path
+    for argument in typing.get_args(kind):
+        yield from _sentences(argument, inner)
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a field holds a text, or a list of texts, and nothing else."""
+    return kind in (str, None, type(None)) or (
+        bool(typing.get_args(kind)) and all(map(_is_text, typing.get_args(kind)))
+    )
 
 
 def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, guesses: bool = True) -> R:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from ikoma.apps.compose_lines import Source
 from ikoma.apps.folder import App
 from ikoma.apps.scale import scale_of_app, too_many
@@ -15,5 +17,6 @@ def find_scaled(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[
     """Services that were scaled and now cannot run twice."""
     for name, reason in too_many(app, model).items():
         problem = f"{name} was scaled to {scale_of_app(app)[name]} containers, and gets one: {reason}."
-        fix = f"Take away what stands in the way, or give up the number: deploy.scale {name} with replicas 1."
+        one = orjson.dumps({"service": name, "replicas": 1}).decode()
+        fix = f"Take away what stands in the way, or give up the number: deploy.scale {one}."
         yield Finding(*source.at("services", name), problem, fix)

@@ -11,8 +11,8 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import Next, ShuttingDown, stored_failure
 from ikoma.kernel.failures import as_told
 from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
-from ikoma.kernel.leading import Leading
 from ikoma.kernel.registry import Capability, Failed, Request, Result, Untrusted, capability, registry
+from ikoma.kernel.telling import Reader, Telling
 from ikoma.model import Effect, Role
 
 _STEPS = 20
@@ -22,7 +22,7 @@ _EARLIER = "Why is told to those who could have made the call."
 
 _KILLED = "The server was stopped or killed before this was done."
 _AGAIN = "What is there is whole: make the call again."
-_LEADING = Leading(registry)
+_TELLING = Telling(registry)
 
 
 class Get(Request):
@@ -91,7 +91,7 @@ def _result_of(record: Record, call: Call) -> dict[str, Any] | None:
         return None
     body, made = record.result, _made(record)
     if made is not None:
-        body = _LEADING.answer(made, body, {}, call.caller, call.role)
+        body = _TELLING.result(made, body, _reader(record, call))
     result: dict[str, Any] = orjson.loads(body)
     return result
 
@@ -107,8 +107,11 @@ def failure_of(record: Record, call: Call) -> dict[str, Any] | None:
     if not _could_make(call, record):
         error.message = error.audit_message = (record.failure or {}).get("audit", _EARLIER)
         error.details = {}
-    error.lead = _LEADING.choose(error.next, call.caller, call.role, {"appName": record.app} if record.app else {})
-    return as_told(error)
+    return as_told(_TELLING.failure(error, _reader(record, call)))
+
+
+def _reader(record: Record, call: Call) -> Reader:
+    return Reader(call.caller, call.role, {"appName": record.app} if record.app else {})
 
 
 def _could_make(call: Call, record: Record) -> bool:

@@ -11,11 +11,11 @@ from mcp_types import CallToolResult, TextContent
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.failures import as_told
-from ikoma.kernel.redaction import applied
+from ikoma.kernel.places import applied
 from ikoma.kernel.registry import Capability, Failed
 from ikoma.transports.mcp import wording
 from ikoma.transports.mcp.marking import Wrapper, is_foreign
-from ikoma.transports.mcp.tools import named_as_tools, tool_name
+from ikoma.transports.mcp.tools import tool_name
 
 
 def success(
@@ -70,23 +70,11 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
         if isinstance(mark, Failed):
             result = applied(result, path, partial(_told_again, wrapper=wrapper))
     fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
-    plain = {path[0] for path, mark in capability.untrusted if path and not mark.ours}
-    return {name: value if name in plain else _in_our_words(value) for name, value in fields.items()}
+    return fields
 
 
 def _told_again(failed: Any, wrapper: Wrapper) -> Any:
     return failed and told(failed, wrapper)
-
-
-def _in_our_words(value: Any) -> Any:
-    """The same facts, with capabilities named as tools wherever there is a sentence; a name alone is a fact."""
-    if isinstance(value, str):
-        return named_as_tools(value) if " " in value else value
-    if isinstance(value, list):
-        return [_in_our_words(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _in_our_words(item) for name, item in value.items()}
-    return value
 
 
 def _given(value: Any) -> Any:
@@ -131,7 +119,7 @@ def _quoted(theirs: Mapping[str, Any]) -> str:
 
 def _text_of(capability: str, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str) -> str:
     said = [wording.first_line(capability, fields), *wording.outline(ours, capability)]
-    lines = [*map(named_as_tools, said), quoted, *wording.following(ours)]
+    lines = [*said, quoted, *wording.following(ours)]
     return "\n".join(line for line in lines if line) or "Done."
 
 
@@ -170,7 +158,7 @@ def told(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = 
     if plain is not None:
         quoted = {"message": failure["error"], **quoted}
     said = {name: failure[name] for name in ("code", "error", "hint")} | ({"error": plain} if plain else {})
-    said = {name: wrapper.sentence(named_as_tools(text), given) for name, text in said.items()}
+    said = {name: wrapper.sentence(text, given) for name, text in said.items()}
     if failure.get("next"):
         said["next"] = as_tool_call(wrapper.rest(failure["next"]))
     said |= {key: wrapper.rest(value, key) for key, value in details.items() if key in _OURS}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ikoma.errors import BodyTooLarge, IkomaError
@@ -19,6 +19,7 @@ from ikoma.kernel.lasting import EndsWithKey
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
 from ikoma.ports import Progress, no_progress
+from ikoma.transports.mcp.speech import Speech
 
 WAIT_SECONDS = 45.0
 """Hosts give up on a tool call after about a minute."""
@@ -62,6 +63,7 @@ class Calls:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._speech = Speech(pipeline.registry)
 
     async def execute(self, ask: Ask, progress: Progress = no_progress) -> Answer:
         """Do what is asked; raises IkomaError."""
@@ -75,7 +77,17 @@ class Calls:
             wait=ask.who.patience,
             asks=True,
         )
-        return await self._pipeline.execute(attempt, progress)
+        words = self._speech.words(ask.arguments)
+
+        def tell(message: str, fraction: float | None = None) -> None:
+            progress(words(message), fraction)
+
+        try:
+            answer = await self._pipeline.execute(attempt, tell)
+        except IkomaError as error:
+            self._speech.error(error, ask.arguments)
+            raise
+        return replace(answer, body=self._speech.body(ask.capability, answer.body, ask.arguments))
 
     async def visible(self, who: Connection, *, counts: bool = True) -> Sequence[Capability]:
         """What this caller may call now; a request of its own, unless it is looked up on the way."""

@@ -72,7 +72,7 @@ def outline(fields: Fields, capability: str = "") -> list[str]:
         elif isinstance(value, dict):
             lines += [f"{name}.{key}: {_record(item)}" for key, item in value.items() if item is not None]
         else:
-            lines.append(f"{name}: {_short(value)}")
+            lines.append(f"{name}: {_short(_tool(value) if name == 'capability' else value)}")
     return lines
 
 
@@ -114,11 +114,16 @@ def _record(item: Any) -> str:
         return f"{where}: {item['problem']}{rule} Fix: {item.get('fix') or ''}"
     named = [str(item[name]) for name in _SHOWN_FIRST if item.get(name)]
     rest = [
-        f"{name} {_short(value)}"
+        f"{name} {_short(_tool(value) if name == 'capability' else value)}"
         for name, value in item.items()
         if name not in _SHOWN_FIRST and name not in _FOR_PROGRAMS and value not in (None, "", [], {})
     ]
     return " · ".join([*named, *rest])
+
+
+def _tool(capability: Any) -> str:
+    """The capability as a model calls it."""
+    return str(capability).replace(".", "_")
 
 
 def _short(value: Any) -> str:
@@ -155,7 +160,7 @@ def _validation(fields: Fields) -> str:
 def _operation(fields: Fields) -> str:
     about = f" of {fields['appName']}" if fields.get("appName") else ""
     state = "goes on" if fields.get("state") == "running" else fields.get("state")
-    return f"{fields.get('capability')}{about}: {state}."
+    return f"{_tool(fields.get('capability'))}{about}: {state}."
 
 
 def _platform(fields: Fields) -> str:

@@ -1,0 +1,58 @@
+"""How this door says IKOMA's own sentences: what can be called is a tool, `deploy_up`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from ikoma.errors import IkomaError
+from ikoma.kernel.registry import Capability
+from ikoma.kernel.words import Change, Names, in_details, in_failure, in_result, texts
+from ikoma.transports.mcp.tools import tool_name
+
+
+class Speech:
+    """Words answers for a client of MCP.
+
+    Args:
+        capabilities: all that can be called.
+    """
+
+    def __init__(self, capabilities: Iterable[Capability]) -> None:
+        self._capabilities = {item.name: item for item in capabilities}
+        self._names = Names(self._capabilities)
+
+    def words(self, given: Mapping[str, Any]) -> Change:
+        """Names tools in a sentence of the answer to a call with these arguments."""
+        data = texts(given)
+        return lambda text: self._names.said(text, _say, data)
+
+    def body(self, name: str, body: bytes, given: Mapping[str, Any]) -> bytes:
+        """An encoded result of a capability, or the operation that its call goes on as."""
+        capability = self._capabilities.get(name)
+        if capability is None or not self._names.may_stand_in(body):
+            return body
+        return orjson.dumps(self._result(capability, orjson.loads(body), self.words(given)))
+
+    def error(self, error: IkomaError, given: Mapping[str, Any]) -> None:
+        """An error, in place: it is this caller's own."""
+        change = self.words(given)
+        if not error.quotes:
+            error.message = change(error.message)
+        error.audit_message, error.hint = change(error.audit_message), change(error.hint)
+        error.details = in_details(error.details, change)
+
+    def _result(self, capability: Capability, result: Any, change: Change) -> Any:
+        result = in_result(result, [*capability.sentences, ("message",)], change)
+        if capability.name.startswith("operations.") and isinstance(result, dict):
+            if (came_to := self._capabilities.get(result.get("capability", ""))) and result.get("result"):
+                result["result"] = self._result(came_to, result["result"], change)
+            if result.get("failure"):
+                result["failure"] = in_failure(result["failure"], change)
+        return result
+
+
+def _say(capability: str, given: Mapping[str, Any]) -> str:
+    return f"{tool_name(capability)} {orjson.dumps(given).decode()}" if given else tool_name(capability)
