@@ -168,7 +168,7 @@ def test_the_result_of_an_operation_is_marked_as_it_is_in_the_call_itself() -> N
     assert fields is not None
     assert fenced(fields) == ["result"]
     assert "evil" not in text.partition("<untrusted-")[0]
-    assert text.startswith("test.read: succeeded.")
+    assert text.startswith("test_read: succeeded.")
 
 
 def test_markers_differ_in_every_answer_and_controls_are_gone() -> None:
