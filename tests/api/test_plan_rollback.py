@@ -109,7 +109,8 @@ def test_a_plan_of_before_is_refused_and_one_of_now_is_done(server: Server, fold
     assert refusal(server, "deploy.rollback", plan=plain) == ("plan_drifted", 409)
     assert serving(server) == now
     made = planned(server)
-    answer = server.do("deploy.rollback", {"appName": APP, "plan": made["plan"]})
+    # Where the database stays nobody is asked: nothing is lost for good.
+    answer = server.do("deploy.rollback", {"appName": APP, "plan": made["plan"]}, headers={"X-Confirm": "ask"})
     assert answer["details"]["release"] == made["rollback"]["release"] == serving(server)
     server.do("deploy.rollback", {"appName": APP})
     assert serving(server) == now
@@ -137,7 +138,11 @@ def test_a_restore_says_how_many_rows_each_table_had(server: Server, folder: Pat
         "late: 1 row now, no such table in the backup",
         "shop: 5 rows now, 3 rows in the backup",
     ]
-    answer = server.do("deploy.rollback", {"appName": APP, "database": True, "plan": found["plan"]})
+    wanted = {"appName": APP, "database": True, "plan": found["plan"]}
+    asked = server.call("deploy.rollback", wanted, headers={"X-Confirm": "ask"})
+    assert asked.code == "confirmation_needed"
+    assert asked.body["details"]["lost"] == found["rollback"]["lost"]
+    answer = server.do("deploy.rollback", wanted | {"confirmation": asked.body["details"]["confirmation"]})
     assert answer["details"]["release"] == before
     assert answer["details"]["database"] == found["rollback"]["database"]
     rows = server.do("db.query", {"appName": APP, "sql": "SELECT count(*) FROM shop"})["rows"]

@@ -69,6 +69,21 @@ def test_consent_is_needed_for_what_destroys_or_gives_rights_and_not_for_the_res
     assert house.do("env.unset", {"appName": app, "name": "PORT"}, key=bot)["names"] == []  # env.restore brings it back
 
 
+def test_a_second_key_is_asked_where_rows_go_and_not_for_other_sql(house: Server, bot: str, app: str) -> None:
+    house.do("db.create", {"appName": app})
+    made = {"appName": app, "sql": "CREATE TABLE t (a int); INSERT INTO t VALUES (1)"}
+    assert house.do("db.migrate", made, key=bot)["applied"]
+    for capability, sql in {"db.migrate": "DROP TABLE t", "db.seed": "DELETE FROM t"}.items():
+        assert house.call(capability, {"appName": app, "sql": sql}, key=bot).code == "approval_needed"
+    asked = [item for item in house.do("approvals.list")["approvals"] if item["app"] == app]
+    assert any("the table t, with 1 row" in item["summary"] for item in asked)
+    assert house.do("db.query", {"appName": app, "sql": "SELECT count(*) FROM t"})["rows"] == [[1]]
+    [drop] = [item for item in asked if item["capability"] == "db.migrate"]
+    house.do("approvals.approve", {"id": drop["id"]})
+    assert house.do("db.migrate", {"appName": app, "sql": "DROP TABLE t"}, key=bot)["applied"]
+    house.do("apps.remove", {"appName": app})
+
+
 def test_approvals_are_on_record(house: Server) -> None:
     entries = house.audit()
     needed = [entry for entry in entries if entry["code"] == "approval_needed"]

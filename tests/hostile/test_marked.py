@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
+from mcp_types import ElicitResult
 
 from ikoma import capabilities
 from ikoma.kernel.registry import AppRequest, example_of
@@ -19,7 +20,7 @@ from ikoma.model import Effect
 from ikoma.transports.mcp.tools import tool_name
 from tests.githost import GitHost, git_host
 from tests.images import busybox_image
-from tests.mcp.client import over_http, talk
+from tests.mcp.client import LEGACY, MODERN, over_http, talk
 from tests.support import Server
 from tests.support import server as started_server
 
@@ -277,3 +278,25 @@ def test_a_progress_message_is_marked_like_its_answer(house: Server) -> None:
     WRONG.clear()
     check([answer, told], "apps_run")
     assert not WRONG
+
+
+def test_a_question_to_a_person_marks_names_that_others_gave(house: Server) -> None:
+    asked: list[str] = []
+
+    async def decline(context: Any, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="decline")
+
+    async def conversation(client: Client) -> None:
+        result = await client.call_tool("apps_remove", {"appName": APP})
+        assert "declined" in json.dumps(result.model_dump(mode="json"))
+
+    for mode in (MODERN, LEGACY):
+        talk(over_http(house, mode=mode, elicitation_callback=decline), conversation)
+    WRONG.clear()
+    for message in asked:
+        check(message, "the question")
+        assert "Lost for good:" in message
+        assert EVIL in message
+    assert len(asked) == 2
+    assert not WRONG, WRONG

@@ -21,7 +21,7 @@ from ikoma.apps.release import Release, Releases
 from ikoma.apps.release_command import ReleaseCommand
 from ikoma.apps.ways_back import Kept, Way, WayBack, way_back
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
-from ikoma.model import BackupName
+from ikoma.model import BackupName, shown
 from ikoma.ports import Credentials, Databases, LedgerEntry, Migration, Progress, no_progress
 from ikoma.postgres.migration_lint import Verdict, lint_all
 from ikoma.postgres.migration_losses import counted, losses
@@ -164,7 +164,7 @@ class Schema:
 
     def _compared(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
         held = next((item.tables for item in self._backups.of(app.name) if item.name == backup), {})
-        return [f"{table}: {_compared(table, rows, held)}" for table in sorted({*rows, *held})]
+        return [f"{shown(table)}: {_compared(table, rows, held)}" for table in sorted({*rows, *held})]
 
     async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
         """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""

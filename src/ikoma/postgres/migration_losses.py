@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ikoma.model import shown
 from ikoma.ports import Migration
 from ikoma.postgres import statements
 from ikoma.postgres.migration_lint import parts_of
@@ -24,15 +25,15 @@ def losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bool = 
     for statement in statements.split(sql.sql.removeprefix("\ufeff")):
         for node, command in parts_of(statement):
             found += [
-                line
-                for table, line in _lost(node, command, schema, rows)
-                if not only_rows or (any(_counts(rows)) if table is None else rows.get(table, 0) != 0)
+                line for table, line in _lost(node, command, schema, rows) if not only_rows or _holds_rows(table, rows)
             ]
     return list(dict.fromkeys(found))
 
 
-def _counts(rows: Mapping[str, int | None]) -> Iterator[bool]:
-    return (number != 0 for number in rows.values())
+def _holds_rows(table: str | None, rows: Mapping[str, int | None]) -> bool:
+    """Whether a table has rows now, or any (None); where its schema is not known for sure, one of its name counts."""
+    alike = (table is None or name.rpartition(".")[2] == table.rpartition(".")[2] for name in rows)
+    return any(same and number != 0 for same, number in zip(alike, rows.values(), strict=True))
 
 
 def _lost(node: Any, command: Any, schema: Schema, rows: Mapping[str, int | None]) -> Iterator[tuple[str | None, str]]:
@@ -40,16 +41,16 @@ def _lost(node: Any, command: Any, schema: Schema, rows: Mapping[str, int | None
     match type(node).__name__:
         case "DropStmt" if node.removeType.name == "OBJECT_TABLE":
             for table in map(schema.dotted, node.objects):
-                yield table, f"the table {table}, with {counted(rows.get(table))}"
+                yield table, f"the table {shown(table)}, with {counted(rows.get(table))}"
         case "DropStmt" if node.removeType.name == "OBJECT_SCHEMA":
             for part in node.objects:
-                yield None, f"the schema {part.sval}, with what is in it"
+                yield None, f"the schema {shown(part.sval)}, with what is in it"
         case "AlterTableStmt" if command is not None and command.subtype.name == "AT_DropColumn":
             table = schema.relation(node.relation)
-            yield table, f"the column {table}.{command.name}, of {counted(rows.get(table))}"
+            yield table, f"the column {shown(f'{table}.{command.name}')}, of {counted(rows.get(table))}"
         case "TruncateStmt":
             for table in map(schema.relation, node.relations):
-                yield table, f"all rows of {table}: {counted(rows.get(table))}"
+                yield table, f"all rows of {shown(table)}: {counted(rows.get(table))}"
         case _:
             yield from _rows(node, schema)
 
@@ -58,7 +59,7 @@ def _rows(node: Any, schema: Schema) -> Iterator[tuple[str, str]]:
     for item in walk(node):
         if type(item).__name__ == "DeleteStmt":
             table = schema.relation(item.relation)
-            yield table, f"{'all rows' if item.whereClause is None else 'rows'} of {table}"
+            yield table, f"{'all rows' if item.whereClause is None else 'rows'} of {shown(table)}"
 
 
 def counted(number: int | None) -> str:

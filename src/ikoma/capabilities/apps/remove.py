@@ -8,7 +8,7 @@ from ikoma.apps.release import now
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
-from ikoma.model import Effect, Role
+from ikoma.model import Effect, Role, shown
 
 
 class Details(Result):
@@ -33,7 +33,8 @@ async def losses(call: Call, request: AppRequest) -> Loss:
     if owned and await platform.databases.owns(app.name):
         rows = await platform.databases.rows(owned)
         tables = [
-            f"{table} ({'rows not counted' if count is None else f'{count} rows'})" for table, count in rows.items()
+            f"{shown(table)} ({'rows not counted' if count is None else f'{count} rows'})"
+            for table, count in rows.items()
         ]
         lost.append(f"database {app.name.database}: {', '.join(tables) or 'no tables'}")
     lost.append(f"folder {app.path}")

@@ -69,6 +69,7 @@ Outcome = CallToolResult | InputRequiredResult | dict[str, Any]
 _FIXED_MS = 300_000
 _RESOURCE_NOT_FOUND = -32002  # what it was called before 2026-07-28
 _TELLING_SECONDS = 5.0
+_TOOLS_HINT = "tools/list shows the tools; with ?toolsets=all it shows every one."
 
 
 Identify = Callable[[Context], Connection]
@@ -188,14 +189,15 @@ class Adapter:
             try:
                 return await self._perform(ctx, ask)
             except ConfirmationNeeded as plan:
-                answer = await people.ask(ctx, plan)
+                answer = await people.ask(ctx, plan, under_way.wrapper)
                 if answer is None or isinstance(answer, InputRequiredResult):
                     return answer or answers.failure(plan, ask.request_id, under_way.wrapper, texts(arguments))
                 confirmed = Ask(who, ask.capability, {**arguments, "confirmation": answer})
                 return await self._perform(ctx, confirmed)
         except UnknownCapability as error:
             unknown = under_way.wrapper.unless_name(params.name[:80])
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {unknown}. {error.hint}") from error
+            hint = _TOOLS_HINT if error.hint == error.default_hint else tools.named_as_tools(error.hint)
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {unknown}. {hint}") from error
         except IkomaError as error:
             return answers.failure(error, ask.request_id, under_way.wrapper, texts(arguments))
 

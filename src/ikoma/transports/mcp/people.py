@@ -20,6 +20,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ikoma.errors import ConfirmationNeeded
 from ikoma.kernel.controls import DECLINED
+from ikoma.transports.mcp.marking import Wrapper
 
 Context = ServerRequestContext[Any, Any]
 
@@ -46,12 +47,12 @@ def answered(params: CallToolRequestParams) -> str | None:
     return params.request_state if _agreed(answer) else DECLINED
 
 
-async def ask(ctx: Context, plan: ConfirmationNeeded) -> str | InputRequiredResult | None:
+async def ask(ctx: Context, plan: ConfirmationNeeded, wrapper: Wrapper) -> str | InputRequiredResult | None:
     """The person's word as the argument `confirmation`, the question to end the call with, or None: nobody to ask."""
     capabilities = ctx.session.client_capabilities
     if capabilities is None or capabilities.elicitation is None:
         return None
-    message = _question(plan)
+    message = _question(plan, wrapper)
     if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
         form = ElicitRequestFormParams(message=message, requested_schema=_SCHEMA)
         return InputRequiredResult(
@@ -67,8 +68,9 @@ def _agreed(answer: ElicitResult) -> bool:
     return answer.action == "accept" and (answer.content or {}).get("confirm") is True
 
 
-def _question(plan: ConfirmationNeeded) -> str:
-    lines = [plan.details["summary"], "", "Lost:", *(f"- {item}" for item in plan.details["lost"])]
-    if plan.details["kept"]:
-        lines += ["", "Kept:", *(f"- {item}" for item in plan.details["kept"])]
-    return "\n".join(lines)
+def _question(plan: ConfirmationNeeded, wrapper: Wrapper) -> str:
+    """What would be lost, a line for each thing: a name that others gave makes no lines of its own."""
+    parts = [[plan.details["summary"]]]
+    for title, items in (("Lost for good:", plan.details["lost"]), ("Kept:", plan.details["kept"])):
+        parts += [[title, *(f"- {wrapper.sentence(' '.join(item.split()))}" for item in items)]] if items else []
+    return "\n\n".join("\n".join(part) for part in parts)
