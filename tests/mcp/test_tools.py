@@ -92,10 +92,10 @@ def test_annotations_say_what_the_capabilities_do() -> None:
         assert notes.open_world_hint == item.open_world
 
 
-def test_what_changes_takes_a_retry_key_and_what_reads_does_not() -> None:
+def test_what_changes_can_be_waited_for_and_repeated_and_what_reads_cannot() -> None:
     for item, tool in zip(capabilities.load(), everything(), strict=True):
-        keyed = item.effect is not Effect.READS and not item.idempotent
-        assert ("idempotencyKey" in tool.input_schema["properties"]) == keyed
+        for control in ("wait", "idempotencyKey"):
+            assert (control in tool.input_schema["properties"]) == (item.effect is not Effect.READS), tool.name
         assert ("confirmation" in tool.input_schema["properties"]) == (item.loses is not None)
 
 

@@ -6,6 +6,7 @@ import difflib
 import errno
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -183,6 +184,11 @@ def _open_beneath(root: Path, parts: Sequence[str]) -> int:
         os.close(folder)
 
 
+_IN_THE_TRASH = (
+    "The trash keeps a copy, which a person brings back on the server (docs/undo.md). apps.init begins anew."
+)
+
+
 class Apps:
     """All apps under one root."""
 
@@ -220,13 +226,22 @@ class Apps:
             visible: which names may be suggested to this caller when there is none.
 
         Raises:
-            AppNotFound: with the nearest name.
+            AppNotFound: with the nearest name; or that it was removed, where the trash keeps a copy.
         """
         app = self.at(name)
         if not app.exists:
+            if visible(name) and (when := self._removed(name)):
+                raise AppNotFound(f"There is no app {name!r}: it was removed on {when}.", hint=_IN_THE_TRASH)
             near = difflib.get_close_matches(name, [other for other in self.names() if visible(other)], n=1)
             raise AppNotFound(f"There is no app {name!r}.", guess=near[0] if near else None)
         return app
+
+    def _removed(self, name: AppName) -> str | None:
+        """The day on which an app of that name was removed last, if the trash keeps a copy of it."""
+        form = re.compile(re.escape(name) + r"-([0-9]{4})([0-9]{2})([0-9]{2})-[0-9]{6}-[0-9a-f]{4}")
+        trash = self.root / ".ikoma" / "trash"
+        found = [match for path in trash.glob(f"{name}-*") if (match := form.fullmatch(path.name))]
+        return "-".join(max(found, key=lambda match: match[0]).groups()) if found else None
 
 
 def _sweep(app: App) -> None:

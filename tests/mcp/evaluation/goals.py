@@ -159,7 +159,11 @@ def removed(house: Server, name: str) -> None:
 
 
 async def where_it_went(assistant: Assistant, name: str) -> None:
-    await assistant.pursue("apps_status", {"appName": name}, lambda reply: worked(reply) and name in reply.text)
+    """It is told that it was removed, and that a copy is kept; what comes next works."""
+    gone = await assistant.pursue("apps_status", {"appName": name}, lambda reply: "removed on" in reply.ours)
+    assert "trash keeps a copy" in gone.ours, gone.text
+    assert gone.next is not None, gone.text
+    await assistant.pursue(*gone.next, worked)
 
 
 FORBIDDEN = COMPOSE.replace(
@@ -220,7 +224,7 @@ GOALS: Sequence[Goal] = (
     ),
     Goal(
         "wrong-port",
-        app(APP.replace("200, 3000", "200, 9123")),
+        app(APP.replace("200, 3000", "200, 9123").replace('print("it listens on", PORT)\n', "")),
         deploying(editing("9123", "docker-compose.yml", "port: 3000", "port: 9123")),
     ),
     Goal(

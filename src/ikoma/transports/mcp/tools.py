@@ -41,7 +41,7 @@ def tool(item: Capability) -> Tool:
     return Tool(
         name=tool_name(item.name),
         title=item.name,
-        description=named_as_tools(" ".join(item.description.split())),
+        description=_description(item),
         input_schema=input_schema(item),
         output_schema=output_schema(item),
         annotations=ToolAnnotations(
@@ -60,6 +60,12 @@ _OF_FORMS = (
 """What a refusal says when it matters, and what a model need not read before every call."""
 
 
+_NEXT = re.compile(r" Next: [^.]*\.")
+"""What a description says of the next call: each answer says that itself, as it is then."""
+
+_USE = re.compile(r" Use it [^.]*\.")
+"""When to use it: who sees a rare tool has chosen it."""
+
 _WITHOUT_WORDS = frozenset({"timeout", "reason"})
 """Arguments whose name says all: the instructions have that times are in seconds."""
 
@@ -77,6 +83,11 @@ def _capabilities(_: int) -> re.Pattern[str]:
     """Finds the names of all capabilities that there are by now."""
     names = "|".join(sorted(map(re.escape, registry.names()), key=len, reverse=True))
     return re.compile(rf"(?<![\w.])(?:{names or '(?!)'})(?![\w])")
+
+
+def _description(item: Capability) -> str:
+    text = _NEXT.sub("", named_as_tools(" ".join(item.description.split())))
+    return _USE.sub("", text) if item.rare else text
 
 
 @cache
@@ -101,9 +112,7 @@ def input_schema(item: Capability) -> dict[str, Any]:
     }
     if model := controls.model_for(item):
         for name, value in model.model_json_schema(by_alias=True)["properties"].items():
-            # Taken, but not needed: a tool call waits as long as is good, and what may be repeated needs no key for it.
-            if name != "wait" and not (name == "idempotencyKey" and item.idempotent):
-                properties[name] = {"type": _compact(value)["type"]}
+            properties[name] = {"type": _compact(value)["type"]}  # what they are for, the instructions say once
     compact: dict[str, Any] = {"type": "object", "properties": properties}
     if schema.get("required"):
         compact["required"] = schema["required"]
@@ -113,12 +122,13 @@ def input_schema(item: Capability) -> dict[str, Any]:
 
 
 def output_schema(item: Capability) -> dict[str, Any] | None:
-    """That fields come; None where the answer is a text alone.
+    """That fields come of what is read; None where the answer is a text alone.
 
     Which ones is not said: no host shows it to a model, and several refuse unions, references and `null` in it, some of
-    them the whole list with it. The reference of the server has them.
+    them the whole list with it. The reference of the server has them. What changes something has none: it may go on as
+    an operation, and no host needs to be told that an object comes.
     """
-    return None if item.name in wording.TEXT_ALONE else {"type": "object"}
+    return None if item.name in wording.TEXT_ALONE or item.effect is not Effect.READS else {"type": "object"}
 
 
 ALL = "all"

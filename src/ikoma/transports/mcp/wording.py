@@ -33,6 +33,8 @@ _LEFT_OUT: Mapping[str, frozenset[str]] = {
     "apps.request": frozenset({"status", "url", "durationMs"}),
     "apps.run": frozenset({"exitCode"}),
     "apps.validate": frozenset({"valid", "folders"}),
+    "db.status": frozenset({"exists"}),
+    "release.show": frozenset({"id", "state", "current"}),
     "env.set": frozenset({"names"}),
     "env.unset": frozenset({"names"}),
     "files.delete": frozenset({"path"}),
@@ -163,6 +165,19 @@ def _operation(fields: Fields) -> str:
     return f"{_tool(fields.get('capability'))}{about}: {state}."
 
 
+def _release(fields: Fields) -> str:
+    serves = ", and serves" if fields.get("current") else ""
+    return f"Release {fields.get('id')} {fields.get('state')}{serves}."
+
+
+def _database(fields: Fields) -> str:
+    if not fields.get("exists"):
+        return "There is no database."
+    migrations = fields.get("migrations") or {}
+    applied, pending = (len(migrations.get(name) or []) for name in ("applied", "pending"))
+    return f"{_count(len(fields.get('tables') or []), 'table')}; {applied} migrations applied, {pending} pending."
+
+
 def _platform(fields: Fields) -> str:
     if fields.get("healthy"):
         return "Docker, PostgreSQL and the apps' folder are usable."
@@ -183,6 +198,7 @@ _SENTENCES: Mapping[str, Callable[[Fields], str]] = {
     "artifact.verify_release": lambda fields: str(fields.get("summary")),
     "audit.query": _of("entries", "entry"),
     "db.backup": lambda fields: f"Backed up and proven by a restore: {fields.get('backupPath')}.",
+    "db.status": _database,
     "db.query": lambda fields: _count(len(fields.get("rows") or []), "row") + ".",
     "domain.list": _of("domains", "domain"),
     "env.list": _of("names", "variable"),
@@ -200,4 +216,5 @@ _SENTENCES: Mapping[str, Callable[[Fields], str]] = {
     "platform.check": _platform,
     "preview.list": _of("previews", "preview"),
     "release.list": _of("releases", "release"),
+    "release.show": _release,
 }
