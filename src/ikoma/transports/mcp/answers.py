@@ -17,6 +17,9 @@ from ikoma.transports.mcp import wording
 from ikoma.transports.mcp.marking import Wrapper, is_foreign
 from ikoma.transports.mcp.tools import tool_name
 
+_STEPS = 6
+"""Of an operation's steps, the last: who wants more follows it, or asks over HTTP."""
+
 
 def success(
     capability: Capability,
@@ -70,6 +73,8 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
         if isinstance(mark, Failed):
             result = applied(result, path, partial(_told_again, wrapper=wrapper))
     fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
+    if capability.name.startswith("operations.") and "steps" in fields:
+        fields["steps"] = fields["steps"][-_STEPS:]
     return fields
 
 

@@ -21,11 +21,14 @@ show a model the one alone and some the other, and a file must be readable in al
 
 _MOST_LINES = 50
 _MOST_ROWS = 20
+_MOST_NAMES = 200
+_NOTHING: Sequence[Any] = (None, "", [], {})
 _LONGEST = 300
 """Characters of one value in a line."""
 _FOR_PROGRAMS = frozenset(
     {"success", "message", "next", "truncated", "types", "rowCount"}
-    | {"image", "container", "createdAt", "downtimeMs", "drainMs", "place"}
+    | {"image", "container", "createdAt", "downtimeMs", "drainMs", "place", "modified"}
+    | {"requestId", "seq", "prev", "duration"}
 )
 _LEFT_OUT: Mapping[str, frozenset[str]] = {
     "apps.status": frozenset({"name", "health", "release", "urls"}),  # the first line has them
@@ -40,7 +43,7 @@ _LEFT_OUT: Mapping[str, frozenset[str]] = {
     "files.delete": frozenset({"path"}),
     "files.edit": frozenset({"path"}),
     "files.write": frozenset({"path"}),
-    "artifact.verify_release": frozenset({"summary", "verified"}),
+    "artifact.verify_release": frozenset({"summary", "verified", "checks"}),
     "operations.cancel": frozenset({"state", "capability", "appName"}),
     "operations.get": frozenset({"state", "capability", "appName"}),
     "operations.wait": frozenset({"state", "capability", "appName"}),
@@ -62,17 +65,19 @@ def outline(fields: Fields, capability: str = "") -> list[str]:
     lines: list[str] = []
     left_out = _FOR_PROGRAMS | _LEFT_OUT.get(capability, frozenset())
     for name, value in fields.items():
-        if name in left_out or value in (None, "", [], {}):
+        if name in left_out or value in _NOTHING:
             continue
         if isinstance(value, dict) and name in ("details", "result"):
             lines += outline(value)
+        elif isinstance(value, str) and "\n" in value:  # a document: it is whole, or it is none
+            lines.append(value)
         elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
             lines.append(f"{name}:")
             lines += [f"- {_record(item)}" for item in value[:_MOST_LINES]]
             if len(value) > _MOST_LINES:
                 lines.append(f"- … and {len(value) - _MOST_LINES} more: narrow the question to see them.")
         elif isinstance(value, dict):
-            lines += [f"{name}.{key}: {_record(item)}" for key, item in value.items() if item is not None]
+            lines += [f"{name}.{key}: {_record(item)}" for key, item in value.items() if item not in _NOTHING]
         else:
             lines.append(f"{name}: {_short(_tool(value) if name == 'capability' else value)}")
     return lines
@@ -116,9 +121,9 @@ def _record(item: Any) -> str:
         return f"{where}: {item['problem']}{rule} Fix: {item.get('fix') or ''}"
     named = [str(item[name]) for name in _SHOWN_FIRST if item.get(name)]
     rest = [
-        f"{name} {_short(_tool(value) if name == 'capability' else value)}"
+        name if value is True else f"{name} {_short(_tool(value) if name == 'capability' else value)}"
         for name, value in item.items()
-        if name not in _SHOWN_FIRST and name not in _FOR_PROGRAMS and value not in (None, "", [], {})
+        if name not in _SHOWN_FIRST and name not in _FOR_PROGRAMS and value is not False and value not in _NOTHING
     ]
     return " · ".join([*named, *rest])
 
@@ -130,21 +135,19 @@ def _tool(capability: Any) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        text = ", ".join(value)
-    else:
-        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+        shown = ", ".join(value[:_MOST_NAMES])
+        return shown if len(value) <= _MOST_NAMES else f"{shown} … ({len(value)} in all)"
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
-def _count(number: int, what: str) -> str:
-    return (
-        f"{number} {what}" if number == 1 else f"{number} {what.removesuffix('y')}{'ies' if what[-1] == 'y' else 's'}"
-    )
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one}" if number == 1 else f"{number} {many or f'{one}s'}"
 
 
-def _of(name: str, what: str) -> Callable[[Fields], str]:
+def _of(name: str, one: str, many: str = "") -> Callable[[Fields], str]:
     """Counts the items of a list."""
-    return lambda fields: _count(len(fields.get(name) or []), what) + "."
+    return lambda fields: f"{_count(len(fields.get(name) or []), one, many)}."
 
 
 def _app(fields: Fields) -> str:
@@ -157,6 +160,13 @@ def _validation(fields: Fields) -> str:
     problems = _count(len(fields.get("errors") or []), "error")
     warnings = _count(len(fields.get("warnings") or []), "warning")
     return f"{'Valid' if fields.get('valid') else 'Not valid'}: {problems}, {warnings}."
+
+
+def _verification(fields: Fields) -> str:
+    """What did not pass; that the others did is the sum."""
+    failed = [check for check in fields.get("checks") or [] if not check.get("passed")]
+    lines = [f"- {item['name']}{' (required)' if item.get('required') else ''}: {item['details']}" for item in failed]
+    return "\n".join([f"{'Verified' if fields.get('verified') else 'Not verified'}: {fields.get('summary')}", *lines])
 
 
 def _operation(fields: Fields) -> str:
@@ -175,7 +185,7 @@ def _database(fields: Fields) -> str:
         return "There is no database."
     migrations = fields.get("migrations") or {}
     applied, pending = (len(migrations.get(name) or []) for name in ("applied", "pending"))
-    return f"{_count(len(fields.get('tables') or []), 'table')}; {applied} migrations applied, {pending} pending."
+    return f"{_count(len(fields.get('tables') or []), 'table')}; {_count(applied, 'migration')} applied, {pending} pending."
 
 
 def _platform(fields: Fields) -> str:
@@ -195,8 +205,8 @@ _SENTENCES: Mapping[str, Callable[[Fields], str]] = {
     "apps.logs": _of("lines", "line"),
     "apps.request": lambda fields: f"{fields.get('status')} {fields.get('url')}",
     "apps.run": lambda fields: f"Exit code {fields.get('exitCode')}.",
-    "artifact.verify_release": lambda fields: str(fields.get("summary")),
-    "audit.query": _of("entries", "entry"),
+    "artifact.verify_release": _verification,
+    "audit.query": _of("entries", "entry", "entries"),
     "db.backup": lambda fields: f"Backed up and proven by a restore: {fields.get('backupPath')}.",
     "db.status": _database,
     "db.query": lambda fields: _count(len(fields.get("rows") or []), "row") + ".",
@@ -206,7 +216,7 @@ _SENTENCES: Mapping[str, Callable[[Fields], str]] = {
     "env.unset": lambda fields: f"Unset. The app has {', '.join(fields.get('names') or []) or 'no variable'}.",
     "files.delete": lambda fields: f"Deleted {fields.get('path')}.",
     "files.edit": lambda fields: f"Edited {fields.get('path')}.",
-    "files.list": _of("entries", "entry"),
+    "files.list": _of("entries", "entry", "entries"),
     "files.write": lambda fields: f"Wrote {fields.get('path')}.",
     "keys.list": _of("keys", "key"),
     "operations.cancel": _operation,
