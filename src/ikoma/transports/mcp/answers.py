@@ -43,7 +43,8 @@ def success(
     planted = {} if pending else _planted(capability, fields, known or {})
     ours, theirs = _apart(fields, planted, wrapper)
     what = ", ".join(dict.fromkeys(planted.values()))
-    quoted = wrapper.wrap(_quoted(theirs), what) if theirs else ""
+    shown = {name: value for name, value in theirs.items() if name not in wording.left_out_of(capability.name)}
+    quoted = wrapper.wrap(_quoted(shown), what) if shown else ""
     text = _text_of(capability.name, wrapper.rest(fields), ours, quoted)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
     answer: dict[str, Any] = {"content": [{"type": "text", "text": text}], "resultType": "complete"}
@@ -115,6 +116,7 @@ def _apart(
 
 
 def _quoted(theirs: Mapping[str, Any]) -> str:
+    theirs = {name: wording.without_passed(value) for name, value in theirs.items()}
     if "rows" in theirs:
         return wording.table(theirs.get("columns", ()), theirs["rows"])
     if len(theirs) == 1:

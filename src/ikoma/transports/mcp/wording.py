@@ -43,7 +43,7 @@ _LEFT_OUT: Mapping[str, frozenset[str]] = {
     "files.delete": frozenset({"path"}),
     "files.edit": frozenset({"path"}),
     "files.write": frozenset({"path"}),
-    "artifact.verify_release": frozenset({"summary", "verified", "checks"}),
+    "artifact.verify_release": frozenset({"summary", "verified"}),
     "operations.cancel": frozenset({"state", "capability", "appName"}),
     "operations.get": frozenset({"state", "capability", "appName"}),
     "operations.wait": frozenset({"state", "capability", "appName"}),
@@ -63,7 +63,7 @@ def first_line(capability: str, fields: Fields) -> str:
 def outline(fields: Fields, capability: str = "") -> list[str]:
     """The fields as lines: a name and a value, or a name and a line for each item."""
     lines: list[str] = []
-    left_out = _FOR_PROGRAMS | _LEFT_OUT.get(capability, frozenset())
+    left_out = _FOR_PROGRAMS | left_out_of(capability)
     for name, value in fields.items():
         if name in left_out or value in _NOTHING:
             continue
@@ -83,6 +83,11 @@ def outline(fields: Fields, capability: str = "") -> list[str]:
     return lines
 
 
+def left_out_of(capability: str) -> frozenset[str]:
+    """The fields that the text has no need of: its first line has them, or only programs want them."""
+    return _LEFT_OUT.get(capability, frozenset())
+
+
 def plain(value: Any) -> str:
     """What others wrote, as lines: a text as it is, lists a line for each item."""
     if isinstance(value, str):
@@ -90,6 +95,13 @@ def plain(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(item if isinstance(item, str) else _record(item) for item in value)
     return "\n".join(outline(value)) if isinstance(value, dict) else _short(value)
+
+
+def without_passed(value: Any) -> Any:
+    """Of the lines of a checklist those that did not pass: that the others did is the sum."""
+    if isinstance(value, list) and any(isinstance(item, dict) and "passed" in item for item in value):
+        return [{name: part for name, part in item.items() if name != "passed"} for item in value if not item["passed"]]
+    return value
 
 
 def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
@@ -163,10 +175,7 @@ def _validation(fields: Fields) -> str:
 
 
 def _verification(fields: Fields) -> str:
-    """What did not pass; that the others did is the sum."""
-    failed = [check for check in fields.get("checks") or [] if not check.get("passed")]
-    lines = [f"- {item['name']}{' (required)' if item.get('required') else ''}: {item['details']}" for item in failed]
-    return "\n".join([f"{'Verified' if fields.get('verified') else 'Not verified'}: {fields.get('summary')}", *lines])
+    return f"{'Verified' if fields.get('verified') else 'Not verified'}: {fields.get('summary')}"
 
 
 def _operation(fields: Fields) -> str:
@@ -185,7 +194,8 @@ def _database(fields: Fields) -> str:
         return "There is no database."
     migrations = fields.get("migrations") or {}
     applied, pending = (len(migrations.get(name) or []) for name in ("applied", "pending"))
-    return f"{_count(len(fields.get('tables') or []), 'table')}; {_count(applied, 'migration')} applied, {pending} pending."
+    tables = _count(len(fields.get("tables") or []), "table")
+    return f"{tables}; {_count(applied, 'migration')} applied, {pending} pending."
 
 
 def _platform(fields: Fields) -> str:
