@@ -103,7 +103,8 @@ def _of_violations(gathered: Gathered) -> list[Part]:
     for item in gathered.violations:
         if item.rule in _WHOLE or not item.place or item.file is None or not gathered.written.get(item.file):
             return []
-        refused.append(Part(item.file, item.place))
+        # Without its file, `extends` would mean a service of the same one.
+        refused.append(Part(item.file, item.place[:-1] if item.place[-2:] == ("extends", "file") else item.place))
     return refused
 
 

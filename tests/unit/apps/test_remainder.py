@@ -114,3 +114,11 @@ def test_what_is_missing_because_it_was_taken_out_is_no_mistake(tmp_path: Path) 
     assert said(found) == [("docker-compose.yml", 1)]
     assert found.model is not None
     assert not found.is_whole
+
+
+def test_a_service_that_would_extend_one_of_a_refused_file_is_not_said_to_extend_itself(tmp_path: Path) -> None:
+    text = "services:\n  web:\n    extends: {file: ../other/compose.yml, service: web}\n    colour: red\n"
+    found = remainder(tmp_path, **{"docker-compose.yml": text})
+    assert [violation.place for violation in found.violations] == [("services", "web", "extends", "file")]
+    assert not any("ircular" in refusal.message for refusal in found.refusals)
+    assert said(found) == [("docker-compose.yml", 4)]

@@ -13,6 +13,7 @@ from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.facts import Facts
 from ikoma.apps.policy.rules import quoted
 from ikoma.apps.resolution import Resolution, Resolutions, without_parts
+from ikoma.apps.validation.variables import find_blank
 from ikoma.engines.compose import ComposeEngine
 from ikoma.kernel.redaction import scrub
 from ikoma.model import AppName, Secret
@@ -162,3 +163,11 @@ def test_of_a_compose_file_outside_nothing_but_that_is_said(tmp_path: Path) -> N
     for outside in ("../x/compose.yml", "/etc/compose.yml", ".."):
         found = examined(tmp_path, f"COMPOSE_FILE={outside}\n", PLAIN)
         assert [violation.what for violation in found.violations] == [f"{outside} is outside the app's folder."]
+
+
+def test_a_secret_that_is_the_value_of_a_variable_which_is_not_set_is_told(tmp_path: Path) -> None:
+    compose = f"{PLAIN}    secrets: [key]\nsecrets:\n  key:\n    environment: API_TOKEN\n"
+    [warning] = find_blank(examined(tmp_path, "", compose))[1]
+    assert (warning.line, warning.place) == (7, "secrets.key.environment")
+    assert "API_TOKEN, which is not set" in warning.problem
+    assert find_blank(examined(tmp_path, "API_TOKEN=\n", compose)) == ([], [])

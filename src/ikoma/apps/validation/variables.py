@@ -41,6 +41,7 @@ def find_blank(resolution: Resolution) -> tuple[list[Finding], list[Finding]]:
             errors.append(_blank(source, needed))
         elif uses:
             warnings.append(_blank(source, uses[0]))
+    warnings += _blank_contents(resolution)
     defaulted = {use.name: use for use in reversed(every) if use.has_default}
     for name, use in sorted(defaulted.items()):
         if name in resolution.variables.values or name in ("COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"):
@@ -49,6 +50,17 @@ def find_blank(resolution: Resolution) -> tuple[list[Finding], list[Finding]]:
             problem = f"The variable {name} is not set: " + ("it is blank." if use.is_blank else "its default is used.")
             warnings.append(_finding(source, use, problem, f"Set {name} in .env if it should be another.{_why(name)}"))
     return errors, warnings
+
+
+def _blank_contents(resolution: Resolution) -> Iterator[Finding]:
+    """Configs and secrets that are the value of a variable which is not set."""
+    for kind in ("configs", "secrets"):
+        for name, item in ((resolution.model or {}).get(kind) or {}).items():
+            variable = (item or {}).get("environment")
+            if variable and variable not in resolution.variables.values:
+                at = resolution.source.at(kind, name, "environment")
+                problem = f"The {kind[:-1]} {name} is the value of {variable}, which is not set: it is empty."
+                yield Finding(*at, problem, f"Set {variable} in .env.", place=f"{kind}.{name}.environment")
 
 
 def _is_needed(place: Place) -> bool:
