@@ -26,6 +26,8 @@ _SERVICES = frozenset(("services", "include", "extends"))
 _MADE_OF = ("image", "build", "extends")
 _UNKNOWN_KEY = re.compile(r"services\.([\w.-]+?)(?:\.([\w-]+) false schema|\.? additional properties '([\w.-]+)')")
 _UNDEFINED = re.compile(r"undefined (service|network|volume|config|secret)")
+_NOTHING = "NOTHING"
+"""A variable that stands for the content of a file that is refused."""
 _WHOLE = frozenset(("too-large", "alias-bomb"))
 """Rules whose breach is of all that a file says."""
 
@@ -103,8 +105,12 @@ def _of_violations(gathered: Gathered) -> list[Part]:
     for item in gathered.violations:
         if item.rule in _WHOLE or not item.place or item.file is None or not gathered.written.get(item.file):
             return []
-        # Without its file, `extends` would mean a service of the same one.
-        refused.append(Part(item.file, item.place[:-1] if item.place[-2:] == ("extends", "file") else item.place))
+        if item.place[-2:] == ("extends", "file"):  # without it, a service of the same file would be meant
+            refused.append(Part(item.file, item.place[:-1]))
+            continue
+        refused.append(Part(item.file, item.place))
+        if item.place[0] in ("configs", "secrets") and item.place[2:] == ("file",):  # it takes the one or the other
+            refused.append(Part(item.file, (*item.place[:2], "environment"), put=_NOTHING))
     return refused
 
 

@@ -122,3 +122,15 @@ def test_a_service_that_would_extend_one_of_a_refused_file_is_not_said_to_extend
     assert [violation.place for violation in found.violations] == [("services", "web", "extends", "file")]
     assert not any("ircular" in refusal.message for refusal in found.refusals)
     assert said(found) == [("docker-compose.yml", 4)]
+
+
+@pytest.mark.parametrize("kind", ["configs", "secrets"])
+def test_a_file_that_is_refused_hides_nothing_of_what_uses_it(tmp_path: Path, kind: str) -> None:
+    build = "build: {context: ., network: host, secrets: [k]}" if kind == "secrets" else "image: x\n    configs: [k]"
+    text = f"services:\n  web:\n    {build}\n    privileged: true\n{kind}: {{k: {{file: /etc/shadow}}}}\n"
+    found = remainder(tmp_path, **{"docker-compose.yml": text})
+    assert [violation.place for violation in found.violations] == [(kind, "k", "file")]
+    assert found.refusals == []
+    assert found.model is not None
+    rules = {item.rule for item in policy.check(found.model, Facts(app=App(AppName("shop"), tmp_path)))}
+    assert rules >= ({"privileged", "build-privileges"} if kind == "secrets" else {"privileged"})
