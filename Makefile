@@ -18,9 +18,9 @@ help: ## Show this list
 		'/^[a-z]+:.*## / { printf "  %smake %-8s%s %s\n", name, $$1, plain, $$2 }' $(MAKEFILE_LIST); \
 	printf '\n'
 
-setup: ## Make .venv and get a Docker Engine running (installs what is missing, when root)
-	@scripts/setup engine
-	@printf '✓ Ready: .venv/bin/ikoma\n'
+setup: ## Make .venv, put ikoma on PATH and get a Docker Engine running (installs what is missing, when root)
+	@scripts/setup engine command
+	@printf '✓ Ready: ikoma doctor looks at this machine, ikoma up starts the server\n'
 
 demo: ## Take a sample app with a database through the whole runbook, then clean up
 	@scripts/setup engine images

@@ -79,7 +79,8 @@ def _line(item: Capability) -> str:
     if verb is None and item.name not in OWN:
         app = f" --app {given.pop('appName')}" if "appName" in given else ""
         return f"ikoma call {item.name}{app}" + "".join(f" --arg {name}={_word(given[name])}" for name in given)
-    behind = ("appName", *VERBS[verb].behind) if verb else ("appName", "id", "name")
+    placed = [name for name in given if name not in item.sensitive] if verb else ["id", "name", "path"]
+    behind = dict.fromkeys(["appName", *placed])
     words = ["ikoma", verb or OWN[item.name], *(_word(given.pop(name)) for name in behind if name in given)]
     unseen = [name for name in given if name in item.sensitive]
     for name, value in given.items():
@@ -93,6 +94,8 @@ def _line(item: Capability) -> str:
 
 
 def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
     return shlex.quote(value if isinstance(value, str) else json.dumps(value))
 
 

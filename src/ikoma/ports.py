@@ -104,6 +104,15 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a running container takes of the machine. CPU is in percent of one core."""
+
+    cpu_percent: float
+    memory_bytes: int
+    memory_limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """What the real Compose parser made of an app's files."""
 
@@ -242,6 +251,9 @@ class Engine(Protocol):
 
     async def listening(self, container: Container) -> Sequence[Listening] | None:
         """On which TCP ports a container that runs listens; None where that cannot be seen from here."""
+
+    async def usage(self, containers: Sequence[str]) -> Mapping[str, Usage]:
+        """What these containers take of the machine now, by id; those that do not run are left out."""
 
     async def watch(self, on_change: OnChange) -> None:
         """Tell of each container that starts, ends or changes its health. Never returns.

@@ -185,7 +185,7 @@ def test_no_part_of_a_secret_is_shown_of_a_line_that_is_cut(server: Server) -> N
 
 def test_the_command_line_prints_lines_and_json(server: Server) -> None:
     assert server.cli("logs", "logs-talks", "--grep", "first").stdout == "first\n"
-    assert json.loads(server.cli("logs", "logs-talks", "--grep", "first", "--json").stdout)["lines"] == ["first"]
+    assert json.loads(server.cli("logs", "logs-talks", "--grep", "first", "--json").stdout) == {"line": "first"}
     assert server.cli("logs", "nowhere").returncode == 1
 
 

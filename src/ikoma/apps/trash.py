@@ -6,10 +6,15 @@ simply called again: `.ikoma/removing` in the app's folder names the entry to go
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -29,6 +34,45 @@ class TrashEntry:
 
     def volume(self, name: str) -> Path:
         return self.path / "volumes" / f"{name}.tar"
+
+    @property
+    def app(self) -> str:
+        return str(self._described.get("app") or self.path.name.rsplit("-", 3)[0])
+
+    @property
+    def removed_at(self) -> str:
+        """As the removal wrote it down; one that was interrupted has only the folder's own time."""
+        told = self._described.get("removedAt")
+        return str(told or datetime.fromtimestamp(self.path.stat().st_mtime, UTC).isoformat(timespec="seconds"))
+
+    @property
+    def caller(self) -> str:
+        return str(self._described.get("caller") or "")
+
+    def holds(self) -> list[str]:
+        """Which parts of the app are there: folder, database, volumes."""
+        parts = {"folder": self.path / "folder", "database": self.dump, "volumes": next(self._volumes(), None)}
+        return [name for name, path in parts.items() if path is not None and path.exists()]
+
+    def size(self) -> int:
+        """Bytes of all its files; a link counts for itself."""
+        found = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    found += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118  # names may be no text
+        return found
+
+    def _volumes(self) -> Iterator[Path]:
+        return (self.path / "volumes").glob("*.tar")
+
+    @property
+    def _described(self) -> Mapping[str, Any]:
+        try:
+            facts = orjson.loads((self.path / "removed.json").read_bytes())
+        except (FileNotFoundError, orjson.JSONDecodeError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
 
     def describe(self, **facts: object) -> None:
         """Write down what is in the entry, for the person or the call that brings the app back."""
@@ -56,6 +100,13 @@ class Trash:
         sweep(entry.path)
         sweep(entry.path / "volumes")
         return entry
+
+    def entries(self) -> list[TrashEntry]:
+        """All entries, the newest first."""
+        if not self._folder.is_dir():
+            return []
+        found = [TrashEntry(path) for path in self._folder.iterdir() if path.is_dir()]
+        return sorted(found, key=lambda entry: (entry.removed_at, entry.path.name), reverse=True)
 
     def move_folder(self, app: App, entry: TrashEntry) -> None:
         """The last step of a removal: from here on the app is gone."""

@@ -6,15 +6,21 @@ and the friendly verbs are made from the registry's own request models then.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import io
+import os
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ikoma.cli.catalogue import LOCAL, SECTIONS, VERBS
 
+_INTERRUPTED, _READER_GONE = 130, 141
 _ENDING = frozenset({"proxy-stop"})
 """Commands of their own that take something out of service."""
 
@@ -74,9 +80,44 @@ def main() -> None:
 
 
 def run() -> None:
-    """The console script: a CLI that was interrupted, or whose reader has gone, says nothing more."""
+    """The console script. Whatever ends it, a person sees a sentence and no traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no ✓ is no reason to fail
     try:
-        main()
+        code = main(standalone_mode=False)
+        sys.stdout and sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = _INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+        code = _READER_GONE
+    except OSError as error:
+        code = _fail(f"{error.filename or 'this machine'}: {error.strerror or error}.")
+    except Exception as error:
+        if sys.argv[1:2] in (["up"], ["mcp"]):
+            traceback.print_exc()  # into the server's log, for whoever mends it
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        code = _fail(
+            f"This is a fault of IKOMA's: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})."
+        )
+    _drop_output()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(said: str) -> int:
+    with contextlib.suppress(OSError):
+        click.echo(f"error: {said}", err=True)
+    return 1
+
+
+def _drop_output() -> None:
+    """Let the interpreter's end not complain of a reader that has gone."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

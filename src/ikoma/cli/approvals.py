@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ikoma.cli import client, consent, output, verbs
+from ikoma.cli import complete, consent, verbs
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_ID = click.argument("identity", metavar="ID")
+_ID = click.argument("identity", metavar="ID", shell_complete=complete.completer("approval"))
 
 
 @click.group(cls=consent.CarefulGroup)
@@ -17,23 +16,15 @@ def approvals() -> None:
 
 @approvals.command("list")
 @click.option("--closed", is_flag=True, help="Also those that were decided or have ended.")
-@_JSON
+@verbs.JSON_OPTION
 def listing(closed: bool, as_json: bool) -> None:
     """List what waits: who asks, for what exactly, and what would be lost."""
-    try:
-        found = client.call("approvals.list", {"closed": closed})
-    except client.Failed as failed:
-        output.refuse(failed.answer)
-    if as_json:
-        output.show(found, as_json)
-        return
-    names = ("id", "state", "caller", "capability", "app", "summary", "expiresAt")
-    output.show({"approvals": [{name: item[name] for name in names} for item in found["approvals"]]}, as_json)
+    verbs.perform("approvals.list", {"closed": closed}, as_json)
 
 
 @approvals.command()
 @_ID
-@_JSON
+@verbs.JSON_OPTION
 def approve(identity: str, as_json: bool) -> None:
     """Consent to the call ID; its caller then makes it again."""
     verbs.perform("approvals.approve", {"id": identity}, as_json)
@@ -41,7 +32,7 @@ def approve(identity: str, as_json: bool) -> None:
 
 @approvals.command()
 @_ID
-@_JSON
+@verbs.JSON_OPTION
 def deny(identity: str, as_json: bool) -> None:
     """Refuse the call ID."""
     verbs.perform("approvals.deny", {"id": identity}, as_json)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ikoma.cli import client, consent, verbs
-from ikoma.cli.commands import read_commands
-
-
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in read_commands() if name.startswith(incomplete)]
+from ikoma.cli import complete, consent, verbs
 
 
 @click.command(cls=consent.CarefulCommand)
-@click.argument("capability", shell_complete=_complete)
-@click.option("--app", help="The app: the same as --arg appName=APP.", shell_complete=client.complete_apps)
+@click.argument("capability", shell_complete=complete.capabilities)
+@click.option("--app", help="The app: the same as --arg appName=APP.", shell_complete=complete.apps)
 @click.option("--arg", "pairs", multiple=True, metavar="NAME=VALUE", help="An argument; NAME=@FILE reads a file.")
 @consent.YES
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

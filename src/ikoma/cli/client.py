@@ -8,10 +8,8 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
-
-import click
 
 from ikoma.cli import naming
 from ikoma.cli.output import fail
@@ -21,17 +19,20 @@ from ikoma.settings import Settings, load_settings
 Progress = Callable[[str, float | None], None]
 
 _TIMEOUT = 3700.0
+_SAID_BY_OTHERS = " | "
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT)
-        self.sock.connect(str(self._path))
+        if self.sock is None:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            made.settimeout(self.timeout)
+            made.connect(str(self._path))
+            self.sock = made
 
 
 class Failed(Exception):
@@ -55,7 +56,9 @@ def call(
     progress: Progress | None = None,
     on_line: Callable[[str], None] | None = None,
     on_gap: Callable[[], None] | None = None,
+    on_begin: Callable[[str], None] | None = None,
     asks: bool = False,
+    timeout: float = _TIMEOUT,
 ) -> Any:
     """Call a capability of the running server and return its result.
 
@@ -63,13 +66,15 @@ def call(
         progress: told of each step of long work: message and fraction (0..1, or None).
         on_line: given each line of an answer that streams.
         on_gap: told before a step where steps were left out.
+        on_begin: told the id of the operation, once its first step is known.
         asks: whether a call that would lose something for good is refused with what that is.
+        timeout: seconds without a byte, after which the server counts as gone.
 
     Raises:
-        Failed: the server refused or the work failed.
+        Failed: the server refused, is not there, or the work failed.
     """
     words = naming.Answers(capability, arguments)
-    told = None if progress is None else lambda message, fraction: progress(words.sentence(message), fraction)
+    told = None if progress is None else _in_words(progress, words)
     settings = settings_or_exit()
     headers = {"X-Api-Key": _key(settings), "Content-Type": "application/json"}
     if role := os.environ.get("IKOMA_ROLE"):
@@ -78,17 +83,37 @@ def call(
         headers["X-Confirm"] = "ask"
     if progress is not None or on_line is not None:
         headers["Accept"] = "application/x-ndjson"
-    connection = _connection(settings)
+    body = json.dumps(arguments).encode()
+    connection = _connection(settings, timeout)
     try:
-        connection.request("POST", f"/execute/{capability}", json.dumps(arguments).encode(), headers)
-        answer = _read(connection.getresponse(), told, on_line, on_gap)
-    except (OSError, http.client.HTTPException) as error:
-        _no_server(settings, error)
+        try:
+            connection.connect()
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(_no_server(settings, error)) from None
+        try:
+            connection.request("POST", f"/execute/{capability}", body, headers)
+            response = connection.getresponse()
+            if on_begin is not None and (identity := response.getheader("X-Request-Id")):
+                on_begin(identity)
+            answer = _read(response, told, on_line, on_gap)
+        except (OSError, http.client.HTTPException) as error:
+            raise Failed(_gone(error)) from None
+        except ValueError:
+            raise Failed(_stranger(settings)) from None
     finally:
         connection.close()
     if not answer.get("success"):
         raise Failed(words.failure(answer))
     return words.result(answer["result"])
+
+
+def _in_words(progress: Progress, words: naming.Answers) -> Progress:
+    """Progress that names commands; what containers and builds say behind a bar stays as it is."""
+
+    def tell(message: str, fraction: float | None) -> None:
+        progress(message if _SAID_BY_OTHERS in message else words.sentence(message), fraction)
+
+    return tell
 
 
 def _read(
@@ -98,31 +123,35 @@ def _read(
     on_gap: Callable[[], None] | None,
 ) -> Mapping[str, Any]:
     for line in response:
-        message: Mapping[str, Any] = json.loads(line)
+        message: Any = json.loads(line)
+        if not isinstance(message, dict):
+            raise ValueError("no answer of IKOMA's")
         if "line" in message and on_line is not None:
             on_line(message["line"])
-            continue
-        if "progress" not in message:
+        elif "progress" not in message:
+            if "success" not in message:
+                raise ValueError("no answer of IKOMA's")
             return message
-        if on_gap is not None and message["progress"].get("leftOut"):
-            on_gap()
-        if progress is not None:
-            progress(message["progress"]["message"], message["progress"]["fraction"])
+        else:
+            if on_gap is not None and message["progress"].get("leftOut"):
+                on_gap()
+            if progress is not None:
+                progress(message["progress"]["message"], message["progress"]["fraction"])
     raise http.client.IncompleteRead(b"")
 
 
-def _connection(settings: Settings) -> http.client.HTTPConnection:
+def _connection(settings: Settings, timeout: float) -> http.client.HTTPConnection:
     if url := os.environ.get("IKOMA_URL"):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             fail(f"IKOMA_URL is {url!r}; it takes http://host:port.", "invalid_setting", "Correct or unset it.")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.hostname, parts.port, timeout=_TIMEOUT)
-    unix = _UnixConnection(settings.socket_file)
+        return kind(parts.hostname, parts.port, timeout=timeout)
+    unix = _UnixConnection(settings.socket_file, timeout)
     try:
         unix.connect()
     except OSError:
-        return http.client.HTTPConnection(settings.http_host, settings.http_port, timeout=_TIMEOUT)
+        return http.client.HTTPConnection(settings.http_host, settings.http_port, timeout=timeout)
     return unix
 
 
@@ -133,26 +162,38 @@ def _key(settings: Settings) -> str:
     try:
         return settings.api_key_file.read_text().strip()
     except OSError:
-        fail(
-            f"There is no API key: {settings.api_key_file} cannot be read.",
-            "unauthenticated",
-            "Set IKOMA_API_KEY, or run as the user who started the server.",
-        )
+        said = f"There is no API key: {settings.api_key_file} cannot be read."
+        hint = "Set IKOMA_API_KEY, or run as the user who started the server."
+        raise Failed(_refusal("unauthenticated", said, hint)) from None
 
 
-def _no_server(settings: Settings, error: Exception) -> NoReturn:
+def _no_server(settings: Settings, error: Exception) -> Mapping[str, Any]:
     where = os.environ.get("IKOMA_URL") or f"{settings.http_host}:{settings.http_port}"
-    fail(
-        f"No IKOMA server answers at {where} ({error or type(error).__name__}).",
+    return _refusal(
         "no_server",
+        f"No IKOMA server answers at {where} ({_said(error)}).",
         "Start one with `ikoma up`, or set IKOMA_URL to where it is.",
     )
 
 
-def complete_apps(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of apps for shell completion; silent where there is no server."""
-    try:
-        apps = call("apps.list", {})["apps"]
-    except (Failed, SystemExit):
-        return []
-    return [app["name"] for app in apps if app["name"].startswith(incomplete)]
+def _gone(error: Exception) -> Mapping[str, Any]:
+    return _refusal(
+        "server_gone",
+        f"The server went away before its answer was whole ({_said(error)}).",
+        "Where it runs again (`ikoma up`), `ikoma operations` shows what became of the call.",
+    )
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return (error.strerror or str(error) or type(error).__name__).lower()
+    return "the connection ended"
+
+
+def _stranger(settings: Settings) -> Mapping[str, Any]:
+    where = os.environ.get("IKOMA_URL") or f"{settings.http_host}:{settings.http_port}"
+    return _refusal("no_server", f"What answers at {where} is no IKOMA server.", "Correct IKOMA_URL or HTTP_PORT.")
+
+
+def _refusal(code: str, error: str, hint: str) -> Mapping[str, Any]:
+    return {"success": False, "error": error, "code": code, "hint": hint}

@@ -6,7 +6,10 @@ from typing import Any
 
 import click
 
-from ikoma.cli import consent, verbs
+from ikoma.cli import complete, consent, verbs
+
+_ID = click.argument("identity", metavar="[ID]", required=False, shell_complete=complete.completer("key"))
+_ID_OPTION = click.option("--id", "id_option", metavar="ID", help="Another way to name the key.")
 
 
 @click.group(cls=consent.CarefulGroup)
@@ -18,12 +21,18 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice(["observer", "operator", "builder", "admin"]), required=True)
 @click.option("--apps", multiple=True, metavar="GLOB", help="Only these apps; may be given more than once.")
-@click.option("--capabilities", multiple=True, metavar="GLOB", help="Only these capabilities.")
+@click.option(
+    "--capabilities",
+    multiple=True,
+    metavar="GLOB",
+    help="Only these capabilities.",
+    shell_complete=complete.capabilities,
+)
 @click.option("--read-only", is_flag=True, help="Reading capabilities only.")
 @click.option("--needs-approval", is_flag=True, help="Another admin key must approve what destroys or gives rights.")
 @click.option("--rate", type=int, metavar="CALLS", help="Calls it may make in a window of the rate limit.")
 @click.option("--expires", metavar="TIME", help="When the key ends, such as 2027-01-31T00:00:00Z.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@verbs.JSON_OPTION
 def create(
     name: str,
     role: str,
@@ -49,32 +58,41 @@ def create(
 
 
 @keys.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@verbs.JSON_OPTION
 def listing(as_json: bool) -> None:
     """List all keys: names, roles and dates, never the keys."""
     verbs.perform("keys.list", {}, as_json)
 
 
 @keys.command()
-@click.argument("identity", metavar="ID")
+@_ID
+@_ID_OPTION
 @click.option("--overlap", type=int, metavar="SECONDS", help="How long the former key still works (default: an hour).")
 @consent.YES
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def rotate(identity: str, overlap: int | None, yes: bool, as_json: bool) -> None:
+@verbs.JSON_OPTION
+def rotate(identity: str | None, id_option: str | None, overlap: int | None, yes: bool, as_json: bool) -> None:
     """Make a new key for the holder of ID and show it, this once."""
-    arguments: dict[str, Any] = {"id": identity}
+    arguments: dict[str, Any] = {"id": _one(identity, id_option)}
     if overlap is not None:
         arguments["overlap"] = overlap
     verbs.perform("keys.rotate", arguments, as_json, yes=yes)
 
 
 @keys.command()
-@click.argument("identity", metavar="ID")
+@_ID
+@_ID_OPTION
 @consent.YES
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def revoke(identity: str, yes: bool, as_json: bool) -> None:
+@verbs.JSON_OPTION
+def revoke(identity: str | None, id_option: str | None, yes: bool, as_json: bool) -> None:
     """End a key at once."""
-    verbs.perform("keys.revoke", {"id": identity}, as_json, yes=yes)
+    verbs.perform("keys.revoke", {"id": _one(identity, id_option)}, as_json, yes=yes)
+
+
+def _one(identity: str | None, id_option: str | None) -> str:
+    found = identity or id_option
+    if found is None:
+        raise click.UsageError("Missing argument 'ID'.")
+    return found
 
 
 COMMANDS = {"keys": keys}

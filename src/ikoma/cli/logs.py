@@ -4,59 +4,89 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from ikoma.cli import client, output
+from ikoma.cli import client, complete, output
+from ikoma.cli.words import clean
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
+_AT_ONCE = 3600
 
 
 @click.command()
-@click.argument("app", shell_complete=client.complete_apps)
-@click.option("--service", help="Only this service.")
-@click.option("--release", help="Of this release, also where it failed, is starting or was left.")
+@click.argument("app", shell_complete=complete.apps)
+@click.argument("only", metavar="[SERVICE]", required=False, shell_complete=complete.services)
+@click.option("--service", help="Only this service.", shell_complete=complete.services)
 @click.option("--tail", type=int, help="The last lines; default 100.")
 @click.option("--since", help="30s, 10m, 2h, 1d, or a time such as 2026-01-02T15:04:05Z.")
 @click.option("--grep", help="Only lines with this text, whatever its case.")
+@click.option(
+    "--release", shell_complete=complete.completer("release"), help="Of this release, also where it failed or was left."
+)
 @click.option("--timestamps", is_flag=True, default=None, help="Begin each line with its time.")
-@click.option("-f", "--follow", is_flag=True, default=None, help="Go on with new lines until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def logs(as_json: bool, app: str, **options: Any) -> None:
+@click.option("-f", "--follow", "goes_on", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print each line as a JSON object.")
+def logs(as_json: bool, app: str, only: str | None, goes_on: bool, **options: Any) -> None:
     """Show the last lines of APP's containers, also of stopped ones."""
+    if only is not None:
+        options["service"] = options["service"] or only
     arguments = {"appName": app, **{name: value for name, value in options.items() if value is not None}}
-    show = _Printer()
+    if goes_on:
+        follow(arguments, as_json)
+        return
+    show = _Printer(as_json)
     try:
-        if options["follow"]:
-            client.call("apps.logs", {**arguments, "seconds": 3600}, on_line=show)
-            return
         result = client.call("apps.logs", arguments)
-    except KeyboardInterrupt:
-        return
     except client.Failed as failed:
-        output.refuse(failed.answer)
-    if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False, indent=2))
-        return
+        output.fail_with(failed.answer, as_json)
     for line in result["lines"]:
         show(line)
-    if result["more"]:
+    if result["more"] and not as_json:
         click.echo(result["more"], err=True)
 
 
-class _Printer:
-    """Prints lines; on a terminal each service has its colour."""
+def follow(arguments: Mapping[str, Any], as_json: bool) -> None:
+    """Print the last lines and each new one, until Ctrl-C or the server's end."""
+    show = _Printer(as_json)
+    tail: dict[str, Any] = {}
+    try:
+        while True:
+            began = time.monotonic()
+            client.call("apps.logs", {**arguments, **tail, "follow": True, "seconds": _AT_ONCE}, on_line=show)
+            if time.monotonic() - began < _AT_ONCE - 1:
+                return  # the server stops
+            tail = {"tail": 1, "since": "1s"}
+    except client.Failed as failed:
+        output.fail_with(failed.answer, as_json)
+    except KeyboardInterrupt:
+        return
 
-    def __init__(self) -> None:
+
+class _Printer:
+    """Prints lines; on a terminal each service has its colour, and nothing steers it."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._paper = output.paper(sys.stdout)
         self._colours: dict[str, str] = {}
 
     def __call__(self, line: str) -> None:
         service, separator, said = line.partition(" | ")
-        if separator and sys.stdout.isatty():
-            colour = self._colours.setdefault(service, _COLOURS[len(self._colours) % len(_COLOURS)])
-            line = f"{click.style(service, fg=colour)} | {said}"
+        if self._as_json:
+            told = {"service": service, "line": said} if separator else {"line": line}
+            line = json.dumps(told, ensure_ascii=False)
+        elif self._paper.people:
+            line = clean(line)
+            if separator and self._paper.colour:
+                colour = self._colours.setdefault(service, _COLOURS[len(self._colours) % len(_COLOURS)])
+                line = f"{click.style(clean(service), fg=colour)} | {clean(said)}"
         click.echo(line)
+        if self._paper.people or not self._as_json:
+            sys.stdout.flush()
 
 
 COMMANDS = {"logs": logs}

@@ -92,16 +92,22 @@ def _names() -> Names:
 
 def _given(words: list[str], arguments: Mapping[str, Any]) -> list[str] | None:
     """What follows the command's words; None where it has no place for one of the arguments."""
-    parameters = {_argument_of(parameter): parameter for parameter in _command(words).params}
+    parameters: dict[str, click.Parameter] = {}
+    for parameter in _command(words).params:  # what has a place needs no option
+        parameters.setdefault(_argument_of(parameter), parameter)
     if not arguments.keys() <= parameters.keys():
         return None
+    named = {_argument_of(parameter): parameter for parameter in _command(words).params}
     placed: list[str] = []
     options: list[str] = []
+    is_skipped = False
     for name, parameter in parameters.items():  # in the order of the command's own help
         if name not in arguments:
-            continue
-        if isinstance(parameter, click.Argument):
+            is_skipped = is_skipped or isinstance(parameter, click.Argument)
+        elif isinstance(parameter, click.Argument) and not is_skipped:
             placed += _texts(arguments[name])
+        elif isinstance(parameter, click.Argument):
+            options += _option(named[name], arguments[name])
         else:
             options += _option(parameter, arguments[name])
     return [*placed, *options] if not any(text.startswith("-") for text in placed) else [*options, "--", *placed]
@@ -119,6 +125,10 @@ def _command(words: list[str]) -> click.Command:
 
 
 def _argument_of(parameter: click.Parameter) -> str:
+    from ikoma.cli import verbs
+
+    if isinstance(parameter, verbs.Place):
+        return parameter.argument
     name = parameter.name or ""
     first, *rest = _ARGUMENTS.get(name, name).split("_")
     return first + "".join(part.title() for part in rest)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from ikoma.cli.client import complete_apps, settings_or_exit
+from ikoma.cli import complete
+from ikoma.cli.client import settings_or_exit
 from ikoma.cli.output import fail
 from ikoma.errors import FileMissing, IkomaError
 
@@ -21,7 +22,7 @@ _NO_INPUT = frozenset("clV?")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("app", shell_complete=complete_apps)
+@click.argument("app", shell_complete=complete.apps)
 @click.option("--admin", is_flag=True, help="As the platform's role `ikoma`: what restoring a backup needs.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(app: str, admin: bool, arguments: tuple[str, ...]) -> None:

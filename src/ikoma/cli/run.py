@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ikoma.cli import client, output
+from ikoma.cli import client, complete, interrupts, output
 
 
 class _Run(click.Command):
@@ -22,23 +22,31 @@ class _Run(click.Command):
 
 
 @click.command(cls=_Run)
-@click.argument("app", shell_complete=client.complete_apps)
+@click.argument("app", shell_complete=complete.apps)
 @click.option(
-    "--service", help="Whose image, variables and volumes it gets; by default the service's that answers requests."
+    "--service",
+    shell_complete=complete.services,
+    help="Whose image, variables and volumes it gets; by default the service's that answers requests.",
 )
 @click.option("--timeout", type=int, help="Seconds, after which it is ended; default 300.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, at the end.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(app: str, command: tuple[str, ...], **options: Any) -> None:
+def run(app: str, command: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Run COMMAND once, in a new container of APP's release that serves: ikoma run APP -- python manage.py shell
 
     What it says is printed as it comes, and its exit code is this command's.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
-    show = _Printer()
+    show = _Printer(quiet=as_json)
+    arguments = {"appName": app, "command": list(command), **chosen}
     try:
-        result = client.call("apps.run", {"appName": app, "command": list(command), **chosen}, show, on_gap=show.stop)
+        with interrupts.leaving("apps.run", arguments) as begun:
+            result = client.call("apps.run", arguments, show, on_gap=show.stop, on_begin=begun)
     except client.Failed as failed:
-        output.refuse(failed.answer)
+        output.fail_with(failed.answer, as_json)
+    if as_json:
+        output.show(result, as_json)
+        sys.exit(result["exitCode"])
     show.rest(result["lines"], result["count"])
     sys.exit(result["exitCode"])
 
@@ -46,9 +54,9 @@ def run(app: str, command: tuple[str, ...], **options: Any) -> None:
 class _Printer:
     """Prints lines as they come; once some were left out, all from there on at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool) -> None:
         self._printed = 0
-        self._stopped = False
+        self._stopped = quiet
 
     def __call__(self, message: str, fraction: float | None) -> None:
         _, separator, line = message.partition(" | ")

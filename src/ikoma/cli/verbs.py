@@ -1,90 +1,130 @@
-"""The friendly verbs: commands made from the capabilities' own request models."""
+"""The friendly verbs: commands made from the capabilities' own request models.
+
+What must be given stands in the line in its order, `ikoma domain-add myapp shop.example.com`; everything may also be
+given by its name, `--domain shop.example.com`.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ikoma.cli import brief, client, consent, output
+from ikoma.cli import client, complete, consent, interrupts, output, views
 from ikoma.cli.catalogue import FROM_FILES, VERBS
-from ikoma.cli.commands import read_commands
+from ikoma.cli.commands import Command, read_commands
+from ikoma.cli.progress import progress_bar
+
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 _UNSEEN = "@FILE reads it from a file; left out, it comes from stdin, or is asked for unseen."
+_METAVARS = {"appName": "APP", "operationId": "ID", "to": "RELEASE", "backupName": "NAME", "on": "on|off"}
+_OPTIONS = {"appName": "--app"}
+_YES, _NO = ("on", "true", "yes"), ("off", "false", "no")
 
 
-class _Switch(click.Option):
-    """One of two flags that must be given: errors name both."""
+class Place(click.Argument):
+    """An argument that needs no name."""
 
-    def get_error_hint(self, ctx: click.Context | None) -> str:
-        return " / ".join(f"'{flag}'" for flag in (*self.opts, *self.secondary_opts))
+    def __init__(self, declared: list[str], *, argument: str, **more: Any) -> None:
+        super().__init__(declared, **more)
+        self.argument = argument
 
 
 def verb_command(name: str) -> click.Command:
-    """The command for a verb: APP as argument, everything else as options, `--json` for scripts."""
-    capability = VERBS[name].capability
-    described = read_commands()[capability]
-    parameters: list[click.Parameter] = []
-    if "appName" in described.properties:
-        needed = "appName" in described.required
-        shown = "APP" if needed else "[APP]"
-        of_app = click.Argument(["app_name"], metavar=shown, required=needed, shell_complete=client.complete_apps)
-        parameters.append(of_app)
-    for argument in VERBS[name].behind:
-        parameters.append(_behind(argument, argument in described.required))
+    """The command for a verb: what must be given as arguments, everything as options, `--json` for scripts."""
+    verb = VERBS[name]
+    described = read_commands()[verb.capability]
+    places = _places(described, verb.optional)
+    parameters: list[click.Parameter] = [
+        Place(
+            [f"place_{number}"],
+            argument=place,
+            required=False,
+            metavar=metavar(place) if place in described.required else f"[{metavar(place)}]",
+            shell_complete=complete.completer(place),
+        )
+        for number, place in enumerate(places)
+    ]
     for argument, schema in described.properties.items():
-        if (capability, argument) in FROM_FILES:
-            parameters.append(_from_file(argument, FROM_FILES[capability, argument], schema))
-        elif argument not in ("appName", *VERBS[name].behind):
-            needed = argument in described.required and argument not in described.sensitive
-            option = _option(argument, schema, needed)
-            if argument in described.sensitive and argument in described.required:
-                option.help = " ".join(filter(None, (option.help, _UNSEEN)))
-            parameters.append(option)
+        option = (
+            _from_file(argument, FROM_FILES[verb.capability, argument], schema)
+            if (verb.capability, argument) in FROM_FILES
+            else _option(argument, schema)
+        )
+        if argument in described.sensitive and argument in described.required:
+            option.help = " ".join(filter(None, (option.help, _UNSEEN)))
+        parameters.append(option)
     if described.asks:
         parameters.append(consent.yes_option())
     parameters.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
 
-    def run(as_json: bool, app_name: str | None = None, yes: bool = False, **options: Any) -> None:
-        given = {key: value.read() if hasattr(value, "read") else value for key, value in options.items()}
-        arguments = {_camel(key): value for key, value in given.items() if value is not None and value != ()}
-        if app_name is not None:
-            arguments["appName"] = app_name
-        for argument in described.sensitive:
-            if argument in described.required:
-                arguments[argument] = _secret(argument, arguments.get(argument))
-        typed = {key: _value(described.properties[key], item) for key, item in arguments.items()}
-        perform(capability, typed, as_json, yes=yes)
+    def run(as_json: bool, yes: bool = False, **options: Any) -> None:
+        words = [options.pop(f"place_{number}") for number in range(len(places))]
+        given = {key: value for key, value in options.items() if value is not None and value != ()}
+        arguments = arguments_from(
+            verb.capability, described, places, [word for word in words if word is not None], given
+        )
+        perform(verb.capability, arguments, as_json, yes=yes)
 
     kind = consent.CarefulCommand if described.asks or described.takes_away else click.Command
     return kind(name, params=parameters, callback=run, help=described.description, short_help=described.summary)
 
 
+def arguments_from(
+    capability: str, described: Command, places: Sequence[str], words: Sequence[str], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A capability's arguments: words in their places, where no option has given that already.
+
+    Raises:
+        click.UsageError: there are too many words, one is missing, or one is no number where it must be.
+    """
+    free = [place for place in places if place not in given]
+    if len(words) > len(free):
+        raise click.UsageError(f"Got unexpected extra argument ({words[len(free)]}).")
+    from_files = {place for place in places if (capability, place) in FROM_FILES}
+    typed = {
+        place: read_file(word) if place in from_files else _typed(place, described.properties[place], word)
+        for place, word in zip(free, words, strict=False)
+    }
+    arguments = typed | {name: _read(name, value, described) for name, value in given.items()}
+    missing = [name for name in described.required if name not in arguments]
+    if missing and missing == [name for name in described.sensitive if name in missing][-1:]:
+        arguments[missing[0]] = _secret(missing[0])
+    elif missing:
+        raise click.UsageError(f"Missing argument '{metavar(missing[0])}'.")
+    return {name: _value(described.properties[name], value) for name, value in arguments.items()}
+
+
 def perform(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool = False) -> None:
-    """Call the capability, with a progress bar where it changes something, and print what it answers.
+    """Call the capability, print what it answers, and end with exit code 1 where that is a no.
 
     Args:
         yes: a person has agreed to what it may lose for good.
     """
+    result = call(name, arguments, as_json, yes=yes)
+    output.show(result, as_json, () if as_json else views.blocks_of(name, result))
+    if not views.is_well(name, result):
+        sys.exit(1)
+
+
+def call(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool = False) -> Any:
+    """The capability's answer; where it changes something, with its progress, and Ctrl-C leaves it going on."""
 
     def act(arguments: Mapping[str, Any], *, asks: bool) -> Any:
         if not _is_long(name):
             return client.call(name, arguments, asks=asks)
-        with output.progress_bar() as progress:
-            return client.call(name, arguments, progress, asks=asks)
+        with interrupts.leaving(name, arguments) as begun, progress_bar() as progress:
+            return client.call(name, arguments, progress, on_begin=begun, asks=asks)
 
     try:
-        result = consent.perform(name, arguments, act, yes=yes, as_json=as_json)
+        return consent.perform(name, arguments, act, yes=yes, as_json=as_json)
     except client.Failed as failed:
-        if as_json:
-            click.echo(json.dumps(failed.answer, ensure_ascii=False, indent=2))
-            raise SystemExit(1) from None
-        output.refuse(failed.answer)
-    output.show(result if as_json else brief.of(name, result), as_json)
+        output.fail_with(failed.answer, as_json)
 
 
 def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -96,20 +136,45 @@ def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
         key, separator, text = pair.partition("=")
         if not separator:
             raise click.UsageError(f"--arg takes name=value, not {pair!r}")
-        if text.startswith("@"):
-            text = Path(text[1:]).read_text()
-        arguments[key] = _value(properties.get(key, {}), text)
+        arguments[key] = _value(properties.get(key, {}), read_file(text[1:]) if text.startswith("@") else text)
     return arguments
 
 
-def _secret(name: str, given: str | None) -> str:
-    """A value that had better not stand in a command line: from @FILE, from stdin, or asked for unseen."""
-    if given is not None:
-        return Path(given[1:]).read_text() if given.startswith("@") else given
-    if sys.stdin.isatty():
+def read_file(path: str) -> str:
+    """What a file of this machine holds, or stdin for `-`."""
+    try:
+        return _stdin() if path == "-" else Path(path).read_bytes().decode()
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{path} holds something else than text in UTF-8.") from None
+
+
+def metavar(name: str) -> str:
+    return _METAVARS.get(name, name.upper())
+
+
+def _places(described: Command, optional: Sequence[str]) -> list[str]:
+    """Arguments that need no name: the app, what else is required, and what is often given."""
+    required = [name for name in described.properties if name in described.required]
+    ordered = sorted(required, key=lambda name: name != "appName")
+    return [*ordered, *(name for name in optional if name not in ordered)]
+
+
+def _secret(name: str) -> str:
+    """A value that had better not stand in a command line: from stdin, or asked for unseen."""
+    if output.is_terminal(sys.stdin) and name != "sql":
         typed: str = click.prompt(name.capitalize(), hide_input=True)
         return typed
-    return sys.stdin.read().removesuffix("\n")
+    if output.is_terminal(sys.stdin):
+        click.echo("Type the SQL; Ctrl-D ends it.", err=True)
+    return _stdin().removesuffix("\n")
+
+
+def _stdin() -> str:
+    if sys.stdin is None:
+        raise click.UsageError("There is nothing on stdin: it is closed.")
+    return sys.stdin.read()
 
 
 def _is_long(name: str) -> bool:
@@ -117,25 +182,23 @@ def _is_long(name: str) -> bool:
     return known is not None and known.changes
 
 
-def _option(name: str, described: dict[str, Any], required: bool) -> click.Option:
-    flag = "--" + _snake(name).replace("_", "-")
+def _flag(name: str) -> str:
+    return _OPTIONS.get(name) or "--" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _option(name: str, described: dict[str, Any]) -> click.Option:
+    flag = _flag(name)
+    finish = complete.completer(name)
     kind: Any = {"integer": int, "number": float}.get(_type(described), str)
     if "enum" in described:
-        kind = click.Choice(described["enum"])
+        kind, finish = click.Choice(described["enum"]), None
     if _type(described) == "boolean":
         opposite = "" if described.get("default") is False else "/--off" if flag == "--on" else f"/--no-{flag[2:]}"
-        if required:  # without a default, even None: click would take that for the answer
-            return _Switch([flag + opposite], is_flag=True, required=True, help=_help(described))
-        return click.Option([flag + opposite], is_flag=True, default=None, help=_help(described))
+        return click.Option([flag + opposite, name], is_flag=True, default=None, help=_help(described))
     if _type(described) in ("object", "array"):
-        metavar = "NAME=VALUE" if _type(described) == "object" else "TEXT"
-        return click.Option([flag], multiple=True, metavar=metavar, help=described.get("description"))
-    return click.Option([flag], type=kind, required=required, help=_help(described))
-
-
-def _behind(name: str, needed: bool) -> click.Argument:
-    shown = name.upper() if needed else f"[{name.upper()}]"
-    return click.Argument([_snake(name)], metavar=shown, required=needed)
+        value = "NAME=VALUE" if _type(described) == "object" else "TEXT"
+        return click.Option([flag, name], multiple=True, metavar=value, help=described.get("description"))
+    return click.Option([flag, name], type=kind, help=_help(described), shell_complete=finish)
 
 
 def _from_file(name: str, flag: str, described: dict[str, Any]) -> click.Option:
@@ -150,6 +213,35 @@ def _help(described: dict[str, Any]) -> str | None:
     if default in (None, False, ""):
         return said
     return f"{said or ''}  [default: {'yes' if default is True else default}]".strip()
+
+
+def _read(name: str, value: Any, described: Command) -> Any:
+    """What an option was given: a file's text where it names a file."""
+    if hasattr(value, "read"):
+        try:
+            return value.read()
+        except UnicodeDecodeError:
+            raise click.UsageError(f"{_flag(name)}: the file holds something else than text in UTF-8.") from None
+    if isinstance(value, str) and value.startswith("@") and name in described.sensitive:
+        return read_file(value[1:])
+    return value
+
+
+def _typed(name: str, described: dict[str, Any], word: str) -> Any:
+    """A word of the command line as the type that its place has.
+
+    Raises:
+        click.UsageError: it cannot be one.
+    """
+    kind = _type(described)
+    if kind == "boolean" and word.lower() in (*_YES, *_NO):
+        return word.lower() in _YES
+    if "enum" in described and word not in described["enum"]:
+        raise click.UsageError(f"{metavar(name)} is {word!r}; it takes one of {', '.join(described['enum'])}.")
+    if kind == "boolean" or (kind == "integer" and not word.lstrip("-").isdecimal()):
+        wanted = "on or off" if kind == "boolean" else "a whole number"
+        raise click.UsageError(f"{metavar(name)} is {word!r}; it takes {wanted}.")
+    return word
 
 
 def _value(described: dict[str, Any], value: Any) -> Any:
@@ -170,12 +262,3 @@ def _value(described: dict[str, Any], value: Any) -> Any:
 def _type(described: dict[str, Any]) -> str:
     kinds = [part.get("type") for part in described.get("anyOf", [described])]
     return next((kind for kind in kinds if kind and kind != "null"), "string")
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.title() for part in rest)

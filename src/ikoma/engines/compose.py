@@ -23,6 +23,7 @@ from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import log_line, readable, sentence
 from ikoma.engines.staging import staged, without_root
 from ikoma.engines.startup import Startup, Stuck
+from ikoma.engines.stats import read_usage
 from ikoma.engines.watch import Watch
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction import forms, replaced
@@ -44,6 +45,7 @@ from ikoma.ports import (
     Progress,
     Resolved,
     Start,
+    Usage,
     Watching,
 )
 from ikoma.run import Finished, SaidTooMuch, follow, run
@@ -91,6 +93,9 @@ class ComposeEngine:
     async def listening(self, container: Container) -> Sequence[Listening] | None:
         pid = await self._api.pid(container.id) if container.addresses else None
         return None if pid is None else await asyncio.to_thread(listening.of_process, pid, container.addresses[0])
+
+    async def usage(self, containers: Sequence[str]) -> Mapping[str, Usage]:
+        return await read_usage(self._api, containers)
 
     async def container_owners(self) -> Mapping[str, str]:
         return await self._api.container_owners()

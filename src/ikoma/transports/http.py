@@ -129,7 +129,8 @@ class Execute:
         if line is None:
             await headers.answer(send, *await working)
             return
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", _STREAM)]})
+        described = [(b"content-type", _STREAM), (b"x-request-id", attempt.request_id.encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": described})
         watching = asyncio.ensure_future(watch())
         try:
             while line is not None:

@@ -28,7 +28,7 @@ def test_a_deploy_reports_its_progress_and_scripts_get_json(server: Server) -> N
     assert "web: healthy" in done.stderr
     assert server.cli("verify", "cli-deploy").returncode == 0
     assert "healthy" in server.cli("status", "cli-deploy").stdout
-    assert "succeeded *" in server.cli("releases", "cli-deploy").stdout
+    assert "succeeded (current)" in server.cli("releases", "cli-deploy").stdout
 
 
 def test_a_failure_says_what_why_and_what_next_and_ends_with_one(server: Server) -> None:
@@ -105,7 +105,8 @@ def test_keys_are_made_listed_and_revoked(server: Server) -> None:
 
 def test_the_audit_log_is_shown_and_filtered(server: Server) -> None:
     server.call("apps.status", {"appName": "not-there"})
-    shown = json.loads(server.cli("audit", "--app", "not-there", "--result", "error", "--json").stdout)
+    lines = server.cli("audit", "--app", "not-there", "--result", "error", "--json").stdout.splitlines()
+    shown = [json.loads(line) for line in lines]
     assert {entry["arguments"]["appName"] for entry in shown} == {"not-there"}
     assert {entry["code"] for entry in shown} == {"app_not_found"}
     assert "app_not_found" in server.cli("audit", "--app", "not-there").stdout
@@ -123,7 +124,7 @@ def test_doctor_names_what_is_missing(server: Server) -> None:
     env = server.env | {"DOCKER_HOST": "unix:///nowhere.sock"}
     done = subprocess.run([IKOMA, "doctor", "--json"], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert [item["check"] for item in json.loads(done.stdout) if not item["ok"]] == ["docker"]
+    assert [item["check"] for item in json.loads(done.stdout) if item["ok"] is False] == ["docker"]
 
 
 def test_help_and_completion_need_no_server() -> None:

@@ -1,0 +1,68 @@
+"""apps.top: what apps take of the machine."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import AppName, Effect, Role
+from ikoma.ports import Usage
+
+
+class Top(Request):
+    app_name: AppName | None = None
+    """Of all when left out."""
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class Service(Result):
+    app: str
+    service: str
+    containers: int
+    cpu_percent: float
+    """Of one core."""
+    memory_bytes: int
+    memory_limit_bytes: int
+    """Of all its containers together."""
+
+
+class Services(Result):
+    services: list[Service]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
+
+
+@capability("apps.top", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+async def top(call: Call, request: Top) -> Services:
+    """CPU and memory of each running service now, the busiest first.
+
+    Use it when the machine is slow.
+    """
+    names = [call.app(request.app_name).name] if request.app_name else call.platform.apps.names()
+    running = [
+        (name, container)
+        for name in names
+        if call.caller.reaches(name)
+        for container in await call.platform.engine.containers(name)
+        if container.state == "running"
+    ]
+    usage = await call.platform.engine.usage([container.id for _, container in running])
+    grouped: dict[tuple[str, str], list[Usage]] = {}
+    for name, container in running:
+        if container.id in usage:
+            grouped.setdefault((name, container.service), []).append(usage[container.id])
+    services = [_service(app, service, found) for (app, service), found in grouped.items()]
+    busiest = sorted(services, key=lambda item: (-item.cpu_percent, -item.memory_bytes, item.app, item.service))
+    return Services(services=busiest[: request.limit], truncated=len(busiest) > request.limit)
+
+
+def _service(app: str, service: str, found: list[Usage]) -> Service:
+    return Service(
+        app=app,
+        service=service,
+        containers=len(found),
+        cpu_percent=round(sum(item.cpu_percent for item in found), 1),
+        memory_bytes=sum(item.memory_bytes for item in found),
+        memory_limit_bytes=sum(item.memory_limit_bytes for item in found),
+    )

@@ -1,0 +1,53 @@
+"""trash.list: removed apps that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import Field
+
+from ikoma.apps.trash import TrashEntry
+from ikoma.capabilities.context import Call
+from ikoma.kernel.registry import Request, Result, capability
+from ikoma.model import Effect, Role
+
+
+class List(Request):
+    limit: int = Field(default=50, ge=1, le=1000)
+
+
+class Entry(Result):
+    id: str
+    app: str
+    removed_at: str
+    caller: str
+    """Whose key removed it."""
+    size: int
+    holds: list[str]
+    """folder, database, volumes."""
+
+
+class Entries(Result):
+    entries: list[Entry]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
+
+
+@capability("trash.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
+async def listing(call: Call, request: List) -> Entries:
+    """List removed apps that are kept, newest first: which app, when it was removed, its size and what is there."""
+    found = await asyncio.to_thread(call.platform.trash.entries)
+    reached = [entry for entry in found if call.caller.reaches(entry.app)]
+    shown = await asyncio.to_thread(lambda: [_entry(entry) for entry in reached[: request.limit]])
+    return Entries(entries=shown, truncated=len(reached) > request.limit)
+
+
+def _entry(entry: TrashEntry) -> Entry:
+    return Entry(
+        id=entry.path.name,
+        app=entry.app,
+        removed_at=entry.removed_at,
+        caller=entry.caller,
+        size=entry.size(),
+        holds=entry.holds(),
+    )

@@ -1,0 +1,367 @@
+"""What a page of the command line is made of, and how it is laid out: for a person within the width of the
+terminal, for a program in lines that are whole.
+
+A view answers with blocks and knows no terminal; `Paper` lays them out and knows no capability.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from unicodedata import combining, east_asian_width
+
+from click import style
+
+from ikoma.cli.words import Verdict, clean_lines, colour_of, text_of
+
+_GAP = 2
+_LEAST = 12  # columns that a cut cell keeps
+_COMFORT = 26  # columns that a cut cell keeps before others are left out
+_MARKS = {"good": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red"), "": ("", None)}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A sentence: good, warning, bad, or plain."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence behind the word for what it is: error, hint, next, code."""
+
+    word: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values, one below the other; what has no value is not shown."""
+
+    pairs: Sequence[tuple[str, Any]]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        cut: it may be cut, with a mark, where the terminal is narrow.
+        spare: it is left out where the terminal is narrow; `--json` has it.
+        right: it is of numbers.
+    """
+
+    name: str
+    cut: bool = False
+    spare: bool = False
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of values below the names of their columns."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
+    title: str = ""
+    empty: str = ""
+    """Said instead of a table without rows."""
+    narrow: str = "--json has"
+    """How what was left out can be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Sentences below a title, each with a mark."""
+
+    title: str
+    items: Sequence[str]
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What was looked at: well or not, its name, what was seen, and where it is not well what to do."""
+
+    rows: Sequence[tuple[bool | None, str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Problems of files: where, what, and what to change. `word` is error or warning."""
+
+    word: str
+    rows: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Text as it is, whole."""
+
+    text: str
+    colours: bool = False
+    """Whether it is a difference, whose lines have colours by how they begin."""
+    quoted: bool = False
+    """Whether it is what a container, a build or a statement said: a bar stands before each line."""
+    title: str = ""
+
+
+Block = Message | Said | Facts | Table | Items | Checks | Findings | Raw
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """What is written on.
+
+    Args:
+        people: whether a person reads it: then sizes and times are in words, and lines fit the width.
+    """
+
+    people: bool
+    width: int = 80
+    colour: bool = field(default=False)
+
+    def lay_out(self, blocks: Sequence[Block]) -> list[str]:
+        """The lines of a page. A block with a title has an empty line before it."""
+        lines: list[str] = []
+        before: Block | None = None
+        for block in blocks:
+            made = list(self._lines(block))
+            if made and lines and (_stands_apart(block) or (isinstance(before, Table) and isinstance(block, Facts))):
+                lines.append("")
+            lines += made
+            before = block if made else before
+        return lines
+
+    def _lines(self, block: Block) -> Iterator[str]:
+        match block:
+            case Message(text, kind):
+                yield from self._message(text, kind)
+            case Said(word, text):
+                yield from self._said(word, text)
+            case Facts(pairs, title):
+                yield from self._facts(pairs, title)
+            case Table():
+                yield from self._table(block)
+            case Items(title, items, kind):
+                yield from self._items(title, items, kind)
+            case Checks(rows):
+                yield from self._checks(rows)
+            case Findings(word, rows):
+                yield from self._findings(word, rows)
+            case Raw():
+                yield from self._raw(block)
+
+    def _message(self, text: str, kind: str) -> Iterator[str]:
+        mark, colour = _MARKS[kind]
+        for number, line in enumerate(self._wrapped(text, len(mark) + 1 if mark else 0)):
+            head = (self._paint(mark, colour) if number == 0 else " ") + " " if mark else ""
+            yield head + line
+
+    def _said(self, word: str, text: str) -> Iterator[str]:
+        first, *rest = self._wrapped(text, 7)
+        head = self._paint("error:", "red") if word == "error" else self._dim(f"{word}:")
+        yield f"{head}{' ' * (6 - len(word))}{first}"
+        yield from (f"       {line}" for line in rest)
+
+    def _facts(self, pairs: Sequence[tuple[str, Any]], title: str) -> Iterator[str]:
+        shown = [(name, value) for name, value in pairs if text_of(value, people=self.people) != ""]
+        if not shown:
+            return
+        if title:
+            yield self._title(title)
+        margin = max(width(name) for name, _ in shown) + _GAP
+        for name, value in shown:
+            head = self._dim(name) + " " * (margin - width(name))
+            lines = self._value_lines(value, margin)
+            yield head + self._paint(lines[0], colour_of(value))
+            yield from (" " * margin + self._paint(line, colour_of(value)) for line in lines[1:])
+
+    def _value_lines(self, value: Any, margin: int) -> list[str]:
+        """A list has a line for each where it does not fit one; a word that is longer than the line stays whole."""
+        text = text_of(value, people=self.people)
+        if not self.people or margin + width(text) <= self.width:
+            return [text]
+        if isinstance(value, (list, tuple)):
+            return [line for item in value for line in self._value_lines(item, margin)]
+        return self._wrapped(text, margin)
+
+    def _table(self, table: Table) -> Iterator[str]:
+        if not table.rows:
+            if table.empty:
+                yield from self._wrapped(table.empty, 0)
+            return
+        if table.title:
+            yield self._title(table.title)
+        cells = [[text_of(value, people=self.people) for value in row] for row in table.rows]
+        shown, widths = self._fit(table, cells)
+        if shown is None:
+            yield from self._records(table)
+            return
+        columns = [table.columns[index] for index in shown]
+        names = [column.name.upper() for column in columns]
+        yield self._dim(_joined(_aligned(names, widths, columns)))
+        for row, texts in zip(table.rows, cells, strict=True):
+            placed = [
+                _cut(texts[index] or ("" if self.people else "-"), size)
+                for index, size in zip(shown, widths, strict=True)
+            ]
+            aligned = _aligned(placed, widths, columns)
+            yield _joined(
+                [self._paint(text, colour_of(row[index])) for text, index in zip(aligned, shown, strict=True)]
+            )
+        left = [column.name for index, column in enumerate(table.columns) if index not in shown and _any(cells, index)]
+        if left and self.people:
+            yield from (self._dim(line) for line in self._wrapped(f"Not shown: {', '.join(left)}; {table.narrow}.", 0))
+
+    def _fit(self, table: Table, cells: list[list[str]]) -> tuple[list[int] | None, list[int]]:
+        """Which columns are shown and how wide each is; None where even the few that must be whole do not fit."""
+        natural = [
+            max(width(column.name), *(width(row[index]) for row in cells)) for index, column in enumerate(table.columns)
+        ]
+        everything = list(range(len(table.columns)))
+        if not self.people:
+            return everything, natural
+        shown = [index for index in everything if _any(cells, index)]
+        while True:
+            widths = self._shrunk(table, shown, natural, _COMFORT)
+            if widths is not None:
+                return shown, widths
+            spare = [index for index in shown if table.columns[index].spare]
+            if not spare:
+                break
+            shown.remove(spare[-1])
+        widths = self._shrunk(table, shown, natural, _LEAST)
+        return (None, []) if widths is None else (shown, widths)
+
+    def _shrunk(self, table: Table, shown: list[int], natural: list[int], least: int) -> list[int] | None:
+        """Widths at which the columns fit, the widest that may be cut shrunk first; None where they cannot."""
+        widths = {index: natural[index] for index in shown}
+        room = self.width - _GAP * (len(shown) - 1)
+        while sum(widths.values()) > room:
+            able = [index for index in shown if table.columns[index].cut and widths[index] > least]
+            if not able:
+                return None
+            widest = max(able, key=lambda index: widths[index])
+            widths[widest] = max(least, widths[widest] - (sum(widths.values()) - room))
+        return [widths[index] for index in shown]
+
+    def _records(self, table: Table) -> Iterator[str]:
+        """Each row as facts: for rows that are wider than the terminal."""
+        for number, row in enumerate(table.rows):
+            if number:
+                yield ""
+            yield from self._facts([(column.name, value) for column, value in zip(table.columns, row, strict=True)], "")
+
+    def _items(self, title: str, items: Sequence[str], kind: str) -> Iterator[str]:
+        if not items:
+            return
+        if title:
+            yield self._title(title)
+        mark, colour = _MARKS[kind] if kind else ("-", None)
+        for item in items:
+            first, *rest = self._wrapped(item, 4)
+            yield f"  {self._paint(mark, colour)} {first}"
+            yield from (f"    {line}" for line in rest)
+
+    def _checks(self, rows: Sequence[tuple[bool | None, str, str, str]]) -> Iterator[str]:
+        margin = max((width(name) for _, name, _, _ in rows), default=0) + 2 + _GAP
+        for well, name, seen, remedy in rows:
+            mark = {True: "✓", False: "✗", None: "–"}[well]
+            head = f"{self._paint(mark, colour_of(Verdict(well)))} {name.ljust(margin - 2)}"
+            first, *rest = self._wrapped(seen, margin) or [""]
+            yield (head + first).rstrip()
+            yield from (" " * margin + line for line in rest)
+            for number, line in enumerate(self._wrapped(remedy, margin + 2) if remedy else []):
+                yield f"{' ' * margin}{' ' if number else self._paint('→', 'yellow')} {line}"
+
+    def _findings(self, word: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        colour = "red" if word == "error" else "yellow"
+        for row in rows:
+            place = f"{row.get('file') or ''}:{row['line']}" if row.get("line") else str(row.get("file") or "")
+            head = f"{word}: {place}: " if place else f"{word}: "
+            lines = self._wrapped(head + str(row.get("problem") or ""), 2)
+            yield self._paint(lines[0][: len(word) + 1], colour) + lines[0][len(word) + 1 :]
+            yield from (f"  {line}" for line in lines[1:])
+            if row.get("fix"):
+                lines = self._wrapped(f"fix: {row['fix']}", 4)
+                yield f"  {self._dim('fix:')}{lines[0][4:]}"
+                yield from (f"  {line}" for line in lines[1:])
+
+    def _raw(self, block: Raw) -> Iterator[str]:
+        if block.title:
+            yield self._title(block.title)
+        for line in clean_lines(block.text).splitlines():
+            shown = self._difference(line) if block.colours else line
+            yield f"  {self._dim('|')} {shown}" if block.quoted else shown
+
+    def _difference(self, line: str) -> str:
+        colours = {"+": "green", "-": "red", "@": "cyan"}
+        return self._paint(line, colours.get(line[:1])) if not line.startswith(("+++", "---")) else self._dim(line)
+
+    def _wrapped(self, text: str, margin: int) -> list[str]:
+        """The lines of a text, beside a margin; a word that is longer than a line stays whole, to be copied."""
+        if not self.people:
+            return clean_lines(text).splitlines() or [""]
+        room = max(self.width - margin, 20)
+        lines: list[str] = []
+        for part in clean_lines(text).splitlines() or [""]:
+            lines += textwrap.wrap(part, room, break_long_words=False, break_on_hyphens=False) or [""]
+        return lines
+
+    def _title(self, text: str) -> str:
+        return style(text, bold=True) if self.colour else text
+
+    def _dim(self, text: str) -> str:
+        return style(text, dim=True) if self.colour and text.strip() else text
+
+    def _paint(self, text: str, colour: str | None) -> str:
+        return style(text, fg=colour) if self.colour and colour and text.strip() else text
+
+
+def _stands_apart(block: Block) -> bool:
+    match block:
+        case Facts(_, title) | Items(title):
+            return bool(title)
+        case Raw():
+            return bool(block.title) or not block.quoted
+        case Findings() | Table():
+            return True
+        case _:
+            return False
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _aligned(texts: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    spaces = [" " * (size - width(text)) for text, size in zip(texts, widths, strict=True)]
+    return [
+        space + text if column.right else text + space
+        for text, space, column in zip(texts, spaces, columns, strict=True)
+    ]
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return (" " * _GAP).join(cells).rstrip()
+
+
+def _cut(text: str, size: int) -> str:
+    if width(text) <= size:
+        return text
+    while width(text) > size - 1:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _any(cells: Sequence[Sequence[str]], index: int) -> bool:
+    return any(row[index] for row in cells)

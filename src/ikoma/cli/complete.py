@@ -1,0 +1,103 @@
+"""What the shell offers for an argument: apps, services, releases, operations, keys, files … as the server knows them.
+
+It is silent where there is no server, or where the key may not ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+from click.shell_completion import CompletionItem
+
+from ikoma.cli import client
+from ikoma.cli.commands import read_commands
+
+_PATIENCE = 2.0
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+class Source(NamedTuple):
+    """Where the values of an argument come from: a list in a capability's result, and in it a field."""
+
+    capability: str
+    listed: str
+    field: str = ""
+    """"" where the list holds the values themselves."""
+    said: str = ""
+    """The field that says more of each."""
+
+
+_OF_AN_APP = {
+    "service": Source("apps.status", "services", "name"),
+    "release": Source("release.list", "releases", "id", "state"),
+    "to": Source("release.list", "releases", "id", "state"),
+    "domain": Source("domain.list", "domains", "name"),
+    "path": Source("files.list", "entries", "path"),
+    "version": Source("files.history", "versions", "version", "path"),
+    "backupName": Source("backup.list", "backups", "name"),
+    "ref": Source("preview.list", "previews", "ref"),
+    "name": Source("env.list", "names"),
+}
+_OF_ALL = {
+    "appName": Source("apps.list", "apps", "name", "health"),
+    "operationId": Source("operations.list", "operations", "id", "capability"),
+    "key": Source("keys.list", "keys", "id", "name"),
+    "approval": Source("approvals.list", "approvals", "id", "summary"),
+    "trash": Source("trash.list", "entries", "id", "app"),
+}
+
+
+def completer(argument: str) -> Completer | None:
+    """The completer of an argument, by its name; None where nothing is known of it."""
+    source = _OF_ALL.get(argument) or _OF_AN_APP.get(argument)
+    if source is None:
+        return None
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        wanted: dict[str, Any] = {}
+        if argument in _OF_AN_APP:
+            app = _app(ctx)
+            if not app:
+                return []
+            wanted["appName"] = app
+            if argument == "path" and "/" in incomplete:
+                wanted["path"] = incomplete.rpartition("/")[0]
+        return [item for item in _offered(source, wanted) if item.value.startswith(incomplete)]
+
+    return complete
+
+
+def _app(ctx: click.Context) -> str | None:
+    """The app that the line names so far; an option that waits for its value leaves words unread."""
+    named = (ctx.params.get(name) for name in ("app", "appName", "place_0"))
+    unread = (word for word in ctx.args if not word.startswith("-"))
+    return next((str(name) for name in (*named, *unread) if name), None)
+
+
+def capabilities(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of capabilities."""
+    return [
+        CompletionItem(name, help=command.summary)
+        for name, command in read_commands().items()
+        if name.startswith(incomplete)
+    ]
+
+
+def _offered(source: Source, wanted: dict[str, Any]) -> list[CompletionItem]:
+    if source.capability not in read_commands():
+        return []
+    try:
+        found = client.call(source.capability, wanted, timeout=_PATIENCE)[source.listed]
+    except (client.Failed, SystemExit, KeyError):
+        return []
+    if not source.field:
+        return [CompletionItem(str(item)) for item in found]
+    # Each once: a service has several containers.
+    offered = {str(item[source.field]): str(item.get(source.said) or "") for item in found}
+    return [CompletionItem(value, help=said or None) for value, said in offered.items()]
+
+
+apps = completer("appName")
+services = completer("service")

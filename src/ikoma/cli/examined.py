@@ -1,0 +1,15 @@
+"""What `ikoma doctor` found of one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`ok` is None where it is worth knowing and nothing is broken; `fix` is what to do where it is not well."""
+
+    check: str
+    ok: bool | None
+    details: str
+    fix: str = ""

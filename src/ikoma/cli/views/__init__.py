@@ -1,0 +1,109 @@
+"""What a person is shown of each capability's result: `db.status` is shown by views/db.py.
+
+A result without a view of its own is shown by its fields' names; `--json` has all of any. Views ask for nothing but
+what they show, so that a result may get more fields.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
+from ikoma.cli.words import flat, guess, label
+
+View = Callable[[Any], Sequence[Block]]
+
+_NOES: Mapping[str, Callable[[Any], bool]] = {
+    "apps.health": lambda result: result.get("health") != "healthy",
+    "apps.validate": lambda result: not result.get("valid"),
+    "artifact.verify_release": lambda result: not result.get("verified"),
+    "audit.verify": lambda result: not result.get("valid"),
+    "deploy.plan": lambda result: not result.get("valid"),
+    "operations.wait": lambda result: result.get("state") != "succeeded",
+    "platform.check": lambda result: not result.get("healthy"),
+}
+"""Capabilities that answer a question with yes or no: when it is a no."""
+
+
+_SAY_MORE = ("apps.request", "db.query", "files.list")
+"""Those that say themselves how more is shown."""
+
+
+def blocks_of(capability: str, result: Any) -> Sequence[Block]:
+    """The page of a result."""
+    view = _views(capability.partition(".")[0]).get(capability, default)
+    blocks = list(view(result))
+    if capability not in _SAY_MORE and isinstance(result, dict) and result.get("truncated") is True:
+        blocks.append(Message("There is more: --limit shows it.", "warning"))
+    return blocks
+
+
+def is_well(capability: str, result: Any) -> bool:
+    """Whether the answer is no `no`: a command ends with exit code 1 then."""
+    says_no = _NOES.get(capability)
+    return says_no is None or not isinstance(result, dict) or not says_no(result)
+
+
+def default(result: Any) -> Sequence[Block]:
+    """A result by the names of its fields: its message, its facts, then what it lists."""
+    if isinstance(result, str):
+        return [Raw(result)]
+    if not isinstance(result, dict):
+        return [Raw(str(result))]
+    if isinstance(result.get("markdown"), str):
+        return [Raw(result["markdown"])]
+    blocks: list[Block] = []
+    facts = flat({name: value for name, value in result.items() if name not in ("success", "message")})
+    if result.get("message"):
+        blocks.append(Message(str(result["message"]), "good"))
+    blocks.append(Facts([(label(name), guess(name, value)) for name, value in facts if _is_fact(name, value)]))
+    for name, value in facts:
+        if name == "warnings" and _are_texts(value):
+            blocks += [Message(item, "warning") for item in value]
+        elif not _is_fact(name, value) and value:
+            blocks.append(table(label(name), value) if isinstance(value[0], dict) else Items(label(name), value))
+    return blocks
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Objects as rows, by the names of their fields."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [Column(label(name), cut=number > 0, spare=number > 2) for number, name in enumerate(names)]
+    return Table(columns, [[guess(name, row.get(name)) for name in names] for row in rows], title)
+
+
+def address(urls: Sequence[str] | None) -> str | None:
+    """The address that people use: a domain's before that of a port."""
+    return min(urls, key=lambda url: ("127.0.0.1" in url, ".localhost" in url), default=None) if urls else None
+
+
+def image(name: str | None) -> str | None:
+    """A digest alone is shown as Docker does, by its beginning."""
+    return name[:19] if name and name.startswith("sha256:") else name
+
+
+def one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def _is_fact(name: str, value: Any) -> bool:
+    if not isinstance(value, list):
+        return True
+    return name != "warnings" and _are_texts(value) and len(value) <= 8 and all(len(item) <= 60 for item in value)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+@cache
+def _views(namespace: str) -> Mapping[str, View]:
+    name = f"{__name__}.{namespace}"
+    if not namespace.isidentifier() or importlib.util.find_spec(name) is None:
+        return {}
+    found: Mapping[str, View] = importlib.import_module(name).VIEWS
+    return found

@@ -1,0 +1,41 @@
+"""Calls that wait for another key's consent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Facts, Message
+from ikoma.cli.words import State, Time
+
+
+def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+    """Each whole: whoever consents must see all that would be lost."""
+    blocks: list[Block] = []
+    for item in result["approvals"]:
+        if blocks:
+            blocks.append(Message(""))
+        blocks += shown(item)
+    return blocks or [Message("No call waits for consent.")]
+
+
+def shown(item: Mapping[str, Any]) -> Sequence[Block]:
+    return [
+        Facts(
+            [
+                ("approval", item["id"]),
+                ("state", State(item["state"])),
+                ("asked by", item["caller"]),
+                ("for", item["capability"]),
+                ("app", item.get("app")),
+                ("what", item["summary"]),
+                ("asked", Time(item["createdAt"])),
+                ("ends", Time(item["expiresAt"]) if item["state"] == "pending" else None),
+                ("decided by", item.get("decidedBy")),
+                ("decided", Time(item.get("decidedAt"))),
+            ]
+        )
+    ]
+
+
+VIEWS = {"approvals.approve": shown, "approvals.deny": shown, "approvals.list": listing}

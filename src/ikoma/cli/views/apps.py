@@ -1,0 +1,182 @@
+"""How apps are, what validation finds in them, and what an adapted compose file would be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Checks, Column, Facts, Findings, Items, Message, Raw, Table
+from ikoma.cli.views import address
+from ikoma.cli.words import Size, State, Time, label, plural, span_in_words, text_of
+
+_LOOKS = {"path": "HTTP path", "http": "HTTP path", "healthPath": "HTTP path"}
+
+
+def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+    columns = (Column("app"), Column("health"), Column("release", spare=True), Column("address", cut=True))
+    rows = [
+        (item["name"], State(_health(item)), item.get("release"), address(item.get("urls"))) for item in result["apps"]
+    ]
+    blocks: list[Block] = [Table(columns, rows, empty="There are no apps yet: `ikoma init APP` makes one.")]
+    return [
+        *blocks,
+        *(Message(f"{item['name']}: {item['trouble']}", "warning") for item in result["apps"] if item.get("trouble")),
+    ]
+
+
+def status(result: Mapping[str, Any]) -> Sequence[Block]:
+    facts = Facts(
+        [
+            ("app", result["name"]),
+            ("health", State(_health(result))),
+            ("release", result.get("release")),
+            ("database", {True: "yes", False: "none", None: "unknown"}[result.get("dbExists")]),
+            ("addresses", result.get("urls")),
+            ("folder", None if result.get("exists", True) else "gone; its containers or its database remain"),
+        ]
+    )
+    columns = (
+        Column("service"),
+        Column("container", cut=True),
+        Column("state"),
+        Column("since"),
+        Column("image", cut=True, spare=True),
+    )
+    rows = [
+        (item["name"], item["container"], State(_state(item)), Time(item.get("createdAt")), item.get("image"))
+        for item in result["services"]
+    ]
+    blocks: list[Block] = [facts]
+    if under_way := result.get("operation"):
+        step = f": {under_way['step']}" if under_way.get("step") else ""
+        blocks.append(
+            Message(f"{under_way['capability']} is under way{step} (ikoma wait {under_way['id']})", "warning")
+        )
+    if watch := result.get("watch"):
+        until = text_of(Time(watch["until"]), people=True)
+        blocks.append(Message(f"Watched, ending {until}: where it turns unhealthy, {watch['backTo']} serves again."))
+    starting = [
+        (item["service"], item["container"], State(item.get("health") or item["state"]), item["release"])
+        for item in result.get("starting") or ()
+    ]
+    if starting:
+        names = (Column("service"), Column("container", cut=True), Column("state"), Column("release"))
+        blocks.append(Table(names, starting, title="starting, and not serving yet"))
+    empty = "" if starting else "It has no containers: `ikoma deploy` makes them."
+    return [*blocks, Table(columns, rows, empty=empty, title="services" if rows else "")]
+
+
+def health(result: Mapping[str, Any]) -> Sequence[Block]:
+    rows = [
+        (look.get("passed"), _LOOKS.get(name, label(name)), look.get("details") or "", "")
+        for name, look in result["details"].items()
+    ]
+    kind = {"healthy": "good", "starting": "warning"}.get(result["health"], "bad")
+    return [Message(f"It is {result['health']}.", kind), Checks(rows)]
+
+
+def validated(result: Mapping[str, Any]) -> Sequence[Block]:
+    errors, warnings = result["errors"], result["warnings"]
+    counted = ", ".join(plural(len(found), word) for found, word in ((errors, "error"), (warnings, "warning")) if found)
+    if result["valid"]:
+        blocks: list[Block] = [Message(f"It can be deployed{f', with {counted}' if counted else ''}.", "good")]
+    else:
+        blocks = [Message(f"It cannot be deployed: {counted}.", "bad")]
+    blocks += [Findings("error", errors), Findings("warning", warnings)]
+    folders = [(item["path"], item["kind"], item["reason"]) for item in result.get("folders") or ()]
+    if folders:
+        blocks.append(Table((Column("folder", cut=True), Column("kind"), Column("why", cut=True)), folders))
+    waivers = [
+        (item["rule"], Time(item["expiresAt"]), item["caller"], item["reason"], item["id"])
+        for item in result.get("waivers") or ()
+    ]
+    if waivers:
+        names = (Column("waived rule"), Column("until"), Column("by", cut=True), Column("why", cut=True), Column("id"))
+        blocks.append(Table(names, waivers))
+    return blocks
+
+
+def adapted(result: Mapping[str, Any]) -> Sequence[Block]:
+    """What was done, or is to be done now, before what it is about."""
+    if result.get("written"):
+        head = Message("It is written.", "good")
+    elif result.get("sha256"):
+        head = Message("This is what it would become; --write with the SHA-256 below writes it.")
+    else:
+        return [
+            Message("The compose file needs no change for its routes.", "good"),
+            Items("left as it is", result.get("left") or []),
+        ]
+    blocks: list[Block] = [head, Facts([("SHA-256", result.get("sha256"))])]
+    blocks += [Items("changes", result["changes"]), Items("left as it is", result.get("left") or [])]
+    return [*blocks, *(Raw(item["diff"], colours=True) for item in result["files"])]
+
+
+def removed(result: Mapping[str, Any]) -> Sequence[Block]:
+    details = result["details"]
+    return [
+        Message(result["message"], "good"),
+        Facts([("kept in", details.get("trash")), ("its database", details.get("backup"))]),
+    ]
+
+
+def top(result: Mapping[str, Any]) -> Sequence[Block]:
+    columns = (
+        Column("app", cut=True),
+        Column("service", cut=True),
+        Column("cpu %", right=True),
+        Column("memory", right=True),
+        Column("of", right=True),
+        Column("read", right=True, spare=True),
+        Column("written", right=True, spare=True),
+    )
+    rows = [
+        (
+            item["app"],
+            item["service"],
+            f"{item['cpuPercent']:.1f}",
+            Size(item["memoryBytes"]),
+            Size(item["memoryLimitBytes"] or None),
+            Size(item.get("readBytes")),
+            Size(item.get("writtenBytes")),
+        )
+        for item in result["services"]
+    ]
+    return [Table(columns, rows, empty="No container of an app runs.")]
+
+
+def visit(result: Mapping[str, Any]) -> Sequence[Block]:
+    """As a browser's or curl's person reads it: the status, the headers, and what came."""
+    headers = [f"{name}: {line}" for name, value in result["headers"].items() for line in value.split("\n")]
+    body = result["body"] if result["encoding"] == "utf-8" else f"[{result['size']} bytes that are no text]"
+    blocks: list[Block] = [
+        Raw(f"{result['status']}  {result['url']}  {span_in_words(result['durationMs'])}"),
+        Raw("\n".join(headers)),
+        Raw(body),
+    ]
+    if result["truncated"]:
+        blocks.append(Message(f"It is cut after {plural(result['size'], 'byte')}; --limit shows more.", "warning"))
+    return blocks
+
+
+def _health(item: Mapping[str, Any]) -> str:
+    return f"{item['health']} (maintenance)" if item.get("maintenance") else str(item["health"])
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    """A container's state in one word, its health first, and its exit code where it has ended."""
+    if item.get("exitCode") is not None:
+        return f"{item['state']} ({item['exitCode']})" if item["exitCode"] else f"{item['state']}"
+    return str(item.get("health") or item["state"])
+
+
+VIEWS = {
+    "apps.adapt": adapted,
+    "apps.health": health,
+    "apps.list": listing,
+    "apps.remove": removed,
+    "apps.request": visit,
+    "apps.status": status,
+    "apps.top": top,
+    "apps.validate": validated,
+}

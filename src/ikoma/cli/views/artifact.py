@@ -1,0 +1,26 @@
+"""The post-deployment checklist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Checks, Message
+from ikoma.cli.words import label
+
+
+def verified(result: Mapping[str, Any]) -> Sequence[Block]:
+    rows = [
+        (True if item["passed"] else False if item["required"] else None, _name(item), item["details"], "")
+        for item in result["checks"]
+    ]
+    said = "The release is verified" if result["verified"] else "The release is not verified"
+    return [Message(f"{said}: {result['summary']}", "good" if result["verified"] else "bad"), Checks(rows)]
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    name = label(item["name"])
+    return name if item["required"] else f"{name} (optional)"
+
+
+VIEWS = {"artifact.verify_release": verified}

@@ -1,0 +1,110 @@
+"""Databases: their tables, rows of a query, backups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
+from ikoma.cli.words import Size, Span, plural
+
+_NUMBERS = (
+    "int2",
+    "int4",
+    "int8",
+    "numeric",
+    "float4",
+    "float8",
+    "smallint",
+    "integer",
+    "bigint",
+    "real",
+    "double precision",
+)
+
+
+def status(result: Mapping[str, Any]) -> Sequence[Block]:
+    if not result["exists"]:
+        return [Message("It has no database: `ikoma db-create` makes one.", "warning")]
+    migrations = result.get("migrations") or {}
+    pending = migrations.get("pending") or []
+    return [
+        Facts(
+            [
+                ("database", result["name"]),
+                ("size", Size(result["size"])),
+                ("tables", result["tables"] or "none"),
+                ("applied", migrations.get("applied") or "none"),
+                ("pending", pending or "none"),
+            ]
+        )
+    ]
+
+
+def created(result: Mapping[str, Any]) -> Sequence[Block]:
+    facts = [
+        ("database", result["name"]),
+        ("role", result["role"]),
+        ("size", Size(result["size"])),
+        ("tables", result["tables"] or "none"),
+    ]
+    return [Message("The database is there.", "good"), Facts(facts), *_warnings(result)]
+
+
+def rows(result: Mapping[str, Any]) -> Sequence[Block]:
+    types = result.get("types") or [""] * len(result["columns"])
+    columns = [
+        Column(name, cut=True, right=kind in _NUMBERS) for name, kind in zip(result["columns"], types, strict=True)
+    ]
+    listed = [[_cell(value) for value in row] for row in result["rows"]]
+    said = plural(len(listed), "row")
+    more = (
+        Message(f"{said}; there are more: --limit shows them.", "warning") if result.get("truncated") else Message(said)
+    )
+    return [Table(columns, listed), more]
+
+
+def backup(result: Mapping[str, Any]) -> Sequence[Block]:
+    proven = result.get("proven")
+    said = (
+        "The backup is made, and proven by a restore."
+        if proven
+        else "The backup is made; it is not proven by a restore."
+    )
+    tables = result.get("tables") or {}
+    counted = [f"{name}: {plural(count, 'row')}" for name, count in list(tables.items())[:20]]
+    facts = Facts(
+        [
+            ("file", result["backupPath"]),
+            ("size", Size(result["size"])),
+            ("SHA-256", result["sha256"]),
+            ("restored in", Span(result["restoreSeconds"] * 1000) if result.get("restoreSeconds") else None),
+        ]
+    )
+    return [Message(said, "good" if proven else "warning"), facts, Items("tables", counted), *_warnings(result)]
+
+
+def migrated(result: Mapping[str, Any]) -> Sequence[Block]:
+    """The message names what was applied, where it was a little."""
+    applied = result.get("applied") or []
+    return [Message(result["message"], "good"), Items("applied", applied if len(applied) > 1 else [])]
+
+
+def _warnings(result: Mapping[str, Any]) -> list[Message]:
+    return [Message(item, "warning") for item in result.get("warnings") or ()]
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return "NULL"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+
+
+VIEWS = {
+    "db.backup": backup,
+    "db.create": created,
+    "db.migrate": migrated,
+    "db.query": rows,
+    "db.status": status,
+}

@@ -1,0 +1,92 @@
+"""Deploys and rollbacks: what was done, and what would be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
+from ikoma.cli.words import Span, Time, bytes_in_words, plural
+
+
+def done(result: Mapping[str, Any]) -> Sequence[Block]:
+    details = result.get("details") or {}
+    facts = Facts(
+        [
+            ("release", details.get("release")),
+            ("left", details.get("left")),
+            ("preview", details.get("preview")),
+            ("commit", details.get("commit")),
+            ("addresses", details.get("urls")),
+            ("services", details.get("services")),
+            ("replaced", details.get("replaced")),
+            ("image", details.get("image")),
+            ("migrations", details.get("migrations")),
+            ("database", details.get("database") if isinstance(details.get("database"), str) else None),
+            ("backup", details.get("backup")),
+            ("downtime", _downtime(details)),
+            ("ends", Time(details.get("expiresAt"))),
+        ]
+    )
+    warnings = [Message(item, "warning") for item in details.get("warnings") or ()]
+    return [Message(result["message"], "good" if result.get("success", True) else "bad"), facts, *warnings]
+
+
+def planned(result: Mapping[str, Any]) -> Sequence[Block]:
+    blocks: list[Block] = [
+        Message(
+            "This is what it would do." if result["valid"] else "It would be refused as it stands.",
+            "good" if result["valid"] else "bad",
+        )
+    ]
+    if back := result.get("rollback"):
+        blocks += [
+            Facts([("back to", back.get("release")), ("database", back.get("database"))]),
+            Items("lost for good", back.get("lost") or [], "bad"),
+            Items("migrations that are undone", back.get("undone") or []),
+            Items("migrations that stay", back.get("stay") or []),
+        ]
+    changes = [
+        (item["service"], item["action"], "; ".join(item.get("reasons") or ())) for item in result.get("changes") or ()
+    ]
+    if changes:
+        blocks.append(Table((Column("service", cut=True), Column("what happens"), Column("why", cut=True)), changes))
+    downtime = [(item["service"], item["expected"], item["reason"]) for item in result.get("downtime") or ()]
+    if downtime:
+        blocks.append(Table((Column("service", cut=True), Column("downtime"), Column("why", cut=True)), downtime))
+    blocks.append(Items("migrations", [_migration(item) for item in result.get("migrations") or ()]))
+    blocks.append(Items("findings", result.get("findings") or [], "warning" if result["valid"] else "bad"))
+    blocks.append(Items("other changes", result.get("rest") or []))
+    source = result.get("source") or {}
+    files = [f"{word}: {path}" for word in ("added", "changed", "removed") for path in source.get(word) or ()]
+    if files:
+        title = f"source: {plural(source.get('count', len(files)), 'file')}, {bytes_in_words(source.get('bytes') or 0)}"
+        blocks.append(Items(title, files[:20] + ([f"and {len(files) - 20} more"] if len(files) > 20 else [])))
+    folders = [(item["path"], item["kind"], item["reason"]) for item in result.get("folders") or ()]
+    if folders:
+        blocks.append(Table((Column("folder", cut=True), Column("kind"), Column("why", cut=True)), folders))
+    blocks.append(Facts([("ports", result.get("ports")), ("route", result.get("route"))]))
+    return [*blocks, Message(""), Message(f"To do exactly this: --plan {result['plan']}")]
+
+
+def _downtime(details: Mapping[str, Any]) -> Any:
+    milliseconds = details.get("downtimeMs")
+    return "none" if milliseconds == 0 else Span(milliseconds)
+
+
+def _migration(item: Mapping[str, Any]) -> str:
+    """Sentences below a name, which may be a whole command."""
+    said = (*item.get("reasons", ()), *(f"lock: {lock}" for lock in item.get("locks", ())), *item.get("warnings", ()))
+    return "\n".join([f"{item['name']}: {'compatible' if item['compatible'] else 'breaking'}", *said])
+
+
+VIEWS = {
+    "deploy.down": done,
+    "deploy.image": done,
+    "deploy.plan": planned,
+    "deploy.preview": done,
+    "deploy.restart": done,
+    "deploy.rollback": done,
+    "deploy.scale": done,
+    "deploy.up": done,
+}

@@ -1,0 +1,38 @@
+"""Domains of an app: where each points, and its certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Facts, Message
+from ikoma.cli.words import State
+
+
+def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+    """A few lines for each name: sentences fit no table of 80 columns."""
+    blocks: list[Block] = [Message(result["message"], "good")] if result.get("message") else []
+    for item in result["domains"]:
+        if blocks:
+            blocks.append(Message(""))
+        blocks.append(_domain(item))
+    if not result["domains"]:
+        blocks.append(Message("It has no domains: `ikoma domain-add APP DOMAIN` adds one."))
+    return blocks
+
+
+def _domain(item: Mapping[str, Any]) -> Facts:
+    return Facts(
+        [
+            ("domain", item["name"]),
+            ("address", item.get("url") or State("not deployed yet")),
+            ("kind", f"{item['kind']}, {'added' if item['source'] == 'added' else 'of the compose file'}"),
+            ("DNS", item.get("pointing")),
+            ("set there", item.get("record")),
+            ("certificate", item.get("certificate")),
+            ("trouble", item.get("trouble")),
+        ]
+    )
+
+
+VIEWS = {"domain.add": listing, "domain.list": listing, "domain.remove": listing}

@@ -1,0 +1,66 @@
+"""Files of an app, and what they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Column, Facts, Message, Table
+from ikoma.cli.words import Size, Time, bytes_in_words
+
+
+def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+    columns = (Column("name"), Column("size", right=True), Column("changed"))
+    rows = [
+        (
+            f"{item['path']}/" if item["type"] == "folder" else item["path"],
+            None if item["type"] == "folder" else Size(item["size"]),
+            Time(item["modified"]),
+        )
+        for item in result["entries"]
+    ]
+    blocks: list[Block] = [Table(columns, rows, empty="There are no files.")]
+    if result.get("truncated"):
+        blocks.append(Message("There are more: list a folder further down.", "warning"))
+    return blocks
+
+
+def versions(result: Mapping[str, Any]) -> Sequence[Block]:
+    columns = (
+        Column("version"),
+        Column("path", cut=True),
+        Column("happened"),
+        Column("when"),
+        Column("kind", spare=True),
+        Column("size", right=True, spare=True),
+    )
+    rows = [
+        (item["version"], item["path"], item["happened"], Time(item["at"]), item["kind"], Size(item.get("size")))
+        for item in result["versions"]
+    ]
+    return [Table(columns, rows, empty="Nothing was overwritten or deleted in the last 30 days.")]
+
+
+def written(result: Mapping[str, Any]) -> Sequence[Block]:
+    return [
+        Message(f"{result['path']} is written ({bytes_in_words(result['size'])}).", "good"),
+        Facts([("SHA-256", result["sha256"])]),
+    ]
+
+
+def deleted(result: Mapping[str, Any]) -> Sequence[Block]:
+    return [Message(f"{result['path']} is deleted; it is kept for 30 days: `ikoma unrm` brings it back.", "good")]
+
+
+def restored(result: Mapping[str, Any]) -> Sequence[Block]:
+    return [Message(f"{result['path']} is as it was in version {result['version']}.", "good")]
+
+
+VIEWS = {
+    "files.delete": deleted,
+    "files.edit": written,
+    "files.history": versions,
+    "files.list": listing,
+    "files.restore": restored,
+    "files.write": written,
+}

@@ -1,0 +1,63 @@
+"""Webhooks: whether pushes deploy an app, and what came of the last ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Column, Facts, Message, Table
+from ikoma.cli.views import one_line
+from ikoma.cli.words import State, Time, plural
+
+_LAST = 10
+
+
+def shown(result: Mapping[str, Any]) -> Sequence[Block]:
+    if not result["exists"]:
+        return [Message("No pushes deploy it: `ikoma hook-create APP` makes a webhook.")]
+    refused = plural(result["refused"], "delivery").replace("deliverys", "deliveries")
+    facts = Facts(
+        [
+            ("branch", result.get("branch")),
+            ("made", Time(result.get("createdAt"))),
+            ("statuses", "told to the git host" if result.get("statuses") else None),
+            ("refused", f"{refused} without a right signature" if result.get("refused") else None),
+        ]
+    )
+    columns = (
+        Column("when"),
+        Column("host"),
+        Column("ref", cut=True),
+        Column("commit"),
+        Column("came to"),
+        Column("why", cut=True),
+    )
+    rows = [
+        (
+            Time(item["at"]),
+            item["host"],
+            item.get("ref"),
+            (item.get("commit") or "")[:8],
+            State(_outcome(item)),
+            one_line(item.get("reason")),
+        )
+        for item in result["deliveries"][:_LAST]
+    ]
+    return [facts, Table(columns, rows, title="last pushes" if rows else "", empty="No push has come yet.")]
+
+
+def created(result: Mapping[str, Any]) -> Sequence[Block]:
+    return [
+        Message(
+            f"Pushes to {result['branch']} deploy it, once the git host knows this address and this secret.", "good"
+        ),
+        Facts([("address", result["url"]), ("secret", result["secret"])]),
+        Message("The secret is shown this once: give it to the git host now.", "warning"),
+    ]
+
+
+def _outcome(item: Mapping[str, Any]) -> str:
+    return str(item.get("state") or ("deployed" if item.get("deployed") else "nothing to do"))
+
+
+VIEWS = {"hook.create": created, "hook.show": shown}

@@ -1,0 +1,64 @@
+"""The server: what it stands on, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Checks, Facts, Message
+from ikoma.cli.words import Size, Span, bytes_in_words, guess, label, text_of
+
+_NAMES = {"docker": "Docker", "postgres": "PostgreSQL", "appsRoot": "apps' folder", "proxy": "proxy"}
+
+
+def checked(result: Mapping[str, Any]) -> Sequence[Block]:
+    rows = []
+    for name, facts in result["details"].items():
+        well = result["checks"].get(name, None if facts.get("error") else True)
+        rows.append((well, _NAMES.get(name, label(name)), _seen(facts), facts.get("hint") or ""))
+    said = "All that IKOMA stands on is there." if result["healthy"] else "Something that IKOMA stands on is away."
+    return [Message(said, "good" if result["healthy"] else "bad"), Checks(rows)]
+
+
+def info(result: Mapping[str, Any]) -> Sequence[Block]:
+    limits = result.get("limits") or {}
+    known = ("bodyBytes", "sqlBodyBytes", "requestsPerWindow", "windowMs")
+    return [
+        Facts(
+            [
+                ("version", result["version"]),
+                ("up for", Span(result["uptime"] * 1000)),
+                ("requests", limits.get("requestsPerWindow")),
+                ("in each", Span(limits.get("windowMs"))),
+                ("largest body", Size(limits.get("bodyBytes"))),
+                ("with SQL", Size(limits.get("sqlBodyBytes"))),
+                *((label(name), guess(name, value)) for name, value in limits.items() if name not in known),
+                ("capabilities", f"{len(result['capabilities'])}; `ikoma call --help`, docs/capabilities.md"),
+            ]
+        )
+    ]
+
+
+def _seen(facts: Mapping[str, Any]) -> str:
+    if facts.get("error"):
+        return str(facts["error"])
+    if "freeBytes" in facts:
+        return f"{facts['path']}, {bytes_in_words(facts['freeBytes'])} free"
+    told = {name: _names(value) if isinstance(value, dict) else value for name, value in facts.items()}
+    return ", ".join(
+        text_of(value, people=True)
+        if name in ("version", "path", "state")
+        else f"{label(name)} {text_of(guess(name, value), people=True)}"
+        for name, value in told.items()
+        if value not in (None, "", [], {})
+    )
+
+
+def _names(values: Mapping[str, Any]) -> list[str]:
+    """What of it is so, or how each is."""
+    return [
+        name if value is True else f"{name} {text_of(value, people=True)}" for name, value in values.items() if value
+    ]
+
+
+VIEWS = {"platform.check": checked, "platform.info": info}

@@ -1,0 +1,36 @@
+"""Previews of an app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Column, Table
+from ikoma.cli.views import address
+from ikoma.cli.words import State, Time
+
+
+def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+    columns = (
+        Column("preview"),
+        Column("ref", cut=True),
+        Column("health"),
+        Column("ends"),
+        Column("address", cut=True, spare=True),
+        Column("by", cut=True, spare=True),
+    )
+    rows = [
+        (
+            item["preview"],
+            item["ref"],
+            State(item["health"]),
+            Time(item["expiresAt"]),
+            address(item.get("urls")),
+            item["caller"],
+        )
+        for item in result["previews"]
+    ]
+    return [Table(columns, rows, empty="It has no previews: `ikoma preview APP REF` makes one.")]
+
+
+VIEWS = {"preview.list": listing}

@@ -1,0 +1,113 @@
+"""Releases: one line each, one whole, and what is different between two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
+from ikoma.cli.views import image, one_line
+from ikoma.cli.words import State, Time, bytes_in_words, plural
+
+
+def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+    columns = (
+        Column("release"),
+        Column("state"),
+        Column("started"),
+        Column("by", cut=True, spare=True),
+        Column("why", cut=True),
+    )
+    rows = [
+        (
+            item["id"],
+            State(_state(item)),
+            Time(item["startedAt"]),
+            item["caller"],
+            one_line(item.get("cause") or item.get("reason")),
+        )
+        for item in result["releases"]
+    ]
+    return [Table(columns, rows, empty="It was never deployed: `ikoma deploy` does it.")]
+
+
+def shown(item: Mapping[str, Any]) -> Sequence[Block]:
+    source = item.get("source")
+    facts = Facts(
+        [
+            ("release", item["id"]),
+            ("state", State(_state(item))),
+            ("started", Time(item["startedAt"])),
+            ("finished", Time(item.get("finishedAt"))),
+            ("served", Time(item.get("servedAt"))),
+            ("by", item["caller"]),
+            ("reason", item.get("reason")),
+            ("failed of", item.get("cause")),
+            ("commit", item.get("commit")),
+            ("source", f"{plural(source['files'], 'file')}, {bytes_in_words(source['bytes'])}" if source else None),
+            ("migrations", item.get("applied")),
+            ("backup", item.get("backup")),
+            ("domains", item.get("domains")),
+            ("variables", item.get("environment")),
+            ("pinned", "yes" if item.get("pinned") else None),
+        ]
+    )
+    columns = (Column("service"), Column("containers", right=True), Column("image", cut=True))
+    rows = [
+        (service["name"], "runs once" if service.get("oneShot") else service["scale"], image(service.get("image")))
+        for service in item.get("services") or ()
+    ]
+    blocks: list[Block] = [facts]
+    if rows:
+        blocks.append(Table(columns, rows))
+    for title, lines in (
+        ("what its build said last", item.get("output")),
+        ("what its containers said last", item.get("logs")),
+    ):
+        if lines:
+            blocks.append(Raw("\n".join(lines), quoted=True, title=title))
+    return blocks
+
+
+def pinned(item: Mapping[str, Any]) -> Sequence[Block]:
+    kept = "is kept whatever its age" if item.get("pinned") else "is let go of when it is old enough"
+    return [Message(f"The release {item['id']} {kept}.", "good")]
+
+
+def differences(result: Mapping[str, Any]) -> Sequence[Block]:
+    blocks: list[Block] = [Message(f"{result['release']} against {result['to']}:")]
+    blocks.append(Facts([("new services", result.get("added")), ("gone services", result.get("removed"))]))
+    for item in result.get("changed") or ():
+        blocks.append(Items(f"service {item['service']}", item["changes"]))
+    blocks.append(Items("outside the services", result.get("rest") or []))
+    images = [
+        f"{item['service']}: {image(item.get('before')) or 'none'} → {image(item.get('after')) or 'none'}"
+        for item in result.get("images") or ()
+    ]
+    blocks.append(Items("images", images))
+    blocks.append(Items("migrations", result.get("migrations") or []))
+    source = result.get("source") or {}
+    files = [f"{word}: {path}" for word in ("added", "changed", "removed") for path in source.get(word) or ()]
+    more = source.get("count", 0) - len(files)
+    blocks.append(Items("source", [*files, f"and {plural(more, 'more file')}"] if more > 0 else files))
+    for name in ("compose", "diff", "lines", "patch"):
+        if isinstance(result.get(name), str) and result[name]:
+            blocks.append(Raw(result[name], colours=True))
+    if (
+        all(isinstance(block, (Message, Facts)) or not getattr(block, "items", True) for block in blocks[2:])
+        and not images
+    ):
+        blocks.append(Message("Nothing is different."))
+    return blocks
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    return f"{item['state']} (current)" if item.get("current") else str(item["state"])
+
+
+VIEWS = {
+    "release.diff": differences,
+    "release.list": listing,
+    "release.pin": pinned,
+    "release.show": shown,
+}

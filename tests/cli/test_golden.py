@@ -1,0 +1,316 @@
+"""Each command in a terminal of 80 columns: what a person sees is kept in golden/, and was looked at.
+
+    IKOMA_GOLDEN=write .venv/bin/python -m pytest tests/cli/test_golden.py    writes the files anew
+
+What differs from run to run, times, ids, ports, sizes, is compared by its form; ids are kept as others of the same
+length, so that tables stay tables.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ikoma.cli.catalogue import LOCAL, VERBS
+from tests.apps import COMPOSE, SERVE, make_app
+from tests.cli.terminal import Terminal
+from tests.githost import GitHost
+from tests.images import busybox_image
+from tests.support import Server
+from tests.support import server as started_server
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).with_name("golden")
+WRITES = os.environ.get("IKOMA_GOLDEN") == "write"
+SHOWN_ELSEWHERE = {"up", "mcp", "psql", "completion", "proxy-stop"}
+"""Commands that have no page of their own: servers, psql's own output, a script for a shell."""
+
+_IDS = [
+    (re.compile(r"\d{8}-\d{6}-([0-9a-f]{4})"), "20260102-030405-abcd"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "0123456789abcdef" * 4),
+    (re.compile(r"\b[0-9a-f]{40}\b"), "0123456789" * 4),
+    (re.compile(r"\b[0-9a-f]{24}\b"), "0123456789abcdef01234567"),
+    (re.compile(r"\bikoma_[A-Za-z0-9_-]{43}"), "ikoma_shown-once-and-kept-nowhere-0123456789abcdefg"),
+    (re.compile(r"\b(key|approval|waiver)_[0-9a-f]{12}\b"), r"\1_0123456789ab"),
+    (re.compile(r"\bwhsec_\S{44}"), "whsec_shown-once-and-kept-nowhere-0123456789abcdefg="),
+    (re.compile(r"AAAA[A-Za-z0-9+/]{64}"), "AAAA" + "0123456789abcdef" * 4),
+    (re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{16}-[0-9a-f]{6}"), "20260102T030405678901Z-0123456789abcdef-012345"),
+    (re.compile(r"\b(\w+)-\d{8}-\d{6}\.sql"), r"\1-20260102-030405.sql"),
+    (re.compile(r"/tmp/ikoma-golden-\w{8}"), "/tmp/ikoma-golden-00000000"),
+    (re.compile(r"(127\.0\.0\.1|localhost|example\.com):\d{5}\b"), r"\1:12345"),
+]
+"""Replaced when they are written down, by others of their length."""
+
+_FORMS = [
+    (re.compile(r"\w{3}, \d\d \w{3} \d{4} [0-9:]{8} GMT"), "<value>"),
+    (re.compile(r'"[0-9a-f]{6,}-[0-9a-f]+"'), "<value>"),
+    (re.compile(r"(?<=  )\S[^…\n]*?…|^\S[^…\n]*?…", re.M), "<cut>"),
+    (re.compile(r"\b(in )?\d+ (s|min|h|days?)( ago)?\b|\bnow\b|\b\d{4}-\d\d-\d\d(T[0-9:.]+Z)?\b"), "<when>"),
+    (re.compile(r"\b\d+(\.\d+)? ?(B|KiB|MiB|GiB|TiB|ms|s)\b|\b\d+ min \d+ s\b"), "<size>"),
+    (re.compile(r"<size>( <size>)*"), "<size>"),
+    (re.compile(r"(127\.0\.0\.1|localhost):\d+"), "<address>"),
+    (re.compile(r"\b\d+\.\d+\b"), "<number>"),
+    (re.compile(r"<(when|size|number)>"), "<value>"),
+    (re.compile(r" {2,}"), "  "),
+    (re.compile(r"-{3,}"), "---"),
+]
+
+
+Step = tuple[str, list[str]] | tuple[str, list[str], str]
+"""The name of its page, the arguments, and what is typed where something is asked."""
+
+
+def steps(server: Server, host: GitHost) -> Iterator[Step]:
+    """A life of an app and its neighbours, command by command; what stands between is made by hand."""
+    yield "doctor", ["doctor"]
+    yield "check", ["check"]
+    yield "info", ["info"]
+    yield "list-empty", ["list"]
+    yield "trash-empty", ["trash"]
+    yield "operations-empty", ["operations", "shop"]
+    yield "init", ["init", "shop", "--template", "python"]
+    folder = server.apps / "shop"
+    write_app(folder)
+    yield "status-stopped", ["status", "shop"]
+    yield "put", ["put", "shop", "src/page.html", str(folder / "src" / "ok")]
+    yield "edit", ["edit", "shop", "src/page.html", "ok", "well"]
+    yield "cat", ["cat", "shop", "docker-compose.yml"]
+    yield "files", ["files", "shop"]
+    yield "rm", ["rm", "shop", "src/page.html"]
+    yield "history", ["history", "shop"]
+    yield "unrm", ["unrm", "shop", "src/page.html"]
+    yield "env-example", ["env-example", "shop"]
+    yield "env-set", ["env-set", "shop", "GREETING", "hello"]
+    yield "env-generate", ["env-generate", "shop", "SESSION_KEY"]
+    (server.folder / "more.env").write_text("MAIL_FROM=shop@example.com\nGREETING=hi\n")
+    yield "env-import", ["env-import", "shop", str(server.folder / "more.env")]
+    yield "env-unset", ["env-unset", "shop", "MAIL_FROM"]
+    yield "env-list", ["env-list", "shop"]
+    yield "env-history", ["env-history", "shop"]
+    yield "env-restore", ["env-restore", "shop", "MAIL_FROM"]
+    yield "validate", ["validate", "shop"]
+    yield "db-create", ["db-create", "shop"]
+    yield "db-status", ["db-status", "shop"]
+    yield "migrate", ["migrate", "shop"]
+    yield "seed", ["seed", "shop"]
+    yield "query", ["query", "shop", "SELECT id, name, price, made FROM items ORDER BY id"]
+    yield "query-wide", ["query", "shop", WIDE]
+    yield "query-empty", ["query", "shop", "SELECT * FROM items WHERE false"]
+    yield "query-failed", ["query", "shop", "SELECT nothing FROM items"]
+    yield "plan", ["plan", "shop"]
+    yield "deploy", ["deploy", "shop", "--reason", "the first one"]
+    yield "list", ["list"]
+    yield "status", ["status", "shop"]
+    yield "open", ["open", "shop"]
+    yield "health", ["health", "shop"]
+    yield "request", ["request", "shop", "/ok"]
+    yield "verify", ["verify", "shop"]
+    yield "run", ["run", "shop", "--", "echo", "a line of the command"]
+    yield "top", ["top", "--once"]
+    yield "domain-add", ["domain-add", "shop", "shop.example.com"]
+    yield "domains", ["domains", "shop"]
+    yield "domain-remove", ["domain-remove", "shop", "shop.example.com"]
+    yield "backup", ["backup", "shop", "before-the-sale.sql"]
+    (folder / "src" / "ok").write_text("ok, but other\n")
+    (folder / "migrations" / "002_colour.sql").write_text("ALTER TABLE items ADD COLUMN colour text;\n")
+    yield "plan-changed", ["plan", "shop"]
+    yield "deploy-again", ["deploy", "shop", "--reason", "a colour for each item"]
+    yield "releases", ["releases", "shop"]
+    yield "release", ["release", "shop"]
+    yield "diff", ["diff", "shop"]
+    yield "pin", ["pin", "shop", latest(server, "shop")]
+    yield "scale", ["scale", "shop", "web", "2"]
+    yield "image", ["image", "shop", "web", busybox_image()]
+    yield "plan-rollback", ["plan", "shop", "--rollback"]
+    yield "rollback", ["rollback", "shop"]
+    yield "restart", ["restart", "shop"]
+    yield "logs", ["logs", "shop"]
+    yield "maintenance", ["maintenance", "shop", "on"]
+    yield "list-maintenance", ["list"]
+    yield "maintenance-off", ["maintenance", "shop", "off"]
+    make_app(server, "fails", command=FAILS)
+    yield "deploy-failed", ["deploy", "fails"]
+    yield "release-failed", ["release", "fails", latest(server, "fails")]
+    (server.apps / "fails" / "docker-compose.yml").write_text(REFUSED)
+    yield "validate-failed", ["validate", "fails"]
+    yield "deploy-refused", ["deploy", "fails"]
+    yield "waive", ["waive", "fails", "privileged", "it is tried out", in_a_month()]
+    rule = server.do("apps.validate", {"appName": "fails"})["errors"][0]["rule"]
+    waived = server.do(
+        "policy.waive", {"appName": "fails", "rule": rule, "reason": "it is tried out", "expires": in_a_month()}
+    )
+    yield "validate-waived", ["validate", "fails"]
+    yield "unwaive", ["unwaive", "fails", waived["id"]]
+    yield from repository(server, host)
+    yield "operations", ["operations"]
+    yield "operations-of", ["operations", "shop"]
+    operation = server.do("operations.list", {"appName": "shop", "limit": 1})["operations"][0]["id"]
+    yield "wait", ["wait", deployed(server)]
+    failed = server.do("operations.list", {"appName": "fails", "limit": 20})["operations"]
+    yield "wait-failed", ["wait", next(item["id"] for item in failed if item["state"] == "failed")]
+    yield "cancel", ["cancel", operation]
+    yield from people(server)
+    yield "down", ["down", "shop"]
+    yield "remove-asked", ["remove", "shop"], "sho\r"
+    yield "remove", ["remove", "shop"], "shop\r"
+    yield "trash", ["trash"]
+    yield "call", ["call", "platform.info"]
+    yield "usage", ["status"]
+    yield "no-app", ["status", "shopp"]
+    yield "no-command", ["deplyo", "shop"]
+    yield "no-server", ["list"]
+
+
+def repository(server: Server, host: GitHost) -> Iterator[Step]:
+    """An app whose source is in git, with a webhook and a preview."""
+    host.make("blog", {"ok": "first"})
+    make_app(server, "blog")
+    yield "clone", ["clone", "blog", host.url("blog"), "--overwrite"]
+    host.branch("blog", "new-look", {"ok": "new look"})
+    yield "checkout", ["checkout", "blog", "main"]
+    yield "source-key", ["source-key", "blog"]
+    yield "source-token", ["source-token", "blog", "localhost", "--token", "token-of-the-host"]
+    yield "adapt", ["adapt", "blog"]
+    yield "hook-none", ["hook", "blog"]
+    yield "hook-create", ["hook-create", "blog"]
+    yield "hook", ["hook", "blog"]
+    yield "hook-remove", ["hook-remove", "blog", "--yes"]
+    yield "deploy-blog", ["deploy", "blog"]
+    yield "previews-none", ["previews", "blog"]
+    yield "preview", ["preview", "blog", "new-look"]
+    yield "previews", ["previews", "blog"]
+    yield "preview-remove", ["preview-remove", "blog", "new-look"]
+    yield "release-abandon", ["release-abandon", "blog"]
+    yield "runbook", ["runbook", "blog"]
+
+
+def people(server: Server) -> Iterator[Step]:
+    """Keys, approvals, the audit log."""
+    yield "keys-none", ["keys", "list"]
+    yield "keys-create", ["keys", "create", "ci", "--role", "operator", "--apps", "shop", "--needs-approval"]
+    identity = server.do("keys.list")["keys"][0]["id"]
+    yield "keys", ["keys", "list"]
+    yield "keys-rotate", ["keys", "rotate", identity], "y\r"
+    yield "approvals-none", ["approvals", "list"]
+    made = server.do("keys.create", {"name": "agent", "role": "admin", "needsApproval": True})
+    assert server.call("apps.remove", {"appName": "blog"}, key=made["key"]).code == "approval_needed"
+    yield "approvals", ["approvals", "list"]
+    yield "approvals-deny", ["approvals", "deny", server.do("approvals.list")["approvals"][0]["id"]]
+    yield "keys-revoke-asked", ["keys", "revoke", identity], "n\r"
+    yield "keys-revoke", ["keys", "revoke", identity, "--yes"]
+    yield "audit", ["audit", "--limit", "8"]
+    yield "audit-verify", ["audit", "verify"]
+
+
+def write_app(folder: Path) -> None:
+    """A web server with a table, instead of what the template has made."""
+    compose = COMPOSE.format(image=busybox_image(), command=SERVE, health="/ok")
+    (folder / "docker-compose.yml").write_text(compose)
+    (folder / "src" / "ok").write_text("ok\n")
+    (folder / "migrations" / "001_items.sql").write_text(
+        "CREATE TABLE items (id int PRIMARY KEY, name text, price numeric, made date);\n"
+    )
+    (folder / "seeds" / "001_items.sql").write_text(
+        "INSERT INTO items VALUES (1, 'a blue bowl', 12.5, '2026-01-02'), (2, 'a cup', 4, NULL);\n"
+    )
+
+
+def deployed(server: Server) -> str:
+    found = server.do("operations.list", {"appName": "shop", "limit": 50})["operations"]
+    return str(next(item["id"] for item in found if item["capability"] == "deploy.up"))
+
+
+def in_a_month() -> str:
+    return (datetime.now(UTC) + timedelta(days=29, hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def latest(server: Server, app: str) -> str:
+    return str(server.do("release.list", {"appName": app})["releases"][0]["id"])
+
+
+WIDE = (
+    "SELECT 1 AS id, repeat('a long text ', 12) AS description, repeat('b', 70) AS checksum, now()::date AS day, "
+    '\'{"colour": "blue", "sizes": [1, 2, 3]}\'::jsonb AS properties FROM items'
+)
+FAILS = '["sh", "-c", "echo looking for the database; echo it is not there; exit 4"]'
+REFUSED = """services:
+  web:
+    image: busybox:1.37
+    privileged: true
+    ports: ["80:80"]
+    volumes: ["/etc:/host"]
+"""
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose name has the same length wherever this runs: lines are wrapped where they were."""
+    folder = Path(tempfile.mkdtemp(prefix="ikoma-golden-", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def folders(root: Path) -> dict[str, str]:
+    names = {"APPS_ROOT": "apps", "IKOMA_HOME": "home", "IKOMA_STATE": "state", "BACKUPS_ROOT": "backups"}
+    return {name: str(root / part) for name, part in names.items()} | {"AUDIT_LOG": str(root / "audit.jsonl")}
+
+
+@pytest.mark.timeout(900)
+def test_every_command_is_shown_as_it_was_looked_at(host: GitHost, tmp_path: Path, short_folder: Path) -> None:
+    if WRITES:
+        for path in GOLDEN.glob("*.txt"):
+            path.unlink()
+    settings = {"SOURCE_HOSTS": "localhost", "SOURCE_CA_FILE": str(host.ca_file), **folders(short_folder)}
+    wrong: list[str] = []
+    seen: set[str] = set()
+    with started_server(**settings) as server:
+        for name, arguments, *typed in steps(server, host):
+            env = dict(server.env)
+            if name == "no-server":
+                env |= {"HTTP_PORT": "1", "IKOMA_STATE": str(tmp_path)}
+            with Terminal(arguments, env) as terminal:
+                if typed:
+                    terminal.type(typed[0].encode())
+                code = terminal.end()
+            seen.add(arguments[0] if name != "no-command" else "deploy")
+            wrong += compared(name, page(server, arguments, terminal.screen(), code))
+    assert not wrong, "\n\n".join(wrong)
+    assert set(LOCAL) | set(VERBS) == seen | SHOWN_ELSEWHERE
+    assert {path.stem for path in GOLDEN.glob("*.txt")} >= {"list", "status"}
+
+
+def page(server: Server, arguments: list[str], screen: str, code: int) -> str:
+    """A capture with its command line, and with other ids of the same length for those of this run."""
+    text = f"$ ikoma {subprocess.list2cmdline(arguments)}\n{screen}" + (f"[exit code {code}]\n" if code else "")
+    text = text.replace(str(server.folder), "/tmp/folder").replace(str(ROOT), "/checkout")
+    for pattern, other in _IDS:
+        text = pattern.sub(other, text)
+    return text
+
+
+def compared(name: str, made: str) -> Iterator[str]:
+    """What is wrong with a capture: it is another than its golden file, or wider than the terminal."""
+    path = GOLDEN / f"{name}.txt"
+    if WRITES:
+        path.write_text(made)
+        return
+    wanted = path.read_text() if path.exists() else ""
+    if name == "doctor":  # it is of this machine: the names of what is looked at
+        wanted, made = (re.sub(r"(?m)^(\S \S+( [0-9a-z.]+)*).*\n|^ .*\n", r"\1\n", text) for text in (wanted, made))
+    if form(wanted) != form(made):
+        yield f"{name}: wanted\n{wanted}\nbut was\n{made}"
+
+
+def form(text: str) -> str:
+    for pattern, word in _FORMS:
+        text = pattern.sub(word, text)
+    return text

@@ -1,0 +1,131 @@
+"""Ctrl-C, broken pipes, servers that go away: what was begun goes on, and nobody sees a traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.apps import COMPOSE, make_app
+from tests.cli.terminal import CTRL_C, Terminal
+from tests.support import IKOMA, Server
+from tests.support import server as started_server
+
+SLOW = '["sh", "-c", "sleep 6; exec httpd -f -p 3000 -h /www"]'
+PATIENT = COMPOSE.replace("retries: 3", "retries: 60")
+NEVER = '["sh", "-c", "sleep 600"]'
+
+
+def last(server: Server, app: str) -> dict[str, str]:
+    return server.do("operations.list", {"appName": app, "limit": 1})["operations"][0]
+
+
+def test_ctrl_c_leaves_a_deploy_going_on_and_says_how_to_follow_and_cancel_it(server: Server) -> None:
+    make_app(server, "left", command=SLOW, compose=PATIENT)
+    with Terminal(["deploy", "left"], server.env) as terminal:
+        terminal.until("web: waiting for health")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        said = terminal.screen()
+    identity = last(server, "left")["id"]
+    assert f"as operation {identity}" in said
+    assert f"ikoma wait {identity}" in said
+    assert f"ikoma cancel {identity}" in said
+    assert "Traceback" not in said
+    followed = server.cli("wait", identity)
+    assert followed.returncode == 0, followed.stderr
+    assert server.do("apps.health", {"appName": "left"})["health"] == "healthy"
+    server.do("apps.remove", {"appName": "left"})
+
+
+def test_a_second_ctrl_c_cancels_it_and_waits_until_it_has_ended(server: Server) -> None:
+    make_app(server, "cut", command=NEVER, compose=PATIENT)
+    with Terminal(["deploy", "cut"], server.env) as terminal:
+        terminal.until("web: waiting for health")
+        terminal.type(CTRL_C)
+        terminal.until("or Ctrl-C again now")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        said = terminal.screen()
+    assert "It is cancelled." in said
+    assert "Traceback" not in said
+    assert last(server, "cut")["state"] == "cancelled"
+    assert server.do("apps.status", {"appName": "cut"})["services"] == []
+    server.do("apps.remove", {"appName": "cut"})
+
+
+def test_ctrl_c_of_a_call_that_waits_for_the_app_finds_its_operation(server: Server) -> None:
+    make_app(server, "waits", command=SLOW, compose=PATIENT)
+    deploying = server.call("deploy.up", {"appName": "waits", "wait": 0})
+    assert deploying.status == 202
+    with Terminal(["wait", deploying.body["result"]["operationId"]], server.env) as terminal:
+        time.sleep(1)
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        assert "It goes on. To cancel it: ikoma cancel" in terminal.screen()
+    server.do("operations.wait", {"operationId": deploying.body["result"]["operationId"]})
+    server.do("apps.remove", {"appName": "waits"})
+
+
+@pytest.mark.parametrize(
+    "arguments", [["logs", "talks", "--tail", "5000"], ["call", "--help"], ["--help"], ["list", "--json"]]
+)
+def test_a_reader_that_goes_away_is_no_failure_worth_words(server: Server, arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [IKOMA, *arguments], env=server.env, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert "Traceback" not in process.stderr
+    assert "BrokenPipe" not in process.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["put", "x", "src/a"], ["query", "x"], ["env-set", "x", "A"], ["env-import", "x"], ["remove", "x"]]
+)
+def test_a_closed_stdin_is_told_in_a_sentence(server: Server, arguments: list[str]) -> None:
+    command = ["sh", "-c", '"$0" "$@" <&-', str(IKOMA), *arguments]
+    done = subprocess.run(command, env=server.env, capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "fault of IKOMA" not in done.stderr
+
+
+def test_a_server_that_is_killed_in_the_middle_is_told_in_a_sentence() -> None:
+    with started_server() as server:
+        make_app(server, "killed", command=SLOW, compose=PATIENT)
+        process = subprocess.Popen(
+            [IKOMA, "deploy", "killed"], env=server.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if b"waiting for health" in line:
+                break
+        server.kill()
+        said = process.stdout.read().decode()
+        assert process.wait(timeout=30) == 1
+        assert "Traceback" not in said
+        assert re.search(r"error: The server went away before its answer was whole", said)
+        assert "code:  server_gone" in said
+        server.start()
+
+
+def test_sigint_while_nothing_is_changed_ends_with_130(server: Server, tmp_path: Path) -> None:
+    make_app(server, "talks")
+    server.do("deploy.up", {"appName": "talks"})
+    with Terminal(["logs", "talks", "--follow"], server.env) as terminal:
+        time.sleep(2)
+        terminal.type(CTRL_C)
+        assert terminal.end() == 0  # Ctrl-C is how following ends
+    with Terminal(["put", "talks", "src/typed"], server.env) as terminal:
+        terminal.until("Ctrl-D ends it")
+        terminal.signal(signal.SIGINT)
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.screen()
+    server.do("apps.remove", {"appName": "talks"})
