@@ -25,6 +25,7 @@ from tests.runbook.document import commands
 PART = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$|^<!-- run:\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
 KINDS = (
     r"\b\d{8}-\d{6}-[0-9a-f]{4}\b",  # a release
+    r"\b\d{8}-\d{6}-[0-9a-f]{6}\b",  # a version of variables
     r"\b\d{8}-\d{6}(?:-\d+)?\b",  # a backup
     r"\b\d{8}T\d{12}Z-[0-9a-f]+-[0-9a-f]+\b",  # a version of a file
     r"\b(?:key|approval|waiver)_[0-9a-f]+",
