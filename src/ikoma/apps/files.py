@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from ikoma.apps import file_history
 from ikoma.apps.folder import App
 from ikoma.durable import open_file, sweep_at, write_at
-from ikoma.errors import FileChanged, FileMissing, NotAFile, PathOutside, TextNotFound
+from ikoma.errors import FileChanged, FileMissing, Next, NotAFile, PathOutside, TextNotFound
 from ikoma.model import FilePath, shown
 
 MOST_ENTRIES = 1000
@@ -75,7 +75,7 @@ def write(app: App, path: FilePath, content: bytes, *, expected: str | None, exe
     with opened_folder(app, path.parts[:-1], make=True) as folder:
         mode = _mode(folder, path)
         if expected is not None and _digest(folder, path) != expected:
-            raise FileChanged(f"{shown(path)} is not what it was when you read it.")
+            raise FileChanged(f"{shown(path)} is not what it was when you read it.", next=_read_again(path))
         if executable is not None:
             mode = mode | 0o111 if executable else mode & ~0o111
         sweep_at(folder)
@@ -99,9 +99,13 @@ def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) 
     found = piece.content.count(old.encode())
     if found != 1:
         often = f"stands in {path} {found} times" if found else f"does not stand in {path}"
-        raise TextNotFound(f"The text that is to be replaced {often}.")
+        raise TextNotFound(f"The text that is to be replaced {often}.", next=_read_again(path))
     content = piece.content.replace(old.encode(), new.encode())
     return write(app, path, content, expected=expected or piece.sha256, executable=None)
+
+
+def _read_again(path: FilePath) -> Next:
+    return Next("files.read", {"path": str(path)})
 
 
 def restore(app: App, path: FilePath, version: str | None) -> file_history.Version:

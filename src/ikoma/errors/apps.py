@@ -102,6 +102,7 @@ class NoWebService(IkomaError):
 
     code, status = "no_web_service", 409
     default_hint = "Name service, port and health in x-ikoma of its compose file, then call deploy.up."
+    default_next = (Next("apps.validate"),)
 
 
 class CertificateMissing(IkomaError):

@@ -55,6 +55,7 @@ class NotAQuery(IkomaError):
 
     code, status = "not_a_query", 422
     default_hint = "Send one SELECT, VALUES, TABLE, WITH, EXPLAIN or SHOW; db.migrate and db.seed write."
+    default_next = (Next("db.status"),)
 
 
 class QueryFailed(IkomaError):

@@ -10,6 +10,7 @@ class PathOutside(IkomaError):
 
     code, status = "path_outside", 422
     default_hint = "Keep the app's files inside its own folder, and not behind symbolic links that leave it."
+    default_next = (Next("files.list"),)
 
 
 class FileMissing(IkomaError):

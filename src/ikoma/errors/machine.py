@@ -54,6 +54,7 @@ class ProxyUnavailable(IkomaError):
 
     code, status = "proxy_unavailable", 503
     default_hint = "The server restarts its own proxy by itself; try again in a moment. What it served before is kept."
+    default_next = (Next("platform.check"),)
 
 
 class ProxyRefused(IkomaError):
@@ -68,6 +69,7 @@ class DiskFull(IkomaError):
 
     code, status = "disk_full", 503
     default_hint = "Remove old backups and unused images, then try again; nothing was half-written."
+    default_next = (Next("platform.check"),)
 
 
 class AuditUnavailable(IkomaError):
