@@ -14,7 +14,7 @@ import pytest
 
 from tests import support
 from tests.apps import COMPOSE, make_app
-from tests.mcp.client import do, over_http, refused, talk
+from tests.mcp.client import over_http, refused, talk
 from tests.support import Server
 
 APP = "as-it-was"
@@ -140,9 +140,9 @@ def test_other_roles_and_unknown_releases(server: Server, first: str) -> None:
 
 def test_over_mcp_it_is_marked_and_refused_alike(server: Server, first: str) -> None:
     async def conversation(client: Any) -> None:
-        found = await do(client, "files_read", appName=APP, path="src/page.html", release=first)
-        assert "<untrusted-" in found["content"]
-        assert "<p>one</p>" in found["content"]
+        result = await client.call_tool("files_read", {"appName": APP, "path": "src/page.html", "release": first})
+        assert "<untrusted-" in result.content[0].text.partition("<p>one</p>")[0]
+        assert "<p>one</p>" in result.content[0].text
         wrong = await refused(client, "files_read", appName=APP, path="src/new.txt", release=first)
         assert wrong["code"] == "file_missing"
 

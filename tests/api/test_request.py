@@ -15,7 +15,7 @@ from tests.apps import make_app
 from tests.support import Server, free_port
 from tests.support import server as started_server
 
-APP, SECURE = "visited", "visited-secure"
+APP, SECURE, OPEN = "visited", "visited-secure", "visited-open"
 DOMAIN = "visited.example.com"
 COMPOSE = """services:
   web:
@@ -212,3 +212,23 @@ def test_with_https_a_name_without_a_certificate_says_so_and_one_with_it_is_aske
         assert "X-Forwarded-Proto: https" in answer.result["body"]
         plain = server.do("apps.request", {"appName": SECURE, "domain": f"{SECURE}.localhost"})
         assert plain["url"].startswith("http://")
+
+
+def test_an_app_does_not_take_it_for_a_visit_from_its_own_machine() -> None:
+    with started_server(PROXY_HOST="") as server:
+        folder = make_app(server, OPEN, compose=COMPOSE.replace("DOMAIN", DOMAIN))
+        shutil.copy(Path(__file__).with_name("odd_site.py"), folder / "src")
+        server.do("deploy.up", {"appName": OPEN})
+        body = server.do("apps.request", {"appName": OPEN})["body"]
+        assert "X-Forwarded-For: " in body
+        assert "X-Forwarded-For: 127." not in body
+
+
+def test_where_no_public_listener_is_up_the_app_is_asked_at_its_own_port() -> None:
+    with started_server(PROXY_HTTP_PORT="0") as server:
+        folder = make_app(server, OPEN, compose=COMPOSE.replace("DOMAIN", DOMAIN))
+        shutil.copy(Path(__file__).with_name("odd_site.py"), folder / "src")
+        server.do("deploy.up", {"appName": OPEN})
+        found = server.do("apps.request", {"appName": OPEN})
+        assert found["url"].startswith("http://127.0.0.1:2")
+        assert f"Host: {DOMAIN}" in found["body"].splitlines()

@@ -67,6 +67,7 @@ def compare_files(app: App, old: Release, new: Release, *, path: FilePath | None
     before, after = ReleaseFiles(app, old), ReleaseFiles(app, new)
     known = [*app_secrets.of_app(app), *app_secrets.of_release(app, old), *app_secrets.of_release(app, new)]
     names = [name for name in {**before.entries, **after.entries} if is_below(name, path)]
+    names = [name for name in names if name != app.runbook.name]  # each deploy writes it anew
     names.sort(key=lambda name: (name not in before.texts and name not in after.texts, name))
     ends, size = time.monotonic() + _SECONDS, 0
     shown: list[str] = []

@@ -118,10 +118,11 @@ class ReleaseFiles:
         folders = [name for name, item in self.entries.items() if item.kind == "folder" and not (root / name).is_dir()]
         texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
         now = [str(file.relative_to(self._app.path)) for file in compose_files.paths(self._app) if file.exists()]
-        other = {*seen.changed, *seen.removed, *folders, *texts} & self.entries.keys()
+        runbook = self._app.runbook.name  # IKOMA's own, which each deploy writes anew
+        other = {*seen.changed, *seen.removed, *folders, *texts} & (self.entries.keys() - {runbook})
         return Differences(
             tuple(sorted(name for name in other if is_below(name, path))),
-            tuple(sorted(name for name in {*seen.added, *now} - self.entries.keys() if is_below(name, path))),
+            tuple(sorted(name for name in {*seen.added, *now} - {*self.entries, runbook} if is_below(name, path))),
         )
 
     def put_back(self, name: str) -> None:
@@ -183,7 +184,7 @@ class ReleaseFiles:
 
     def _time(self, entry: Entry) -> str:
         if not entry.mtime:
-            return self._release.started_at
+            return f"{self._release.started_at[:19]}Z"
         return datetime.fromtimestamp(entry.mtime / 1e9, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

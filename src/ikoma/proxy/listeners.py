@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+import psutil
+
 _DATAGRAMS = "udp/"
 
 
@@ -42,7 +44,8 @@ def own_address(host: str) -> str:
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks which address would be used
         return str(probe.getsockname()[0])
-    return "127.0.0.1"
+    others = [item.address for card in psutil.net_if_addrs().values() for item in card if item.family is socket.AF_INET]
+    return next((other for other in others if not ipaddress.ip_address(other).is_loopback), "127.0.0.1")
 
 
 def obstacle(host: str, port: int, *, ours: Collection[str], datagrams: bool = False) -> str | None:
