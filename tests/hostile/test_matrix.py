@@ -39,7 +39,11 @@ def keys(house: Server) -> Mapping[str, str]:
     return {name: key["key"] for name, key in made.items()}
 
 
-_BESIDES: Mapping[str, Mapping[str, Any]] = {"source.token": {"token": "a-token-of-a-host"}}
+_BESIDES: Mapping[str, Mapping[str, Any]] = {
+    "env.restore": {"name": "PORT"},
+    "files.restore": {"path": "src/index.html"},
+    "source.token": {"token": "a-token-of-a-host"},
+}
 """Of capabilities that want one of several arguments, one that fits."""
 
 
