@@ -36,8 +36,8 @@ KINDS = (
 NAMED = re.compile("|".join(KINDS))
 VARIES = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?"
-    r"|\b(?:in )?\d+ (?:s|min|h|days?)(?: ago)?\b|\bnow\b"
     r"|\b\d\d-\d\d \d\d:\d\d:\d\d\b|\b\d{4}-\d\d-\d\d\b|\b\d\d:\d\d(?::\d\d)?\b"
+    r"|\bjust now\b|\b\d+ (?:s|min|h|d) ago\b"
     r"|\b\d[\d.,]* ?(?:ms|s|min|h|bytes|[kKMG]i?B)\b"
     r"|\b\d{4,}\b"
 )
