@@ -112,3 +112,28 @@ def test_a_database_can_be_told_under_an_apps_own_names(server: Server, folder: 
     assert worker["URL"] == f"postgresql://{APP}:{worker['DBPASS']}@{worker['DBHOST']}:{worker['DBPORT']}/{APP}"
     assert "DATABASE_URL" not in worker
     assert sql("SELECT count(*) FROM orders") == "137"
+
+
+def test_a_database_that_is_built_from_a_dockerfile_is_one_too(server: Server) -> None:
+    name = "ownbuilt"
+    server.do("apps.init", {"appName": name})
+    made = server.apps / name
+    (made / "rows").mkdir()
+    (made / "rows" / "Dockerfile").write_text(f"FROM {busybox_image()} AS tools\nFROM {postgres_image()}\n")
+    service = f"{{image: {busybox_image()}, command: [sleep, '600'], init: true, stop_grace_period: 1s}}"
+    (made / "docker-compose.yml").write_text(
+        f"services:\n  store: {{build: ./rows, environment: {{POSTGRES_PASSWORD: own}}}}\n  web: {service}\n"
+        "x-ikoma: {service: false, watch: 0s}\n"
+    )
+    created = server.do("db.create", {"appName": name})
+    assert created["warnings"] == [
+        "store is a database that the app runs itself: it stays as it is, and its rows stay there."
+    ]
+    server.do("deploy.up", {"appName": name})
+    argv = ["docker", "inspect", "-f", "{{.Config.Env}}"]
+    store = subprocess.check_output([*argv, f"{name}-store-1"], text=True)
+    assert "POSTGRES_PASSWORD=own" in store
+    assert "DATABASE_URL" not in store
+    assert f"PGUSER={name}" in subprocess.check_output([*argv, f"{name}-web-1"], text=True)
+    assert any("rows of store" in text for text in server.do("db.backup", {"appName": name})["warnings"])
+    server.do("apps.remove", {"appName": name})

@@ -166,3 +166,23 @@ def test_a_single_file_of_another_owner_is_to_be_mounted_read_only(server: Serve
     (made / "docker-compose.yml").write_text(compose.replace(mount, f"{mount}:ro"))
     warnings = server.do("apps.validate", {"appName": "owners-file"})["warnings"]
     assert [item for item in warnings if "cannot write" in item["problem"]] == []
+
+
+def test_whom_a_dockerfile_names_by_a_variable_without_a_value_is_not_guessed(server: Server) -> None:
+    made = server.apps / "owners-arg"
+    (made / "data").mkdir(parents=True)
+    (made / "data" / "file").touch()
+    (made / "Dockerfile").write_text(f"FROM {busybox_image()}\nARG WHO\nUSER ${{WHO}}\n")
+    compose = (
+        "services:\n  web:\n    build:\n      context: .\n      args: {OTHER: '1'}\n    volumes: ['./data:/data']\n"
+    )
+    (made / "docker-compose.yml").write_text(compose)
+    [text] = said(server, "owners-arg")
+    assert text.startswith("web runs as ${WHO}, whoever that is, and data belongs to 0:0")
+    assert text.endswith("it cannot write there unless that is root.")
+    (made / "docker-compose.yml").write_text(compose.replace("OTHER: '1'", "WHO: '4321'"))
+    assert said(server, "owners-arg") == {
+        "web runs as 4321, and data belongs to 0:0 with mode 755: it cannot write there."
+    }
+    (made / "docker-compose.yml").write_text(compose.replace("OTHER: '1'", "WHO: '0'"))
+    assert said(server, "owners-arg") == set()

@@ -28,7 +28,10 @@ _ESCAPE = re.compile(r"#\s*escape\s*=\s*`", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Stage:
-    """A stage of a build: the image that it is built on in the end, and whom it runs as; "" where that is not told."""
+    """A stage of a build: the image that it is built on in the end, and whom it runs as; "" where that is not told.
+
+    Where no variable in the user's name has a value, that is as it is written.
+    """
 
     base: str = ""
     user: str = ""
@@ -96,7 +99,7 @@ def last_stage(dockerfile: str, target: str = "", args: Mapping[str, str] | None
             pairs = _SET.findall(rest) if "=" in key else [(key, value.strip())]
             stage.values |= {name: _filled(text.strip("\"'"), stage.values) for name, text in pairs}
         elif verb == "USER" and number:
-            stage.user = _filled(rest.strip("\"'"), stage.values)
+            stage.user = _filled(rest.strip("\"'"), stage.values).strip(":") or rest
     return stages.get(target.lower(), stage) if target else stage
 
 

@@ -108,7 +108,8 @@ def _unwritable(app: App, mounted: str, user: str) -> tuple[str, str] | None:
     if mode & 0o002 or is_new or group_may or (str(status.st_uid) == uid) or (not uid.isdigit() and status.st_uid):
         return None
     shown, them = os.path.relpath(mounted, app.path), f"{status.st_uid}:{status.st_gid}"
-    problem = f"runs as {user}, and {shown} belongs to {them} with mode {mode:o}: it cannot write there."
+    whom, unless = (f"{user}, whoever that is", " unless that is root") if "$" in user else (user, "")
+    problem = f"runs as {whom}, and {shown} belongs to {them} with mode {mode:o}: it cannot write there{unless}."
     if is_folder and not any(path.iterdir()):
         return problem, f"Remove the empty folder {shown}: the deploy makes it anew, for {user}."
     if not is_folder:
