@@ -20,6 +20,7 @@ from ikoma.apps.policy.rules import RULES
 from ikoma.cli import commands
 from ikoma.cli.catalogue import OWN, VERBS
 from ikoma.durable import write_file
+from ikoma.kernel import controls
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
 from ikoma.web import reference, schemas
@@ -104,13 +105,13 @@ def _flag(name: str) -> str:
 
 
 def _command(item: Capability) -> dict[str, Any]:
-    request = item.request.model_json_schema(by_alias=True)
+    request = controls.arguments_schema(item)
     return {
         "description": item.description,
         "changes": item.effect is not Effect.READS,
         "asks": item.loses is not None,
         "takes_away": item.takes_away,
-        "properties": request.get("properties", {}),
+        "properties": {name: value for name, value in request["properties"].items() if name != "confirmation"},
         "required": request.get("required", []),
         "sensitive": list(item.sensitive),
         "sentences": [list(path) for path in item.sentences],
@@ -136,8 +137,15 @@ def _section(item: Capability) -> str:
     return (
         f"### {item.name}\n\n{item.description}\n\nRole: **{item.role}**. Effect: **{item.effect.value}**."
         f"{consent(item)}\n\n"
-        f"{arguments}\nResult: {_result(item)}\n"
+        f"{arguments}\n{_controls(item)}Result: {_result(item)}\n"
     )
+
+
+def _controls(item: Capability) -> str:
+    """What it takes besides, as everything that changes something does."""
+    model = controls.model_for(item)
+    names = [f"`{field.alias}?`" for field in model.model_fields.values()] if model else []
+    return f"And {', '.join(names)}: [long calls](http.md#long-calls).\n\n" if names else ""
 
 
 def _kind(schema: dict[str, Any]) -> str:

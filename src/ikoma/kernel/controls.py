@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
@@ -24,9 +25,9 @@ class Controls(Request):
     """Arguments that every changing capability takes."""
 
     wait: int | None = Field(default=None, ge=0, le=3600)
-    """Seconds after which an operationId is returned while the work goes on."""
+    """Seconds, after which it goes on as an operation."""
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=200)
-    """A call with the same key and arguments is done once; a retry gets the first one's result."""
+    """A retry with the same one is not done again."""
 
 
 class Confirmed(Controls):
@@ -51,6 +52,15 @@ def model_for(capability: Capability) -> type[Controls] | None:
     if capability.effect is Effect.READS:
         return None
     return Controls if capability.loses is None else Confirmed
+
+
+@cache
+def arguments_schema(capability: Capability) -> dict[str, Any]:
+    """The JSON schema of all that a call takes: the capability's own arguments, and the controls."""
+    schema = capability.request.model_json_schema(by_alias=True)
+    model = model_for(capability)
+    more = model.model_json_schema(by_alias=True)["properties"] if model else {}
+    return {**schema, "properties": {**schema.get("properties", {}), **more}}
 
 
 def split(capability: Capability, sent: Mapping[str, Any], key: str | None = None) -> Given:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ikoma import __version__
+from ikoma.kernel import controls
 from ikoma.kernel.registry import Capability, Registry
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -50,7 +51,7 @@ def document(registry: Registry) -> dict[str, Any]:
 
 def request_schema(item: Capability) -> dict[str, Any]:
     """The JSON schema of a capability's arguments, in one piece."""
-    return item.request.model_json_schema(by_alias=True)
+    return dict(controls.arguments_schema(item))
 
 
 def _operation(item: Capability, schemas: dict[str, Any]) -> dict[str, Any]:

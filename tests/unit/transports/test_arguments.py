@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ikoma import capabilities
+from ikoma.kernel.controls import arguments_schema
 from ikoma.transports.mcp.arguments import convert_arguments
-from ikoma.transports.mcp.tools import arguments_schema
 
 SCHEMA = {
     "$defs": {

@@ -48,6 +48,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ikoma import __version__
 from ikoma.errors import ConfirmationNeeded, IkomaError, Unauthenticated, UnknownCapability
+from ikoma.kernel import controls
 from ikoma.kernel.call import Answer
 from ikoma.kernel.events import Events
 from ikoma.kernel.registry import Capability, Registry
@@ -204,7 +205,7 @@ class Adapter:
     def _arguments(self, params: CallToolRequestParams) -> dict[str, Any]:
         found = self._capabilities.get(self._names.get(params.name, ""))
         given = params.arguments or {}
-        return convert_arguments(tools.arguments_schema(found), given) if found else dict(given)
+        return convert_arguments(controls.arguments_schema(found), given) if found else dict(given)
 
     async def _read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         try:

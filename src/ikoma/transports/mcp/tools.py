@@ -90,15 +90,6 @@ def _description(item: Capability) -> str:
     return _USE.sub("", text) if item.rare else text
 
 
-@cache
-def arguments_schema(item: Capability) -> dict[str, Any]:
-    """All that a call takes, as validation sees it: the capability's own arguments, and the controls."""
-    schema = item.request.model_json_schema(by_alias=True)
-    model = controls.model_for(item)
-    more = model.model_json_schema(by_alias=True)["properties"] if model else {}
-    return {**schema, "properties": {**schema.get("properties", {}), **more}}
-
-
 def input_schema(item: Capability) -> dict[str, Any]:
     """The arguments, and for what changes something the controls that go with every such call.
 
