@@ -29,6 +29,8 @@ def command_words(capability: str) -> list[str]:
 def command_line(capability: str, arguments: Mapping[str, Any]) -> str:
     """The whole command that makes a call, quoted for a shell."""
     words = command_words(capability)
+    if not arguments:
+        return shlex.join(words)
     if words[1] != "call":
         given = _given(words, arguments)
         if given is not None:
@@ -49,6 +51,8 @@ class Answers:
         self._data = texts({name: value for name, value in given.items() if name != "appName"})
 
     def sentence(self, text: str) -> str:
+        if not any(name in text for name in read_commands()):  # what finds them costs more than most calls
+            return text
         return _names().said(text, self._say, self._data, quoted=True)
 
     def failure(self, told: Mapping[str, Any]) -> dict[str, Any]:

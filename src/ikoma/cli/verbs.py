@@ -17,6 +17,7 @@ import click
 from ikoma.cli import client, complete, consent, interrupts, output, views
 from ikoma.cli.catalogue import FROM_FILES, VERBS
 from ikoma.cli.commands import Command, read_commands
+from ikoma.cli.naming import Answers
 from ikoma.cli.progress import progress_bar
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -71,8 +72,24 @@ def verb_command(name: str) -> click.Command:
         )
         perform(verb.capability, arguments, as_json, yes=yes)
 
-    kind = consent.CarefulCommand if described.asks or described.takes_away else click.Command
+    kind = _Careful if described.asks or described.takes_away else _Command
     return kind(name, params=parameters, callback=run, help=described.description, short_help=described.summary)
+
+
+class _Command(click.Command):
+    """Names other commands in its help, which is worded only when it is asked for."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        say = Answers("", {}).sentence
+        self.help = say(self.help or "")
+        for parameter in self.params:
+            if isinstance(parameter, click.Option) and parameter.help:
+                parameter.help = say(parameter.help)
+        return super().get_help(ctx)
+
+
+class _Careful(_Command, consent.CarefulCommand):
+    """One that a person may be asked about first."""
 
 
 def arguments_from(

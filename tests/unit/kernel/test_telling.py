@@ -15,6 +15,7 @@ import pytest
 import ikoma
 from ikoma import capabilities
 from ikoma.cli import main
+from ikoma.cli.catalogue import VERBS
 from ikoma.cli.naming import Answers
 from ikoma.errors.base import error_classes
 from ikoma.kernel.callers import Caller
@@ -157,3 +158,11 @@ def test_details_of_failures_are_worded_too() -> None:
         "logs": ["apps.run says no"],
         "errors": [{"fix": "Call apps_adapt."}],
     }
+
+
+def test_the_help_of_a_command_names_commands() -> None:
+    for name in VERBS:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        said = command.get_help(click.Context(command, info_name=name))
+        assert not DOTTED.search(re.sub(r"ikoma\s+call\s+[a-z._]+", "", said)), said
