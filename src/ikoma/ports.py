@@ -99,9 +99,6 @@ class Listening:
     port: int
     is_local: bool
 
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
-
 
 @dataclass(frozen=True, slots=True)
 class Usage:

@@ -51,6 +51,14 @@ def test_cancelling_leaves_nothing_half_done_and_no_lock(server: Server) -> None
     busy = server.call("db.seed", sleeping(0))
     assert busy.code == "app_busy"
     assert started["operationId"] in busy.body["error"]
+    assert busy.body["details"]["operationId"] == started["operationId"]
+    waits = {"capability": "operations.wait", "arguments": {"operationId": started["operationId"]}}
+    assert busy.body["next"] == waits
+    blind = {"name": "blind", "role": "operator", "capabilities": ["db.backup", "operations.*"]}
+    key = server.do("keys.create", blind)["key"]
+    refused = server.call("db.backup", {"appName": "ops-a"}, key=key)
+    assert refused.code == "app_busy"
+    assert "next" not in refused.body, "it could not look at that operation"
     assert server.do("operations.cancel", {"operationId": started["operationId"]})["state"] == "cancelled"
     assert "half" not in server.do("db.status", {"appName": "ops-a"})["tables"]
     server.do("db.seed", sleeping(0))

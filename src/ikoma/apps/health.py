@@ -135,7 +135,7 @@ class HealthObserver:
             self._serving(app, web), self._login(app, fresh_login)
         )
         if release is None or _is_down(app):
-            path = Check(False, "Nothing serves." if release else "Nothing is deployed yet.")
+            path = Check(False, "Nothing serves." if release else "Nothing serves yet.")
         none = {name for name, number in scale_of_app(app).items() if number == 0}
         loops = await self._loops(containers)
         checks = {"containers": _containers(release, containers, none, loops), "healthPath": path, "database": database}

@@ -59,9 +59,8 @@ class Probe:
             return check
         if check.answer:
             return replace(check, answer=_shown(check.answer, secrets))
-        item = _asked(web, containers)
-        heard = None if item is None else await self._listening(item)
-        return check if heard is None else replace(check, details=f"{check.details} {_heard(web, heard)}")
+        said = await misheard(self._engine, web, containers)
+        return replace(check, details=f"{check.details} {said}") if said else check
 
     async def _ask(self, web: Web, containers: Sequence[Container], *, most: int) -> Check:
         item = _asked(web, containers)
@@ -103,11 +102,18 @@ class Probe:
         writer.close()
         return Check(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
 
-    async def _listening(self, item: Container) -> Sequence[Listening] | None:
-        try:
-            return await self._engine.listening(item)
-        except IkomaError:
-            return None
+
+async def misheard(engine: Engine, web: Web, containers: Sequence[Container]) -> str:
+    """Where the first of these that runs of the web service listens instead of the port that requests go to.
+
+    Empty where it listens there, or that cannot be seen.
+    """
+    item = _asked(web, containers)
+    try:
+        heard = None if item is None else await engine.listening(item)
+    except IkomaError:
+        return ""
+    return "" if heard is None else _heard(web, heard)
 
 
 def _asked(web: Web, containers: Sequence[Container]) -> Container | None:

@@ -21,6 +21,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.mounts import takes_from
 from ikoma.apps.new_folders import forget_list, hand_over
 from ikoma.apps.placement import Placed, Placement, placed, waits_for
+from ikoma.apps.probe import misheard
 from ikoma.apps.release_command import ReleaseCommand, needed_by
 from ikoma.apps.rollout_state import RolloutState, Serving, Underway, rollout_of
 from ikoma.apps.schema import Change
@@ -232,9 +233,19 @@ class Successor:
         kept = [item.id for item in self.kept]
 
         async def bring_up(what: Sequence[Start]) -> Sequence[Container]:
-            up = await self._engine.bring_up(
-                self._app.name, what, kept=kept, watching=watching, timeout=timeout, progress=progress, secrets=secrets
-            )
+            try:
+                up = await self._engine.bring_up(
+                    self._app.name,
+                    what,
+                    kept=kept,
+                    watching=watching,
+                    timeout=timeout,
+                    progress=progress,
+                    secrets=secrets,
+                )
+            except DeployFailed as error:
+                await self._tell_ports(error)
+                raise
             kept.extend(identity for start in what for identity in start.containers)
             return up
 
@@ -254,6 +265,15 @@ class Successor:
             progress(f"{self._target.web.service}: waiting for {wanted}")
         await self._target.answers(self._target.of_web(up))
         reached("answering")
+
+    async def _tell_ports(self, error: DeployFailed) -> None:
+        """Where the web service is not healthy: say where it listens, if that is not where requests go."""
+        web, ours = self._target.web, {item.id for item in self._new}
+        if web is None or error.details.get("service") != web.service or error.details.get("state") != "running":
+            return
+        there = [item for item in await self._engine.containers(self._app.name) if item.id in ours]
+        if said := await misheard(self._engine, web, there):
+            error.add(said)
 
     async def _change_database(self, change: Change, progress: Progress) -> None:
         """Back the database up and change it; first stop what could not run with it, or would write what is lost."""

@@ -363,7 +363,6 @@ class ComposeEngine:
         if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
             watch.out_of_memory |= {container.id} if await self._api.ran_out_of_memory(container.id) else set()
         check = await self._api.last_check(container.id) if container.health else None
-        heard = await self.listening(container) if container.state == "running" else None
         return failure.of_container(
             container,
             output,
@@ -371,7 +370,6 @@ class ComposeEngine:
             timeout=timeout,
             logs=list(await self.logs(container, failure.LOG_LINES, secrets)),
             check=_end(replaced(check, hidden)) if check else None,
-            heard=heard,
         )
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import sentence
 from ikoma.engines.watch import Watch
 from ikoma.errors import DeployFailed, IkomaError, NoAddressesLeft
-from ikoma.ports import Container, Listening
+from ikoma.ports import Container
 
 LOG_LINES = 20
-_MOST_PORTS = 5
 _ENDED = ("exited", "restarting", "dead", "removing")
 _NO_ADDRESSES = re.compile(r"non-overlapping IPv4 address pool|predefined address pools have been fully subnetted")
 _OVERLAP = re.compile(r"[Pp]ool overlaps")
@@ -26,14 +25,7 @@ _SHOULD_WAIT = (
 
 
 def of_container(
-    container: Container,
-    output: ComposeOutput,
-    watch: Watch,
-    *,
-    timeout: float,
-    logs: list[str],
-    check: str | None,
-    heard: Sequence[Listening] | None = None,
+    container: Container, output: ComposeOutput, watch: Watch, *, timeout: float, logs: list[str], check: str | None
 ) -> DeployFailed:
     """The error for a container in trouble.
 
@@ -41,19 +33,16 @@ def of_container(
         timeout: seconds that were given to become healthy.
         logs: its last lines, without secrets.
         check: what its healthcheck said last, without secrets.
-        heard: on which ports it listens, where it runs and that is known.
     """
     exit_code = container.exit_code
     if container.id == output.unstartable:  # a code that it has is of an earlier life
         exit_code = None
     elif container.state != "created":
         exit_code = watch.exit_codes.get(container.id, exit_code)
-    message, audit_message, hint = _reason(container, exit_code, output, watch, timeout, heard)
+    message, audit_message, hint = _reason(container, exit_code, output, watch, timeout)
     details: dict[str, object] = {"service": container.service, "exitCode": exit_code, "state": container.state}
     if check is not None:
         details["healthcheck"] = check
-    if heard is not None:
-        details["listensOn"] = [str(item) for item in heard]
     return DeployFailed(message, hint=hint, audit_message=audit_message, **details, logs=logs)
 
 
@@ -100,12 +89,7 @@ def image_services(project: str, model: Mapping[str, Mapping[str, object]]) -> d
 
 
 def _reason(
-    container: Container,
-    exit_code: int | None,
-    output: ComposeOutput,
-    watch: Watch,
-    timeout: float,
-    heard: Sequence[Listening] | None,
+    container: Container, exit_code: int | None, output: ComposeOutput, watch: Watch, timeout: float
 ) -> tuple[str, str | None, str | None]:
     """Message, another one for the audit log where the first quotes, and hint."""
     name = f"The service {container.service}"
@@ -117,10 +101,9 @@ def _reason(
         return f"{name} keeps exiting with code {exit_code}.", None, None
     if container.state in _ENDED:
         return f"{name} exited with code {exit_code}.", None, _SHOULD_WAIT if exit_code == 0 else None
-    listens = f" It listens on {', '.join(map(str, heard[:_MOST_PORTS]))}." if heard else ""
     if container.health == "unhealthy":
-        return f"{name} is unhealthy: its healthcheck fails.{listens}", None, None
-    return f"{name} did not become healthy within {timeout:g} s.{listens}", None, None
+        return f"{name} is unhealthy: its healthcheck fails.", None, None
+    return f"{name} did not become healthy within {timeout:g} s.", None, None
 
 
 def _image_failed(service: str | None, verb: str, error: str, logs: list[str]) -> DeployFailed:

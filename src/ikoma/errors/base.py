@@ -73,6 +73,11 @@ class IkomaError(Exception):
         if self._guess is not None:
             self._guess, self.hint = None, self._other_hint
 
+    def add(self, sentence: str) -> None:
+        """Say one thing more. It is of IKOMA's own words: the audit log has it too."""
+        self.message = f"{self.message} {sentence}"
+        self.audit_message = f"{self.audit_message} {sentence}"
+
 
 def _known(said: Next | Sequence[Next] | None, default: tuple[Next, ...]) -> tuple[Next, ...]:
     if said is None:

@@ -105,7 +105,7 @@ def _busy(holder: Holder | None, app: AppName) -> AppBusy:
         return AppBusy(f"Another operation is working on {app}.")
     return AppBusy(
         f"{holder.capability} (operation {holder.operation}) has been working on {app} since {holder.since}.",
-        next=Next("operations.wait", {"operationId": holder.operation}),
+        next=[Next("operations.wait", {"operationId": holder.operation})],
         operationId=holder.operation,
         capability=holder.capability,
         since=holder.since,

@@ -199,6 +199,11 @@ class Operations:
             raise OperationNotFound(f"There is no operation {identity[:40]!r}.")
         return record
 
+    def sees(self, identity: str, caller: Caller, role: Role) -> bool:
+        """Whether there is such an operation, and this caller may look at it."""
+        record = self._find(identity)
+        return record is not None and _may_see(record, caller, role)
+
     async def wait(self, identity: str, caller: Caller, role: Role, *, seconds: float, progress: Progress) -> Record:
         """The record when it has ended, or as it is after that many seconds."""
         record = self.get(identity, caller, role)

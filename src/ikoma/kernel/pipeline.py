@@ -8,6 +8,7 @@ leaves one audit entry that says why; a changing call leaves two, its intent bef
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import logging
 import math
@@ -467,7 +468,14 @@ class Pipeline:
         """A failure as its caller sees it."""
         if not isinstance(error, IkomaError) or reader is None:
             return error
-        return self._telling.failure(error, reader)
+        seen = copy.copy(error)
+        seen.next = tuple(item for item in error.next if self._can_see(item, reader))
+        return self._telling.failure(seen, reader)
+
+    def _can_see(self, item: Next, reader: Reader) -> bool:
+        """Whether the operation that a call is about, where it is about one, is there for this caller."""
+        identity = item.arguments.get("operationId")
+        return identity is None or self.operations.sees(str(identity), reader.caller, reader.role)
 
 
 def _quoting(capability: Capability) -> list[tuple[str, ...]]:

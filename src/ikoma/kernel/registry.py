@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
@@ -39,6 +39,7 @@ __all__ = [
     "Sensitive",
     "Untrusted",
     "capability",
+    "optional",
     "registry",
 ]
 
@@ -84,6 +85,11 @@ class Result(BaseModel):
     """What a capability answers: camelCase."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
+
+
+def optional(empty: Any = None) -> Any:
+    """A field that a result has only where it says something: else it is left out of the answer."""
+    return Field(default=empty, exclude_if=lambda value: not value)
 
 
 @dataclass(frozen=True, slots=True)

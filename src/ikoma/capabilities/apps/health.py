@@ -7,7 +7,7 @@ from typing import Annotated
 from ikoma.capabilities.apps.status import next_of
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import Effect, Role
 
 
@@ -20,7 +20,7 @@ class Health(Result):
     health: str
     status: str
     details: dict[str, Look]
-    answer: Annotated[str | None, Untrusted("the app's answer")] = None
+    answer: Annotated[str | None, Untrusted("the app's answer")] = optional()
     """The app's answer where its health path should say that all is well, and does not."""
     maintenance: bool = False
     """Whether people get a page that says so instead of the app."""

@@ -73,7 +73,7 @@ async def logs(call: Call, request: Logs) -> Lines:
     elif not said.lines:
         more = "No line is there, or none that fits; apps.status shows which containers there are."
     if said.starting is not None:
-        more = f"The release {said.starting} is starting: with it as release, its lines are shown. {more or ''}".strip()
+        more = f"{said.starting} is starting: ask with it as release for its lines. {more or ''}".strip()
     return Lines(lines=list(said.lines), truncated=said.cut, more=more)
 
 

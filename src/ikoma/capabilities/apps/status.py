@@ -8,7 +8,7 @@ from typing import Annotated
 from ikoma.apps.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import AppName, Effect, Role
 
 
@@ -57,10 +57,10 @@ class Status(Result):
     urls: list[str]
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
-    operation: UnderWay | None = None
+    operation: UnderWay | None = optional()
     """What works on it now."""
-    starting: list[Starting]
-    watch: Watch | None = None
+    starting: list[Starting] = optional([])
+    watch: Watch | None = optional()
     next: Next | None = None
 
 

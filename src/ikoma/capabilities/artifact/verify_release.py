@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ikoma.apps.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
@@ -40,5 +41,10 @@ async def verify_release(call: Call, request: AppRequest) -> Verification:
         verified=not failed,
         checks=[Item(**asdict(check)) for check in checks],
         summary=summary,
-        next=Next("apps.logs") if failed else None,
+        next=_next(call, request) if failed else None,
     )
+
+
+def _next(call: Call, request: AppRequest) -> Next:
+    """Before anything is deployed there is nothing to look into."""
+    return Next("apps.logs" if Releases(call.app(request.app_name)).current() else "apps.validate")
