@@ -14,6 +14,7 @@ import aiohttp
 
 from ikoma.apps.compose_file import Web
 from ikoma.apps.readable import as_text
+from ikoma.engines.readable import readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import Secret
@@ -138,8 +139,11 @@ def _text(body: bytes) -> str:
 
 
 def _shown(answer: str, secrets: Sequence[Secret]) -> str:
-    """Its beginning. What is secret is taken out of the whole: one that was cut could end in half a secret."""
-    text = replaced(answer, forms(secrets)).strip()
+    """Its beginning, without what would steer a terminal.
+
+    What is secret is taken out of the whole: one that was cut could end in half a secret.
+    """
+    text = "\n".join(readable(line) for line in replaced(answer, forms(secrets)).strip().splitlines())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …[cut]"
 
 

@@ -17,7 +17,7 @@ import click
 from ikoma.cli.blocks import Block, Facts, Findings, Items, Paper, Raw, Said
 from ikoma.cli.words import flat, guess, label, plural
 
-_QUOTED = ("sql", "logs", "output")
+_QUOTED = ("sql", "healthcheck", "answer", "logs", "output")
 _OWN = ("next", "retryAfter", "confirmation")
 """Details of a failure that are for programs."""
 _WIDEST = 160

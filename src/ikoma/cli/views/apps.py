@@ -72,7 +72,12 @@ def health(result: Mapping[str, Any]) -> Sequence[Block]:
         for name, look in result["details"].items()
     ]
     kind = {"healthy": "good", "starting": "warning"}.get(result["health"], "bad")
-    return [Message(f"It is {result['health']}.", kind), Checks(rows)]
+    blocks: list[Block] = [Message(f"It is {result['health']}.", kind), Checks(rows)]
+    if result.get("maintenance"):
+        blocks.append(Message("People get a page of maintenance instead of the app.", "warning"))
+    if result.get("answer"):
+        blocks += [Message("The app answered:"), Raw(result["answer"], quoted=True)]
+    return blocks
 
 
 def validated(result: Mapping[str, Any]) -> Sequence[Block]:
