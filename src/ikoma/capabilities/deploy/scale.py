@@ -33,7 +33,7 @@ class Scaled(Result):
     details: Details
 
 
-@capability("deploy.scale", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True, undo="deploy.scale")
+@capability("deploy.scale", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, undo="deploy.scale")
 async def scale(call: Call, request: Scale) -> Scaled:
     """Give a service that many containers, at most 20. Later deploys keep the number."""
     app = call.app(request.app_name)
