@@ -50,7 +50,7 @@ VERBS = {
     "edit": Verb("files.edit", "Replace a text in a file of an app."),
     "rm": Verb("files.delete", "Delete a file of an app."),
     "history": Verb("files.history", "List what is kept of overwritten and deleted files.", ("path",)),
-    "unrm": Verb("files.restore", "Bring an overwritten or deleted file back.", ("version",)),
+    "unrm": Verb("files.restore", "Bring files back: overwritten, deleted, or of a release.", ("path", "version")),
     "clone": Verb("source.clone", "Bring a git repository into an app.", ("ref",)),
     "checkout": Verb("source.checkout", "Bring an app to another commit of its repository."),
     "source-key": Verb(

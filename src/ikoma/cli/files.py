@@ -24,9 +24,18 @@ _PATH_OPTION = click.option("--path", "path_option", metavar="PATH", help="Anoth
 @_PATH_OPTION
 @click.option("--offset", type=click.IntRange(min=0), help="Byte to begin at.")
 @click.option("--limit", type=click.IntRange(min=1), help="The most bytes to print; all when left out.")
+@click.option(
+    "--release", metavar="ID", help="As it was in that release.", shell_complete=complete.completer("release")
+)
 @verbs.JSON_OPTION
 def cat(
-    app: str, path: str | None, path_option: str | None, offset: int | None, limit: int | None, as_json: bool
+    app: str,
+    path: str | None,
+    path_option: str | None,
+    offset: int | None,
+    limit: int | None,
+    release: str | None,
+    as_json: bool,
 ) -> None:
     """Print a file of APP, its compose file when PATH is left out: each byte, and nothing else.
 
@@ -35,6 +44,8 @@ def cat(
     arguments: dict[str, Any] = {"appName": app, "offset": offset or 0}
     if path or path_option:
         arguments["path"] = path or path_option
+    if release:
+        arguments["release"] = release
     try:
         if as_json:
             output.show(client.call("files.read", arguments | ({"limit": limit} if limit else {})), as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Message, Table
+from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
 from ikoma.cli.words import Size, Time, bytes_in_words
 
 
@@ -53,7 +53,14 @@ def deleted(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def restored(result: Mapping[str, Any]) -> Sequence[Block]:
-    return [Message(f"{result['path']} is as it was in version {result['version']}.", "good")]
+    if not result.get("release"):
+        return [Message(f"{result['path']} is as it was in version {result['version']}.", "good")]
+    many = "1 path is" if result["count"] == 1 else f"{result['count']} paths are"
+    return [
+        Message(f"{many} as in release {result['release']}.", "good"),
+        Items("restored", result["restored"]),
+        Items("not in that release, and left", result["others"]),
+    ]
 
 
 VIEWS = {

@@ -86,13 +86,18 @@ def differences(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
     blocks.append(Items("images", images))
     blocks.append(Items("migrations", result.get("migrations") or []))
+    blocks.append(Items("migrations that only the other had", result.get("migrationsGone") or []))
+    variables = result.get("variables") or {}
+    names = [f"{word}: {name}" for word in ("added", "changed", "removed") for name in variables.get(word) or ()]
+    blocks.append(Items("variables", names))
     source = result.get("source") or {}
     files = [f"{word}: {path}" for word in ("added", "changed", "removed") for path in source.get(word) or ()]
     more = source.get("count", 0) - len(files)
     blocks.append(Items("source", [*files, f"and {plural(more, 'more file')}"] if more > 0 else files))
-    for name in ("compose", "diff", "lines", "patch"):
-        if isinstance(result.get(name), str) and result[name]:
-            blocks.append(Raw(result[name], colours=True))
+    if result.get("diff"):
+        blocks.append(Raw(result["diff"], colours=True))
+    if result.get("truncated"):
+        blocks.append(Message("There is more: --path shows one file, --limit more characters.", "warning"))
     if (
         all(isinstance(block, (Message, Facts)) or not getattr(block, "items", True) for block in blocks[2:])
         and not images
