@@ -357,10 +357,20 @@ def shown(text: object) -> str:
     Whoever reads the sentence can tell the two apart, and a door marks what stands in quotes.
     """
     said = printable(str(text))
-    return said if _ONE_WORD.fullmatch(said) else repr(said)
+    return said if is_name(said) else repr(said)
 
 
-_ONE_WORD = re.compile("[!-~…]+")
+def is_name(text: str) -> bool:
+    """Whether a text is one word of ASCII, such as a name, a path or an address, which nobody takes for a sentence."""
+    if not _ONE_WORD.fullmatch(text):
+        return False
+    return all(sum(map(str.isalpha, _BETWEEN.split(part))) < _SENTENCE for part in text.split("/"))
+
+
+_ONE_WORD = re.compile("[!-~…]{0,300}")
+_BETWEEN = re.compile(r"[^A-Za-z0-9]+")
+_SENTENCE = 6
+"""Words that are joined by something else than blanks: so many say something."""
 
 
 class Secret:

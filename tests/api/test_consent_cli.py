@@ -52,7 +52,7 @@ def at_terminal(server: Server, *arguments: str, types: str) -> tuple[int, str]:
 def test_remove_shows_what_goes_and_wants_the_name(server: Server) -> None:
     code, shown = at_terminal(server, "remove", APP, types="another")
     assert code == 1
-    for part in ("Lost for good:", "notes (2 rows)", "Kept:", f"Type the name, {APP}", "Nothing was changed."):
+    for part in ("Lost:", "notes (2 rows)", "Kept:", f"Type the name, {APP}", "Nothing was changed."):
         assert part in shown, shown
     assert (server.apps / APP).is_dir()
     code, shown = at_terminal(server, "remove", APP, types=APP)

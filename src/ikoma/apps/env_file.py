@@ -13,7 +13,7 @@ from ikoma.apps.env_entries import entries
 from ikoma.apps.folder import App
 from ikoma.apps.variables import VariableReader, Variables
 from ikoma.durable import write_file
-from ikoma.errors import EnvUnreadable, UnrepresentableValue, VariableMissing, VersionNotFound
+from ikoma.errors import EnvUnreadable, Next, UnrepresentableValue, VariableMissing, VersionNotFound
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
 _HEADER = "# Environment of {app}: values are secrets; keep this file 0600.\n"
@@ -116,14 +116,14 @@ class EnvFile:
         if version is None:
             known = env_history.formers(self._app, name)
             if not known:
-                raise VersionNotFound(f"No former value of {name} is kept.", hint=_KEPT)
+                raise VersionNotFound(f"No former value of {name} is kept.", hint=_KEPT, next=_SHOWN)
             version = known[0].version
         content = env_history.read(self._app, version)
         if name is None:
             return list((await self.replace(environment.decoded(content))).variables.values)
         value = (await self._reader.read(self._app, content)).require().get(name)
         if value is None:
-            raise VersionNotFound(f"{name} had no value then.", hint=_KEPT)
+            raise VersionNotFound(f"{name} had no value then.", hint=_KEPT, next=_SHOWN)
         return await self.put(name, value)
 
     async def _read_now(self) -> tuple[str, Variables]:
@@ -143,6 +143,7 @@ class EnvFile:
         return former
 
 
+_SHOWN = (Next("env.history"),)
 _KEPT = "env.history shows what is kept; it is kept for thirty days."
 _NAMES = "Names are of letters, digits and _, and do not begin with a digit."
 

@@ -17,7 +17,7 @@ from ikoma.apps import environment
 from ikoma.apps.env_entries import entries
 from ikoma.apps.folder import App
 from ikoma.durable import make_folder, write_file
-from ikoma.errors import VersionNotFound
+from ikoma.errors import Next, VersionNotFound
 
 KEPT_DAYS = 30
 _MOST, _MOST_BYTES = 500, 64 << 20
@@ -76,7 +76,9 @@ def read(app: App, version: str) -> bytes:
     for path in files(app):
         if path.stem == version:
             return path.read_bytes()
-    raise VersionNotFound("No such version of .env is kept.", hint="env.history shows what is kept.")
+    raise VersionNotFound(
+        "No such version of .env is kept.", hint="env.history shows what is kept.", next=[Next("env.history")]
+    )
 
 
 def files(app: App) -> list[Path]:

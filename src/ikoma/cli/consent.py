@@ -69,7 +69,7 @@ def _refuse(answer: Mapping[str, Any], as_json: bool) -> NoReturn:
 
 def _show(plan: Mapping[str, Any]) -> None:
     click.secho(plan["summary"], bold=True, err=True)
-    for title, lines in (("Lost for good:", plan["lost"]), ("Kept:", plan["kept"])):
+    for title, lines in (("Lost:", plan["lost"]), ("Kept:", plan["kept"])):
         if lines:
             click.echo("\n".join([title, *(f"  - {line}" for line in lines)]), err=True)
 

@@ -1,8 +1,8 @@
 """Marks what others wrote in an answer, so that a model takes it for data.
 
 Between markers, which nobody can guess and which one answer has in common, stands every text that could be read as a
-sentence and is not IKOMA's own: what a capability marks as others', and all that none calls its own. A name without
-blanks, such as `web` or `src/index.js`, needs no marker. In sentences of IKOMA's own, what others wrote stands in
+sentence and is not IKOMA's own: what a capability marks as others', and all that none calls its own. One word, such as
+`web` or `src/index.js`, needs no marker (`model.is_name`). In sentences of IKOMA's own, what others wrote stands in
 quotes (`model.shown`), and only that is marked. What is marked has no control characters, and is cut where too long.
 """
 
@@ -14,6 +14,8 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ikoma.model import is_name
+
 LONGEST = 100_000
 """Characters of one untrusted piece that an answer holds."""
 
@@ -23,8 +25,9 @@ OWN = frozenset({"message", "summary", "hint", "error", "plain"})
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
 )
-_NAME = re.compile(r"[!-~]{0,300}")
 _QUOTED = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")(?!\w)", re.DOTALL)
+_JOINED = r"(?<![\w.-])[A-Za-z0-9]+(?:[-_.]+[A-Za-z0-9]+){5,}"
+"""What may be a sentence though it holds no blank, such as the name of a service."""
 _REST = "Ask for less at a time to see the rest: a smaller tail or limit, an offset, a filter."
 
 
@@ -57,7 +60,7 @@ class Wrapper:
             given: texts that came with the call; where the sentence says them again they are marked too.
         """
         pieces = sorted((piece for piece in given if piece in text and not is_name(piece)), key=len, reverse=True)
-        again = "|".join([_QUOTED.pattern, *map(re.escape, pieces)])
+        again = "|".join([_QUOTED.pattern, *map(re.escape, pieces), _JOINED])
         return re.sub(again, self._quoted, text, flags=re.DOTALL)
 
     def rest(self, value: Any, field: str = "") -> Any:
@@ -78,11 +81,6 @@ class Wrapper:
             except (ValueError, SyntaxError):  # a quote that is no literal, over several lines for example
                 text = text[1:-1]
         return found[0] if is_name(text) else self.wrap(text, "quoted")
-
-
-def is_name(text: str) -> bool:
-    """Whether a text is one word of ASCII, which nobody can take for a sentence."""
-    return _NAME.fullmatch(text) is not None
 
 
 def is_foreign(value: Any, field: str = "") -> bool:

@@ -71,6 +71,6 @@ def _agreed(answer: ElicitResult) -> bool:
 def _question(plan: ConfirmationNeeded, wrapper: Wrapper) -> str:
     """What would be lost, a line for each thing: a name that others gave makes no lines of its own."""
     parts = [[plan.details["summary"]]]
-    for title, items in (("Lost for good:", plan.details["lost"]), ("Kept:", plan.details["kept"])):
+    for title, items in (("Lost:", plan.details["lost"]), ("Kept:", plan.details["kept"])):
         parts += [[title, *(f"- {wrapper.sentence(' '.join(item.split()))}" for item in items)]] if items else []
     return "\n\n".join("\n".join(part) for part in parts)
