@@ -38,7 +38,7 @@ VARIES = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?"
     r"|\b\d\d-\d\d \d\d:\d\d:\d\d\b|\b\d{4}-\d\d-\d\d\b|\b\d\d:\d\d(?::\d\d)?\b"
     r"|\bjust now\b|\b\d+ (?:s|min|h|d) ago\b"
-    r"|\b\d[\d.,]* ?(?:ms|s|min|h|bytes|[kKMG]i?B)\b"
+    r"|\b\d[\d.,]* ?(?:ms|s|min|h|bytes|[kKMG]i?B|B)\b"
     r"|\b\d{4,}\b"
 )
 """Longer than a word, and not the same twice."""
