@@ -61,6 +61,7 @@ from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.redaction import Scrubber, ScrubbingFormatter
+from ikoma.kernel.server_paths import ServerPaths
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
@@ -218,6 +219,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             approvals=approvals,
             throttle=Throttle(settings.auth_max_failures),
             scrubber=scrubber,
+            paths=ServerPaths(settings.folders),
             make_call=partial(make_call, platform),
         )
         stack.callback(pipeline.close)

@@ -103,6 +103,11 @@ class Settings:
     backups_root: Path
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the server keeps what is its own and the apps'."""
+        return self.apps_root, self.backups_root, self.ikoma_home, self.ikoma_state, self.audit_log.parent
+
+    @property
     def env_file(self) -> Path:
         return self.ikoma_home / ".env"
 

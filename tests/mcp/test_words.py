@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from ikoma.kernel.registry import Registry
 from ikoma.model import Role
 from ikoma.transports.mcp.tools import tool_name
 from tests.mcp.client import over_http, talk
-from tests.support import Server
+from tests.support import IKOMA, Server
 
 REGISTRY: Registry = capabilities.load()
 DOTTED = re.compile(rf"(?<![\w./])(?:{'|'.join(map(re.escape, REGISTRY.names()))})(?!\w|\.\w)")
@@ -155,3 +156,22 @@ def test_the_command_line_names_commands(
     assert not DOTTED.search(re.sub(r'"capability": ".*"', "", quoted)), said
     for command in re.findall(r"ikoma ([a-z-]+)", said):
         assert command in main.list_commands(None), said  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_paths_on_the_server_are_told_to_who_is_there_and_to_admins(
+    house: Server, keys: dict[Role, str], role: Role
+) -> None:
+    async def over(client: Client) -> str:
+        parts = [await client.call_tool(tool_name(name), arguments) for name, arguments in CALLS]
+        return "".join(str(part.structured_content) + str(part.content) for part in parts)
+
+    remote = [json.dumps(house.call(name, arguments, key=keys[role]).body) for name, arguments in CALLS]
+    remote.append(talk(over_http(house, key=keys[role]), over))
+    told = any(str(house.apps) in answer for answer in remote)
+    assert told == (role is Role.ADMIN)
+    here = {**house.env, "IKOMA_API_KEY": keys[role]}
+    validated = subprocess.run(
+        [IKOMA, "validate", "words", "--json"], env=here, capture_output=True, text=True, check=False
+    )
+    assert str(house.apps) in validated.stdout

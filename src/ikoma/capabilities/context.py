@@ -83,6 +83,8 @@ class Call:
     request_id: str
     progress: Progress
     emit: Emit | None
+    sees_paths: bool = True
+    """Whether its caller is told paths on the server."""
 
     def app(self, name: AppName) -> App:
         """The app of that name; AppNotFound, with the nearest name this caller may know of."""
@@ -129,5 +131,11 @@ class Call:
 
 def make_call(platform: Platform, identified: Identified) -> Call:
     return Call(
-        platform, identified.caller, identified.role, identified.request_id, identified.progress, identified.emit
+        platform,
+        identified.caller,
+        identified.role,
+        identified.request_id,
+        identified.progress,
+        identified.emit,
+        identified.sees_paths,
     )

@@ -58,3 +58,5 @@ class Identified:
     progress: Progress
     emit: Emit | None = None
     """Hands a line of the answer over while the call goes on; None where the door has no stream."""
+    sees_paths: bool = True
+    """Whether it is told paths on the server."""

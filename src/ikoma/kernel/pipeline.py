@@ -52,6 +52,7 @@ from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.redaction import Scrubber, whole
 from ikoma.kernel.refusals import Refusals
 from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Loss, Registry, Request
+from ikoma.kernel.server_paths import ServerPaths
 from ikoma.kernel.telling import Reader, Telling
 from ikoma.kernel.throttle import Throttle
 from ikoma.kernel.tokens import Tokens
@@ -78,7 +79,7 @@ class _Admitted:
 
     @property
     def reader(self) -> Reader:
-        return Reader(self.caller, self.role, self.given.arguments)
+        return Reader(self.caller, self.role, self.given.arguments, _sees_paths(self.role, self.attempt))
 
     @property
     def digest(self) -> str:
@@ -108,6 +109,7 @@ class Pipeline:
         events: Events | None = None,
         tokens: Tokens | None = None,
         scrubber: Scrubber | None = None,
+        paths: ServerPaths | None = None,
     ) -> None:
         self.registry = registry
         self.callers = callers
@@ -122,7 +124,7 @@ class Pipeline:
         self._throttle = throttle
         self._refusals = Refusals(audit.append_if_possible)
         self._scrubber = scrubber or Scrubber()
-        self._telling = Telling(registry)
+        self._telling = Telling(registry, paths)
         self._make_call = make_call
 
     async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> Answer:
@@ -143,7 +145,7 @@ class Pipeline:
                 operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
             answer = self._failed(entry, began, error, caller, admitted, attempt.address)
-            raise self._told(answer, _reader(caller, role, admitted)) from _cause(answer, error)
+            raise self._told(answer, _reader(caller, role, attempt, admitted)) from _cause(answer, error)
         if admitted.capability.effect is not Effect.READS:
             return await self._outcome(operation, admitted)
         self._end(entry, began)
@@ -393,7 +395,8 @@ class Pipeline:
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
         identity = admitted.attempt.request_id
-        return self._make_call(Identified(admitted.caller, admitted.role, identity, progress, emit))
+        sees_paths = admitted.reader.sees_paths
+        return self._make_call(Identified(admitted.caller, admitted.role, identity, progress, emit, sees_paths))
 
     def _lock(self, admitted: _Admitted, progress: Progress) -> AbstractAsyncContextManager[None]:
         capability, request, own = admitted.capability, admitted.request, admitted.caller.own
@@ -516,10 +519,15 @@ def _wanted_role(text: str | None) -> Role | None:
         raise UnknownRole(f"X-Role: {error}.") from None
 
 
-def _reader(caller: Caller | None, role: Role, admitted: _Admitted | None) -> Reader | None:
+def _reader(caller: Caller | None, role: Role, attempt: Attempt, admitted: _Admitted | None) -> Reader | None:
     if admitted is not None:
         return admitted.reader
-    return None if caller is None else Reader(caller, role)
+    return None if caller is None else Reader(caller, role, sees_paths=_sees_paths(role, attempt))
+
+
+def _sees_paths(role: Role, attempt: Attempt) -> bool:
+    """Whether a caller can use paths on the server: it is there itself, or may do everything anyway."""
+    return role is Role.ADMIN or attempt.address == LOCAL
 
 
 def _cause(raised: BaseException, error: BaseException) -> BaseException | None:

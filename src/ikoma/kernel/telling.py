@@ -17,6 +17,7 @@ from ikoma.errors import IkomaError
 from ikoma.kernel.callers import Caller
 from ikoma.kernel.leading import Leading, may_call
 from ikoma.kernel.registry import Capability, Registry
+from ikoma.kernel.server_paths import ServerPaths
 from ikoma.kernel.words import Names, in_details, in_result, texts
 from ikoma.model import Effect, Role
 
@@ -35,6 +36,8 @@ class Reader:
     role: Role
     given: Mapping[str, Any] = field(default_factory=dict)
     """The arguments of its call."""
+    sees_paths: bool = True
+    """Whether it can use paths on the server."""
 
     @property
     def data(self) -> list[str]:
@@ -44,19 +47,24 @@ class Reader:
 class Telling:
     """Fits results, failures and sentences to readers."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, paths: ServerPaths | None = None) -> None:
         self._registry = registry
+        self._paths = paths or ServerPaths()
         self._names = Names(registry.names())
         self.leading = Leading(registry)
 
     def result(self, capability: Capability, body: bytes, reader: Reader) -> bytes:
         """An encoded result."""
         names_any = capability.sentences and self._names.may_stand_in(body)
-        if not capability.leads and not names_any:
+        shows_paths = not reader.sees_paths and self._paths.may_stand_in(body)
+        if not (capability.leads or names_any or shows_paths):
             return body
         result = self.leading.in_result(capability, orjson.loads(body), reader.given, reader.caller, reader.role)
         if names_any:
             result = in_result(result, capability.sentences, lambda text: self.fit(text, reader))
+        if shows_paths:
+            foreign = {path for path, mark in capability.untrusted if not mark.ours}
+            result = self._paths.in_result(result, foreign)
         return orjson.dumps(result)
 
     def failure(self, error: IkomaError, reader: Reader) -> IkomaError:
@@ -68,10 +76,14 @@ class Telling:
         told.audit_message = self.fit(error.audit_message, reader)
         told.hint = self.fit(error.hint, reader)
         told.details = in_details(error.details, lambda text: self.fit(text, reader))
+        if not reader.sees_paths:
+            told.details = self._paths.in_details(told.details)
         return told
 
     def fit(self, text: str, reader: Reader) -> str:
-        """The text without what its reader cannot call: a clause that names it says who can do that instead."""
+        """The text without what its reader cannot use: a clause that names what it cannot call says who can."""
+        if not reader.sees_paths:
+            text = self._paths.cut(text)
         if not self._beyond(text, reader):
             return text
         text = _PARENTHESIS.sub(lambda part: "" if self._beyond(part[0], reader) else part[0], text)

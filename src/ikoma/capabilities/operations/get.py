@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -12,6 +14,7 @@ from ikoma.errors import Next, ShuttingDown, stored_failure
 from ikoma.kernel.failures import as_told
 from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
 from ikoma.kernel.registry import Capability, Failed, Request, Result, Untrusted, capability, registry
+from ikoma.kernel.server_paths import ServerPaths
 from ikoma.kernel.telling import Reader, Telling
 from ikoma.model import Effect, Role
 
@@ -22,7 +25,6 @@ _EARLIER = "Why is told to those who could have made the call."
 
 _KILLED = "The server was stopped or killed before this was done."
 _AGAIN = "What is there is whole: make the call again."
-_TELLING = Telling(registry)
 
 
 class Get(Request):
@@ -91,7 +93,7 @@ def _result_of(record: Record, call: Call) -> dict[str, Any] | None:
         return None
     body, made = record.result, _made(record)
     if made is not None:
-        body = _TELLING.result(made, body, _reader(record, call))
+        body = _telling(call.platform.settings.folders).result(made, body, _reader(record, call))
     result: dict[str, Any] = orjson.loads(body)
     return result
 
@@ -107,11 +109,16 @@ def failure_of(record: Record, call: Call) -> dict[str, Any] | None:
     if not _could_make(call, record):
         error.message = error.audit_message = (record.failure or {}).get("audit", _EARLIER)
         error.details = {}
-    return as_told(_TELLING.failure(error, _reader(record, call)))
+    return as_told(_telling(call.platform.settings.folders).failure(error, _reader(record, call)))
 
 
 def _reader(record: Record, call: Call) -> Reader:
-    return Reader(call.caller, call.role, {"appName": record.app} if record.app else {})
+    return Reader(call.caller, call.role, {"appName": record.app} if record.app else {}, call.sees_paths)
+
+
+@cache
+def _telling(folders: tuple[Path, ...]) -> Telling:
+    return Telling(registry, ServerPaths(folders))
 
 
 def _could_make(call: Call, record: Record) -> bool:

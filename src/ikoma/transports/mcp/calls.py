@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ikoma.errors import BodyTooLarge, IkomaError
-from ikoma.kernel.call import Answer, Attempt
+from ikoma.kernel.call import LOCAL, Answer, Attempt
 from ikoma.kernel.callers import Caller
 from ikoma.kernel.events import Changed
 from ikoma.kernel.lasting import EndsWithKey
@@ -39,6 +39,8 @@ class Connection:
     session: str = ""
     caller: Caller | None = None
     size: int = 0
+    address: str = LOCAL
+    """Where it is: an address of the network, or this machine."""
     patience: float = WAIT_SECONDS
     """Seconds after which an operation's id is welcome instead of its result."""
 
@@ -76,6 +78,7 @@ class Calls:
             caller=ask.who.caller,
             wait=ask.who.patience,
             asks=True,
+            address=ask.who.address,
         )
         words = self._speech.words(ask.arguments)
 

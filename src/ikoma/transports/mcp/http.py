@@ -80,7 +80,9 @@ class McpEndpoint:
             await headers.refuse(send, error, _challenge(scope, error) or None)
             return
         scope["user"] = _user(caller.id)
-        scope[SCOPE_KEY] = Connection(key, role, _toolsets(scope), caller=caller, size=size)
+        scope[SCOPE_KEY] = Connection(
+            key, role, _toolsets(scope), caller=caller, size=size, address=headers.address(scope)
+        )
         if scope["method"] != "GET":
             try:
                 await self._manager.handle_request(scope, receive, _recording(self._pipeline, scope, caller.name, send))
