@@ -8,6 +8,7 @@ sides of an edit are kept before it is made, so a kill at any line loses neither
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -62,7 +63,7 @@ def formers(app: App, name: str | None = None) -> list[Former]:
         name: only those in which the value of this variable did.
     """
     now = (f"{datetime.now(UTC):{_MOMENT}}", environment.content(app))
-    known = [*((path.stem, path.read_bytes()) for path in files(app)), now]
+    known = [*_contents(app), now]
     found = [
         Former(version, _moment(until).isoformat(timespec="seconds").replace("+00:00", "Z"), names)
         for (version, content), (until, following) in pairwise(known)
@@ -99,6 +100,12 @@ def prune(app: App, *, now: datetime | None = None) -> int:
             gone += 1
         ends = _moment(path.stem)
     return gone
+
+
+def _contents(app: App) -> Iterator[tuple[str, bytes]]:
+    for path in files(app):
+        with suppress(FileNotFoundError):  # let go of a moment ago
+            yield path.stem, path.read_bytes()
 
 
 def _ended(content: bytes, following: bytes) -> Iterator[str]:
