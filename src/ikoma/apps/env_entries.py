@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ikoma.apps.nesting import is_too_deep
+
 _GAP = re.compile(r"(?:\s+|#[^\n]*)*+")
 _KEY = re.compile(r"(?:export[ \t\v\f\r]+)?(?P<name>[^=:\n]*)(?P<mark>[=:]?)[^\S\n]*")
 _QUOTED = {quote: re.compile(rf"{quote}(?:[^{quote}\\]|\\[\s\S])*+{quote}") for quote in "'\""}
@@ -52,6 +54,11 @@ class Entry:
 def entries(text: str) -> list[Entry]:
     """The entries of a file, in its order."""
     return list(_entries(text))
+
+
+def find_too_deep(text: str) -> Entry | None:
+    """The first entry in which too many variables stand in each other."""
+    return next((entry for entry in entries(text) if not entry.is_literal and is_too_deep(entry.written)), None)
 
 
 def _entries(text: str) -> Iterator[Entry]:

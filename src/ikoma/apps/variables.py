@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from ikoma.apps import environment, nesting
-from ikoma.apps.env_entries import Entry, entries
+from ikoma.apps.env_entries import Entry, entries, find_too_deep
 from ikoma.apps.folder import App
 from ikoma.errors import EnvUnreadable
 from ikoma.ports import Engine, Resolved
@@ -130,8 +130,8 @@ class VariableReader:
             line = text.count("\n", 0, text.index("\0")) + 1
             fault = Fault(reading.file, line, None, f"Line {line} holds a NUL character.", "Take it out.")
             return Variables(faults=(fault,))
-        if not reading.raw and nesting.is_too_deep(text):
-            return Variables(faults=(_too_deep(reading.file, text),))
+        if not reading.raw and (deep := find_too_deep(text)) is not None:
+            return Variables(faults=(_too_deep(reading.file, deep),))
         resolved = await self._compose(app, reading)
         if resolved.model is None:
             return Variables(faults=(await self._fault(app, reading, text, resolved.error or ""),))
@@ -196,14 +196,11 @@ def _described(file: str, found: Sequence[Entry], index: int) -> Fault:
     return Fault(file, entry.line, entry.name, problem, _SINGLE_QUOTES)
 
 
-def _too_deep(file: str, text: str) -> Fault:
-    """What is said of a file in which an entry holds variables in variables in variables."""
-    deep = (entry for entry in entries(text) if nesting.is_too_deep(entry.written))
-    entry = next(deep, None)
-    line, name = (entry.line, entry.name) if entry and entry.is_proper else (entry.line if entry else None, None)
+def _too_deep(file: str, entry: Entry) -> Fault:
+    name = entry.name if entry.is_proper else None
     what = f"The value of {name}" if name else "It"
     problem = f"{what} holds variables in each other's defaults, too many levels deep."
-    return Fault(file, line, name, problem, nesting.FIX)
+    return Fault(file, entry.line, name, problem, nesting.FIX)
 
 
 def _doubts(file: str, text: str, values: Mapping[str, str], warnings: Sequence[str]) -> list[Fault]:

@@ -155,6 +155,13 @@ def test_variables_too_deep_in_each_other_are_refused_before_compose_reads_them(
     assert [(fault.line, fault.name) for fault in found.faults] == [(2, "B")]
     assert "too many levels deep" in found.faults[0].problem
 
+    for key in ("env_file", "label_file"):
+        (tmp_path / "more").write_text(f"A=1\nB={DEEP}\n")
+        found = examined(tmp_path, "", f"{PLAIN}    {key}: [more]\n")
+        assert [(item.rule, item.place) for item in found.violations] == [("too-large", ("services", "web", key, 0))]
+
+    many = "".join(f"A{number}='${{B:-'\nC{number}=${{B:-1}}\n" for number in range(50))
+    assert examined(tmp_path, many, PLAIN).model is not None, "they do not stand in each other"
     found = examined(tmp_path, "A=1\n", f"{PLAIN}    command: '{'${B:-' * 19}$${{{'}' * 19}'\n")
     assert found.model is not None
 

@@ -98,6 +98,19 @@ async def destroy(call: Identified, request: AppRequest) -> Answer:
     return Answer()
 
 
+async def _looked_up(call: Identified, request: AppRequest) -> Loss | None:
+    """What a call loses that looks for what its caller means, here or when it is carried out."""
+    if request.app_name == "shopp":
+        raise IkomaError("There is no app 'shopp'.", hint="Look it up.", guess="shop")
+    return None
+
+
+@capability("test.drop", role=Role.ADMIN, effect=Effect.DESTROYS, loses=_looked_up, into=REGISTRY)
+async def drop(call: Identified, request: AppRequest) -> Answer:
+    """Destroy what is found by its name."""
+    raise IkomaError(f"There is no {request.app_name}.", hint="Look it up.", guess="blog")
+
+
 @capability("test.stop", role=Role.OPERATOR, effect=Effect.CHANGES, unaudited=True, into=REGISTRY)
 async def stop(call: Identified, request: AppRequest) -> Answer:
     """Take load off, whatever happens."""

@@ -200,6 +200,22 @@ def test_a_door_that_asks_destroys_nothing_without_a_persons_word(house: House) 
     assert DONE == ["shop"]
 
 
+@pytest.mark.parametrize(
+    ("name", "asks", "message"),
+    [
+        ("shopp", True, "There is no app 'shopp'."),
+        ("blogg", True, "There is no blogg."),
+        ("blogg", False, "There is no blogg."),
+    ],
+)
+def test_what_destroys_names_nothing_that_may_have_been_meant(
+    house: House, name: str, asks: bool, message: str
+) -> None:
+    with pytest.raises(IkomaError) as failed:
+        asyncio.run(house.call("test.drop", {"appName": name}, key=house.key(Role.ADMIN), asks=asks))
+    assert (failed.value.message, failed.value.hint) == (message, "Look it up.")
+
+
 def test_a_key_that_needs_approval_destroys_nothing_without_another_keys(house: House) -> None:
     key, other = (
         house.key(Role.ADMIN, needs_approval=True),

@@ -19,6 +19,7 @@ from typing import Any
 from ikoma.apps import environment, nesting
 from ikoma.apps.compose_files import Chosen, choose, read_chosen
 from ikoma.apps.compose_lines import Parts, Source
+from ikoma.apps.env_entries import find_too_deep
 from ikoma.apps.folder import App
 from ikoma.apps.notice import Notice
 from ikoma.apps.policy import otherwise, yaml_form
@@ -197,10 +198,9 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
     for place, name in used:
         if _OF_THE_SERVER.fullmatch(name) and name not in known | _COMPOSE_SAYS:
             gathered.found("server-variable", place, f"${{{name}}} is a variable of the server.", path)
-    for place in _too_deep(read.value):
+    for place in _deep_places(read.value):
         what = "Variables stand in each other's defaults here, too many levels deep."
-        danger = "Compose reads each level anew, which takes the server's time."
-        gathered.violations.append(Violation("too-large", place, what, path, danger=danger, instead=nesting.FIX))
+        gathered.violations.append(_too_deep(place, what, path))
     for place, reference in _references(read.value):
         if reference is None:
             gathered.violations.append(Violation("yaml-form", place, _NO_PATH, path, instead=_INSTEAD_OF_NO_PATH))
@@ -292,7 +292,10 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
         gathered.extended[step.path, reference.path] = target
     elif target not in gathered.included:
         gathered.included = [*gathered.included, target]
-    if not _optional(app, gathered, target, step.path, place) or reference.kind == "plain":
+    if not _optional(app, gathered, target, step.path, place):
+        return
+    if reference.kind == "plain":
+        _plain(gathered, step, place, target)
         return
     base = posixpath.dirname(target)
     if reference.folder is not None:
@@ -304,11 +307,20 @@ def _follow(app: App, gathered: Gathered, step: _Step, place: Place, reference: 
         found = _inside(app, gathered, step, place, env_file, literal=True)
         if found is not None:
             gathered.plain.add(found)
-            _optional(app, gathered, found, step.path, place)
+            if _optional(app, gathered, found, step.path, place):
+                _plain(gathered, step, place, found)
     if max(len(gathered.files), len(gathered.understood)) > _MOST_FILES:
         gathered.found("too-large", place, f"More than {_MOST_FILES} files are read.", step.path)
     elif (target, base) not in gathered.understood:  # one file can be taken in from two places, and mean two things
         _document(app, gathered, target, base, step.known)
+
+
+def _plain(gathered: Gathered, step: _Step, place: Place, path: str) -> None:
+    """Check a file of variables that Compose reads with the others; of .env that is said by who reads it first."""
+    text = gathered.files[path].decode(errors="replace")
+    if path != ".env" and (entry := find_too_deep(text)) is not None:
+        what = f"Line {entry.line} of {path} holds variables in each other's defaults, too many levels deep."
+        gathered.violations.append(_too_deep(place, what, step.path))
 
 
 def _inside(app: App, gathered: Gathered, step: _Step, place: Place, path: str, *, literal: bool) -> str | None:
@@ -383,13 +395,18 @@ def _variables(value: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
         yield from ((place, found["name"]) for found in _VARIABLE.finditer(value) if found["name"])
 
 
-def _too_deep(value: Any, place: Place = ()) -> Iterator[Place]:
+def _too_deep(place: Place, what: str, file: str) -> Violation:
+    danger = "Compose reads each level anew, which takes the server's time."
+    return Violation("too-large", place, what, file, danger=danger, instead=nesting.FIX)
+
+
+def _deep_places(value: Any, place: Place = ()) -> Iterator[Place]:
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _too_deep(item, (*place, key))
+            yield from _deep_places(item, (*place, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _too_deep(item, (*place, index))
+            yield from _deep_places(item, (*place, index))
     elif isinstance(value, str) and nesting.is_too_deep(value):
         yield place
 
