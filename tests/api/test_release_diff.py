@@ -30,7 +30,7 @@ def two(server: Server) -> Iterator[tuple[Path, str, str]]:
     (source / "old.txt").write_text("old\n")
     (source / "raw.bin").write_bytes(b"\0\1")
     (source / "tool").write_text("#!/bin/sh\n")
-    (source / "settings.env").write_text("STAGE=first\nSAME=1\n")
+    (source / "settings.env").write_text('STAGE=first\nSAME=1\nTEXT="one\nand-more"\n#OLD=was-first\n')
     (source / "[red]\x1b[31m.txt").write_text("odd\n")
     (source / "huge.txt").write_text("x\n" * 200_000)
     server.do("db.create", {"appName": APP})
@@ -43,7 +43,7 @@ def two(server: Server) -> Iterator[tuple[Path, str, str]]:
     (source / "new.txt").write_text("new, without an end of line")
     (source / "raw.bin").write_bytes(b"\0\1\2")
     (source / "tool").chmod(0o755)
-    (source / "settings.env").write_text("STAGE=second\nSAME=1\n")
+    (source / "settings.env").write_text('STAGE=second\nSAME=1\nTEXT="one\nand-else"\n#OLD=was-second\n')
     (source / "[red]\x1b[31m.txt").write_text("odder\n")
     (source / "huge.txt").write_text("y\n" * 200_000)
     (folder / "migrations" / "001_shop.sql").write_text("CREATE TABLE shop (id int);\n")
@@ -83,7 +83,17 @@ def test_of_variables_names_alone_are_said(server: Server, two: Any) -> None:
     assert "GONE" in names["removed"]
     assert "+++ b/src/settings.env\n# It differs in values that are not shown." in found["diff"]
     whole = json.dumps(found)
-    for value in ("a-blue-one", "a-red-one", "a-late-one", SECRET, FORMER, WRITTEN, "STAGE=first", "STAGE=second"):
+    for value in (
+        "a-blue-one",
+        "a-red-one",
+        "a-late-one",
+        SECRET,
+        FORMER,
+        WRITTEN,
+        "STAGE=first",
+        "STAGE=second",
+        "and-",
+    ):
         assert value not in whole
     assert "COLOUR: ***" in found["diff"]
 

@@ -184,6 +184,18 @@ def test_all_of_it_is_put_back_and_nothing_is_lost(server: Server, folder: Path,
     assert server.do("deploy.up", {"appName": APP})["success"]
 
 
+def test_a_folder_that_is_a_link_by_now_becomes_one_again(server: Server, folder: Path, first: str) -> None:
+    (folder / "src").rename(folder / "elsewhere")
+    (folder / "src").symlink_to("elsewhere")
+    (folder / "elsewhere" / "page.html").write_text("<p>mine</p>\n")
+    server.do("files.restore", {"appName": APP, "release": first})
+    assert not (folder / "src").is_symlink()
+    assert (folder / "src" / "page.html").read_text() == "<p>one</p>\n"
+    assert (folder / "elsewhere" / "page.html").read_text() == "<p>mine</p>\n"
+    versions = server.do("files.history", {"appName": APP, "path": "src"})["versions"]
+    assert versions[0]["kind"] == "link"
+
+
 def test_the_commands_take_a_release(server: Server, folder: Path, first: str) -> None:
     (folder / "src" / "page.html").write_text("<p>three</p>\n")
     shown = server.cli("cat", APP, "--path", "src/page.html", "--release", first)

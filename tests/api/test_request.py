@@ -67,6 +67,7 @@ def test_an_observer_sees_what_visitors_see(server: Server, app: str) -> None:
 
 
 def test_it_is_asked_by_any_of_its_own_names_and_by_no_other(server: Server, app: str) -> None:
+    assert f"Host: {DOMAIN}" in ask(server, domain=f"{DOMAIN.upper()}.")["body"]
     local = ask(server, domain=f"{APP}.localhost")
     assert f"Host: {APP}.localhost" in local["body"]
     redirected = ask(server, "/a?b=c", domain=f"www.{DOMAIN}")

@@ -34,7 +34,7 @@ _SECONDS = 5.0
 _HOLD_VARIABLES = ("environment", "args", "labels", "annotations")
 _OF_VARIABLES = re.compile(r"(^|.*\.)env(\..*|$)")
 """Names of files that hold variables."""
-_VALUE = re.compile(r"(?m)^([^\S\n]*(?:export\s+)?[\w.-]+\s*[=:])[^\n]*$")
+_NAME = re.compile(r"\s*#?\s*(?:export\s+)?[\w.-]+\s*[=:]")
 _NO_NEWLINE = "\\ No newline at end of file"
 
 
@@ -139,9 +139,16 @@ def _hidden(name: str, text: str, known: Sequence[Secret], *, is_compose: bool) 
     if is_compose:
         text = without_values(text)
     elif _OF_VARIABLES.fullmatch(posixpath.basename(name)):
-        text = _VALUE.sub(rf"\1{HIDDEN}", text)
+        text = "\n".join(map(_name_alone, text.split("\n")))
     text = replaced(text, certain(forms(app_secrets.of_text(text))))
     return replaced(text, forms(known))
+
+
+def _name_alone(line: str) -> str:
+    """A line of a file of variables without the value, or the part of one, that stands in it."""
+    if found := _NAME.match(line):
+        return f"{found[0]}{HIDDEN}"
+    return line if not line.strip() or line.lstrip().startswith("#") else HIDDEN
 
 
 def without_values(text: str) -> str:

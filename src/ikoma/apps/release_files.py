@@ -115,7 +115,7 @@ class ReleaseFiles:
         root = Path(os.path.realpath(self._app.path))
         found = sources(self._app, Releases(self._app).model(self._release), besides=SQL)
         seen = look(root, found, self.snapshot)
-        folders = [name for name, item in self.entries.items() if item.kind == "folder" and not (root / name).is_dir()]
+        folders = [name for name, item in self.entries.items() if item.kind == "folder" and not _is_folder(root / name)]
         texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
         now = [str(file.relative_to(self._app.path)) for file in compose_files.paths(self._app) if file.exists()]
         runbook = self._app.runbook.name  # IKOMA's own, which each deploy writes anew
@@ -202,6 +202,10 @@ def snapshot_of(app: App, release: Release | None) -> Snapshot:
 def is_below(name: str, path: FilePath | None) -> bool:
     """Whether a path is another one or below it; all are below None."""
     return path is None or name == path or name.startswith(f"{path}/")
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _kind(folder: int, path: FilePath) -> str | None:

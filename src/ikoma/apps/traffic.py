@@ -235,6 +235,7 @@ class Traffic:
         if route is None:
             raise NoWebService(f"{app.name} answers no HTTP requests.")
         names = (*route.domains, app.name.host, *route.redirects)
+        name = None if name is None else name.lower().removesuffix(".")
         if name is not None and name not in names:
             raise DomainNotFound(f"{app.name} is not reached by that name.", hint=f"It is by {', '.join(names)}.")
         return self._proxy.entrance(route, name or names[0])

@@ -78,7 +78,8 @@ async def _restore_release(call: Call, app: App, release: ReleaseId, path: FileP
     found = await asyncio.to_thread(kept.compare, path)
     await asyncio.to_thread(file_history.prune, app)
     for number, name in enumerate(found.other):
-        call.progress("restore files", number / len(found.other))
+        if number % max(1, len(found.other) // 100) == 0:
+            call.progress("restore files", number / len(found.other))
         # One after another: whoever cancels this finds each as it was or as it is to be, and the same call goes on.
         await asyncio.to_thread(kept.put_back, name)
     return Restored(
