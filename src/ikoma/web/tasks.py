@@ -56,7 +56,16 @@ TASKS = (
     Task(
         "Look",
         "What runs, how it is, what it says, and what visitors see.",
-        ("apps.list", "apps.status", "apps.health", "apps.logs", "apps.request", "apps.diagnose", "artifact."),
+        (
+            "apps.list",
+            "apps.status",
+            "apps.health",
+            "apps.logs",
+            "apps.request",
+            "apps.top",
+            "apps.diagnose",
+            "artifact.",
+        ),
         ("operate", "runbook"),
         "not_deployed service_not_found no_web_service answer_timeout answer_unreadable not_following",
     ),
