@@ -111,6 +111,12 @@ def test_every_tool_that_prompts_name_exists_and_prompts_need_what_exists() -> N
         assert procedure.needs
 
 
+def test_what_takes_a_limit_says_whether_there_is_more() -> None:
+    for item in capabilities.load():
+        if item.effect is Effect.READS and "limit" in item.arguments:
+            assert "truncated" in item.result.model_fields, item.name
+
+
 def test_a_plan_names_what_the_key_may_call_and_how_to_reach_what_is_not_listed() -> None:
     every = capabilities.load().names()
     text = "Do it.\n\n1. `apps_list` first.\n2. `db_status` then.\n3. `keys_list`.\n4. Report.\n"

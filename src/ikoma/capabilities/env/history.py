@@ -28,10 +28,13 @@ class Version(Result):
 
 class Versions(Result):
     versions: list[Version]
+    truncated: bool
+    """Whether there are more: a larger limit shows them."""
 
 
 @capability("env.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
 async def history(call: Call, request: History) -> Versions:
     """List which former values of variables are kept for 30 days, by name, newest first. Next: env.restore."""
     found = await asyncio.to_thread(env_history.formers, call.app(request.app_name), request.name)
-    return Versions(versions=[Version.model_validate(item, from_attributes=True) for item in found[: request.limit]])
+    listed = [Version.model_validate(item, from_attributes=True) for item in found[: request.limit]]
+    return Versions(versions=listed, truncated=len(found) > request.limit)
