@@ -128,6 +128,29 @@ def test_what_it_does_not_have_is_refused(server: Server, first: str, path: str,
     assert refusal(server, "files.read", path=path, release=first) == (code, status)
 
 
+def test_what_is_missing_leads_to_the_list_of_that_release(server: Server, first: str) -> None:
+    missing = server.call("files.read", {"appName": APP, "path": "src/new.txt", "release": first})
+    lead = missing.body["next"]
+    assert lead == {"capability": "files.list", "arguments": {"appName": APP, "release": first}}
+    assert server.do(lead["capability"], lead["arguments"])["entries"]
+
+
+def test_of_a_release_that_never_served_nothing_is_kept_and_that_is_said(
+    server: Server, folder: Path, first: str
+) -> None:
+    compose = folder / "docker-compose.yml"
+    good = compose.read_text()
+    compose.write_text(good.replace("httpd", "no-such-program"))
+    assert server.call("deploy.up", {"appName": APP}).code == "deploy_failed"
+    compose.write_text(good)
+    failed = server.do("release.list", {"appName": APP})["releases"][0]["id"]
+    assert server.do("files.list", {"appName": APP, "release": failed})["entries"] == []
+    missing = server.call("files.read", {"appName": APP, "path": "src/page.html", "release": failed})
+    assert (missing.code, missing.body["hint"]) == ("file_missing", "Nothing is kept of its files: it never served.")
+    for capability in ("files.restore", "release.diff"):
+        assert server.call(capability, {"appName": APP, "release": failed}).code == "release_not_found"
+
+
 def test_other_roles_and_unknown_releases(server: Server, first: str) -> None:
     for capability in ("files.read", "files.list", "files.restore"):
         assert refusal(server, capability, role="operator", release=first)[0] == "role_too_low"

@@ -30,7 +30,7 @@ from ikoma.apps.snapshot import Snapshots
 from ikoma.apps.snapshot_manifest import MANIFEST, Entry, Snapshot
 from ikoma.apps.source_changes import look
 from ikoma.durable import disk_full_answered, whole_file_at
-from ikoma.errors import FileMissing, IkomaError, NotAFile
+from ikoma.errors import FileMissing, IkomaError, Next, NotAFile
 from ikoma.model import FilePath, printable
 
 _COMPOSE_MODE = 0o644
@@ -117,12 +117,13 @@ class ReleaseFiles:
         seen = look(root, found, self.snapshot)
         folders = [name for name, item in self.entries.items() if item.kind == "folder" and not _is_folder(root / name)]
         texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
-        now = [str(file.relative_to(self._app.path)) for file in compose_files.paths(self._app) if file.exists()]
+        now = compose_files.paths(self._app) if self.texts else ()  # else it is not known which it had
+        more = [str(file.relative_to(self._app.path)) for file in now if file.exists()]
         runbook = self._app.runbook.name  # IKOMA's own, which each deploy writes anew
         other = {*seen.changed, *seen.removed, *folders, *texts} & (self.entries.keys() - {runbook})
         return Differences(
             tuple(sorted(name for name in other if is_below(name, path))),
-            tuple(sorted(name for name in {*seen.added, *now} - {*self.entries, runbook} if is_below(name, path))),
+            tuple(sorted(name for name in {*seen.added, *more} - {*self.entries, runbook} if is_below(name, path))),
         )
 
     def put_back(self, name: str) -> None:
@@ -170,8 +171,11 @@ class ReleaseFiles:
     def _entry(self, path: FilePath) -> Entry:
         entry = self.entries.get(path)
         if entry is None:
+            problem = f"The release {self._release.id} has no file {path}."
+            if not self.entries:
+                raise FileMissing(problem, hint="Nothing is kept of its files: it never served.", next=[])
             hint = "It has source and compose files, no data: files.list with this release shows what there is."
-            raise FileMissing(f"The release {self._release.id} has no file {path}.", hint=hint)
+            raise FileMissing(problem, hint=hint, next=Next("files.list", {"release": self._release.id}))
         return entry
 
     @contextmanager
