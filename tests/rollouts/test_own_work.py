@@ -17,7 +17,7 @@ from tests.support import server as started_server
 
 SLOW_TO_END = compose(
     command=f"[sh, -c, {shlex.quote('trap : TERM; httpd -p 3000 -h /www; while true; do sleep 1; done')}]",
-    more="stop_grace_period: 12s",
+    more="stop_grace_period: 30s",
     watch="1m",
 )
 

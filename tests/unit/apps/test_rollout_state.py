@@ -91,3 +91,23 @@ def test_rollouts_have_names_in_order_that_networks_carry() -> None:
     assert rollout_of(f"shop_default-{first}") == first
     assert rollout_of("shop_default") is None
     assert rollout_of(f"shop_default-{first}x") is None
+
+
+def test_a_container_is_of_the_release_that_made_it_serves_with_it_or_could_again(state: RolloutState) -> None:
+    made = {name: replace(item, release="a" if item.rollout == OLD else "b") for name, item in CONTAINERS.items()}
+    state.write(SERVING["old"])
+    state.write(UNDERWAY)
+    assert {name: state.releases_of(item) for name, item in made.items()} == {
+        "kept": {"a"},
+        "stopped": {"a"},
+        "back": {"a", "b"},  # it is started again for that one
+        "fresh": {"b"},
+        "waiting": {"a"},
+    }
+    assert (state.starts(made["fresh"]), state.starts(made["kept"])) == ("b", None)
+    state.write(SERVING["new"])
+    state.finish()
+    state.write(Standby("a", OLD, ("waiting",), 3.0, kept=("kept",)))
+    assert state.releases_of(made["waiting"]) == {"a"}
+    assert state.releases_of(made["kept"]) == {"a", "b"}
+    assert state.starts(made["fresh"]) is None

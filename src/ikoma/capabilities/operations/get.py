@@ -25,6 +25,7 @@ _EARLIER = "Why is told to those who could have made the call."
 
 _KILLED = "The server was stopped or killed before this was done."
 _AGAIN = "What is there is whole: make the call again."
+_BY_ITSELF = "What is there is whole, and IKOMA goes on with it by itself."
 
 
 class Get(Request):
@@ -103,7 +104,7 @@ def failure_of(record: Record, call: Call) -> dict[str, Any] | None:
     if record.failure is not None:
         error = stored_failure(**record.failure)
     elif record.state == INTERRUPTED:
-        error = ShuttingDown(_KILLED, hint=_AGAIN)
+        error = ShuttingDown(_KILLED, hint=_BY_ITSELF if _made(record) is None else _AGAIN)
     else:
         return None
     if not _could_make(call, record):
