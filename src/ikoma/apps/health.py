@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ikoma.apps import app_secrets, credentials
 from ikoma.apps.compose_file import Web
@@ -101,7 +102,7 @@ class HealthObserver:
     async def explain(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
         """Why the first of these that does not answer does not, with what it answered, without these secrets."""
         for item in containers:
-            check = await self._web.explain(web, [item], secrets)
+            check = await self._web.explain(web, [item], lambda: secrets)
             if not check.passed:
                 return check
         return Check(True, f"{web.service} answers.")
@@ -175,8 +176,7 @@ class HealthObserver:
     async def _probe(self, app: App, web: Web | None, containers: Sequence[Container]) -> Check:
         if web is None:
             return Check(None, "Nothing is routed to the app, so no health path is asked.")
-        check = await self._web.ask(web, containers)
-        return check if check.passed else await self._web.explain(web, containers, app_secrets.of_app(app))
+        return await self._web.explain(web, containers, partial(app_secrets.of_app, app))
 
     async def _login(self, app: App, fresh: bool) -> tuple[bool | None, Check]:
         owned = credentials.find(app)

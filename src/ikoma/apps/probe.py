@@ -1,13 +1,13 @@
 """Asks the service that answers HTTP whether it does, and where it does not, finds what is in the way.
 
-Asking is cheap, and says yes or no. Explaining asks once more: it keeps what the app answered, and looks at which ports
-the container listens.
+Asking is cheap, and says yes or no. Explaining also keeps what the app answered that should say that all is well, and
+looks on which ports the container listens.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -53,13 +53,15 @@ class Probe:
         """Whether the first of these containers that is one of the web service and runs answers."""
         return await self._ask(web, containers, most=0)
 
-    async def explain(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
-        """The same, with what it answered, without these secrets, and on which ports it listens."""
+    async def explain(
+        self, web: Web, containers: Sequence[Container], secrets: Callable[[], Sequence[Secret]]
+    ) -> Check:
+        """The same, with what is in the way: what it answered, without these secrets, or on which ports it listens."""
         check = await self._ask(web, containers, most=_MOST_BYTES)
         if check.passed:
             return check
         if check.answer:
-            return replace(check, answer=_shown(check.answer, secrets))
+            return replace(check, answer=_shown(check.answer, secrets()))
         said = await misheard(self._engine, web, containers)
         return replace(check, details=f"{check.details} {said}") if said else check
 
@@ -87,7 +89,7 @@ class Probe:
             return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except TimeoutError:
             return Check(False, f"{web.path} has not answered within {_SECONDS:g} s.")
-        except aiohttp.ServerDisconnectedError:
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
             return Check(False, f"{web.path} does not answer: the connection was ended without a word.")
         except (aiohttp.ClientError, OSError) as error:  # it may quote what came
             return Check(False, f"{web.path} does not answer as HTTP does.", str(error))
