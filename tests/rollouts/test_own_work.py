@@ -48,31 +48,30 @@ def cut_off(app: LiveApp) -> tuple[str, dict[str, Any]]:
     return first, own_work(app)[0]
 
 
-def test_calls_wait_for_what_the_caretaker_finishes_and_are_told_for_what(server: Server) -> None:
+def told_to_wait(server: Server, operation: str, own: str) -> bool:
+    steps = server.do("operations.get", {"operationId": operation})["steps"]
+    return any(step["name"].startswith(f"waiting for ikoma.settle to end (operation {own})") for step in steps)
+
+
+def test_a_rollback_waits_for_what_the_caretaker_finishes_and_is_told_for_what(server: Server) -> None:
     app = new_app(server, "live-own-work", compose_file=SLOW_TO_END)
-    app.do("db.create")
     first, own = cut_off(app)
-    backup = Background(server, "db.backup", {"appName": app.name})
+    rollback = Background(server, "deploy.rollback", {"appName": app.name})
     shown = server.do("operations.get", {"operationId": own["id"]})
     assert (shown["state"], shown["caller"], shown["appName"]) == ("running", "ikoma", app.name)
-    rollback = Background(server, "deploy.rollback", {"appName": app.name})
-    saved, back = backup.wait(), rollback.wait()
-    assert saved is not None
-    assert saved.status == 200, saved.body
+    assert app.do("apps.status")["operation"]["id"] == own["id"]
+    back = rollback.wait()
     assert back is not None
-    if back.status == 409:  # the backup took longer than another caller waits for
-        assert back.body["details"]["operationId"] == saved.body["requestId"]
-        back = server.call("deploy.rollback", {"appName": app.name})
     assert back.result["details"]["release"] == first
-    ended = server.do("operations.wait", {"operationId": own["id"], "seconds": 0})
-    assert ended["state"] == "succeeded"
-    waited = server.do("operations.get", {"operationId": saved.body["requestId"]})["steps"]
-    assert waited[0]["name"].startswith("waiting for ikoma.settle to end (operation "), waited
-    assert own["id"] in waited[0]["name"]
+    assert server.do("operations.wait", {"operationId": own["id"], "seconds": 0})["state"] == "succeeded"
+    assert told_to_wait(server, back.body["requestId"], own["id"])
 
 
-def test_nobody_cancels_what_would_begin_again(server: Server) -> None:
+def test_a_backup_waits_too_and_nobody_cancels_what_would_begin_again(server: Server) -> None:
     app = new_app(server, "live-own-lasting", compose_file=SLOW_TO_END)
+    app.do("db.create")
     _, own = cut_off(app)
     assert server.call("operations.cancel", {"operationId": own["id"]}).code == "out_of_scope"
-    assert server.do("operations.wait", {"operationId": own["id"], "seconds": 60})["state"] == "succeeded"
+    saved = server.call("db.backup", {"appName": app.name})
+    assert saved.status == 200, saved.body
+    assert told_to_wait(server, saved.body["requestId"], own["id"])
