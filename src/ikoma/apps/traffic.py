@@ -28,7 +28,7 @@ from ikoma.apps.rollout_state import RolloutState
 from ikoma.apps.scale import fitting_scale
 from ikoma.durable import write_file
 from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable, StateUnreadable
-from ikoma.model import DomainName
+from ikoma.model import DomainName, shown
 from ikoma.ports import Container, Engine, Entrance, Proxy, Route, Side
 
 _FIRST_PORT, _LAST_PORT = 21_000, 29_999
@@ -259,7 +259,7 @@ class Traffic:
     def check_domains(self, app: App, domains: Sequence[str]) -> None:
         """Raises DomainTaken where another app has one of these domains."""
         for domain in self.taken(app, domains):
-            raise DomainTaken(f"{domain} belongs to another app.")
+            raise DomainTaken(f"{shown(domain)} belongs to another app.")
 
     def taken(self, app: App, domains: Sequence[str]) -> list[str]:
         """Those of these domains that another app has."""

@@ -9,6 +9,7 @@ from ikoma.engines.progress import ComposeOutput
 from ikoma.engines.readable import sentence
 from ikoma.engines.watch import Watch
 from ikoma.errors import DeployFailed, IkomaError, NoAddressesLeft
+from ikoma.model import shown
 from ikoma.ports import Container
 
 LOG_LINES = 20
@@ -92,7 +93,7 @@ def _reason(
     container: Container, exit_code: int | None, output: ComposeOutput, watch: Watch, timeout: float
 ) -> tuple[str, str | None, str | None]:
     """Message, another one for the audit log where the first quotes, and hint."""
-    name = f"The service {container.service}"
+    name = f"The service {shown(container.service)}"
     if container.id in watch.out_of_memory:
         return f"{name} needed more memory than its limit and was ended.", None, "Raise its `mem_limit` or need less."
     if container.id == output.unstartable:

@@ -426,7 +426,7 @@ class Pipeline:
             "operationId": record.id,
             "state": record.state,
             "capability": record.capability,
-            "message": f"{record.capability} goes on; operations.cancel stops it.",
+            "message": self._telling.fit(f"{record.capability} goes on; operations.cancel stops it.", admitted.reader),
         }
         known = [Next(name, {"operationId": record.id}) for name in ("operations.wait", "operations.get")]
         lead = self._telling.leading.choose(known, admitted.caller, admitted.role)

@@ -25,7 +25,7 @@ from ikoma.errors import InvalidArguments, Next, UnknownCapability
 from ikoma.kernel.places import Path
 from ikoma.kernel.redaction import cleaned, whole
 from ikoma.kernel.words import RESULT_FIELDS
-from ikoma.model import AppName, Effect, Role, shown
+from ikoma.model import NAMES_OF_CALLS, AppName, Effect, Role, shown
 
 __all__ = [
     "AppRequest",
@@ -380,6 +380,7 @@ class Registry:
         if item.name in self._capabilities:
             raise ValueError(f"capability {item.name} is declared twice")
         self._capabilities[item.name] = item
+        NAMES_OF_CALLS.add(item.name)
 
     def get(self, name: str) -> Capability:
         """The capability of that name; UnknownCapability, with the nearest name, when there is none.

@@ -22,7 +22,7 @@ from ikoma.kernel.callers import Caller
 from ikoma.kernel.leading import may_call
 from ikoma.kernel.telling import Reader, Telling
 from ikoma.kernel.words import Names, in_details
-from ikoma.model import Role
+from ikoma.model import Role, shown
 from ikoma.transports.mcp.speech import Speech
 from ikoma.transports.mcp.tools import tool_name
 
@@ -136,6 +136,12 @@ def test_what_others_named_stays_as_it_is(text: str) -> None:
 def test_what_a_caller_gave_stays_as_it_is() -> None:
     words = SPEECH.words({"appName": "shop", "domain": "apps.run"})
     assert words("apps.run now leads to shop. Next: domain.list.") == "apps.run now leads to shop. Next: domain_list."
+
+
+def test_what_others_named_like_a_call_stands_in_quotes() -> None:
+    assert (shown("apps.run"), shown("shop.example")) == ("'apps.run'", "shop.example")
+    said = SPEECH.words({})(f"The domain {shown('apps.run')} belongs to another app: see domain.list.")
+    assert said == "The domain 'apps.run' belongs to another app: see domain_list."
 
 
 def test_arguments_that_follow_a_name_are_said_with_it() -> None:

@@ -39,6 +39,7 @@ from ikoma.apps.validation.variables import find_blank, find_database_variables,
 from ikoma.apps.validation.web import find_own_proxies, find_routing, find_web
 from ikoma.apps.web_service import Choice
 from ikoma.errors import IkomaError, InvalidCompose
+from ikoma.model import shown
 from ikoma.ports import Databases, Engine
 
 _YAML = (".yml", ".yaml")
@@ -184,4 +185,4 @@ class Validator:
             return  # said already
         for domain in domains:
             fix = "Choose another, or take it from that app first: domain.remove, or its compose file."
-            yield Finding(*source.at_text(domain), f"The domain {domain} belongs to another app.", fix)
+            yield Finding(*source.at_text(domain), f"The domain {shown(domain)} belongs to another app.", fix)

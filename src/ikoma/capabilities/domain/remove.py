@@ -10,7 +10,7 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound
 from ikoma.kernel.registry import AppRequest, capability
-from ikoma.model import DomainName, Effect, Role
+from ikoma.model import DomainName, Effect, Role, shown
 
 
 class Remove(AppRequest):
@@ -38,8 +38,8 @@ async def remove(call: Call, request: Remove) -> Removed:
 
 def _said(app: App, domain: str, named: Mapping[str, str]) -> str:
     if domain not in named:
-        return f"{app.name} is served no longer under {domain}."
+        return f"{app.name} is served no longer under {shown(domain)}."
     return (
-        f"{domain} is no longer an added domain of {app.name}, but it stays: the compose file still names it. "
+        f"{shown(domain)} is no longer an added domain of {app.name}, but it stays: the compose file still names it. "
         "Remove it there too, and deploy."
     )
