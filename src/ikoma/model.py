@@ -354,8 +354,8 @@ def printable(text: str) -> str:
 def shown(text: object) -> str:
     """What others named, for a sentence of IKOMA's own: in quotes, unless it is one word such as a plain path.
 
-    Whoever reads the sentence can tell the two apart, and a door marks what stands in quotes. A word that is the name of
-    a call too, such as a domain `apps.run`, stands in quotes as well: doors say names of calls in their own words.
+    Whoever reads the sentence can tell the two apart, and a door marks what stands in quotes. A word that names a call
+    too, such as a domain `apps.run`, stands in quotes as well: doors say names of calls in their own words.
     """
     said = printable(str(text))
     return said if is_name(said) and said not in NAMES_OF_CALLS else repr(said)

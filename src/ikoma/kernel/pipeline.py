@@ -422,13 +422,15 @@ class Pipeline:
 
     def _going_on(self, record: Record, admitted: _Admitted) -> bytes:
         """What a caller is told whose call goes on as an operation."""
+        identity = {"operationId": record.id}
+        said = f"{record.capability} goes on; operations.cancel {orjson.dumps(identity).decode()} stops it."
         told = {
-            "operationId": record.id,
+            **identity,
             "state": record.state,
             "capability": record.capability,
-            "message": self._telling.fit(f"{record.capability} goes on; operations.cancel stops it.", admitted.reader),
+            "message": self._telling.fit(said, admitted.reader),
         }
-        known = [Next(name, {"operationId": record.id}) for name in ("operations.wait", "operations.get")]
+        known = [Next(name, identity) for name in ("operations.wait", "operations.get")]
         lead = self._telling.leading.choose(known, admitted.caller, admitted.role)
         return orjson.dumps(told | ({} if lead is None else {"next": as_json(lead)}))
 
