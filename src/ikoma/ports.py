@@ -23,6 +23,10 @@ class Progress(Protocol):
     def __call__(self, message: str, fraction: float | None = None) -> None: ...
 
 
+BUILD_LINE = "build | "
+"""How a message begins that is a line of what a build says, and no step of the work."""
+
+
 def no_progress(message: str, fraction: float | None = None) -> None:
     """Progress for those who do not want it."""
 

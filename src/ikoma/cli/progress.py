@@ -27,7 +27,8 @@ class Progress:
     """Told of each step: its message, and how far it is (0..1, or None)."""
 
     def __call__(self, message: str, fraction: float | None) -> None:
-        click.echo(f"… {clean(message)}", err=True)
+        if " | " not in message:  # lines of a build are for those who watch
+            click.echo(f"… {clean(message)}", err=True)
 
     def close(self) -> None:
         """Leave nothing behind that moves."""

@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import re
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from ikoma.engines.readable import readable
 from ikoma.kernel.redaction import certain, forms, replaced
 from ikoma.model import Secret
-from ikoma.ports import Progress
+from ikoma.ports import BUILD_LINE, Progress
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _VERTEX = re.compile(r"\[(?:.*\s)?(\d+)/(\d+)\] ")
@@ -25,6 +26,8 @@ _RUNNING = re.compile(r" ---> Running in ([0-9a-f]{12})$")
 _OF_SERVICE = re.compile(r"service:(.+):\d+")
 _KEEP = 40
 _LONGEST = 160
+_LINE_SECONDS = 1.0
+"""For so long a step has said nothing before a line of what it does is told."""
 
 
 class ComposeOutput:
@@ -45,6 +48,7 @@ class ComposeOutput:
         self._said: set[tuple[str, float | None]] = set()
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}
         self._percent: dict[str, int] = {}
+        self._told = time.monotonic()
         self.error: str | None = None
         """Compose's own reason, scrubbed."""
         self.building: list[str] = []
@@ -148,6 +152,8 @@ class ComposeOutput:
         if step := _STEP.match(text):
             number, total = int(step[1]), int(step[2])
             self._say(f"build: step {number} of {total}: {step[3]}", (number - 1) / total)
+        elif time.monotonic() - self._told >= _LINE_SECONDS:
+            self._say(f"{BUILD_LINE}{text.splitlines()[-1]}")
 
     def _buildkit(self, status: Mapping[str, Any]) -> None:
         for vertex in status.get("vertexes") or []:
@@ -162,6 +168,7 @@ class ComposeOutput:
         message = replaced(_printable(message), self._certain)[:_LONGEST]  # names of services and images are in it
         if (message, fraction) not in self._said:
             self._said.add((message, fraction))
+            self._told = time.monotonic()
             self._progress(message, fraction)
 
     def _clean(self, text: str) -> str:

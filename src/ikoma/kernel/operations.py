@@ -40,7 +40,7 @@ from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEE
 from ikoma.kernel.leading import as_json
 from ikoma.kernel.redaction import whole
 from ikoma.model import Role
-from ikoma.ports import Progress
+from ikoma.ports import BUILD_LINE, Progress
 
 log = logging.getLogger("ikoma")
 
@@ -330,6 +330,8 @@ class Operations:
         steps = operation.steps
         if steps and steps[-1].name == message:
             steps[-1] = replace(steps[-1], fraction=fraction)
+        elif steps and message.startswith(BUILD_LINE) and steps[-1].name.startswith(BUILD_LINE):
+            steps[-1] = Step(message[:200], now(), fraction)  # steps are kept, and of lines the last
         else:
             steps.append(Step(message[:200], now(), fraction))
             del steps[:-_MOST_STEPS]

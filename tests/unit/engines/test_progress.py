@@ -5,7 +5,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ikoma.engines import failure
+import pytest
+
+from ikoma.engines import failure, progress
 from ikoma.engines.progress import ComposeOutput
 from ikoma.model import Secret
 
@@ -112,3 +114,17 @@ def test_lines_that_are_nearly_json_do_no_harm() -> None:
     for line in ("{", "{}", "[1]", '{"id": 3}', '{"logs": [{"data": "%"}]}', '{"parent_id": "Image x"}', "null"):
         heard.output.line(line)
     assert heard.output.reason == "null"
+
+
+def test_a_long_step_is_followed_line_by_line_but_not_by_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    heard = Heard()
+    for seconds, line in ((0, "Step 1/2 : RUN make"), (0.1, "first"), (1.2, "second"), (0.5, "third"), (0.6, "fourth")):
+        now += seconds
+        heard.output.line(line)
+    assert [message for message, _ in heard.said] == [
+        "build: step 1 of 2: RUN make",
+        "build | second",
+        "build | fourth",
+    ]
