@@ -236,6 +236,7 @@ def latest(server: Server, app: str) -> str:
     return str(server.do("release.list", {"appName": app})["releases"][0]["id"])
 
 
+ASKS = {"remove": "to go on:", "keys": "[y/N]:"}
 WIDE = (
     "SELECT 1 AS id, repeat('a long text ', 12) AS description, repeat('b', 70) AS checksum, now()::date AS day, "
     '\'{"colour": "blue", "sizes": [1, 2, 3]}\'::jsonb AS properties FROM items'
@@ -279,6 +280,7 @@ def test_every_command_is_shown_as_it_was_looked_at(host: GitHost, tmp_path: Pat
                 env |= {"HTTP_PORT": "1", "IKOMA_STATE": str(tmp_path)}
             with Terminal(arguments, env) as terminal:
                 if typed:
+                    terminal.until(ASKS[arguments[0]])
                     terminal.type(typed[0].encode())
                 code = terminal.end()
             seen.add(arguments[0] if name != "no-command" else "deploy")

@@ -82,7 +82,7 @@ def failure_blocks(
     blocks: list[Block] = [Said("error", _without_finding(message, details)), Raw("\n".join(quoted), quoted=True)]
     facts: list[tuple[str, Any]] = []
     for name, value in flat(details):
-        if name in (*_OWN, *_QUOTED) or value in (None, "", [], {}):
+        if name in (*_OWN, *_QUOTED) or value in (None, False, "", [], {}):
             continue
         if _are_findings(value):
             blocks.append(Findings("warning" if name == "warnings" else "error", value))

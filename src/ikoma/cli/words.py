@@ -44,6 +44,7 @@ _LABELS = {
     "dbExists": "database",
     "appsRoot": "apps' folder",
     "backupPath": "backup",
+    "releaseId": "release",
     "operationId": "operation",
 }
 
@@ -197,7 +198,7 @@ def plural(count: int, word: str) -> str:
 
 def guess(name: str, value: Any) -> Any:
     """A field of a result that no view knows, by its name: a moment, a size, a span, a state."""
-    if isinstance(value, str) and (name.endswith(("At", "Until")) or name in ("at", "modified", "expires")):
+    if isinstance(value, str) and (name.endswith(("At", "Until")) or name in ("at", "modified", "expires", "until")):
         return Time(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if name in ("size", "bytes") or name.endswith("Bytes"):

@@ -123,8 +123,5 @@ def test_a_long_step_is_followed_line_by_line_but_not_by_each(monkeypatch: pytes
     for seconds, line in ((0, "Step 1/2 : RUN make"), (0.1, "first"), (1.2, "second"), (0.5, "third"), (0.6, "fourth")):
         now += seconds
         heard.output.line(line)
-    assert [message for message, _ in heard.said] == [
-        "build: step 1 of 2: RUN make",
-        "build | second",
-        "build | fourth",
-    ]
+    said = [message for message, _ in heard.said]
+    assert said == ["build: step 1 of 2: RUN make", "build | second", "build | fourth"]

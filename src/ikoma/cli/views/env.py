@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
+from ikoma.cli.words import Time
 
 
 def listing(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -22,6 +23,12 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
     columns = (Column("variable"), Column("given to", cut=True), Column("only in"))
     return [Table(columns, rows, empty="It has no variables.")]
+
+
+def history(result: Mapping[str, Any]) -> Sequence[Block]:
+    columns = (Column("version"), Column("kept until"), Column("variables", cut=True))
+    rows = [(item["version"], Time(item["until"]), item["names"]) for item in result["versions"]]
+    return [Table(columns, rows, empty="No value was changed in the last 30 days.")]
 
 
 def names(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -44,6 +51,7 @@ def imported(result: Mapping[str, Any]) -> Sequence[Block]:
 
 VIEWS = {
     "env.generate": names,
+    "env.history": history,
     "env.import": imported,
     "env.list": listing,
     "env.set": names,
