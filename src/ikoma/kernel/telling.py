@@ -21,7 +21,7 @@ from ikoma.kernel.server_paths import ServerPaths
 from ikoma.kernel.words import Names, in_details, in_result, texts
 from ikoma.model import Effect, Role
 
-_CLAUSES = re.compile(r"((?<=[.;])\s+)")
+_CLAUSES = re.compile(r"((?<=[.;])\s+|\n+)")
 _PARENTHESIS = re.compile(r"\s*\([^()]*\)")
 _BEGINS = re.compile(r"[^.:;,(]+")
 _NO_VERBS = frozenset({"a", "all", "calls", "the", "version", "what", "where", "whether"})
@@ -91,12 +91,12 @@ class Telling:
         clauses = _CLAUSES.split(text)
         for clause, gap in zip(clauses[::2], ["", *clauses[1::2]], strict=True):
             if beyond := self._beyond(clause, reader):
-                begins = not fitted or fitted[-1].endswith(".")
+                begins = not fitted or fitted[-1].endswith(".") or "\n" in gap
                 clause = self._who_can(beyond[0], reader, begins=begins) + (clause[-1] if clause[-1] in ".;" else "")
                 if clause in fitted:
                     continue
             fitted += [gap, clause]
-        return "".join(fitted).strip()
+        return "".join(fitted).strip(" ")
 
     def _beyond(self, text: str, reader: Reader) -> list[Capability]:
         """What a text names that its reader cannot call."""

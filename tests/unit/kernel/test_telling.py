@@ -138,6 +138,19 @@ def test_what_a_caller_gave_stays_as_it_is() -> None:
     assert words("apps.run now leads to shop. Next: domain.list.") == "apps.run now leads to shop. Next: domain_list."
 
 
+def test_of_a_page_only_the_line_is_exchanged_that_a_reader_cannot_use() -> None:
+    page = "## After each deploy\n\n- look at it\n- call db.backup\n- [ ] tell people\n"
+    reader = Reader(Caller("k", "a", Role.OBSERVER), Role.OBSERVER)
+    said = "An operator key can dump the app's database to a file that `psql` restores over it"
+    assert TELLING.fit(page, reader).splitlines() == [
+        "## After each deploy",
+        "",
+        "- look at it",
+        said,
+        "- [ ] tell people",
+    ]
+
+
 def test_what_others_named_like_a_call_stands_in_quotes() -> None:
     assert (shown("apps.run"), shown("shop.example")) == ("'apps.run'", "shop.example")
     said = SPEECH.words({})(f"The domain {shown('apps.run')} belongs to another app: see domain.list.")
