@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Path = tuple[str, ...]
@@ -20,3 +20,14 @@ def applied(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict) and path[0] in value:
         return {**value, path[0]: applied(value[path[0]], path[1:], change)}
     return value
+
+
+def standing_at(value: Any, path: Path) -> Iterator[Any]:
+    """What stands at a path in JSON-ready facts: nothing, one thing, or one for each item."""
+    if not path:
+        yield value
+    elif path[0] == "*":
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from standing_at(item, path[1:])
+    elif isinstance(value, dict) and path[0] in value:
+        yield from standing_at(value[path[0]], path[1:])

@@ -11,8 +11,8 @@ from mcp_types import CallToolResult, TextContent
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.failures import as_told
-from ikoma.kernel.places import applied
-from ikoma.kernel.registry import Capability, Failed
+from ikoma.kernel.places import Path, applied, standing_at
+from ikoma.kernel.registry import Capability, Failed, Untrusted
 from ikoma.transports.mcp import wording
 from ikoma.transports.mcp.marking import Wrapper, is_foreign
 from ikoma.transports.mcp.tools import tool_name
@@ -96,16 +96,24 @@ def _planted(capability: Capability, fields: Mapping[str, Any], known: Mapping[s
     """The fields in which something stands that others wrote, and what that is."""
     found: dict[str, str] = {}
     for path, mark in capability.untrusted:
-        name = path[0] if path and path[0] != "*" else "result"
-        if fields.get(name) and not isinstance(mark, Failed):
-            found.setdefault(name, mark.what)
+        place = path if path and path[0] != "*" else ("result", *path)
+        if _is_there(fields, place, mark):
+            found.setdefault(place[0], mark.what)
     made = known.get(str(fields.get("capability")))
-    if capability.name.startswith("operations.") and made and made.untrusted and fields.get("result"):
-        found["result"] = made.untrusted[0][1].what
+    if capability.name.startswith("operations.") and made:
+        for path, mark in made.untrusted:
+            if _is_there(fields.get("result"), path, mark):
+                found["result"] = mark.what
     for name, value in fields.items():  # what nobody marks, and is neither one word nor a sentence of IKOMA's own
-        if name != "next" and is_foreign(value, name):
-            found.setdefault(name, "text")
+        if name != "next" and name not in found and is_foreign(value, name):
+            found[name] = "text"
     return {name: found[name] for name in fields if name in found}
+
+
+def _is_there(value: Any, path: Path, mark: Untrusted) -> bool:
+    """Whether something that others wrote stands at a path; where words of IKOMA's stand too, one word is none."""
+    found = () if isinstance(mark, Failed) else standing_at(value, path)
+    return any(item and (is_foreign(item) or not mark.ours) for item in found)
 
 
 def _apart(
