@@ -152,7 +152,7 @@ class HealthObserver:
             database=exists,
             maintenance=self._traffic.in_maintenance(app),
             checks=checks,
-            starting=[(release_id, item) for item in there if (release_id := state.starts(item))],
+            starting=[(name, item) for item in there if (name := state.starts(item))] if underway else (),
             standby=state.standby(),
         )
 

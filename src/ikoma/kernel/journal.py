@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS operations (
 CREATE UNIQUE INDEX IF NOT EXISTS operations_by_key ON operations (caller_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS operations_by_time ON operations (started_at);
+CREATE INDEX IF NOT EXISTS operations_running ON operations (app) WHERE state = 'running';
 """
 _COLUMNS = (
     "id, capability, app, caller_id, caller, arguments, digest, idempotency_key, state, steps, result, failure, "
@@ -163,7 +164,8 @@ class Journal:
 
     def running(self, app: str) -> list[Record]:
         """The operations on an app that are at work, or wait for their turn, the oldest first."""
-        return sorted(self._select("app = ? AND state = ?", (app, RUNNING)), key=lambda record: record.started_at)
+        found = self._select(f"app = ? AND state = '{RUNNING}'", (app,))  # in words: so it is found by its index
+        return sorted(found, key=lambda record: record.started_at)
 
     def last(self, limit: int, app: str | None, wanted: Callable[[Record], bool]) -> list[Record]:
         """The newest operations that are wanted, newest first."""
