@@ -127,7 +127,7 @@ def test_a_failure_is_the_same_over_mcp(app: LiveApp, good: str) -> None:
 def test_a_command_line_can_paste_what_leads_on(app: LiveApp, good: str) -> None:
     app.write("broken", CRASHING)
     failed = app.server.cli("deploy", app.name)
-    [line] = [line for line in failed.stderr.splitlines() if line.startswith("Next:")]
+    [line] = [line for line in failed.stderr.splitlines() if line.startswith("next:")]
     _, *words = line.split()
     assert words[:3] == ["ikoma", "release", app.name]
     shown = app.server.cli(*words[1:])

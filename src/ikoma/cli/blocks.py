@@ -164,7 +164,7 @@ class Paper:
             yield head + line
 
     def _said(self, word: str, text: str) -> Iterator[str]:
-        first, *rest = self._wrapped(text, 7)
+        first, *rest = [text] if word == "next" else self._wrapped(text, 7)  # a command is pasted as a whole
         head = self._paint("error:", "red") if word == "error" else self._dim(f"{word}:")
         yield f"{head}{' ' * (6 - len(word))}{first}"
         yield from (f"       {line}" for line in rest)
