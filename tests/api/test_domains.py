@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.apps import COMPOSE, make_app
+from tests.mcp.client import do, over_http, talk
 from tests.support import Server
 
 APP = "named"
@@ -80,6 +82,16 @@ def test_a_name_is_one_apps_only_and_what_the_compose_file_names_is_changed_ther
     for wrong in ("https://x.example.com", "x", "-a.example.com", "named.localhost", "x.example.com/"):
         assert server.call("domain.add", {"appName": app, "domain": wrong}).code == "invalid_arguments", wrong
     server.do("apps.remove", {"appName": "named-too"})
+
+
+def test_a_model_is_told_where_names_point_and_what_to_set(server: Server, app: str) -> None:
+    async def conversation(client: Any) -> None:
+        found = await do(client, "domain_list", appName=app)
+        [shop] = [item for item in found["domains"] if item["name"] == "shop.example.com"]
+        assert shop["certificate"].startswith("None: ")
+        assert "shop.example.com" in shop["pointing"]
+
+    talk(over_http(server, role="observer"), conversation)
 
 
 def test_a_name_that_the_proxy_refuses_is_not_kept(server: Server, app: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.apps import make_app
+from tests.mcp.client import over_http, refused, talk
 from tests.support import Server, free_port
 from tests.support import server as started_server
 
@@ -187,6 +188,18 @@ def test_other_keys_and_what_does_not_serve(server: Server, app: str) -> None:
     refused = server.call("apps.request", {"appName": f"{APP}-not"})
     assert (refused.status, refused.code) == (409, "not_deployed")
     server.do("apps.remove", {"appName": f"{APP}-not"})
+
+
+def test_a_model_gets_the_answer_marked(server: Server, app: str) -> None:
+    async def conversation(client: Any) -> None:
+        result = await client.call_tool("apps_request", {"appName": APP, "path": "/redirect"})
+        text = result.content[0].text
+        assert "302" in text
+        assert "<untrusted-" in text.partition("169.254.169.254")[0]
+        wrong = await refused(client, "apps_request", appName=APP, path="http://169.254.169.254/")
+        assert wrong["code"] == "invalid_arguments"
+
+    talk(over_http(server, role="observer"), conversation)
 
 
 def test_the_command_prints_the_answer(server: Server, app: str) -> None:
