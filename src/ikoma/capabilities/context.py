@@ -113,7 +113,7 @@ class Call:
         """What remains of an app's database whatever becomes of it, for a person who is asked."""
         latest = self.platform.backups.latest(app.name)
         return (
-            f"the last backup, {latest.name} of {latest.created_at}" if latest else "the last backup: there is none",
+            f"the last backup, {latest.name} of {latest.created_at}" if latest else "no backup: none was ever made",
         )
 
     async def forget(self, app: App) -> None:
