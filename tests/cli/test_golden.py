@@ -56,6 +56,7 @@ _FORMS = [
     (re.compile(r"\b(in )?\d+ (s|min|h|days?)( ago)?\b|\bnow\b|\b\d{4}-\d\d-\d\d(T[0-9:.]+Z)?\b"), "<when>"),
     (re.compile(r"\b\d+(\.\d+)? ?(B|KiB|MiB|GiB|TiB|ms|s)\b|\b\d+ min \d+ s\b"), "<size>"),
     (re.compile(r"<size>( <size>)*"), "<size>"),
+    (re.compile(r"\b\d+ (entries|anchors?)\b"), "<size>"),
     (re.compile(r"(127\.0\.0\.1|localhost):\d+"), "<address>"),
     (re.compile(r"\b\d+\.\d+\b"), "<number>"),
     (re.compile(r"<(when|size|number)>"), "<value>"),
