@@ -88,7 +88,7 @@ def test_what_can_be_brought_back_is_not_asked_for(server: Server) -> None:
     server.do("env.set", {"appName": APP, "name": "TOKEN", "value": "former-value"})
     for command in (
         ("env-unset", APP, "--name", "TOKEN"),
-        ("env-restore", APP, "--name", "TOKEN"),
+        ("env-restore", APP, "TOKEN"),
         ("rm", APP, "--path", "src/README.md"),
         ("domain-add", APP, "--domain", "asked.example.com"),
         ("domain-remove", APP, "--domain", "asked.example.com"),

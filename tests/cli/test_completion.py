@@ -36,6 +36,8 @@ def test_names_on_the_server_are_offered(server: Server) -> None:
     release = server.do("release.list", {"appName": APP})["releases"][0]["id"]
     operation = server.do("operations.list", {"appName": APP})["operations"][0]["id"]
     key = server.do("keys.create", {"name": "offered", "role": "observer"})["id"]
+    server.do("env.set", {"appName": APP, "name": "GREETING", "value": "y"})
+    former = server.do("env.history", {"appName": APP})["versions"][0]["version"]
     for line, wanted in {
         "ikoma dep": "deploy",
         "ikoma status ": APP,
@@ -53,6 +55,8 @@ def test_names_on_the_server_are_offered(server: Server) -> None:
         "ikoma keys ": "create",
         f"ikoma domain-remove {APP} ": "offered.example.com",
         f"ikoma env-unset {APP} ": "GREETING",
+        f"ikoma env-restore {APP} ": "GREETING",
+        f"ikoma env-restore {APP} GREETING ": former,
         f"ikoma cat {APP} src/": "src/ok",
         f"ikoma cat {APP} docker": "docker-compose.yml",
         "ikoma call deploy.": "deploy.up",

@@ -160,12 +160,18 @@ def test_what_must_be_given_needs_no_name_and_may_have_one(server: Server) -> No
         ["maintenance", APP, "--off"],
         ["query", APP, "SELECT 1"],
         ["query", APP, "--sql", "SELECT 1"],
+        ["env-set", APP, "ONE", "other"],
+        ["env-restore", APP, "ONE"],
     ):
         done = ikoma(server, *arguments)
         assert done.returncode == 0, (arguments, done.stderr)
     names = {item["name"] for item in server.do("domain.list", {"appName": APP})["domains"]}
     assert {f"{name}.example.com" for name in ("one", "two", "three", "four")} <= names
     assert {"ONE", "TWO"} <= set(server.do("env.list", {"appName": APP})["names"])
+    assert "ONE=1\n" in (server.apps / APP / ".env").read_text()
+    version = server.do("env.history", {"appName": APP, "name": "ONE"})["versions"][0]["version"]
+    assert ikoma(server, "env-restore", APP, "ONE", version).returncode == 0
+    assert "ONE=other\n" in (server.apps / APP / ".env").read_text()
     twice = ikoma(server, "domain-add", APP, "a.example.com", "--domain", "b.example.com")
     assert (twice.returncode, b"unexpected extra argument" in twice.stderr) == (2, True)
 
@@ -180,6 +186,18 @@ def test_a_value_that_is_left_out_comes_from_stdin_or_is_asked_for_unseen(server
     kept = (server.apps / APP / ".env").read_text()
     assert "from a pipe" in kept
     assert "never-shown" in kept
+    tokens = server.apps / APP / ".ikoma" / "source-tokens.json"
+    assert ikoma(server, "source-token", APP, "localhost", given=b"token-of-a-pipe\n").returncode == 0
+    assert '"token-of-a-pipe"' in tokens.read_text()
+    with Terminal(["source-token", APP, "localhost/typed"], server.env) as terminal:
+        terminal.until("Token")
+        terminal.type(b"token-unseen\r")
+        assert terminal.end() == 0
+        assert b"token-unseen" not in terminal.written
+    assert '"token-unseen"' in tokens.read_text()
+    for place in ("localhost", "localhost/typed"):  # nothing is asked for
+        assert ikoma(server, "source-token", APP, place, "--remove", "--yes").returncode == 0
+    assert "token-" not in tokens.read_text()
     with Terminal(["query", APP], server.env) as terminal:
         terminal.until("Ctrl-D ends it")
         terminal.type(b"SELECT 40 + 2 AS answer\r" + CTRL_D)

@@ -66,7 +66,7 @@ VERBS = {
     "env-generate": Verb("env.generate", "Give a variable a random value that nobody sees."),
     "env-unset": Verb("env.unset", "Remove a variable of an app."),
     "env-history": Verb("env.history", "List which former values of variables are kept.", ("name",)),
-    "env-restore": Verb("env.restore", "Bring back a former value of a variable.", ("version",)),
+    "env-restore": Verb("env.restore", "Bring back a former value of a variable.", ("name", "version")),
     "validate": Verb("apps.validate", "Check an app before it is deployed."),
     "waive": Verb("policy.waive", "Let an app break one rule of the policy for a time."),
     "unwaive": Verb("policy.unwaive", "End a waiver."),
@@ -130,6 +130,9 @@ OWN = {
 
 FROM_FILES = {("apps.init", "compose"): "--from", ("env.import", "content"): "--from"}
 """(capability, argument) → the option that takes it from a file."""
+
+UNSEEN = {("source.token", "token"): "remove"}
+"""(capability, secret) → the argument that stands for it; where neither is given, the secret is asked for."""
 
 SECTIONS = [
     ("Server", ["up", "proxy-stop", "mcp", "doctor", "check", "info", "keys", "approvals", "audit", "completion"]),

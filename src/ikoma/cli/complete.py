@@ -40,6 +40,8 @@ _OF_AN_APP = {
     "ref": Source("preview.list", "previews", "ref"),
     "name": Source("env.list", "names"),
 }
+_OF_ONE = {("env.restore", "version"): Source("env.history", "versions", "version", "until")}
+"""(capability, argument) → where its values come from, which is not where others of that name have theirs."""
 _OF_ALL = {
     "appName": Source("apps.list", "apps", "name", "health"),
     "operationId": Source("operations.list", "operations", "id", "capability"),
@@ -49,9 +51,9 @@ _OF_ALL = {
 }
 
 
-def completer(argument: str) -> Completer | None:
+def completer(argument: str, capability: str = "") -> Completer | None:
     """The completer of an argument, by its name; None where nothing is known of it."""
-    source = _OF_ALL.get(argument) or _OF_AN_APP.get(argument)
+    source = _OF_ONE.get((capability, argument)) or _OF_ALL.get(argument) or _OF_AN_APP.get(argument)
     if source is None:
         return None
 

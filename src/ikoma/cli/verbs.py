@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ikoma.cli import client, complete, consent, interrupts, output, views
-from ikoma.cli.catalogue import FROM_FILES, VERBS
+from ikoma.cli.catalogue import FROM_FILES, UNSEEN, VERBS
 from ikoma.cli.commands import Command, read_commands
 from ikoma.cli.naming import Answers
 from ikoma.cli.progress import progress_bar
@@ -47,7 +47,7 @@ def verb_command(name: str) -> click.Command:
             argument=place,
             required=False,
             metavar=metavar(place) if place in described.required else f"[{metavar(place)}]",
-            shell_complete=complete.completer(place),
+            shell_complete=complete.completer(place, verb.capability),
         )
         for number, place in enumerate(places)
     ]
@@ -55,9 +55,10 @@ def verb_command(name: str) -> click.Command:
         option = (
             _from_file(argument, FROM_FILES[verb.capability, argument], schema)
             if (verb.capability, argument) in FROM_FILES
-            else _option(argument, schema)
+            else _option(argument, schema, complete.completer(argument, verb.capability))
         )
-        if argument in described.sensitive and argument in described.required:
+        is_needed = argument in described.required or (verb.capability, argument) in UNSEEN
+        if argument in described.sensitive and is_needed:
             option.help = " ".join(filter(None, (option.help, _UNSEEN)))
         parameters.append(option)
     if described.asks:
@@ -110,6 +111,11 @@ def arguments_from(
     }
     arguments = typed | {name: _read(name, value, described) for name, value in given.items()}
     missing = [name for name in described.required if name not in arguments]
+    missing += [
+        name
+        for (of, name), instead in UNSEEN.items()
+        if of == capability and name not in arguments and not arguments.get(instead)
+    ]
     if missing and missing == [name for name in described.sensitive if name in missing][-1:]:
         arguments[missing[0]] = _secret(missing[0])
     elif missing:
@@ -203,9 +209,8 @@ def _flag(name: str) -> str:
     return _OPTIONS.get(name) or "--" + "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
-def _option(name: str, described: dict[str, Any]) -> click.Option:
+def _option(name: str, described: dict[str, Any], finish: complete.Completer | None) -> click.Option:
     flag = _flag(name)
-    finish = complete.completer(name)
     kind: Any = {"integer": int, "number": float}.get(_type(described), str)
     if "enum" in described:
         kind, finish = click.Choice(described["enum"]), None
