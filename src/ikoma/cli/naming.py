@@ -56,6 +56,8 @@ class Answers:
         return _names().said(text, self._say, self._data, quoted=True)
 
     def failure(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        if told.get("code") == "app_not_found":  # what is no app's name may be a secret, pasted in the wrong place
+            self._app = None
         return _led(in_failure(told, self.sentence))
 
     def result(self, result: Any) -> Any:
