@@ -169,15 +169,22 @@ def test_a_container_with_a_name_of_its_own_has_it_after_each_deploy(server: Ser
         docker("rm", foreign)
 
 
-def test_what_an_image_keeps_in_a_volume_without_a_name_is_carried_on(server: Server) -> None:
+@pytest.mark.parametrize("declares", ["image", "file"])
+def test_what_a_volume_without_a_name_holds_is_carried_on(server: Server, declares: str) -> None:
     text = compose(watch="1m").replace(f"image: {busybox_image()}", "build: ./src")
-    app = new_app(server, "live-carried", compose_file=text)
-    (app.folder / "src" / "Dockerfile").write_text(f"FROM {busybox_image()}\nVOLUME /store\n")
+    if declares == "file":
+        text = text.replace('"./src:/www:ro"', '"./src:/www:ro", /store')
+    app = new_app(server, f"live-carried-{declares}", compose_file=text)
+    image = "VOLUME /store\n" if declares == "image" else ""
+    (app.folder / "src" / "Dockerfile").write_text(f"FROM {busybox_image()}\n{image}")
     app.deploy("1")
     docker("exec", app.running()[0], "sh", "-c", "echo kept > /store/note")
     story(app, "1", "2")
     assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
     app.do("deploy.restart")
+    assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
+    app.do("deploy.down")
+    app.deploy("3")
     assert docker("exec", app.running()[0], "cat", "/store/note") == "kept\n"
 
 

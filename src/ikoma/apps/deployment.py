@@ -302,7 +302,7 @@ class Deployments:
         if reason is None and wish.strategy_of(service) != extension.ROLLING:
             for item in await self._engine.containers(app.name):
                 if item.service == service and await self._engine.carried(item.id):
-                    reason = "its image keeps data in a volume without a name"
+                    reason = "it keeps data in a volume without a name"
         if reason:
             raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
 

@@ -262,15 +262,19 @@ def _mount_from(place: Placement, service: dict[str, Any]) -> dict[Path, GivenFi
 
 
 def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[CarriedVolume]) -> None:
-    """Data that an image keeps in a volume without a name goes on to the next container."""
+    """Data in volumes without a name goes on to the next container, as Compose lets it."""
     mounts = service.setdefault("volumes", [])
-    mounted = [mount.get("target") for mount in mounts]
-    mounted += [str(path).partition(":")[0] for path in service.get("tmpfs") or []]
-    taken = {os.path.normpath(str(path)) for path in mounted}
+    taken = {os.path.normpath(str(mount.get("target"))): mount for mount in mounts}
+    temporary = {os.path.normpath(str(path).partition(":")[0]) for path in service.get("tmpfs") or []}
     for volume in carried:
-        if os.path.normpath(volume.target) not in taken:
-            model.setdefault("volumes", {})[volume.name] = {"name": volume.name, "external": True}
-            mounts.append({"type": "volume", "source": volume.name, "target": volume.target, "volume": {}})
+        target = os.path.normpath(volume.target)
+        mount = taken.get(target, {"type": "volume", "target": volume.target, "volume": {}})
+        if target in temporary or mount.get("type") != "volume" or mount.get("source"):
+            continue
+        if target not in taken:
+            mounts.append(mount)
+        mount["source"] = volume.name
+        model.setdefault("volumes", {})[volume.name] = {"name": volume.name, "external": True}
 
 
 def _rename_networks(app: AppName, model: dict[str, Any], rollout: str) -> list[str]:

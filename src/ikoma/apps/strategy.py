@@ -168,7 +168,7 @@ def _alone(wanted: Wanted, name: str, replaced: Sequence[Container]) -> str | No
     if reason := why_alone(wanted.app, wanted.model, name, wanted.sources, wish, wanted.before):
         return reason
     if wish != ROLLING and any(item.id in wanted.carrying for item in replaced):
-        return "its image keeps data in a volume without a name"
+        return "it keeps data in a volume without a name"
     return None
 
 

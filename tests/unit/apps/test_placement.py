@@ -93,6 +93,11 @@ def test_data_of_a_volume_without_a_name_goes_on_unless_something_else_is_mounte
     assert [mount["target"] for mount in model["services"]["web"]["volumes"]] == ["/store"]
     mounted = {"volumes": [{"type": "volume", "source": "named", "target": "/store"}]}
     assert len(placed_model({"services": {"web": mounted}}, web=[volume])["services"]["web"]["volumes"]) == 1
+    unnamed = {"volumes": [{"type": "volume", "target": "/store/", "read_only": True}]}
+    model = placed_model({"services": {"web": unnamed}}, web=[volume])
+    [mount] = model["services"]["web"]["volumes"]
+    assert (mount["source"], mount["read_only"]) == (volume.name, True)
+    assert list(model["volumes"]) == [volume.name]
     in_memory = {"tmpfs": ["/store/:size=1m"]}
     assert placed_model({"services": {"web": in_memory}}, web=[volume])["services"]["web"]["volumes"] == []
 
