@@ -36,6 +36,8 @@ _GO_ESCAPES = {
     "\\": "\\\\",
     **{chr(code): f"\\{letter}" for code, letter in zip(range(7, 14), "abtnvfr", strict=True)},
 }
+_UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Lines of logs and of programs are shown without these."""
 _SHORTEST = 4
 _SHORTEST_LINE = 8
 """Of a value of several lines: `}` and `end` are in it too."""
@@ -237,6 +239,7 @@ def cleaned(value: Any, texts: Sequence[str]) -> Any:
 def _forms(value: str) -> Iterator[str]:
     for part in (value, *(line for line in value.splitlines() if len(line.strip()) >= _SHORTEST_LINE)):
         yield part
+        yield _UNSHOWN.sub("", part)
         yield json.dumps(part, ensure_ascii=False)[1:-1]
         yield json.dumps(part)[1:-1]
         yield "".join(map(_quoted_by_go, part))

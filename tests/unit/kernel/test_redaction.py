@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ikoma.engines.readable import readable
 from ikoma.kernel.audit import Entry
 from ikoma.kernel.callers import Callers
 from ikoma.kernel.redaction import Known, Scrubber, forms, is_plain, scrub
@@ -40,6 +41,11 @@ def test_values_of_under_four_characters_stay(short: str) -> None:
 def test_each_line_of_a_secret_is_one() -> None:
     key = "-----BEGIN KEY-----\nbm90IGEga2V5\n-----END KEY-----\n"
     assert hidden("got bm90IGEga2V5!", key) == "got ***!"
+
+
+def test_a_secret_is_one_also_where_a_line_is_shown_without_its_control_characters() -> None:
+    secret = "tall\x85trees\u2028bend\x1b"
+    assert hidden(f"KEY={secret} KEY={readable(secret)}", secret) == "KEY=*** KEY=***"
 
 
 def test_a_quoted_secret_is_one() -> None:
