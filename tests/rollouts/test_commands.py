@@ -182,7 +182,7 @@ def test_a_release_command_of_a_service_without_a_container_stops_nothing(server
     idle.write("2", (idle.folder / "docker-compose.yml").read_text().replace("x-ikoma: {", block))
     refused = idle.call("deploy.up")
     assert (refused.code, idle.running()) == ("deploy_failed", running)
-    assert "deploy.scale worker" in refused.body["hint"]
+    assert 'deploy.scale {"service":"worker","replicas":1}' in refused.body["hint"]
     idle.do("deploy.down")
 
 
