@@ -6,6 +6,7 @@ import time
 
 from ikoma import __version__
 from ikoma.capabilities.context import Call
+from ikoma.kernel.leading import may_call
 from ikoma.kernel.registry import BODY_LIMIT, SQL_BODY_LIMIT, Request, Result, capability, registry
 from ikoma.model import Effect, Role
 
@@ -15,12 +16,13 @@ class Info(Result):
     uptime: float
     """Seconds since the server started."""
     capabilities: list[str]
+    """Those that this key can call."""
     limits: dict[str, int]
 
 
 @capability("platform.info", role=Role.OBSERVER, effect=Effect.READS)
 async def info(call: Call, request: Request) -> Info:
-    """Version, uptime, the names of all capabilities, and the limits of this server.
+    """Version, uptime, what this key can call, and the limits of this server.
 
     Use it to learn what this server can do.
     """
@@ -28,7 +30,7 @@ async def info(call: Call, request: Request) -> Info:
     return Info(
         version=__version__,
         uptime=round(time.monotonic() - call.platform.started, 3),
-        capabilities=registry.names(),
+        capabilities=[item.name for item in registry if may_call(item, call.caller, call.role)],
         limits={
             "bodyBytes": BODY_LIMIT,
             "sqlBodyBytes": SQL_BODY_LIMIT,

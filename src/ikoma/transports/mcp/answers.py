@@ -40,12 +40,13 @@ def success(
     """
     wrapper = wrapper or Wrapper()
     fields = _fields(capability, body, wrapper, pending=pending)
+    marked = set() if pending else _marked(capability)
     planted = {} if pending else _planted(capability, fields, known or {})
-    ours, theirs = _apart(fields, planted, wrapper)
+    ours, theirs = _apart(fields, planted, wrapper, marked)
     what = ", ".join(dict.fromkeys(planted.values()))
     shown = {name: value for name, value in theirs.items() if name not in wording.left_out_of(capability.name)}
     quoted = wrapper.wrap(_quoted(shown), what) if shown else ""
-    text = _text_of(capability.name, wrapper.rest(fields), ours, quoted)
+    text = _text_of(capability.name, wrapper.rest(fields), ours, quoted, marked)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
     answer: dict[str, Any] = {"content": [{"type": "text", "text": text}], "resultType": "complete"}
     if pending or capability.name not in wording.TEXT_ALONE:
@@ -74,9 +75,19 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
         if isinstance(mark, Failed):
             result = applied(result, path, partial(_told_again, wrapper=wrapper))
     fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
+    if capability.name == "platform.info":
+        fields["capabilities"] = list(map(tool_name, fields["capabilities"]))
     if capability.name.startswith("operations.") and "steps" in fields:
         fields["steps"] = fields["steps"][-_STEPS:]
+        ended = fields.get("failure") or fields.get("result") or {}
+        if "next" in ended:
+            fields.setdefault("next", ended["next"])  # where it stands in every answer
     return fields
+
+
+def _marked(capability: Capability) -> set[str]:
+    """The fields that hold a failure: it is told as one that has just happened, with marks of its own."""
+    return {str(path[0]) for path, mark in capability.untrusted if isinstance(mark, Failed)}
 
 
 def _told_again(failed: Any, wrapper: Wrapper) -> Any:
@@ -107,7 +118,8 @@ def _planted(capability: Capability, fields: Mapping[str, Any], known: Mapping[s
     for name, value in fields.items():  # what nobody marks, and is neither one word nor a sentence of IKOMA's own
         if name != "next" and name not in found and is_foreign(value, name):
             found[name] = "text"
-    return {name: found[name] for name in fields if name in found}
+    marked = _marked(capability)
+    return {name: found[name] for name in fields if name in found and name not in marked}
 
 
 def _is_there(value: Any, path: Path, mark: Untrusted) -> bool:
@@ -117,9 +129,13 @@ def _is_there(value: Any, path: Path, mark: Untrusted) -> bool:
 
 
 def _apart(
-    fields: Mapping[str, Any], planted: Collection[str], wrapper: Wrapper
+    fields: Mapping[str, Any], planted: Collection[str], wrapper: Wrapper, marked: Collection[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    ours = {name: wrapper.rest(value, name) for name, value in fields.items() if name not in planted}
+    ours = {
+        name: value if name in marked else wrapper.rest(value, name)
+        for name, value in fields.items()
+        if name not in planted
+    }
     return ours, {name: fields[name] for name in planted}
 
 
@@ -132,9 +148,13 @@ def _quoted(theirs: Mapping[str, Any]) -> str:
     return "\n".join(f"{name}:\n{wording.plain(value)}" for name, value in theirs.items())
 
 
-def _text_of(capability: str, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str) -> str:
-    said = [wording.first_line(capability, fields), *wording.outline(ours, capability)]
-    lines = [*said, quoted, *wording.following(ours)]
+def _text_of(
+    capability: str, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str, marked: Collection[str]
+) -> str:
+    plain = {name: value for name, value in ours.items() if name not in marked}
+    said = [wording.first_line(capability, fields), *wording.outline(plain, capability)]
+    failures = [_text(ours[name]) for name in sorted(marked) if ours.get(name)]
+    lines = [*said, quoted, *failures, *wording.following(ours)]
     return "\n".join(line for line in lines if line) or "Done."
 
 
