@@ -74,3 +74,79 @@ def test_a_failure_names_a_call_that_works(deployed: Server, tool: str, argument
 def test_a_failure_names_what_this_very_key_may_call(deployed: Server, tool: str, arguments: dict[str, Any]) -> None:
     _, answer = led(deployed, tool, arguments, role="observer")
     assert not answer.is_error, said(answer)
+
+
+def test_findings_of_a_migration_lead_to_the_file_that_has_them(deployed: Server) -> None:
+    wrong = {"appName": NAME, "path": "migrations/009_wrong.sql"}
+    deployed.do("files.write", {**wrong, "content": "CREATE TABEL x ();\n"})
+    try:
+        failure, answer = led(deployed, "deploy_up", {})
+        assert failure["code"] == "sql_failed"
+        assert failure["next"] == {"tool": "apps_validate", "arguments": {"appName": NAME}}
+        assert answer.structured_content["next"] == {"tool": "files_read", "arguments": wrong}
+        planned = asked(deployed, "deploy_plan", appName=NAME)
+        assert planned["next"] == failure["next"]
+    finally:
+        deployed.do("files.delete", wrong)
+
+
+def test_what_was_stopped_is_started_by_the_call_that_leads_on(deployed: Server) -> None:
+    deployed.do("deploy.down", {"appName": NAME})
+    try:
+        for tool in ("apps_status", "apps_health", "artifact_verify_release"):
+            found = asked(deployed, tool, appName=NAME)
+            assert found["next"] == {"tool": "deploy_restart", "arguments": {"appName": NAME}}, tool
+            assert "next" not in asked(deployed, tool, role="observer", appName=NAME)
+    finally:
+        deployed.do("deploy.restart", {"appName": NAME})
+    assert "next" not in asked(deployed, "apps_status", appName=NAME)
+
+
+def test_a_failure_that_was_waited_for_leads_where_it_leads_at_once(deployed: Server) -> None:
+    deployed.call("deploy.scale", {"appName": NAME, "service": "nothing", "replicas": 2})
+    failed = next(item for item in deployed.do("operations.list", {"appName": NAME})["operations"])
+    failure, _ = led(deployed, "deploy_scale", {"service": "nothing", "replicas": 2})
+    for tool in ("operations_get", "operations_wait"):
+        found = asked(deployed, tool, operationId=failed["id"])
+        assert found["next"] == found["failure"]["next"] == failure["next"]
+        assert found["failure"] == {name: value for name, value in failure.items() if name != "requestId"}
+
+
+def test_a_path_leads_to_its_folder_and_to_what_is_kept_of_it(deployed: Server) -> None:
+    missing, _ = led(deployed, "files_read", {"path": "src/nothing.py"})
+    assert missing["next"]["arguments"] == {"appName": NAME, "path": "src"}
+    full, _ = led(deployed, "files_delete", {"path": "src"})
+    assert full["next"] == missing["next"]
+    deployed.do("files.write", {"appName": NAME, "path": "src/kept.txt", "content": "one"})
+    deployed.do("files.delete", {"appName": NAME, "path": "src/kept.txt"})
+    kept, answer = led(deployed, "files_restore", {"path": "src/kept.txt", "version": "nothing"})
+    assert kept["next"]["arguments"] == {"appName": NAME, "path": "src/kept.txt"}
+    assert len(answer.structured_content["versions"]) == 1
+
+
+def test_an_edit_of_what_was_changed_meanwhile_says_so_first(deployed: Server) -> None:
+    changed, _ = led(deployed, "files_edit", {"path": "src/app.py", "old": "not in it", "new": "x", "sha256": "0" * 64})
+    assert changed["code"] == "file_changed"
+
+
+@pytest.mark.parametrize("role", ["observer", "operator", "builder", "admin"])
+def test_a_server_tells_each_key_the_tools_that_it_can_call(deployed: Server, role: str) -> None:
+    async def conversation(client: Client) -> tuple[set[str], set[str]]:
+        answer = await client.call_tool("platform_info", {})
+        assert answer.structured_content is not None
+        listed = {item.name for item in (await client.list_tools()).tools}
+        return listed, set(answer.structured_content["capabilities"])
+
+    listed, told = talk(over_http(deployed, query="?toolsets=all", role=role), conversation)
+    assert told == listed
+
+
+def asked(house: Server, tool: str, role: str | None = None, **arguments: Any) -> dict[str, Any]:
+    """The fields of an answer."""
+
+    async def conversation(client: Client) -> dict[str, Any]:
+        answer = await client.call_tool(tool, arguments)
+        assert not answer.is_error, said(answer)
+        return dict(answer.structured_content or {})
+
+    return talk(over_http(house, role=role), conversation)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ikoma.apps.folder import App
 from ikoma.durable import open_file, remove_tree, sync_folder, write_file
-from ikoma.errors import VersionNotFound
+from ikoma.errors import Next, VersionNotFound
 from ikoma.model import FilePath, shown
 
 KEPT_DAYS = 30
@@ -100,7 +100,10 @@ def take_out(app: App, path: FilePath, version: str | None, folder: int) -> Vers
     if chosen is None:
         kept = ", ".join(item.version for item in known[:5])
         hint = f"There is: {kept}." if kept else "files.history shows what is kept."
-        raise VersionNotFound(f"No such version of {shown(path)} is kept.", hint=hint)
+        about = {"path": str(path)} if known else {}  # it may have gone with its folder
+        raise VersionNotFound(
+            f"No such version of {shown(path)} is kept.", hint=hint, next=Next("files.history", about)
+        )
     entry = app.state / "history" / chosen.version
     if chosen.kind == "folder" or _is_folder(folder, path):
         with suppress(FileNotFoundError):

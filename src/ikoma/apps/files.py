@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,7 +75,7 @@ def write(app: App, path: FilePath, content: bytes, *, expected: str | None, exe
     with opened_folder(app, path.parts[:-1], make=True) as folder:
         mode = _mode(folder, path)
         if expected is not None and _digest(folder, path) != expected:
-            raise FileChanged(f"{shown(path)} is not what it was when you read it.", next=_read_again(path))
+            raise _changed(path)
         if executable is not None:
             mode = mode | 0o111 if executable else mode & ~0o111
         sweep_at(folder)
@@ -96,12 +96,18 @@ def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) 
     piece = read(app, path, offset=0, limit=LARGEST_EDITED + 1)
     if piece.size > LARGEST_EDITED:
         raise NotAFile(f"{shown(path)} is larger than {LARGEST_EDITED >> 20} MiB, too large to be edited.")
+    if expected is not None and piece.sha256 != expected:
+        raise _changed(path)
     found = piece.content.count(old.encode())
     if found != 1:
         often = f"stands in {path} {found} times" if found else f"does not stand in {path}"
         raise TextNotFound(f"The text that is to be replaced {often}.", next=_read_again(path))
     content = piece.content.replace(old.encode(), new.encode())
     return write(app, path, content, expected=expected or piece.sha256, executable=None)
+
+
+def _changed(path: FilePath) -> FileChanged:
+    return FileChanged(f"{shown(path)} is not what it was when you read it.", next=_read_again(path))
 
 
 def _read_again(path: FilePath) -> Next:
@@ -124,7 +130,9 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
             with _opened(folder, path.parts[-1], path) as inside:
                 if any(_names(inside)) and not recursive:
                     raise NotAFile(
-                        f"{shown(path)} is a folder that is not empty.", hint="Say recursive to delete all in it."
+                        f"{shown(path)} is a folder that is not empty.",
+                        hint="Say recursive to delete all in it.",
+                        next=_listing(path.parts),
                     )
         try:
             file_history.keep_moved(app, folder, path)
@@ -228,7 +236,13 @@ def _status(folder: int, path: FilePath) -> os.stat_result:
     try:
         return os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        raise FileMissing(f"There is no file {shown(path)}.", hint="files.list shows what is there.") from None
+        raise FileMissing(
+            f"There is no file {shown(path)}.", hint="files.list shows what is there.", next=_listing(path.parts[:-1])
+        ) from None
+
+
+def _listing(parts: Sequence[str]) -> Next:
+    return Next("files.list", {"path": "/".join(parts)} if parts else {})
 
 
 def _mode(folder: int, path: FilePath) -> int:

@@ -65,11 +65,15 @@ class Report:
             raise kind(
                 f"{self.errors[0]}{more}",
                 hint=InvalidCompose.default_hint if kind is SqlFailed else None,
-                audit_message=f"There are {len(self.errors)} errors in the app's files.{about}",
+                next=InvalidCompose.default_next if kind is SqlFailed else None,
+                audit_message=f"{self._count()} in the app's files.{about}",
                 errors=[asdict(finding) for finding in self.errors],
                 warnings=[asdict(finding) for finding in self.warnings],
             )
         return self.model
+
+    def _count(self) -> str:
+        return "There is 1 error" if len(self.errors) == 1 else f"There are {len(self.errors)} errors"
 
     def _kind(self, rules: Sequence[str]) -> type[IkomaError]:
         """What the errors are called together."""

@@ -65,10 +65,12 @@ class Status(Result):
 
 
 def next_of(health: str, *, has_release: bool) -> Next | None:
-    """Where to look when something is wrong."""
+    """Where to look when something is wrong; what was stopped is started."""
     if not has_release:
         return Next("apps.validate")
-    return Next("apps.logs") if health not in (HEALTHY, STOPPED) else None
+    if health == STOPPED:
+        return Next("deploy.restart")
+    return Next("apps.logs") if health != HEALTHY else None
 
 
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)

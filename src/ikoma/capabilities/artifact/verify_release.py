@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ikoma.apps.release import Releases
+from ikoma.apps.health import HEALTHY, STOPPED
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
@@ -41,10 +41,17 @@ async def verify_release(call: Call, request: AppRequest) -> Verification:
         verified=not failed,
         checks=[Item(**asdict(check)) for check in checks],
         summary=summary,
-        next=_next(call, request) if failed else None,
+        next=await _next(call, request, failed) if failed else None,
     )
 
 
-def _next(call: Call, request: AppRequest) -> Next:
-    """Before anything is deployed there is nothing to look into."""
-    return Next("apps.logs" if Releases(call.app(request.app_name)).current() else "apps.validate")
+async def _next(call: Call, request: AppRequest, failed: list[str]) -> Next:
+    """Where what failed is seen or mended; the logs tell of what runs, and of nothing else."""
+    seen = await call.platform.health.observe(call.app(request.app_name))
+    if seen.release is None:
+        return Next("apps.validate")
+    if seen.health == STOPPED:
+        return Next("deploy.restart")
+    if seen.health != HEALTHY:
+        return Next("apps.logs")
+    return Next("deploy.plan") if failed == ["migrations"] else Next("apps.validate")

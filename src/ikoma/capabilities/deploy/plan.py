@@ -148,7 +148,7 @@ async def plan(call: Call, request: Planned) -> Plan:
         route=made.route,
         folders=[Folder.model_validate(item, from_attributes=True) for item in made.kinds],
         rollback=_back(made.rollback) if made.rollback else None,
-        next=None if made.errors else _applying(request, made.hash),
+        next=_mending(request) if made.errors else _applying(request, made.hash),
     )
 
 
@@ -160,6 +160,11 @@ def _back(found: Return) -> Rollback:
         undone=list(found.undone),
         stay=list(found.stay),
     )
+
+
+def _mending(request: Planned) -> Next | None:
+    """Findings of the folder have a place and a fix there; why a rollback cannot be is said in the plan itself."""
+    return None if request.rollback else Next("apps.validate")
 
 
 def _applying(request: Planned, plan: str) -> Next:
