@@ -96,7 +96,7 @@ def steps(server: Server, host: GitHost) -> Iterator[Step]:
     yield "env-unset", ["env-unset", "shop", "MAIL_FROM"]
     yield "env-list", ["env-list", "shop"]
     yield "env-history", ["env-history", "shop"]
-    yield "env-restore", ["env-restore", "shop", "MAIL_FROM"]
+    yield "env-restore", ["env-restore", "shop", "GREETING"]
     yield "validate", ["validate", "shop"]
     yield "db-create", ["db-create", "shop"]
     yield "db-status", ["db-status", "shop"]

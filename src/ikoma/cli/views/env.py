@@ -54,6 +54,7 @@ VIEWS = {
     "env.history": history,
     "env.import": imported,
     "env.list": listing,
+    "env.restore": names,
     "env.set": names,
     "env.unset": names,
 }
