@@ -115,6 +115,16 @@ def test_the_port_that_a_container_listens_on_is_told(server: Server, listens: s
     assert says in answer.body["error"]
 
 
+def test_an_app_that_starts_slowly_is_told_what_waits_for_it(server: Server) -> None:
+    app = new_app(server, "facts-slow", compose_file=compose())
+    starts = compose(command="[sh, -c, 'sleep 18; exec httpd -f -p 3000 -h /www']")
+    answer = refused(app, starts.replace(HEALTHCHECK, "healthcheck: {disable: true}"))
+    assert answer.body["error"].endswith("It listens on no port.")
+    assert "`healthcheck` with a `start_period`" in answer.body["hint"]
+    app.write("slow", starts.replace("retries: 3}", "retries: 3, start_period: 60s}"))
+    assert app.do("deploy.up", timeout=60)["success"]
+
+
 def test_a_failing_healthcheck_tells_the_port_and_the_end_of_what_it_said(server: Server) -> None:
     app = new_app(server, "facts-check", compose_file=compose())
     asks = "i=0; while [ $$i -lt 300 ]; do echo line $$i; i=$$((i+1)); done; echo it is the end; exit 1"

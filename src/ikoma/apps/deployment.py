@@ -34,7 +34,7 @@ from ikoma.apps.outcomes import Keep, Outcomes
 from ikoma.apps.placement import Placement, scale_of
 from ikoma.apps.placing import place_again, place_new, share
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.probe import Check
+from ikoma.apps.probe import ON_NO_PORT, Check
 from ikoma.apps.release import Release, Releases, ServiceRecord, now
 from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout import Rolled, Rollouts
@@ -60,6 +60,10 @@ from ikoma.ports import Container, Databases, Engine, Progress, no_progress
 
 _ANSWER_SECONDS = 15.0
 _PAUSE = 0.1
+_NEEDS_LONGER = (
+    f"It has {_ANSWER_SECONDS:g} s from when its containers run. Where it needs longer, give the service a "
+    "`healthcheck` with a `start_period`: that is waited for, up to `timeout`. details holds its last log lines."
+)
 _WHERE_IT_ANSWERS = "Name its `service:` and `port:` under `x-ikoma:` in the compose file; `service: false` for none."
 
 
@@ -411,13 +415,19 @@ class Deployments:
         )
         return DeployFailed(
             said or f"The containers run, but {web.service} is not healthy: {check.details}",
-            hint=None if web.path else _WHERE_IT_ANSWERS,
+            hint=_hint(web, check),
             service=web.service,
             exitCode=containers[0].exit_code if containers else None,
             state=containers[0].state if containers else None,
             **({"answer": check.answer} if check.answer else {}),
             logs=list(logs),
         )
+
+
+def _hint(web: Web, check: Check) -> str | None:
+    if web.path is None:
+        return _WHERE_IT_ANSWERS
+    return _NEEDS_LONGER if check.details.endswith(ON_NO_PORT) else None
 
 
 def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:

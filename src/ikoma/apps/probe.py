@@ -24,6 +24,7 @@ _SECONDS = 3.0
 _WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499
 _MOST_BYTES, _SHOWN = 64 << 10, 2000
 _MOST_PORTS = 5
+ON_NO_PORT = "It listens on no port."
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,4 +164,4 @@ def _heard(web: Web, heard: Sequence[Listening]) -> str:
         return f"It listens on {ports}, and requests go to {web.port}: {advice}."
     if local:
         return f"It listens on 127.0.0.1:{local[0]} only: let it listen on 0.0.0.0:{web.port}."
-    return "It listens on no port."
+    return ON_NO_PORT
