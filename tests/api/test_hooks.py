@@ -339,6 +339,7 @@ def test_a_new_secret_ends_the_former_and_removal_ends_both(server: Server, host
         "deliveries": [],
         "refused": 0,
         "refusedAt": None,
+        "truncated": False,
     }
     assert server.call("hook.remove", {"appName": one.app}).code == "not_found"
     assert server.call("hook.deploy", {"appName": one.app}).code == "not_found"

@@ -114,7 +114,7 @@ class Verifier:
         return resolves, judged, settled.choice
 
     async def _migrations(self, app: App, serving: Release | None) -> Verified:
-        """Whether what serves has its migrations; those that came into the folder since are of the next release."""
+        """Whether no migration is pending, but those of another release, which the one that serves came back from."""
         owned = credentials.find(app)
         try:
             known = sql_files.migrations(app)
@@ -122,7 +122,9 @@ class Verifier:
         except IkomaError as error:
             return Verified("migrations", False, True, error.message)
         pending = [item.name for item in sql_files.pending(known, ledger)]
-        waiting = [name for name in pending if serving is None or name in serving.migrations]
+        others = [] if serving is None else [item for item in Releases(app).all() if item.id != serving.id]
+        undone = {name for item in others for name in item.migrations}
+        waiting = [name for name in pending if name not in undone or (serving and name in serving.migrations)]
         applied = {entry.name: entry.checksum for entry in ledger}
         changed = [item.name for item in known if applied.get(item.name, item.checksum) != item.checksum]
         if waiting:
