@@ -123,7 +123,7 @@ def example(app: App, compose_text: str) -> str:
     lines += [f"{name}={value}" for name, value in wanted.items() if name not in DATABASE_NAMES]
     lines += [
         "",
-        "# The database. After db.create, IKOMA gives the containers the app's own role and password in",
+        "# The database. Once it is there, IKOMA gives the containers the app's own role and password in",
         "# DATABASE_URL, PG* and POSTGRES_*; values written here are for running the app elsewhere.",
         f"POSTGRES_DB={app.name.database}",
         f"POSTGRES_USER={app.name.role}",

@@ -308,8 +308,9 @@ def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, gu
     more = len(found) - len(problems) + len(arguments) - len(few)
     said = [f"{shown(problem['argument'])}: {problem['problem']}" for problem in problems]
     takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _arguments(model).items()) or "nothing"
+    sentence = "; ".join([*said, f"and {more} more"] if more else said)
     raise InvalidArguments(
-        "; ".join([*said, f"and {more} more"] if more else said) + ".",
+        sentence if sentence.endswith("?") else f"{sentence}.",
         hint=f"{of} takes {takes}.",
         arguments=problems,
     )

@@ -14,7 +14,7 @@ from ikoma.errors import DeployFailed, IkomaError, InvalidArguments, Next, SqlFa
 from ikoma.kernel.failures import as_told
 from ikoma.kernel.registry import Failed, Registry, Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role, is_name, shown
-from ikoma.transports.mcp import answers, marking
+from ikoma.transports.mcp import answers, marking, wording
 
 REGISTRY = Registry()
 
@@ -331,3 +331,18 @@ def test_a_failure_that_was_waited_for_looks_as_one_that_has_just_happened() -> 
     assert list(fields).index("failure") < next(place for place, name in enumerate(fields) if "untrusted" in name)
     assert 'Next: test_read {"path":"a"}' in text
     assert "web ended." in re.sub(r"<(untrusted-\w+)[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("capability", "fields", "says"),
+    [
+        ("files.restore", {"path": "src", "count": 2}, "Brought back src."),
+        ("files.restore", {"release": "r", "count": 1}, "Brought back 1 path."),
+        ("files.restore", {"path": "src", "count": 0}, "All of it is so already."),
+        ("env.restore", {"names": ["A"]}, "Brought back. The app has A."),
+        ("deploy.plan", {"valid": False}, "This cannot be done."),
+        ("domain.add", {"domains": [{}]}, "1 domain."),
+    ],
+)
+def test_the_first_line_says_what_came_out(capability: str, fields: dict[str, Any], says: str) -> None:
+    assert wording.first_line(capability, fields) == says

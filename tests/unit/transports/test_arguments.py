@@ -107,7 +107,6 @@ SCHEMA = {
         ("name", ["a"], ["a"]),
         ("unknown", "7", "7"),
         ("unknown", None, None),
-        ("appName", None, None),
         ("appName", "", ""),
     ],
 )
@@ -120,6 +119,10 @@ def test_one_meaning_is_taken_and_all_else_is_left(name: str, sent: Any, meant: 
 @pytest.mark.parametrize("sent", [None, ""])
 def test_what_is_empty_was_left_out(sent: Any) -> None:
     assert convert_arguments(SCHEMA, {"appName": "x", "tail": sent, "name": sent}) == {"appName": "x"}
+
+
+def test_nothing_for_what_is_needed_was_left_out_too() -> None:
+    assert convert_arguments(SCHEMA, {"appName": None}) == {}
 
 
 def test_every_capability_takes_its_arguments_filled_in_as_nothing() -> None:

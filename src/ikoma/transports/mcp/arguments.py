@@ -31,8 +31,8 @@ def convert_arguments(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -
     properties, needed = schema.get("properties", {}), schema.get("required", [])
     converted = {}
     for name, value in arguments.items():
-        if value in (None, "") and name in properties and name not in needed:
-            continue  # left out
+        if name in properties and (value is None or (value == "" and name not in needed)):
+            continue  # left out: of what is needed, the refusal says that it is missing
         converted[name] = _convert(schema, properties.get(name, {}), value)
     return converted
 

@@ -39,6 +39,8 @@ _LEFT_OUT: Mapping[str, frozenset[str]] = {
     "db.backup": frozenset({"backupPath", "proven"}),
     "db.status": frozenset({"exists"}),
     "release.show": frozenset({"id", "state", "current"}),
+    "deploy.plan": frozenset({"valid"}),
+    "env.restore": frozenset({"names"}),
     "env.set": frozenset({"names"}),
     "env.unset": frozenset({"names"}),
     "files.delete": frozenset({"path"}),
@@ -199,6 +201,12 @@ def _database(fields: Fields) -> str:
     return f"{tables}; {_count(applied, 'migration')} applied, {pending} pending."
 
 
+def _restored(fields: Fields) -> str:
+    if not fields.get("count"):
+        return "All of it is so already."
+    return f"Brought back {fields.get('path') or _count(fields['count'], 'path')}."
+
+
 def _platform(fields: Fields) -> str:
     if fields.get("healthy"):
         return "Docker, PostgreSQL and the apps' folder are usable."
@@ -221,15 +229,20 @@ _SENTENCES: Mapping[str, Callable[[Fields], str]] = {
     "db.backup": lambda fields: f"Backed up and proven by a restore: {fields.get('backupPath')}.",
     "db.status": _database,
     "db.query": lambda fields: _count(len(fields.get("rows") or []), "row") + ".",
+    "db.create": lambda fields: f"The database {fields.get('name')} is there.",
+    "deploy.plan": lambda fields: f"This can{'' if fields.get('valid') else 'not'} be done.",
+    "domain.add": _of("domains", "domain"),
     "domain.list": _of("domains", "domain"),
     "env.history": _of("versions", "version"),
     "env.list": _of("names", "variable"),
+    "env.restore": lambda fields: f"Brought back. The app has {', '.join(fields.get('names') or []) or 'no variable'}.",
     "env.set": lambda fields: f"Set. The app has {', '.join(fields.get('names') or [])}.",
     "env.unset": lambda fields: f"Unset. The app has {', '.join(fields.get('names') or []) or 'no variable'}.",
     "files.delete": lambda fields: f"Deleted {fields.get('path')}.",
     "files.edit": lambda fields: f"Edited {fields.get('path')}.",
     "files.history": _of("versions", "version"),
     "files.list": _of("entries", "entry", "entries"),
+    "files.restore": _restored,
     "files.write": lambda fields: f"Wrote {fields.get('path')}.",
     "keys.list": _of("keys", "key"),
     "operations.cancel": _operation,
