@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ class Commands(click.Group):
             return made
         return None
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _noticing_that_the_reader_is_gone():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _noticing_that_the_reader_is_gone():
+            return super().invoke(ctx)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -56,6 +65,15 @@ class Commands(click.Group):
         for title, names in SECTIONS:
             with formatter.section(title):
                 formatter.write_dl([(name, (LOCAL.get(name) or VERBS[name]).summary) for name in names])
+
+
+@contextlib.contextmanager
+def _noticing_that_the_reader_is_gone() -> Iterator[None]:
+    """Give it its own exit code: click would end with 1, as a failure does."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(_READER_GONE) from None
 
 
 def _nearest(name: str, known: list[str]) -> str | None:
