@@ -73,6 +73,13 @@ def test_psql_opens_the_apps_own_database(server: Server) -> None:
     assert server.cli("psql", "nothing").returncode == 1
 
 
+def test_psql_without_a_database_says_which_command_makes_one(server: Server) -> None:
+    server.cli("init", "cli-none")
+    done = server.cli("psql", "cli-none")
+    assert done.returncode == 1
+    assert "hint:  Call `ikoma db-create cli-none` first." in done.stderr
+
+
 def test_a_backup_restores_through_psql(server: Server) -> None:
     make_app(server, "cli-back")
     server.do("db.create", {"appName": "cli-back"})
