@@ -176,6 +176,38 @@ def test_what_must_be_given_needs_no_name_and_may_have_one(server: Server) -> No
     assert (twice.returncode, b"unexpected extra argument" in twice.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["init", "No Name"], "error: APP: 1 to 63 of"),
+        (["rollback", APP, "back"], "error: RELEASE: a release id"),
+        (["scale", APP, "web", "21"], "error: REPLICAS: input should be"),
+        (["logs", APP, "--tail", "0"], "error: --tail: input should be"),
+        (["keys", "create", "", "--role", "observer", "--expires", "later"], "; --expires: is no time"),
+        (["clone", APP, "ftp://host/x"], "error: URL: begins with ftp://"),
+        (["unrm", APP], 'error: say a "path"'),
+    ],
+)
+def test_what_does_not_fit_is_named_as_it_is_typed(server: Server, arguments: list[str], said: str) -> None:
+    failure = server.cli(*arguments).stderr
+    assert said in failure
+    assert " takes appName" not in failure
+    words = arguments[:2] if arguments[0] == "keys" else arguments[:1]
+    assert f"`ikoma {' '.join(words)} --help`" in failure or "hint:  Give https://" in failure
+    for name in ("appName", "needsApproval", "body:"):
+        assert name not in failure
+
+
+def test_what_never_ends_is_read_as_far_as_it_could_be_taken(server: Server) -> None:
+    with Path("/dev/zero").open("rb") as zeros:
+        done = subprocess.run(
+            [IKOMA, "put", APP, "src/endless"], env=server.env, stdin=zeros, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "code:  body_too_large" in done.stderr
+    assert ikoma(server, "put", APP, "src/endless", "/dev/zero").returncode == 1
+
+
 def test_a_value_that_is_left_out_comes_from_stdin_or_is_asked_for_unseen(server: Server) -> None:
     assert ikoma(server, "env-set", APP, "PIPED", given=b"from a pipe\n").returncode == 0
     with Terminal(["env-set", APP, "TYPED"], server.env) as terminal:

@@ -120,14 +120,15 @@ def _content(file: Path | None, content: str | None) -> bytes:
     source = Path(content[1:]) if content is not None else file
     if source is not None and str(source) != "-":
         try:
-            return source.read_bytes()
+            with source.open("rb") as opened:
+                return opened.read(verbs.MOST + 1)
         except OSError as error:
             raise click.UsageError(f"{source} cannot be read: {error.strerror}.") from None
     if sys.stdin is None:
         raise click.UsageError("There is nothing on stdin: it is closed.")
     if output.is_terminal(sys.stdin):
         click.echo("Type the file; Ctrl-D ends it.", err=True)
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer.read(verbs.MOST + 1)
 
 
 COMMANDS = {"cat": cat, "put": put}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,6 +17,9 @@ from ikoma.kernel.words import Names, in_failure, in_result, texts
 
 _ARGUMENTS = {"app": "appName", "identity": "id"}
 """Parameter of a command → the argument that it gives, where that has another name."""
+_NAMED = re.compile(r"(^|; )(\w+): ")
+"""Where a refusal of arguments names one."""
+_TAKES = re.compile(r"`[^`]+` takes [\w?, ]+\.")
 
 
 def command_words(capability: str) -> list[str]:
@@ -58,7 +62,8 @@ class Answers:
     def failure(self, told: Mapping[str, Any]) -> dict[str, Any]:
         if told.get("code") == "app_not_found":  # what is no app's name may be a secret, pasted in the wrong place
             self._app = None
-        return _led(in_failure(told, self.sentence))
+        worded = _led(in_failure(told, self.sentence))
+        return _of_the_line(self._capability, worded) if told.get("code") == "invalid_arguments" else worded
 
     def result(self, result: Any) -> Any:
         return self._result(self._capability, result)
@@ -89,6 +94,34 @@ def _led(told: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(lead, dict) or lead.keys() != {"capability", "arguments"}:
         return dict(told)
     return {**told, "next": {"command": command_line(lead["capability"], lead["arguments"])}}
+
+
+def _of_the_line(capability: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """A failure of arguments, each named as it is typed: APP, --read-only."""
+    words = command_words(capability)
+    if words[1] == "call":
+        return dict(told)
+    typed: dict[str, str] = {"body": ""}
+    for parameter in _command(words).params:  # what has a place needs no option
+        typed.setdefault(_argument_of(parameter), _as_typed(parameter))
+
+    def worded(match: re.Match[str]) -> str:
+        word = typed.get(match[2], match[2])
+        return f"{match[1]}{word}: " if word else match[1]
+
+    said = {**told, "error": _NAMED.sub(worded, told["error"])}
+    if _TAKES.fullmatch(told.get("hint") or ""):
+        said["hint"] = f"`{shlex.join(words)} --help` shows what it takes."
+    if wrong := (told.get("details") or {}).get("arguments"):
+        named = [{**item, "word": typed.get(item["argument"], item["argument"])} for item in wrong]
+        said["details"] = {**told["details"], "arguments": named}
+    return said
+
+
+def _as_typed(parameter: click.Parameter) -> str:
+    if isinstance(parameter, click.Argument):
+        return parameter.human_readable_name.strip("[].")
+    return max(parameter.opts, key=len)
 
 
 @cache

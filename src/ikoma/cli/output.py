@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from ikoma.cli.words import flat, guess, label, plural
 _QUOTED = ("sql", "healthcheck", "answer", "logs", "output")
 _OWN = ("next", "retryAfter", "confirmation")
 """Details of a failure that are for programs."""
+_DETAILS_STAND = re.compile(r"^details holds ")
 _WIDEST = 160
 
 
@@ -87,7 +89,11 @@ def failure_blocks(
         if _are_findings(value):
             blocks.append(Findings("warning" if name == "warnings" else "error", value))
         elif name == "arguments" and isinstance(value, list):
-            facts += [(str(item.get("argument")), _argument(item)) for item in value if isinstance(item, dict)]
+            facts += [
+                (str(item.get("word") or item.get("argument")), _argument(item))
+                for item in value
+                if isinstance(item, dict)
+            ]
         elif isinstance(value, list):
             blocks.append(Items(label(name), [str(item) for item in value]))
         else:
@@ -95,7 +101,7 @@ def failure_blocks(
     if facts:
         blocks.append(Facts([(f"  {name}", value) for name, value in facts]))
     if hint:
-        blocks.append(Said("hint", hint))
+        blocks.append(Said("hint", _DETAILS_STAND.sub("See above ", hint)))
     if command:
         blocks.append(Said("next", command))
     return [*blocks, Said("code", code)]

@@ -23,6 +23,8 @@ from ikoma.cli.progress import progress_bar
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 _UNSEEN = "@FILE reads it from a file; left out, it comes from stdin, or is asked for unseen."
+MOST = 32 << 20
+"""Bytes that are read of a file or of stdin, and one more: the server refuses what is larger, and says so."""
 _METAVARS = {"appName": "APP", "operationId": "ID", "to": "RELEASE", "backupName": "NAME", "on": "on|off"}
 _OPTIONS = {"appName": "--app"}
 _YES, _NO = ("on", "true", "yes"), ("off", "false", "no")
@@ -197,7 +199,7 @@ def _secret(name: str) -> str:
 def _stdin() -> str:
     if sys.stdin is None:
         raise click.UsageError("There is nothing on stdin: it is closed.")
-    return sys.stdin.read()
+    return sys.stdin.read(MOST + 1)
 
 
 def _is_long(name: str) -> bool:
