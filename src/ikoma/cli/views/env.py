@@ -26,7 +26,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def history(result: Mapping[str, Any]) -> Sequence[Block]:
-    columns = (Column("version"), Column("kept until"), Column("variables", cut=True))
+    columns = (Column("version"), Column("replaced"), Column("variables", cut=True))
     rows = [(item["version"], Time(item["until"]), item["names"]) for item in result["versions"]]
     return [Table(columns, rows, empty="No value was changed in the last 30 days.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,8 @@ def written(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def deleted(result: Mapping[str, Any]) -> Sequence[Block]:
-    return [Message(f"{result['path']} is deleted; it is kept for 30 days: `ikoma unrm` brings it back.", "good")]
+    back = f"ikoma unrm APP {shlex.quote(result['path'])}"
+    return [Message(f"{result['path']} is deleted; it is kept for 30 days: `{back}` brings it back.", "good")]
 
 
 def restored(result: Mapping[str, Any]) -> Sequence[Block]:

@@ -16,7 +16,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
         Column("ref", cut=True),
         Column("health"),
         Column("ends"),
-        Column("address", cut=True, spare=True),
+        Column("address"),
         Column("by", cut=True, spare=True),
     )
     rows = [
