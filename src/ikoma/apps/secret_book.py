@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from ikoma.apps import app_secrets, hooks, source_access
-from ikoma.apps.folder import App, Apps
+from ikoma.apps.folder import COMPOSE_NAMES, OVERRIDE_NAMES, App, Apps
 from ikoma.kernel.callers import reaches
 from ikoma.kernel.redaction import Known, forms
-from ikoma.model import AppName, Secret
+from ikoma.model import NAMES_OF_CALLS, AppName, Secret
 
 _LOOK_SECONDS = 2.0
 _MOST_OLD = 5000
@@ -78,7 +78,7 @@ class SecretBook:
             self._known.clear()
 
     def _gather(self, reach: tuple[str, ...]) -> Known:
-        names = {str(name) for name in self._apps.names()}
+        names = {*map(str, self._apps.names()), *COMPOSE_NAMES, *OVERRIDE_NAMES, *NAMES_OF_CALLS}
         if self._long is None:
             everything = self._forms(self._values)
             self._long = Known.of([text for text in everything if len(text) >= _UNGUESSABLE], names)

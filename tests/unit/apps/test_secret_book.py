@@ -82,6 +82,18 @@ def test_a_plain_word_is_hidden_as_a_whole_in_what_others_wrote_alone(apps: Apps
     assert answer == {"name": "shop", "health": "healthy", "lines": ["is ***", "d-shop-web"]}
 
 
+def test_what_ikoma_calls_files_and_calls_stays_whatever_an_app_takes_for_its_password(
+    apps: Apps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secret_book, "NAMES_OF_CALLS", {"artifact.verify_release"})
+    composed.put(apps.at(SHOP), "A_PASSWORD", "docker-compose.yml")
+    composed.put(apps.at(SHOP), "B_PASSWORD", "artifact.verify_release")
+    scrubber = Scrubber(SecretBook(apps, []))
+    own = "docker-compose.yml:4: artifact.verify_release"
+    assert scrubber.own(own, "bank", ("bank",)) == own
+    assert scrubber.text(own, "shop") == "***:4: ***"
+
+
 def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
     composed.put(apps.at(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
     scrubber = Scrubber(SecretBook(apps, []))
