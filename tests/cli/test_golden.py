@@ -34,7 +34,9 @@ SHOWN_ELSEWHERE = {"up", "mcp", "psql", "completion", "proxy-stop"}
 """Commands that have no page of their own: servers, psql's own output, a script for a shell."""
 
 _IDS = [
-    (re.compile(r"\d{8}-\d{6}-([0-9a-f]{4})"), "20260102-030405-abcd"),
+    (re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}\b"), "20260102-030405-abcd"),
+    (re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}\b"), "20260102-030405-abcdef"),
+    (re.compile(r"\bsha256:[0-9a-f]{12}\b"), "sha256:0123456789ab"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "0123456789abcdef" * 4),
     (re.compile(r"\b[0-9a-f]{40}\b"), "0123456789" * 4),
     (re.compile(r"\b[0-9a-f]{24}\b"), "0123456789abcdef01234567"),
@@ -53,7 +55,7 @@ _FORMS = [
     (re.compile(r"\w{3}, \d\d \w{3} \d{4} [0-9:]{8} GMT"), "<value>"),
     (re.compile(r'"[0-9a-f]{6,}-[0-9a-f]+"'), "<value>"),
     (re.compile(r"(?<=  )\S[^…\n]*?…|^\S[^…\n]*?…", re.M), "<cut>"),
-    (re.compile(r"\b(in )?\d+ (s|min|h|days?)( ago)?\b|\bnow\b|\b\d{4}-\d\d-\d\d(T[0-9:.]+Z)?\b"), "<when>"),
+    (re.compile(r"(?<!\.)\b(in )?\d+ (s|min|h|days?)( ago)?\b|\bnow\b|\b\d{4}-\d\d-\d\d(T[0-9:.]+Z)?\b"), "<when>"),
     (re.compile(r"\b\d+(\.\d+)? ?(B|KiB|MiB|GiB|TiB|ms|s)\b|\b\d+ min \d+ s\b"), "<size>"),
     (re.compile(r"<size>( <size>)*"), "<size>"),
     (re.compile(r"\b\d+ (entries|anchors?)\b"), "<size>"),
@@ -308,6 +310,7 @@ def compared(name: str, made: str) -> Iterator[str]:
         return
     wanted = path.read_text() if path.exists() else ""
     if name == "doctor":  # it is of this machine: the names of what is looked at
+        wanted, made = (re.sub(r"\bport \d+", "port", text) for text in (wanted, made))
         wanted, made = (re.sub(r"(?m)^(\S \S+( [0-9a-z.]+)*).*\n|^ .*\n", r"\1\n", text) for text in (wanted, made))
     if form(wanted) != form(made):
         yield f"{name}: wanted\n{wanted}\nbut was\n{made}"
