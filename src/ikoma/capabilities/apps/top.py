@@ -39,6 +39,8 @@ async def top(call: Call, request: Top) -> Services:
 
     Use it when the machine is slow.
     """
+    if request.app_name is not None:
+        call.caller.check_app(request.app_name)
     names = [call.app(request.app_name).name] if request.app_name else call.platform.apps.names()
     running = [
         (name, container)
