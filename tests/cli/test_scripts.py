@@ -133,6 +133,35 @@ def test_a_pipe_gets_whole_lines_and_json_where_it_is_asked_for(server: Server, 
         json.loads(text)
 
 
+def test_sizes_are_counted_in_bytes_in_a_pipe_however_large(server: Server) -> None:
+    ikoma(server, "put", APP, "src/large", given=BYTES["large"])
+    plan = ikoma(server, "plan", APP).stdout.decode()
+    size = json.loads(ikoma(server, "plan", APP, "--json").stdout)["source"]["bytes"]
+    assert size >= 3 << 20
+    assert re.search(rf"^new content +{size}$", plan, re.M), plan
+
+
+def test_a_text_is_typed_for_all_to_see(server: Server) -> None:
+    ikoma(server, "put", APP, "src/typed", given=b"one two three\n")
+    with Terminal(["edit", APP, "src/typed", "two"], server.env) as terminal:
+        terminal.until("Type the new text; Ctrl-D ends it.")
+        terminal.type(b"2\n" + CTRL_D)
+        assert terminal.end() == 0, terminal.screen()
+        assert "\n2\n" in terminal.screen()
+    assert ikoma(server, "cat", APP, "src/typed").stdout == b"one 2 three\n"
+
+
+def test_a_failure_that_is_waited_for_names_the_app_as_it_did_at_once(server: Server) -> None:
+    make_app(server, "waited")
+    (server.apps / "waited" / "docker-compose.yml").write_text("services: {web: {image: x, privileged: true}}\n")
+    at_once = ikoma(server, "deploy", "waited").stderr.decode()
+    operation = server.do("operations.list", {"appName": "waited", "limit": 1})["operations"][0]["id"]
+    later = ikoma(server, "wait", operation).stdout.decode()
+    assert "`ikoma waive waited`" in at_once
+    assert at_once.partition("error: ")[2] in later
+    server.do("apps.remove", {"appName": "waited"})
+
+
 def test_columns_keep_their_places_in_a_pipe_though_they_are_empty(server: Server) -> None:
     head, *rows = ikoma(server, "list").stdout.decode().splitlines()
     assert head.split() == ["APP", "HEALTH", "RELEASE", "ADDRESS"]

@@ -73,11 +73,11 @@ class Answers:
         if known is None or not isinstance(result, dict):
             return result
         result = _led(in_result(result, [*known.sentences, ("message",)], self.sentence))
-        if capability.startswith("operations."):
-            if isinstance(result.get("result"), dict):
-                result["result"] = self._result(result["capability"], result["result"])
+        if capability.startswith("operations.") and "capability" in result:
+            made = Answers(result["capability"], {"appName": result.get("appName")})
+            result["result"] = made.result(result.get("result"))
             if result.get("failure"):
-                result["failure"] = self.failure(result["failure"])
+                result["failure"] = made.failure(result["failure"])
         return result
 
     def _say(self, capability: str, given: Mapping[str, Any]) -> str:

@@ -22,9 +22,12 @@ from ikoma.cli.progress import progress_bar
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
-_UNSEEN = "@FILE reads it from a file; left out, it comes from stdin, or is asked for unseen."
 MOST = 32 << 20
 """Bytes that are read of a file or of stdin, and one more: the server refuses what is larger, and says so."""
+_FROM_FILE = "@FILE reads it from a file"
+_LEFT_OUT = "left out, it comes from stdin"
+_TYPED = {"sql": "SQL", "new": "new text"}
+"""What is typed for all to see, since it has lines and is no secret."""
 _METAVARS = {"appName": "APP", "operationId": "ID", "to": "RELEASE", "backupName": "NAME", "on": "on|off"}
 _OPTIONS = {"appName": "--app"}
 _YES, _NO = ("on", "true", "yes"), ("off", "false", "no")
@@ -53,15 +56,16 @@ def verb_command(name: str) -> click.Command:
         )
         for number, place in enumerate(places)
     ]
+    needed = [name for name in described.sensitive if name in described.required or (verb.capability, name) in UNSEEN]
     for argument, schema in described.properties.items():
         option = (
             _from_file(argument, FROM_FILES[verb.capability, argument], schema)
             if (verb.capability, argument) in FROM_FILES
             else _option(argument, schema, complete.completer(argument, verb.capability))
         )
-        is_needed = argument in described.required or (verb.capability, argument) in UNSEEN
-        if argument in described.sensitive and is_needed:
-            option.help = " ".join(filter(None, (option.help, _UNSEEN)))
+        if argument in needed:
+            said = _source(argument, may_be_left_out=argument == needed[-1])
+            option.help = " ".join(filter(None, (option.help, said)))
         parameters.append(option)
     if described.asks:
         parameters.append(consent.yes_option())
@@ -186,13 +190,20 @@ def _places(described: Command, optional: Sequence[str]) -> list[str]:
     return [*ordered, *(name for name in optional if name not in ordered)]
 
 
+def _source(argument: str, *, may_be_left_out: bool) -> str:
+    """Where a value comes from that does not stand in the command line."""
+    if not may_be_left_out:
+        return f"{_FROM_FILE}."
+    return f"{_FROM_FILE}; {_LEFT_OUT}{'' if argument in _TYPED else ', or is asked for unseen'}."
+
+
 def _secret(name: str) -> str:
-    """A value that had better not stand in a command line: from stdin, or asked for unseen."""
-    if output.is_terminal(sys.stdin) and name != "sql":
+    """A value that had better not stand in a command line: from stdin, or typed, a secret unseen."""
+    if output.is_terminal(sys.stdin) and name not in _TYPED:
         typed: str = click.prompt(name.capitalize(), hide_input=True)
         return typed
     if output.is_terminal(sys.stdin):
-        click.echo("Type the SQL; Ctrl-D ends it.", err=True)
+        click.echo(f"Type the {_TYPED[name]}; Ctrl-D ends it.", err=True)
     return _stdin().removesuffix("\n")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ikoma.cli.blocks import Block, Checks, Column, Facts, Findings, Items, Message, Raw, Table
 from ikoma.cli.views import address
-from ikoma.cli.words import Size, State, Time, label, plural, span_in_words, text_of
+from ikoma.cli.words import Size, State, Time, label, plural, span_in_words
 
 _LOOKS = {"path": "HTTP path", "http": "HTTP path", "healthPath": "HTTP path"}
 
@@ -32,6 +32,7 @@ def status(result: Mapping[str, Any]) -> Sequence[Block]:
             ("release", result.get("release")),
             ("database", {True: "yes", False: "none", None: "unknown"}[result.get("dbExists")]),
             ("addresses", result.get("urls")),
+            ("watched until", Time((result.get("watch") or {}).get("until"))),
             ("folder", None if result.get("exists", True) else "gone; its containers or its database remain"),
         ]
     )
@@ -53,8 +54,7 @@ def status(result: Mapping[str, Any]) -> Sequence[Block]:
             Message(f"{under_way['capability']} is under way{step} (ikoma wait {under_way['id']})", "warning")
         )
     if watch := result.get("watch"):
-        until = text_of(Time(watch["until"]), people=True)
-        blocks.append(Message(f"Watched, ending {until}: where it turns unhealthy, {watch['backTo']} serves again."))
+        blocks.append(Message(f"It is watched: where it turns unhealthy, {watch['backTo']} serves again."))
     starting = [
         (item["service"], item["container"], State(item.get("health") or item["state"]), item["release"])
         for item in result.get("starting") or ()

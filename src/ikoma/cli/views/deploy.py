@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
-from ikoma.cli.words import Span, Time, bytes_in_words, plural
+from ikoma.cli.words import Size, Span, Time, plural
 
 
 def done(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -60,8 +60,9 @@ def planned(result: Mapping[str, Any]) -> Sequence[Block]:
     source = result.get("source") or {}
     files = [f"{word}: {path}" for word in ("added", "changed", "removed") for path in source.get(word) or ()]
     if files:
-        title = f"source: {plural(source.get('count', len(files)), 'file')}, {bytes_in_words(source.get('bytes') or 0)}"
+        title = f"source: {plural(source.get('count', len(files)), 'file')}"
         blocks.append(Items(title, files[:20] + ([f"and {len(files) - 20} more"] if len(files) > 20 else [])))
+        blocks.append(Facts([("new content", Size(source.get("bytes")))]))
     folders = [(item["path"], item["kind"], item["reason"]) for item in result.get("folders") or ()]
     if folders:
         blocks.append(Table((Column("folder", cut=True), Column("kind"), Column("why", cut=True)), folders))

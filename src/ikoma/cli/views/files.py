@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
-from ikoma.cli.words import Size, Time, bytes_in_words
+from ikoma.cli.words import Size, Time
 
 
 def listing(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -44,8 +44,8 @@ def versions(result: Mapping[str, Any]) -> Sequence[Block]:
 
 def written(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
-        Message(f"{result['path']} is written ({bytes_in_words(result['size'])}).", "good"),
-        Facts([("SHA-256", result["sha256"])]),
+        Message(f"{result['path']} is written.", "good"),
+        Facts([("size", Size(result["size"])), ("SHA-256", result["sha256"])]),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
 from ikoma.cli.views import image, one_line
-from ikoma.cli.words import State, Time, bytes_in_words, plural
+from ikoma.cli.words import Size, State, Time, plural
 
 
 def listing(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -44,7 +44,8 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
             ("reason", item.get("reason")),
             ("failed of", item.get("cause")),
             ("commit", item.get("commit")),
-            ("source", f"{plural(source['files'], 'file')}, {bytes_in_words(source['bytes'])}" if source else None),
+            ("source", plural(source["files"], "file") if source else None),
+            ("its size", Size(source["bytes"]) if source else None),
             ("migrations", item.get("applied")),
             ("backup", item.get("backup")),
             ("domains", item.get("domains")),
