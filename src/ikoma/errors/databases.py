@@ -62,7 +62,7 @@ class QueryFailed(IkomaError):
     """PostgreSQL refused the query."""
 
     code, status = "query_failed", 422
-    default_hint = "details holds PostgreSQL's own words; correct the query and ask again. Nothing was changed."
+    default_hint = "PostgreSQL's own words say why; correct the query and ask again. Nothing was changed."
     default_next = (Next("db.status"),)
 
 
@@ -100,7 +100,7 @@ class BackupUnproven(IkomaError):
 
     code, status = "backup_unproven", 409
     default_hint = (
-        "details holds psql's own words; correct what they name. A file that was written is kept. Where what serves "
+        "psql's own words say why; correct what they name. A file that was written is kept. Where what serves "
         "can live with the migrations, mark them `-- ikoma: compatible`: nothing is stopped then, and nothing restored."
     )
 
@@ -130,7 +130,7 @@ class RestoreFailed(IkomaError):
     """The restore failed, and the database is as it was."""
 
     code, status = "restore_failed", 500
-    default_hint = "details holds psql's own words; correct what they name, or restore another backup."
+    default_hint = "psql's own words say why; correct what they name, or restore another backup."
 
 
 class SqlFileForeign(IkomaError):

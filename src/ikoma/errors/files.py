@@ -94,7 +94,7 @@ class SourceUnavailable(IkomaError):
     """The repository could not be fetched."""
 
     code, status = "source_unavailable", 422
-    default_hint = "details holds what git said; correct url, ref or token and call again. All files are as they were."
+    default_hint = "git's own words say why; correct url, ref or token and call again. All files are as they were."
 
 
 class SourceTooLarge(IkomaError):

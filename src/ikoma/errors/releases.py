@@ -16,7 +16,7 @@ class DeployFailed(IkomaError):
 
     def __init__(self, message: str | None = None, *, hint: str | None = None, **more: Any) -> None:
         if hint is None and (more.get("exitCode") is not None or more.get("logs")):
-            hint = "details holds the failing service, its exit code and its last log lines."
+            hint = "Its last lines mostly say why; mend that and deploy again."
         super().__init__(message, hint=hint, **more)
 
 

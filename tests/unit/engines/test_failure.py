@@ -24,12 +24,12 @@ def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_b
     assert error.details["exitCode"] is None
 
 
-def test_a_hint_names_details_only_where_there_are_some() -> None:
+def test_a_hint_names_last_lines_only_where_there_are_some() -> None:
     output = ComposeOutput("shop", no_progress, ())
-    assert "details" not in failure.without_container(output).hint
+    assert "last lines" not in failure.without_container(output).hint
     ended = container("a", state="exited", health=None, exit_code=3)
     watch = Watch(DockerApi("unix:///nowhere"), "shop", ())
-    assert "details holds" in failure.of_container(ended, output, watch, timeout=1, logs=[], check=None).hint
+    assert "last lines" in failure.of_container(ended, output, watch, timeout=1, logs=[], check=None).hint
 
 
 @pytest.mark.parametrize(
