@@ -62,7 +62,7 @@ _ANSWER_SECONDS = 15.0
 _PAUSE = 0.1
 _NEEDS_LONGER = (
     f"It has {_ANSWER_SECONDS:g} s from when its containers run. Where it needs longer, give the service a "
-    "`healthcheck` with a `start_period`: that is waited for, up to `timeout`. details holds its last log lines."
+    "`healthcheck` with a `start_period`: that is waited for, up to `timeout`. Its last log lines may say more."
 )
 _WHERE_IT_ANSWERS = "Name its `service:` and `port:` under `x-ikoma:` in the compose file; `service: false` for none."
 

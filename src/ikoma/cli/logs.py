@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ikoma.cli import client, complete, output
+from ikoma.cli.blocks import Message
 from ikoma.cli.words import clean
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
@@ -46,7 +47,7 @@ def logs(as_json: bool, app: str, only: str | None, goes_on: bool, **options: An
     for line in result["lines"]:
         show(line)
     if result["more"] and not as_json:
-        click.echo(result["more"], err=True)
+        output.say(Message(result["more"]))
 
 
 def follow(arguments: Mapping[str, Any], as_json: bool) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,6 @@ from ikoma.cli.words import flat, guess, label, plural
 _QUOTED = ("sql", "healthcheck", "answer", "logs", "output")
 _OWN = ("next", "retryAfter", "confirmation")
 """Details of a failure that are for programs."""
-_DETAILS_STAND = re.compile(r"^details holds ")
 _WIDEST = 160
 
 
@@ -101,7 +99,7 @@ def failure_blocks(
     if facts:
         blocks.append(Facts([(f"  {name}", value) for name, value in facts]))
     if hint:
-        blocks.append(Said("hint", _DETAILS_STAND.sub("See above ", hint)))
+        blocks.append(Said("hint", hint))
     if command:
         blocks.append(Said("next", command))
     return [*blocks, Said("code", code)]

@@ -312,7 +312,7 @@ class Pipeline:
         loss = await self._loss(admitted)
         if loss is None and not capability.needs_approval:
             return
-        summary = f"Call {capability.name}." if loss is None else "; ".join((loss.summary, *loss.lost))
+        summary = f"Call {capability.name}." if loss is None else _whole(loss)
         raise self._approvals.ask(
             caller,
             capability.name,
@@ -534,6 +534,11 @@ def _sees_paths(role: Role, attempt: Attempt) -> bool:
 
 def _cause(raised: BaseException, error: BaseException) -> BaseException | None:
     return error.__cause__ if raised is error else error
+
+
+def _whole(loss: Loss) -> str:
+    """A loss as one sentence, for whoever decides on it later."""
+    return f"{loss.summary.removesuffix('.')}: {'; '.join(loss.lost)}" if loss.lost else loss.summary
 
 
 def _as_answer(error: BaseException, entry: Entry) -> BaseException:

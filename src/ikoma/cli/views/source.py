@@ -26,4 +26,8 @@ def key(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-VIEWS = {"source.checkout": placed, "source.clone": placed, "source.key": key}
+def token(result: Mapping[str, Any]) -> Sequence[Block]:
+    return [Message("It is done.", "good"), Facts([("it has tokens for", result["hosts"] or "nothing")])]
+
+
+VIEWS = {"source.checkout": placed, "source.clone": placed, "source.key": key, "source.token": token}
