@@ -15,7 +15,14 @@ ROOT = Path(__file__).parent
 ALONE = ("contract/test_one_off.py", "demo", "docs", "hostile/test_key_timing.py", "runbook")
 """Tests on real paths and ports, with names of apps that all use, that see what is in all of Docker, or measure."""
 
-LONG = ("rollouts", "hostile/test_live.py", "hostile/test_canaries.py", "mcp/evaluation", "mcp/test_story.py")
+LONG = (
+    "rollouts",
+    "cli/test_golden.py",
+    "hostile/test_live.py",
+    "hostile/test_canaries.py",
+    "mcp/evaluation",
+    "mcp/test_story.py",
+)
 """What takes minutes begins first, so that no worker is left with it at the end."""
 
 
