@@ -36,6 +36,7 @@ SHOWN_ELSEWHERE = {"up", "mcp", "psql", "completion", "proxy-stop"}
 _IDS = [
     (re.compile(r"\d{8}-\d{6}-\d{6}\b"), "20260102-030405-067890"),
     (re.compile(r"\d{8}-\d{6}-([0-9a-f]{4})\b"), "20260102-030405-abcd"),
+    (re.compile(r"\bsha256:[0-9a-f]{12}\b"), "sha256:0123456789ab"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "0123456789abcdef" * 4),
     (re.compile(r"\b[0-9a-f]{40}\b"), "0123456789" * 4),
     (re.compile(r"\b[0-9a-f]{24}\b"), "0123456789abcdef01234567"),
