@@ -265,6 +265,7 @@ def prepare(settings: Settings) -> bool:
     ):
         _make_folder(folder, mode)
         sweep(folder)
+    _make_folder(settings.audit_log.parent, 0o755)
     staging.sweep()
     apps = Apps(settings.apps_root)
     apps.sweep()

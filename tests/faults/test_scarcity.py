@@ -76,6 +76,15 @@ def test_without_postgres_what_needs_it_says_so_and_apps_go_down_and_up(absent_p
 # --- the audit log -----------------------------------------------------------------------------------------
 
 
+def test_folders_that_a_setting_names_are_made_with_those_above_them() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        deep = Path(folder) / "not" / "there" / "yet"
+        with started_server(AUDIT_LOG=str(deep / "audit.jsonl")) as server:
+            server.do("apps.init", {"appName": "deep"})
+            assert server.do("audit.verify")["valid"]
+            assert (deep / "audit.jsonl").is_file()
+
+
 def test_with_the_audit_log_on_a_full_disk_nothing_is_changed_and_reads_go_on() -> None:
     with started_server(AUDIT_LOG="/dev/full") as server:
         refused = server.call("apps.init", {"appName": "fault-unseen"})
