@@ -53,6 +53,7 @@ _IDS = [
 """Replaced when they are written down, by others of their length."""
 
 _FORMS = [
+    (re.compile(r"^DNS  .*?(?=^certificate)", re.M | re.S), "DNS <what the name servers of this place say>\n"),
     (re.compile(r"\w{3}, \d\d \w{3} \d{4} [0-9:]{8} GMT"), "<value>"),
     (re.compile(r'"[0-9a-f]{6,}-[0-9a-f]+"'), "<value>"),
     (re.compile(r"(?<=  )\S[^…\n]*?…|^\S[^…\n]*?…", re.M), "<cut>"),
