@@ -89,10 +89,12 @@ class Caretaker:
             chores = Chores(tasks)
             while True:
                 with logged("the caretaker"):
+                    for (
+                        preview
+                    ) in self._due_previews():  # before it is looked at: both at once would be in each other's way
+                        chores.begin(preview.name, partial(self._end, preview))
                     for name in self._due():
                         chores.begin(name, partial(self._look, self._apps.at(name)))
-                    for preview in self._due_previews():
-                        chores.begin(f"preview {preview.name}", partial(self._end, preview))
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def _follow(self) -> None:
