@@ -252,7 +252,7 @@ def test_a_table_that_lost_rows_is_no_proof(
     fill(postgres, owned, 'CREATE SCHEMA "S x"; CREATE TABLE "S x"."T; 1" AS SELECT generate_series(1, 5) AS n')
     made = dump(postgres, app, tmp_path / "x.sql")
     made.path.write_bytes(made.path.read_bytes().replace(b"\n4\n", b"\n", 1))
-    with pytest.raises(BackupUnproven, match=r"S x\.T; 1 has 4 rows then, of 5"):
+    with pytest.raises(BackupUnproven, match=r"'S x\.T; 1' has 4 rows then, of 5"):
         prove(postgres, owned, made)
 
 
