@@ -116,10 +116,10 @@ class Story:
     def ending(self, verified: bool) -> None:
         seconds = f"{time.monotonic() - self._began:.1f} s"
         if verified:
-            self._console.print(f"\n [bold green]✓ verified: true[/], in {seconds}.")
             self._console.print(
-                "   Your own: [bold]make setup[/] puts ikoma on your PATH, [bold]ikoma up[/] starts the server.\n"
+                "\n   Your own: [bold]make setup[/] puts ikoma on your PATH, [bold]ikoma up[/] starts the server."
             )
+            self._console.print(f"\n [bold green]✓ verified: true[/], in {seconds}.\n")
         else:
             self._console.print(f"\n [bold red]✗ verified: false[/], after {seconds}\n")
 

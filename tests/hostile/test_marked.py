@@ -116,7 +116,14 @@ def outside(value: Any) -> Iterator[str]:
             inner = json.loads(value)
         except ValueError:
             inner = None
-        yield from outside(inner) if isinstance(inner, dict | list) else [value]
+        if isinstance(inner, dict | list):
+            yield from outside(inner)
+            return
+        lines = value.split("\n")
+        calls = {line: found[1] for line in lines if (found := re.fullmatch(r"(?:Next: \w+ )?(\{.*\})", line))}
+        for arguments in calls.values():  # a failure that was waited for, or what leads on: on one line, as JSON
+            yield from outside(json.loads(arguments))
+        yield "\n".join(line for line in lines if line not in calls)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from outside(item)

@@ -144,7 +144,7 @@ class Logs:
         else:
             containers, starting = coming, None
         services = sorted({item.service for item in containers})
-        if service is None or not containers:
+        if service is None:
             return containers, starting
         if service not in services and not known:
             raise _no_service(app, service, services)

@@ -69,7 +69,12 @@ def document(capability: Capability, body: bytes, field: str | None) -> str:
 def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: bool) -> dict[str, Any]:
     """The result's fields in the words of this door: calls that lead on, and failures that were written down."""
     result = orjson.loads(body)
-    for path in [("next",)] if pending else [*capability.leads, ("result", "next")]:
+    if capability.name.startswith("operations.") and "steps" in result:
+        result["steps"] = result["steps"][-_STEPS:]
+        ended = result.get("failure") or result.get("result") or {}
+        if ended.get("next"):
+            result.setdefault("next", ended["next"])  # where it stands in every answer
+    for path in [("next",), *([] if pending else [*capability.leads, ("result", "next")])]:
         result = applied(result, path, as_tool_call)
     for path, mark in () if pending else capability.untrusted:
         if isinstance(mark, Failed):
@@ -77,11 +82,6 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
     fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
     if capability.name == "platform.info":
         fields["capabilities"] = list(map(tool_name, fields["capabilities"]))
-    if capability.name.startswith("operations.") and "steps" in fields:
-        fields["steps"] = fields["steps"][-_STEPS:]
-        ended = fields.get("failure") or fields.get("result") or {}
-        if "next" in ended:
-            fields.setdefault("next", ended["next"])  # where it stands in every answer
     return fields
 
 
