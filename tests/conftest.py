@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.githost import GitHost, git_host
+
 ROOT = Path(__file__).parent
 
 ALONE = ("contract/test_one_off.py", "demo", "docs", "hostile/test_key_timing.py", "runbook")
@@ -24,6 +26,13 @@ LONG = (
     "mcp/test_story.py",
 )
 """What takes minutes begins first, so that no worker is left with it at the end."""
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
+    """A git host of the file's own."""
+    with git_host(tmp_path_factory.mktemp("githost") / "host") as started:
+        yield started
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ from ikoma import capabilities
 from ikoma.kernel.registry import AppRequest, example_of
 from ikoma.model import Effect
 from ikoma.transports.mcp.tools import tool_name
-from tests.githost import GitHost, git_host
+from tests.githost import GitHost
 from tests.images import busybox_image
 from tests.mcp.client import LEGACY, MODERN, over_http, talk
 from tests.support import Server
@@ -54,12 +54,6 @@ services:
     volumes: ["./src/{evil}:/extra:ro"]
 x-ikoma: {{service: web, port: 3000, health: "/"}}
 """
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
-    with git_host(tmp_path_factory.mktemp("host") / "host") as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests import support
-from tests.githost import GitHost, git_host
+from tests.githost import GitHost
 from tests.support import Server
 
 APP = "names"
@@ -57,12 +57,6 @@ def attacks() -> Iterator[tuple[str, dict[str, Any]]]:
         yield "env.generate", {**own, "name": name}
     for name in SERVICES:
         yield "apps.logs", {**own, "service": name}
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
-    with git_host(tmp_path_factory.mktemp("githost") / "host") as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from ikoma.apps import environment
 from ikoma.apps.env_entries import entries
+from ikoma.apps.file_history import KEPT_DAYS
 from ikoma.apps.folder import App
 from ikoma.durable import make_folder, write_file
 from ikoma.errors import Next, VersionNotFound
 
-KEPT_DAYS = 30
 _MOST, _MOST_BYTES = 500, 64 << 20
 """Of one app: who writes the same variable without end fills no disk."""
 _MOMENT = "%Y%m%d-%H%M%S-%f"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from ikoma.apps.folder import App
 from ikoma.apps.kept_logs import read_logs
 from ikoma.apps.release import Releases
 from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.services import no_service
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction import forms, replaced
 from ikoma.model import parse_moment
@@ -152,11 +152,7 @@ class Logs:
 
 
 def _no_service(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:
-    near = difflib.get_close_matches(service, services, n=1)
-    hint = f"Its services are: {', '.join(services) or 'none'}."
-    return ServiceNotFound(
-        f"{app.name} has no container of a service {service[:80]!r}.", hint=hint, guess=near[0] if near else None
-    )
+    return no_service(f"{app.name} has no container of a service {service[:80]!r}.", service, services)
 
 
 def _said(app: App, wanted: Wanted, lines: Sequence[tuple[str, LogLine]], starting: str | None = None) -> Said:

@@ -122,9 +122,8 @@ class Verifier:
         except IkomaError as error:
             return Verified("migrations", False, True, error.message)
         pending = [item.name for item in sql_files.pending(known, ledger)]
-        others = [] if serving is None else [item for item in Releases(app).all() if item.id != serving.id]
-        undone = {name for item in others for name in item.migrations}
-        waiting = [name for name in pending if name not in undone or (serving and name in serving.migrations)]
+        undone = _undone(app, serving) if pending and serving else frozenset()
+        waiting = [name for name in pending if name not in undone]
         applied = {entry.name: entry.checksum for entry in ledger}
         changed = [item.name for item in known if applied.get(item.name, item.checksum) != item.checksum]
         if waiting:
@@ -173,6 +172,12 @@ def _route(seen: Observation, choice: Choice | None) -> Verified:
 
 def _health(seen: Observation) -> Verified:
     return Verified("health", seen.health == "healthy", True, f"The app is {seen.health}.")
+
+
+def _undone(app: App, serving: Release) -> frozenset[str]:
+    """Migrations that other releases have, and the one that serves has not."""
+    others = (item for item in Releases(app).all() if item.id != serving.id)
+    return frozenset(name for item in others for name in item.migrations) - frozenset(serving.migrations)
 
 
 def _runbook(app: App, seen: Observation) -> Verified:

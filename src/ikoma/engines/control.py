@@ -129,13 +129,7 @@ async def remove_network(api: DockerApi, name: str) -> bool:
 
 async def carried(api: DockerApi, identity: str) -> list[CarriedVolume]:
     """The volumes without a name that a container has its data in, as its image declares them; none once it is gone."""
-    async with api.client() as docker:
-        try:
-            shown = await docker._query_json(f"containers/{identity}/json")
-        except aiodocker.DockerError as error:
-            if error.status != _GONE:
-                raise
-            return []
+    shown = await api.inspect(identity) or {}
     return [
         CarriedVolume(mount["Name"], mount["Destination"])
         for mount in shown.get("Mounts") or []

@@ -213,26 +213,29 @@ class DockerApi:
                 return {}
         return shown["State"] or {}
 
-    async def lives(self, identity: str) -> Lives | None:
-        """How often the engine has started a container again by itself; None where it is gone."""
+    async def inspect(self, identity: str) -> Mapping[str, Any] | None:
+        """All that the engine says of a container; None where it is gone."""
         async with self.client() as docker:
             try:
-                shown = await docker._query_json(f"containers/{identity}/json")
+                shown: Mapping[str, Any] = await docker._query_json(f"containers/{identity}/json")
             except aiodocker.DockerError as error:
                 if error.status != _GONE:
                     raise
                 return None
+        return shown
+
+    async def lives(self, identity: str) -> Lives | None:
+        """How often the engine has started a container again by itself; None where it is gone."""
+        shown = await self.inspect(identity)
+        if shown is None:
+            return None
         return Lives(int(shown["RestartCount"]), _unix(shown["Created"]), _unix(shown["State"]["StartedAt"]))
 
     async def pid(self, identity: str) -> int | None:
         """The first process of a container, as this machine numbers it; None where it is gone or does not run."""
-        async with self.client() as docker:
-            try:
-                shown = await docker._query_json(f"containers/{identity}/json")
-            except aiodocker.DockerError as error:
-                if error.status != _GONE:
-                    raise
-                return None
+        shown = await self.inspect(identity)
+        if shown is None:
+            return None
         return int(shown["State"]["Pid"]) or None
 
     async def volumes(self, project: str) -> list[str]:

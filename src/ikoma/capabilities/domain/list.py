@@ -65,7 +65,8 @@ async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> Domains:
     named = named_in_compose(app)
     found = [(name, "compose", kind) for name, kind in named.items()]
     found += [(name, "added", "domain") for name in domains_of(app) if name not in named]
-    looked = await asyncio.gather(*(_look(call, app, *item) for item in found[:limit]))
+    urls = call.platform.traffic.domain_urls(app)
+    looked = await asyncio.gather(*(_look(call, app, *item, urls.get(item[0])) for item in found[:limit]))
     return Domains(domains=list(looked), truncated=len(found) > limit)
 
 
@@ -76,7 +77,7 @@ def named_in_compose(app: App) -> dict[str, str]:
     return {name: kind for kind in ("domain", "redirect") for name in extension.get(f"{kind}s") or ()}
 
 
-async def _look(call: Call, app: App, name: str, source: str, kind: str) -> Domain:
+async def _look(call: Call, app: App, name: str, source: str, kind: str, url: str | None) -> Domain:
     pointing, (certificate, why) = await asyncio.gather(
         call.platform.names.look_up(name, _SECONDS), _certificate(call, app, name)
     )
@@ -86,7 +87,7 @@ async def _look(call: Call, app: App, name: str, source: str, kind: str) -> Doma
     return Domain(
         name=name,
         source=source,
-        url=call.platform.traffic.domain_urls(app).get(name),
+        url=url,
         kind=kind,
         addresses=list(pointing.addresses),
         here=pointing.here,

@@ -8,6 +8,8 @@ from typing import Any
 from ikoma.cli.blocks import Block, Column, Facts, Message, Table
 from ikoma.cli.words import State, Time
 
+_SHOWN_ONCE = Message("The key is shown this once, and kept nowhere: copy it now.", "warning")
+
 
 def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
@@ -47,7 +49,7 @@ def created(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
         Message(f"A key for {result['name']} is made.", "good"),
         Facts(facts),
-        Message("The key is shown this once, and kept nowhere: copy it now.", "warning"),
+        _SHOWN_ONCE,
     ]
 
 
@@ -55,7 +57,7 @@ def rotated(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
         Message(f"{result['name']} has a new key.", "good"),
         Facts([("ID", result["id"]), ("key", result["key"]), ("the former ends", Time(result["previousUntil"]))]),
-        Message("The key is shown this once, and kept nowhere: copy it now.", "warning"),
+        _SHOWN_ONCE,
     ]
 
 
