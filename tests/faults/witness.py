@@ -101,7 +101,14 @@ def half_written(server: Server) -> list[Path]:
     roots = {server.folder, server.apps, server.backups, server.home}
     deadline = time.monotonic() + 5
     while True:  # a server that runs may be writing one just now
-        found = [path for root in roots for path in root.rglob(".ikoma-writing-*")]
+        # Not `rglob`: that fails where PostgreSQL removes a folder that is being read.
+        found = [
+            Path(folder, name)
+            for root in roots
+            for folder, _, names in os.walk(root)
+            for name in names
+            if name.startswith(".ikoma-writing-")
+        ]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.05)

@@ -87,14 +87,12 @@ class Logs:
         """What was kept of a release whose containers are gone."""
         releases = Releases(app)
         release = releases.find(wanted.release) if wanted.release else releases.latest()
-        if release is None:
-            return Said((), cut=False)
-        lines = read_logs(app, release.id)
-        if not lines:
-            return Said(release.logs, cut=False)
-        services = sorted({service for service, _ in lines})
+        lines = read_logs(app, release.id) if release else []
+        services = sorted({service for service, _ in lines}.union(release.services if release else ()))
         if wanted.service is not None and wanted.service not in services:
             raise _no_service(app, wanted.service, services)
+        if not lines:
+            return Said(release.logs if release else (), cut=False)
         lines = [line for line in lines if wanted.service in (None, line[0])]
         if wanted.since is not None:
             lines = [line for line in lines if parse_moment(f"{line[1].at[:19]}Z") >= wanted.since]
@@ -144,7 +142,7 @@ class Logs:
         else:
             containers, starting = coming, None
         services = sorted({item.service for item in containers})
-        if service is None:
+        if service is None or not containers:
             return containers, starting
         if service not in services and not known:
             raise _no_service(app, service, services)

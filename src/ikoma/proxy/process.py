@@ -28,7 +28,7 @@ from ikoma.run import detach
 from ikoma.users import closed_folder, make_user, when_root
 
 USER = "ikoma-proxy"
-_START_SECONDS = 15.0
+_START_SECONDS = 60.0  # a cold disk reads its 40 MB program in that many
 _STOP_SECONDS = 3.0
 _POLL = 0.02
 
