@@ -14,7 +14,7 @@ import uvloop
 from bench.figures import Figure, at_least, rate
 from bench.load import call
 from bench.world import World, ratio
-from ikoma.kernel.audit import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditLog, Entry
 from ikoma.model import Role
 from tests.unit.kernel.house import DONE, House
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.load import generator
 from bench.world import postgres_program
 from ikoma import __version__
-from ikoma.engines.argv import compose_program
+from ikoma.engines.compose.argv import compose_program
 
 
 def facts() -> dict[str, str]:

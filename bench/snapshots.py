@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bench.figures import Figure, at_most, seconds
 from bench.world import World, ratio, took
-from ikoma.apps.folder import App
-from ikoma.apps.snapshot import MANIFEST, TREE, Snapshots
+from ikoma.apps.app import App
+from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshots
 from ikoma.model import AppName
 
 _FILES, _SIZE, _FOLDERS = 4000, 50_000, 200

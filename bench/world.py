@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ikoma.apps import credentials
-from ikoma.apps.folder import App
-from ikoma.engines.argv import compose_program
+from ikoma.apps.app import App
+from ikoma.apps.database import credentials
+from ikoma.engines.compose.argv import compose_program
 from ikoma.model import AppName
 from ikoma.ports import Credentials
-from ikoma.postgres.tools import bundled
+from ikoma.postgres.server.tools import bundled
 from tests.apps import make_app
 from tests.support import Server
 from tests.support import server as started_server

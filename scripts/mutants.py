@@ -33,11 +33,15 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
-POLICY = SOURCE / "ikoma" / "apps" / "policy"
-JUDGING = ("containers", "dockerfile", "images", "model", "network", "reading", "rules", "storage", "yaml_form")
+APPS = SOURCE / "ikoma" / "apps"
+POLICY = ("containers", "dockerfile", "images", "model", "network", "rules", "storage")
+JUDGING = [
+    *(APPS / "policy" / f"{name}.py" for name in POLICY),
+    *(APPS / "yaml" / f"{name}.py" for name in ("reading", "form")),
+]
 TABLES = ("CHECKS", "TOP")
 PIPELINE = SOURCE / "ikoma" / "kernel" / "pipeline.py"
-KERNEL_TESTS = tuple(f"tests/unit/kernel/test_{name}.py" for name in ("pipeline", "steps", "refusals"))
+KERNEL_TESTS = tuple(f"tests/unit/kernel/{name}.py" for name in ("test_pipeline", "test_steps", "audit/test_refusals"))
 _HERE = "@folder@"  # in kept models, where the app's own folder was
 _MOST_MEMORY, _MOST_SECONDS = 2 << 30, 120  # a mutant may lack what keeps a bomb from going off
 PATIENCE = 300  # seconds for the kernel's tests
@@ -149,8 +153,7 @@ def _is_table(node: ast.stmt, name: str) -> bool:
 
 
 def policy_mutants() -> list[Mutant]:
-    files = [POLICY / f"{name}.py" for name in JUDGING]
-    return [mutant for path in files for mutant in (*without_statements(path), *without_entries(path))]
+    return [mutant for path in JUDGING for mutant in (*without_statements(path), *without_entries(path))]
 
 
 def try_policy(folder: Path) -> list[tuple[Mutant, bool]]:
@@ -216,7 +219,7 @@ def _as_known(corpus: ModuleType, case: Any, folder: Path, models: Mapping[str, 
     """Whether one file gets what its header says, once."""
     app, facts = corpus.lay_out(case, folder / _key(case))
     model = models.get(_key(case))
-    reading = importlib.import_module("ikoma.apps.policy.reading")
+    reading = importlib.import_module("ikoma.apps.yaml.reading")
     violations = reading.gather(app, paths={}).violations
     if model is not None and not violations:
         violations = corpus.policy.check(json.loads(model.replace(_HERE, str(folder))), facts)

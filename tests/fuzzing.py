@@ -13,8 +13,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ikoma.apps import credentials
-from ikoma.apps.folder import App
+from ikoma.apps.app import App
+from ikoma.apps.database import credentials
 from ikoma.model import AppName
 from tests.hostile.payloads import PAYLOADS
 from tests.support import Server

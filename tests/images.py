@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from ikoma.postgres.tools import bundled
+from ikoma.postgres.server.tools import bundled
 
 TAG = "ikoma-test-busybox:1"
 POSTGRES_TAG = "ikoma-test-postgres:18"

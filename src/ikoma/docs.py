@@ -17,10 +17,10 @@ from typing import Any
 
 from ikoma import capabilities
 from ikoma.apps.policy.rules import RULES
-from ikoma.cli import commands
+from ikoma.cli import capability_index
 from ikoma.cli.catalogue import OWN, VERBS
 from ikoma.durable import write_file
-from ikoma.kernel import controls
+from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
 from ikoma.web import reference, schemas
@@ -170,5 +170,5 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1] if sys.argv[1:] else "docs")
     write_file(folder / "capabilities.md", capabilities_page(known))
     write_file(folder / "rules.md", rules_page())
-    write_file(commands.FILE, commands_file(known))
+    write_file(capability_index.FILE, commands_file(known))
     write_file(reference.LINES, lines_file(known))

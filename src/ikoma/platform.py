@@ -15,63 +15,65 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
-from ikoma.apps import env_history, exposure, file_history, keeping, source
-from ikoma.apps.adapting import Adapter
-from ikoma.apps.backups import Backups
-from ikoma.apps.caretaker import Caretaker
-from ikoma.apps.deployment import Deployments
-from ikoma.apps.folder import App, Apps, logged
-from ikoma.apps.git import Reach
-from ikoma.apps.health import HEALTHY, UNHEALTHY, HealthObserver
-from ikoma.apps.hooks import Hooks
-from ikoma.apps.logs import Logs
-from ikoma.apps.outcomes import Keep
-from ikoma.apps.plan import Planner
-from ikoma.apps.pointing import Names
+from ikoma.apps.app import App, Apps, logged
+from ikoma.apps.database.backups import Backups
+from ikoma.apps.database.migrating import Schema
+from ikoma.apps.deploying.deployer import Deployments
+from ikoma.apps.deploying.plan import Planner
+from ikoma.apps.deploying.release_history import Keep
+from ikoma.apps.deploying.rollback import Rollbacks
+from ikoma.apps.environment import file_permissions, variable_history
+from ikoma.apps.files import file_history, retention
+from ikoma.apps.observation.health import HEALTHY, UNHEALTHY, HealthObserver
+from ikoma.apps.observation.logs import Logs
+from ikoma.apps.observation.restarts import Restarts
+from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
-from ikoma.apps.preview import Preview
-from ikoma.apps.previews import Previews, sweep_previews
-from ikoma.apps.resolution import Resolutions
-from ikoma.apps.restarts import Restarts
-from ikoma.apps.rollback import Rollbacks
-from ikoma.apps.rollout import Rollouts
-from ikoma.apps.routed import WebServices
-from ikoma.apps.schema import Schema
-from ikoma.apps.secret_book import SecretBook
-from ikoma.apps.source import Sources
-from ikoma.apps.traffic import Traffic
+from ikoma.apps.previews.previews import Previews, sweep_previews
+from ikoma.apps.reconciliation.reconciler import Caretaker
+from ikoma.apps.resolution.preview_files import Preview
+from ikoma.apps.resolution.resolver import Resolutions
+from ikoma.apps.resolution.routed_service import WebServices
+from ikoma.apps.rollouts.rollout import Rollouts
+from ikoma.apps.routing.dns import Names
+from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.secrets.secret_index import SecretBook
+from ikoma.apps.source import checkout
+from ikoma.apps.source.checkout import Sources
+from ikoma.apps.source.git import Reach
+from ikoma.apps.source.webhook import Hooks
 from ikoma.apps.trash import Trash
+from ikoma.apps.validation.adapter import Adapter
 from ikoma.apps.validation.validator import Validator
-from ikoma.apps.verification import Verifier
 from ikoma.capabilities.context import Platform, make_call
 from ikoma.durable import make_folder, sweep, write_file
-from ikoma.engines import staging
-from ikoma.engines.compose import ComposeEngine
+from ikoma.engines.compose import staging
+from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import EngineUnavailable, IkomaError, StartRefused
-from ikoma.kernel.anchors import Anchors, Place, at_webhook, in_file, in_syslog
-from ikoma.kernel.approvals import Approvals
-from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.access.approvals import Approvals
+from ikoma.kernel.access.callers import CARETAKER, Callers, new_key
+from ikoma.kernel.access.rate_limit import RateLimit
+from ikoma.kernel.access.throttle import Throttle
+from ikoma.kernel.access.tokens import Tokens
+from ikoma.kernel.answers.server_paths import ServerPaths
+from ikoma.kernel.audit.anchors import Anchors, Place, at_webhook, in_file, in_syslog
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt
-from ikoma.kernel.callers import CARETAKER, Callers, new_key
 from ikoma.kernel.events import Events
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.kernel.ratelimit import RateLimit
-from ikoma.kernel.redaction import Scrubber, ScrubbingFormatter
-from ikoma.kernel.server_paths import ServerPaths
+from ikoma.kernel.redaction.redaction import Scrubber, ScrubbingFormatter
 from ikoma.kernel.supervisor import Supervisor
-from ikoma.kernel.throttle import Throttle
-from ikoma.kernel.tokens import Tokens
 from ikoma.model import AppName, Secret
 from ikoma.ports import Databases, Progress, Proxy
 from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.embedded import EmbeddedPostgres
-from ikoma.postgres.external import ExternalPostgres
-from ikoma.postgres.guard import Limits, guard
-from ikoma.postgres.strangers import turn_away
+from ikoma.postgres.server.embedded import EmbeddedPostgres
+from ikoma.postgres.server.external import ExternalPostgres
+from ikoma.postgres.server.resource_guard import Limits, guard
+from ikoma.postgres.server.unauthenticated_connections import turn_away
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings, read_api_key_hash
 
@@ -256,7 +258,7 @@ def prepare(settings: Settings) -> bool:
     alone, unless it says otherwise.
     """
     os.umask(0o077)
-    exposure.refuse_exposed(settings)
+    file_permissions.refuse_exposed(settings)
     for folder, mode in (
         (settings.apps_root, 0o755),
         (settings.ikoma_home, 0o755),
@@ -272,9 +274,9 @@ def prepare(settings: Settings) -> bool:
     sweep_previews(settings.apps_root)
     for name in apps.names():
         with logged(name):
-            exposure.close(apps.at(name))
-            source.recover(apps.at(name))
-            keeping.tidy(apps.at(name))
+            file_permissions.close(apps.at(name))
+            checkout.recover(apps.at(name))
+            retention.tidy(apps.at(name))
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
     key = new_key()
@@ -297,7 +299,7 @@ async def _let_go(apps: Apps) -> None:
         for name in apps.names():
             with logged(name):
                 await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
-                await asyncio.to_thread(env_history.prune, apps.at(name))
+                await asyncio.to_thread(variable_history.prune, apps.at(name))
         await asyncio.sleep(_LET_GO_SECONDS)
 
 

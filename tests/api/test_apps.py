@@ -11,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 
-from ikoma.apps.extension import KEYS
+from ikoma.apps.compose.x_ikoma import KEYS
 from tests.apps import COMPOSE, make_app
 from tests.images import busybox_image
 from tests.support import Server
@@ -261,7 +261,7 @@ def test_projects_of_others_are_left_alone(server: Server, tmp_path: Path) -> No
     (tmp_path / "compose.yaml").write_text(
         f"services:\n  x:\n    image: {busybox_image()}\n    command: [sleep, '600']\n"
     )
-    from ikoma.engines.argv import compose_program
+    from ikoma.engines.compose.argv import compose_program
 
     compose = [str(compose_program()), "-p", "foreign", "-f", str(tmp_path / "compose.yaml")]
     subprocess.run([*compose, "up", "-d"], check=True, capture_output=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ikoma.apps.policy.fetched import IMAGE as FETCHES
-from ikoma.engines.argv import compose_program
+from ikoma.engines.compose.argv import compose_program
 from tests.images import busybox_image
 from tests.support import Server
 

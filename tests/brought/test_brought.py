@@ -11,15 +11,15 @@ from typing import cast
 
 import pytest
 
-from ikoma.apps.folder import App, Apps
+from ikoma.apps.app import App, Apps
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
-from ikoma.apps.resolution import Resolutions
-from ikoma.apps.routed import WebServices
-from ikoma.apps.traffic import Traffic
+from ikoma.apps.resolution.resolver import Resolutions
+from ikoma.apps.resolution.routed_service import WebServices
+from ikoma.apps.routing.routes import Traffic
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
-from ikoma.engines.compose import ComposeEngine
+from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName
 from ikoma.ports import Databases, Proxy
 from tests.support import DOCKER_HOST

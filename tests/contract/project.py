@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ikoma.engines.compose import ComposeEngine
+from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName, Secret
 from ikoma.ports import Container, Start
 from tests.images import busybox_image

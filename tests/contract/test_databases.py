@@ -19,7 +19,7 @@ from ikoma.errors import DatabaseForeign, DatabasesUnavailable, MigrationChanged
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, Migration
 from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.embedded import EmbeddedPostgres
+from ikoma.postgres.server.embedded import EmbeddedPostgres
 from tests.contract.conftest import Do
 
 Make = Callable[[str], Credentials]

@@ -20,7 +20,7 @@ import pytest
 
 from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.embedded import EmbeddedPostgres
+from ikoma.postgres.server.embedded import EmbeddedPostgres
 from tests.contract.conftest import Do, remove, settings_of, state_folder
 
 KEEPER = """

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.engines import argv
+from ikoma.engines.compose import argv
 from ikoma.errors import DeployFailed
 from ikoma.ports import no_progress
 from tests.contract.project import ANSWERS, FAILS, Project, a_project, docker, service, shell

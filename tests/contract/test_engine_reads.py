@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.engines.compose import ComposeEngine
+from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import EngineUnavailable, IkomaError
 from ikoma.model import AppName, Secret
 from ikoma.ports import Resolved, no_progress

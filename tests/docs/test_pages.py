@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.engines.docker_api import DockerApi
+from ikoma.engines.docker.docker_api import DockerApi
 from scripts.images import ensure
 from tests.docs.not_run import NOT_RUN, reason
 from tests.docs.page import Page, Step, differs, with_names

@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ikoma.apps.folder import App
+from ikoma.apps.app import App
+from ikoma.apps.host_facts import Facts
 from ikoma.apps.policy import model as policy
-from ikoma.apps.policy.facts import Facts
-from ikoma.apps.policy.reading import read_paths
-from ikoma.apps.policy.rules import Violation
-from ikoma.apps.resolution import Resolutions
-from ikoma.engines.compose import ComposeEngine
+from ikoma.apps.resolution.resolver import Resolutions
+from ikoma.apps.yaml.reading import read_paths
+from ikoma.apps.yaml.violation import Violation
+from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
 

@@ -13,20 +13,21 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps import equipment
-from ikoma.apps.folder import App, Apps
-from ikoma.apps.impossible import impossible
-from ikoma.apps.mounts import sources
-from ikoma.apps.placement import Placement, placed
+from ikoma.apps.app import App, Apps
+from ikoma.apps.compose.mounts import sources
+from ikoma.apps.compose.services import shares_with
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.policy.rules import RULES, Violation
+from ikoma.apps.policy.rules import RULES, fix_of, problem_of
 from ikoma.apps.policy.waivers import Waivers
-from ikoma.apps.strategy import shares_with
-from ikoma.apps.substitutes import substituted
-from ikoma.apps.successor import told
-from ikoma.engines import argv
-from ikoma.engines.compose import ComposeEngine
+from ikoma.apps.resolution.substitutes import substituted
+from ikoma.apps.resolution.unsupported_features import impossible
+from ikoma.apps.rollouts import injection
+from ikoma.apps.rollouts.new_rollout import told
+from ikoma.apps.rollouts.rendering import Placement, placed
+from ikoma.apps.yaml.violation import Violation
+from ikoma.engines.compose import argv
+from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.ports import VARIABLES_FILE
 from ikoma.run import run
 from tests.hostile.corpus import MODELS, Case, cases, judged, judged_model, lay_out
@@ -46,8 +47,8 @@ def test_a_hostile_file_is_refused_by_its_rule(case: Case, tmp_path: Path) -> No
     assert {violation.rule for violation in violations} == {case.rule}, violations
     assert len(violations) == len(set(violations)), "said twice"
     for violation in violations:
-        assert violation.problem.endswith(".")
-        assert violation.fix.endswith(".")
+        assert problem_of(violation).endswith(".")
+        assert fix_of(violation).endswith(".")
         assert violation.what
 
 
@@ -68,7 +69,7 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     violations, _, model = asyncio.run(judged(app, facts))
     assert model is not None
     assert list(impossible(model)) == []
-    runs = equipment.frozen(app, model, env={}, memory=1 << 30)
+    runs = injection.frozen(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
     place = Placement(app.name, "r1", facts.root, app.state / "tree", sources(app, runs), {}, {}, str)
     made = placed(runs, place, rollout="1", configurations=dict.fromkeys(runs["services"], "c"), carried={}).model
@@ -163,8 +164,8 @@ def test_a_refusal_says_what_is_meant_and_what_to_do(text: str, problem: str, fi
     app, facts = lay_out(Case(Path("x.yml"), text, None, ()), tmp_path)
     facts = replace(facts, platform=() if "ra is" in problem else facts.platform)
     (violation, *_), _, _ = asyncio.run(judged(app, facts))
-    assert problem.replace("APPS", str(tmp_path)) in violation.problem
-    assert fix in violation.fix
+    assert problem.replace("APPS", str(tmp_path)) in problem_of(violation)
+    assert fix in fix_of(violation)
 
 
 @pytest.mark.parametrize("target", ["/root", "/", "../.ikoma", "../.env", "../secrets", "../../bank", "sub"])
@@ -224,4 +225,4 @@ def test_what_a_dockerfile_must_not_say_is_found_in_the_dockerfile(tmp_path: Pat
     app, facts = lay_out(Case(Path("x.yml"), "services: {web: {build: ./src}}", None, setup), tmp_path)
     (violation, *_), _, _ = asyncio.run(judged(app, facts))
     assert (violation.rule, violation.file, violation.line) == ("remote-source", "src/Dockerfile", 3)
-    assert "RUN wget" in violation.fix
+    assert "RUN wget" in fix_of(violation)

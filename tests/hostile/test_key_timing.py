@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from ikoma.errors import Unauthenticated
-from ikoma.kernel.callers import Callers
+from ikoma.kernel.access.callers import Callers
 from ikoma.model import Role
 
 ROUNDS, TRIES = 1500, 5

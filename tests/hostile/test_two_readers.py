@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.policy import yaml_form
-from ikoma.engines.compose import ComposeEngine
+from ikoma.apps.yaml import form
+from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
 
@@ -57,7 +57,7 @@ def resolve() -> Any:
 
 
 def test_compose_reads_what_was_checked(resolve: Any) -> None:
-    read = [(text, found) for text in documents() if not (found := yaml_form.read(text.encode(), "c.yml")).violations]
+    read = [(text, found) for text in documents() if not (found := form.read(text.encode(), "c.yml")).violations]
     assert len(read) > 500
     together = ", ".join(f'"x-{number}": {found.written.decode()}' for number, (_, found) in enumerate(read))
     resolved = resolve(f'{{{together}, "services": {{"web": {{"image": "x"}}}}}}'.encode())
@@ -82,7 +82,7 @@ def same(ours: Any, theirs: Any) -> bool:
 @pytest.mark.parametrize("merged", ["", "\n  <<: {}"])
 def test_what_is_written_anew_stands_on_the_lines_of_the_person(merged: str) -> None:
     text = f"x-a: |\n  one\n  two\nservices:{merged}\n  web:\n\n    image: x # c\n    ports:\n    - 80\n    - 90\n"
-    written = yaml_form.read(text.encode(), "c.yml").written.decode()
+    written = form.read(text.encode(), "c.yml").written.decode()
     for word in ("services", "web", "image", "ports", "80", "90"):
         assert line_with(written, word) == line_with(text, word)
 

@@ -21,22 +21,22 @@ from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp_types import ListToolsResult, ReadResourceRequestParams, Tool
 from pydantic import BaseModel, ConfigDict
 
-from ikoma.kernel.approvals import Approvals
-from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.access.approvals import Approvals
+from ikoma.kernel.access.callers import Callers
+from ikoma.kernel.access.rate_limit import RateLimit
+from ikoma.kernel.access.throttle import Throttle
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Answer, Identified
-from ikoma.kernel.callers import Callers
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.registry import Capability, Registry, Request, Result, capability
-from ikoma.kernel.throttle import Throttle
 from ikoma.model import Effect, Role
 from ikoma.transports import headers
 from ikoma.transports.mcp.adapter import Adapter, connection_of, exchange
 from ikoma.transports.mcp.calls import Calls
-from ikoma.transports.mcp.http import McpEndpoint
+from ikoma.transports.mcp.streams.http import McpEndpoint
 from tests.mcp.fixtures import TOOLS, Fixture, FixturePrompts, FixtureResources, Tasks, change_tools
 from tests.mcp.keyed import with_key
 

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from ikoma.transports.mcp.sessions import MOST_OF_A_KEY
+from ikoma.transports.mcp.streams.sessions import MOST_OF_A_KEY
 from tests.mcp.older import Older
 from tests.support import Server, fetch
 

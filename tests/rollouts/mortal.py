@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from ikoma.apps import returning, rollout, successor
-from ikoma.cli import run
+from ikoma.apps.rollouts import new_rollout, rollout, standby
+from ikoma.cli.commands import run
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).resolve()), "up")
 
@@ -32,6 +32,6 @@ def reached(step: str) -> None:
 
 
 if __name__ == "__main__":
-    for module in (returning, rollout, successor):
+    for module in (standby, rollout, new_rollout):
         module.reached = reached  # type: ignore[attr-defined]
     run()

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from ikoma import capabilities, errors
-from ikoma.cli import commands
+from ikoma.cli import capability_index
 from ikoma.cli import main as cli
 from ikoma.cli.catalogue import LOCAL, VERBS
 from ikoma.docs import capabilities_page, commands_file, rules_page
@@ -28,7 +28,7 @@ def test_the_list_of_capabilities_is_the_registrys() -> None:
 
 
 def test_what_commands_are_made_of_is_the_registrys() -> None:
-    assert commands.FILE.read_text() == commands_file(capabilities.load()), "stale: run `make docs`"
+    assert capability_index.FILE.read_text() == commands_file(capabilities.load()), "stale: run `make docs`"
 
 
 def test_a_command_is_made_without_loading_the_registry() -> None:

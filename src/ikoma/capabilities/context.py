@@ -7,30 +7,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ikoma.apps.adapting import Adapter
-from ikoma.apps.backups import Backups
-from ikoma.apps.deployment import Deployments
-from ikoma.apps.env_file import EnvFile
-from ikoma.apps.folder import App, Apps
-from ikoma.apps.health import HealthObserver
-from ikoma.apps.hooks import Hooks
-from ikoma.apps.logs import Logs
-from ikoma.apps.plan import Planner
-from ikoma.apps.pointing import Names
+from ikoma.apps.app import App, Apps
+from ikoma.apps.database.backups import Backups
+from ikoma.apps.database.migrating import Schema
+from ikoma.apps.deploying.deployer import Deployments
+from ikoma.apps.deploying.plan import Planner
+from ikoma.apps.environment.editor import EnvFile
+from ikoma.apps.observation.health import HealthObserver
+from ikoma.apps.observation.logs import Logs
+from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.waivers import Waivers
-from ikoma.apps.previews import Previews
-from ikoma.apps.resolution import Resolutions
-from ikoma.apps.schema import Schema
-from ikoma.apps.source import Sources
-from ikoma.apps.traffic import Traffic
+from ikoma.apps.previews.previews import Previews
+from ikoma.apps.resolution.resolver import Resolutions
+from ikoma.apps.routing.dns import Names
+from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.source.checkout import Sources
+from ikoma.apps.source.webhook import Hooks
 from ikoma.apps.trash import Trash
+from ikoma.apps.validation.adapter import Adapter
 from ikoma.apps.validation.validator import Validator
-from ikoma.apps.verification import Verifier
 from ikoma.errors import AppNotFound
-from ikoma.kernel.approvals import Approvals
-from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.access.approvals import Approvals
+from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Emit, Identified
-from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.events import Events
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.supervisor import Supervisor

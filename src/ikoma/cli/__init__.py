@@ -82,7 +82,7 @@ def _nearest(name: str, known: list[str]) -> str | None:
     if not near or near[0] in _ENDING:
         return None
     if near[0] in VERBS:
-        commands: Any = importlib.import_module("ikoma.cli.commands")
+        commands: Any = importlib.import_module("ikoma.cli.capability_index")
         if commands.read_commands()[VERBS[near[0]].capability].takes_away:
             return None
     return near[0]

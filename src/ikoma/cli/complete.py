@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ikoma.cli import client
-from ikoma.cli.commands import read_commands
+from ikoma.cli.capability_index import read_commands
 
 _PATIENCE = 2.0
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]

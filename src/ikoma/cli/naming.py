@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from ikoma.cli.capability_index import read_commands
 from ikoma.cli.catalogue import OWN, VERBS
-from ikoma.cli.commands import read_commands
 from ikoma.kernel.words import Names, in_failure, in_result, texts
 
 _ARGUMENTS = {"app": "appName", "identity": "id"}

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from ikoma.cli import client, complete, consent, interrupts, output, views
+from ikoma.cli.capability_index import Command, read_commands
 from ikoma.cli.catalogue import FROM_FILES, UNSEEN, VERBS
-from ikoma.cli.commands import Command, read_commands
 from ikoma.cli.naming import Answers
 from ikoma.cli.progress import progress_bar
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ikoma.kernel.callers import Caller
+from ikoma.kernel.access.callers import Caller
 from ikoma.model import Role
 from ikoma.ports import Progress
 

@@ -35,10 +35,10 @@ from ikoma.errors import (
     ShuttingDown,
     stored_failure,
 )
-from ikoma.kernel.callers import CARETAKER, Caller, is_own
+from ikoma.kernel.access.callers import CARETAKER, Caller, is_own
+from ikoma.kernel.answers.leading import as_json
 from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, Record, Step, now
-from ikoma.kernel.leading import as_json
-from ikoma.kernel.redaction import whole
+from ikoma.kernel.redaction.redaction import whole
 from ikoma.model import Role
 from ikoma.ports import BUILD_LINE, Progress
 

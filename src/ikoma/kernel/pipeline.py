@@ -35,27 +35,27 @@ from ikoma.errors import (
     Unauthenticated,
     UnknownRole,
 )
-from ikoma.kernel import controls
-from ikoma.kernel.approvals import Approvals
-from ikoma.kernel.audit import ERROR, STARTED, SUCCESS, AuditLog, Entry
+from ikoma.kernel.access import controls
+from ikoma.kernel.access.approvals import Approvals
+from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.confirmations import Confirmations
+from ikoma.kernel.access.key_guard import EndsWithKey
+from ikoma.kernel.access.rate_limit import RateLimit
+from ikoma.kernel.access.throttle import Throttle
+from ikoma.kernel.access.tokens import Tokens
+from ikoma.kernel.answers.leading import as_json
+from ikoma.kernel.answers.server_paths import ServerPaths
+from ikoma.kernel.answers.telling import Reader, Telling
+from ikoma.kernel.audit.log import ERROR, STARTED, SUCCESS, AuditLog, Entry
+from ikoma.kernel.audit.masking import mask_arguments, mask_result
+from ikoma.kernel.audit.refusals import Refusals
 from ikoma.kernel.call import LOCAL, Answer, Attempt, Emit, Identified
-from ikoma.kernel.callers import Caller, Callers
-from ikoma.kernel.confirmations import Confirmations
 from ikoma.kernel.events import Changed, Events
 from ikoma.kernel.journal import Record
-from ikoma.kernel.lasting import EndsWithKey
-from ikoma.kernel.leading import as_json
 from ikoma.kernel.locks import PATIENCE, Holder, Locks
-from ikoma.kernel.masking import mask_arguments, mask_result
 from ikoma.kernel.operations import Operation, Operations
-from ikoma.kernel.ratelimit import RateLimit
-from ikoma.kernel.redaction import Scrubber, whole
-from ikoma.kernel.refusals import Refusals
+from ikoma.kernel.redaction.redaction import Scrubber, whole
 from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Loss, Registry, Request
-from ikoma.kernel.server_paths import ServerPaths
-from ikoma.kernel.telling import Reader, Telling
-from ikoma.kernel.throttle import Throttle
-from ikoma.kernel.tokens import Tokens
 from ikoma.model import Effect, Role
 from ikoma.ports import Progress, no_progress
 

@@ -22,8 +22,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, Next, UnknownCapability
-from ikoma.kernel.places import Path
-from ikoma.kernel.redaction import cleaned, whole
+from ikoma.kernel.redaction.places import Path
+from ikoma.kernel.redaction.redaction import cleaned, whole
 from ikoma.kernel.words import RESULT_FIELDS
 from ikoma.model import NAMES_OF_CALLS, AppName, Effect, Role, shown
 

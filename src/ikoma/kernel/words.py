@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ikoma.kernel.places import Path, applied
+from ikoma.kernel.redaction.places import Path, applied
 
 RESULT_FIELDS = frozenset(
     {

@@ -10,7 +10,7 @@ import psycopg
 
 from ikoma.errors import DatabasesUnavailable
 from ikoma.postgres.connect import Connection, connected
-from ikoma.postgres.server import PostgresServer
+from ikoma.postgres.server.server import PostgresServer
 
 _PAUSE = 0.5
 _PATIENCE = 10.0

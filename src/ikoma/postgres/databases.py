@@ -11,11 +11,13 @@ from pathlib import Path
 from ikoma.errors import DatabasesUnavailable, DiskFull
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress, Rows
-from ikoma.postgres import dump, ledger, migrations, proof, provision, restore
+from ikoma.postgres import provision
+from ikoma.postgres.backup import dump, proof, restore
+from ikoma.postgres.clients.query import Queries
 from ikoma.postgres.connect import connected
 from ikoma.postgres.logins import Logins
-from ikoma.postgres.query import Queries
-from ikoma.postgres.server import PostgresServer
+from ikoma.postgres.migrations import apply, ledger
+from ikoma.postgres.server.server import PostgresServer
 
 _SPARE = 256 << 20
 """Bytes that stay free beside a copy."""
@@ -64,17 +66,15 @@ class PostgresDatabases:
     async def migrate(
         self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float
     ) -> bool:
-        return await migrations.migrate(
-            self._server, credentials, migration, timeout=timeout, lock_timeout=lock_timeout
-        )
+        return await apply.migrate(self._server, credentials, migration, timeout=timeout, lock_timeout=lock_timeout)
 
     async def revert(
         self, credentials: Credentials, name: str, down: Migration, *, timeout: float, lock_timeout: float
     ) -> None:
-        await migrations.revert(self._server, credentials, name, down, timeout=timeout, lock_timeout=lock_timeout)
+        await apply.revert(self._server, credentials, name, down, timeout=timeout, lock_timeout=lock_timeout)
 
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
-        await migrations.run_sql(self._server, credentials, name, sql, timeout=timeout)
+        await apply.run_sql(self._server, credentials, name, sql, timeout=timeout)
 
     async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> Rows:
         return await self._queries.ask(credentials, sql, limit=limit, timeout=timeout)

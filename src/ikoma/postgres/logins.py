@@ -15,7 +15,7 @@ import psycopg
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports import Credentials
 from ikoma.postgres.connect import Connection, ask, connect, unavailable
-from ikoma.postgres.server import PostgresServer
+from ikoma.postgres.server.server import PostgresServer
 
 _KEEP_SECONDS = 5.0
 _ANSWER_SECONDS = 1.0

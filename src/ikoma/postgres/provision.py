@@ -19,7 +19,7 @@ from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, DatabaseState
 from ikoma.postgres.blockers import ended_after
 from ikoma.postgres.connect import Connection, connected
-from ikoma.postgres.server import PostgresServer
+from ikoma.postgres.server.server import PostgresServer
 
 _ROLE_LIMITS = {
     "temp_file_limit": "2GB",  # a superuser's alone; the others the app may change for itself: guard.py looks at that

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope, Send
 
-from ikoma.apps.hooks import Hooks
+from ikoma.apps.source.webhook import Hooks
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.settings import Settings
 from ikoma.transports import headers
 from ikoma.transports.hardening import hardened
 from ikoma.transports.http import Summary, http_app
-from ikoma.transports.mcp.http import METADATA, PATH, McpEndpoint, metadata
-from ikoma.transports.mcp.stdio import listening
+from ikoma.transports.mcp.streams.http import METADATA, PATH, McpEndpoint, metadata
+from ikoma.transports.mcp.streams.stdio import listening
 
 
 class Door:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.failures import as_told
+from ikoma.kernel.answers.failures import as_told
 
 
 def success(request_id: str, result: bytes) -> bytes:

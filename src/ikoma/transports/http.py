@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ikoma.apps.hooks import Hooks
+from ikoma.apps.source.webhook import Hooks
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
 from ikoma.kernel.call import Answer, Attempt, Emit
 from ikoma.kernel.pipeline import Pipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ikoma import __version__
-from ikoma.kernel import controls
+from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
 
 _REFERENCE = "#/components/schemas/{model}"

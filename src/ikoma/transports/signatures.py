@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ikoma.apps.hooks import Hook, Mark
+from ikoma.apps.source.webhook import Hook, Mark
 from ikoma.model import Secret
 from ikoma.transports.body import Body
 from ikoma.transports.headers import Headers, text

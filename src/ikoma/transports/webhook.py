@@ -18,11 +18,11 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from ikoma.apps.hooks import Delivery, Hook, Hooks
-from ikoma.apps.release import now
+from ikoma.apps.releases.release import now
+from ikoma.apps.source.webhook import Delivery, Hook, Hooks
 from ikoma.errors import BodyTooLarge, HookRefused, HookReplayed, IkomaError, MalformedRequest, MethodNotAllowed
+from ikoma.kernel.access.callers import of_hook
 from ikoma.kernel.call import Attempt
-from ikoma.kernel.callers import of_hook
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.model import AppName
 from ikoma.transports import envelope, headers, pushes, signatures, skimming

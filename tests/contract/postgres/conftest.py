@@ -13,7 +13,7 @@ import pytest
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials
 from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.embedded import EmbeddedPostgres
+from ikoma.postgres.server.embedded import EmbeddedPostgres
 
 
 @dataclass(frozen=True)

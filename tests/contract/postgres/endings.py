@@ -17,7 +17,7 @@ import uvloop
 from ikoma.model import Secret
 from ikoma.ports import Credentials
 from ikoma.postgres.logins import Logins
-from ikoma.postgres.server import PostgresServer
+from ikoma.postgres.server.server import PostgresServer
 
 TURNS = 12
 

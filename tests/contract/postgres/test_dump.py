@@ -23,8 +23,8 @@ from ikoma.errors import AppBusy, BackupExists, BackupFailed, DatabasesUnavailab
 from ikoma.model import AppName
 from ikoma.ports import Credentials, Dump, Migration, no_progress
 from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.embedded import EmbeddedPostgres
-from ikoma.postgres.tools import bundled
+from ikoma.postgres.server.embedded import EmbeddedPostgres
+from ikoma.postgres.server.tools import bundled
 from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.conftest import Postgres, make_database
 

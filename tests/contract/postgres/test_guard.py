@@ -14,7 +14,7 @@ from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName
 from ikoma.ports import Credentials
 from ikoma.postgres.connect import connected
-from ikoma.postgres.guard import Limits, guard, look
+from ikoma.postgres.server.resource_guard import Limits, guard, look
 from tests.contract.postgres.conftest import Postgres, make_database
 
 MIB = 1 << 20

@@ -17,9 +17,9 @@ from ikoma.errors import DatabaseForeign, DatabasesUnavailable, SqlFailed
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials
 from ikoma.postgres import provision
+from ikoma.postgres.clients.session import psql_session
 from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.external import ExternalPostgres
-from ikoma.postgres.session import psql_session
+from ikoma.postgres.server.external import ExternalPostgres
 from ikoma.settings import Settings
 from tests.contract.conftest import settings_of
 from tests.contract.postgres.conftest import Postgres, make_database

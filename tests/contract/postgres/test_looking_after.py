@@ -23,7 +23,7 @@ from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials
 from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.embedded import EmbeddedPostgres
+from ikoma.postgres.server.embedded import EmbeddedPostgres
 from tests.contract.conftest import remove, settings_of, state_folder
 
 Do = Callable[[Coroutine[Any, Any, Any]], Any]

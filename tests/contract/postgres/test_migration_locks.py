@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.model import AppName
 from ikoma.ports import Credentials, Migration
-from ikoma.postgres.migration_lint import Verdict, lint_all
+from ikoma.postgres.migrations.lint import Verdict, lint_all
 from tests.contract.postgres.conftest import Postgres, make_database
 
 BEFORE = """

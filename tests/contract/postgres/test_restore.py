@@ -14,7 +14,7 @@ import psutil
 import psycopg
 import pytest
 
-from ikoma.apps.backups import Backups
+from ikoma.apps.database.backups import Backups
 from ikoma.errors import (
     BackupDamaged,
     BackupForeign,
@@ -26,9 +26,9 @@ from ikoma.errors import (
 )
 from ikoma.model import AppName, Secret
 from ikoma.ports import Credentials, Migration, no_progress
-from ikoma.postgres import cluster
 from ikoma.postgres.databases import PostgresDatabases
-from ikoma.postgres.embedded import EmbeddedPostgres
+from ikoma.postgres.server import cluster
+from ikoma.postgres.server.embedded import EmbeddedPostgres
 from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.conftest import Postgres, make_database
 from tests.contract.postgres.test_dump import FIRST, SINCE, content, dump, migrate, owners

@@ -15,12 +15,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import ConnStatus, PGconn, PollingStatus
 
-from ikoma.apps.previews import MOST
+from ikoma.apps.previews.previews import MOST
 from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName
 from ikoma.ports import Credentials
-from ikoma.postgres.cluster import CONNECTIONS
-from ikoma.postgres.strangers import end_too_many, turn_away
+from ikoma.postgres.server.cluster import CONNECTIONS
+from ikoma.postgres.server.unauthenticated_connections import end_too_many, turn_away
 from tests.contract.postgres.conftest import Postgres, make_database
 
 STARTUP = struct.pack("!I", 196608) + b"user\0bank\0database\0bank\0\0"

@@ -20,9 +20,9 @@ import uvloop
 
 from ikoma.model import AppName
 from ikoma.ports import Credentials
-from ikoma.postgres.certificates import Authority
-from ikoma.postgres.embedded import EmbeddedPostgres
-from ikoma.postgres.tls_door import standing_for
+from ikoma.postgres.server.certificates import Authority
+from ikoma.postgres.server.embedded import EmbeddedPostgres
+from ikoma.postgres.server.tls_port import standing_for
 from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.conftest import Postgres, make_database
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ikoma.apps.env_file import EnvFile, Imported
-from ikoma.apps.folder import App
-from ikoma.apps.variables import VariableReader, Variables
-from ikoma.engines.compose import ComposeEngine
+from ikoma.apps.app import App
+from ikoma.apps.environment.editor import EnvFile, Imported
+from ikoma.apps.environment.variables import VariableReader, Variables
+from ikoma.engines.compose.engine import ComposeEngine
 from tests.support import DOCKER_HOST
 
 T = TypeVar("T")

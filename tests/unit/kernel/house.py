@@ -11,18 +11,18 @@ import orjson
 import pytest
 
 from ikoma.errors import AppBusy, IkomaError
-from ikoma.kernel.approvals import Approvals
-from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.access.approvals import Approvals
+from ikoma.kernel.access.callers import Callers
+from ikoma.kernel.access.rate_limit import RateLimit
+from ikoma.kernel.access.throttle import Throttle
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt, Identified
-from ikoma.kernel.callers import Callers
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.kernel.ratelimit import RateLimit
-from ikoma.kernel.redaction import Known, Scrubber
+from ikoma.kernel.redaction.redaction import Known, Scrubber
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
-from ikoma.kernel.throttle import Throttle
 from ikoma.model import Effect, Role
 
 SECRET = "hunter2-hunter2"  # that the platform knows

@@ -24,17 +24,17 @@ from ikoma.errors import (
     OutOfScope,
     ShuttingDown,
 )
-from ikoma.kernel.approvals import Approvals
-from ikoma.kernel.audit import AuditLog
+from ikoma.kernel.access.approvals import Approvals
+from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.access.rate_limit import RateLimit
+from ikoma.kernel.access.throttle import Throttle
+from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Answer, Attempt, Identified
-from ikoma.kernel.callers import Caller, Callers
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.kernel.ratelimit import RateLimit
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
-from ikoma.kernel.throttle import Throttle
 from ikoma.model import AppName, Effect, Role
 
 REGISTRY = Registry()

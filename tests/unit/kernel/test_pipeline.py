@@ -22,7 +22,7 @@ from ikoma.errors import (
     UnknownCapability,
     UnknownRole,
 )
-from ikoma.kernel.callers import Caller
+from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.locks import PATIENCE, Holder
 from ikoma.kernel.registry import Request, parse_arguments
 from ikoma.model import AppName, Role

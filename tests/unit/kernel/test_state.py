@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.folder import Apps
-from ikoma.apps.hooks import Delivery, Hooks
+from ikoma.apps.app import Apps
 from ikoma.apps.policy.waivers import Waivers
+from ikoma.apps.source.webhook import Delivery, Hooks
 from ikoma.errors import ApprovalNeeded, DiskFull
-from ikoma.kernel.approvals import Approvals
-from ikoma.kernel.callers import Caller, Callers
+from ikoma.kernel.access.approvals import Approvals
+from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.journal import Journal, Record
 from ikoma.kernel.state import connect
 from ikoma.model import AppName, Role

@@ -24,8 +24,9 @@ from ikoma.errors import (
     Unauthenticated,
     UnknownRole,
 )
-from ikoma.kernel import lasting, operations
-from ikoma.kernel.audit_chain import verify
+from ikoma.kernel import operations
+from ikoma.kernel.access import key_guard
+from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.events import Changed
 from ikoma.kernel.locks import Holder
 from ikoma.model import AppName, Role
@@ -58,7 +59,7 @@ def test_no_name_that_a_stranger_asks_for_makes_the_log_a_broken_one(tmp_path: P
 def test_a_long_read_ends_with_its_key_and_with_a_cancel_of_its_own(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lasting, "_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(key_guard, "_EVERY_SECONDS", 0.05)
     identity, key = house.callers.create("follower", Role.OBSERVER)
 
     async def scenario() -> None:

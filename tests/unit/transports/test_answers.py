@@ -11,10 +11,10 @@ import pytest
 from mcp_types import TextContent
 
 from ikoma.errors import DeployFailed, IkomaError, InvalidArguments, Next, SqlFailed
-from ikoma.kernel.failures import as_told
+from ikoma.kernel.answers.failures import as_told
 from ikoma.kernel.registry import Failed, Registry, Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role, is_name, shown
-from ikoma.transports.mcp import answers, marking, wording
+from ikoma.transports.mcp.wording import answers, marking, sentences
 
 REGISTRY = Registry()
 
@@ -345,4 +345,4 @@ def test_a_failure_that_was_waited_for_looks_as_one_that_has_just_happened() -> 
     ],
 )
 def test_the_first_line_says_what_came_out(capability: str, fields: dict[str, Any], says: str) -> None:
-    assert wording.first_line(capability, fields) == says
+    assert sentences.first_line(capability, fields) == says

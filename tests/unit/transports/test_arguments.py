@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ikoma import capabilities
-from ikoma.kernel.controls import arguments_schema
+from ikoma.kernel.access.controls import arguments_schema
 from ikoma.transports.mcp.arguments import convert_arguments
 
 SCHEMA = {

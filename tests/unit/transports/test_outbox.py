@@ -10,8 +10,8 @@ import orjson
 
 from ikoma.transports import outbox
 from ikoma.transports.mcp import progress
-from ikoma.transports.mcp.marking import Wrapper
 from ikoma.transports.mcp.progress import Reporter
+from ikoma.transports.mcp.wording.marking import Wrapper
 from ikoma.transports.outbox import Outbox
 
 

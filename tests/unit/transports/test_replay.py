@@ -9,8 +9,8 @@ import pytest
 from mcp.server.streamable_http import EventMessage
 from mcp_types import JSONRPCMessage, JSONRPCNotification, JSONRPCResponse
 
-from ikoma.transports.mcp import replay
-from ikoma.transports.mcp.replay import RecentEvents, SessionEvents
+from ikoma.transports.mcp.streams import replay
+from ikoma.transports.mcp.streams.replay import RecentEvents, SessionEvents
 
 
 def answer(identity: int, text: str = "") -> JSONRPCResponse:

@@ -8,7 +8,7 @@ import hmac
 
 import pytest
 
-from ikoma.apps.hooks import Hook, new_secret
+from ikoma.apps.source.webhook import Hook, new_secret
 from ikoma.model import Secret
 from ikoma.transports.signatures import Signed, read
 

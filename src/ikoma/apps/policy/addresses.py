@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from ikoma.apps.policy.facts import IpNetwork
+from ikoma.apps.host_facts import IpNetwork
 
 _OF_DOCKER = ("lo", "docker", "br-", "veth")
 _HALF_OF_ALL = 7

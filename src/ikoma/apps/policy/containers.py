@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.policy.facts import Facts
-from ikoma.apps.policy.rules import RESERVED_LABEL, Place, Violation, quoted
+from ikoma.apps.host_facts import Facts
+from ikoma.apps.policy.rules import RESERVED_LABEL
+from ikoma.apps.yaml.violation import Place, Violation, quoted
 
 _CAPABILITIES = frozenset(
     (

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ikoma.apps.policy.fetched import IMAGE, fetches
-from ikoma.apps.policy.rules import RESERVED_LABEL, quoted
+from ikoma.apps.policy.rules import RESERVED_LABEL
+from ikoma.apps.yaml.violation import quoted
 
 _FROM = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+((?:--\S+\s+)*)(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
 _FLAGGED = re.compile(r"\s*(?:ONBUILD\s+)?FROM\s+--.*[\"'\\`]", re.IGNORECASE)

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.folder import App, Apps
+from ikoma.apps.app import App, Apps
+from ikoma.apps.host_facts import Facts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.addresses import used_by_the_server
-from ikoma.apps.policy.facts import Facts
-from ikoma.apps.policy.reading import read_paths
-from ikoma.apps.policy.rules import RULES, Violation
+from ikoma.apps.policy.rules import RULES, fix_of, problem_of
 from ikoma.apps.policy.storage import swapped, writable_folders
 from ikoma.apps.policy.waivers import Waiver, Waivers
-from ikoma.apps.release import Releases
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.yaml.reading import read_paths
+from ikoma.apps.yaml.violation import Violation
 from ikoma.errors import PolicyViolation
 from ikoma.ports import Engine
 
@@ -82,8 +83,8 @@ class Policy:
         refused = (await self.judge(app, model)).refused
         if refused:
             raise PolicyViolation(
-                f"{judged or 'What was deployed is not allowed now'}: {refused[0].problem}",
-                hint=refused[0].fix,
+                f"{judged or 'What was deployed is not allowed now'}: {problem_of(refused[0])}",
+                hint=fix_of(refused[0]),
                 audit_message=f"Policy: {', '.join(sorted({item.rule for item in refused}))}.",
                 rules=sorted({item.rule for item in refused}),
             )
@@ -96,7 +97,7 @@ class Policy:
         """
         facts = await self._facts(app)
         for violation in await asyncio.to_thread(lambda: list(swapped(model, facts))):
-            raise PolicyViolation(violation.problem, hint=violation.fix, rules=[violation.rule])
+            raise PolicyViolation(problem_of(violation), hint=fix_of(violation), rules=[violation.rule])
 
     def less_waived(self, app: App, violations: Iterable[Violation]) -> Verdict:
         """The violations without those of rules that are waived for this app."""

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ikoma.apps.host_facts import IMAGES, Facts, images_of, locate
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.policy.containers import labels, ulimits
-from ikoma.apps.policy.facts import IMAGES, Facts, images_of, locate
-from ikoma.apps.policy.rules import Place, Violation, quoted
+from ikoma.apps.yaml.violation import Place, Violation, quoted
 from ikoma.errors import IkomaError
 
 _HEX = re.compile(r"[0-9a-f]+")

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ikoma.apps.host_facts import Facts, image_name
 from ikoma.apps.policy import containers, images, network, storage
-from ikoma.apps.policy.facts import Facts, image_name
-from ikoma.apps.policy.rules import Place, Violation
+from ikoma.apps.yaml.violation import Place, Violation
 
 Check = Callable[[Facts, Place, Any], Iterator[Violation]]
 

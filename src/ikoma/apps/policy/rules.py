@@ -9,11 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ikoma.apps.yaml.violation import Violation
+
 RESERVED_LABEL = re.compile(r"(com\.docker\.|io\.docker\.|org\.dockerproject\.|ikoma\.)", re.IGNORECASE)
-
-Place = tuple[str | int, ...]
-"""Where something stands in a compose file: ("services", "web", "ports", 0)."""
-
 
 _BY_AN_ADMIN = "An admin can waive this rule for the app with policy.waive."
 
@@ -27,46 +25,16 @@ class Rule:
     waivable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One thing in a compose file that a rule forbids. `file` is relative to the app's folder."""
-
-    rule: str
-    place: Place
-    what: str
-    file: str | None = None
-    waivable: bool = True
-    """Whether a waiver of the rule lets it pass, where the rule can be waived at all."""
-    danger: str | None = None
-    """Why it is refused, where the rule's own words do not fit."""
-    instead: str | None = None
-    """The safe way, likewise."""
-    line: int | None = None
-    """The line of the file, where its place does not tell it."""
-    because: str | None = None
-    """What it is for which this is refused, such as a folder: what mends it there mends every violation of it."""
-
-    @property
-    def shown(self) -> str:
-        return ".".join(map(str, self.place)) or "the file"
-
-    @property
-    def problem(self) -> str:
-        return f"{self.shown}: {self.what} {self.danger or RULES[self.rule].danger}"
-
-    @property
-    def fix(self) -> str:
-        rule = RULES[self.rule]
-        instead = self.instead or rule.instead
-        return f"{instead} {_BY_AN_ADMIN}" if rule.waivable and self.waivable else instead
+def problem_of(violation: Violation) -> str:
+    """Where a rule is broken, by what, and why that is refused."""
+    return f"{violation.shown}: {violation.what} {violation.danger or RULES[violation.rule].danger}"
 
 
-_LONGEST_QUOTE = 150
-
-
-def quoted(text: str) -> str:
-    """The text as a problem may quote it: whole, so that a secret in it is found and hidden, or not at all."""
-    return text if len(text) <= _LONGEST_QUOTE else f"a text of {len(text)} characters"
+def fix_of(violation: Violation) -> str:
+    """The safe way, and whether an admin can waive the rule."""
+    rule = RULES[violation.rule]
+    instead = violation.instead or rule.instead
+    return f"{instead} {_BY_AN_ADMIN}" if rule.waivable and violation.waivable else instead
 
 
 _NEVER = False

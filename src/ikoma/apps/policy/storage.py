@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.extension import SOURCE
-from ikoma.apps.folder import COMPOSE_NAMES, OVERRIDE_NAMES
-from ikoma.apps.mounts import Sources, sources
+from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES
+from ikoma.apps.compose.mounts import Sources, sources
+from ikoma.apps.compose.x_ikoma import SOURCE
+from ikoma.apps.host_facts import Facts, locate
 from ikoma.apps.policy.containers import HARMLESS_DEVICES, labels
-from ikoma.apps.policy.facts import Facts, locate
 from ikoma.apps.policy.images import outside, reference
-from ikoma.apps.policy.rules import Place, Violation
+from ikoma.apps.yaml.violation import Place, Violation
 from ikoma.errors import InvalidCompose
 
 _SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "dockershim.sock", "buildkitd.sock")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ikoma.apps.policy.rules import quoted
+from ikoma.apps.yaml.violation import quoted
 from ikoma.errors import NotFound
 from ikoma.kernel.state import connect
 from ikoma.model import AppName

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.compose_lines import Source
-from ikoma.apps.folder import App
-from ikoma.apps.impossible import can_be
+from ikoma.apps.app import App, can_be_a_path
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.yaml.lines import Source
 
 
 def find_builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
@@ -22,7 +21,7 @@ def find_builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[
         at = source.at("services", name, "build", "context")
         if "://" in context or context.startswith("git@"):
             continue
-        if not (can_be(context) and can_be(str(build.get("dockerfile", "")))):
+        if not (can_be_a_path(context) and can_be_a_path(str(build.get("dockerfile", "")))):
             continue  # said elsewhere
         folder = Path(context)
         shown = os.path.relpath(folder, app.path)

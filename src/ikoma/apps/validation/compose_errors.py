@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ikoma.apps.remainder import Refusal
+from ikoma.apps.resolution.remaining_errors import Refusal
 from ikoma.apps.validation.finding import Finding
 
 _PLACE = re.compile(r"(services|networks|volumes|configs|secrets)\b")

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ikoma.apps.kinds import Kind
-from ikoma.apps.own_proxy import OwnProxy
+from ikoma.apps.compose.web_service import Choice
 from ikoma.apps.policy.waivers import Waiver
-from ikoma.apps.web_service import Choice
+from ikoma.apps.resolution.data_or_source import Kind
+from ikoma.apps.resolution.own_proxy import OwnProxy
 from ikoma.errors import DomainTaken, IkomaError, InvalidCompose, PolicyViolation, SqlFailed
 
 

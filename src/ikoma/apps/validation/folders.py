@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.compose_lines import Source
-from ikoma.apps.folder import App
-from ikoma.apps.mounts import sources
-from ikoma.apps.rollout_state import RolloutState
+from ikoma.apps.app import App
+from ikoma.apps.compose.mounts import sources
+from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.yaml.lines import Source
 
 
 def find_left_out(app: App, source: Source, model: Mapping[str, Any]) -> list[Finding]:

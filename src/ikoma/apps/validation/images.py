@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ikoma.apps.compose_lines import Source
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.yaml.lines import Source
 from ikoma.ports import Engine
 
 _SECONDS = 15.0

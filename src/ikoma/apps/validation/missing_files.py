@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from ikoma.apps.compose_lines import Source
-from ikoma.apps.equipment import is_missing_clock
-from ikoma.apps.folder import App
-from ikoma.apps.impossible import can_be
-from ikoma.apps.mounts import bind_mounts
-from ikoma.apps.policy.facts import locate
+from ikoma.apps.app import App, can_be_a_path
+from ikoma.apps.compose.mounts import bind_mounts
+from ikoma.apps.host_facts import locate
+from ikoma.apps.rollouts.injection import is_missing_clock
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.yaml.lines import Source
 
 _SUFFIXES = re.compile(
     r"\.(acl|allow|ba(k|sh)|bin|ce?rt?|cf|cfg|cjs|cnf|conf|config|css|csr|csv|cue|db|de[br]|dump|env|exs?|gif|gpg|gz|hcl"
@@ -43,7 +42,7 @@ def find_missing_files(app: App, source: Source, model: Mapping[str, Any]) -> It
     for kind in ("configs", "secrets"):
         for key, item in (model.get(kind) or {}).items():
             file = str((item or {}).get("file") or "")
-            if file and can_be(file) and _is_own(app, file) and not os.path.lexists(locate(file).path):
+            if file and can_be_a_path(file) and _is_own(app, file) and not os.path.lexists(locate(file).path):
                 shown = os.path.relpath(file, app.path)
                 problem = f"There is no file {shown}, which {kind} {key} is made of."
                 fix = f"Write {shown}, or correct its path."
@@ -62,7 +61,7 @@ def find_empty_mounts(app: App, source: Source, model: Mapping[str, Any]) -> Ite
             if is_missing_clock(mount):
                 fix = "Set the variable TZ of the service, such as TZ: Europe/Berlin, and leave the mount out."
                 yield Finding(*place, f"{path} is not on this server: the mount is left out.", fix)
-            elif not can_be(str(path)) or not _is_own(app, str(path)) or _is_missing_file(app, mount):
+            elif not can_be_a_path(str(path)) or not _is_own(app, str(path)) or _is_missing_file(app, mount):
                 continue
             elif mount.get("read_only") and mount["source"] not in written and not path.exists():
                 fix = f"Put there what it is to hold, or correct the path {shown}."
@@ -74,7 +73,7 @@ def find_empty_mounts(app: App, source: Source, model: Mapping[str, Any]) -> Ite
 
 def _is_missing_file(app: App, mount: Mapping[str, Any]) -> bool:
     source, target = str(mount["source"]), PurePath(str(mount.get("target")))
-    if not can_be(source) or not _is_own(app, source) or os.path.lexists(locate(source).path):
+    if not can_be_a_path(source) or not _is_own(app, source) or os.path.lexists(locate(source).path):
         return False
     return _is_file_like(PurePath(source), target)
 

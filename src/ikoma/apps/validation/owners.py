@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.compose_lines import Source
-from ikoma.apps.dockerfiles import read_dockerfiles, stage_of
-from ikoma.apps.folder import App
-from ikoma.apps.new_folders import is_to_be_handed_over
-from ikoma.apps.policy.facts import image_name, locate
+from ikoma.apps.app import App
+from ikoma.apps.compose.dockerfiles import read_dockerfiles, stage_of
+from ikoma.apps.host_facts import image_name, locate
+from ikoma.apps.rollouts.new_folders import is_to_be_handed_over
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.yaml.lines import Source
 from ikoma.ports import Engine
 
 _ROOT = ("", "0", "root")

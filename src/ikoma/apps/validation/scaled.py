@@ -7,10 +7,11 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.compose_lines import Source
-from ikoma.apps.folder import App
-from ikoma.apps.scale import scale_of_app, too_many
+from ikoma.apps.app import App
+from ikoma.apps.releases.scale import scale_of_app
+from ikoma.apps.strategy.scaling import too_many
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.yaml.lines import Source
 
 
 def find_scaled(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:

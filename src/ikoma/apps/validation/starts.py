@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.folder import App
+from ikoma.apps.app import App
 from ikoma.apps.templates.python.config import start as python
 from ikoma.apps.validation.finding import Finding
 from ikoma.errors import IkomaError

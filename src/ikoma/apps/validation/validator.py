@@ -11,18 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ikoma.apps import extension
-from ikoma.apps.compose_lines import Source
-from ikoma.apps.dockerfiles import with_dockerfiles
-from ikoma.apps.existing import differences
-from ikoma.apps.folder import App
-from ikoma.apps.impossible import Impossible, impossible
-from ikoma.apps.kinds import list_kinds
-from ikoma.apps.occupied import occupied
+from ikoma.apps.app import App
+from ikoma.apps.compose import x_ikoma
+from ikoma.apps.compose.dockerfiles import with_dockerfiles
+from ikoma.apps.compose.web_service import Choice
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.resolution import Resolution, Resolutions
-from ikoma.apps.routed import Settled, WebServices
-from ikoma.apps.traffic import Traffic
+from ikoma.apps.resolution.data_or_source import list_kinds
+from ikoma.apps.resolution.resolver import Resolution, Resolutions
+from ikoma.apps.resolution.routed_service import Settled, WebServices
+from ikoma.apps.resolution.unsupported_features import Impossible, impossible
+from ikoma.apps.rollouts.drift import differences
+from ikoma.apps.routing.routes import Traffic
 from ikoma.apps.validation.builds import find_builds
 from ikoma.apps.validation.compose_errors import find_compose_error
 from ikoma.apps.validation.disk import look_at_disks
@@ -33,11 +32,12 @@ from ikoma.apps.validation.migrations import find_migrations
 from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.validation.owners import find_unwritable
 from ikoma.apps.validation.policy_findings import find_notice, find_violations, find_waiver
+from ikoma.apps.validation.port_conflicts import occupied
 from ikoma.apps.validation.scaled import find_scaled
 from ikoma.apps.validation.starts import find_starts
 from ikoma.apps.validation.variables import find_blank, find_database_variables, find_faults, find_missing_names
 from ikoma.apps.validation.web import find_own_proxies, find_routing, find_web
-from ikoma.apps.web_service import Choice
+from ikoma.apps.yaml.lines import Source
 from ikoma.errors import IkomaError, InvalidCompose
 from ikoma.model import shown
 from ikoma.ports import Databases, Engine
@@ -175,7 +175,7 @@ class Validator:
 
     def taken_domains(self, app: App, model: Mapping[str, Any]) -> list[str]:
         """Domains of a model's x-ikoma block that another app has."""
-        wishes = extension.read(model)
+        wishes = x_ikoma.read(model)
         return self._traffic.taken(app, (*wishes.domains, *wishes.redirects))
 
     def _taken(self, app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:

@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ikoma.apps import credentials, environment
-from ikoma.apps.compose_lines import Source
-from ikoma.apps.database_variables import Gift, gifts, own_databases, to_use_the_platforms
-from ikoma.apps.folder import App
-from ikoma.apps.policy.rules import Place
-from ikoma.apps.resolution import Resolution
+from ikoma.apps.app import App
+from ikoma.apps.database import credentials
+from ikoma.apps.database.variables import Gift, gifts, own_databases, to_use_the_platforms
+from ikoma.apps.environment import dotenv
+from ikoma.apps.environment.variables import ENV, Fault
+from ikoma.apps.resolution.resolver import Resolution
+from ikoma.apps.resolution.variable_uses import Use
 from ikoma.apps.validation.finding import Finding
-from ikoma.apps.variable_uses import Use
-from ikoma.apps.variables import ENV, Fault
+from ikoma.apps.yaml.lines import Source
+from ikoma.apps.yaml.violation import Place
 from ikoma.ports import Databases
 
 _NOT_SET = re.compile(r'The "(\w+)" variable is not set')
@@ -95,8 +96,8 @@ def _finding(source: Source, use: Use, problem: str, fix: str) -> Finding:
 
 def find_missing_names(app: App, written: Mapping[str, str]) -> Iterator[Finding]:
     """Variables that the app's .env.example files ask for, and .env does not have."""
-    known = {*written, *environment.DATABASE_NAMES}
-    for name, file in environment.expected(app).items():
+    known = {*written, *dotenv.DATABASE_NAMES}
+    for name, file in dotenv.expected(app).items():
         if name not in known:
             yield Finding(ENV, None, f"{name} is missing; {file} asks for it.", f"Add {name}= to .env.")
 
@@ -108,22 +109,22 @@ def find_database_variables(
     owned = credentials.find(app)
     found = gifts(model, written)
     if owned is None:
-        named = [name for name in environment.DATABASE_NAMES if written.get(name)]
+        named = [name for name in dotenv.DATABASE_NAMES if written.get(name)]
         if not named or own_databases(model):
             return []
         problem = f".env names a database ({', '.join(named)}), but the app has none on this platform yet."
-        return [Finding(ENV, environment.line_of(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
+        return [Finding(ENV, dotenv.line_of(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
     parts = credentials.parts(owned, databases.endpoint())
     given = {name: parts[part] for gift in found.values() for name, part in gift.names.items()}
     findings = [
         Finding(
             ENV,
-            environment.line_of(app, name),
+            dotenv.line_of(app, name),
             f"{name} is replaced when the containers start.",
             f"They get the app's own database role {owned.role!r}: no app is given the platform's login. "
             "Remove the line, or leave it for running the app elsewhere.",
         )
-        for name in environment.replaced(written, given)
+        for name in dotenv.replaced(written, given)
     ]
     findings.sort(key=lambda finding: finding.line or 0)
     return findings + [

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ikoma.apps import extension, web_service
-from ikoma.apps.compose_lines import Source
-from ikoma.apps.routed import Settled
+from ikoma.apps.compose import web_service, x_ikoma
+from ikoma.apps.resolution.routed_service import Settled
 from ikoma.apps.validation.finding import Finding
+from ikoma.apps.yaml.lines import Source
 from ikoma.errors import InvalidCompose
 
 _OF_PARTS = ("domains", "redirects", "data", "source", "database", "strategy", "watch_paths")
@@ -29,7 +29,7 @@ def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
 def _problems(model: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the block: each look finds one fault, and the next is at the block without its key."""
     told: set[str | None] = set()
-    for look in (extension.check, web_service.choose):
+    for look in (x_ikoma.check, web_service.choose):
         while (problem := _problem(look, model)) is not None:
             key = _key(problem)
             if key in told:  # it is for want of what was taken out
@@ -48,7 +48,7 @@ def _of_parts(model: Mapping[str, Any], key: str | None) -> list[str]:
     parts: list[Any] = [[item] for item in value] if isinstance(value, list) else []
     parts += [{name: item} for name, item in value.items()] if isinstance(value, Mapping) else []
     alone = ({**model, "x-ikoma": {key: part}} for part in parts[:_MOST_PARTS])
-    return [found for part in alone if (found := _problem(extension.check, part)) is not None]
+    return [found for part in alone if (found := _problem(x_ikoma.check, part)) is not None]
 
 
 def _problem(look: Callable[[Mapping[str, Any]], object], model: Mapping[str, Any]) -> str | None:
@@ -67,7 +67,7 @@ def _key(problem: str) -> str | None:
 def _fix(problem: str, key: str | None, model: Mapping[str, Any]) -> str:
     """The smallest change to the x-ikoma block."""
     if key is None:
-        return f"The block takes {', '.join(extension.KEYS)}."
+        return f"The block takes {', '.join(x_ikoma.KEYS)}."
     if "is unknown; it takes" in problem:
         return "Correct the key's name, or remove it."
     if "there is no service" in problem and (services := model.get("services")):

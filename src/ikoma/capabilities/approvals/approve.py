@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ikoma.capabilities.approvals.list import Item
 from ikoma.capabilities.context import Call
-from ikoma.kernel.approvals import APPROVED
+from ikoma.kernel.access.approvals import APPROVED
 from ikoma.kernel.registry import Request, capability
 from ikoma.model import Effect, Role
 

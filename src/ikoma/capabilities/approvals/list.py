@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.approvals import Approval
+from ikoma.kernel.access.approvals import Approval
 from ikoma.kernel.registry import MOST_LISTED, Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ikoma.apps import files, template
-from ikoma.apps.folder import App
+from ikoma.apps.app import App
+from ikoma.apps.files import files
+from ikoma.apps.source import template
 from ikoma.capabilities.context import Call
 from ikoma.errors import HasComposeFile, Next, NotAdaptable
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability

@@ -6,8 +6,8 @@ import asyncio
 
 from pydantic import Field
 
-from ikoma.apps.folder import App
-from ikoma.apps.health import UNKNOWN
+from ikoma.apps.app import App
+from ikoma.apps.observation.health import UNKNOWN
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
 from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ikoma.apps.logs import Wanted, moment
+from ikoma.apps.observation.logs import Wanted, moment
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
 from ikoma.kernel.events import Changed

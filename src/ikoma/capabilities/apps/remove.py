@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ikoma.apps import credentials, source_access, unnamed_volumes
-from ikoma.apps.folder import App
-from ikoma.apps.release import now
+from ikoma.apps.app import App
+from ikoma.apps.database import credentials
+from ikoma.apps.releases.release import now
+from ikoma.apps.rollouts import anonymous_volumes
+from ikoma.apps.source import access
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
@@ -59,11 +61,11 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     if has_database:
         await _keep_database(call, app, entry)
     with call.step("remove containers, networks and volumes"):
-        await unnamed_volumes.remove_with(call.platform.engine, app, call.progress)
+        await anonymous_volumes.remove_with(call.platform.engine, app, call.progress)
     with call.step("remove the database"):
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
-    source_access.forget(app)
+    access.forget(app)
     call.platform.hooks.remove(app)
     backup = str(entry.dump) if entry.dump.is_file() else None
     entry.describe(app=app.name, removedAt=now(), caller=call.caller.name, backup=backup)
@@ -76,7 +78,7 @@ async def remove(call: Call, request: AppRequest) -> Removed:
 
 async def _volumes(call: Call, app: App) -> list[str]:
     engine = call.platform.engine
-    return [*await engine.volumes(app.name), *await unnamed_volumes.all_of(engine, app)]
+    return [*await engine.volumes(app.name), *await anonymous_volumes.all_of(engine, app)]
 
 
 async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ikoma.apps.readable import as_text
-from ikoma.apps.visit import visit
+from ikoma.apps.routing.request import visit
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, RequestPath, Role

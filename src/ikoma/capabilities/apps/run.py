@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from ikoma.apps import app_secrets, commands
-from ikoma.apps.commands import Output
-from ikoma.apps.release_command import bad_command
+from ikoma.apps.compose.release_command import bad_command
+from ikoma.apps.rollouts import one_off_commands
+from ikoma.apps.rollouts.one_off_commands import Output
+from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
@@ -51,10 +52,10 @@ async def run(call: Call, request: Run) -> Ran:
     """Run a command once, in a container of its own that has all that the service's have; its exit code and output."""
     app = call.app(request.app_name)
     release = await call.platform.deployments.allow_command(app)
-    like = await commands.find_like(call.platform.engine, app, release, request.service)
+    like = await one_off_commands.find_like(call.platform.engine, app, release, request.service)
     secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
     output = Output()
-    code = await commands.run(
+    code = await one_off_commands.run(
         call.platform.engine,
         app,
         like.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from ikoma.apps.health import HEALTHY, STOPPED, Observation
+from ikoma.apps.observation.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional

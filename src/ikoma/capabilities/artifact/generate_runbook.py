@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps.runbook import describe
+from ikoma.apps.observation.runbook import describe
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role

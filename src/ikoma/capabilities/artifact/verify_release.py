@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ikoma.apps.health import HEALTHY, STOPPED
+from ikoma.apps.observation.health import HEALTHY, STOPPED
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability

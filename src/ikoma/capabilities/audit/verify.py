@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.audit_chain import verify as verify_chain
+from ikoma.kernel.audit.chain import verify as verify_chain
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, Role
 

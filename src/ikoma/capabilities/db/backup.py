@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from ikoma.apps import own_database
-from ikoma.apps.proof import Proof
+from ikoma.apps.database import own_database
+from ikoma.apps.database.proof import Proof
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import BackupName, Effect, Role

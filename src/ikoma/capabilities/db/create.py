@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps import credentials, own_database
+from ikoma.apps.database import credentials, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import DatabaseForeign, Next
 from ikoma.kernel.registry import AppRequest, Result, capability

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ikoma.apps import own_database, sql_files
-from ikoma.apps.folder import App
+from ikoma.apps.app import App
+from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
@@ -44,7 +44,7 @@ async def losses(call: Call, request: Migrate) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text of what is pending tells."""
     app = call.app(request.app_name)
     schema = call.platform.schema
-    wanted = sql_files.pending(_wanted(app, request), await schema.ledger(app))
+    wanted = migration_files.pending(_wanted(app, request), await schema.ledger(app))
     lost = await schema.losses_of_sql(app, wanted)
     names = ", ".join(item.name for item in wanted)
     return (
@@ -82,8 +82,8 @@ async def migrate(call: Call, request: Migrate) -> Migrated:
 
 def _wanted(app: App, request: Migrate) -> list[Migration]:
     if request.sql is not None:
-        return [sql_files.as_migration(app, request.sql)]
+        return [migration_files.as_migration(app, request.sql)]
     if request.file is not None:
-        return [sql_files.migration(app, request.file)]
+        return [migration_files.migration(app, request.file)]
     # Applied ones are among them on purpose: one that was changed since is an error, not passed over.
-    return sql_files.migrations(app)
+    return migration_files.migrations(app)

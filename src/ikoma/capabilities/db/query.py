@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from ikoma.apps import own_database
+from ikoma.apps.database import own_database
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role

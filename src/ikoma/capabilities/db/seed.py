@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ikoma.apps import own_database, sql_files
-from ikoma.apps.folder import App
+from ikoma.apps.app import App
+from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileMissing
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
@@ -66,8 +66,8 @@ def _wanted(app: App, request: Seed) -> list[Migration]:
     if request.sql is not None:
         return [Migration.of("sql", request.sql)]
     if request.file is not None:
-        return [sql_files.seed(app, request.file)]
-    found = sql_files.seeds(app)
+        return [migration_files.seed(app, request.file)]
+    found = migration_files.seeds(app)
     if not found:
         raise FileMissing(f"{app.name} has no files in seeds/.", hint="Put a .sql file there, or send sql.")
     return found

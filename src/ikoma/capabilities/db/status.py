@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps import credentials, sql_files
+from ikoma.apps.database import credentials, migration_files
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
@@ -31,7 +31,7 @@ async def status(call: Call, request: AppRequest) -> Status:
     state = await call.platform.databases.state(app.name)
     owned = credentials.find(app)
     ledger = await call.platform.databases.ledger(owned) if owned and state.exists else []
-    pending = sql_files.pending(sql_files.migrations(app), ledger)
+    pending = migration_files.pending(migration_files.migrations(app), ledger)
     return Status(
         exists=state.exists,
         name=state.name,

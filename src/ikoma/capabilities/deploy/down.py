@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ikoma.apps.folder import App
-from ikoma.apps.release import Release, Releases
+from ikoma.apps.app import App
+from ikoma.apps.releases.release import Release, Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
 from ikoma.kernel.registry import AppRequest, Result, capability

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps.deployment import Wish
-from ikoma.apps.runbook import write_runbook
+from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability

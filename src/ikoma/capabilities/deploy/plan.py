@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import model_validator
 
-from ikoma.apps.plan import Return
-from ikoma.apps.rollback import Wanted
+from ikoma.apps.deploying.plan import Return
+from ikoma.apps.deploying.rollback import Wanted
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps import preview as previews
-from ikoma.apps import source
-from ikoma.apps.folder import App
-from ikoma.apps.preview import Preview
-from ikoma.apps.source import Wanted
-from ikoma.apps.source_url import SourceUrl
+from ikoma.apps.app import App
+from ikoma.apps.resolution import preview_files as previews
+from ikoma.apps.resolution.preview_files import Preview
+from ikoma.apps.source import checkout
+from ikoma.apps.source.checkout import Wanted
+from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import Deployed, Up, up
 from ikoma.capabilities.preview.remove import take_away
@@ -80,7 +80,7 @@ async def preview(call: Call, request: PreviewRequest) -> Previewed:
     app, platform = call.app(request.app_name), call.platform
     if app.name.previewed is not None:
         raise PreviewOfPreview(f"{app.name} is a preview itself.")
-    known = source.require(app)
+    known = checkout.require(app)
     report = await platform.validator.examine(app, images=False)
     model = report.model or report.refuse_errors()
     item, record, is_new = platform.previews.open(app, request.ref, hours=request.hours, caller=call.caller.name)
@@ -100,7 +100,7 @@ async def preview(call: Call, request: PreviewRequest) -> Previewed:
     return _answer(record, commit, deployed)
 
 
-async def _bring(call: Call, request: PreviewRequest, known: source.Recorded, item: App) -> str:
+async def _bring(call: Call, request: PreviewRequest, known: checkout.Recorded, item: App) -> str:
     wanted = Wanted(
         url=SourceUrl.parse(known.url),
         ref=request.ref,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.deployment import Wish
-from ikoma.apps.release import Releases
-from ikoma.apps.rollback import Wanted
-from ikoma.apps.runbook import write_runbook
+from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.rollback import Wanted
+from ikoma.apps.observation.runbook import write_runbook
+from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.deployment import Wish
+from ikoma.apps.deploying.deployer import Wish
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role

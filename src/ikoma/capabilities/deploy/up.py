@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from ikoma.apps import environment
-from ikoma.apps.deployment import Wish
-from ikoma.apps.runbook import write_runbook
+from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.environment import dotenv
+from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
@@ -28,7 +28,7 @@ class Up(AppRequest):
     @field_validator("env")
     @classmethod
     def names_are_names(cls, env: dict[str, str]) -> dict[str, str]:
-        if bad := environment.bad_names(env):
+        if bad := dotenv.bad_names(env):
             raise ValueError(f"{bad[0][:40]!r} is no name of an environment variable")
         if any("\0" in value for value in env.values()):
             raise ValueError("a value holds a NUL character")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ikoma.apps.folder import App
-from ikoma.apps.release import Releases
-from ikoma.apps.traffic import domains_of
+from ikoma.apps.app import App
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.routing.routes import domains_of
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
 from ikoma.errors import DomainInCompose, NoWebService

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps import certificates
-from ikoma.apps.certificates import Certificate
-from ikoma.apps.folder import App
-from ikoma.apps.pointing import Pointing
-from ikoma.apps.release import Releases
-from ikoma.apps.traffic import domains_of
+from ikoma.apps.app import App
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.routing import certificates
+from ikoma.apps.routing.certificates import Certificate
+from ikoma.apps.routing.dns import Pointing
+from ikoma.apps.routing.routes import domains_of
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, Untrusted, capability

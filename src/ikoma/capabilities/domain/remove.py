@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ikoma.apps.folder import App
-from ikoma.apps.traffic import domains_of
+from ikoma.apps.app import App
+from ikoma.apps.routing.routes import domains_of
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ikoma.apps.environment import NAME
+from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import Names
 from ikoma.errors import VariableExists

@@ -6,8 +6,8 @@ import asyncio
 
 from pydantic import Field
 
-from ikoma.apps import env_history
-from ikoma.apps.environment import NAME
+from ikoma.apps.environment import variable_history
+from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
@@ -35,6 +35,6 @@ class Versions(Result):
 @capability("env.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
 async def history(call: Call, request: History) -> Versions:
     """List which former values of variables are kept for 30 days, by name, newest first. Next: env.restore."""
-    found = await asyncio.to_thread(env_history.formers, call.app(request.app_name), request.name)
+    found = await asyncio.to_thread(variable_history.formers, call.app(request.app_name), request.name)
     listed = [Version.model_validate(item, from_attributes=True) for item in found[: request.limit]]
     return Versions(versions=listed, truncated=len(found) > request.limit)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps.environment import NAME
+from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import Names
 from ikoma.kernel.registry import AppRequest, Sensitive, capability

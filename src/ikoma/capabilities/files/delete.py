@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ikoma.apps import files
+from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps import files
+from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments, Next
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability

@@ -6,7 +6,7 @@ import asyncio
 
 from pydantic import Field
 
-from ikoma.apps import file_history
+from ikoma.apps.files import file_history
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, Role

@@ -7,9 +7,9 @@ from functools import partial
 
 from pydantic import Field
 
-from ikoma.apps import files
-from ikoma.apps.release import Releases
-from ikoma.apps.release_files import ReleaseFiles
+from ikoma.apps.deploying.release_files import ReleaseFiles
+from ikoma.apps.files import files
+from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role

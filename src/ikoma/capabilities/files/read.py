@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ikoma.apps import app_secrets, files
+from ikoma.apps.deploying.release_files import ReleaseFiles
+from ikoma.apps.files import files
 from ikoma.apps.readable import as_text
-from ikoma.apps.release import Releases
-from ikoma.apps.release_files import ReleaseFiles
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
-from ikoma.kernel.redaction import forms, replaced
+from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 

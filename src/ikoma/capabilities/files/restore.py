@@ -7,10 +7,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ikoma.apps import file_history, files
-from ikoma.apps.folder import App
-from ikoma.apps.release import Releases
-from ikoma.apps.release_files import ReleaseFiles
+from ikoma.apps.app import App
+from ikoma.apps.deploying.release_files import ReleaseFiles
+from ikoma.apps.files import file_history, files
+from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from ikoma.apps import hooks, source
-from ikoma.apps.hooks import Statuses
+from ikoma.apps.source import checkout, webhook
+from ikoma.apps.source.webhook import Statuses
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.hook.remove import secret_lost
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
@@ -49,14 +49,14 @@ class Created(Result):
 async def losses(call: Call, request: Create) -> Loss | None:
     """The secret of the webhook that there is."""
     app = call.app(request.app_name)
-    return secret_lost(app) if hooks.find(app) else None
+    return secret_lost(app) if webhook.find(app) else None
 
 
 @capability("hook.create", role=Role.ADMIN, effect=Effect.CHANGES, loses=losses, needs_approval=True, rare=True)
 async def create(call: Call, request: Create) -> Created:
     """Make the webhook by which pushes to a branch deploy an app; a former one ends. Its secret is shown once."""
     app = call.app(request.app_name)
-    source.require(app)
+    checkout.require(app)
     token = Secret(request.status_token) if request.status_token else None
     hook = call.platform.hooks.create(
         app,

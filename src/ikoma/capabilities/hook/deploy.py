@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from ikoma.apps import commit_statuses, compose_files, hooks, source, watch_paths
-from ikoma.apps.commit_statuses import FAILURE, PENDING, SUCCESS, Status
-from ikoma.apps.folder import App
-from ikoma.apps.release import Releases
-from ikoma.apps.source import NothingWatched, Wanted
-from ikoma.apps.source_url import SourceUrl
+from ikoma.apps.app import App
+from ikoma.apps.compose import watch_paths
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.source import checkout, commit_statuses, webhook
+from ikoma.apps.source.checkout import NothingWatched, Wanted
+from ikoma.apps.source.commit_statuses import FAILURE, PENDING, SUCCESS, Status
+from ikoma.apps.source.url import SourceUrl
+from ikoma.apps.yaml import file_choice
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import Details, Up, up
 from ikoma.errors import IkomaError
@@ -58,7 +60,7 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
     It waits its turn; a newer call takes the place of one that waits.
     """
     app = call.app(request.app_name)
-    hook, known = hooks.require(app), source.require(app)
+    hook, known = webhook.require(app), checkout.require(app)
     teller = _Teller(call, app, hook, SourceUrl.parse(known.url))
     commit = request.commit
     if commit:
@@ -95,7 +97,7 @@ class _Teller:
 
     call: Call
     app: App
-    hook: hooks.Hook
+    hook: webhook.Hook
     url: SourceUrl
     telling: asyncio.Task[None] | None = None
 
@@ -132,7 +134,7 @@ def _watched(app: App) -> tuple[str, tuple[str, ...]] | None:
     serving = Releases(app).current()
     if serving is None or serving.commit is None:
         return None
-    files = [path for path in compose_files.paths(app) if path.is_file()]
+    files = [path for path in file_choice.paths(app) if path.is_file()]
     globs = watch_paths.in_files([app.read_inside(path, _LARGEST_COMPOSE) for path in files])
     return serving.commit, tuple(serving.extension.get("watch_paths") or ()) if globs is None else globs
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ikoma.apps import hooks
-from ikoma.apps.folder import App
+from ikoma.apps.app import App
+from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
@@ -16,7 +16,7 @@ class Removed(Result):
 
 def secret_lost(app: App) -> Loss:
     """The secret of an app's webhook, as a person is told of it."""
-    hook = hooks.require(app)
+    hook = webhook.require(app)
     lost = f"the secret of its webhook, by which pushes to {hook.branch} deploy: the git host needs the next one"
     return Loss(f"End the webhook of {app.name}.", (lost,))
 
@@ -30,6 +30,6 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 async def remove(call: Call, request: AppRequest) -> Removed:
     """End an app's webhook."""
     app = call.app(request.app_name)
-    hooks.require(app)
+    webhook.require(app)
     call.platform.hooks.remove(app)
     return Removed(success=True, message=f"Pushes do not deploy {app.name} any more.")

@@ -7,7 +7,7 @@ from typing import Annotated
 import orjson
 from pydantic import Field
 
-from ikoma.apps import hooks
+from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import failure_of
 from ikoma.errors import OperationNotFound
@@ -17,7 +17,7 @@ from ikoma.model import Effect, Role
 
 
 class Show(AppRequest):
-    limit: int = Field(default=10, ge=1, le=hooks.MOST_SHOWN)
+    limit: int = Field(default=10, ge=1, le=webhook.MOST_SHOWN)
     """Of deliveries."""
 
 
@@ -63,7 +63,7 @@ class Shown(Result):
 async def show(call: Call, request: Show) -> Shown:
     """Whether an app has a webhook, for which branch, and what its last deliveries came to."""
     app = call.app(request.app_name)
-    hook = hooks.find(app)
+    hook = webhook.find(app)
     if hook is None:
         return Shown(exists=False, branch=None, created_at=None, last=None, deliveries=[])
     found = call.platform.hooks.deliveries(app.name)
@@ -82,7 +82,7 @@ async def show(call: Call, request: Show) -> Shown:
     )
 
 
-def _delivery(call: Call, item: hooks.Delivery) -> Delivery:
+def _delivery(call: Call, item: webhook.Delivery) -> Delivery:
     state, reason, code, deployed = None, item.reason, item.code, item.operation is not None
     if item.operation is not None:
         try:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.callers import Caller
+from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.registry import Request, Result, Sensitive, capability
 from ikoma.model import Effect, FutureTime, Role
 

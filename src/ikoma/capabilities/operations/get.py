@@ -11,11 +11,11 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next, ShuttingDown, stored_failure
-from ikoma.kernel.failures import as_told
+from ikoma.kernel.answers.failures import as_told
+from ikoma.kernel.answers.server_paths import ServerPaths
+from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
 from ikoma.kernel.registry import Capability, Failed, Request, Result, Untrusted, capability, registry
-from ikoma.kernel.server_paths import ServerPaths
-from ikoma.kernel.telling import Reader, Telling
 from ikoma.model import Effect, Role
 
 _STEPS = 20

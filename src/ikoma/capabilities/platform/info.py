@@ -6,7 +6,7 @@ import time
 
 from ikoma import __version__
 from ikoma.capabilities.context import Call
-from ikoma.kernel.leading import may_call
+from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.registry import BODY_LIMIT, SQL_BODY_LIMIT, Request, Result, capability, registry
 from ikoma.model import Effect, Role
 

@@ -6,10 +6,10 @@ import asyncio
 
 from pydantic import Field
 
-from ikoma.apps import source
-from ikoma.apps.folder import App
-from ikoma.apps.health import UNKNOWN
-from ikoma.apps.preview import Preview
+from ikoma.apps.app import App
+from ikoma.apps.observation.health import UNKNOWN
+from ikoma.apps.resolution.preview_files import Preview
+from ikoma.apps.source import checkout
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
@@ -53,7 +53,7 @@ async def _item(call: Call, item: App, record: Preview) -> Item:
         seen = (await call.platform.health.observe(item)).health
     except EngineUnavailable:
         seen = UNKNOWN
-    brought = source.recorded(item)
+    brought = checkout.recorded(item)
     return Item(
         preview=item.name,
         ref=record.ref,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ikoma.apps import preview, unnamed_volumes
-from ikoma.apps.folder import App
+from ikoma.apps.app import App
+from ikoma.apps.resolution import preview_files
+from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.capabilities.context import Call
 from ikoma.errors import PreviewNotFound
 from ikoma.kernel.registry import AppRequest, Result, capability
@@ -16,7 +17,7 @@ class Remove(AppRequest):
 
     @property
     def locked(self) -> AppName:
-        return preview.name_of(self.app_name, self.ref)
+        return preview_files.name_of(self.app_name, self.ref)
 
 
 class Removed(Result):
@@ -34,7 +35,7 @@ class Removed(Result):
 async def remove(call: Call, request: Remove) -> Removed:
     """End a preview: its containers, volumes, files and its copy of the database go. The app itself is not touched."""
     item = call.platform.apps.at(request.locked)
-    if preview.read(item) is None:
+    if preview_files.read(item) is None:
         raise PreviewNotFound(f"{request.app_name} has no preview of {request.ref}.")
     await take_away(call, item)
     return Removed(success=True, message=f"The preview of {request.ref} has ended.")
@@ -44,6 +45,6 @@ async def take_away(call: Call, item: App) -> None:
     """Remove all that a preview is; what was cut off is done again by the next call."""
     platform = call.platform
     await platform.deployments.check_project(item)
-    await unnamed_volumes.remove_with(platform.engine, item, call.progress)
+    await anonymous_volumes.remove_with(platform.engine, item, call.progress)
     await platform.previews.remove_data(item)
     await call.forget(item)

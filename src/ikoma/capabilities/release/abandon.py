@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from ikoma.apps.release import Releases
-from ikoma.apps.way_out import waiting
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.rollouts.way_out import waiting
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability
 from ikoma.model import Effect, Role

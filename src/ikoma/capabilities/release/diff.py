@@ -8,11 +8,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps import app_secrets, comparison, release_diff
-from ikoma.apps import release as records
-from ikoma.apps.folder import App
-from ikoma.apps.release import Releases
-from ikoma.apps.release_files import snapshot_of
+from ikoma.apps.app import App
+from ikoma.apps.deploying import comparison, release_diff
+from ikoma.apps.deploying.release_files import snapshot_of
+from ikoma.apps.releases import release as records
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.errors import ReleaseNotFound
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability

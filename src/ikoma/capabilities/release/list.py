@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from ikoma.apps import release as records
-from ikoma.apps.release import Releases
+from ikoma.apps.releases import release as records
+from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ikoma.apps.release import Releases
+from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.release.list import Release, facts
 from ikoma.kernel.registry import AppRequest, capability

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from ikoma.apps import release as records
-from ikoma.apps.folder import App
-from ikoma.apps.release import Releases
-from ikoma.apps.snapshot_manifest import MANIFEST, Snapshot
+from ikoma.apps.app import App
+from ikoma.apps.releases import release as records
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.release import list as listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps import source
+from ikoma.apps.source import checkout as source_checkout
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.source.clone import Brought, bring
 from ikoma.kernel.registry import AppRequest, Sensitive, capability
@@ -30,5 +30,5 @@ async def checkout(call: Call, request: Checkout) -> Brought:
     Next: apps.validate, then deploy.up.
     """
     app = call.app(request.app_name)
-    known = source.require(app)
+    known = source_checkout.require(app)
     return await bring(call, app, request, url=known.url, path=known.path, into=known.into)

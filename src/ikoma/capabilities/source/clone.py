@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ikoma.apps import source
-from ikoma.apps.folder import App
-from ikoma.apps.source import Wanted
-from ikoma.apps.source_url import SourceUrl
+from ikoma.apps.app import App
+from ikoma.apps.source import checkout
+from ikoma.apps.source.checkout import Wanted
+from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, GitRef, Role, Secret, printable
@@ -48,7 +48,7 @@ class Brought(Result):
     """Where on the server is what was moved aside."""
 
     @classmethod
-    def of(cls, brought: source.Brought) -> Brought:
+    def of(cls, brought: checkout.Brought) -> Brought:
         recorded = brought.recorded
         return cls(
             commit=recorded.commit,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ikoma.apps import source, source_access
-from ikoma.apps.folder import App
-from ikoma.apps.source_access import SourcePlace
-from ikoma.apps.source_url import SourceUrl
+from ikoma.apps.app import App
+from ikoma.apps.source import access, checkout
+from ikoma.apps.source.access import SourcePlace
+from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
@@ -31,7 +31,7 @@ async def losses(call: Call, request: Key) -> Loss | None:
     """The key that is there, where another is to take its place."""
     app = call.app(request.app_name)
     place = _place(app, request)
-    if not (request.anew and source_access.has_key(app, place)):
+    if not (request.anew and access.has_key(app, place)):
         return None
     return Loss(f"Replace a deploy key of {app.name}.", (f"the key for {place}: the git host must learn the next one",))
 
@@ -44,14 +44,14 @@ async def key(call: Call, request: Key) -> Made:
     """
     app = call.app(request.app_name)
     place = _place(app, request)
-    public, is_new = source_access.public_key(app, place, anew=request.anew)
+    public, is_new = access.public_key(app, place, anew=request.anew)
     return Made(public_key=public, host=place, created=is_new)
 
 
 def _place(app: App, request: Key) -> SourcePlace:
     if request.host is not None:
         return request.host
-    known = source.recorded(app)
+    known = checkout.recorded(app)
     if known is None:
         raise InvalidArguments("host: is missing.", hint="Name the git host, such as github.com.")
     return SourcePlace(SourceUrl.parse(known.url).host)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from ikoma.apps import source_access
-from ikoma.apps.source_access import SourcePlace, Token
+from ikoma.apps.source import access
+from ikoma.apps.source.access import SourcePlace, Token
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, Secret
@@ -36,7 +36,7 @@ class Kept(Result):
 async def losses(call: Call, request: Keep) -> Loss | None:
     """The token that is kept for that place."""
     app = call.app(request.app_name)
-    known = source_access.tokens(app).get(request.host)
+    known = access.tokens(app).get(request.host)
     if known is None or known.secret.reveal() == request.token:
         return None
     return Loss(f"Forget a token of {app.name}.", (f"the token for {request.host}, which is shown to nobody",))
@@ -49,4 +49,4 @@ async def token(call: Call, request: Keep) -> Kept:
     Next: source.clone.
     """
     given = Token(Secret(request.token), request.user) if request.token else None
-    return Kept(hosts=source_access.keep_token(call.app(request.app_name), request.host, given))
+    return Kept(hosts=access.keep_token(call.app(request.app_name), request.host, given))

@@ -48,20 +48,21 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ikoma import __version__
 from ikoma.errors import ConfirmationNeeded, IkomaError, Unauthenticated, UnknownCapability
-from ikoma.kernel import controls
+from ikoma.kernel.access import controls
 from ikoma.kernel.call import Answer
 from ikoma.kernel.events import Events
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
-from ikoma.transports.mcp import answers, people, tools
+from ikoma.transports.mcp import people, tools
 from ikoma.transports.mcp.arguments import convert_arguments
 from ikoma.transports.mcp.calls import Ask, Calls, Connection
-from ikoma.transports.mcp.marking import Wrapper, texts
-from ikoma.transports.mcp.notifications import Notifier
 from ikoma.transports.mcp.progress import Reporter
 from ikoma.transports.mcp.prompts import Prompts
 from ikoma.transports.mcp.resources import Resources
+from ikoma.transports.mcp.streams.notifications import Notifier
 from ikoma.transports.mcp.tasks import MOMENT_SECONDS, Tasks, knows_tasks
+from ikoma.transports.mcp.wording import answers
+from ikoma.transports.mcp.wording.marking import Wrapper, texts
 
 Context = ServerRequestContext[Any, Any]
 Outcome = CallToolResult | InputRequiredResult | dict[str, Any]

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ikoma.errors import BodyTooLarge, IkomaError
+from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.access.key_guard import EndsWithKey
 from ikoma.kernel.call import LOCAL, Answer, Attempt
-from ikoma.kernel.callers import Caller
 from ikoma.kernel.events import Changed
-from ikoma.kernel.lasting import EndsWithKey
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
 from ikoma.ports import Progress, no_progress
-from ikoma.transports.mcp.speech import Speech
+from ikoma.transports.mcp.wording.speech import Speech
 
 WAIT_SECONDS = 45.0
 """Hosts give up on a tool call after about a minute."""

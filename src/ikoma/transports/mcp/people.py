@@ -19,8 +19,8 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from ikoma.errors import ConfirmationNeeded
-from ikoma.kernel.controls import DECLINED
-from ikoma.transports.mcp.marking import Wrapper
+from ikoma.kernel.access.controls import DECLINED
+from ikoma.transports.mcp.wording.marking import Wrapper
 
 Context = ServerRequestContext[Any, Any]
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from mcp.server.context import ServerRequestContext
 
-from ikoma.transports.mcp.marking import Wrapper
+from ikoma.transports.mcp.wording.marking import Wrapper
 
 _LONGEST = 200
 _MOST = 64

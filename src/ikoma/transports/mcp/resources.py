@@ -25,8 +25,8 @@ from mcp_types import (
 from ikoma.errors import NotFound
 from ikoma.kernel.events import Changed
 from ikoma.kernel.registry import MOST_LISTED
-from ikoma.transports.mcp import answers
 from ikoma.transports.mcp.calls import Ask, Calls, Connection
+from ikoma.transports.mcp.wording import answers
 
 _PAGE = 50
 _JSON = "application/json"

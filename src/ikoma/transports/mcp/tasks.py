@@ -22,9 +22,9 @@ from pydantic import Field
 from ikoma.errors import IkomaError
 from ikoma.kernel.journal import CANCELLED, FAILED, RUNNING, SUCCEEDED
 from ikoma.kernel.registry import Capability
-from ikoma.transports.mcp import answers
 from ikoma.transports.mcp.calls import Ask, Calls, Connection
-from ikoma.transports.mcp.marking import Wrapper
+from ikoma.transports.mcp.wording import answers
+from ikoma.transports.mcp.wording.marking import Wrapper
 
 Context = ServerRequestContext[Any, Any]
 

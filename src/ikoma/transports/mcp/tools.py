@@ -13,10 +13,10 @@ from typing import Any
 
 from mcp_types import Tool, ToolAnnotations
 
-from ikoma.kernel import controls
+from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, registry
 from ikoma.model import Effect
-from ikoma.transports.mcp import wording
+from ikoma.transports.mcp.wording import sentences
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -119,7 +119,7 @@ def output_schema(item: Capability) -> dict[str, Any] | None:
     them the whole list with it. The reference of the server has them. What changes something has none: it may go on as
     an operation, and no host needs to be told that an object comes.
     """
-    return None if item.name in wording.TEXT_ALONE or item.effect is not Effect.READS else {"type": "object"}
+    return None if item.name in sentences.TEXT_ALONE or item.effect is not Effect.READS else {"type": "object"}
 
 
 ALL = "all"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ikoma.apps import environment
-from ikoma.apps.policy.reading import gather
+from ikoma.apps.environment import dotenv
+from ikoma.apps.yaml.reading import gather
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
@@ -19,4 +19,4 @@ async def example(call: Call, request: AppRequest) -> str:
     """
     app = call.app(request.app_name)
     gathered = await asyncio.to_thread(gather, app)
-    return await asyncio.to_thread(environment.example, app, "\n".join(gathered.source.texts.values()))
+    return await asyncio.to_thread(dotenv.example, app, "\n".join(gathered.source.texts.values()))

@@ -1,0 +1,238 @@
+"""Which of the paths that an app's containers and builds use are its source, and which are its data.
+
+Source becomes part of each release: what runs, runs from the release's own copy. Data stays where it is and is shared
+by all releases, because what containers write must outlive them. A folder that a container may write is data, unless
+the app says that it is source; single files, and what is only read or built from, are source. A folder can be both:
+images are built from the copy, and containers write the folder itself.
+
+What lies below a folder that containers write is mounted as a copy or not at all: they could make a link of it.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.compose import x_ikoma
+from ikoma.apps.compose.x_ikoma import SOURCE
+from ikoma.apps.host_facts import Located, locate
+from ikoma.errors import IkomaError
+
+_MOST_WORDS = 1000
+_LARGEST_DOCKERFILE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Paths inside the app's folder, or that folder, links resolved.
+
+    `paths` are what a release has a copy of, `writable` those of them that containers may write. `data` is mounted
+    from where it is. `left_out` is the data that lies inside source and of which no copy is made.
+    """
+
+    paths: tuple[Path, ...]
+    writable: tuple[Path, ...]
+    data: tuple[Path, ...] = ()
+    left_out: tuple[Path, ...] = ()
+
+    def holds(self, path: Path) -> bool:
+        """Whether a mount of this path is one of the release's copy."""
+        return _is_nearer(path, frozenset(self.paths), frozenset(self.data))
+
+    def keeps(self, path: Path) -> bool:
+        """Whether the release has a copy of this path."""
+        return _is_nearer(path, frozenset(self.paths), frozenset(self.left_out))
+
+    def data_below(self, path: Path) -> list[Path]:
+        """The data that lies inside a path, and not inside other data there."""
+        return _outermost([item for item in self.data if path in item.parents])
+
+
+def sources(app: App, model: Mapping[str, Any], *, besides: Sequence[str] = ()) -> Sources:
+    """The source and the data of a resolved model.
+
+    Args:
+        besides: folders that are source too, where they are there.
+    """
+    root = Path(os.path.realpath(app.path))
+    named = _named_folders(root, model)
+    read = [path for path in map(_real, _read(model)) if _touches(path, [root])]
+    read += [root / name for name in besides if (root / name).is_dir() and not (root / name).is_symlink()]
+    binds = [item for item in _binds(model) if root in item[0].path.parents and item[0].path != root / ".env"]
+    written = {way.path for way, writable in binds if writable and _is_written(way.path, named)}
+    data = written | {path for path, is_source in named.items() if not is_source}
+    mounted = [(way.path, writable) for way, writable in binds if way.path not in data and not strays(way, written)]
+    copied = [(path, writable) for path, writable in mounted if _is_copied(path, named, written)]
+    paths = {*read, *(path for path, _ in copied)}
+    needed = {step for path in read for step in (path, *path.parents)}
+    needed |= {root / name for name in SOURCE} - named.keys()
+    inside = [path for path in data - needed if _touches(path, paths)]
+    builds = list(_built_from(app, model)) if inside else []
+    return Sources(
+        tuple(sorted(path for path in paths if not _is_nearer(path.parent, paths, data))),
+        tuple(sorted({path for path, writable in copied if writable})),
+        tuple(sorted(data)),
+        tuple(_outermost([path for path in inside if not _is_built_from(path, builds)])),
+    )
+
+
+def _named_folders(root: Path, model: Mapping[str, Any]) -> dict[Path, bool]:
+    """What the app's own x-ikoma block says of paths: whether they are source."""
+    wishes = x_ikoma.read(model)
+    return {root / name: True for name in wishes.source} | {root / name: False for name in wishes.data}
+
+
+def deployed_data(app: App, model: Mapping[str, Any], found: Sources) -> list[Path]:
+    """Data that a person deploys too: it lies in src/ or config/, and the app does not call it data."""
+    root = Path(os.path.realpath(app.path))
+    named = _named_folders(root, model)
+    homes = [root / name for name in SOURCE]
+    return [path for path in found.data if _touches(path, homes) and _nearest(path, named) is not False]
+
+
+def strays(way: Located, folders: Set[Path]) -> bool:
+    """Whether a way leads through one of these folders and ends elsewhere."""
+    return any(step in folders and step not in way.path.parents for step in way.passed)
+
+
+def _binds(model: Mapping[str, Any]) -> Iterator[tuple[Located, bool]]:
+    """Where each bind mount leads, and whether its container may write there."""
+    for mount in bind_mounts(model):
+        yield locate(mount["source"]), not mount.get("read_only")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can have such a name; validation says so
+        return False
+
+
+def _is_written(path: Path, named: Mapping[Path, bool]) -> bool:
+    """Whether what a container may write at a path is data."""
+    is_source = _nearest(path, named)
+    return not is_source and (is_source is False or not _is_file(path))
+
+
+def _is_copied(path: Path, named: Mapping[Path, bool], written: Set[Path]) -> bool:
+    """Whether what is mounted from a path that is no data itself is a copy."""
+    return not written.isdisjoint(path.parents) or _nearest(path, named) is not False
+
+
+def _nearest(path: Path, named: Mapping[Path, bool]) -> bool | None:
+    """What is said of a path, or of the nearest folder above it of which something is said."""
+    return next((named[step] for step in (path, *path.parents) if step in named), None)
+
+
+def _is_nearer(path: Path, source: Set[Path], data: Set[Path]) -> bool:
+    """Whether the nearest of these folders at or above a path is one of source, and not one of data."""
+    return next((step not in data for step in (path, *path.parents) if step in data or step in source), False)
+
+
+def bind_mounts(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every bind mount of every service."""
+    for service in (model.get("services") or {}).values():
+        for mount in service.get("volumes") or []:
+            if mount.get("type") == "bind":
+                yield mount
+
+
+def written(model: Mapping[str, Any], name: str, source: Sources) -> Iterator[dict[str, Any]]:
+    """The mounts in which a service writes what releases share: volumes that have a name, data, and single files."""
+    for mount in _mounts(model, name):
+        if mount.get("read_only"):
+            continue
+        if mount.get("type") == "volume" and mount.get("source"):
+            yield mount
+        if mount.get("type") == "bind":
+            path = _real(mount["source"])
+            if not source.holds(path) or _is_file(path):
+                yield mount
+
+
+def takes_from(service: Mapping[str, Any]) -> dict[str, bool]:
+    """The services whose mounts a service has too (`volumes_from`), and whether it may write what they may."""
+    words = [str(item).split(":") for item in service.get("volumes_from") or []]
+    return {parts[0]: parts[-1] != "ro" for parts in words if parts[0] != "container"}
+
+
+def _mounts(model: Mapping[str, Any], name: str, *above: str) -> Iterator[dict[str, Any]]:
+    """The mounts of a service, with those that it takes from others."""
+    service = model["services"].get(name) or {}
+    yield from service.get("volumes") or []
+    for other, writes in takes_from(service).items():
+        if other not in above:
+            for mount in _mounts(model, other, name, *above):
+                yield mount if writes else {**mount, "read_only": True}
+
+
+def _read(model: Mapping[str, Any]) -> Iterator[str]:
+    """Paths that a build, a config or a secret reads."""
+    for service in (model.get("services") or {}).values():
+        build = service.get("build") or {}
+        for context in (build.get("context"), *(build.get("additional_contexts") or {}).values()):
+            if context and str(context).startswith("/"):
+                yield str(context)
+    for kind in ("configs", "secrets"):
+        for item in (model.get(kind) or {}).values():
+            if item and item.get("file"):
+                yield str(item["file"])
+
+
+def dockerfiles(model: Mapping[str, Any]) -> Iterator[Path]:
+    """Where the Dockerfiles of a model's builds are, as far as they are files."""
+    for service in (model.get("services") or {}).values():
+        build = service.get("build") or {}
+        if str(build.get("context") or "").startswith("/") and "dockerfile_inline" not in build:
+            yield Path(os.path.normpath(Path(build["context"], str(build.get("dockerfile") or "Dockerfile"))))
+
+
+def _built_from(app: App, model: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """(context, Dockerfile) of each build."""
+    for service in (model.get("services") or {}).values():
+        build = service.get("build") or {}
+        text = str(build.get("dockerfile_inline") or "")
+        for path in dockerfiles({"services": {"": service}}):
+            with suppress(IkomaError):
+                text = app.read_inside(path, _LARGEST_DOCKERFILE).decode(errors="replace")
+        if text:
+            yield _real(str(build.get("context") or app.path)), text
+
+
+def _is_built_from(path: Path, builds: Iterable[tuple[Path, str]]) -> bool:
+    """Whether a Dockerfile takes a path of its context, what is in it, or a folder above it, by name."""
+    for context, text in builds:
+        place = posixpath.normpath(os.path.relpath(path, context))
+        for word in _taken(text):
+            if word == place or word.startswith(f"{place}/") or (word != "." and place.startswith(f"{word}/")):
+                return True
+    return False
+
+
+def _taken(dockerfile: str) -> Iterator[str]:
+    """The paths of its context that a Dockerfile names in COPY and ADD."""
+    for line in dockerfile.splitlines():
+        verb, *words = line.split()[:_MOST_WORDS] or [""]
+        if verb.upper() in ("COPY", "ADD") and not any(word.startswith("--from") for word in words):
+            for word in words[:-1]:
+                yield posixpath.normpath(word.strip("[]\"',").lstrip("/"))
+
+
+def _touches(path: Path, others: Iterable[Path]) -> bool:
+    """Whether a path is one of these or inside one."""
+    return not {path, *path.parents}.isdisjoint(others)
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    known = set(paths)
+    return sorted(path for path in known if known.isdisjoint(path.parents))
+
+
+def _real(path: str) -> Path:
+    return locate(path).path

@@ -1,0 +1,251 @@
+"""The `x-ikoma:` block of a compose file: how an app wants to be reached, deployed and watched.
+
+Every key has one form; a wrong or unknown one is refused with what it takes, before anything is deployed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ikoma.apps.compose import release_command, watch_paths
+from ikoma.apps.compose.release_command import ReleaseCommand
+from ikoma.apps.environment.dotenv import NAME, TLS_PARTS
+from ikoma.errors import InvalidCompose
+from ikoma.model import DomainName, shown
+
+ROLLING, RECREATE = "rolling", "recreate"
+SOURCE = ("src", "config")
+PARTS = ("user", "password", "host", "port", "name", "url", *TLS_PARTS.values(), "ca")
+"""What there is to tell of a database."""
+
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_SIZE = re.compile(r"([0-9]{1,12})([kmg]?)b?", re.IGNORECASE)
+_SHIFT = {"": 0, "k": 10, "m": 20, "g": 30}
+_LARGEST = 1 << 40
+_PATH = re.compile(r"(\./)?[^/\0][^\0]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """What the block says beside service, port, health and database. Durations are seconds, sizes bytes."""
+
+    domains: tuple[str, ...] = ()
+    redirects: Mapping[str, str] = field(default_factory=dict)
+    """Domain → the domain it points to."""
+    timeout: float | None = None
+    """How long the app may take to begin an answer; None for as long as it wants."""
+    max_body: int | None = None
+    hold: float = 15.0
+    """How long a request waits for a container that can be connected to."""
+    drain: float = 10.0
+    """How long requests to a replaced container may go on."""
+    watch: float = 60.0
+    """How long a new release is watched, and left for the one before where it turns unhealthy."""
+    strategy: str | None = None
+    """For all services: rolling, recreate, or None to let IKOMA see."""
+    strategies: Mapping[str, str] = field(default_factory=dict)
+    """The same by service."""
+    data: tuple[str, ...] = ()
+    """src/, config/ or what is inside them that holds data: it stays in place and is part of no release."""
+    source: tuple[str, ...] = ()
+    """Folders that are source though containers may write them: each release has a copy of its own."""
+    watch_paths: tuple[str, ...] = ()
+    """Globs of the paths for whose changes a push deploys; none: for any."""
+    release: Mapping[str, Any] | None = None
+    """What runs once for a new release, as release_command.py reads it."""
+
+    @property
+    def release_command(self) -> ReleaseCommand | None:
+        given = self.release
+        return None if given is None else ReleaseCommand(**{**given, "command": tuple(given["command"])})
+
+    def strategy_of(self, service: str) -> str | None:
+        return self.strategies.get(service, self.strategy)
+
+
+# `strategies` is how `strategy` is kept where it is said by service.
+KEYS = (
+    *("service", "port", "health", "database"),
+    *(item.name for item in fields(Extension) if item.name != "strategies"),
+)
+
+
+def read(model: Mapping[str, Any]) -> Extension:
+    """What a resolved model's block says.
+
+    Raises:
+        InvalidCompose: a key is unknown, or its value is not of its form.
+    """
+    block = model.get("x-ikoma")
+    if block is None:
+        return Extension()
+    if not isinstance(block, Mapping):
+        raise InvalidCompose("x-ikoma must be a mapping with service, port and health.")
+    if unknown := sorted(set(map(str, block)) - set(KEYS)):
+        raise InvalidCompose(f"x-ikoma: {shown(unknown[0])} is unknown; it takes {', '.join(KEYS)}.")
+
+    def value(name: str, parse: Callable[[str, Any], Any], default: Any) -> Any:
+        given = block.get(name)
+        return default if given is None else parse(name, given)
+
+    defaults = Extension()
+    strategy = block.get("strategy")
+    return Extension(
+        domains=value("domains", _domains, ()),
+        redirects=value("redirects", _redirects, {}),
+        timeout=value("timeout", _some(_duration), None),
+        max_body=value("max_body", _some(_size), None),
+        hold=value("hold", _duration, defaults.hold),
+        drain=value("drain", _duration, defaults.drain),
+        watch=value("watch", _duration, defaults.watch),
+        strategy=None if strategy is None or isinstance(strategy, Mapping) else _strategy("strategy", strategy),
+        strategies=_strategies(strategy, model) if isinstance(strategy, Mapping) else {},
+        data=value("data", _folders, ()),
+        source=value("source", _folders, ()),
+        watch_paths=value("watch_paths", lambda _, given: watch_paths.parse(given), ()),
+        release=value("release", _release_command, None),
+    )
+
+
+def check(model: Mapping[str, Any]) -> None:
+    """Refuse what a new release must not say; `read` takes it, so that releases that say it can still be served.
+
+    Raises:
+        InvalidCompose: a key is unknown, its value is not of its form, or it names what is not there.
+    """
+    wishes = read(model)
+    if both := sorted({*wishes.data} & {*wishes.source}):
+        raise InvalidCompose(f"x-ikoma: source: {both[0][:80]!r} is named in data too; it can be only one of them.")
+    for folder in wishes.data:
+        if folder.split("/")[0] not in SOURCE:
+            raise InvalidCompose(
+                f"x-ikoma: data: {folder[:80]!r} is not inside {' or '.join(f'{name}/' for name in SOURCE)}; "
+                "any other folder that containers write is data already."
+            )
+    for domain in wishes.redirects:
+        if _is_circle(domain, wishes.redirects):
+            raise InvalidCompose(f"x-ikoma: redirects: {domain} goes round in a circle.")
+    service = (model.get("x-ikoma") or {}).get("service")
+    is_one = isinstance(service, str) and service in (model.get("services") or {})
+    if service is not None and service is not False and not is_one:
+        raise InvalidCompose(
+            f"x-ikoma: service: there is no service {str(service)[:80]!r}; false says that none answers."
+        )
+    _check_release_command(read(model).release_command, model.get("services") or {})
+    _check_database((model.get("x-ikoma") or {}).get("database"), model.get("services") or {})
+
+
+def _check_release_command(command: ReleaseCommand | None, services: Mapping[str, Any]) -> None:
+    if command is None:
+        return
+    if command.service not in services:
+        raise InvalidCompose(f"x-ikoma: release: there is no service {command.service[:80]!r}.")
+    service = services[command.service] or {}
+    if 0 in (service.get("scale"), (service.get("deploy") or {}).get("replicas")):
+        raise InvalidCompose(f"x-ikoma: release: {command.service} has no container that it could run like.")
+
+
+def _check_database(database: Any, services: Mapping[str, Any]) -> None:
+    takes = "x-ikoma: database takes a list of services, true, false, or names such as web: {DB_USER: user}"
+    if database is not None and not isinstance(database, list | bool | Mapping):
+        raise InvalidCompose(f"{takes}.")
+    for service in () if database is None or isinstance(database, bool) else database:
+        if not isinstance(service, str) or service not in services:
+            raise InvalidCompose(f"x-ikoma: database: there is no service {str(service)[:80]!r}.")
+    for service, names in database.items() if isinstance(database, Mapping) else ():
+        if not isinstance(names, Mapping) or not names:
+            raise InvalidCompose(f"{takes}; {service} has {str(names)[:40]!r}.")
+        for name, part in names.items():
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise InvalidCompose(f"x-ikoma: database: {service}: {str(name)[:80]!r} is no name of a variable.")
+            if part not in PARTS:
+                raise InvalidCompose(
+                    f"x-ikoma: database: {service}: {name} is {str(part)[:40]!r}; it takes {', '.join(PARTS)}."
+                )
+
+
+def _domains(name: str, given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list):
+        raise InvalidCompose(f"x-ikoma: {name} takes a list of domains.")
+    return tuple(_domain(name, item) for item in given)
+
+
+def _redirects(name: str, given: Any) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise InvalidCompose(f"x-ikoma: {name} takes a mapping such as www.example.com: example.com.")
+    return {str(_domain(name, source)): str(_domain(name, target)) for source, target in given.items()}
+
+
+def _is_circle(domain: str, redirects: Mapping[str, str]) -> bool:
+    seen, place = {domain}, redirects[domain]
+    while place in redirects and place not in seen:
+        seen.add(place)
+        place = redirects[place]
+    return place in seen
+
+
+def _domain(name: str, given: Any) -> str:
+    try:
+        return DomainName.parse(str(given))
+    except ValueError as error:
+        raise InvalidCompose(f"x-ikoma: {name}: {str(given)[:80]!r} is not {error}.") from None
+
+
+def _duration(name: str, given: Any) -> float:
+    found = _DURATION.fullmatch(str(given).strip()) if not isinstance(given, bool) else None
+    if found is None or (seconds := float(found[1]) * _SECONDS[found[2]]) > 86_400:
+        raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a time such as 10s or 2m, at most 24h.")
+    return seconds
+
+
+def _release_command(name: str, given: Any) -> dict[str, Any]:
+    return release_command.parse(name, given, _duration)
+
+
+def _some(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """The same, but not nothing: that would refuse everything."""
+
+    def checked(name: str, given: Any) -> Any:
+        parsed = parse(name, given)
+        if not parsed:
+            raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; leave it out for no limit.")
+        return parsed
+
+    return checked
+
+
+def _size(name: str, given: Any) -> int:
+    found = _SIZE.fullmatch(str(given).strip()) if not isinstance(given, bool) else None
+    if found is None or (size := int(found[1]) << _SHIFT[found[2].lower()]) > _LARGEST:
+        raise InvalidCompose(
+            f"x-ikoma: {name} is {str(given)[:40]!r}; it takes a size such as 10m or 1g, at most {_LARGEST >> 30}g."
+        )
+    return size
+
+
+def _strategy(name: str, given: Any) -> str:
+    if given not in (ROLLING, RECREATE):
+        raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; it takes {ROLLING} or {RECREATE}.")
+    return str(given)
+
+
+def _strategies(given: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, str]:
+    for service in given:
+        if service not in (model.get("services") or {}):
+            raise InvalidCompose(f"x-ikoma: strategy: there is no service {str(service)[:80]!r}.")
+    return {str(service): _strategy(f"strategy of {service}", wanted) for service, wanted in given.items()}
+
+
+def _folders(name: str, given: Any) -> tuple[str, ...]:
+    folders = given if isinstance(given, list) else [given]
+    for folder in folders:
+        parts = str(folder).removeprefix("./").split("/")
+        if not isinstance(folder, str) or not _PATH.fullmatch(folder) or any(part in ("", ".", "..") for part in parts):
+            raise InvalidCompose(
+                f"x-ikoma: {name}: {str(folder)[:80]!r} is no folder inside the app's, such as src/up."
+            )
+    return tuple(str(folder).removeprefix("./") for folder in folders)

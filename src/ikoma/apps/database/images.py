@@ -1,0 +1,64 @@
+"""Which services of an app are databases themselves: by their image, what it is built from, or where it keeps rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ikoma.apps.compose.backing_services import find_builder
+from ikoma.apps.compose.dockerfiles import stage_of
+
+_ENDS = r"([-_.]?v?[0-9]+)*([-_](alpine|bookworm|trixie|ha|repmgr|galera|cluster|server|db|vectorchord|all))*"
+_SQL = re.compile(
+    r"(.*[-_])?(postgres(ql)?|postgis|pgvector|pgvecto[-_]rs|timescaledb|citus|paradedb|alloydb\w*|spilo|pgautoupgrade"
+    r"|cockroach|yugabyte|mysql|mariadb|percona|mssql|azure-sql-edge|firebird)" + _ENDS
+)
+_OTHERS = re.compile(
+    r"(.*[-_])?(mongo(db)?|redis([-_]stack)?|valkey|keydb|dragonfly|memcached|clickhouse|influxdb|couchdb|cassandra"
+    r"|scylla|elasticsearch|opensearch|neo4j|meilisearch|typesense|qdrant|weaviate|milvus|surrealdb|questdb|arangodb"
+    r"|rethinkdb|ferretdb|etcd)" + _ENDS
+)
+_WHOLE = re.compile(r"mcr\.microsoft\.com/mssql/server|container-registry\.oracle\.com/(database|mysql)/.*")
+_ROWS = re.compile(r"/(var/lib|bitnami|var/opt|home/postgres)/(pgdata|postgres(ql)?|mysql|mariadb|mssql)(/.*)?")
+
+
+def as_built(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The services of a resolved model, each with the build of what it runs, also where another service builds that."""
+    services: Mapping[str, Any] = model.get("services") or {}
+    builders = {name: find_builder(services, name) for name in services}
+    return {
+        name: service if (other := builders[name]) is None else {**service, "build": services[other]["build"]}
+        for name, service in services.items()
+    }
+
+
+def is_database(service: Mapping[str, Any]) -> bool:
+    """Whether a service is a database of any kind."""
+    return keeps_rows(service) or any(_OTHERS.fullmatch(_last_part(image)) for image in _images(service))
+
+
+def keeps_rows(service: Mapping[str, Any]) -> bool:
+    """Whether a service is a database that is asked in SQL."""
+    if any(_SQL.fullmatch(_last_part(image)) or _WHOLE.fullmatch(_untagged(image)) for image in _images(service)):
+        return True
+    mounts = service.get("volumes") or ()
+    targets = (mount.get("target") for mount in mounts if isinstance(mount, Mapping) and not mount.get("read_only"))
+    return any(_ROWS.fullmatch(str(target).rstrip("/")) for target in targets)
+
+
+def _images(service: Mapping[str, Any]) -> Iterator[str]:
+    """The service's image, and what it is built on."""
+    yield str(service.get("image") or "")
+    if service.get("build"):
+        yield stage_of(service["build"]).base
+
+
+def _untagged(image: str) -> str:
+    """The name of an image, without digest and tag."""
+    name = image.partition("@")[0]
+    return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+
+
+def _last_part(image: str) -> str:
+    return _untagged(image).rpartition("/")[2].lower()

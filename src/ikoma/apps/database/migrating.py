@@ -1,0 +1,354 @@
+"""The database of an app on the way from one release to another: backed up, then brought forward, or back.
+
+Migrations that the release before can run with are applied while it serves. Others stop it first; then no row is
+written between the backup and the end of the rollout, and a rollout that fails restores the backup without loss. That
+this way back leads back is proven before, on a copy: nothing is stopped where it does not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.release_command import ReleaseCommand
+from ikoma.apps.database import credentials, migration_files
+from ikoma.apps.database.backups import Backups
+from ikoma.apps.database.down_migrations import Kept, Way, WayBack, way_back
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
+from ikoma.model import BackupName, shown
+from ikoma.ports import Credentials, Databases, LedgerEntry, Migration, Progress, no_progress
+from ikoma.postgres.migrations.lint import Verdict, lint_all
+from ikoma.postgres.migrations.losses import counted, losses
+from ikoma.postgres.sql.parser import read
+
+log = logging.getLogger("ikoma")
+
+_STATEMENT_SECONDS, _LOCK_SECONDS = 600.0, 10.0
+_COMMAND = "release-command-"
+_UNPROVEN = "A backup of the database cannot be restored, so nothing was stopped or changed"
+
+
+def is_command(name: str) -> bool:
+    """Whether an entry of the ledger is of a release command, and of no migration."""
+    return name.startswith(_COMMAND)
+
+
+class Change(Protocol):
+    """What a rollout does with the database, before its containers start."""
+
+    @property
+    def stops_first(self) -> bool:
+        """Whether what serves cannot run with the database as it will be, or would write what is lost."""
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it is certain that nothing was changed so far, also where that was tried and has failed."""
+
+    async def rehearse(self, progress: Progress) -> None:
+        """Where something is to be stopped for it: do on a copy of the database what would be done, and undone.
+
+        Raises BackupUnproven, or what the change itself would fail of. What serves goes on meanwhile.
+        """
+
+    async def back_up(self, progress: Progress) -> str | None:
+        """The name of a backup that was made now; None where nothing will change."""
+
+    async def apply(self, progress: Progress) -> None: ...
+
+    @property
+    def command(self) -> ReleaseCommand | None:
+        """What is run after that, like the new containers of its service."""
+
+    async def enter_command(self) -> None:
+        """Note in the ledger that the command runs: from here on it may have changed the database."""
+
+    def keep_output(self, lines: Sequence[str]) -> None:
+        """Keep what the command said with the release."""
+
+
+class Schema:
+    """The databases of apps."""
+
+    def __init__(self, databases: Databases, backups: Backups) -> None:
+        self._databases = databases
+        self._backups = backups
+
+    async def ledger(self, app: App) -> Sequence[LedgerEntry]:
+        """What the app's database has; nothing where it has none."""
+        owned = credentials.find(app)
+        return await self._databases.ledger(owned) if owned else []
+
+    async def pending(self, app: App) -> list[Migration]:
+        """Migrations of the folder that the database does not have; none where the app has no database."""
+        if credentials.find(app) is None:
+            return []
+        return migration_files.pending(migration_files.migrations(app), await self.ledger(app))
+
+    async def verdicts(self, app: App) -> list[Verdict]:
+        """What the pending migrations do: locks they take, and whether what serves can run with them."""
+        pending = await self.pending(app)
+        names = {item.name for item in pending}
+        applied = [item for item in migration_files.migrations(app) if item.name not in names]
+        return await read(lint_all, pending, applied)
+
+    async def forward(self, app: App, release: str, command: ReleaseCommand | None) -> Forward:
+        """The way to what the app's folder says, for a release that is under way."""
+        breaking = any(not verdict.compatible for verdict in await self.verdicts(app))
+        return self._forward(app, release, await self.pending(app), command, breaking=breaking)
+
+    def onward(self, app: App, release: str, command: ReleaseCommand | None) -> Forward:
+        """The same for a release that brings no migrations of its own."""
+        return self._forward(app, release, [], command, breaking=False)
+
+    def _forward(
+        self, app: App, release: str, pending: Sequence[Migration], command: ReleaseCommand | None, *, breaking: bool
+    ) -> Forward:
+        entry = Migration.of(f"{_COMMAND}{release}", "") if command and credentials.find(app) else None
+        breaking = breaking or (command is not None and command.breaking)
+        return Forward(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
+
+    async def back(self, app: App, older: Release, newer: Release | None) -> Back:
+        """The way to what the database was for an earlier release.
+
+        Raises:
+            CannotGoBack: with the honest reason.
+        """
+        way = await self.way_back(app, older, newer)
+        if way.way is Way.CANNOT:
+            raise CannotGoBack(str(way))
+        downs = migration_files.ways_back(app, _kept_migrations(app, newer)) if way.undo else {}
+        return Back(self, app, way, [(name, downs[name]) for name in way.undo])
+
+    async def way_back(self, app: App, older: Release, newer: Release | None) -> WayBack:
+        """How the database could go back to an earlier release, and what that costs."""
+        if credentials.find(app) is None:
+            return WayBack(Way.NOTHING, "The app has no database.")
+        folder = _kept_migrations(app, newer)
+        return way_back(
+            [LedgerEntry(**entry) for entry in older.ledger],
+            await self.ledger(app),
+            files=migration_files.migrations(app),
+            downs=migration_files.ways_back(app, folder).keys(),
+            backups=self._kept(app),
+        )
+
+    async def losses(self, app: App, back: Back) -> list[str]:
+        """What going back takes away, counted now: one line for each table or column."""
+        if not back.stops_first:
+            return []
+        rows = await self._databases.rows(credentials.require(app))
+        if back.way.backup is None:
+            found = [await read(losses, down, rows) for _, down in back.downs]
+            return list(dict.fromkeys(line for lines in found for line in lines))
+        return self._compared(app, back.way.backup, rows)
+
+    async def losses_of_sql(self, app: App, sql: Sequence[Migration]) -> list[str]:
+        """The rows that some SQL takes away, as far as its text tells: a line for each table or column, counted now."""
+        owned = credentials.find(app)
+        if owned is None or not sql:
+            return []
+        rows = await self._databases.rows(owned)
+        found = [line for item in sql for line in await read(losses, item, rows, only_rows=True)]
+        return list(dict.fromkeys(found))
+
+    async def not_taken_back(self, app: App, backup: str) -> list[str]:
+        """In what the database differs from a backup: a line for each table with other rows, counted now."""
+        rows = await self._databases.rows(credentials.require(app))
+        return self._compared(app, backup, rows)
+
+    def _compared(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
+        held = next((item.tables for item in self._backups.of(app.name) if item.name == backup), {})
+        return [f"{shown(table)}: {_compared(table, rows, held)}" for table in sorted({*rows, *held})]
+
+    async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
+        """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""
+        owned, copy = credentials.require(app), _copy(app)
+        copy.unlink(missing_ok=True)
+
+        def tell(message: str, fraction: float | None = None) -> None:
+            progress(f"rehearsal: {message}", fraction)
+
+        tell("back the database up")
+        try:
+            dump = await self._databases.dump(app.name, copy, progress=tell)
+            async with self._databases.stand_in(owned) as place:
+                tell("restore the backup into a copy")
+                await self._databases.prove(owned, dump, place, what=_UNPROVEN, progress=tell)
+                tell("change the copy")
+                if await self._may_enter(place):
+                    await change(place)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    async def _may_enter(self, place: Credentials) -> bool:
+        """Whether the app's role is let into the copy: another's server may have rules that name databases."""
+        try:
+            await self._databases.ledger(place)
+        except DatabasesUnavailable:
+            log.warning("%s: migrations are not tried on a copy: its role is not let into it", place.role)
+            return False
+        return True
+
+    async def tidy(self, app: App) -> None:
+        """Remove what a kill has left of a rehearsal."""
+        if (copy := _copy(app)).exists():
+            await self._databases.drop_stand_in(app.name)
+            copy.unlink()
+
+    async def back_up(self, app: App, progress: Progress) -> str:
+        """Make a backup; its name."""
+        progress("backing the database up")
+        dump = await self._databases.dump(app.name, self._backups.reserve(app.name, None), progress=progress)
+        return self._backups.record(app.name, dump).name
+
+    async def restore(self, app: App, backup: str, progress: Progress, *, into: Credentials | None = None) -> None:
+        """Make the database, or the copy that stands in for it, equal to a backup again."""
+        progress(f"restoring {backup}")
+        path = self._backups.root / BackupName.parse(backup)
+        if not path.is_file():
+            raise BackupMissing(f"The backup {backup} is not there any more.")
+        await self._databases.restore(credentials.require(app), path, into=into, progress=progress)
+
+    async def migrate(self, where: Credentials, migration: Migration) -> None:
+        """Apply a migration with its entry in the ledger, or nothing of it."""
+        await self._databases.migrate(where, migration, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
+
+    async def revert(self, where: Credentials, name: str, down: Migration) -> None:
+        """Undo a migration, which is the newest."""
+        await self._databases.revert(where, name, down, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
+
+    def _kept(self, app: App) -> list[Kept]:
+        """The app's backups; of those that deploys made it is known which migrations they hold."""
+        held = {}
+        for release in Releases(app).all():
+            if release.backup is not None and release.served_at is not None:
+                held[release.backup] = {
+                    entry["name"]: entry["checksum"] for entry in release.ledger if entry["name"] not in release.applied
+                }
+        return [Kept(item.name, item.created_at, held.get(item.name)) for item in self._backups.of(app.name)]
+
+
+@dataclass(slots=True)
+class Forward:
+    """Applies what is pending."""
+
+    schema: Schema
+    app: App
+    release: str
+    pending: Sequence[Migration]
+    stops_first: bool
+    command: ReleaseCommand | None = None
+    entry: Migration | None = None
+    """How the ledger has the command; None where the app has no database here."""
+    is_untouched: bool = True
+    output: tuple[str, ...] = ()
+    """What the command said."""
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """What the ledger has more once all is done."""
+        return tuple(item.name for item in (*self.pending, *([self.entry] if self.entry else [])))
+
+    async def rehearse(self, progress: Progress) -> None:
+        if self.stops_first and self.applied:
+            await self.schema.rehearse(self.app, self._try, progress)
+
+    async def back_up(self, progress: Progress) -> str | None:
+        if not self.applied:
+            return None
+        name = await self.schema.back_up(self.app, progress)
+        releases = Releases(self.app)  # at once: however the deploy ends, its record says which backup preceded it
+        releases.write(replace(releases.find(self.release), backup=name))
+        return name
+
+    async def apply(self, progress: Progress) -> None:
+        for number, migration in enumerate(self.pending):
+            progress(f"migrate {migration.name}", number / len(self.pending))
+            before, self.is_untouched = self.is_untouched, False
+            try:
+                await self.schema.migrate(credentials.require(self.app), migration)
+            except SqlFailed:  # nothing of it was kept
+                self.is_untouched = before
+                raise
+
+    async def enter_command(self) -> None:
+        self.is_untouched = False
+        if self.entry is not None:
+            await self.schema.migrate(credentials.require(self.app), self.entry)
+
+    def keep_output(self, lines: Sequence[str]) -> None:
+        self.output = tuple(lines)
+        releases = Releases(self.app)
+        releases.write(replace(releases.find(self.release), output=self.output))
+
+    async def _try(self, place: Credentials) -> None:
+        for migration in self.pending:
+            await self.schema.migrate(place, migration)
+
+
+@dataclass(slots=True)
+class Back:
+    """Takes the database back. What serves is stopped first: it would go on writing into what is given up."""
+
+    schema: Schema
+    app: App
+    way: WayBack
+    downs: Sequence[tuple[str, Migration]]
+    is_untouched: bool = True
+    command: ReleaseCommand | None = None
+    """None: what an earlier release ran once, it does not run again."""
+
+    @property
+    def stops_first(self) -> bool:
+        return self.way.way is not Way.NOTHING
+
+    async def rehearse(self, progress: Progress) -> None:
+        if self.stops_first:
+            await self.schema.rehearse(self.app, partial(self._go_back, no_progress), progress)
+
+    async def back_up(self, progress: Progress) -> str | None:
+        return await self.schema.back_up(self.app, progress) if self.stops_first else None
+
+    async def apply(self, progress: Progress) -> None:
+        self.is_untouched = False
+        await self._go_back(progress, credentials.require(self.app))
+
+    async def enter_command(self) -> None:
+        return None
+
+    def keep_output(self, lines: Sequence[str]) -> None:
+        return None
+
+    async def _go_back(self, progress: Progress, where: Credentials) -> None:
+        if self.way.backup is not None:
+            await self.schema.restore(self.app, self.way.backup, progress, into=where)
+        for name, down in self.downs:
+            progress(f"undo {name}")
+            await self.schema.revert(where, name, down)
+
+
+def _copy(app: App) -> Path:
+    """The backup of a rehearsal: as long as it is there, so may the copy of the database be."""
+    return app.state / "rehearsal.sql"
+
+
+def _compared(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:
+    """How many rows a table has, and had when the backup was made."""
+    if table not in rows:
+        return f"{counted(held[table])} in the backup, and no such table now"
+    then = counted(held[table]) if table in held else "no such table"
+    return f"{counted(rows[table])} now, {then} in the backup"
+
+
+def _kept_migrations(app: App, release: Release | None) -> Path | None:
+    """The migrations that a release was deployed with; None for those of the app's folder."""
+    if release is None:
+        return None
+    folder = Releases(app).folder(release.id) / "tree" / "migrations"
+    return folder if folder.is_dir() else None

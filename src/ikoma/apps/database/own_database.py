@@ -1,0 +1,73 @@
+"""Where the rows of an app are that has a database of its own, in the words of whoever asks for the platform's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.database import credentials
+from ikoma.apps.database.variables import gifts, other_stores, own_databases, to_use_the_platforms
+from ikoma.errors import DatabaseMissing
+from ikoma.ports import Credentials
+
+
+def told_when_created(model: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
+    """What does not change for an app that gets a database on this platform.
+
+    Args:
+        variables: what the app's .env sets.
+    """
+    told = [
+        f"{name} is a database that the app runs itself: it stays as it is, and its rows stay there."
+        for name in own_databases(model)
+    ]
+    told += [
+        f"{name} is a database that the app runs itself: it stays as it is, and gets no variables of this one."
+        for name in other_stores(model)
+    ]
+    return told + [
+        f"{name} gets no variables of this database: {gift.own}. {to_use_the_platforms(name, gift)}"
+        for name, gift in gifts(model, variables).items()
+        if gift.own is not None
+    ]
+
+
+def told_when_backed_up(model: Mapping[str, Any]) -> list[str]:
+    """What a backup of the app's database on this platform does not hold."""
+    told = [
+        f"The rows of {name}, a database that the app runs itself, are not in this backup."
+        for name in own_databases(model)
+    ]
+    return told + [
+        f"What {name} keeps, a database that the app runs itself, is not in this backup."
+        for name in other_stores(model)
+    ]
+
+
+async def require(app: App, model: Callable[[App], Awaitable[Mapping[str, Any]]]) -> Credentials:
+    """The app's credentials on this platform.
+
+    Args:
+        model: tells the app's resolved model, where it is needed to say what is the case.
+
+    Raises:
+        DatabaseMissing: it has no database here; where it runs one itself, that is said, and how to come by its rows.
+    """
+    if (found := credentials.find(app)) is not None:
+        return found
+    known = await model(app)
+    if not (own := own_databases(known)):
+        if not (others := other_stores(known)):
+            return credentials.require(app)
+        raise DatabaseMissing(
+            f"{app.name} has no database on this platform. It runs its own ({', '.join(others)}), "
+            "which IKOMA does not open.",
+            hint="Back it up with the tool of its own product. With db.create the app gets a PostgreSQL database here.",
+        )
+    raise DatabaseMissing(
+        f"{app.name} has no database on this platform. It runs its own ({', '.join(own)}), which IKOMA does not open.",
+        hint=f"On the server, `docker compose -p {app.name.project} exec -T {own[0]} pg_dump -U USER --no-owner "
+        "--no-privileges DATABASE > FILE` dumps it, or the tool of its own product. To have it here: db.create, "
+        f"`ikoma psql {app.name} < FILE`, and take {own[0]} out of the compose file.",
+    )

@@ -1,0 +1,153 @@
+"""Which of an app's services get variables of the app's database on this platform, and under which names.
+
+`x-ikoma: database` has the first word. Without it every service gets them that has no database of the app's own: a
+database never does, nor what names another database in its environment, or depends on one that the app runs itself.
+What a service's own environment sets stays as it is. Only what stands in `.env` is replaced, since that is where people
+write how they reach a database elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from ikoma.apps.compose.compose_file import uses_database
+from ikoma.apps.compose.x_ikoma import PARTS
+from ikoma.apps.database.images import as_built, is_database, keeps_rows
+from ikoma.apps.environment.dotenv import DATABASE_PARTS, TLS_PARTS
+from ikoma.postgres.server.server import HOST_NAME
+
+KEPT_AS = "x-ikoma-database"
+"""The key of a service in a release's model that holds what it gets: name → part."""
+
+_PLACES = frozenset(name for name, part in DATABASE_PARTS.items() if part in ("host", "url"))
+_HOST_OF_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/@]*@)?(\[[^\]]*\]|[^/:?#]*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Gift:
+    """What one service gets.
+
+    `names` are the variables with the part of the database that each tells. `kept` are those that it sets itself and
+    keeps, `replaced` those that it sets in vain. `own` says by what it is known to have a database of the app's own,
+    where that is why it gets nothing.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    own: str | None = None
+    is_database: bool = False
+    """Whether the app asks for variables of a service that is a database itself, which gets none."""
+
+
+def gifts(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, Gift]:
+    """What each service of a resolved model gets.
+
+    Args:
+        model: one of which its Dockerfiles are a part (`with_dockerfiles`): they tell what is a database.
+        written: names and values of the app's .env.
+    """
+    services = as_built(model)
+    block = model.get("x-ikoma")
+    wish = block.get("database") if isinstance(block, Mapping) else None
+    named = wish if isinstance(wish, list | Mapping) else ()
+    found = {}
+    for name, service in services.items():
+        if is_database(service):
+            found[name] = Gift(own="it is a database itself", is_database=True) if name in named else Gift()
+        elif uses_database(model, name):
+            found[name] = _gift(service, services, wish.get(name) if isinstance(wish, Mapping) else wish, written)
+        else:
+            found[name] = Gift()
+    return found
+
+
+def own_databases(model: Mapping[str, Any]) -> list[str]:
+    """Services of the app that are databases which are asked in SQL, of a model as `gifts` takes it."""
+    return [name for name, service in as_built(model).items() if keeps_rows(service)]
+
+
+def other_stores(model: Mapping[str, Any]) -> list[str]:
+    """Services of the app that are databases of another kind."""
+    return [name for name, service in as_built(model).items() if is_database(service) and not keeps_rows(service)]
+
+
+def to_use_the_platforms(service: str, gift: Gift) -> str:
+    """How a service that has a database of the app's own is given the other one."""
+    if gift.is_database:
+        return f"Take {service} out of `x-ikoma: database`."
+    return (
+        f"To let it use that one, write `x-ikoma: {{database: [{service}]}}`, "
+        "and remove from its environment what that one is to give."
+    )
+
+
+def _gift(service: Mapping[str, Any], services: Mapping[str, Any], wish: Any, written: Mapping[str, str]) -> Gift:
+    """What a service gets that may get something; `wish` is what the app's file says of it."""
+    if isinstance(wish, Mapping):
+        names = {str(name): part for name, part in wish.items() if part in PARTS}
+        return Gift(names, replaced=tuple(name for name, _ in _values(service) if name in names))
+    kept = tuple(_set_by_itself(service, written))
+    if wish is None and (own := _own_database(service, services, kept)) is not None:
+        return Gift(kept=kept, own=own)
+    instead = TLS_PARTS if _insists_on_tls(service) else {}
+    return Gift({key: instead.get(part, part) for key, part in DATABASE_PARTS.items() if key not in kept}, kept)
+
+
+def _insists_on_tls(service: Mapping[str, Any]) -> bool:
+    return dict(_values(service)).get("PGSSLMODE") in ("require", "verify-ca", "verify-full")
+
+
+def _set_by_itself(service: Mapping[str, Any], written: Mapping[str, str]) -> Iterator[str]:
+    """Names of the database's variables to which a service gives values that do not come from .env."""
+    known = {HOST_NAME, *(written[name] for name in DATABASE_PARTS if written.get(name))}
+    for name, value in _values(service):
+        if name in DATABASE_PARTS and value not in known and _host(value) not in known:
+            yield name
+
+
+def _own_database(service: Mapping[str, Any], services: Mapping[str, Any], kept: tuple[str, ...]) -> str | None:
+    """By what a service is known to have another database than the platform's."""
+    databases = {name: other for name, other in services.items() if keeps_rows(other)}
+    for name in databases:
+        if name in (service.get("depends_on") or {}):
+            return f"it depends on {name}"
+    hosts = {host: name for name, other in databases.items() for host in _hosts(name, other)}
+    for key, value in _values(service):
+        if found := _leads_to(value, hosts.keys()):
+            return f"{key} leads to {hosts[found]}"
+    # A port says nothing of whose database it is.
+    said = [name for name in kept if DATABASE_PARTS[name] != "port"]
+    places = [name for name in said if name in _PLACES]
+    return f"it sets {', '.join(places or said)} itself" if said else None
+
+
+def _leads_to(value: str, hosts: Set[str]) -> str | None:
+    """The host among these that a variable's value names: alone, with a port, in an address, or as host=…"""
+    return next(
+        (host for host in hosts if re.search(rf"(?:^|@|//|\bhost=|,){re.escape(host)}(?:$|[:/?#,;\s])", value)), None
+    )
+
+
+def _hosts(name: str, service: Mapping[str, Any]) -> Iterator[str]:
+    """What the other services of an app can call this one."""
+    yield name
+    yield from (str(service[key]) for key in ("container_name", "hostname") if service.get(key))
+    networks = service.get("networks")
+    for network in networks.values() if isinstance(networks, Mapping) else ():
+        yield from (network or {}).get("aliases") or ()
+
+
+def _host(value: str) -> str | None:
+    found = _HOST_OF_ADDRESS.match(value)
+    return found[1] or None if found else None
+
+
+def _values(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The variables of a service that say anything; in a resolved model `$` is written twice."""
+    for name, value in (service.get("environment") or {}).items():
+        if value not in (None, ""):
+            yield name, str(value).replace("$$", "$")

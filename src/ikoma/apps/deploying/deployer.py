@@ -1,0 +1,451 @@
+"""Deploying, restarting and going back: each is a release that is rolled out.
+
+A deploy makes a new release of the app's folder, a restart rolls the one that serves out again, and going back rolls
+out an earlier one. Whatever fails leaves the release that served before serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.compose import compose_file, web_service, x_ikoma
+from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.compose.jobs import jobs
+from ikoma.apps.compose.mounts import sources
+from ikoma.apps.compose.services import scale_of, service_of, with_image
+from ikoma.apps.database.down_migrations import STAYS, WayBack
+from ikoma.apps.database.migrating import Change, Schema
+from ikoma.apps.deploying.release_history import Keep, Outcomes
+from ikoma.apps.deploying.release_tree import place_again, place_new, share
+from ikoma.apps.deploying.rollback import Rollbacks, Wanted
+from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use, resume_adoptions
+from ikoma.apps.environment import variable_history
+from ikoma.apps.files import retention
+from ikoma.apps.observation.health import HealthObserver
+from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.releases.release import Release, Releases, ServiceRecord, now
+from ikoma.apps.releases.rollout_state import RolloutState, Underway
+from ikoma.apps.releases.scale import scaling, settle_scale
+from ikoma.apps.rollouts import images, injection
+from ikoma.apps.rollouts.kept_logs import keep_logs
+from ikoma.apps.rollouts.new_rollout import Target
+from ikoma.apps.rollouts.rendering import Placement
+from ikoma.apps.rollouts.rollout import Rolled, Rollouts
+from ikoma.apps.routing.probe import ON_NO_PORT, Check
+from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.secrets import app_secrets
+from ikoma.apps.source import checkout
+from ikoma.apps.strategy.decision import why_one
+from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.errors import (
+    CannotRunTwice,
+    DeployFailed,
+    EngineUnavailable,
+    NotDeployed,
+    ProjectNameTaken,
+    WebNeeded,
+)
+from ikoma.model import Secret
+from ikoma.ports import Container, Databases, Engine, Progress, no_progress
+
+_ANSWER_SECONDS = 15.0
+_PAUSE = 0.1
+_NEEDS_LONGER = (
+    f"It has {_ANSWER_SECONDS:g} s from when its containers run. Where it needs longer, give the service a "
+    "`healthcheck` with a `start_period`: that is waited for, up to `timeout`. Its last log lines may say more."
+)
+_WHERE_IT_ANSWERS = "Name its `service:` and `port:` under `x-ikoma:` in the compose file; `service: false` for none."
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants of a rollout.
+
+    Args:
+        caller: who.
+        reason: why, in the caller's words.
+        timeout: seconds until every service must be healthy, builds and pulls not counted.
+    """
+
+    caller: str
+    timeout: float
+    progress: Progress
+    reason: str = ""
+    final: bool = False
+    """Whether nothing is kept of what is replaced: it is known to be broken."""
+
+
+class Deployments:
+    """Deploys apps. Callers hold the app's lock.
+
+    Args:
+        memory: the limit in bytes of a container that names none.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        databases: Databases,
+        health: HealthObserver,
+        policy: Policy,
+        traffic: Traffic,
+        rollouts: Rollouts,
+        schema: Schema,
+        rollbacks: Rollbacks,
+        *,
+        memory: int,
+        keep: Keep,
+    ) -> None:
+        self._engine = engine
+        self._databases = databases
+        self._health = health
+        self._policy = policy
+        self._traffic = traffic
+        self._rollouts = rollouts
+        self._schema = schema
+        self._rollbacks = rollbacks
+        self._memory = memory
+        self._outcomes = Outcomes(engine, schema, rollouts, keep)
+
+    async def deploy(
+        self,
+        app: App,
+        model: Mapping[str, Any],
+        wish: Wish,
+        *,
+        variables: Mapping[str, str],
+        env: Mapping[str, str],
+        texts: Mapping[str, str],
+    ) -> tuple[Release, Rolled]:
+        """Make a release of a resolved model, and let it take over.
+
+        Args:
+            variables: what the app's .env sets, as it was read for the model.
+            env: further variables for the containers.
+            texts: the compose files as they are written, to be kept.
+
+        Raises:
+            DeployFailed: with the failing service, its exit code and its last log lines.
+            ProjectNameTaken: containers of this name belong to another folder.
+        """
+        await self._settle(app, wish.progress)
+        await asyncio.to_thread(variable_history.note_present, app)
+        frozen = injection.frozen(app, model, env=env, memory=self._memory, variables=variables)
+        runs = await self._checked(app, frozen)
+        in_use = await self._adopt(app, frozen, wish.progress)
+        given = {**variables, **env}
+        secrets = [*app_secrets.of_app(app), *app_secrets.of_variables(given), *app_secrets.of_model(frozen)]
+        release = _new_release(app, frozen, wish)
+        earlier = Releases(app).current()
+        folder = Releases(app).open(release, frozen, given, texts)
+        async with self._outcomes.recorded(app, release, secrets):
+            wish.progress("keeping the source")
+            place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
+            found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
+            change = await self._schema.forward(app, release.id, x_ikoma.read(frozen).release_command)
+            release = replace(_with_images(release, found), compatible=not change.stops_first)
+            Releases(app).write(release)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
+        release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
+        return await self._outcomes.served(app, release, rolled.configurations), rolled
+
+    async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
+        """Replace the containers of the release that serves by new ones."""
+        await self._settle(app, wish.progress)
+        release = Releases(app).require_current()
+        return await self._roll_again(app, release, wish, again=True)
+
+    async def go_back(self, app: App, wanted: Wanted, wish: Wish) -> tuple[Release, Rolled, WayBack]:
+        """Let an earlier release serve again.
+
+        Raises:
+            NothingToGoBackTo, AlreadyServing, ReleaseNotFound
+            DatabaseAhead: the release cannot run with the database as it is.
+            CannotGoBack: the database cannot be taken back.
+        """
+        await self._settle(app, wish.progress)
+        release, left = self._rollbacks.target(app, wanted.to), Releases(app).current()
+        change = await self._rollbacks.change(app, release, database=wanted.database)
+        async with self._outcomes.leaving(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
+            served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
+        return served, rolled, change.way if change else STAYS
+
+    async def scale(self, app: App, service: str, replicas: int, wish: Wish) -> tuple[Release, Rolled]:
+        """Give a service of the release that serves another number of containers, which later releases keep.
+
+        Raises:
+            NotDeployed: nothing serves.
+            ServiceNotFound, CannotRunTwice, WebNeeded
+        """
+        await self._settle(app, wish.progress)
+        release = self._require_serving(app)
+        await self._require_scalable(app, release, service, replicas)
+        with scaling(app, service, replicas):
+            return await self._roll_again(app, release, wish, again=False)
+
+    async def replace_image(self, app: App, service: str, image: str, wish: Wish) -> tuple[Release, Rolled]:
+        """Make a release that is the one that serves but for the image of one service, and let it take over.
+
+        The app's folder has no part in it: neither its compose file nor its source nor its migrations.
+
+        Raises:
+            NotDeployed, ServiceNotFound, ServiceIsBuilt, PolicyViolation, DeployFailed
+        """
+        await self._settle(app, wish.progress)
+        releases = Releases(app)
+        earlier = self._require_serving(app)
+        model = with_image(app.name, releases.model(earlier), service, image)
+        runs = await self._checked(app, model, judged=f"{image[:80]} is not allowed")
+        in_use = await self._adopt(app, model, wish.progress)
+        given = releases.given(earlier)
+        secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
+        release = replace(_new_release(app, model, wish), commit=earlier.commit)
+        folder = releases.open(release, model, given, releases.texts(earlier))
+        async with self._outcomes.recorded(app, release, secrets):
+            kept = earlier.images
+            share(app, earlier, folder)
+            place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
+            found = await images.provide_one(
+                self._engine, service, model, place, folder, kept=kept, progress=wish.progress, secrets=secrets
+            )
+            change = self._schema.onward(app, release.id, x_ikoma.read(model).release_command)
+            release = replace(_with_images(release, found), compatible=not change.stops_first)
+            releases.write(release)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
+        release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
+        return await self._outcomes.served(app, release, rolled.configurations), rolled
+
+    async def allow_command(self, app: App) -> Release:
+        """The release that serves, once the policy of now has seen what a command in it may do.
+
+        Raises:
+            NotDeployed, PolicyViolation
+        """
+        await self._settle(app)
+        release = self._require_serving(app)
+        model = Releases(app).model(release)
+        await self._policy.require(app, injection.equipped(app, model, self._databases.endpoint()))
+        return release
+
+    async def take_down(self, app: App, progress: Progress) -> None:
+        """Take an app out of service: requests under way may end, then its containers and networks go."""
+        await self.check_project(app)
+        try:
+            await self._traffic.take_down(app)
+            await keep_logs(self._engine, app, await self._engine.containers(app.name))
+            await self._engine.down(app.name, volumes=False, progress=progress)
+        except BaseException:
+            await asyncio.shield(self._serve_on(app))
+            raise
+        RolloutState(app).take_down()
+
+    async def forget(self, app: App) -> None:
+        """The app is gone: so are its route and the names of its images."""
+        await self._traffic.forget(app)
+        await images.forget(self._engine, app.name)
+
+    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
+        """After a start: finish or undo what a killed server left; what was done, or None."""
+        settle_scale(app)
+        await asyncio.to_thread(resume_adoptions, app)
+        return await self._outcomes.recover(app, progress)
+
+    async def abandon(self, app: App) -> Underway | None:
+        """Give up taking the database of a failed rollout back; what was given up, None where it was taken back."""
+        await self.check_project(app)
+        return await self._outcomes.abandon(app)
+
+    def is_ending(self, app: App) -> bool:
+        """Whether containers that were replaced are still ending."""
+        return self._rollouts.is_ending(app)
+
+    async def end_standby(self, app: App) -> None:
+        """The release that serves has stood its time: what was kept of the one before goes."""
+        await self._rollouts.end_standby(app)
+        await self._outcomes.tidy(app)
+
+    async def check_project(self, app: App) -> None:
+        """Raises ProjectNameTaken where containers of this name are not this app's."""
+        for container in await self._engine.containers(app.name):
+            if container.working_dir != str(app.path):
+                raise ProjectNameTaken(
+                    f"The containers named {app.name} belong to a Compose project in {container.working_dir}."
+                )
+
+    async def _serve_on(self, app: App) -> None:
+        """After taking an app down has failed or was cancelled: the containers that are left get the requests."""
+        with suppress(EngineUnavailable):  # the caretaker does it when the engine is back
+            await self._traffic.refresh(app)
+
+    def _require_serving(self, app: App) -> Release:
+        release, serving = Releases(app).current(), RolloutState(app).serving()
+        if release is None or serving is None or serving.down:
+            raise NotDeployed(f"{app.name} is not in service.")
+        return release
+
+    async def _require_scalable(self, app: App, release: Release, service: str, replicas: int) -> None:
+        """Refuse a number of containers that a service cannot have."""
+        model = Releases(app).model(release)
+        service_of(app.name, model, service)
+        wish = x_ikoma.Extension(**release.extension)
+        if replicas == 0 and release.web and release.web["service"] == service:
+            raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
+        if replicas < 2:
+            return
+        reason = why_one(app, model, service, sources(app, model), wish.strategy_of(service))
+        if reason is None and wish.strategy_of(service) != x_ikoma.ROLLING:
+            for item in await self._engine.containers(app.name):
+                if item.service == service and await self._engine.carried(item.id):
+                    reason = "it keeps data in a volume without a name"
+        if reason:
+            raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
+
+    async def _settle(self, app: App, progress: Progress = no_progress) -> None:
+        await self.check_project(app)
+        await self.recover(app, progress)
+
+    async def _roll_again(
+        self, app: App, release: Release, wish: Wish, *, again: bool, change: Change | None = None
+    ) -> tuple[Release, Rolled]:
+        """Roll out a release that was made before: from its own record, judged by the policy of now."""
+        releases = Releases(app)
+        model = releases.model(release)
+        runs = await self._checked(app, model)
+        in_use = await self._adopt(app, model, wish.progress)
+        found = release.images
+        await images.present(self._engine, app.name, release.id, found)
+        place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
+        secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
+        async with self._outcomes.serving_on(app, release):
+            rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
+        return await self._outcomes.served(app, release, rolled.configurations), rolled
+
+    async def _checked(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
+        """What runs, once the policy has seen all of it and its domains are free; nothing is read again in between.
+
+        Args:
+            judged: how a refusal begins, where what is refused was not deployed before.
+        """
+        runs = injection.equipped(app, frozen, self._databases.endpoint())
+        await self._policy.require(app, runs, judged=judged)
+        wishes = x_ikoma.read(frozen)
+        self._traffic.check_domains(app, (*wishes.domains, *wishes.redirects))
+        return runs
+
+    async def _adopt(self, app: App, model: Mapping[str, Any], progress: Progress) -> Sequence[str]:
+        """Let what containers wrote outlive the release that they have it from; the releases whose copies are in use.
+
+        Earlier versions kept what was written in src/ and config/ in a copy of the release's own.
+        """
+        state = RolloutState(app)
+        there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        in_use = copies_in_use(app, [item.release for item in there if item.release])
+        await asyncio.to_thread(retention.tidy, app)
+        kept = await asyncio.to_thread(adopt_folders, app, in_use, x_ikoma.read(model).source)
+        for path in kept:
+            progress(f"containers have changed it too: your version is kept as .ikoma/{path}")
+        return in_use
+
+    async def _roll(
+        self,
+        app: App,
+        release: Release,
+        runs: Mapping[str, Any],
+        place: Placement,
+        wish: Wish,
+        secrets: Sequence[Secret],
+        *,
+        again: bool = False,
+        change: Change | None = None,
+    ) -> Rolled:
+        web = Web(**release.web) if release.web else None
+        target = Target(
+            release=release.id,
+            model=runs,
+            place=place,
+            extension=x_ikoma.Extension(**release.extension),
+            web=web,
+            files=Releases(app).folder(release.id),
+            check=partial(self._policy.require_fixed, app),
+            answers=partial(self._wait_until_it_answers, app, web, wish.timeout, secrets),
+            change=change,
+            again=again,
+            watch=0.0 if wish.final else x_ikoma.Extension(**release.extension).watch,
+            scale=fitting_scale(app, runs),
+            before=Releases(app).model(current) if (current := Releases(app).current()) else {},
+        )
+        return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
+
+    async def _wait_until_it_answers(
+        self, app: App, web: Web | None, timeout: float, secrets: Sequence[Secret], containers: Sequence[Container]
+    ) -> None:
+        if web is None:
+            return
+        # Where no path is known, no healthcheck has waited for it either.
+        deadline = asyncio.get_running_loop().time() + (_ANSWER_SECONDS if web.path else timeout)
+        ours = {item.id for item in containers}
+        while not (check := await self._health.answers(web, containers)).passed:
+            there = [item for item in await self._engine.containers(app.name) if item.id in ours]
+            ended = any(item.state in ("exited", "dead") for item in there)
+            if ended or asyncio.get_running_loop().time() >= deadline:
+                containers = there or containers
+                explained = await self._health.explain(web, containers, secrets)
+                raise await self._no_answer(web, check if explained.passed else explained, containers, secrets)
+            await asyncio.sleep(_PAUSE)
+
+    async def _no_answer(
+        self, web: Web, check: Check, containers: Sequence[Container], secrets: Sequence[Secret]
+    ) -> DeployFailed:
+        logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
+        ended = [item for item in containers if item.state in ("exited", "dead")]
+        said = (
+            f"The service {web.service} exited with code {ended[0].exit_code}, and is to answer requests."
+            if ended
+            else None
+        )
+        return DeployFailed(
+            said or f"The containers run, but {web.service} is not healthy: {check.details}",
+            hint=_hint(web, check),
+            service=web.service,
+            exitCode=containers[0].exit_code if containers else None,
+            state=containers[0].state if containers else None,
+            **({"answer": check.answer} if check.answer else {}),
+            logs=list(logs),
+        )
+
+
+def _hint(web: Web, check: Check) -> str | None:
+    if web.path is None:
+        return _WHERE_IT_ANSWERS
+    return _NEEDS_LONGER if check.details.endswith(ON_NO_PORT) else None
+
+
+def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
+    """A release that begins now."""
+    web = web_service.web(model)
+    one_shot, may_end = compose_file.one_shot_services(model), jobs(model)
+    brought = checkout.recorded(app)
+    return Release(
+        id=Releases(app).new_id(),
+        caller=wish.caller,
+        started_at=now(),
+        reason=wish.reason,
+        web=asdict(web) if web else None,
+        extension=asdict(x_ikoma.read(model)),
+        commit=brought.commit if brought else None,
+        services={
+            name: ServiceRecord(one_shot=name in one_shot, scale=scale_of(service), is_job=name in may_end)
+            for name, service in model["services"].items()
+        },
+    )
+
+
+def _with_images(release: Release, found: Mapping[str, str]) -> Release:
+    services = {name: replace(record, image=found.get(name)) for name, record in release.services.items()}
+    return replace(release, services=services)

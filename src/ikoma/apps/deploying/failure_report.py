@@ -1,0 +1,73 @@
+"""What a rollout that failed leaves, told with its error: nobody has to find it out call by call."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.database.migrating import Schema, is_command
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError, Next
+from ikoma.ports import Engine
+
+Applied = frozenset[str] | None
+"""Names of the migrations that a database has; None where that is not known."""
+
+
+class Aftermath:
+    """Looks at an app after a rollout of it has failed."""
+
+    def __init__(self, engine: Engine, schema: Schema) -> None:
+        self._engine = engine
+        self._schema = schema
+
+    async def applied(self, app: App) -> Applied:
+        with suppress(IkomaError):
+            return frozenset(entry.name for entry in await self._schema.ledger(app) if not is_command(entry.name))
+        return None
+
+    async def tell_release(self, app: App, release: Release, error: IkomaError, before: Applied) -> None:
+        """Say in its error what a release that never served leaves, and what the next deploy does.
+
+        Args:
+            before: what the database had when it began.
+        """
+        facts: dict[str, Any] = {"releaseId": release.id, "backup": Releases(app).find(release.id).backup}
+        after = await self.applied(app)
+        if before is not None and after is not None:
+            facts["migrationsApplied"] = sorted(after - before)
+        with suppress(IkomaError):
+            facts["nextDeploy"] = {
+                "migrations": [item.name for item in await self._schema.pending(app)],
+                "releaseCommand": bool(release.extension.get("release_command")),
+            }
+        error.details = {**error.details, **facts}
+        shown = Next("release.show", {"appName": str(app.name), "release": release.id})
+        if isinstance(error, DeployFailed) or not error.next:
+            error.next = (shown, *error.next)
+        await self.tell_serving(app, error)
+
+    async def tell_rollout(self, app: App, release: Release, error: IkomaError) -> None:
+        """The same of a release that was made before, and was to serve again."""
+        error.details = {"releaseId": release.id, "backup": None, "migrationsApplied": [], **error.details}
+        await self.tell_serving(app, error)
+
+    async def tell_serving(self, app: App, error: IkomaError) -> None:
+        serving = await self._serving(app)
+        error.details = {**error.details, "serving": serving}
+        if serving is not None:
+            error.hint += f" The release {serving} goes on serving."
+
+    async def _serving(self, app: App) -> str | None:
+        """The release that serves, as far as can be told."""
+        state = RolloutState(app)
+        serving = state.serving()
+        if serving is None or serving.down or state.underway() is not None:
+            return None
+        with suppress(EngineUnavailable):
+            there = await self._engine.containers(app.name)
+            if any(item.state == "running" and state.serves(item) for item in there):
+                return serving.release
+        return None

@@ -1,0 +1,309 @@
+"""What a deploy or a rollback would do, and a hash of all it depends on: given that, it refuses what has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.app import App
+from ikoma.apps.compose import x_ikoma
+from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.compose.mounts import Sources, sources
+from ikoma.apps.database import credentials
+from ikoma.apps.database.down_migrations import STAYS, Way, WayBack
+from ikoma.apps.database.migrating import Back, Schema
+from ikoma.apps.deploying import comparison
+from ikoma.apps.deploying.plan_services import ServicePlan, Step, images_of_a_deploy, is_built_of, plan_services
+from ikoma.apps.deploying.release_files import snapshot_of
+from ikoma.apps.deploying.release_tree import SQL, dotenv_of, kept_dotenv, kept_marks, marks_of_data
+from ikoma.apps.deploying.rollback import Rollbacks, Wanted
+from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.resolution.data_or_source import Kind, list_kinds
+from ikoma.apps.rollouts import images, injection
+from ikoma.apps.secrets import app_secrets
+from ikoma.apps.source.changes import SourceChanges, look, marks
+from ikoma.apps.validation.finding import Report
+from ikoma.apps.validation.validator import Validator
+from ikoma.apps.yaml import file_choice
+from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Next, PlanDrifted, PolicyViolation
+from ikoma.model import Secret
+from ikoma.ports import Databases, Engine
+from ikoma.postgres.migrations.lint import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What a rollback leads to, besides the services."""
+
+    release: str
+    way: WayBack
+    """What becomes of the database."""
+    lost: tuple[str, ...] = ()
+    """What is gone from the database afterwards."""
+    undone: tuple[str, ...] = ()
+    """Migrations that the database does not have afterwards, the newest first."""
+    stay: tuple[str, ...] = ()
+    """Those that it has now and afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    hash: str
+    errors: tuple[str, ...] = ()
+    """Why it would be refused."""
+    warnings: tuple[str, ...] = ()
+    services: tuple[ServicePlan, ...] = ()
+    rest: tuple[str, ...] = ()
+    source: SourceChanges = field(default_factory=SourceChanges)
+    migrations: tuple[Verdict, ...] = ()
+    ports: tuple[str, ...] = ()
+    rollback: Return | None = None
+    route: str | None = None
+    """Where requests go, and why; None where nothing is routed."""
+    kinds: Sequence[Kind] = ()
+    """What of the folder is source, and what is data."""
+
+
+class Planner:
+    """Makes plans. It changes nothing."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        databases: Databases,
+        policy: Policy,
+        validator: Validator,
+        schema: Schema,
+        rollbacks: Rollbacks,
+        *,
+        memory: int,
+    ) -> None:
+        self._engine = engine
+        self._databases = databases
+        self._policy = policy
+        self._validator = validator
+        self._schema = schema
+        self._rollbacks = rollbacks
+        self._memory = memory
+
+    async def plan(self, app: App) -> Plan:
+        """What deploy.up would do now."""
+        report = await self._validator.examine(app, images=False)
+        errors, warnings = (tuple(map(str, found)) for found in (report.errors, report.warnings))
+        identity = await self._hash(app, report)
+        if report.model is None or report.errors:
+            return Plan(identity, errors, warnings)
+        frozen = injection.frozen(app, report.model, env={}, memory=self._memory, variables=report.variables)
+        current = Releases(app).current()
+        before = Releases(app).model(current) if current else {}
+        found = await _sources(app, frozen)
+        kept = snapshot_of(app, current)
+        changes = await asyncio.to_thread(look, _root(app), found, kept)
+        verdicts = await self._schema.verdicts(app)
+        if (command := x_ikoma.read(frozen).release_command) is not None:
+            verdicts.append(command.verdict)
+        breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
+        stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
+        given = report.variables
+        secrets = [*_secrets(app, current), *app_secrets.of_variables(given), *app_secrets.of_model(report.model)]
+        found_images = await images_of_a_deploy(
+            self._engine, frozen, current, before, lambda service: not is_built_of(app, service, changes)
+        )
+
+        def contents(path: Path) -> str:
+            return "changed" if changes.below(kept.root, path) else kept.digest_of(path)
+
+        step = await self._step(app, before, frozen, found, changes, secrets, found_images, given, contents, stops)
+        marks = await asyncio.to_thread(marks_of_data, app, frozen, found)
+        step = replace(
+            step, dotenv=dotenv_of(app, frozen), marks=marks, marked=kept_marks(app, current) if current else {}
+        )
+        return Plan(
+            identity,
+            errors,
+            warnings,
+            await plan_services(self._engine, step, fetched=False),
+            comparison.compare_rest(before, frozen, step.secrets) if before else (),
+            changes,
+            tuple(verdicts),
+            tuple(_ports(frozen)),
+            route=_route(report.choice.web, report.choice.reason) if report.choice else None,
+            kinds=report.kinds,
+        )
+
+    async def plan_rollback(self, app: App, wanted: Wanted) -> Plan:
+        """What deploy.rollback would do now.
+
+        Raises:
+            NothingToGoBackTo, AlreadyServing, ReleaseNotFound
+        """
+        release, left = self._rollbacks.target(app, wanted.to), Releases(app).current()
+        before, after = (Releases(app).model(item) if item else {} for item in (left, release))
+        change, errors = await self._change(app, release, wanted)
+        errors += await self._refusals(app, release, after)
+        lost = await self._schema.losses(app, change) if change else []
+        way = change.way if change else STAYS
+        stops = "the database is taken back" if change and change.stops_first else None
+        files = comparison.compare_source(*(snapshot_of(app, item) for item in (left, release)))
+        changes = SourceChanges(files.added, files.changed, files.removed)
+        secrets = [*_secrets(app, left), *_secrets(app, release)]
+        given, contents = Releases(app).given(release), snapshot_of(app, release).digest_of
+        found = await _sources(app, after)
+        step = await self._step(app, before, after, found, changes, secrets, release.images, given, contents, stops)
+        marked = kept_marks(app, left) if left else {}
+        step = replace(step, dotenv=kept_dotenv(app, release), marks=kept_marks(app, release), marked=marked)
+        return Plan(
+            await self._rollback_hash(app, wanted, release, way),
+            tuple(errors),
+            services=await plan_services(self._engine, step, fetched=True),
+            rest=comparison.compare_rest(before, after, secrets) if before else (),
+            source=changes,
+            ports=tuple(_ports(after)),
+            kinds=await asyncio.to_thread(list_kinds, app, after),
+            rollback=Return(release.id, way, tuple(lost), *await self._migrations(app, release, way)),
+            route=_route(Web(**release.web)) if release.web else None,
+        )
+
+    async def require(self, app: App, report: Report, expected: str) -> None:
+        """Raises PlanDrifted where what a plan was made of is not as it was."""
+        if await self._hash(app, report) != expected:
+            raise PlanDrifted(f"{app.name} is not as it was when the plan was made.")
+
+    async def require_rollback(self, app: App, wanted: Wanted, expected: str) -> None:
+        """Raises PlanDrifted where a rollback would not do what the plan said."""
+        release = self._rollbacks.target(app, wanted.to)
+        change, _ = await self._change(app, release, wanted)
+        if await self._rollback_hash(app, wanted, release, change.way if change else STAYS) != expected:
+            asked = {"rollback": True, "to": wanted.to, "database": wanted.database or None}
+            again = Next("deploy.plan", {name: value for name, value in asked.items() if value is not None})
+            raise PlanDrifted(f"{app.name} is not as it was when the plan was made.", next=again)
+
+    async def _hash(self, app: App, report: Report) -> str:
+        """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
+        found = await _sources(app, report.model) if report.model else Sources((), ())
+        paths = [*file_choice.paths(app), app.env_file, *found.paths]
+        marked = await asyncio.to_thread(marks, app.path, paths, found.left_out)
+        owned = credentials.find(app)
+        variables = credentials.parts(owned, self._databases.endpoint()) if owned else {}
+        return _digest(marked, report.model, variables, await self._state(app))
+
+    async def _rollback_hash(self, app: App, wanted: Wanted, release: Release, way: WayBack) -> str:
+        return _digest("rollback", release.id, wanted.database, str(way), await self._state(app))
+
+    async def _state(self, app: App) -> list[Any]:
+        """What serves, and what its database has."""
+        state = RolloutState(app)
+        serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
+        return [containers, state.serving(), await self._schema.ledger(app)]
+
+    async def losses(self, app: App, wanted: Wanted) -> tuple[Release, list[str]]:
+        """What a rollback takes away for good, counted now; the release that it leads to."""
+        release = self._rollbacks.target(app, wanted.to)
+        change = await self._rollbacks.change(app, release, database=wanted.database)
+        return release, await self._schema.losses(app, change) if change else []
+
+    async def _change(self, app: App, release: Release, wanted: Wanted) -> tuple[Back | None, list[str]]:
+        """What a rollback does to the database, or why it would be refused."""
+        try:
+            return await self._rollbacks.change(app, release, database=wanted.database), []
+        except (CannotGoBack, DatabaseAhead) as error:
+            return None, [_said(error)]
+
+    async def _migrations(self, app: App, release: Release, way: WayBack) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The migrations of the database that go with its way back, and those that stay."""
+        has = [entry.name for entry in await self._schema.ledger(app)]
+        undone = way.undo
+        if way.way is Way.RESTORE:
+            undone = tuple(name for name in reversed(has) if name not in release.migrations)
+        return undone, tuple(name for name in has if name not in undone)
+
+    async def _refusals(self, app: App, release: Release, model: Mapping[str, Any]) -> list[str]:
+        """Why a release could not run now as it did then."""
+        underway = RolloutState(app).underway()
+        found = [underway.trouble] if underway is not None and underway.trouble else []
+        allowed = partial(self._policy.require, app, model)
+        for check in (allowed, partial(images.require, self._engine, release.id, release.images)):
+            try:
+                await check()
+            except (PolicyViolation, ImageGone) as error:
+                found.append(_said(error))
+        found += [f"The domain {item} belongs to another app." for item in self._validator.taken_domains(app, model)]
+        return found + [item.problem for item in await self._validator.occupied(app, model)]
+
+    async def _step(
+        self,
+        app: App,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        found: Sources,
+        changes: SourceChanges,
+        secrets: Sequence[Secret],
+        images: Mapping[str, str],
+        given: Mapping[str, str],
+        contents: Callable[[Path], str],
+        stops: str | None,
+    ) -> Step:
+        """All that a rollout would decide by."""
+        state, current = RolloutState(app), Releases(app).current()
+        there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        return Step(
+            app=app,
+            before=before,
+            after=after,
+            runs=injection.with_database(app, after, self._databases.endpoint()),
+            sources=found,
+            changes=changes,
+            secrets=secrets,
+            images=images,
+            former=current.images if current else {},
+            given=given,
+            contents=contents,
+            there=there,
+            carrying=frozenset([item.id for item in there if await self._engine.carried(item.id)]),
+            stops=stops,
+        )
+
+
+def _said(error: IkomaError) -> str:
+    return f"{error.message} {error.hint or ''}".rstrip()
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _secrets(app: App, release: Release | None) -> list[Secret]:
+    """Values that no plan may tell: the app's own, and those that a release was made with."""
+    return [*app_secrets.of_app(app), *(app_secrets.of_release(app, release) if release else ())]
+
+
+async def _sources(app: App, model: Mapping[str, Any]) -> Sources:
+    return await asyncio.to_thread(sources, app, model, besides=SQL)
+
+
+def _route(web: Web | None, reason: str = "") -> str | None:
+    return None if web is None else f"{web.service}, port {web.port}{f': {reason}' if reason else ''}"
+
+
+def _ports(model: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: {port.get('published')} → {port.get('target')}"
+        for name, service in model["services"].items()
+        for port in service.get("ports") or []
+        if port.get("published")
+    ]
+
+
+def _root(app: App) -> Path:
+    return Path(os.path.realpath(app.path))

@@ -1,0 +1,294 @@
+"""What becomes of each service in a plan: what a rollout would decide, with the reasons that the files give for it.
+
+The decision is the rollout's own. Only an image that is yet to be built or pulled has no id: it counts as another one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.compose import x_ikoma
+from ikoma.apps.compose.compose_file import one_shot_services
+from ikoma.apps.compose.mounts import Sources, bind_mounts
+from ikoma.apps.compose.services import shares_with
+from ikoma.apps.database.variables import KEPT_AS
+from ikoma.apps.deploying import comparison
+from ikoma.apps.host_facts import image_name
+from ikoma.apps.releases.release import Release
+from ikoma.apps.rollouts.rendering import Placement
+from ikoma.apps.source.changes import SourceChanges
+from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
+from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.model import Secret
+from ikoma.ports import Container, Engine
+
+_RUNS_AGAIN = "it runs again with each deploy"
+"""Of a service that others wait for until it has ended."""
+_TO_COME = "to come"
+"""Instead of the id of an image that is not made or fetched yet."""
+_UNTIL = "until the new one is healthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Downtime:
+    expected: str
+    """none, or how it is away."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """What becomes of one service, and why."""
+
+    service: str
+    action: str
+    """add, replace, keep or remove."""
+    reasons: tuple[str, ...] = ()
+    image: str | None = None
+    """build or pull, where its image is not here yet."""
+    downtime: Downtime | None = None
+    """None where it is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From what serves to the next model.
+
+    Args:
+        after: the model of the release; `runs` is the same with the variables of the app's database.
+        images: service → id of its image, as far as there is one; `given` and `contents` as a placement has them.
+        there: the containers that serve, and of these the ids of `carrying` ones, as a rollout sees them.
+        stops: why all that serves is stopped first; None where it is not.
+    """
+
+    app: App
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    runs: Mapping[str, Any]
+    sources: Sources
+    changes: SourceChanges
+    secrets: Sequence[Secret]
+    images: Mapping[str, str]
+    former: Mapping[str, str]
+    """service → id of the image that it runs now."""
+    given: Mapping[str, str]
+    contents: Callable[[Path], str]
+    there: Sequence[Container]
+    carrying: frozenset[str]
+    stops: str | None = None
+    dotenv: bytes = b""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Checksums of data that a person deploys too, as a placement has them; `marked` are those of what serves."""
+    marked: Mapping[str, str] = field(default_factory=dict)
+
+
+async def images_of_a_deploy(
+    engine: Engine,
+    model: Mapping[str, Any],
+    current: Release | None,
+    before: Mapping[str, Any],
+    untouched: Callable[[Mapping[str, Any]], bool],
+) -> dict[str, str]:
+    """service → id of the image that a deploy would find.
+
+    Args:
+        untouched: whether a service is built from what has not changed.
+    """
+    services, earlier = model["services"], before.get("services") or {}
+    builders = {service["image"]: name for name, service in services.items() if "build" in service}
+    found = {}
+    for name, service in services.items():
+        builder = name if "build" in service else builders.get(service.get("image"))
+        known = (current.images.get(name) if current else None) or _TO_COME
+        if builder is not None:
+            build, had = services[builder], earlier.get(builder) or {}
+            found[name] = known if build["build"] == had.get("build") and untouched(build) else _TO_COME
+        elif image := await engine.image(str(service.get("image"))):
+            found[name] = image.id
+        else:
+            same = service.get("image") == (earlier.get(name) or {}).get("image")
+            found[name] = known if same else _TO_COME
+    return found
+
+
+async def plan_services(engine: Engine, step: Step, *, fetched: bool) -> tuple[ServicePlan, ...]:
+    """What a rollout would do with each service, in the order of the file; then the ones that go.
+
+    Args:
+        fetched: whether all images are here, as those of an earlier release are.
+    """
+    planned = _Planned(step)
+    plans = []
+    for name in (*step.after["services"], *(name for name in planned.decisions if name not in step.after["services"])):
+        action, service = planned.action(name), step.after["services"].get(name)
+        image = None if fetched or service is None else await _image(engine, step.app, service, action)
+        plans.append(ServicePlan(name, action, planned.reasons(name), image, planned.downtime(name)))
+    return tuple(plans)
+
+
+class _Planned:
+    """The decisions of a rollout, in words."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        root = Path(os.path.realpath(step.app.path))
+        place = Placement(
+            *(step.app.name, "", root, root, step.sources, step.images, step.given, step.contents),
+            dotenv=step.dotenv,
+            marks=step.marks,
+        )
+        bare = {
+            name: {key: service[key] for key in service if key != KEPT_AS}
+            for name, service in step.after["services"].items()
+        }
+        self._bare = place.configurations({**step.after, "services": bare})
+        wanted = Wanted(
+            app=step.app,
+            model=step.runs,
+            extension=x_ikoma.read(step.after),
+            sources=step.sources,
+            configurations=place.configurations(step.runs),
+            scale=fitting_scale(step.app, step.after),
+            before=step.before,
+            carrying=step.carrying,
+            again=step.stops is not None,
+        )
+        self.decisions = {item.service: item for item in decide(wanted, step.there)}
+        self._one_shot = one_shot_services(step.after)
+        compared = comparison.compare_services(step.before, step.after, step.secrets)
+        self._lines = {item.service: item.lines for item in compared.changed}
+        for name in compared.removed:
+            self.decisions.setdefault(name, Decision(name))
+
+    def action(self, name: str) -> str:
+        decision = self.decisions[name]
+        if name not in self._step.after["services"]:
+            return "remove"
+        if not decision.new:
+            return "remove" if decision.replaced and not decision.kept else "keep"
+        if decision.replaced:
+            return "replace"
+        if decision.kept:
+            return "keep"
+        return "replace" if name in (self._step.before.get("services") or {}) else "add"
+
+    def reasons(self, name: str) -> tuple[str, ...]:
+        decision, action = self.decisions[name], self.action(name)
+        service = self._step.after["services"].get(name)
+        if service is None:
+            return ()
+        gets = [f"it gets the {what} of {other}" for other, what in decision.displaces.items()]
+        if action == "add":
+            return tuple(gets)
+        had, has = len(decision.kept) + len(decision.replaced), len(decision.kept) + decision.new
+        many = [f"it has {has or 'no'} container{'s' * (has != 1)} instead of {had}"] if had != has and had else []
+        lines = [*self._lines.get(name, ()), *gets]
+        if action != "replace":
+            return (*lines, *many)
+        lines += touched(self._step.app, self._step.after, service, self._step.changes)
+        lines += self._touched_data(service)
+        lines += [self._step.stops] if self._step.stops else []
+        if not lines:
+            other_image = self._step.images.get(name) != self._step.former.get(name)
+            lines = ["its image is another"] if other_image and decision.replaced else [self._otherwise(name, service)]
+        return (*lines, *many)
+
+    def _touched_data(self, service: Mapping[str, Any]) -> list[str]:
+        """Which of the data has changed that a service mounts and a person deploys too."""
+        step, root = self._step, Path(os.path.realpath(self._step.app.path))
+        ways = [Path(os.path.realpath(mount["source"])) for mount in bind_mounts({"services": {"": service}})]
+        other = [place for place, mark in step.marks.items() if step.marked.get(place, mark) != mark]
+        return [f"{place} has changed" for place in other if any(root / place in (way, *way.parents) for way in ways)]
+
+    def _otherwise(self, name: str, service: Mapping[str, Any]) -> str:
+        """Why a service is replaced whose files say nothing."""
+        replaced, shared = self.decisions[name].replaced, shares_with(service)
+        if name in self._one_shot:
+            return _RUNS_AGAIN
+        if replaced and all(item.is_done for item in replaced):
+            return _RUNS_AGAIN
+        if not any(item.state == "running" for item in replaced):
+            return "it does not run"
+        if any(item.health == "unhealthy" for item in replaced):
+            return "it is unhealthy"
+        if shared and self.decisions[shared].new:
+            return f"{shared}, inside which it runs, is replaced"
+        if self.decisions[name].outdated:
+            return "it is in networks of an old rollout, and each takes some of the addresses that Docker has"
+        if any(item.configuration == self._bare[name] for item in replaced):
+            return "it gets the variables of the app's database"
+        return "what it is given has changed: a variable, a network, a config or a secret"
+
+    def downtime(self, name: str) -> Downtime | None:
+        action, decision = self.action(name), self.decisions[name]
+        taken = [
+            f"{item.service} gets its {item.displaces[name]}"
+            for item in self.decisions.values()
+            if name in item.displaces
+        ]
+        stopped = f"It is stopped first, because {taken[0]}" if taken else None
+        if action == "remove":
+            gone = (
+                "It is to have no container." if name in self._step.after["services"] else "The release has it no more."
+            )
+            return Downtime("for good", f"{gone} {stopped}." if stopped else gone)
+        if action == "add":
+            waits = f"It starts when {' and '.join(decision.displaces)} has stopped; requests wait meanwhile."
+            return Downtime("until it is healthy", waits) if decision.displaces else None
+        if action == "keep":
+            return Downtime("none", "It goes on as it is." if decision.kept else "It has no container.")
+        done = bool(decision.replaced) and all(item.is_done for item in decision.replaced)
+        ends = name in self._one_shot or done
+        if not ends and not any(map(is_active, decision.replaced)):
+            return Downtime(_UNTIL, "Nothing of it runs now.")
+        if self._step.stops:
+            return Downtime(_UNTIL, f"It is stopped first, because {self._step.stops}; requests wait meanwhile.")
+        if ends:
+            return Downtime("none", "It runs again, and ends.")
+        if decision.alone:
+            reason = f"It is stopped before its replacement starts, because {decision.alone}; requests wait meanwhile."
+            return Downtime(_UNTIL, reason)
+        if stopped:
+            return Downtime(_UNTIL, f"{stopped}; requests wait meanwhile.")
+        return Downtime("none", "Old and new run side by side.")
+
+
+def touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], changes: SourceChanges) -> list[str]:
+    """Which of what a service mounts, is given as a file, or is built from has changed."""
+    root = Path(os.path.realpath(app.path))
+    mounted = [str(mount["source"]) for mount in bind_mounts({"services": {"": service}})]
+    given = [
+        str(((model.get(kind) or {}).get(item.get("source")) or {}).get("file") or "")
+        for kind in ("configs", "secrets")
+        for item in service.get(kind) or []
+    ]
+    return [
+        f"{os.path.relpath(path, app.path)} has changed"
+        for path in dict.fromkeys((*mounted, *given, *_contexts(service)))
+        if path.startswith("/") and changes.below(root, Path(os.path.realpath(path)))
+    ]
+
+
+def is_built_of(app: App, service: Mapping[str, Any], changes: SourceChanges) -> bool:
+    """Whether something has changed of what a service is built from."""
+    root = Path(os.path.realpath(app.path))
+    return any(
+        path.startswith("/") and changes.below(root, Path(os.path.realpath(path))) for path in _contexts(service)
+    )
+
+
+def _contexts(service: Mapping[str, Any]) -> list[str]:
+    build = service.get("build") or {}
+    return [str(path) for path in (build.get("context"), *(build.get("additional_contexts") or {}).values()) if path]
+
+
+async def _image(engine: Engine, app: App, service: Mapping[str, Any], action: str) -> str | None:
+    if "build" in service:
+        return "build" if action in ("add", "replace") else None
+    own = str(service.get("image", "")).startswith(image_name(app.name, "")[:-1])
+    return None if own or await engine.image_present(str(service.get("image"))) else "pull"

@@ -1,0 +1,238 @@
+"""What the files of two releases differ in, line by line: the compose files as they were written, and the source.
+
+Values of variables never stand in it: in compose files they are hidden before anything is compared, as are secrets of
+either release. It is bounded in length, and in the work that it takes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from ikoma.apps.app import App
+from ikoma.apps.deploying.release_files import ReleaseFiles, is_below
+from ikoma.apps.readable import as_text
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.secrets import app_secrets
+from ikoma.apps.snapshots.manifest import Entry
+from ikoma.kernel.redaction.redaction import HIDDEN, certain, forms, replaced
+from ikoma.model import FilePath, Secret, printable
+
+_LARGEST = 256 << 10
+"""Bytes of a file whose lines are compared."""
+_MOST_PAIRS = 4_000_000
+"""Of lines that may be compared with each other; beyond that all that differs is one change."""
+_LONGEST_LINE = 2000
+_SECONDS = 5.0
+_HOLD_VARIABLES = ("environment", "args", "labels", "annotations")
+_OF_VARIABLES = re.compile(r"(^|.*\.)env(\..*|$)")
+"""Names of files that hold variables."""
+_NAME = re.compile(r"\s*#?\s*(?:export\s+)?[\w.-]+\s*[=:]")
+_NO_NEWLINE = "\\ No newline at end of file"
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """Names of variables whose values are others; sorted."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def compare_variables(app: App, old: Release, new: Release) -> Variables:
+    """What became of the variables of `.env`, of the call and of each service's `environment`."""
+    before, after = _variables(app, old), _variables(app, new)
+    return Variables(
+        added=tuple(sorted(after.keys() - before.keys())),
+        changed=tuple(sorted(name for name in after.keys() & before.keys() if before[name] != after[name])),
+        removed=tuple(sorted(before.keys() - after.keys())),
+    )
+
+
+def compare_files(app: App, old: Release, new: Release, *, path: FilePath | None, limit: int) -> tuple[str, bool]:
+    """Unified differences, and whether there are more than are shown.
+
+    Args:
+        path: a file or folder; all when None.
+        limit: the most characters.
+    """
+    before, after = ReleaseFiles(app, old), ReleaseFiles(app, new)
+    known = [*app_secrets.of_app(app), *app_secrets.of_release(app, old), *app_secrets.of_release(app, new)]
+    names = [name for name in {**before.entries, **after.entries} if is_below(name, path)]
+    names = [name for name in names if name != app.runbook.name]  # each deploy writes it anew
+    names.sort(key=lambda name: (name not in before.texts and name not in after.texts, name))
+    ends, size = time.monotonic() + _SECONDS, 0
+    shown: list[str] = []
+    for name in names:
+        if not _differ(before.entries.get(name), after.entries.get(name)):
+            continue
+        if time.monotonic() > ends:
+            return "\n".join(shown), True
+        for line in _file(name, before, after, known):
+            size += len(line) + 1
+            if size > limit:
+                return "\n".join(shown), True
+            shown.append(line)
+    return "\n".join(shown), False
+
+
+def _variables(app: App, release: Release) -> dict[str, Any]:
+    releases = Releases(app)
+    found: dict[str, Any] = {name: {"": value} for name, value in releases.given(release).items()}
+    for service, item in (releases.model(release).get("services") or {}).items():
+        values = item.get("environment")
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            found[name] = {**found.get(name, {}), service: value}
+    return found
+
+
+def _differ(old: Entry | None, new: Entry | None) -> bool:
+    """Whether a file or link is another one. Folders are not told of: what is in them is."""
+    old, new = (None if item is None or item.kind == "folder" else item for item in (old, new))
+    return (old and old[:5]) != (new and new[:5])
+
+
+def _file(name: str, before: ReleaseFiles, after: ReleaseFiles, known: Sequence[Secret]) -> Iterator[str]:
+    """The lines of one file's difference, with a head that names it."""
+    shown = printable(name)
+    old, new = (files.entries.get(name) for files in (before, after))
+    yield f"--- {f'a/{shown}' if old else '/dev/null'}"
+    yield f"+++ {f'b/{shown}' if new else '/dev/null'}"
+    if old and new and (old.kind, *old[1:4]) != (new.kind, *new[1:4]):
+        yield f"# {_said(old)} → {_said(new)}"
+    texts = [_text(files, name) for files in (before, after)]
+    if any(text is None for text in texts):
+        sizes = " → ".join(f"{item.size} bytes" if item else "nothing" for item in (old, new))
+        yield f"# Not shown, since it is no text or too large: {sizes}"
+        return
+    is_compose = name in before.texts or name in after.texts
+    old_text, new_text = (_hidden(name, text or "", known, is_compose=is_compose) for text in texts)
+    if old_text == new_text and old and new and old.content != new.content:
+        yield "# It differs in values that are not shown."
+        return
+    yield from _unified(old_text, new_text)
+
+
+def _said(entry: Entry) -> str:
+    return f"{entry.kind}, mode {entry.mode:o}, owner {entry.uid}:{entry.gid}"
+
+
+def _text(files: ReleaseFiles, name: str) -> str | None:
+    """What a file holds, "" where there is none; None where it is no text, or too large."""
+    entry = files.entries.get(name)
+    if entry is None or entry.kind == "folder":
+        return ""
+    content = files.content(name, _LARGEST)
+    return None if content is None or b"\0" in content else as_text(content, is_part=False)
+
+
+def _hidden(name: str, text: str, known: Sequence[Secret], *, is_compose: bool) -> str:
+    """The text without values of variables where they are known to stand, and without secrets."""
+    if is_compose:
+        text = without_values(text)
+    elif _OF_VARIABLES.fullmatch(posixpath.basename(name)):
+        text = "\n".join(map(_name_alone, text.split("\n")))
+    text = replaced(text, certain(forms(app_secrets.of_text(text))))
+    return replaced(text, forms(known))
+
+
+def _name_alone(line: str) -> str:
+    """A line of a file of variables without the value, or the part of one, that stands in it."""
+    if found := _NAME.match(line):
+        return f"{found[0]}{HIDDEN}"
+    return line if not line.strip() or line.lstrip().startswith("#") else HIDDEN
+
+
+def without_values(text: str) -> str:
+    """A compose file without the values of its variables, labels and build arguments; names stay.
+
+    Where it cannot be read as YAML nothing of it is shown.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError):
+        return "# This file cannot be read.\n"
+    spans = sorted({span for node in _holders(root) for span in _spans(node, text)}, reverse=True)
+    for begin, end in spans:
+        text = f"{text[:begin]}{HIDDEN}{text[end:]}"
+    return text
+
+
+def _holders(root: yaml.Node | None) -> Iterator[yaml.Node]:
+    """What holds variables, wherever it stands."""
+    pending, seen = [root], set()
+    while pending:
+        node = pending.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                pending.append(value)
+                if key.value in _HOLD_VARIABLES:
+                    yield value
+        elif isinstance(node, yaml.SequenceNode):
+            pending += node.value
+
+
+def _spans(node: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
+    """Where values stand: of NAME: VALUE, and behind the = of NAME=VALUE."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == "<<":
+                yield from _merged(value, text)
+            elif isinstance(value, yaml.ScalarNode) and value.start_mark.index < value.end_mark.index:
+                yield value.start_mark.index, _end(value, text)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            written = text[item.start_mark.index : item.end_mark.index]
+            if isinstance(item, yaml.ScalarNode) and "=" in written:
+                yield item.start_mark.index + written.index("=") + 1, _end(item, text)
+
+
+def _merged(node: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
+    for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        if isinstance(item, yaml.MappingNode):
+            for _, value in item.value:
+                if isinstance(value, yaml.ScalarNode) and value.start_mark.index < value.end_mark.index:
+                    yield value.start_mark.index, _end(value, text)
+
+
+def _end(node: yaml.Node, text: str) -> int:
+    """Where a scalar ends: one of several lines keeps its last line break."""
+    end: int = node.end_mark.index
+    while end > node.start_mark.index and text[end - 1] in "\n ":
+        end -= 1
+    return end
+
+
+def _unified(old: str, new: str) -> Iterator[str]:
+    before, after = _lines(old), _lines(new)
+    first = next((n for n, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), None)
+    begin = min(len(before), len(after)) if first is None else first
+    end = 0
+    while end < min(len(before), len(after)) - begin and before[-1 - end] == after[-1 - end]:
+        end += 1
+    gone, come = before[begin : len(before) - end], after[begin : len(after) - end]
+    if len(gone) * len(come) > _MOST_PAIRS:
+        yield f"@@ -{begin + 1},{len(gone)} +{begin + 1},{len(come)} @@"
+        lines: Iterator[str] = iter([*(f"-{line}" for line in gone), *(f"+{line}" for line in come)])
+    else:
+        lines = iter(list(difflib.unified_diff(before, after, lineterm=""))[2:])
+    for line in lines:
+        yield line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
+
+
+def _lines(text: str) -> list[str]:
+    if not text:
+        return []
+    lines = text.split("\n")
+    return lines[:-1] if not lines[-1] else [*lines[:-1], f"{lines[-1]}\n{_NO_NEWLINE}"]

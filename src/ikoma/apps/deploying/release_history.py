@@ -1,0 +1,244 @@
+"""How releases end: served, failed or interrupted; what is recorded of it, and what is kept of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+
+from ikoma.apps.app import App
+from ikoma.apps.database.migrating import Schema
+from ikoma.apps.deploying.failure_report import Aftermath
+from ikoma.apps.deploying.written_files import keep_written
+from ikoma.apps.releases.release import FAILED, Release, Releases
+from ikoma.apps.releases.rollout_state import RolloutState, Underway
+from ikoma.apps.rollouts import images, one_off_commands
+from ikoma.apps.rollouts.rollout import Rollouts
+from ikoma.apps.rollouts.way_out import tell_cause, waiting
+from ikoma.apps.secrets import app_secrets
+from ikoma.apps.snapshots.snapshot import Snapshots
+from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
+from ikoma.kernel.redaction.redaction import certain, forms, replaced
+from ikoma.model import Secret
+from ikoma.ports import Engine, Progress, no_progress
+
+log = logging.getLogger("ikoma")
+
+_LONGEST_CAUSE = 1000
+_LAST_LINES = 20
+_HALF_DONE = "Its release command was running, and may be half done."
+_INTERRUPTED = "The deploy was interrupted: its server was stopped or killed."
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many releases of an app are kept, and for how many days."""
+
+    releases: int = 20
+    days: int = 365
+
+
+class Outcomes:
+    """Records how releases of apps ended. Callers hold the app's lock."""
+
+    def __init__(self, engine: Engine, schema: Schema, rollouts: Rollouts, keep: Keep) -> None:
+        self._engine = engine
+        self._schema = schema
+        self._rollouts = rollouts
+        self._keep = keep
+        self._aftermath = Aftermath(engine, schema)
+
+    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
+        """After a start: finish or undo what a killed server left; what was done, or None."""
+        half_done = one_off_commands.is_left(app)
+        why = f"{_INTERRUPTED} {_HALF_DONE}" if half_done else _INTERRUPTED
+        try:
+            done = await self._rollouts.recover(app, progress)
+        except IkomaError as error:
+            await self._note_trouble(app, error, why)
+            raise
+        releases, serving = Releases(app), RolloutState(app).serving()
+        current = releases.current()
+        if current is not None and serving is not None and not current.says_served_since(serving.since):
+            await self._finish(app, current)
+        for release in releases.interrupted():
+            await self._discard(app, release, why, ())
+        releases.sweep()
+        await self._schema.tidy(app)
+        return done
+
+    async def abandon(self, app: App) -> Underway | None:
+        """Give up taking the database back, and undo the rest of a rollout; what was given up.
+
+        None where the database could be taken back after all: then nothing is given up.
+
+        Raises:
+            NothingToAbandon: no database is waiting for that.
+        """
+        underway = waiting(app)
+        try:
+            await self.recover(app)
+        except (EngineUnavailable, DatabasesUnavailable):
+            raise
+        except IkomaError:
+            RolloutState(app).write(replace(underway, backup=None, trouble=None))
+            await self.recover(app)
+            return underway
+        return None
+
+    async def served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
+        """Record that a release serves, and let go of those that need not be kept.
+
+        It serves whatever is away by now: what cannot be done is left to whoever looks at the app next.
+        """
+        chosen = fitting_scale(app, Releases(app).model(release))
+        services = {
+            name: replace(record, configuration=configurations.get(name), scale=chosen.get(name, record.scale))
+            for name, record in release.services.items()
+        }
+        release = replace(release, services=services)
+        try:
+            ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))
+            release = Releases(app).succeed(replace(release, ledger=ledger))
+            await self.tidy(app)
+        except (EngineUnavailable, DatabasesUnavailable) as error:
+            log.warning("%s: %s serves; the rest is done later: %s", app.name, release.id, error.message)
+        return release
+
+    async def _finish(self, app: App, release: Release) -> None:
+        """Record of a release that it serves, as far as can be told after its server was killed."""
+        state, earlier = RolloutState(app), Releases(app).last_good(other_than=release.id)
+        serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        if release.served_at is None:
+            had = earlier.migrations if earlier else ()
+            applied = tuple(entry.name for entry in await self._schema.ledger(app) if entry.name not in had)
+            release = replace(release, applied=applied)
+        await self.served(app, release, {item.service: item.configuration or "" for item in serving})
+
+    async def tidy(self, app: App) -> None:
+        """Remove releases that need not be kept, with their images and the content that only they have."""
+        releases = Releases(app)
+        mounted = {item.release for item in await self._engine.containers(app.name) if item.release}
+        expired = releases.expired(self._keep.releases, self._keep.days, mounted)
+        for release in expired:
+            await images.forget(self._engine, app.name, release.id.__eq__)
+            await asyncio.to_thread(keep_written, app, release.id)
+            releases.remove(release)
+        await self._forget_unserved(app)
+        if expired:
+            await asyncio.to_thread(Snapshots(app).collect_garbage)
+
+    @asynccontextmanager
+    async def recorded(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[None]:
+        """A failure inside the block is that of the release; what was made for it alone goes.
+
+        Once the release has taken over, nothing leads back: the caretaker finishes then what was left undone.
+        """
+        before = await self._aftermath.applied(app)
+        try:
+            yield
+        except IkomaError as error:
+            if not _serves(app, release):
+                logs = error.details.get("logs") or ()
+                await self._discard(app, release, _cause(error, secrets), logs, frees=isinstance(error, DiskFull))
+                await self._aftermath.tell_release(app, release, error, before)
+            raise
+        except asyncio.CancelledError:
+            if not _serves(app, release):
+                await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
+            raise
+
+    @asynccontextmanager
+    async def serving_on(self, app: App, release: Release) -> AsyncIterator[None]:
+        """A failure inside the block, to let a release serve again, leaves what served serving, and says so."""
+        try:
+            yield
+        except IkomaError as error:
+            await self._aftermath.tell_rollout(app, release, error)
+            raise
+
+    @asynccontextmanager
+    async def leaving(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:
+        """A release that is known to be broken is recorded so before it is left: a kill in between changes nothing."""
+        if left is None or not final:
+            yield
+            return
+        Releases(app).fail(left, why, await self._last_lines(app, left))
+        try:
+            yield
+        except BaseException:
+            if _serves(app, left):
+                Releases(app).write(left)
+            raise
+
+    async def _last_lines(self, app: App, release: Release) -> list[str]:
+        """What the containers of the release that serves said last; those that are in trouble, where some are."""
+        state = RolloutState(app)
+        try:
+            serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+            ill = [item for item in serving if item.health == "unhealthy" or item.state not in ("running", "created")]
+            ill = [item for item in ill if not item.is_done and not (item.one_shot and item.exit_code == 0)] or serving
+            secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
+            found = [(item.service, await self._engine.logs(item, _LAST_LINES, secrets)) for item in ill]
+        except IkomaError as error:  # it is left all the same
+            return [f"[its last lines cannot be read: {error.message}]"]
+        many = len({service for service, _ in found}) > 1
+        return [f"{service} | {line}" if many else line for service, lines in found for line in lines]
+
+    async def _note_trouble(self, app: App, error: IkomaError, why: str) -> None:
+        """Let people see why what was cut off is not in order yet; it goes when that is done.
+
+        Args:
+            why: the cause of what was cut off.
+        """
+        state = RolloutState(app)
+        underway, serving = state.underway(), state.serving()
+        if underway is None or isinstance(error, EngineUnavailable):
+            return
+        said = f"The rollout of {underway.release} was cut off, and is not settled yet: {error.audit_message}"
+        if said != underway.trouble:
+            with suppress(DiskFull):
+                state.write(replace(underway, trouble=said))
+        if underway.backup is not None and (serving is None or serving.rollout != underway.rollout):
+            for release in Releases(app).interrupted():  # its containers are gone already
+                await self._discard(app, release, why, ())
+            tell_cause(app, underway, error)
+
+    async def _discard(
+        self, app: App, release: Release, cause: str, logs: Sequence[str], *, frees: bool = False
+    ) -> None:
+        """Take away what was made for a release, and then, where a full disk has room again, record that it failed.
+
+        Its images stay until the next build has ended: the engine takes the layers from there that are the same.
+
+        Args:
+            frees: let go of its images too: the room is needed.
+        """
+        releases, snapshots = Releases(app), Snapshots(app)
+        await asyncio.to_thread(releases.strip, release.id)
+        await asyncio.to_thread(snapshots.collect_garbage)
+        with suppress(EngineUnavailable):  # then the names go with the next deploy
+            await self._forget_unserved(app, *([release.id] if frees else ()))
+        with suppress(DiskFull):  # then whoever works on the app next records it
+            releases.fail(releases.find(release.id), cause, logs)
+
+    async def _forget_unserved(self, app: App, *more: str) -> None:
+        """Let go of the images of releases that failed before they served, and of these."""
+        failed = {item.id for item in Releases(app).all() if item.state == FAILED and item.served_at is None}
+        if gone := {*failed, *more}:
+            await images.forget(self._engine, app.name, gone.__contains__)
+
+
+def _cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
+    """What observers read of a failure later: the engine's reason, but no rows that an SQL error quotes."""
+    if not isinstance(error, DeployFailed):
+        return error.audit_message
+    return replaced(error.message, certain(forms(secrets)))[:_LONGEST_CAUSE]
+
+
+def _serves(app: App, release: Release) -> bool:
+    serving = RolloutState(app).serving()
+    return serving is not None and serving.release == release.id

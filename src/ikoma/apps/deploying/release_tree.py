@@ -1,0 +1,131 @@
+"""Makes a release's copy of the app's source, and finds it again.
+
+Beside the copy a release keeps `dotenv`, the .env that a service mounts, and `marks.json`, checksums of data that a
+person deploys too: a service is replaced where that has changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.mounts import Sources, bind_mounts, deployed_data, sources
+from ikoma.apps.deploying.written_files import continue_files, not_taken
+from ikoma.apps.host_facts import locate
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.rollouts.rendering import Placement
+from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
+from ikoma.apps.snapshots.snapshot import TREE, Snapshots
+from ikoma.apps.source.changes import marks
+from ikoma.durable import write_file
+from ikoma.errors import FileMissing
+
+SQL = ("migrations", "seeds")
+"""Folders that are part of a release though no container reads them."""
+_DOTENV, _MARKS = "dotenv", "marks.json"
+_LARGEST_ENV = 1 << 20
+
+
+def place_new(
+    app: App, release: Release, model: Mapping[str, Any], earlier: Release | None, in_use: Sequence[str]
+) -> Placement:
+    """Keep the source as it is now, and make the release's copy of it.
+
+    Args:
+        in_use: ids of the releases whose copies containers have, or had last; the newest first.
+    """
+    releases = Releases(app)
+    found, folder = sources(app, model, besides=SQL), releases.folder(release.id)
+    known = releases.folder(earlier.id) / MANIFEST if earlier else None
+    taken = Snapshots(app).take(found.paths, folder / MANIFEST, known, data=found.left_out)
+    write_file(folder / _MARKS, orjson.dumps(marks_of_data(app, model, found)), mode=0o600)
+    if dotenv := dotenv_of(app, model):
+        write_file(folder / _DOTENV, dotenv, mode=0o600)
+    return _placed(app, release, taken, found, in_use)
+
+
+def place_again(
+    app: App, release: Release, model: Mapping[str, Any], images: Mapping[str, str], in_use: Sequence[str]
+) -> Placement:
+    """Find the copy of a release that was made before, or make it of what was kept."""
+    taken = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
+    found = sources(app, model, besides=SQL)
+    left = not_taken(taken, found)
+    found = replace(
+        found,
+        paths=tuple(path for path in found.paths if path not in left),
+        writable=tuple(path for path in found.writable if path not in left),
+        data=(*found.data, *left),
+    )
+    return replace(_placed(app, release, taken, found, in_use), images=images)
+
+
+def share(app: App, earlier: Release, into: Path) -> None:
+    """Give a release the source of another one.
+
+    Raises:
+        FileNotFoundError: that one has none.
+    """
+    folder = Releases(app).folder(earlier.id)
+    Snapshots(app).share(folder / MANIFEST, into / MANIFEST)
+    for name in (_DOTENV, _MARKS):
+        if (folder / name).is_file():
+            os.link(folder / name, into / name)
+
+
+def marks_of_data(app: App, model: Mapping[str, Any], found: Sources) -> dict[str, str]:
+    """Checksums of data that a person deploys too, by path in the app's folder."""
+    root = Path(os.path.realpath(app.path))
+    return {
+        str(path.relative_to(root)): marks(root, [path], [item for item in found.data if item != path])
+        for path in deployed_data(app, model, found)
+    }
+
+
+def dotenv_of(app: App, model: Mapping[str, Any]) -> bytes:
+    """The app's .env as it is now, where a service mounts it."""
+    place = Path(os.path.realpath(app.path)) / app.env_file.name
+    if all(locate(mount["source"]).path != place for mount in bind_mounts(model)):
+        return b""
+    try:
+        return app.read_inside(app.env_file, _LARGEST_ENV)
+    except FileMissing:
+        return b""
+
+
+def kept_dotenv(app: App, release: Release) -> bytes:
+    """The .env that a release was made with, where a service of it mounts it."""
+    try:
+        return (Releases(app).folder(release.id) / _DOTENV).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def kept_marks(app: App, release: Release) -> dict[str, str]:
+    """Checksums of data that a release was made with."""
+    return dict(app.read_state(f"releases/{release.id}/{_MARKS}") or {})
+
+
+def _placed(app: App, release: Release, taken: Snapshot, found: Sources, in_use: Sequence[str]) -> Placement:
+    tree = Releases(app).folder(release.id) / TREE
+    if not tree.is_dir():
+        Snapshots(app).materialise(taken, tree, writable=found.writable)
+        continue_files(app, release.id, taken, found, in_use)
+    return Placement(
+        app.name,
+        release.id,
+        taken.root,
+        tree,
+        found,
+        {},
+        Releases(app).given(release),
+        taken.digest_of,
+        kept_dotenv(app, release),
+        kept_marks(app, release),
+    )

@@ -1,0 +1,77 @@
+"""Going back to an earlier release: to which one, and what that needs of the app's database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ikoma.apps.app import App
+from ikoma.apps.database.migrating import Back, Schema
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.errors import AlreadyServing, CannotGoBack, DatabaseAhead, NothingToGoBackTo
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A return as a caller asks for it."""
+
+    to: str | None = None
+    """The id of a release; by default the one that served before."""
+    database: bool = False
+    """Whether the database goes back too."""
+
+
+class Rollbacks:
+    """Says whether and how apps can go back. It changes nothing."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+
+    def target(self, app: App, to: str | None) -> Release:
+        """The release that going back leads to.
+
+        Raises:
+            NothingToGoBackTo, AlreadyServing, ReleaseNotFound
+        """
+        releases, current = Releases(app), Releases(app).current()
+        if to is None:
+            found = releases.last_good(other_than=current.id if current else None)
+            if found is None:
+                raise NothingToGoBackTo(f"No other release of {app.name} has served.")
+            return found
+        found = releases.find(to)
+        serving = RolloutState(app).serving()
+        if current is not None and found.id == current.id and serving is not None and not serving.down:
+            raise AlreadyServing(f"{app.name} serves {found.id} now.")
+        if found.served_at is None:
+            raise NothingToGoBackTo(f"The release {found.id} never served.", cause=found.cause)
+        return found
+
+    async def change(self, app: App, release: Release, *, database: bool) -> Back | None:
+        """What is done to the database, so that a release can run with it; None where it stays as it is.
+
+        Raises:
+            DatabaseAhead: the release cannot run with the database as it is.
+            CannotGoBack: the database cannot be taken back, or does not have what the release relies on.
+        """
+        if database:
+            return await self._schema.back(app, release, Releases(app).current())
+        if breaking := self._breaking_since(app, release):
+            raise DatabaseAhead(f"The migrations of {breaking.id} changed what {release.id} relies on.")
+        if lacking := await self._lacking(app, release):
+            raise CannotGoBack(
+                f"{release.id} relies on {', '.join(lacking)}, which the database does not have any more.",
+                hint="deploy.up applies the migrations of the folder and deploys it.",
+            )
+        return None
+
+    async def _lacking(self, app: App, release: Release) -> list[str]:
+        """Migrations that a release was deployed with, and that its database does not have now."""
+        has = {entry.name for entry in await self._schema.ledger(app)} if release.ledger else set()
+        return [name for name in release.migrations if name not in has]
+
+    def _breaking_since(self, app: App, release: Release) -> Release | None:
+        """A later release whose migrations an earlier one cannot run with, as long as the database has them."""
+        has = {entry["name"] for entry in (Releases(app).require_current()).ledger}
+        later = [item for item in Releases(app).all() if item.id > release.id and not item.compatible]
+        return next((item for item in later if item.served_at and has & set(item.applied)), None)

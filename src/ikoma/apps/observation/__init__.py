@@ -1,0 +1,1 @@
+"""Reports how apps are: health, logs, restarts, verification, the app's runbook."""

@@ -1,0 +1,273 @@
+"""Health is observed, not guessed.
+
+An app is healthy when the containers of its current release run, their healthchecks pass, its HTTP health path
+answers, and its database accepts the app's own role. Each answer is newer than its question; many who ask at once
+share one look (see kernel/coalesce.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.database import credentials
+from ikoma.apps.observation.restarts import Restarts
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.releases.rollout_state import RolloutState, Standby
+from ikoma.apps.releases.scale import scale_of_app
+from ikoma.apps.routing.probe import Check, Probe
+from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.secrets import app_secrets
+from ikoma.errors import IkomaError, StateUnreadable
+from ikoma.kernel.coalesce import Coalesced
+from ikoma.model import Secret
+from ikoma.ports import Container, Databases, Engine
+
+HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
+
+_GATHER_SECONDS = 0.001
+_LOOKS = 3
+_STOPPED_BY_REQUEST = (0, 137, 143)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """How an app was a moment ago."""
+
+    health: str
+    exists: bool
+    """Whether the app's folder is there."""
+    containers: Sequence[Container]
+    release: Release | None
+    urls: tuple[str, ...]
+    database: bool | None
+    """Whether the app has a database; None where PostgreSQL could not be asked."""
+    maintenance: bool
+    """Whether people get a page that says so instead of the app."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    starting: Sequence[tuple[str, Container]] = ()
+    """Containers that a rollout under way has made, each with its release."""
+    standby: Standby | None = None
+    """What there is to go back to while the release that serves is watched."""
+
+    @property
+    def docker_running(self) -> bool:
+        return any(container.state == "running" for container in self.containers)
+
+
+class HealthObserver:
+    """Looks at apps.
+
+    Args:
+        traffic: where an app is reached, and what people get there.
+        restarts: which containers have ended by themselves lately.
+    """
+
+    def __init__(self, engine: Engine, databases: Databases, traffic: Traffic, restarts: Restarts) -> None:
+        self._engine = engine
+        self._databases = databases
+        self._traffic = traffic
+        self._restarts = restarts
+        self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
+        self._web = Probe(engine)
+
+    async def observe(self, app: App, *, fresh_login: bool = False) -> Observation:
+        """Look at an app now.
+
+        Args:
+            fresh_login: log in to the database anew instead of using a session of the last seconds.
+        """
+        look = self._looks.get((app, fresh_login))
+        if look is None:
+            look = self._looks[app, fresh_login] = Coalesced(
+                lambda: self._look(app, fresh_login), gather=_GATHER_SECONDS
+            )
+        seen = await look.get()
+        if not seen.exists:
+            self.forget(app)  # names that are no apps must not fill the memory
+        return seen
+
+    async def answers(self, web: Web, containers: Sequence[Container]) -> Check:
+        """Whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
+        asked = [item for item in containers if item.service == web.service]
+        checks = await asyncio.gather(*(self._web.ask(web, [item]) for item in asked))
+        failed = [check for check in checks if not check.passed]
+        return (failed or list(checks) or [Check(False, f"No container of {web.service} runs.")])[0]
+
+    async def explain(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
+        """Why the first of these that does not answer does not, with what it answered, without these secrets."""
+        for item in containers:
+            check = await self._web.explain(web, [item], lambda: secrets)
+            if not check.passed:
+                return check
+        return Check(True, f"{web.service} answers.")
+
+    def forget(self, app: App) -> None:
+        for fresh in (True, False):
+            self._looks.pop((app, fresh), None)
+
+    async def close(self) -> None:
+        await self._web.close()
+
+    async def _look(self, app: App, fresh_login: bool) -> Observation:
+        try:
+            return await self._look_at(app, fresh_login)
+        except StateUnreadable as error:
+            return Observation(
+                health=UNKNOWN,
+                exists=app.exists,
+                containers=(),
+                release=None,
+                urls=(),
+                database=None,
+                maintenance=self._traffic.in_maintenance(app),
+                checks={"state": Check(False, error.message)},
+            )
+
+    async def _look_at(self, app: App, fresh_login: bool) -> Observation:
+        release = Releases(app).current()
+        web = Web(**release.web) if release and release.web else None
+        (there, containers, path), (exists, database) = await asyncio.gather(
+            self._serving(app, web), self._login(app, fresh_login)
+        )
+        if release is None or _is_down(app):
+            path = Check(False, "Nothing serves." if release else "Nothing serves yet.")
+        none = {name for name, number in scale_of_app(app).items() if number == 0}
+        loops = await self._loops(containers)
+        checks = {"containers": _containers(release, containers, none, loops), "healthPath": path, "database": database}
+        state = RolloutState(app)
+        if (underway := state.underway()) is not None and underway.trouble is not None:
+            checks["rollout"] = Check(False, underway.trouble)
+        return Observation(
+            health=_health(release, containers, checks, loops),
+            exists=app.exists,
+            containers=containers,
+            release=release,
+            urls=self._traffic.urls(app) if release is not None and containers else (),
+            database=exists,
+            maintenance=self._traffic.in_maintenance(app),
+            checks=checks,
+            starting=[(name, item) for item in there if (name := state.starts(item))] if underway else (),
+            standby=state.standby(),
+        )
+
+    async def _serving(self, app: App, web: Web | None) -> tuple[Sequence[Container], Sequence[Container], Check]:
+        """All containers, those that serve, and whether these answer."""
+        there, state = await self._engine.containers(app.name), RolloutState(app)
+        containers = [item for item in there if state.serves(item)]
+        return there, containers, await self._probe(app, web, containers)
+
+    async def _loops(self, containers: Sequence[Container]) -> dict[str, str]:
+        """Containers that keep restarting, by id, and how."""
+
+        async def look(item: Container) -> str | None:
+            lives = await self._engine.lives(item.id)
+            return None if lives is None else self._restarts.trouble(item, lives, time.time())
+
+        asked = [item for item in containers if self._restarts.may_loop(item)]
+        said = await asyncio.gather(*map(look, asked))
+        return {item.id: trouble for item, trouble in zip(asked, said, strict=True) if trouble}
+
+    async def _probe(self, app: App, web: Web | None, containers: Sequence[Container]) -> Check:
+        if web is None:
+            return Check(None, "Nothing is routed to the app, so no health path is asked.")
+        return await self._web.explain(web, containers, partial(app_secrets.of_app, app))
+
+    async def _login(self, app: App, fresh: bool) -> tuple[bool | None, Check]:
+        owned = credentials.find(app)
+        if owned is None:
+            return False, Check(None, "The app has no database.")
+        try:
+            await self._databases.check_login(owned, fresh=fresh)
+        except IkomaError as error:
+            try:
+                exists = (await self._databases.state(app.name)).exists
+            except IkomaError:
+                return None, Check(False, error.message)
+            return exists, Check(False, error.message if exists else f"The database {owned.database} is gone.")
+        return True, Check(True, f"The database accepts the role {owned.role}.")
+
+
+def _is_down(app: App) -> bool:
+    serving = RolloutState(app).serving()
+    return serving is not None and serving.down
+
+
+def _containers(
+    release: Release | None, containers: Sequence[Container], none: Collection[str], loops: Mapping[str, str]
+) -> Check:
+    """Whether the containers of what was deployed run and their healthchecks pass.
+
+    Args:
+        none: services that were scaled to none.
+        loops: containers that keep restarting, by id, and how.
+    """
+    if not containers:
+        return Check(False, "No containers." if release else "Nothing is deployed yet.")
+    wrong = [loops.get(container.id) or _trouble(container) for container in containers]
+    by_service = {container.service: container for container in containers}
+    for name, record in (release.long_running if release else {}).items():
+        if name not in by_service and (name in none or record.scale == 0 or record.is_job):
+            continue
+        if name not in by_service:
+            wrong.append(f"{name} has no container")
+        elif record.configuration is not None and by_service[name].configuration != record.configuration:
+            wrong.append(f"{name} runs another configuration than the one deployed")
+    found = Counter(trouble for trouble in wrong if trouble)
+    ended = dict.fromkeys(said for item in containers if (said := _ended_well(item)))
+    if found:
+        return Check(False, "; ".join((*(_times(*item) for item in found.items()), *ended)) + ".")
+    running = sum(item.state == "running" for item in containers if not item.one_shot)
+    return Check(True, "; ".join((f"{running} running as deployed", *ended)) + ".")
+
+
+def _times(trouble: str, number: int) -> str:
+    return trouble if number == 1 else f"{trouble} ({number} containers)"
+
+
+def _ended_well(container: Container) -> str | None:
+    """How a service that is to end has: others have their troubles told."""
+    if container.is_done or (container.one_shot and container.state == "exited" and container.exit_code == 0):
+        return f"{container.service} has ended well"
+    return f"{container.service} is still at work" if container.one_shot and container.state == "running" else None
+
+
+def _trouble(container: Container) -> str | None:
+    if container.one_shot:
+        failed = container.state != "running" and container.exit_code != 0
+        return f"{container.service} ended with exit code {container.exit_code}" if failed else None
+    if container.is_done:
+        return None
+    if container.state != "running":
+        code = "" if container.exit_code is None else f" (exit code {container.exit_code})"
+        return f"{container.service} is {container.state}{code}"
+    return f"{container.service} is {container.health}" if container.health not in (None, "healthy") else None
+
+
+def _health(
+    release: Release | None, containers: Sequence[Container], checks: Mapping[str, Check], loops: Collection[str]
+) -> str:
+    lasting = [container for container in containers if not container.one_shot and not container.is_done]
+    if not lasting and not any(container.is_done for container in containers):
+        return STOPPED
+    if (
+        lasting
+        and all(container.state in ("exited", "created") for container in lasting)
+        and all(container.exit_code in (None, *_STOPPED_BY_REQUEST) for container in lasting)
+    ):
+        return STOPPED
+    if all(check.passed is not False for check in checks.values()):
+        return HEALTHY
+    if (
+        any(container.health == "starting" for container in lasting)
+        and not loops
+        and not any(container.health == "unhealthy" or container.state != "running" for container in lasting)
+    ):
+        return STARTING
+    return UNHEALTHY

@@ -1,0 +1,193 @@
+"""What an app's containers say: of all services in the order of time, without its secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.services import no_service
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.rollouts.kept_logs import read_logs
+from ikoma.apps.secrets import app_secrets
+from ikoma.errors import InvalidArguments, ServiceNotFound
+from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.model import parse_moment
+from ikoma.ports import Container, Engine, LogLine
+
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LOOK_SECONDS = 1.0
+_MOST_BYTES = 256 << 10
+_ANY_LINE = 5000
+_LONGEST = 8192
+_CUT = " …[cut]"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines. `grep` is plain text, looked for without regard to case; `since` a moment.
+
+    `release` is a release's id; where it is left out, what serves is meant, or the newest release where nothing does.
+    """
+
+    service: str | None = None
+    release: str | None = None
+    tail: int = 100
+    since: datetime | None = None
+    grep: str | None = None
+    timestamps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The lines, oldest first. `cut` is True when there are earlier ones."""
+
+    lines: Sequence[str]
+    cut: bool
+    starting: str | None = None
+    """A release that comes up beside what these lines are of."""
+
+
+def moment(text: str) -> datetime:
+    """A time as RFC 3339 has it, or how long ago: 30s, 10m, 2h, 1d."""
+    try:
+        if found := _DURATION.fullmatch(text.strip()):
+            return datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
+        return parse_moment(text.strip())
+    except (ValueError, OverflowError):
+        raise InvalidArguments(
+            f"since: {text[:40]!r} is no time.", hint="Give 30s, 10m, 2h, 1d, or a time such as 2026-01-02T15:04:05Z."
+        ) from None
+
+
+class Logs:
+    """Reads and follows the output of apps' containers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def last(self, app: App, wanted: Wanted) -> Said:
+        """The last lines that are wanted."""
+        containers, starting = await self._containers(app, wanted)
+        if not containers:
+            return self._kept(app, wanted)
+        since = wanted.since.timestamp() if wanted.since else None
+        # Where only some lines are wanted, those are looked for among more.
+        tail = _ANY_LINE if wanted.grep else wanted.tail + 1
+        found = await asyncio.gather(*(self._engine.log(item, tail=tail, since=since) for item in containers))
+        lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
+        return _said(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
+
+    def _kept(self, app: App, wanted: Wanted) -> Said:
+        """What was kept of a release whose containers are gone."""
+        releases = Releases(app)
+        release = releases.find(wanted.release) if wanted.release else releases.latest()
+        lines = read_logs(app, release.id) if release else []
+        services = sorted({service for service, _ in lines}.union(release.services if release else ()))
+        if wanted.service is not None and wanted.service not in services:
+            raise _no_service(app, wanted.service, services)
+        if not lines:
+            return Said(release.logs if release else (), cut=False)
+        lines = [line for line in lines if wanted.service in (None, line[0])]
+        if wanted.since is not None:
+            lines = [line for line in lines if parse_moment(f"{line[1].at[:19]}Z") >= wanted.since]
+        return _said(app, wanted, lines)
+
+    async def follow(self, app: App, wanted: Wanted, emit: Callable[[str], Awaitable[None]]) -> None:
+        """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
+        services = {item.service for item in (await self._containers(app, wanted, known=True))[0]}
+        shown = _Shown(app, wanted, many=len(services) > 1)
+        since = datetime.now(UTC).timestamp()
+        followed: dict[str, asyncio.Task[None]] = {}
+
+        async def hand_over(container: Container, begin: float) -> None:
+            async for line in self._engine.follow_log(container, since=begin):
+                if (text := shown(container.service, line)) is not None:
+                    await emit(text)
+
+        try:
+            while True:
+                for container in (await self._containers(app, wanted, known=bool(followed)))[0]:
+                    task = followed.get(container.id)
+                    if container.state == "running" and (task is None or task.done()):
+                        begin = since if task is None else datetime.now(UTC).timestamp() - _LOOK_SECONDS
+                        followed[container.id] = asyncio.ensure_future(hand_over(container, begin))
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            for task in followed.values():
+                task.cancel()
+            await asyncio.gather(*followed.values(), return_exceptions=True)
+
+    async def _containers(self, app: App, wanted: Wanted, *, known: bool = False) -> tuple[list[Container], str | None]:
+        """The containers whose lines are wanted; and the release that comes up beside them.
+
+        Args:
+            known: a service that has none now had some before.
+        """
+        state, service = RolloutState(app), wanted.service
+        there = await self._engine.containers(app.name)
+        coming = [item for item in there if state.starts(item)]
+        starting = state.starts(coming[0]) if coming else None
+        if wanted.release is not None:
+            if not known:
+                Releases(app).find(wanted.release)
+            containers, starting = [item for item in there if wanted.release in state.releases_of(item)], None
+        elif containers := [item for item in there if state.serves(item)]:
+            pass
+        else:
+            containers, starting = coming, None
+        services = sorted({item.service for item in containers})
+        if service is None or not containers:
+            return containers, starting
+        if service not in services and not known:
+            raise _no_service(app, service, services)
+        return [item for item in containers if item.service == service], starting
+
+
+def _no_service(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:
+    return no_service(f"{app.name} has no container of a service {service[:80]!r}.", service, services)
+
+
+def _said(app: App, wanted: Wanted, lines: Sequence[tuple[str, LogLine]], starting: str | None = None) -> Said:
+    """Those of these lines that are wanted, in their order."""
+    shown = _Shown(app, wanted, many=len({service for service, _ in lines}) > 1)
+    texts = [text for service, line in lines if (text := shown(service, line)) is not None]
+    kept = _last_bytes(texts[-wanted.tail :])
+    return Said(kept, len(kept) < len(texts), starting)
+
+
+class _Shown:
+    """Decides of each line whether it is wanted, and how it reads."""
+
+    def __init__(self, app: App, wanted: Wanted, *, many: bool) -> None:
+        self._wanted = wanted
+        self._grep = wanted.grep.lower() if wanted.grep else None
+        self._many = many
+        of_release = app_secrets.of_release(app, Releases(app).find(wanted.release)) if wanted.release else []
+        self._secrets = forms([*app_secrets.of_app(app), *of_release])
+
+    def __call__(self, service: str, line: LogLine) -> str | None:
+        # What is secret is taken out of whole lines: one that was cut could end in half a secret.
+        text = replaced(line.text, self._secrets)
+        text = text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
+        if self._grep is not None and self._grep not in text.lower():
+            return None
+        if self._many:
+            text = f"{service} | {text}"
+        return f"{line.at[:19]}Z {text}" if self._wanted.timestamps else text
+
+
+def _last_bytes(lines: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    size = 0
+    for line in reversed(lines):
+        size += len(line.encode()) + 1
+        if size > _MOST_BYTES and kept:
+            break
+        kept.append(line)
+    return kept[::-1]

@@ -1,0 +1,194 @@
+"""The post-deployment checklist, answered from facts.
+
+Every check looks at the thing itself, now. `required` ones decide; the others are advice that a good deployment
+follows too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.compose.web_service import Choice
+from ikoma.apps.database import credentials, migration_files
+from ikoma.apps.database.backups import Backups
+from ikoma.apps.observation.health import HealthObserver, Observation
+from ikoma.apps.observation.runbook import is_current
+from ikoma.apps.policy.enforcement import Policy
+from ikoma.apps.policy.rules import problem_of
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.resolution.resolver import Resolutions
+from ikoma.apps.resolution.routed_service import WebServices
+from ikoma.apps.yaml import file_choice
+from ikoma.errors import IkomaError
+from ikoma.kernel.coalesce import Coalesced
+from ikoma.ports import Databases
+
+_GATHER_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """One line of the checklist."""
+
+    name: str
+    passed: bool
+    required: bool
+    details: str
+
+
+class Verifier:
+    """Verifies releases. Those who ask at once share one look, which starts after they asked."""
+
+    def __init__(
+        self,
+        resolutions: Resolutions,
+        policy: Policy,
+        databases: Databases,
+        health: HealthObserver,
+        backups: Backups,
+        web_services: WebServices,
+    ) -> None:
+        self._resolutions = resolutions
+        self._policy = policy
+        self._databases = databases
+        self._health = health
+        self._backups = backups
+        self._web_services = web_services
+        self._looks: dict[App, Coalesced[list[Verified]]] = {}
+
+    async def verify(self, app: App) -> list[Verified]:
+        """The answers, in the order of the runbook's checklist."""
+        look = self._looks.get(app)
+        if look is None:
+            look = self._looks[app] = Coalesced(lambda: self._look(app), gather=_GATHER_SECONDS)
+        return await look.get()
+
+    async def _look(self, app: App) -> list[Verified]:
+        serving = Releases(app).current()
+        seen, (compose, policy, choice), migrations = await asyncio.gather(
+            self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app, serving)
+        )
+        return [
+            Verified(
+                "folder",
+                all(path.is_file() for path in file_choice.paths(app)),
+                True,
+                f"{app.path} and its compose file.",
+            ),
+            compose,
+            policy,
+            _from_check("containers", seen),
+            _health(seen),
+            _route(seen, choice),
+            _from_check("healthPath", seen),
+            _from_check("database", seen),
+            migrations,
+            self._backup(app, seen),
+            _runbook(app, seen),
+            Verified("alerts", False, False, "No alerts are configured."),
+            *([_MAINTENANCE] if seen.maintenance else ()),
+        ]
+
+    async def _compose(self, app: App) -> tuple[Verified, Verified, Choice | None]:
+        """Whether the compose file resolves, whether the policy allows what it says, and what it has routed."""
+        try:
+            resolution = await self._resolutions.resolve(app)
+            if resolution.model is None:
+                error = resolution.error or "Compose refused the file."
+                return (
+                    Verified("compose", False, True, error),
+                    Verified("policy", False, True, "Nothing to judge."),
+                    None,
+                )
+            settled = await self._web_services.settle(app, resolution.model)
+            verdict = await self._policy.judge(app, settled.model)
+        except IkomaError as error:
+            failed = [Verified(name, False, True, error.message) for name in ("compose", "policy")]
+            return failed[0], failed[1], None
+        resolves = Verified("compose", True, True, "The compose file resolves.")
+        if verdict.refused:
+            return resolves, Verified("policy", False, True, problem_of(verdict.refused[0])), settled.choice
+        waived = "; ".join(map(str, verdict.used))
+        judged = Verified("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
+        return resolves, judged, settled.choice
+
+    async def _migrations(self, app: App, serving: Release | None) -> Verified:
+        """Whether no migration is pending, but those of another release, which the one that serves came back from."""
+        owned = credentials.find(app)
+        try:
+            known = migration_files.migrations(app)
+            ledger = await self._databases.ledger(owned) if owned else []
+        except IkomaError as error:
+            return Verified("migrations", False, True, error.message)
+        pending = [item.name for item in migration_files.pending(known, ledger)]
+        undone = _undone(app, serving) if pending and serving else frozenset()
+        waiting = [name for name in pending if name not in undone]
+        applied = {entry.name: entry.checksum for entry in ledger}
+        changed = [item.name for item in known if applied.get(item.name, item.checksum) != item.checksum]
+        if waiting:
+            return Verified("migrations", False, True, f"Pending: {', '.join(waiting)}.")
+        if changed:
+            return Verified("migrations", False, True, f"Changed since they were applied: {', '.join(changed)}.")
+        later = f"the next deploy applies {', '.join(pending)}" if pending else "none pending"
+        return Verified("migrations", True, True, f"{len(ledger)} applied, {later}.")
+
+    def _backup(self, app: App, seen: Observation) -> Verified:
+        if credentials.find(app) is None:
+            return Verified("backup", True, False, "The app has no database.")
+        latest = self._backups.latest(app.name)
+        if latest is None:
+            return Verified("backup", False, False, "There is no backup yet; db.backup makes one.")
+        if seen.release is None:
+            return Verified("backup", True, False, f"The last backup is {latest.name}; nothing is deployed yet.")
+        newer = latest.created_at > seen.release.started_at
+        age = "newer" if newer else "older"
+        return Verified("backup", newer, False, f"The last backup, {latest.name}, is {age} than the release.")
+
+
+_MAINTENANCE = Verified("maintenance", False, False, "People get the page of maintenance instead of the app.")
+
+
+def _from_check(name: str, seen: Observation) -> Verified:
+    """A look at health as a line of the checklist; where there is nothing to look at, nothing is wrong."""
+    check = seen.checks.get(name) or seen.checks["state"]  # what is noted of the app cannot be read: nothing is known
+    return Verified(name, check.passed is not False, check.passed is not None, check.details)
+
+
+def _route(seen: Observation, choice: Choice | None) -> Verified:
+    """Which service gets the requests, as the release that serves has it."""
+    if seen.release is not None and seen.release.web is not None:
+        web = Web(**seen.release.web)
+        reason = f": {choice.reason}" if choice is not None and choice.web == web and choice.reason else ""
+        return Verified("route", True, False, f"Requests go to {web.service}, port {web.port}{reason}.")
+    if choice is None or choice.declined:
+        declined = choice is not None
+        return Verified("route", declined, False, "The app answers no HTTP." if declined else "Nothing is routed.")
+    if choice.web is not None:
+        waits = f"The next deploy routes requests to {choice.web.service}, port {choice.web.port}."
+        return Verified("route", False, False, waits)
+    return Verified("route", False, False, f"{choice.problem} {choice.advice}")
+
+
+def _health(seen: Observation) -> Verified:
+    return Verified("health", seen.health == "healthy", True, f"The app is {seen.health}.")
+
+
+def _undone(app: App, serving: Release) -> frozenset[str]:
+    """Migrations that other releases have, and the one that serves has not."""
+    others = (item for item in Releases(app).all() if item.id != serving.id)
+    return frozenset(name for item in others for name in item.migrations) - frozenset(serving.migrations)
+
+
+def _runbook(app: App, seen: Observation) -> Verified:
+    if seen.release is None:
+        return Verified("runbook", False, False, "There is no release yet that RUNBOOK.md could describe.")
+    current = is_current(app, seen.release.id)
+    details = (
+        "RUNBOOK.md describes this release."
+        if current
+        else "RUNBOOK.md is not of this release; the next deploy writes it."
+    )
+    return Verified("runbook", current, False, details)

@@ -1,0 +1,1 @@
+"""Makes previews of apps, and takes them away again."""

@@ -1,0 +1,1 @@
+"""Brings apps back to what their records say, while nobody calls."""

@@ -1,0 +1,213 @@
+"""Looks after what runs while nobody calls: routes follow containers, new releases are watched, standby ends.
+
+A release that turns unhealthy within its watch window is left for the one before, by the same call that a person would
+make. What a killed server left half-done is finished or undone as soon as the engine answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+from ikoma.apps.app import App, Apps, logged
+from ikoma.apps.compose.x_ikoma import Extension
+from ikoma.apps.deploying.deployer import Deployments
+from ikoma.apps.observation.restarts import Restarts
+from ikoma.apps.previews.previews import Previews
+from ikoma.apps.reconciliation.backoff import Chores
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.resolution.preview_files import Preview
+from ikoma.apps.routing.routes import Traffic
+from ikoma.errors import AppBusy, IkomaError, StateUnreadable
+from ikoma.model import AppName
+from ikoma.ports import Change, Container, Engine, Progress
+
+log = logging.getLogger("ikoma")
+
+_LOOK_SECONDS = 1.0
+_REMEMBERED = 1000
+_ATTEMPTS_OF_A_JOB = 6
+_AGAIN_SECONDS = 60.0
+_LATE_SECONDS = 300.0
+"""A window that ended longer than this before the server started is over, whatever has happened since."""
+
+GoBack = Callable[[App, str, str], Awaitable[None]]
+"""Calls deploy.rollback for an app: the release to go back to, and why."""
+EndPreview = Callable[[Preview], Awaitable[None]]
+"""Calls preview.remove for a preview."""
+
+
+class Caretaker:
+    """Looks after the apps of one root.
+
+    Args:
+        restarts: takes in which containers end by themselves.
+        alone: holds an app for an operation of IKOMA's own, and yields what takes its steps; raises AppBusy where
+            someone else works on it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        apps: Apps,
+        deployments: Deployments,
+        traffic: Traffic,
+        previews: Previews,
+        *,
+        restarts: Restarts,
+        alone: Callable[[AppName], AbstractAsyncContextManager[Progress]],
+        go_back: GoBack,
+        end_preview: EndPreview,
+    ) -> None:
+        self._engine = engine
+        self._apps = apps
+        self._deployments = deployments
+        self._traffic = traffic
+        self._restarts = restarts
+        self._alone = alone
+        self._go_back = go_back
+        self._previews = previews
+        self._end_preview = end_preview
+        self._tried: dict[str, float] = {}
+        """When it was last tried, in vain, to end a preview."""
+        self._changed: set[AppName] = set()
+        self._left: set[str] = set()
+        self._began = time.monotonic()
+        self._moments: dict[float, float] = {}
+        """Unix times that are on the disk, in monotonic time: a clock that is set meanwhile changes no window."""
+
+    async def run(self) -> None:
+        """Never returns. What it has begun ends with it."""
+        self._changed |= set(self._apps.names())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            chores = Chores(tasks)
+            while True:
+                with logged("the caretaker"):
+                    for (
+                        preview
+                    ) in self._due_previews():  # before it is looked at: both at once would be in each other's way
+                        chores.begin(preview.name, partial(self._end, preview))
+                    for name in self._due():
+                        chores.begin(name, partial(self._look, self._apps.at(name)))
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _follow(self) -> None:
+        while True:
+            with logged("following the engine"):
+                await self._engine.watch(self._note)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _note(self, change: Change) -> None:
+        self._changed.add(AppName(change.project))
+        self._restarts.note(change)
+
+    def _due(self) -> list[AppName]:
+        """Apps to look at: those of which something was heard, and those that are not settled."""
+        return [name for name in self._apps.names() if name in self._changed or _is_unsettled(self._apps.at(name))]
+
+    async def _look(self, app: App) -> None:
+        """Finish what was cut off, and leave a release that is broken."""
+        self._changed.discard(app.name)
+        try:
+            async with self._alone(app.name) as progress:
+                trouble = await self._care(app, progress)
+        except BaseException:
+            self._changed.add(app.name)  # who works on it leaves it in order, or may be cut off
+            raise
+        if trouble is not None:
+            await self._leave(app, trouble)
+
+    async def _care(self, app: App, progress: Progress) -> str | None:
+        if self._deployments.is_ending(app):
+            self._changed.add(app.name)  # once they have ended, the rest
+        elif done := await self._deployments.recover(app, progress):
+            log.warning("%s: %s", app.name, done)
+        await self._traffic.refresh(app)
+        return await self._trouble(app, progress)
+
+    def _due_previews(self) -> Iterator[Preview]:
+        """Previews whose time is over or whose app is gone, each once in a while."""
+        for preview in self._previews.due():
+            if time.monotonic() - self._tried.get(preview.name, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
+                yield preview
+
+    async def _end(self, preview: Preview) -> None:
+        """End a preview by the call that a person would make."""
+        self._tried[preview.name] = time.monotonic()
+        await self._end_preview(preview)
+        del self._tried[preview.name]
+        log.info("%s: the preview has ended", preview.name)
+
+    async def _trouble(self, app: App, progress: Progress) -> str | None:
+        """Why the release that serves is broken, while the one before is in standby.
+
+        That ends with its window, but not before somebody has looked: what happened while another held the lock counts.
+        """
+        state = RolloutState(app)
+        standby, serving = state.standby(), state.serving()
+        if standby is None or serving is None:
+            return None
+        since, ends = self._moment(serving.since), self._moment(standby.until, at_most=_watch(app))
+        if serving.rollout not in self._left and ends > self._began - _LATE_SECONDS:
+            for item in await self._engine.containers(app.name):
+                if state.serves(item) and item.id not in standby.kept and (trouble := self._wrong(item, since)):
+                    return trouble
+        if time.monotonic() >= ends and not self._deployments.is_ending(app):
+            progress(f"{serving.release} has stood its time: what was kept of {standby.release} goes")
+            await self._deployments.end_standby(app)
+        return None
+
+    def _wrong(self, item: Container, since: float) -> str | None:
+        """What is wrong with a container, or was since it serves."""
+        if item.one_shot or item.is_done:
+            return None
+        died, code = self._restarts.last(item.id)
+        code = item.exit_code if code is None else code
+        if item.is_job and item.state in ("running", "restarting"):  # it may need a few attempts
+            often = self._restarts.since(item.id, since) >= _ATTEMPTS_OF_A_JOB
+            return f"{item.service} keeps exiting with code {code}" if often else None
+        if died > since or item.state in ("restarting", "exited", "dead"):
+            return f"{item.service} exited" + ("" if code is None else f" with code {code}")
+        return f"{item.service} is unhealthy" if item.health == "unhealthy" else None
+
+    def _moment(self, unix: float, *, at_most: float = 0.0) -> float:
+        """A Unix time in monotonic time, as it was when first seen, and so many seconds from then at most."""
+        if unix not in self._moments:
+            self._moments[unix] = time.monotonic() + min(unix - time.time(), at_most)
+            if len(self._moments) > _REMEMBERED:
+                self._moments.pop(next(iter(self._moments)))
+        return self._moments[unix]
+
+    async def _leave(self, app: App, trouble: str) -> None:
+        state = RolloutState(app)
+        standby, serving = state.standby(), state.serving()
+        if standby is None or serving is None:
+            return
+        self._left.add(serving.rollout)
+        log.error("%s: the release %s is left for %s: %s", app.name, serving.release, standby.release, trouble)
+        try:
+            await self._go_back(app, standby.release, f"{serving.release} turned unhealthy: {trouble}")
+        except AppBusy:  # somebody was quicker: if the release serves after that, it is looked at again
+            self._left.discard(serving.rollout)
+        except IkomaError as error:
+            log.error("%s: going back to %s failed: %s", app.name, standby.release, error.message)
+
+
+def _watch(app: App) -> float:
+    """For how long the release that serves is watched."""
+    release = Releases(app).current()
+    return Extension(**release.extension).watch if release else 0.0
+
+
+def _is_unsettled(app: App) -> bool:
+    """Whether a release is watched, or a rollout is not finished."""
+    try:
+        return RolloutState(app).standby() is not None or RolloutState(app).underway() is not None
+    except StateUnreadable:  # a look at the app says so
+        return False

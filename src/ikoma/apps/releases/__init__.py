@@ -1,0 +1,1 @@
+"""The records of releases, and what is on the disk of the rollout that serves."""

@@ -1,0 +1,308 @@
+"""Releases: each deployment leaves an immutable record under the app's `.ikoma/releases/ID/`.
+
+`model.json` is the resolved compose file as it was checked, `written.json` the compose files as they were written,
+`environment.json` the variables they were made with (all 0600), `snapshot.json.gz` names the content of its source,
+`tree/` is that content where containers mount it, and `release.json` says who deployed it, when, why and how it ended.
+A record whose state is still `started` while nobody holds the app's lock is of a deploy that was killed; whoever holds
+the lock next ends it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from ikoma.apps.app import App
+from ikoma.apps.environment import editor
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.durable import disk_full_answered, write_file
+from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
+from ikoma.model import ReleaseId
+from ikoma.ports import VARIABLES_FILE
+
+T = TypeVar("T")
+
+STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
+_GIVEN, _MODEL, _RECORD, _TEXTS = "environment.json", "model.json", "release.json", "written.json"
+_RENDERED = "compose.json"
+KEPT_LOGS = "logs.json"
+"""What its containers said last; kept_logs.py writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """What one service was deployed as."""
+
+    one_shot: bool
+    configuration: str | None = None
+    """Checksum of all that its containers are made of."""
+    image: str | None = None
+    """Id of the image that they run."""
+    scale: int = 1
+    is_job: bool = False
+    """Whether it may end well, and its container be cleared away then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    id: str
+    caller: str
+    started_at: str
+    state: str = STARTED
+    finished_at: str | None = None
+    reason: str = ""
+    """Why it was deployed, in the caller's words."""
+    cause: str | None = None
+    """Why it failed."""
+    logs: tuple[str, ...] = ()
+    """What the service that failed said last, without secrets."""
+    web: dict[str, Any] | None = None
+    extension: dict[str, Any] = field(default_factory=dict)
+    """What its x-ikoma block says."""
+    services: dict[str, ServiceRecord] = field(default_factory=dict)
+    commit: str | None = None
+    """The commit that src/ came from, where it did."""
+    ledger: tuple[dict[str, str], ...] = ()
+    """The migrations that its database had: name, checksum and applied_at of each, in order."""
+    applied: tuple[str, ...] = ()
+    """Those of them that were applied by this deploy."""
+    compatible: bool = True
+    """Whether the release before can run with its database."""
+    backup: str | None = None
+    """The backup that was made before its migrations."""
+    output: tuple[str, ...] = ()
+    """What its release command said last, without secrets."""
+    pinned: bool = False
+    """Whether it is kept whatever its age."""
+    served_at: str | None = None
+    """When it last began to serve."""
+
+    @property
+    def migrations(self) -> list[str]:
+        """Names of the migrations that its database had."""
+        return [entry["name"] for entry in self.ledger]
+
+    @property
+    def images(self) -> dict[str, str]:
+        """service → id of its image."""
+        return {name: service.image for name, service in self.services.items() if service.image}
+
+    @property
+    def long_running(self) -> dict[str, ServiceRecord]:
+        return {name: service for name, service in self.services.items() if not service.one_shot}
+
+    def says_served_since(self, since: float) -> bool:
+        """Whether it is recorded that it began to serve at that Unix time; not where its server was killed then."""
+        recorded = datetime.fromisoformat(self.served_at).timestamp() if self.served_at else 0.0
+        return self.state != STARTED and recorded >= int(since * 1000) / 1000
+
+    def replicas(self, service: str) -> int:
+        return self.services[service].scale if service in self.services else 1
+
+
+class Releases:
+    """The releases of one app."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._folder = app.state / "releases"
+
+    def new_id(self) -> str:
+        """An id for the next release: the newest one's sorts last."""
+        return str(ReleaseId.new(max(self._names(), default=None)))
+
+    def open(
+        self, release: Release, model: Mapping[str, Any], given: Mapping[str, str], texts: Mapping[str, str]
+    ) -> Path:
+        """Record that a release begins; its folder.
+
+        Args:
+            model: what was checked, without the variables that only containers get.
+            given: the values that came from the app's .env and from the call.
+            texts: the compose files as they are written, the first of them first.
+
+        Raises:
+            DiskFull: then there is no such release.
+        """
+        folder = self.folder(release.id)
+        self._app.make_state()
+        try:
+            with disk_full_answered():
+                folder.mkdir(parents=True, mode=0o700)
+            write_file(folder / _MODEL, orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+            write_file(folder / _TEXTS, orjson.dumps(dict(texts)), mode=0o600)
+            write_file(folder / VARIABLES_FILE, _variables(model, given), mode=0o600)
+            write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
+            self.write(release)
+        except DiskFull:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return folder
+
+    def succeed(self, release: Release) -> Release:
+        """Record that a release serves."""
+        ended = replace(release, state=SUCCEEDED, finished_at=release.finished_at or now(), served_at=now(), cause=None)
+        self.write(ended)
+        return ended
+
+    def fail(self, release: Release, cause: str, logs: Sequence[str] = ()) -> None:
+        """Record that a release never served, or was left."""
+        self.write(replace(release, state=FAILED, finished_at=now(), cause=cause, logs=tuple(logs)))
+
+    def interrupted(self) -> list[Release]:
+        """Those that neither serve nor failed: under the app's lock, the ones of deploys that were killed."""
+        return [item for item in self.all() if item.state == STARTED]
+
+    def sweep(self) -> None:
+        """Remove what is left of releases that have no record: they were not begun, or are forgotten already."""
+        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
+            if not (folder / _RECORD).is_file():
+                shutil.rmtree(folder)
+
+    def current(self) -> Release | None:
+        """The release that serves, or None before the first deploy."""
+        serving = RolloutState(self._app).serving()
+        if serving is None:
+            return None
+        try:
+            return self._read(serving.release)
+        except FileNotFoundError:
+            return None
+
+    def require_current(self) -> Release:
+        """The release that serves, or did before it was taken down."""
+        release = self.current() or self.last_good()
+        if release is None:
+            raise NotDeployed(f"{self._app.name} has not been deployed yet.")
+        return release
+
+    def last_good(self, other_than: str | None = None) -> Release | None:
+        """The release that served last, besides one."""
+        good = [item for item in self.all() if item.state == SUCCEEDED and item.served_at and item.id != other_than]
+        return max(good, key=lambda item: item.served_at or "", default=None)
+
+    def find(self, identity: str) -> Release:
+        """The release of that id; ReleaseNotFound where it was never made, or is not kept any more."""
+        try:
+            return self._read(identity)
+        except FileNotFoundError:
+            known = [item.id for item in self.all()][:5]
+            hint = f"The newest are {', '.join(known)}." if known else "deploy.up makes the first."
+            raise ReleaseNotFound(f"{self._app.name} has no release {identity}.", hint=hint) from None
+
+    def folder(self, identity: str) -> Path:
+        return self._folder / identity
+
+    def compose_file(self, release: Release) -> Path:
+        """The resolved compose file that runs."""
+        return self._folder / release.id / _RENDERED
+
+    def rendered(self, release: Release) -> dict[str, Any] | None:
+        """The resolved compose file that runs; None where the release never came to have one."""
+        return self._app.read_state(f"releases/{release.id}/{_RENDERED}", dict[str, Any])
+
+    def model(self, release: Release) -> dict[str, Any]:
+        """What was checked when the release was made."""
+        model = self._app.read_state(f"releases/{release.id}/{_MODEL}", dict[str, Any])
+        if model is None:
+            raise ReleaseNotFound(f"The release {release.id} is not complete: it never came to run.")
+        return model
+
+    def given(self, release: Release) -> dict[str, str]:
+        """The values of .env and of the call that a release was made with."""
+        return self._app.read_state(f"releases/{release.id}/{_GIVEN}", dict[str, str]) or {}
+
+    def texts(self, release: Release) -> dict[str, str]:
+        """The compose files as they were written, by path; none of a release that an earlier version made."""
+        return self._app.read_state(f"releases/{release.id}/{_TEXTS}", dict[str, str]) or {}
+
+    def recent(self) -> list[Release]:
+        """Those whose containers may be running: the one that serves, and the newest."""
+        return list({release.id: release for release in (self.current(), self.latest()) if release}.values())
+
+    def all(self) -> list[Release]:
+        """Every release that is kept, newest first."""
+        return [self._read(name) for name in reversed(self._names())]
+
+    def latest(self) -> Release | None:
+        """The newest release, however it ended."""
+        names = self._names()
+        return self._read(names[-1]) if names else None
+
+    def expired(self, keep: int, days: int, mounted: Collection[str]) -> list[Release]:
+        """Releases that need not be kept: beyond a number and an age, neither in use, nor pinned, nor the last good.
+
+        Args:
+            mounted: ids of releases from which a container, perhaps of a later rollout, still has its files.
+        """
+        serving, standby = RolloutState(self._app).serving(), RolloutState(self._app).standby()
+        used = {item.release for item in (serving, standby) if item} | set(mounted)
+        last = self.last_good(other_than=serving.release if serving else None)
+        oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        return [
+            item
+            for number, item in enumerate(self.all())
+            if (number >= keep or item.started_at < oldest)
+            and item.id not in used
+            and not item.pinned
+            and (last is None or item.id != last.id)
+        ]
+
+    def remove(self, release: Release) -> None:
+        """Forget a release: its record goes first, so that a half-removed one is none."""
+        folder = self._folder / release.id
+        (folder / _RECORD).unlink()
+        shutil.rmtree(folder)
+
+    def strip(self, identity: str) -> None:
+        """Remove all of a release but its record and last lines: it never served, and never will."""
+        for entry in self.folder(identity).iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name not in (_RECORD, KEPT_LOGS):
+                entry.unlink()
+
+    def write(self, release: Release) -> None:
+        content = orjson.dumps(asdict(release), option=orjson.OPT_INDENT_2)
+        write_file(self._folder / release.id / _RECORD, content, mode=0o600)
+
+    def _names(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(entry.name for entry in self._folder.iterdir() if (entry / _RECORD).is_file())
+
+    def _read(self, identity: str) -> Release:
+        name = f"releases/{identity}/{_RECORD}"
+        stored = self._app.read_state(name)
+        if stored is None:
+            raise FileNotFoundError(name)
+        try:
+            services = {key: _made(ServiceRecord, record) for key, record in stored.pop("services").items()}
+            return _made(Release, {**stored, "services": services})
+        except (TypeError, AttributeError, KeyError) as error:
+            raise self._app.unreadable(name, error) from error
+
+
+def _made(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """A record as it was written, also by an earlier version."""
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    return kind(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known}
+    )
+
+
+def _variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:
+    """The .env file of a release: only what its configs and secrets name, for Compose takes others as settings."""
+    items = [item for kind in ("configs", "secrets") for item in (model.get(kind) or {}).values()]
+    names = sorted({str(item["environment"]) for item in items if item and item.get("environment")})
+    return "".join(f"{name}={editor.written(given[name])}\n" for name in names if name in given)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,189 @@
+"""What Compose refuses: each of its messages by itself, and the parts of the files that one is about.
+
+Compose stops at what it cannot take. Without those parts it goes on, and tells what else there is.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ikoma.apps.yaml.lines import Place, Source
+
+Values = Mapping[str, Any]
+"""Each compose file → what it says."""
+
+_SEVERAL = re.compile(r"(?=error while interpolating )|(?='(?:services|networks|volumes|configs|secrets)\[)")
+_DECODING = re.compile(r"^\W*\d* ?(decoding failed due to the following error\(s\):|error\(s\) decoding:)\s*")
+_WHERE = re.compile(r"(?<![\w/.-])(services|networks|volumes|configs|secrets|include|x-ikoma)((?:[.\[][^\s:']*)?)")
+_EXTRA = re.compile(r"dditional propert(?:y|ies) ((?:'[^']+'(?:, | and )?)+)")
+_IMAGELESS = re.compile(r'service "([^"]+)" has neither an image')
+_UNDEFINED = re.compile(r'service "([^"]+)" (?:depends on|refers to) undefined (\w+) "?([^":\s]+)"?')
+_EXCLUSIVE = re.compile(r'service "?([\w.-]+)"? declares mutually exclusive `(\w+)` and `(\w+)`')
+_CIRCLE = re.compile(r"dependency cycle detected: (\S+)")
+_NO_ENV_FILE = re.compile(r"env file (.+?) not found")
+_NO_FILE = re.compile(r"open (.+?): no such file or directory")
+_NOT_EXTENDED = re.compile(r'cannot extend service "([^"]+)" in ')
+_DISTINCT = re.compile(r"services\.(\S+): can't set distinct values on '(\w+)'")
+_TEXT = re.compile(
+    r"(?:[iI]nvalid (?:\w*[pP]ort|IP address|spec|proto)|[nN]o port specified)[^:]*: (.+?)(?:: too many colons|$)"
+)
+IMAGE = "ikoma-instead-of-none"
+"""What a service without an image is given, so that Compose goes on."""
+_OF_OTHERS = ("depends_on", "links", "volumes_from", "network_mode", "pid", "ipc")
+_LISTS = ("ports", "volumes", "expose", "extra_hosts", "devices")
+_BY_NAME = {"network": "networks", "volume": "volumes", "config": "configs", "secret": "secrets"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of one file. `put` is what the file then says there instead; None where it says nothing."""
+
+    file: str
+    place: Place
+    put: str | None = None
+
+
+def messages(error: str) -> list[str]:
+    """What Compose said, message by message."""
+    text = _DECODING.sub("", error.strip())
+    found = [part.strip() for part in _SEVERAL.split(text)]
+    return [part for part in found if part] or [error]
+
+
+def parts(message: str, source: Source, values: Values) -> list[Part]:
+    """The parts of the files that a message is about; none where that cannot be told."""
+    for pattern, find in _KNOWN:
+        if (found := pattern.search(message)) and (known := list(find(found, values))):
+            return known
+    return [part for place in places(message, source) for part in _owned(source, place)]
+
+
+def places(message: str, source: Source) -> list[Place]:
+    """The places that a message names, as far as they are there."""
+    extra = [name for found in _EXTRA.finditer(message) for name in re.findall(r"'([^']+)'", found[1])]
+    found = _WHERE.search(message)
+    if found is None:
+        return [(name,) for name in extra]
+    place = source.follow(f"{found[1]}{found[2]}".rstrip("."))
+    return [(*place, name) for name in extra] if extra else [place]
+
+
+def _owned(source: Source, place: Place) -> Iterator[Part]:
+    if len(place) > 1 or (place and place[0] not in ("services", "networks", "volumes", "configs", "secrets")):
+        yield from (Part(file, own) for file, own in source.said_in(place))
+
+
+def _services(values: Values) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for file, value in values.items():
+        services = value.get("services") if isinstance(value, Mapping) else None
+        for name, service in services.items() if isinstance(services, Mapping) else ():
+            if isinstance(service, Mapping):
+                yield file, name, service
+
+
+def _items(service: Mapping[str, Any], key: str) -> list[tuple[str | int, Any]]:
+    value = service.get(key)
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
+def _imageless(found: re.Match[str], values: Values) -> Iterator[Part]:
+    yield from (
+        Part(file, ("services", name, "image"), IMAGE) for file, name, _ in _services(values) if name == found[1]
+    )
+
+
+def _undefined(found: re.Match[str], values: Values) -> Iterator[Part]:
+    keys = (_BY_NAME[found[2]],) if found[2] in _BY_NAME else _OF_OTHERS
+    for file, name, service in _services(values):
+        for key in keys if name == found[1] else ():
+            for index, item in _items(service, key):
+                said = item.get("source") if isinstance(item, Mapping) and isinstance(index, int) else item
+                if found[3] in (index, str(said).split(":")[0]):
+                    yield Part(file, ("services", name, key, index))
+            if str(service.get(key)).endswith(f":{found[3]}") and isinstance(service.get(key), str):
+                yield Part(file, ("services", name, key))
+
+
+def _exclusive(found: re.Match[str], values: Values) -> Iterator[Part]:
+    yield from (Part(file, ("services", name, found[3])) for file, name, _ in _services(values) if name == found[1])
+
+
+def _circle(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _services(values):
+        if name == found[1]:
+            yield from (Part(file, ("services", name, key)) for key in _OF_OTHERS if key in service)
+
+
+def _no_env_file(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _services(values):
+        said = service.get("env_file")
+        if isinstance(said, str) and _is_file(said, found[1]):
+            yield Part(file, ("services", name, "env_file"))
+        for index, item in _items(service, "env_file"):
+            if _is_file(str(item.get("path") if isinstance(item, Mapping) else item), found[1]):
+                yield Part(file, ("services", name, "env_file", index))
+
+
+def _no_file(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, value in values.items():
+        included = value.get("include") if isinstance(value, Mapping) else None
+        for index, item in enumerate(included if isinstance(included, list) else []):
+            said = item.get("path") if isinstance(item, Mapping) else item
+            if any(_is_file(str(path), found[1]) for path in (said if isinstance(said, list) else [said])):
+                yield Part(file, ("include", index))
+    for file, name, service in _services(values):
+        extends = service.get("extends")
+        if isinstance(extends, Mapping) and _is_file(str(extends.get("file")), found[1]):
+            yield Part(file, ("services", name, "extends"))
+
+
+def _is_file(said: str, path: str) -> bool:
+    return path.endswith(posixpath.normpath(said).lstrip("./"))
+
+
+def _not_extended(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _services(values):
+        if name == found[1] and "extends" in service:
+            yield Part(file, ("services", name, "extends"))
+
+
+def _distinct(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _services(values):
+        if name == found[1] and found[2] in service:
+            yield Part(file, ("services", name, found[2]))
+
+
+def _text(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _services(values):
+        for key in _LISTS:
+            for index, item in _items(service, key):
+                if isinstance(item, str) and found[1].strip() in item:
+                    yield Part(file, ("services", name, key, index))
+
+
+def _test(found: re.Match[str], values: Values) -> Iterator[Part]:
+    for file, name, service in _services(values):
+        check = service.get("healthcheck")
+        test = check.get("test") if isinstance(check, Mapping) else None
+        if isinstance(test, list) and test[:1] not in (["CMD"], ["CMD-SHELL"], ["NONE"]):
+            yield Part(file, ("services", name, "healthcheck", "test"))
+
+
+_KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Values], Iterator[Part]]], ...] = (
+    (_IMAGELESS, _imageless),
+    (_UNDEFINED, _undefined),
+    (_EXCLUSIVE, _exclusive),
+    (_CIRCLE, _circle),
+    (_NO_ENV_FILE, _no_env_file),
+    (_NO_FILE, _no_file),
+    (_NOT_EXTENDED, _not_extended),
+    (_DISTINCT, _distinct),
+    (_TEXT, _text),
+    (re.compile(r"healthcheck\.test must start"), _test),
+)

@@ -1,0 +1,52 @@
+"""What a service is configured with: text files of the app's folder that it mounts, and configs that the file holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.mounts import bind_mounts
+from ikoma.errors import IkomaError
+
+_SUFFIXES = (".conf", ".cfg", ".yml", ".yaml", ".toml", ".template", ".caddy", "caddyfile")
+_LARGEST = 1 << 18
+_MOST_FILES, _MOST_LOOKED_AT = 50, 1000
+
+
+def mounted_text(app: App, model: Mapping[str, Any], service: str) -> str:
+    """All of it, one after another; what cannot be read is passed over."""
+    found = [str(item.get("content") or "") for item in _configs(model, service)]
+    for path in islice(_files(app, model, service), _MOST_FILES):
+        with suppress(IkomaError, OSError):
+            found.append(app.read_inside(path, _LARGEST).decode(errors="replace"))
+    return "\n".join(found).replace("$$", "$")
+
+
+def _configs(model: Mapping[str, Any], service: str) -> Iterator[Mapping[str, Any]]:
+    for given in model["services"][service].get("configs") or []:
+        yield (model.get("configs") or {}).get(given.get("source")) or {}
+
+
+def _files(app: App, model: Mapping[str, Any], service: str) -> Iterator[Path]:
+    """Files that may be settings, in the app's folder only."""
+    one = {"services": {service: model["services"][service]}}
+    sources = [str(mount["source"]) for mount in bind_mounts(one)]
+    sources += [str(item["file"]) for item in _configs(model, service) if item.get("file")]
+    for source in sources:
+        with suppress(IkomaError):
+            path = app.check_inside(Path(source))
+            if path.is_file():
+                yield path
+            elif path.is_dir() and path != app.check_inside(app.path):
+                yield from islice(_below(path), _MOST_LOOKED_AT)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(names) if name.lower().endswith(_SUFFIXES))

@@ -1,0 +1,287 @@
+"""Reverse proxies that apps bring with them, and what takes their place: IKOMA's own proxy has the ports 80 and 443.
+
+A proxy that asks for certificates, or learns its routes from Docker, cannot do so here. Where it leads to one service
+that one is routed instead, and the proxy is left out. Where it leads to several it has to stay, as the service that
+answers, without HTTPS of its own. A plain web server such as nginx simply stays, unless it sends people to HTTPS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ikoma.apps.compose.backing_services import is_backing_service
+from ikoma.apps.compose.dockerfiles import stage_of
+from ikoma.apps.compose.host_ports import published_range
+from ikoma.apps.compose.web_service import Candidate, is_loopback, listens
+from ikoma.model import DomainName
+
+_KINDS = {
+    "caddy": "Caddy",
+    "traefik": "Traefik",
+    "nginx-proxy-manager": "Nginx Proxy Manager",
+    "npmplus": "Nginx Proxy Manager",
+    "nginx-proxy": "nginx-proxy",
+    "swag": "SWAG",
+    "haproxy": "HAProxy",
+    "envoy": "Envoy",
+    "bunkerweb": "BunkerWeb",
+    "nginx": "nginx",
+    "openresty": "nginx",
+    "angie": "nginx",
+}
+"""A word of an image's name → what it is; the first that fits."""
+_HELPERS = re.compile(
+    r"acme-companion|letsencrypt-nginx-proxy-companion|docker-gen|docker-socket-proxy|certbot|socket-proxy"
+)
+_FROM_DOCKER = ("Traefik", "nginx-proxy", "Nginx Proxy Manager")
+"""Proxies that cannot do without the Docker socket, or whose routes stand in a database of their own."""
+_PORTS = (80, 443)
+_SERVES_FILES = re.compile(
+    r"(?:^|[{;])\s*(?:file_server|php_fastcgi|fastcgi_pass|uwsgi_pass|try_files|root)\b", re.MULTILINE
+)
+_FILES = re.compile(r"/usr/share/nginx/html|/usr/local/apache2/htdocs|/srv|/var/www")
+_TO_HTTPS = re.compile(r"\b(?:return\s+30[1278]|rewrite\s+\S+)\s+https://|redirect\s+scheme\s+https", re.IGNORECASE)
+_HOW_THEY_CAME = re.compile(
+    r"\bif\b[^\n]*x[-_]forwarded[-_]proto|x[-_]forwarded[-_]proto[^\n]*\bhttps?\b", re.IGNORECASE
+)
+_PASSES = re.compile(r"\b(?:reverse_proxy|proxy_pass|upstream|server|url|balancer)\b[^\n]*")
+_RULE = re.compile(r"Host(?:SNI)?\s*(?:\(|:)\s*([^)]*)")
+_NAME = re.compile(r"(?<![\w.*-])[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_CADDY_SITE = re.compile(r"^([^\s#{}(@][^{}\n]*?)\s*\{\s*$", re.MULTILINE)
+_VARIABLE = re.compile(r"\{\$([A-Za-z_]\w*)(?::([^{}\n]*))?\}|\$\{([A-Za-z_]\w*)\}")
+"""A variable as Caddy writes it, or as the image of nginx does in its templates."""
+_SERVER_NAME = re.compile(r"^\s*server_name\s+([^;]+);", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProxy:
+    """A reverse proxy among the services of an app.
+
+    Args:
+        kind: what it is called.
+        helpers: services that are there for it alone.
+        leads: what it passes requests on to.
+        domains: the names that it answers to.
+        serves_files: whether it answers some requests itself.
+        must_change: whether it cannot stay as it is; else it is only not needed.
+    """
+
+    service: str
+    kind: str
+    helpers: tuple[str, ...] = ()
+    leads: tuple[Candidate, ...] = ()
+    domains: tuple[str, ...] = ()
+    serves_files: bool = False
+    must_change: bool = True
+
+    @property
+    def behind(self) -> Candidate | None:
+        """The one service that is routed instead; None where there is no such one."""
+        return self.leads[0] if len(self.leads) == 1 and not self.serves_files else None
+
+    @property
+    def can_stay(self) -> bool:
+        """Whether it can answer the app's requests without HTTPS of its own."""
+        return self.kind not in _FROM_DOCKER
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """The services to leave out."""
+        return (self.service, *self.helpers)
+
+    @property
+    def stays(self) -> bool:
+        """Whether it goes on as the service that answers, instead of being left out."""
+        return self.behind is None and self.can_stay and bool(self.leads)
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Services of which nothing else need be said, as they are to be left out."""
+        return () if self.stays else self.leaves
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines under x-ikoma that take its place."""
+        if self.stays:
+            return (f"service: {self.service}", "port: 80")
+        behind = self.behind or Candidate("SERVICE", None)
+        lines = (f"service: {behind.service}", f"port: {behind.port or 'PORT'}")
+        return (*lines, f"domains: [{', '.join(self.domains)}]") if self.domains else lines
+
+    @property
+    def by_hand(self) -> str:
+        """What its own configuration is to be changed to where it stays; nobody but its author can."""
+        return f"Let {self.service} listen on `:80` for all names, without certificates, and redirect nobody to HTTPS."
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot stay as it is, or need not be there."""
+        if not self.must_change:
+            return f"{self.service} ({self.kind}) only passes requests on to {self.behind}, as IKOMA's proxy does."
+        return (
+            f"{self.service} is a reverse proxy of the app's own ({self.kind}), and IKOMA's has the ports 80 and 443, "
+            "with certificates."
+        )
+
+    @property
+    def fix(self) -> str:
+        """The change that mends it."""
+        lines = " and ".join(f"`{line}`" for line in self.lines)
+        if not self.must_change:
+            return f"It works as it is; it can be left out with, under `x-ikoma:`, {lines}."
+        if self.stays:
+            named = " and ".join(item.service for item in self.leads)
+            leads = f"it leads to {named}" if len(self.leads) > 1 else "it answers some requests itself"
+            return (
+                f"As {leads}, keep it without HTTPS: let it listen on `:80` for all names and redirect nobody, and add "
+                f"under `x-ikoma:` {lines}. apps.adapt writes these lines."
+            )
+        out = " and ".join(self.leaves)
+        if len(self.leads) > 1:
+            named = ", ".join(map(str, self.leads))
+            return f"Leave out {out}. One service of an app answers: of {named}, name it under `x-ikoma:`, {lines}."
+        return f"Leave out {out}, and add under `x-ikoma:` {lines}. apps.adapt shows and writes it."
+
+
+def own_proxies(model: Mapping[str, Any], texts: Mapping[str, str], dockerfiles: Mapping[str, str]) -> list[OwnProxy]:
+    """The reverse proxies of a resolved model on the ports of the web.
+
+    Args:
+        texts: service → all that it mounts of the app's folder and that may be its configuration.
+        dockerfiles: service → text of its Dockerfile.
+    """
+    services: Mapping[str, Any] = model.get("services") or {}
+    chosen = (model.get("x-ikoma") or {}).get("service")
+    helpers = tuple(name for name, service in services.items() if _HELPERS.search(str(service.get("image") or "")))
+    found = []
+    for name, service in services.items():
+        kind = kind_of(service, dockerfiles.get(name, ""))
+        if kind is None or name == chosen or not _takes_the_ports(service):
+            continue
+        others = [other for other in services if other not in (name, *helpers)]
+        others = [other for other in others if not is_backing_service(model, other, dockerfiles)]
+        if others:
+            text = _filled(texts.get(name, ""), service.get("environment") or {})
+            made = _proxy(name, kind, helpers, services, others, text)
+            found.append(replace(made, must_change=_cannot_stay(kind, service, text)))
+    return found
+
+
+def sends_to_https(text: str) -> bool:
+    """Whether a configuration redirects to HTTPS whoever asks, without a look at how they came to IKOMA's proxy."""
+    return bool(_TO_HTTPS.search(text)) and not _HOW_THEY_CAME.search(text)
+
+
+def kind_of(service: Mapping[str, Any], dockerfile: str) -> str | None:
+    """What kind of reverse proxy a service may be, by its image; None where it is none."""
+    build = service.get("build")
+    image = stage_of(build, dockerfile).base if build else str(service.get("image") or "")
+    last = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    return next((kind for word, kind in _KINDS.items() if re.search(rf"(?:^|[-_.]){word}(?:$|[-_.])", last)), None)
+
+
+def _filled(text: str, environment: Mapping[str, Any]) -> str:
+    """A configuration with the proxy's variables in it, and with what of it stands in one of them."""
+    given = {key: str(value or "") for key, value in environment.items()}
+    whole = [value for value in given.values() if "\n" in value and _PASSES.search(value)]
+    return _VARIABLE.sub(lambda use: given.get(use[1] or use[3]) or use[2] or use[0], "\n".join([text, *whole]))
+
+
+def _takes_the_ports(service: Mapping[str, Any]) -> bool:
+    return any(_meets(port, number) for port in service.get("ports") or [] for number in _PORTS)
+
+
+def _meets(port: Mapping[str, Any], number: int) -> bool:
+    wanted = published_range(str(port.get("published") or "")) or range(0)
+    return number in wanted and str(port.get("protocol") or "tcp") == "tcp" and not is_loopback(port)
+
+
+def _cannot_stay(kind: str, service: Mapping[str, Any], text: str) -> bool:
+    """Whether it asks for certificates, learns from Docker, or sends everybody to HTTPS."""
+    if kind in _FROM_DOCKER or _TO_HTTPS.search(text):
+        return True
+    return kind != "nginx" and any(_meets(port, 443) for port in service.get("ports") or [])
+
+
+def _proxy(
+    name: str, kind: str, helpers: tuple[str, ...], services: Mapping[str, Any], others: list[str], text: str
+) -> OwnProxy:
+    labelled = list(_labelled(services, others))
+    leads = {item.service: item for item, _ in labelled} or _written(services, others, text)
+    if not leads:
+        given = (services[name].get("environment") or {}).values()
+        leads = _written(services, others, "\n".join(f"url {value}" for value in given if value))
+    if not leads:
+        leads = _likely(services[name], services, others)
+    domains = [domain for _, said in labelled for domain in said] or _sites(kind, text)
+    mounted = any(_FILES.match(str(mount.get("target"))) for mount in services[name].get("volumes") or [])
+    return OwnProxy(
+        service=name,
+        kind=kind,
+        helpers=tuple(helper for helper in helpers if helper in services),
+        leads=tuple(leads.values()),
+        domains=tuple(dict.fromkeys(domain for said in domains if (domain := _domain(said)))),
+        serves_files=kind not in _FROM_DOCKER
+        and bool(_SERVES_FILES.search(text) or mounted or (services[name].get("build") and not text)),
+    )
+
+
+def _labelled(services: Mapping[str, Any], others: list[str]) -> Iterator[tuple[Candidate, list[str]]]:
+    """Services that say in labels or variables how a proxy is to reach them, with the names that they want."""
+    for name in others:
+        labels = {str(key): str(value) for key, value in (services[name].get("labels") or {}).items()}
+        given = {key: str(value or "") for key, value in (services[name].get("environment") or {}).items()}
+        said = {key: value for key, value in labels.items() if key.startswith(("traefik.", "caddy"))}
+        if labels.get("traefik.enable", "").lower() == "false" or not (said or "VIRTUAL_HOST" in given):
+            continue
+        ports = [value for key, value in said.items() if key.endswith((".server.port", "traefik.port"))]
+        ports += [
+            number for key, value in said.items() if "reverse_proxy" in key for number in re.findall(r"\d+", value)
+        ]
+        ports += [given.get("VIRTUAL_PORT", "")]
+        port = next((int(text) for text in ports if text.isdigit()), None) or listens(name, services[name])
+        if port is None and "VIRTUAL_HOST" in given:  # nginx-proxy asks there
+            port = 80
+        names = [value for key, value in said.items() if re.fullmatch(r"caddy(_\d+)?", key)]
+        names += [part for key, value in said.items() if "rule" in key for part in _RULE.findall(value)]
+        yield Candidate(name, port), _NAME.findall(" ".join([*names, given.get("VIRTUAL_HOST", "")]))
+
+
+def _written(services: Mapping[str, Any], others: list[str], text: str) -> dict[str, Candidate]:
+    """Services that a configuration passes requests on to."""
+    found: dict[str, Candidate] = {}
+    plain = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+    for line in _PASSES.findall(plain):
+        for name in others:
+            if match := re.search(rf"(?<![\w.-]){re.escape(name)}:(\d{{1,5}})", line):
+                found.setdefault(name, Candidate(name, int(match[1])))
+            elif re.search(rf"http://{re.escape(name)}(?![\w.-])", line):
+                found.setdefault(name, Candidate(name, 80))
+    return found
+
+
+def _likely(proxy: Mapping[str, Any], services: Mapping[str, Any], others: list[str]) -> dict[str, Candidate]:
+    """Where nothing is written: services that it waits for and that listen somewhere, else all that do."""
+    waits = [name for name in others if name in (proxy.get("depends_on") or {})]
+    for names in (waits, others):
+        found = {name: Candidate(name, port) for name in names if (port := listens(name, services[name]))}
+        if found:
+            return found
+    return {waits[0]: Candidate(waits[0], None)} if len(waits) == 1 else {}
+
+
+def _sites(kind: str, text: str) -> list[str]:
+    pattern = _CADDY_SITE if kind == "Caddy" else _SERVER_NAME
+    return _NAME.findall(" ".join(pattern.findall(text)))
+
+
+def _domain(text: str) -> str | None:
+    """A name that can be one of the app's domains; None for addresses, and names that only this machine has."""
+    try:
+        name = DomainName.parse(text)
+    except ValueError:
+        return None
+    return None if name.endswith((".localhost", ".local", ".internal", ".test")) else str(name)

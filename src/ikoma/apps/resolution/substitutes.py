@@ -1,0 +1,112 @@
+"""What an app gets in place of what its compose file names and no app gets here.
+
+A network that is shared with others, or named as only one on the machine can be, becomes one of the app's own, and so
+does a volume with such a name where there is none yet. A build that would be fetched becomes the image beside it.
+Nothing here lets an app reach more: what is put in place is what it would have got without the name.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ikoma.apps.policy.images import REMOTE
+from ikoma.apps.yaml.notice import Notice
+from ikoma.model import AppName
+from ikoma.ports import Engine
+
+_NO_NETWORKS = ("host", "none")
+"""Names that stand for something else than a network: the policy says what."""
+_ADDRESSES = ("ipv4_address", "ipv6_address")
+
+
+async def substituted(
+    engine: Engine, app: AppName, model: Mapping[str, Any], waived: Collection[str]
+) -> tuple[Mapping[str, Any], list[Notice]]:
+    """The model as it is to be judged and run, and what is otherwise in it than in the file.
+
+    Args:
+        waived: rules that are waived for the app: what they forbid is then meant as it is written.
+    """
+    if not (_named(app, model, "networks") or _named(app, model, "volumes") or any(_fetched(model))):
+        return model, []
+    result: dict[str, Any] = copy.deepcopy(dict(model))
+    there = await engine.owners()
+    notices: list[Notice] = []
+    if "foreign-network" not in waived:
+        notices += _networks(app, result, there)
+    if "foreign-volume" not in waived:
+        notices += _volumes(app, result, there)
+    for name, service in _fetched(result):
+        if await engine.image_present(service["image"]) or await engine.image_obtainable(service["image"]) is None:
+            del service["build"]
+            if service.get("pull_policy") == "build":
+                del service["pull_policy"]
+            problem = f"{name} is not built: its source would be fetched. The image {service['image']} is used."
+            fix = "Nothing has to change; to build it, bring the source in with source.clone and name its folder."
+            notices.append(Notice(None, ("services", name, "build"), problem, fix))
+    return result, notices
+
+
+def _named(app: AppName, model: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:
+    """Networks or volumes that are others', or are called otherwise than the app's own are by themselves."""
+    items: Mapping[str, Any] = model.get(kind) or {}
+    return {
+        key: item
+        for key, item in items.items()
+        if item and (item.get("external") or item.get("name") not in (None, own_name(app, key)))
+    }
+
+
+def own_name(app: AppName, key: str) -> str:
+    """The name on the machine of an app's own network or volume of this key."""
+    return f"{app.project}_{key}"
+
+
+def _begins_as_own(app: AppName, name: str) -> bool:
+    return re.match(f"{re.escape(app.project)}([-_.]|$)", name) is not None
+
+
+def _networks(app: AppName, model: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
+    for key, network in _named(app, model, "networks").items():
+        name, external = str(network.get("name") or key), bool(network.get("external"))
+        if name in _NO_NETWORKS or (_begins_as_own(app, name) and (name in there or not external)):
+            continue
+        if external:
+            model["networks"][key] = {"name": own_name(app, key), "ipam": {}}
+            _without_addresses(model, key)
+            problem = f"The network {name} is shared with others: the app gets one of its own, for its services alone."
+        else:
+            model["networks"][key]["name"] = own_name(app, key)
+            problem = f"The network is not called {name} here but {own_name(app, key)}, and only this app is on it."
+        fix = "Nothing has to change where only its own services need it; another app is reached by its domain."
+        yield Notice(None, ("networks", key), problem, fix)
+
+
+def _without_addresses(model: Mapping[str, Any], network: str) -> None:
+    for service in (model.get("services") or {}).values():
+        joined = service.get("networks")
+        options = (joined.get(network) if isinstance(joined, Mapping) else None) or {}
+        for address in _ADDRESSES:
+            options.pop(address, None)
+
+
+def _volumes(app: AppName, model: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
+    """One that is there may hold what the app is to have: then the person says what becomes of it."""
+    for key, volume in _named(app, model, "volumes").items():
+        name, own = str(volume.get("name") or key), own_name(app, key)
+        if volume.get("external") or _begins_as_own(app, name) or (name in there and own not in there):
+            continue
+        model["volumes"][key]["name"] = own
+        problem = f"The volume is not called {name} here but {own}, and only this app has it."
+        yield Notice(None, ("volumes", key), problem, "Nothing has to change.")
+
+
+def _fetched(model: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Services whose build would be fetched, and that name an image too."""
+    for name, service in (model.get("services") or {}).items():
+        context = str((service.get("build") or {}).get("context") or "")
+        if service.get("image") and REMOTE.match(context):
+            yield name, service

@@ -1,0 +1,102 @@
+"""What Compose takes in a file though no container can be made of it, or nothing here does it: else a deploy tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ikoma.apps.app import can_be_a_path
+from ikoma.apps.compose import compose_file, web_service
+from ikoma.apps.compose.services import SHARED, scale_of
+from ikoma.apps.yaml.violation import Place, quoted
+from ikoma.errors import InvalidCompose
+
+_LONGEST_NAME = 63
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_DRIVE = re.compile(r"[A-Za-z]:/")
+_RESTART = re.compile(r"no|always|unless-stopped|on-failure(:[0-9]+)?|")
+_LARGEST_ID = (1 << 31) - 1
+_INSTEAD_OF_HOOKS = (
+    "Let the entrypoint do it, or a service of its own that this one waits for with service_completed_successfully; "
+    "before it stops, let the program do it at its stop_signal."
+)
+
+
+class Impossible(NamedTuple):
+    """One thing that cannot be, and what to do instead."""
+
+    place: Place
+    problem: str
+    fix: str
+
+
+def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
+    """All of it in a resolved model."""
+    for name, service in (model.get("services") or {}).items():
+        place = ("services", name)
+        if len(name) > _LONGEST_NAME:
+            problem = f"The name of a service is a host name, which takes {_LONGEST_NAME} characters."
+            yield Impossible(place, problem, "Give it a shorter one.")
+        if not _RESTART.fullmatch(str(restart := service.get("restart") or "")):
+            fix = "Write no, always, unless-stopped, on-failure or on-failure:TIMES."
+            yield Impossible((*place, "restart"), f"{quoted(str(restart))} is no way to restart.", fix)
+        for index, mount in enumerate(service.get("volumes") or []):
+            yield from _target((*place, "volumes", index), str(mount.get("target")))
+            yield from _path((*place, "volumes", index), mount.get("source"))
+        build = service.get("build") or {}
+        for key in ("context", "dockerfile"):
+            yield from _path((*place, "build", key), build.get(key))
+        for kind in ("configs", "secrets"):
+            for index, given in enumerate(service.get(kind) or []):
+                yield from _given((*place, kind, index), given)
+        for key in ("post_start", "pre_stop"):
+            if service.get(key):
+                yield Impossible((*place, key), f"{name} has a {key} hook, and IKOMA runs none.", _INSTEAD_OF_HOOKS)
+        shared = {str(service[key]) for key in SHARED if str(service.get(key) or "").startswith("service:")}
+        if len(shared) > 1:
+            problem = f"{name} runs in the namespaces of {len(shared)} services."
+            yield Impossible(place, problem, "Let network_mode, ipc and pid name the same service.")
+
+    yield from _web(model)
+
+
+def _web(model: Mapping[str, Any]) -> Iterator[Impossible]:
+    try:
+        web = web_service.web(model)
+    except InvalidCompose:
+        return  # that is said by itself
+    if web is None:
+        return
+    service, place = model["services"][web.service], ("services", web.service)
+    if not compose_file.has_address(service):
+        problem = f"{web.service} answers the app's requests, and has no address with this network_mode."
+        fix = f"Remove it; what {web.service} needs beside it can say `network_mode: service:{web.service}`."
+        yield Impossible((*place, "network_mode"), problem, fix)
+    if scale_of(service) == 0:
+        problem = f"{web.service} answers the app's requests, and is to have no container."
+        yield Impossible(place, problem, "Give it one.")
+
+
+def _path(place: Place, path: object) -> Iterator[Impossible]:
+    if not can_be_a_path(str(path or "")):
+        yield Impossible(place, f"Nothing can be called {quoted(str(path))}.", "Name a file or folder that can be.")
+
+
+def _target(place: Place, target: str) -> Iterator[Impossible]:
+    if not target.startswith("/") or not target.strip("/."):
+        fix = "Name an absolute path other than / as its target; a folder's own begins with ./."
+        if _DRIVE.match(target):
+            fix = f"Give the volume {target[0]} a longer name: Compose takes one letter before a colon for a drive."
+        yield Impossible(place, f"Nothing can be mounted at {quoted(target)}.", fix)
+
+
+def _given(place: Place, given: Mapping[str, Any]) -> Iterator[Impossible]:
+    target = given.get("target")
+    if target and not str(target).strip("/."):
+        yield from _target(place, str(target))
+    for key in ("uid", "gid"):
+        chosen = str(given.get(key) or "0")
+        if not _NUMBER.fullmatch(chosen) or int(chosen) > _LARGEST_ID:
+            problem = f"{quoted(chosen)} is no {key}."
+            yield Impossible((*place, key), problem, f"Give a number up to {_LARGEST_ID}, or leave it out.")

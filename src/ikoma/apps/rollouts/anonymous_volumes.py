@@ -1,0 +1,66 @@
+"""Volumes without a name, which images declare: which ones the services of an app have had their data in.
+
+Docker forgets them with the last container that had them. The data stays all the same, as that of named ones does: a
+service that comes back gets it again, and what removes the app removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from ikoma.apps.app import App
+from ikoma.durable import write_file
+from ikoma.ports import CarriedVolume, Engine, Progress
+
+_FILE = "volumes.json"
+
+
+def noted(app: App) -> dict[str, list[CarriedVolume]]:
+    """service → its volumes, the one that it had last at the end."""
+    return app.read_state(_FILE, _carried) or {}
+
+
+def _carried(stored: Mapping[str, Any]) -> dict[str, list[CarriedVolume]]:
+    return {service: [CarriedVolume(**volume) for volume in volumes] for service, volumes in stored.items()}
+
+
+def note(app: App, found: Mapping[str, Sequence[CarriedVolume]]) -> None:
+    """Remember these volumes of services beside those that are known."""
+    known = noted(app)
+    merged = dict(known)
+    for service, volumes in found.items():
+        merged[service] = [*(item for item in known.get(service, ()) if item not in volumes), *volumes]
+    if merged != known:
+        content = {service: [asdict(volume) for volume in volumes] for service, volumes in merged.items()}
+        write_file(app.make_state() / _FILE, orjson.dumps(content), mode=0o600)
+
+
+async def last_of(engine: Engine, app: App, services: Sequence[str]) -> dict[str, list[CarriedVolume]]:
+    """Of services that have no container now, the volumes that they had last and that are still there."""
+    known = {service: volumes for service, volumes in noted(app).items() if service in services}
+    present = await engine.owners() if known else {}
+    last = {
+        service: {volume.target: volume for volume in volumes if volume.name in present}
+        for service, volumes in known.items()
+    }
+    return {service: list(by_target.values()) for service, by_target in last.items() if by_target}
+
+
+async def all_of(engine: Engine, app: App) -> list[str]:
+    """Names of all that are there, of services with containers and of those without."""
+    names = {volume.name for volumes in noted(app).values() for volume in volumes}
+    for item in await engine.containers(app.name):
+        names |= {volume.name for volume in await engine.carried(item.id)}
+    return sorted(names & set(await engine.owners())) if names else []
+
+
+async def remove_with(engine: Engine, app: App, progress: Progress) -> None:
+    """Remove an app's containers, networks and all its volumes, those without a name too."""
+    unnamed = await all_of(engine, app)
+    await engine.down(app.name, volumes=True, progress=progress)
+    for name in unnamed:
+        await engine.remove_volume(name)

@@ -1,0 +1,235 @@
+"""The images of a release: built from its own copy of the source or pulled, and named by it, so that none is lost.
+
+A release runs the images it was deployed with, whatever their tags stand for later; pruning never takes one, because
+each has a name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.compose.compose_file import encoded
+from ikoma.apps.host_facts import image_name, images_of
+from ikoma.apps.policy import dockerfile
+from ikoma.apps.rollouts.injection import with_dockerfiles_in
+from ikoma.apps.rollouts.rendering import Placement, builds, release_image
+from ikoma.durable import write_file
+from ikoma.errors import DeployFailed, ImageGone
+from ikoma.model import AppName, Secret
+from ikoma.ports import Engine, Image, Progress
+
+_HIDES = "com.docker.compose.hook"
+"""Compose looks past containers with this label, whatever it says; only an image could bring it."""
+_PASSES = "com.docker.compose.config-hash"
+"""By this label Compose takes a container for its own; those of a build have the labels of their first image."""
+_IMAGE = "docker-image://"
+
+
+async def provide(
+    engine: Engine,
+    model: Mapping[str, Any],
+    place: Placement,
+    folder: Path,
+    *,
+    progress: Progress,
+    secrets: Sequence[Secret],
+) -> dict[str, str]:
+    """Build and pull what a new release needs, and name it; service → id of its image.
+
+    Raises:
+        DeployFailed: an image could not be built or pulled; what was named is forgotten again.
+    """
+    described = builds(model, place)
+    makers = _makers(described["services"], model)
+    built = {name: service for name, service in described["services"].items() if makers[name] == name}
+    await _vet_bases(engine, model, built, place, folder, progress=progress, secrets=secrets)
+    compose_file = folder / "build.json"
+    whole = {**described, "services": {**built, **_pulled(model)}}
+    write_file(compose_file, encoded(with_dockerfiles_in(folder, whole)), mode=0o600)
+    await engine.prepare(
+        place.app,
+        compose_file,
+        build=list(built),
+        pull=[name for name in _pulled(model) if await _is_wanted(engine, model["services"][name])],
+        progress=progress,
+        secrets=secrets,
+    )
+    own = {image_name(place.app, name): name for name in makers}
+    found = {}
+    for name, service in model["services"].items():
+        reference = str(service.get("image"))
+        built_as = name if name in makers else own.get(reference)
+        source = reference if built_as is None else release_image(place.app, makers[built_as], place.release)
+        found[name] = await _named(engine, source, release_image(place.app, name, place.release), name)
+    return found
+
+
+async def provide_one(
+    engine: Engine,
+    service: str,
+    model: Mapping[str, Any],
+    place: Placement,
+    folder: Path,
+    *,
+    kept: Mapping[str, str],
+    progress: Progress,
+    secrets: Sequence[Secret],
+) -> dict[str, str]:
+    """Pull the image of one service of a new release, and name it with those that the release has from another.
+
+    Args:
+        kept: service → id of the image that it ran until now.
+
+    Raises:
+        DeployFailed: it could not be pulled.
+        ImageGone: one of the others is not here any more.
+    """
+    described = model["services"][service]
+    others = {name: identity for name, identity in kept.items() if name != service}
+    await present(engine, place.app, place.release, others)
+    if await _is_wanted(engine, described):
+        wanted = {"image": described["image"], **_platform(described)}
+        await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
+    name = release_image(place.app, service, place.release)
+    return {**others, service: await _named(engine, str(described["image"]), name, service)}
+
+
+async def present(engine: Engine, app: AppName, release: str, images: Mapping[str, str]) -> None:
+    """See that these images are still here, and name them by a release; ImageGone, naming the first that is not."""
+    await require(engine, release, images)
+    for name, identity in images.items():
+        await engine.tag(identity, release_image(app, name, release))
+
+
+async def require(engine: Engine, release: str, images: Mapping[str, str]) -> None:
+    """Raises ImageGone, naming the first image of a release that is not here any more."""
+    for name, identity in images.items():
+        if await engine.image(identity) is None:
+            raise ImageGone(f"The image of {name} in the release {release} is not on this machine any more.")
+
+
+async def forget(engine: Engine, app: AppName, which: Callable[[str], bool] = lambda release: True) -> None:
+    """Forget the names that those of the app's releases gave to their images; where no others are left, the images."""
+    for name in await engine.images(images_of(app)):
+        if which(name.rpartition(":")[2]):
+            await engine.forget_image(name)
+
+
+async def _vet_bases(
+    engine: Engine,
+    model: Mapping[str, Any],
+    built: Mapping[str, Any],
+    place: Placement,
+    folder: Path,
+    *,
+    progress: Progress,
+    secrets: Sequence[Secret],
+) -> None:
+    """Refuse builds that begin with images which would make more of them than their Dockerfiles say.
+
+    The images are pulled for that. One that cannot be is left to the build, which cannot begin with it either.
+    """
+    own = {image_name(place.app, name) for name in built}
+    for service, described in built.items():
+        for base in sorted(await asyncio.to_thread(_bases, described["build"]) - own):
+            wanted = {"image": base, **_platform(model["services"][service])}
+            if described["build"].get("pull") or not await engine.image_present(base):
+                with suppress(DeployFailed):
+                    await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
+            if (image := await engine.image(base)) is not None:
+                await asyncio.to_thread(_vet, image, base, service)
+
+
+def _makers(described: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, str]:
+    """Service → the one whose build makes its image: of services with the same build, the first."""
+    first: dict[bytes, str] = {}
+    return {
+        name: first.setdefault(
+            orjson.dumps([service["build"], _platform(model["services"][name])], option=orjson.OPT_SORT_KEYS), name
+        )
+        for name, service in described.items()
+    }
+
+
+def _bases(build: Mapping[str, Any]) -> set[str]:
+    """The images that a build names, in a Dockerfile as `frozen` left it."""
+    args = {name: str(value).replace("$$", "$") for name, value in (build.get("args") or {}).items()}
+    named = {image for *_, image in dockerfile.problems(build["dockerfile_inline"].replace("$$", "$"), args) if image}
+    contexts = {name: str(context) for name, context in (build.get("additional_contexts") or {}).items()}
+    others = {context.removeprefix(_IMAGE) for context in contexts.values() if context.startswith(_IMAGE)}
+    return (named - contexts.keys()) | others
+
+
+def _vet(image: Image, base: str, service: str) -> None:
+    if any(dockerfile.problems("\n".join(image.triggers), {})):
+        what = "has ONBUILD instructions that take from other images, or fetch"
+    elif _PASSES in image.labels:
+        what = f"has the label {_PASSES}, by which the containers of the build would pass for a project's"
+    else:
+        return
+    raise _unusable(
+        service, f"The image {base}, with which {service} is built, {what}.", "Build it from another image."
+    )
+
+
+async def _pull(
+    engine: Engine,
+    service: str,
+    described: Mapping[str, Any],
+    place: Placement,
+    folder: Path,
+    *,
+    progress: Progress,
+    secrets: Sequence[Secret],
+) -> None:
+    compose_file = folder / "build.json"
+    write_file(compose_file, encoded({"name": place.app.project, "services": {service: described}}), mode=0o600)
+    await engine.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
+
+
+def _pulled(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The services whose images come from elsewhere."""
+    own = {service["image"] for service in model["services"].values() if "build" in service and "image" in service}
+    return {
+        name: {"image": service["image"], **_platform(service)}
+        for name, service in model["services"].items()
+        if "build" not in service and service.get("image") not in own
+    }
+
+
+def _platform(service: Mapping[str, Any]) -> dict[str, Any]:
+    return {"platform": service["platform"]} if service.get("platform") else {}
+
+
+async def _is_wanted(engine: Engine, service: Mapping[str, Any]) -> bool:
+    """Whether an image is to be asked of its registry: it is not here, or the file says to look each time."""
+    policy = str(service.get("pull_policy") or "missing")
+    if policy == "never":
+        return False
+    return (
+        policy in ("always", "daily", "weekly")
+        or policy.startswith("every_")
+        or not await engine.image_present(str(service["image"]))
+    )
+
+
+async def _named(engine: Engine, source: str, name: str, service: str) -> str:
+    image = await engine.image(source)
+    if image is None:
+        raise _unusable(service, f"The image of {service} is not on this machine.")
+    if _HIDES in image.labels:
+        hint = "Take the label out of its Dockerfile, or use another image."
+        raise _unusable(service, f"The image of {service} has the label {_HIDES}, which hides its containers.", hint)
+    if source != name:
+        await engine.tag(image.id, name)
+    return image.id
+
+
+def _unusable(service: str, message: str, hint: str | None = None) -> DeployFailed:
+    return DeployFailed(message, hint=hint, service=service, exitCode=None, logs=[])

@@ -1,0 +1,126 @@
+"""Commands that run once in a container of their own: an app's release command, and those that people ask for.
+
+While one runs, `.ikoma/command.json` names its container, so that what a killed server leaves is removed before
+anything else is done with the app. Callers hold the app's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets as random
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import orjson
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.services import service_of
+from ikoma.apps.releases.release import Release, Releases
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.durable import write_file
+from ikoma.errors import CommandNotStarted, CommandTimedOut, EngineUnavailable, NotDeployed
+from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.model import Secret
+from ikoma.ports import Container, Engine, NotStarted, Progress
+
+MOST_LINES = 1000
+_LONGEST_LINE = 2000
+_SHOWN = 20
+_FILE = "command.json"
+
+
+@dataclass(slots=True)
+class Output:
+    """What a command said: its last lines, and how many there were."""
+
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
+    count: int = 0
+
+    @property
+    def lines(self) -> list[str]:
+        return list(self.last)
+
+
+async def run(
+    engine: Engine,
+    app: App,
+    like: str,
+    service: str,
+    command: Sequence[str],
+    *,
+    timeout: float,
+    progress: Progress,
+    secrets: Sequence[Secret],
+    output: Output,
+) -> int:
+    """Run a command as a container of a service would; its exit code.
+
+    Args:
+        like: the id of that container.
+        timeout: seconds, after which it is ended.
+        progress: told of each line, as `service | line`.
+        output: takes the lines, without these secrets.
+
+    Raises:
+        CommandNotStarted, CommandTimedOut
+    """
+    hidden = forms(secrets)
+
+    async def hear(text: str) -> None:
+        line = replaced(text, hidden)[:_LONGEST_LINE]
+        output.last.append(line)
+        output.count += 1
+        progress(f"{service} | {line}")
+        await asyncio.sleep(0)  # whoever follows may take it before the next
+
+    name = f"{app.name.project}-{service}-once-{random.token_hex(4)}"
+    write_file(app.make_state() / _FILE, orjson.dumps({"container": name}), mode=0o600)
+    try:
+        ended = await engine.run_once(app.name, like, command, name=name, on_line=hear, timeout=timeout)
+    except NotStarted as error:
+        said = f"The command of {service} could not be started"
+        raise CommandNotStarted(f"{said}: {error}", audit_message=f"{said}.") from error
+    except TimeoutError:
+        said = f"The command of {service} did not end within {timeout:g} s, and was ended."
+        raise CommandTimedOut(said, service=service, exitCode=None, logs=output.lines[-_SHOWN:]) from None
+    finally:
+        with suppress(EngineUnavailable):  # then whoever works on the app next removes it
+            await asyncio.shield(tidy(engine, app))
+    if ended.out_of_memory:
+        await hear("[it was ended: it needed more memory than the service may have]")
+    return ended.exit_code
+
+
+async def find_like(engine: Engine, app: App, release: Release, service: str | None) -> Container:
+    """The container that a command's own is made as: one of a service of the release that serves.
+
+    Args:
+        service: by default the one that answers requests.
+
+    Raises:
+        ServiceNotFound, NotDeployed: there is no container of it.
+    """
+    model, state = Releases(app).model(release), RolloutState(app)
+    name = service or str((release.web or {}).get("service") or next(iter(model["services"])))
+    service_of(app.name, model, name)
+    found = [item for item in await engine.containers(app.name) if item.service == name and state.serves(item)]
+    if not found:
+        raise NotDeployed(f"{name} of {app.name} has no container now.", hint="deploy.scale gives it one.")
+    return min(found, key=lambda item: item.state != "running")
+
+
+def is_left(app: App) -> bool:
+    """Whether a command was running when its server was killed."""
+    return (app.state / _FILE).exists()
+
+
+async def tidy(engine: Engine, app: App) -> bool:
+    """End and remove what a killed server has left of a command; whether there was one."""
+    left = app.read_state(_FILE)
+    if left is None:
+        return False
+    await engine.remove_containers([str(left["container"])], volumes=False)
+    (app.state / _FILE).unlink(missing_ok=True)
+    return True

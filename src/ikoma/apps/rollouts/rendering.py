@@ -1,0 +1,314 @@
+"""From what was checked to what runs: the compose file of one rollout.
+
+Containers of a rollout are made beside those that serve, so whatever the two could not share gets a place of its own:
+networks are made anew, so that new containers find new ones under a service's name and old ones old; source is
+mounted from the release's copy; images are named by the release, so that none is lost or changed under it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.compose.mounts import Sources, strays
+from ikoma.apps.host_facts import image_name, locate
+from ikoma.apps.rollouts.drift import lasting_key, lasting_name
+from ikoma.model import AppName
+from ikoma.ports import CarriedVolume
+
+CONFIGURATION, ROLLOUT, RELEASE = "ikoma.configuration", "ikoma.rollout", "ikoma.release"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the parts of one release are.
+
+    Args:
+        root: the app's folder, links resolved.
+        tree: the release's copy of the source.
+        images: service → id of the image that it runs.
+        given: values of the variables that the release was made with.
+        contents: digest of a source's content by its path in the app's folder.
+    """
+
+    app: AppName
+    release: str
+    root: Path
+    tree: Path
+    sources: Sources
+    images: Mapping[str, str]
+    given: Mapping[str, str]
+    contents: Callable[[Path], str]
+    dotenv: bytes = b""
+    """The app's .env as the release was made with it."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Checksums of data that a person deploys too, by path in the app's folder."""
+
+    def inside(self, path: str) -> Path | None:
+        """The place in the release's copy of a path in the app's folder; None where that is no source."""
+        real = Path(os.path.realpath(path))
+        return self.tree / real.relative_to(self.root) if self.sources.keeps(real) else None
+
+    def mounted(self, path: str) -> Path | None:
+        """What is mounted in place of a path in the app's folder; None where that is data."""
+        way = locate(path)
+        if way.path == self.root / ".env":
+            return self.files / ".env"
+        if not self.sources.holds(way.path) or strays(way, frozenset(self.sources.data)):
+            return None
+        return self.tree / way.path.relative_to(self.root)
+
+    @property
+    def files(self) -> Path:
+        """Where the files are that containers are given one by one."""
+        return self.tree.with_name("given")
+
+    def configurations(self, model: Mapping[str, Any]) -> dict[str, str]:
+        """For each service a checksum of all that its containers are made of: equal ones need not be replaced."""
+        return {name: self._configuration(model, name) for name in model["services"]}
+
+    def _configuration(self, model: Mapping[str, Any], name: str) -> str:
+        service = {key: value for key, value in model["services"][name].items() if key not in _NO_PART}
+        service["deploy"] = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
+        binds = [mount["source"] for mount in service.get("volumes") or [] if mount.get("type") == "bind"]
+        given = {kind: _given(model, service, kind) for kind in ("configs", "secrets")}
+        items = [item for kind in given.values() for item in kind.values()]
+        read = [item["file"] for item in items if item.get("file")]
+        variables = [self.given.get(item["environment"]) for item in items if item.get("environment")]
+        kept = [*filter(self.mounted, binds), *filter(self.inside, read)]
+        contents = {path: self._content(Path(os.path.realpath(path))) for path in kept}
+        # How containers get out: the networks they are in, less what changes with each rollout.
+        networks = {key: (model.get("networks") or {}).get(key) for key in service.get("networks") or {}}
+        marks = {path: mark for path in binds for place, mark in self.marks.items() if self._lies_in(path, place)}
+        whole = [service, self.images.get(name), given, variables, contents, networks, *([marks] if marks else [])]
+        return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+    def _lies_in(self, path: str, place: str) -> bool:
+        real = Path(os.path.realpath(path))
+        return self.root / place in (real, *real.parents)
+
+    def _content(self, path: Path) -> str:
+        if path == self.root / ".env":
+            return hashlib.sha256(self.dotenv).hexdigest()
+        return self.contents(path)
+
+
+_NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFile:
+    """What a config or secret holds, or .env, as the file that a service mounts."""
+
+    content: str | bytes
+    mode: int
+    owner: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A compose file that can run, and the names of its networks: service → network → aliases there."""
+
+    model: dict[str, Any]
+    joined: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    networks: frozenset[str] = frozenset()
+    """Names of networks that are this rollout's own."""
+    files: Mapping[Path, GivenFile] = field(default_factory=dict)
+    """What has to be written before containers are made."""
+
+
+def placed(
+    model: Mapping[str, Any],
+    place: Placement,
+    *,
+    rollout: str,
+    configurations: Mapping[str, str],
+    carried: Mapping[str, Sequence[CarriedVolume]],
+) -> Placed:
+    """The compose file of one rollout.
+
+    Args:
+        model: the model that was checked.
+        carried: service → volumes without a name that its data is in.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(model))
+    files: dict[Path, GivenFile] = {}
+    for name, service in result["services"].items():
+        for done in ("build", "pull_policy", "profiles"):  # the profiles were chosen when the file was read
+            service.pop(done, None)
+        service["image"] = release_image(place.app, name, place.release)
+        files |= _mount_from(place, service)
+        _carry(result, service, carried.get(name, ()))
+        labels = {CONFIGURATION: configurations[name], ROLLOUT: rollout, RELEASE: place.release}
+        service["labels"] = {**(service.get("labels") or {}), **labels}
+    for kind in ("configs", "secrets"):
+        for item in (result.get(kind) or {}).values():
+            if item.get("file") and (inside := place.inside(item["file"])):
+                item["file"] = str(inside)
+    files |= _as_files(place, result)
+    renamed = _rename_networks(place.app, result, rollout)
+    _links_as_aliases(result)
+    joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
+    _free_container_names(result)
+    return Placed(result, joined, frozenset(renamed), files)
+
+
+def release_image(app: AppName, service: str, release: str) -> str:
+    """The name of the image that a service of a release runs."""
+    return f"{image_name(app, service)}:{release}"
+
+
+def builds(model: Mapping[str, Any], place: Placement) -> dict[str, Any]:
+    """The compose file that the images of a release are built with: from its own copy of the source."""
+    services = {}
+    for name, service in model["services"].items():
+        if "build" not in service:
+            continue
+        build = copy.deepcopy(service["build"])
+        if build.get("context") and (inside := place.inside(build["context"])):
+            build["context"] = str(inside)
+        for key, context in (build.get("additional_contexts") or {}).items():
+            if str(context).startswith("/") and (inside := place.inside(context)):
+                build["additional_contexts"][key] = str(inside)
+        services[name] = {"build": build, "image": release_image(place.app, name, place.release)}
+    secrets = copy.deepcopy(dict(model.get("secrets") or {}))
+    for item in secrets.values():
+        if item.get("file") and (inside := place.inside(item["file"])):
+            item["file"] = str(inside)
+    return {"name": model["name"], "services": services, **({"secrets": secrets} if secrets else {})}
+
+
+def _given(model: Mapping[str, Any], service: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The configs or secrets that a service gets, with what they hold."""
+    names = [str(item.get("source")) for item in service.get(kind) or []]
+    return {name: (model.get(kind) or {}).get(name) or {} for name in names}
+
+
+def _as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:
+    """Let services mount what configs and secrets take from the file itself or from variables.
+
+    Compose would copy it into containers as it starts them, and starting is not its work here.
+    """
+    files = {}
+    for service_name, service in model["services"].items():
+        for kind, home in (("configs", ""), ("secrets", "/run/secrets")):
+            for number, joined in enumerate(service.get(kind) or []):
+                item = (model.get(kind) or {}).get(joined.get("source")) or {}
+                content = _content(item, place.given)
+                if content is None:
+                    continue
+                path = place.files / f"{service_name}-{kind}-{number}"
+                owner = (int(joined.get("uid") or 0), int(joined.get("gid") or 0))
+                files[path] = GivenFile(content, _mode(joined.get("mode")), owner)
+                key = path.name
+                model[kind][key] = {"name": f"{model['name']}_{key}", "file": str(path)}
+                target = str(joined.get("target") or joined["source"])
+                service[kind][number] = {"source": key, "target": target if target[0] == "/" else f"{home}/{target}"}
+    for kind in ("configs", "secrets"):
+        model[kind] = {key: item for key, item in (model.get(kind) or {}).items() if (item or {}).get("file")}
+    return files
+
+
+def _content(item: Mapping[str, Any], given: Mapping[str, str]) -> str | None:
+    if item.get("environment"):
+        return given.get(item["environment"], "")
+    content = item.get("content")
+    return None if content is None else str(content).replace("$$", "$")
+
+
+def _mode(chosen: Any) -> int:
+    """As Compose has it: octal in text, 0444 where nothing is said."""
+    return 0o444 if chosen is None else int(str(chosen), 8) & 0o777
+
+
+def _mount_from(place: Placement, service: dict[str, Any]) -> dict[Path, GivenFile]:
+    """Let a service mount the release's copy of what is source, and see the data that lies in it; files for that."""
+    mounts = service.get("volumes") or []
+    targets = {os.path.normpath(str(mount.get("target"))) for mount in mounts}
+    for mount in [mount for mount in mounts if mount.get("type") == "bind"]:
+        source = Path(os.path.realpath(mount["source"]))
+        if (inside := place.mounted(mount["source"])) is None:
+            continue
+        mount["source"] = str(inside)
+        for data in place.sources.data_below(source):
+            place_in = data.relative_to(source)
+            target = os.path.normpath(f"{mount['target']}/{place_in}")
+            if target not in targets and data.is_dir() and (inside / place_in).is_dir():
+                mounts.append({**mount, "source": str(data), "target": target})
+    if any(mount.get("source") == str(place.files / ".env") for mount in mounts):
+        return {place.files / ".env": GivenFile(place.dotenv, 0o444, (0, 0))}
+    return {}
+
+
+def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[CarriedVolume]) -> None:
+    """Data in volumes without a name goes on to the next container, as Compose lets it."""
+    mounts = service.setdefault("volumes", [])
+    taken = {os.path.normpath(str(mount.get("target"))): mount for mount in mounts}
+    temporary = {os.path.normpath(str(path).partition(":")[0]) for path in service.get("tmpfs") or []}
+    for volume in carried:
+        target = os.path.normpath(volume.target)
+        mount = taken.get(target, {"type": "volume", "target": volume.target, "volume": {}})
+        if target in temporary or mount.get("type") != "volume" or mount.get("source"):
+            continue
+        if target not in taken:
+            mounts.append(mount)
+        mount["source"] = volume.name
+        model.setdefault("volumes", {})[volume.name] = {"name": volume.name, "external": True}
+
+
+def _rename_networks(app: AppName, model: dict[str, Any], rollout: str) -> list[str]:
+    """Give each network that is made anew a key and a name of this rollout; the names. Others get lasting ones."""
+    networks: dict[str, Any] = {key: network or {} for key, network in (model.get("networks") or {}).items()}
+    renamed, model["networks"], own = {}, {}, []
+    for key, network in networks.items():
+        name = lasting_name(app, key, network)
+        renamed[key] = f"{key}-{rollout}" if name is None else lasting_key(key, name)
+        model["networks"][renamed[key]] = {**network, "name": name or f"{app.project}_{renamed[key]}"}
+        own += [f"{app.project}_{renamed[key]}"] if name is None else []
+    for service in model["services"].values():
+        if isinstance(service.get("networks"), Mapping):
+            service["networks"] = {renamed.get(key, key): joined for key, joined in service["networks"].items()}
+    return own
+
+
+def _links_as_aliases(model: dict[str, Any]) -> None:
+    """Let a service be found under the names that others link it by: a link itself would lead to its old container."""
+    for service in model["services"].values():
+        for link in service.pop("links", None) or []:
+            linked, _, alias = str(link).partition(":")
+            networks: Any = (model["services"].get(linked) or {}).get("networks")
+            if not alias or not isinstance(networks, dict):
+                continue
+            for key in set(networks) & set(service.get("networks") or {}):
+                options = networks[key] or {}
+                aliases = dict.fromkeys((*(options.get("aliases") or []), alias))
+                networks[key] = {**options, "aliases": list(aliases)}
+
+
+def _joined(model: Mapping[str, Any], name: str, service: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Network → the names under which the service is found there."""
+    networks: Mapping[str, Any] = service.get("networks") or {}
+    alias = [service["container_name"]] if service.get("container_name") else []
+    return {
+        str((model["networks"].get(key) or {}).get("name") or key): [
+            *dict.fromkeys([name, *alias, *((options or {}).get("aliases") or [])])
+        ]
+        for key, options in networks.items()
+    }
+
+
+def _free_container_names(model: dict[str, Any]) -> None:
+    """A name can't be had twice: the new container gets it when the old one is gone, and is found under it before."""
+    for service in model["services"].values():
+        chosen = service.pop("container_name", None)
+        if chosen is None or not isinstance(service.get("networks"), Mapping):
+            continue
+        for key, options in service["networks"].items():
+            service["networks"][key] = {**(options or {}), "aliases": [*((options or {}).get("aliases") or []), chosen]}

@@ -1,0 +1,349 @@
+"""A rollout: the containers of one release come up beside those that serve, and take over when all is well.
+
+Nothing that serves is touched before what replaces it stands, except where two cannot run at once: those are stopped,
+kept, and started again when their replacement fails. Until the rollout is written down as the one that serves, every
+failure undoes it; from then on everything leads forward. `recover` does either after a kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.database.migrating import Schema
+from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
+from ikoma.apps.rollouts import anonymous_volumes, one_off_commands
+from ikoma.apps.rollouts.drift import is_of_subnets
+from ikoma.apps.rollouts.kept_logs import keep_logs
+from ikoma.apps.rollouts.new_rollout import Successor, Target, reached
+from ikoma.apps.rollouts.standby import Returning
+from ikoma.apps.rollouts.way_out import tell_way_out
+from ikoma.apps.routing.routes import Traffic
+from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
+from ikoma.model import Secret
+from ikoma.ports import CarriedVolume, Container, Engine, Progress, Watching, no_progress
+
+log = logging.getLogger("ikoma")
+
+_STOP_PATIENCE = 1.0
+"""How long an answer waits for replaced containers to end. They have their own time to, and go on ending after it."""
+
+_REST = " What it replaced is still to be removed: that is done when Docker answers."
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """How a rollout went."""
+
+    services: tuple[str, ...]
+    replaced: tuple[str, ...]
+    """Services whose containers were replaced or removed."""
+    configurations: Mapping[str, str]
+    downtime_ms: int
+    drain_ms: int
+    """How long requests to the old containers were waited for."""
+    backup: str | None = None
+    """The backup of the database that was made before it was changed."""
+    rest: str = ""
+    """What goes on still; empty where all is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    app: App
+    target: Target
+    timeout: float
+    progress: Progress
+    secrets: Sequence[Secret]
+
+
+class Rollouts:
+    """Rolls releases out. Callers hold the app's lock."""
+
+    def __init__(self, engine: Engine, traffic: Traffic, schema: Schema) -> None:
+        self._engine = engine
+        self._traffic = traffic
+        self._schema = schema
+        self._ending: dict[App, asyncio.Task[None]] = {}
+
+    async def roll(
+        self, app: App, target: Target, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
+    ) -> Rolled:
+        """Bring a release up and let it take over.
+
+        Args:
+            timeout: seconds until every container must be healthy.
+
+        Raises:
+            DeployFailed: something did not come up; what served before serves, and what is in standby stays so.
+        """
+        await self.recover(app, progress)
+        work = _Work(app, target, timeout, progress, secrets)
+        standby = RolloutState(app).standby()
+        unchanged = target.change is None or not target.change.stops_first
+        if standby is not None and standby.release == target.release and not target.again and unchanged:
+            there = await self._engine.containers(app.name)
+            returning = Returning(self._engine, self._traffic, app, target, standby, there)
+            if returning.is_whole:
+                try:
+                    return await self._resume(work, returning)
+                except DeployFailed as failed:  # some come up only once: a stale pid file is enough
+                    progress(f"{failed.message} Its containers are made anew.")
+        return await self._replace(work)
+
+    async def _replace(self, work: _Work) -> Rolled:
+        """Make new containers, and let them take over."""
+        app, target = work.app, work.target
+        before = RolloutState(app).serving()
+        resting = RolloutState(app).standby()  # until this has taken over: where it fails, the window goes on
+        everyone = await self._engine.containers(app.name)
+        there = [item for item in everyone if resting is None or item.id not in resting.containers]
+        standing_by = [item for item in everyone if item not in there]
+        carried = await self._carried(app, target, [*standing_by, *there])
+        beside = Counter(item.service for item in standing_by)
+        successor = Successor(self._engine, self._traffic, app, target, new_rollout(), there, carried, beside)
+        async with self._engine.watching(app.name) as watching:
+            try:
+                await successor.rehearse(work.progress)
+                await successor.make_containers(work.progress, work.secrets)
+                await successor.bring_up(watching, work.timeout, work.progress, work.secrets)
+                containers = [item for item in await self._engine.containers(app.name) if item.id in successor.ours]
+                await successor.take_over(containers)
+            except BaseException as error:
+                if isinstance(error, IkomaError) and successor.written is not None:
+                    error.details = {**error.details, "backup": successor.written}
+                await self._undo_for(app, error)
+                raise
+            rolled = await self._settle(work, watching, containers, successor.old, before, made=True)
+            return replace(rolled, backup=successor.backup)
+
+    async def _carried(
+        self, app: App, target: Target, containers: Sequence[Container]
+    ) -> dict[str, Sequence[CarriedVolume]]:
+        """Of each service the volumes without a name that its data is in: the last container's, else those it had."""
+        gone = sorted(set(target.model["services"]) - {item.service for item in containers})
+        return {**await anonymous_volumes.last_of(self._engine, app, gone), **await self._held(containers)}
+
+    async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[CarriedVolume]]:
+        return {item.service: found for item in containers if (found := await self._engine.carried(item.id))}
+
+    async def _resume(self, work: _Work, returning: Returning) -> Rolled:
+        """Start the containers in standby again, and let them take over."""
+        app = work.app
+        before = RolloutState(app).serving()
+        async with self._engine.watching(app.name) as watching:
+            try:
+                containers = await returning.bring_up(watching, work.timeout, work.progress, work.secrets)
+                await returning.take_over(containers)
+            except BaseException as error:
+                await self._undo_for(app, error)
+                raise
+            return await self._settle(work, watching, containers, returning.newer, before)
+
+    async def _settle(
+        self,
+        work: _Work,
+        watching: Watching,
+        containers: Sequence[Container],
+        old: Sequence[Container],
+        before: Serving | None,
+        *,
+        made: bool = False,
+    ) -> Rolled:
+        """What follows once others serve. Where Docker is away or busy by now, that is done later, and nothing failed.
+
+        Args:
+            made: whether the containers are new, and not those of standby.
+        """
+        drained, rest, now = 0, "", containers
+        same = before is not None and before.release == work.target.release
+        try:
+            if made and not same:  # else what is watched is the same release still
+                await self.end_standby(work.app)
+            drained = await self._withdraw(work, containers, old, before, watch=0.0 if same else work.target.watch)
+            ours = {item.id for item in containers}
+            now = [item for item in await self._engine.containers(work.app.name) if item.id in ours]
+        except EngineUnavailable as error:
+            log.warning("%s: what was replaced is removed when Docker answers: %s", work.app.name, error.message)
+            rest = _REST
+        return Rolled(
+            services=tuple(dict.fromkeys(item.service for item in containers)),
+            replaced=tuple(dict.fromkeys(item.service for item in old)),
+            configurations={item.service: item.configuration or "" for item in containers},
+            downtime_ms=watching.downtime_ms(now),
+            drain_ms=drained,
+            rest=rest,
+        )
+
+    async def _withdraw(
+        self,
+        work: _Work,
+        containers: Sequence[Container],
+        old: Sequence[Container],
+        before: Serving | None,
+        *,
+        watch: float,
+    ) -> int:
+        """Let requests to the old containers end, then these; for how many milliseconds the requests were waited for.
+
+        Args:
+            watch: for how long they are kept; those of the same release are nothing to go back to.
+        """
+        anonymous_volumes.note(work.app, await self._held([*old, *containers]))
+        drained = await self._traffic.drained(work.app)
+        reached("drained")
+        await self._retire(work.app, old, before, watch)
+        await self._name(work.app, work.target, containers)
+        return drained
+
+    def is_ending(self, app: App) -> bool:
+        """Whether containers that were replaced still have their time to end: that is nothing to hold a lock for."""
+        return app in self._ending and not self._ending[app].done()
+
+    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
+        """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""
+        await one_off_commands.tidy(self._engine, app)
+        if ending := self._ending.pop(app, None):
+            if not ending.done():
+                progress("waiting for replaced containers to end")
+            await ending
+        state = RolloutState(app)
+        underway, serving = state.underway(), state.serving()
+        if underway is None:
+            if standby := state.standby():
+                await self._engine.stop_containers(standby.containers)
+            return None
+        if serving is None or serving.rollout != underway.rollout:
+            progress(f"undoing the rollout of {underway.release}, which was cut off")
+            await self._undo(app)
+            return f"The rollout of {underway.release} was interrupted, and undone."
+        progress(f"finishing the rollout of {underway.release}, which was cut off")
+        await self._traffic.switch_again(app)
+        await self._traffic.drained(app)
+        old = [
+            item
+            for item in await self._engine.containers(app.name)
+            if not underway.brings(item) and item.id not in underway.kept
+        ]
+        state.end_standby()
+        await self._retire(app, old, None, 0)
+        return f"The rollout of {underway.release} was interrupted, and finished."
+
+    async def end_standby(self, app: App) -> None:
+        """Let go of what was kept of the rollout before."""
+        state = RolloutState(app)
+        if (standby := state.standby()) is not None:
+            await self._remove(app, standby.containers)
+            state.end_standby()
+
+    async def _undo_for(self, app: App, cause: BaseException) -> None:
+        """Undo; where the database cannot be taken back, the cause is what its caller is told, and that with it."""
+        try:
+            await asyncio.shield(self._undo(app))
+        except IkomaError as trouble:
+            underway = RolloutState(app).underway()
+            if not isinstance(cause, IkomaError) or isinstance(trouble, EngineUnavailable):
+                raise
+            if underway is None or underway.backup is None:
+                raise
+            tell_way_out(cause, underway, trouble)
+
+    async def _undo(self, app: App) -> None:
+        """Take away what a rollout has made, stop what it has started again, and start again what it has stopped."""
+        state = RolloutState(app)
+        if (underway := state.underway()) is None:
+            return
+        containers = await self._engine.containers(app.name)
+        there = {item.id for item in containers}
+        new = [item for item in containers if underway.brings(item) and item.id not in underway.returned]
+        await keep_logs(self._engine, app, new)
+        made = [item.id for item in new]
+        await self._engine.stop_containers([item for item in underway.returned if item in there])
+        await self._engine.remove_containers(made, volumes=True)
+        if underway.backup is not None:
+            await self._schema.restore(app, underway.backup, no_progress)
+        await self._engine.start_again([item for item in underway.stopped if item in there])
+        await self._traffic.refresh(app)
+        await self._tidy_networks(app)
+        state.finish()
+        await self._traffic.route_back(app)
+
+    async def _retire(self, app: App, old: Sequence[Container], before: Serving | None, watch: float) -> None:
+        """Stop what was replaced; it is removed then, or kept stopped while the new release is watched."""
+        state = RolloutState(app)
+        identities = tuple(item.id for item in old)
+        if watch and before is not None and _could_return(app, before.release, old):
+            kept = underway.kept if (underway := state.underway()) else ()
+            done = tuple(item.id for item in old if item.is_done)
+            state.write(Standby(before.release, before.rollout, identities, time.time() + watch, kept, done))
+            state.finish()
+            await self._in_time(app, self._engine.stop_containers(identities))
+        else:
+            await self._in_time(app, self._remove(app, identities, stop=True))
+        reached("retired")
+
+    async def _name(self, app: App, target: Target, containers: Sequence[Container]) -> None:
+        """Give containers the names that the file chooses; one in standby that has such a name gets another."""
+        chosen = {
+            name: str(service["container_name"])
+            for name, service in target.model["services"].items()
+            if service.get("container_name")
+        }
+        holders = {item.name: item for item in await self._engine.containers(app.name)}
+        for item in containers:
+            name = chosen.get(item.service)
+            if name is None or ((holder := holders.get(name)) is not None and holder.id == item.id):
+                continue
+            try:
+                if holder is not None:
+                    await self._engine.rename(holder.id, f"{name}-{holder.rollout or 'before'}")
+                await self._engine.rename(item.id, name)
+            except IkomaError as error:  # it serves, whatever it is called
+                log.warning("%s: a container of %s cannot be named %s: %s", app.name, item.service, name, error.message)
+
+    async def _in_time(self, app: App, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for work, but not for long: what is not done by then goes on, and the next rollout waits for it."""
+        task = self._ending[app] = asyncio.ensure_future(work)
+        await asyncio.wait([task], timeout=_STOP_PATIENCE)
+        if task.done():
+            self._ending.pop(app, None)
+            task.result()
+
+    async def _remove(self, app: App, identities: Sequence[str], *, stop: bool = False) -> None:
+        there = [item for item in await self._engine.containers(app.name) if item.id in identities]
+        gone = [item.id for item in there]
+        if stop:
+            await self._engine.stop_containers(gone)
+        await keep_logs(self._engine, app, there)
+        await self._engine.remove_containers(gone, volumes=False)
+        await self._tidy_networks(app)
+        if stop:
+            RolloutState(app).finish()
+
+    async def _tidy_networks(self, app: App) -> None:
+        """Remove networks that no container is left of that they were made with, and take kept ones out of them."""
+        containers = await self._engine.containers(app.name)
+        for name in await self._engine.networks(app.name):
+            made_by, inside = rollout_of(name), [item for item in containers if name in item.networks]
+            if any(item.rollout == made_by for item in inside) if made_by else (inside or not is_of_subnets(name)):
+                continue
+            for item in inside:
+                await self._engine.disconnect(name, item.id)
+            await self._engine.remove_network(name)
+
+
+def _could_return(app: App, release: str, containers: Sequence[Container]) -> bool:
+    """Whether containers as they were when others took over are worth going back to: nobody is led to broken ones."""
+    lasting = [item for item in containers if not item.one_shot and not item.is_done]
+    for item in lasting:
+        if item.state != "running" or item.health == "unhealthy":
+            how = item.health if item.state == "running" else item.state
+            log.warning("%s: nothing of %s is in standby: its %s was %s", app.name, release, item.service, how)
+            return False
+    return bool(lasting) and all(item.rollout for item in lasting)

@@ -1,0 +1,1 @@
+"""Leads requests to apps: routes, domains, probes of the web service, certificates."""

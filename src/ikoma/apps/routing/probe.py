@@ -1,0 +1,167 @@
+"""Asks the service that answers HTTP whether it does, and where it does not, finds what is in the way.
+
+Asking is cheap, and says yes or no. Explaining also keeps what the app answered that should say that all is well, and
+looks on which ports the container listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import aiohttp
+
+from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.readable import as_text
+from ikoma.engines.docker.readable import readable
+from ikoma.errors import IkomaError
+from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.model import Secret
+from ikoma.ports import Container, Engine, Listening
+
+_SECONDS = 3.0
+_WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499
+_MOST_BYTES, _SHOWN = 64 << 10, 2000
+_MOST_PORTS = 5
+ON_NO_PORT = "It listens on no port."
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `passed` is None where there is nothing to look at.
+
+    `answer` holds what the app itself answered, where it was to say that all is well and did not.
+    """
+
+    passed: bool | None
+    details: str
+    answer: str = ""
+
+
+class Probe:
+    """Asks web services."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, web: Web, containers: Sequence[Container]) -> Check:
+        """Whether the first of these containers that is one of the web service and runs answers."""
+        return await self._ask(web, containers, most=0)
+
+    async def explain(
+        self, web: Web, containers: Sequence[Container], secrets: Callable[[], Sequence[Secret]]
+    ) -> Check:
+        """The same, with what is in the way: what it answered, without these secrets, or on which ports it listens."""
+        check = await self._ask(web, containers, most=_MOST_BYTES)
+        if check.passed:
+            return check
+        if check.answer:
+            return replace(check, answer=_shown(check.answer, secrets()))
+        said = await misheard(self._engine, web, containers)
+        return replace(check, details=f"{check.details} {said}") if said else check
+
+    async def _ask(self, web: Web, containers: Sequence[Container], *, most: int) -> Check:
+        item = _asked(web, containers)
+        if item is None:
+            runs = any(other.service == web.service and other.state == "running" for other in containers)
+            return Check(False, f"{web.service} has no address." if runs else f"No container of {web.service} runs.")
+        [address] = web.addresses([item])
+        return await (self._connect(web, address) if web.path is None else self._get(web, address, most))
+
+    async def _get(self, web: Web, address: str, most: int) -> Check:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=_SECONDS)
+            self._session = aiohttp.ClientSession(
+                timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
+        worst = _WORST_OF_A_NAMED_PATH if web.named else _WORST_ANSWER
+        try:
+            async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
+                passed = 200 <= response.status <= worst
+                body = b"" if passed or not most else await _beginning(response.content, most)
+                return Check(passed, f"{web.path} answers {response.status}.", _text(body))
+        except aiohttp.ClientConnectorError:
+            return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
+        except TimeoutError:
+            return Check(False, f"{web.path} has not answered within {_SECONDS:g} s.")
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
+            return Check(False, f"{web.path} does not answer: the connection was ended without a word.")
+        except (aiohttp.ClientError, OSError) as error:  # it may quote what came
+            return Check(False, f"{web.path} does not answer as HTTP does.", str(error))
+
+    async def _connect(self, web: Web, address: str) -> Check:
+        """Whether the port takes connections: all that can be asked where no path is known."""
+        host, port = address.rsplit(":", 1)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                _, writer = await asyncio.open_connection(host, int(port))
+        except (OSError, TimeoutError):
+            return Check(False, f"Nothing takes connections at port {web.port} of {web.service}.")
+        writer.close()
+        return Check(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
+
+
+async def misheard(engine: Engine, web: Web, containers: Sequence[Container]) -> str:
+    """Where the first of these that runs of the web service listens instead of the port that requests go to.
+
+    Empty where it listens there, or that cannot be seen.
+    """
+    item = _asked(web, containers)
+    try:
+        heard = None if item is None else await engine.listening(item)
+    except IkomaError:
+        return ""
+    return "" if heard is None else _heard(web, heard)
+
+
+def _asked(web: Web, containers: Sequence[Container]) -> Container | None:
+    return next((item for item in containers if web.addresses([item])), None)
+
+
+async def _beginning(content: aiohttp.StreamReader, most: int) -> bytes:
+    found = bytearray()
+    try:
+        while len(found) < most and (piece := await content.read(most - len(found))):
+            found += piece
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        pass  # what came before is what there is
+    return bytes(found)
+
+
+def _text(body: bytes) -> str:
+    if not body:
+        return ""
+    text = as_text(body, is_part=True)
+    return f"[{len(body)} bytes that are no text]" if text is None else text
+
+
+def _shown(answer: str, secrets: Sequence[Secret]) -> str:
+    """Its beginning, without what would steer a terminal.
+
+    What is secret is taken out of the whole: one that was cut could end in half a secret.
+    """
+    text = "\n".join(readable(line) for line in replaced(answer, forms(secrets)).strip().splitlines())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …[cut]"
+
+
+def _heard(web: Web, heard: Sequence[Listening]) -> str:
+    """Where a container that cannot be connected to listens."""
+    there = sorted({item.port for item in heard if not item.is_local})
+    local = sorted({item.port for item in heard if item.is_local} - set(there))
+    if web.port in there:
+        return ""
+    if web.port in local:
+        return f"It listens on 127.0.0.1:{web.port}, inside its container only: let it listen on 0.0.0.0."
+    if there:
+        ports = ", ".join(map(str, there[:_MOST_PORTS]))
+        advice = f"say `port: {there[0]}` under x-ikoma, or let it listen on {web.port}"
+        return f"It listens on {ports}, and requests go to {web.port}: {advice}."
+    if local:
+        return f"It listens on 127.0.0.1:{local[0]} only: let it listen on 0.0.0.0:{web.port}."
+    return ON_NO_PORT

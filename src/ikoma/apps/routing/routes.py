@@ -1,0 +1,407 @@
+"""How requests reach apps: which routes there are, and to which containers they lead.
+
+An app's route is made when it first serves and goes with the app. Its port on loopback never changes. Where the route
+leads follows the containers: a deploy switches it, and one that comes back with another address is found again.
+During maintenance requests get a page; the side that would serve is kept in a file, and follows deploys like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from ikoma.apps.app import App, Apps, logged
+from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.compose.x_ikoma import Extension
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.durable import write_file
+from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable, StateUnreadable
+from ikoma.model import DomainName, shown
+from ikoma.ports import Container, Engine, Entrance, Proxy, Route, Side
+
+_FIRST_PORT, _LAST_PORT = 21_000, 29_999
+_PAUSE = 0.02
+_QUIET = 0.15
+_HELD_GO_ON = 0.5
+_LONGEST_WAIT = 15.0
+_SIDE_FILE = "maintenance"
+_NOWHERE = ("127.0.0.1:1",)
+"""An address that refuses: requests are held there until a better one is known."""
+
+
+class Traffic:
+    """The routes of all apps."""
+
+    def __init__(self, engine: Engine, proxy: Proxy, apps: Apps) -> None:
+        self._engine = engine
+        self._proxy = proxy
+        self._apps = apps
+        self._applying = asyncio.Lock()
+        self._ahead: set[App] = set()
+        """Apps whose routes are those of releases that do not serve yet."""
+        self._last: dict[str, Route | None] = {}
+        """The routes that apps had last: they stay while an app's state cannot be read."""
+
+    async def start(self) -> None:
+        """Serve the routes of all apps, and let each lead to where its containers are now."""
+        await self._proxy.start()
+        await self.apply()
+        for name in self._apps.names():
+            with logged(name):
+                await self.refresh(self._apps.at(name))
+
+    def condition(self) -> dict[str, Any]:
+        """Which public listeners are up, and what is in the way of the others."""
+        return {"listeners": dict(self._proxy.listeners), "obstacles": dict(self._proxy.obstacles)}
+
+    async def apply(self, coming: Route | None = None) -> None:
+        """Tell the proxy of all routes.
+
+        Args:
+            coming: the route of an app that is about to serve, in place of the one it has.
+        """
+        async with self._applying:
+            routes = {name: route for name in self._apps.names() if (route := self._known(self._apps.at(name)))}
+            if coming is not None:
+                routes[coming.app] = self._last[coming.app] = coming
+            # Always in the same order: another one would be another configuration, and loading it ends connections.
+            await self._proxy.apply([routes[name] for name in sorted(routes)])
+
+    async def route(self, app: App, web: Web | None, extension: Extension, slots: int) -> None:
+        """Make sure that an app has the route that a release of it wants.
+
+        Raises:
+            DomainTaken: another app has one of its domains.
+            ProxyRefused, ProxyUnavailable
+        """
+        if web is None:
+            return
+        self.check_domains(app, (*extension.domains, *extension.redirects))
+        coming = self._route(app, extension, slots)
+        if coming != self._present(app):
+            self._ahead.add(app)
+        await self.apply(coming)
+
+    async def route_back(self, app: App) -> None:
+        """After a rollout that was undone: let the app have the route of the release that serves.
+
+        Requests that waited for a container go to it first: a new configuration would end their wait.
+        """
+        if app not in self._ahead:
+            return
+        self._ahead.discard(app)
+        web, containers = await self._serving(app)
+        if web is not None and (addresses := web.addresses(containers)):
+            await _until_connected(addresses, _LONGEST_WAIT)
+            await asyncio.sleep(_HELD_GO_ON)
+        with suppress(ProxyUnavailable):  # it is told when it is back
+            await self.apply()
+
+    def switch(self, app: App, web: Web | None, containers: Sequence[Container]) -> None:
+        """Send requests to these containers of the web service from now on."""
+        if web is None:
+            return
+        self._ahead.discard(app)
+        addresses = web.addresses(containers)
+        side = self._side(app).other
+        self._proxy.point(app.name, side, addresses)
+        self._lead(app, side)
+        # Requests that are still held on the other side go on to the new containers too.
+        self._proxy.point(app.name, side.other, addresses)
+
+    async def switch_again(self, app: App) -> None:
+        """After a kill: send requests to the containers that serve, whether or not that had been done."""
+        web, containers = await self._serving(app)
+        if containers:
+            self.switch(app, web, containers)
+
+    async def hold(self, app: App, limit: float) -> None:
+        """Let new requests wait, and give those that are under way the time to end."""
+        side = self._side(app)
+        if side in (Side.BLUE, Side.GREEN):
+            self._proxy.point(app.name, side, _NOWHERE)
+            await self._until_idle(app, side, limit)
+
+    async def drained(self, app: App) -> int:
+        """Wait for requests of the side that was switched away from, as long as the release that serves allows.
+
+        Returns milliseconds.
+        """
+        side = self._side(app)
+        if side not in (Side.BLUE, Side.GREEN):
+            return 0
+        if self._present(app) is None:
+            return await self._withdraw(app, side)
+        return await self._until_idle(app, side.other, _drain(app))
+
+    async def _withdraw(self, app: App, side: Side) -> int:
+        """The release that serves answers no HTTP: what led to the one before ends with its requests."""
+        self._lead(app, Side.DOWN)
+        milliseconds = await self._until_idle(app, side, _drain(app))
+        with suppress(ProxyUnavailable):  # it is told when it is back
+            await self.forget(app)
+        return milliseconds
+
+    async def take_down(self, app: App) -> None:
+        """Tell new requests that the app is down, and give those that are under way the time to end."""
+        side = self._side(app)
+        if side is Side.DOWN:
+            return
+        self._lead(app, Side.DOWN)
+        if side in (Side.BLUE, Side.GREEN):
+            await self._until_idle(app, side, _drain(app))
+
+    async def refresh(self, app: App) -> None:
+        """Let the route lead to where the containers that serve are now."""
+        web, containers = await self._serving(app)
+        if web is None or not (addresses := web.addresses(containers)):
+            return  # it comes back, or goes down with a word
+        state = RolloutState(app)
+        side = self._side(app)
+        if side in (Side.BLUE, Side.GREEN):
+            self._proxy.point(app.name, side, addresses)
+        elif side is Side.DOWN and (serving := state.serving()) is not None and not serving.down:
+            self._proxy.point(app.name, Side.BLUE, addresses)
+            self._lead(app, Side.BLUE)
+
+    def in_maintenance(self, app: App) -> bool:
+        return self._proxy.side(app.name) is Side.MAINTENANCE
+
+    def begin_maintenance(self, app: App) -> None:
+        """Show people a page that says so, and remember which side served.
+
+        Raises:
+            NotDeployed: there is nothing yet that could be maintained.
+            NoWebService
+        """
+        if Releases(app).require_current().web is None:
+            raise NoWebService(f"{app.name} answers no HTTP requests.")
+        if not self.in_maintenance(app):
+            _keep_side(app, self._proxy.side(app.name))
+            self._proxy.switch(app.name, Side.MAINTENANCE)
+
+    async def end_maintenance(self, app: App) -> None:
+        """Go back to what served, or was deployed meanwhile."""
+        if self.in_maintenance(app):
+            await self.refresh(app)
+            self._proxy.switch(app.name, _kept_side(app))
+        (app.state / _SIDE_FILE).unlink(missing_ok=True)
+
+    async def serve_domains(self, app: App, domains: Sequence[str]) -> None:
+        """Serve these names beside those of the app's compose file.
+
+        Raises:
+            ProxyRefused, ProxyUnavailable: all stays as it was.
+        """
+        former = domains_of(app)
+        keep_domains(app, domains)
+        try:
+            await self.apply()
+        except BaseException:
+            keep_domains(app, former)
+            raise
+
+    def domain_urls(self, app: App) -> Mapping[str, str]:
+        """Where each name of an app is reached; none before it is first deployed."""
+        route = self._present(app)
+        if route is None:
+            return {}
+        urls = self._proxy.urls(replace(route, domains=(*route.domains, *route.redirects)))
+        return {name: url for url in urls if (name := urlsplit(url).hostname)}
+
+    def entrance(self, app: App, name: str | None) -> Entrance:
+        """Where people's requests for an app come in.
+
+        Args:
+            name: the one that they ask for; None is the app's first domain, or where it has none its own host.
+
+        Raises:
+            NotDeployed, NoWebService, DomainNotFound, ProxyUnavailable
+        """
+        Releases(app).require_current()
+        route = self._present(app)
+        if route is None:
+            raise NoWebService(f"{app.name} answers no HTTP requests.")
+        names = (*route.domains, app.name.host, *route.redirects)
+        name = None if name is None else name.lower().removesuffix(".")
+        if name is not None and name not in names:
+            raise DomainNotFound(f"{app.name} is not reached by that name.", hint=f"It is by {', '.join(names)}.")
+        return self._proxy.entrance(route, name or names[0])
+
+    def certificate_trouble(self, name: str) -> str | None:
+        """Why a name has no certificate, as the authority said last; None where it said nothing."""
+        return self._proxy.certificate_trouble(name)
+
+    async def forget(self, app: App) -> None:
+        """The app is gone: so is its route."""
+        await self.apply()
+        self._last.pop(app.name, None)
+        self._proxy.forget(app.name)
+
+    def urls(self, app: App) -> tuple[str, ...]:
+        """Where the app is reached; none before it is first deployed."""
+        route = self._present(app)
+        # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
+        return tuple(sorted(self._proxy.urls(route), key=lambda url: ".localhost" in url)) if route else ()
+
+    def check_domains(self, app: App, domains: Sequence[str]) -> None:
+        """Raises DomainTaken where another app has one of these domains."""
+        for domain in self.taken(app, domains):
+            raise DomainTaken(f"{shown(domain)} belongs to another app.")
+
+    def taken(self, app: App, domains: Sequence[str]) -> list[str]:
+        """Those of these domains that another app has."""
+        others: set[str] = set()
+        for other in (self._apps.at(name) for name in self._apps.names() if name != app.name):
+            route = self._known(other)
+            others |= {other.name.host, *_added(other)}
+            others |= {*route.domains, *route.redirects} if route else set()
+        return [domain for domain in domains if domain in others]
+
+    async def _serving(self, app: App) -> tuple[Web | None, list[Container]]:
+        """How the release that serves answers HTTP, and which containers do so now."""
+        release = Releases(app).current()
+        if release is None or release.web is None:
+            return None, []
+        web, state = Web(**release.web), RolloutState(app)
+        there = await self._engine.containers(app.name)
+        return web, [item for item in there if state.serves(item) and web.addresses([item])]
+
+    def _side(self, app: App) -> Side:
+        """The side that serves, or would if there were no maintenance."""
+        side = self._proxy.side(app.name)
+        return _kept_side(app) if side is Side.MAINTENANCE else side
+
+    def _lead(self, app: App, side: Side) -> None:
+        """Let this side serve; during maintenance, from its end on."""
+        if self.in_maintenance(app):
+            _keep_side(app, side)
+        else:
+            self._proxy.switch(app.name, side)
+
+    async def _until_idle(self, app: App, side: Side, limit: float) -> int:
+        """Wait until a side has no requests; milliseconds.
+
+        One that has just looked up where it goes does not count yet, so a side is idle only when it stays so.
+        """
+        began = busy = time.monotonic()
+        while (now := time.monotonic()) - began < limit and now - busy < _QUIET:
+            await asyncio.sleep(_PAUSE)
+            if await self._proxy.in_flight(app.name, side):
+                busy = time.monotonic()
+        return int((busy - began) * 1000)
+
+    def _known(self, app: App) -> Route | None:
+        """The route of an app among others: where its state cannot be read, that is nothing to those."""
+        with suppress(IkomaError, OSError, LookupError, TypeError, ValueError):
+            self._last[app.name] = self._present(app)
+        return self._last.get(app.name)
+
+    def _present(self, app: App) -> Route | None:
+        """The route of the release that serves."""
+        release = Releases(app).current()
+        if release is None or release.web is None:
+            return None
+        service = release.web["service"]
+        slots = fitting_scale(app, Releases(app).model(release)).get(service, release.replicas(service))
+        return self._route(app, Extension(**release.extension), slots)
+
+    def _route(self, app: App, extension: Extension, slots: int) -> Route:
+        names = dict.fromkeys((*extension.domains, *domains_of(app)))
+        return Route(
+            app=app.name,
+            port=self._port(app),
+            domains=tuple(name for name in names if name not in extension.redirects),
+            redirects=extension.redirects,
+            slots=max(1, slots),
+            hold=extension.hold,
+            timeout=extension.timeout,
+            largest_body=extension.max_body,
+        )
+
+    def _port(self, app: App) -> int:
+        """The app's port on loopback, chosen when it is first asked for."""
+        if (known := _read_port(app.state / "port")) is not None:
+            return known
+        others = {_read_port(self._apps.at(name).state / "port") for name in self._apps.names()}
+        first: int = _FIRST_PORT + zlib.crc32(app.name.encode()) % (_LAST_PORT - _FIRST_PORT)
+        for port in (*range(first, _LAST_PORT + 1), *range(_FIRST_PORT, first)):
+            if port not in others and _is_free(port):
+                write_file(app.make_state() / "port", str(port), mode=0o600)
+                return int(port)
+        raise AssertionError("no port is free")
+
+
+def domains_of(app: App) -> tuple[DomainName, ...]:
+    """The domains that were added to an app, besides those of its compose file."""
+    return app.read_state("domains.json", lambda stored: tuple(map(DomainName, stored))) or ()
+
+
+def _added(app: App) -> tuple[DomainName, ...]:
+    """The same of another app, as far as its state can be read."""
+    try:
+        return domains_of(app)
+    except StateUnreadable:
+        return ()
+
+
+def keep_domains(app: App, domains: Sequence[str]) -> None:
+    write_file(app.make_state() / "domains.json", orjson.dumps(list(domains)), mode=0o600)
+
+
+def _keep_side(app: App, side: Side) -> None:
+    write_file(app.make_state() / _SIDE_FILE, side.value, mode=0o600)
+
+
+def _kept_side(app: App) -> Side:
+    try:
+        return Side((app.state / _SIDE_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return Side.DOWN
+
+
+def _drain(app: App) -> float:
+    """How long requests to what is replaced may go on: as the release that serves says."""
+    release = Releases(app).current()
+    return Extension(**release.extension).drain if release else 0.0
+
+
+async def _until_connected(addresses: Sequence[str], seconds: float) -> None:
+    """Wait until one of these (host:port) can be connected to, but not for longer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for host, port in (address.rsplit(":", 1) for address in addresses):
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(1):
+                    _, writer = await asyncio.open_connection(host, int(port))
+                writer.close()
+                return
+        await asyncio.sleep(_PAUSE)
+
+
+def _read_port(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Knows which values are secrets: of one app, and of all apps."""

@@ -1,0 +1,265 @@
+"""Which values of an app are secrets, and where they are known from.
+
+A variable is secret by its name (DB_PASSWORD, API_TOKEN) or by its value (a password inside an address, a private key,
+text that looks drawn by lot). What names, counts, times, switches, places and addresses say is none, whatever the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from itertools import permutations
+from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.database import credentials
+from ikoma.apps.environment import dotenv, variable_history
+from ikoma.apps.environment.entries import entries
+from ikoma.apps.releases.release import Releases
+from ikoma.apps.source import access, webhook
+from ikoma.errors import IkomaError
+from ikoma.kernel.redaction.redaction import is_plain
+from ikoma.model import Secret
+
+_SHORT = 4
+_LONG_WORD = 8
+_USUAL_PLACES = ("/run/", "/etc/", "./")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_CERTAIN = frozenset(
+    (
+        *("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE", "PWD", "PW", "SECRET", "SECRETS", "TOKEN", "TOKENS"),
+        *("APIKEY", "CREDENTIAL", "CREDENTIALS", "CREDS", "PIN", "OTP", "PEPPER", "MNEMONIC", "HTPASSWD"),
+    )
+)
+"""Words after which a word or a number is a secret too."""
+_LIKELY = frozenset(
+    (
+        *("KEY", "KEYS", "PRIVATE", "SALT", "AUTH", "JWT", "HMAC", "DSN", "WEBHOOK", "COOKIE", "SEED", "TOTP"),
+        *("BEARER", "SIGNATURE", "CERT", "LICENSE", "ENCRYPTION", "ENCRYPT", "SIGNING", "NONCE", "HASH", "BASICAUTH"),
+    )
+)
+"""Words after which what is no word and no number is one."""
+_CERTAIN_ENDS = ("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "PASS", "PWD", "KEY")
+_OTHER_WORDS = frozenset(
+    (
+        "COMPASS",
+        "ENCOMPASS",
+        "BYPASS",
+        "SURPASS",
+        "TRESPASS",
+        "MONKEY",
+        "TURKEY",
+        "DONKEY",
+        "HOCKEY",
+        "JOCKEY",
+        "HOTKEY",
+    )
+)
+_HARMLESS_ENDS = frozenset(
+    (
+        *("HOST", "HOSTNAME", "PORT", "USER", "USERNAME", "DB", "DATABASE", "ENV", "MODE", "LEVEL", "NAME", "NAMES"),
+        *("FILE", "FILES", "PATH", "DIR", "FOLDER", "URL", "URI", "DOMAIN", "DOMAINS", "ADDRESS", "EMAIL", "ISSUER"),
+        *("TTL", "EXPIRY", "EXPIRES", "EXPIRATION", "LIFETIME", "AGE", "TIMEOUT", "DURATION", "DAYS", "HOURS"),
+        *("MINUTES", "SECONDS", "ENABLED", "DISABLED", "REQUIRED", "ALLOWED", "TYPE", "KIND", "PROVIDER", "METHOD"),
+        *("ALGORITHM", "ALG", "SIZE", "LENGTH", "LEN", "MIN", "MAX", "COUNT", "LIMIT", "ROUNDS", "COST", "HEADER"),
+        *("PREFIX", "SUFFIX", "FORMAT", "VERSION", "REGION", "SCOPE", "SCOPES", "AUDIENCE", "DRIVER", "STORE", "ID"),
+    )
+)
+_HARMLESS_VALUE = re.compile(
+    r"(?i)true|false|yes|no|on|off|none|null|enabled|disabled|required|optional|"
+    r"[0-9]+(?:\.[0-9]+)?\s*(?:ms|s|m|h|d|w|y|k|m|g|[kmg]i?b|%)|"  # times and sizes
+    r"(?:\[?[0-9a-f]*:[0-9a-f:.]+\]?|[0-9]{1,3}(?:\.[0-9]{1,3}){3})(?::[0-9]{1,5}|/[0-9]{1,3})?|"  # addresses
+    r"[^\s@]+@[^\s@]+\.[a-z]{2,}"  # of mail
+)
+_PLACE = re.compile(r"\.{0,2}(?:/[\w.@+-]*)+|[a-z][a-z0-9+.-]*://[^\s@]*", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+_IN_QUERY = re.compile(r"[?&](?:[\w.-]*(?:key|token|secret|password|signature|sig))=([^&\s#]+)", re.IGNORECASE)
+_KNOWN_FORM = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY|\$(?:2[abxy]|5|6|1|argon2\w*|scrypt|pbkdf2\S*)\$|eyJ[\w-]{8,}\.|"
+    r"(?:sk|rk|whsec|gh[posu]|glpat|xox[abprs]|AKIA|ASIA|AIza|npm|dop_v1|SG|hf|github_pat)[_\-.A-Z0-9]\S{12}"
+)
+_RUN = re.compile(r"[A-Za-z0-9]{16,}")
+_JOINED_RUN = re.compile(r"[A-Za-z0-9+/_-]{16,}")
+_URL_SAFE = re.compile(r"[A-Za-z0-9_-]{40,}")
+_LONG_RUN, _FEW, _MANY = 20, 2, 4
+"""Of a run of letters and digits: from how many signs on how often it must change between them."""
+_LINE = re.compile(
+    r"^[^\S\n]*(?:export\s+)?(?P<name>[A-Za-z_][\w.-]*)\s*[=:][^\S\n]*(?P<written>[^\n]+)$", re.MULTILINE
+)
+_KINDS = str.maketrans(
+    dict.fromkeys(digits, "d") | dict.fromkeys(ascii_uppercase, "u") | dict.fromkeys(ascii_lowercase, "l")
+)
+_PAIRS = tuple("".join(pair) for pair in permutations("dul", 2))
+_ESCAPE = re.compile(r"\\([\\'\"$nrt])")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+_PUBLIC = frozenset(
+    ("PUBLIC", "PUBLISHABLE", "SHA", "GIT", "COMMIT", "REVISION", "DIGEST", "BUILD", "CHECKSUM", "UUID")
+)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable's value is worth hiding."""
+    value = value.strip()
+    if len(value) < _SHORT or _HARMLESS_VALUE.fullmatch(value):
+        return False
+    if _IN_ADDRESS.search(value) or _IN_QUERY.search(value) or _KNOWN_FORM.match(value):
+        return True
+    words = [word.upper() for word in _WORDS.findall(name)]
+    if _PUBLIC & {*words}:
+        return False
+    certain = any(_is_certain(word) for word in words)
+    if not (certain or _LIKELY & {*words}) or words[-1] in _HARMLESS_ENDS:
+        return _looks_drawn(value)
+    if _PLACE.fullmatch(value):
+        return words[-1] in ("WEBHOOK", "DSN") or (certain and not value.startswith(_USUAL_PLACES))
+    return certain or not is_plain(value) or (words[-1] == "KEY" and len(value) >= _LONG_WORD)
+
+
+def of_variables(values: Mapping[str, str | None]) -> list[Secret]:
+    """The secrets among variables, and the passwords inside addresses by themselves."""
+    found: dict[str, None] = {}
+    for name, value in values.items():
+        if value and is_secret(name, value):
+            found[value] = None
+            for pattern in (_IN_ADDRESS, _IN_QUERY):
+                found.update(dict.fromkeys(part for part in pattern.findall(value) if len(part) >= _SHORT))
+    return [Secret(value) for value in found]
+
+
+def of_model(model: Mapping[str, Any]) -> list[Secret]:
+    """The secrets that a resolved model gives to containers and builds, as they get them."""
+    found: dict[str, None] = {}
+    for service in (model.get("services") or {}).values():
+        build = service.get("build")
+        for values in (service.get("environment"), build.get("args") if isinstance(build, Mapping) else None):
+            found.update(dict.fromkeys(secret.reveal() for secret in of_variables(_as_given(values))))
+    return [Secret(value) for value in found]
+
+
+def of_text(text: str) -> list[Secret]:
+    """The secrets of a file of variables as they are written there, escapes included; also where it is malformed."""
+    text = text.replace("\r\n", "\n")
+    written = [(entry.name, entry.written) for entry in entries(text)]
+    written += [(line["name"], line["written"]) for line in _LINE.finditer(text)]
+    found: dict[str, None] = {}
+    for name, form in dict.fromkeys(written):
+        for value in dict.fromkeys(_spellings(form.strip())):
+            found.update(dict.fromkeys(secret.reveal() for secret in of_variables({name: value})))
+    return [Secret(value) for value in found]
+
+
+def of_app(app: App) -> list[Secret]:
+    """The secrets of an app as its files say: as they are written in `.env`, of its releases, database and webhook."""
+    return [secret for source in _SOURCES for secret in _found(source, app)]
+
+
+def of_release(app: App, release: Any) -> list[Secret]:
+    """The secrets that a release was made with."""
+    releases = Releases(app)
+    found = of_variables(releases.given(release))
+    with suppress(IkomaError):
+        found += of_model(releases.model(release))
+    return found
+
+
+def _is_certain(word: str) -> bool:
+    return word in _CERTAIN or (len(word) > _SHORT and word.endswith(_CERTAIN_ENDS) and word not in _OTHER_WORDS)
+
+
+def _found(source: Any, app: App) -> list[Secret]:
+    try:
+        return list(source(app))
+    except (IkomaError, OSError, ValueError):  # what cannot be read now is read when it changes
+        return []
+
+
+def _of_env_file(app: App) -> list[Secret]:
+    return of_text(dotenv.content(app).decode(errors="replace"))
+
+
+def _of_former_env_files(app: App) -> Iterator[Secret]:
+    for path in variable_history.files(app):
+        yield from _of_former(path)
+
+
+@lru_cache(maxsize=2000)
+def _of_former(path: Path) -> tuple[Secret, ...]:
+    """The secrets of a kept file: it is named by its moment, and never written again."""
+    return tuple(of_text(path.read_text(encoding="utf-8", errors="replace")))
+
+
+def _of_releases(app: App) -> Iterator[Secret]:
+    for release in Releases(app).recent():
+        yield from of_release(app, release)
+
+
+def _of_database(app: App) -> Iterator[Secret]:
+    if (owned := credentials.find(app)) is not None:
+        yield owned.password
+
+
+def _of_hook(app: App) -> Iterator[Secret]:
+    if (hook := webhook.find(app)) is not None:
+        yield from hook.secrets
+
+
+def _of_source(app: App) -> Iterator[Secret]:
+    yield from (token.secret for token in access.tokens(app).values())
+
+
+_SOURCES = (_of_env_file, _of_former_env_files, _of_releases, _of_database, _of_hook, _of_source)
+
+
+def _as_given(values: Any) -> dict[str, str]:
+    """Variables as a container gets them: in a model `$` is `$$`."""
+    if not isinstance(values, Mapping):
+        return {}
+    return {str(name): str(value).replace("$$", "$") for name, value in values.items() if value is not None}
+
+
+def _spellings(form: str) -> Iterator[str]:
+    """What a container may get of a value that is written so. One too many hides nothing that matters."""
+    quote = form[:1] if form[:1] in ("'", '"') else ""
+    bare = form.removeprefix(quote).removesuffix(quote)
+    yield bare
+    yield bare.replace("$$", "$")
+    yield bare.replace("\\'", "'").replace('\\"', '"')
+    yield _ESCAPE.sub(lambda found: _ESCAPES.get(found[1], found[1]), bare)
+
+
+def _looks_drawn(value: str) -> bool:
+    """Whether something in a value looks drawn by lot: letters and digits in one run, mixed as nobody writes them."""
+    if _PLACE.fullmatch(value) and "://" not in value:
+        return False
+    return any(_is_mixed(run[0]) for run in _RUN.finditer(value)) or any(
+        _is_mixed_and_joined(run[0]) for run in _JOINED_RUN.finditer(value)
+    )
+
+
+def _is_mixed_and_joined(run: str) -> bool:
+    """The same of a run with signs between; of a long one, which could hold few digits or none by chance, also so."""
+    kinds, often = {*_kinds(run)}, _changes(run)
+    if {"d", "u", "l"} <= kinds and often * 4 >= len(run):
+        return True
+    return (
+        _URL_SAFE.fullmatch(run) is not None and {"u", "l"} <= kinds and often * (6 if "d" in kinds else 4) >= len(run)
+    )
+
+
+def _is_mixed(run: str) -> bool:
+    if "d" not in _kinds(run):
+        return {"u", "l"} <= {*_kinds(run)} and _changes(run) * 3 >= len(run)
+    return _changes(run) >= (_FEW if len(run) >= _LONG_RUN else _MANY)
+
+
+def _kinds(run: str) -> str:
+    return run.translate(_KINDS)
+
+
+def _changes(run: str) -> int:
+    kinds = _kinds(run)
+    return sum(kinds.count(pair) for pair in _PAIRS)

@@ -1,0 +1,118 @@
+"""Every secret value that IKOMA knows: of the apps' variables, as they are written and as Compose resolved them, of
+their databases, webhooks and repositories, of the platform.
+
+Files are looked at again when they change: those of the app that a call is about at every call, the others every
+other second. A value that was replaced stays known, because containers that run may still say it.
+
+Short values are hidden from those whose key reaches the app. From others only what cannot be guessed is hidden: whoever
+can make the server say what they like (SQL can) would see by the stars which of their guesses is another app's PIN.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+
+from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App, Apps
+from ikoma.apps.secrets import app_secrets
+from ikoma.apps.source import access, webhook
+from ikoma.kernel.access.callers import reaches
+from ikoma.kernel.redaction.redaction import Known, forms
+from ikoma.model import NAMES_OF_CALLS, AppName, Secret
+
+_LOOK_SECONDS = 2.0
+_MOST_OLD = 5000
+_UNGUESSABLE = 16
+"""Characters, from which on a value is hidden everywhere."""
+
+_Stamp = tuple[object, ...]
+Resolved = Callable[[App], Sequence[Secret]]
+"""The secrets in what Compose made of an app's files last; the same object for as long as it made nothing else."""
+
+
+class SecretBook:
+    """Knows secrets.
+
+    Args:
+        platform: the platform's own.
+        resolved: what is known of an app besides its files.
+    """
+
+    def __init__(self, apps: Apps, platform: Iterable[Secret], resolved: Resolved = lambda app: ()) -> None:
+        self._apps = apps
+        self._resolved = resolved
+        self._platform = [secret for secret in platform if secret.reveal()]
+        self._stamps: dict[str, _Stamp] = {}
+        self._values: dict[str, dict[str, None]] = {}
+        self._looked = 0.0
+        self._long: Known | None = None
+        self._known: dict[tuple[str, ...], Known] = {}
+
+    def __call__(self, app: str | None, reach: tuple[str, ...] = ()) -> Known:
+        """What is known now and to be hidden from one who reaches these apps (globs; none: all)."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_SECONDS:
+            self._looked = now
+            for name in self._apps.names():
+                self._look(self._apps.at(name))
+        elif app is not None:
+            self._look(self._apps.at(AppName(app)))
+        if (known := self._known.get(reach)) is None:
+            known = self._known[reach] = self._gather(reach)
+        return known
+
+    def _look(self, app: App) -> None:
+        """Read an app's secrets again where a file has changed."""
+        stamp = (*map(_stamp, _files(app)), self._resolved(app))
+        if stamp == self._stamps.get(app.name):
+            return
+        self._stamps[app.name] = stamp
+        known = self._values.setdefault(app.name, {})
+        before = len(known)
+        known.update(dict.fromkeys(secret.reveal() for secret in (*app_secrets.of_app(app), *self._resolved(app))))
+        while len(known) > _MOST_OLD:
+            del known[next(iter(known))]
+        if len(known) != before:
+            self._long = None
+            self._known.clear()
+
+    def _gather(self, reach: tuple[str, ...]) -> Known:
+        names = {*map(str, self._apps.names()), *COMPOSE_NAMES, *OVERRIDE_NAMES, *NAMES_OF_CALLS}
+        if self._long is None:
+            everything = self._forms(self._values)
+            self._long = Known.of([text for text in everything if len(text) >= _UNGUESSABLE], names)
+        reached = self._forms([name for name in self._values if reaches(name, reach)])
+        # The long ones go first: one may hold a short one.
+        return self._long + Known.of([text for text in reached if len(text) < _UNGUESSABLE], names)
+
+    def _forms(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Of the secrets of these apps and of the platform."""
+        return forms([*self._platform, *(Secret(value) for name in names for value in self._values[name])])
+
+
+@lru_cache(maxsize=1000)
+def _files(app: App) -> tuple[str, ...]:
+    """What holds an app's secrets, or changes when they do. This is asked at every call."""
+    return tuple(
+        map(
+            str,
+            (
+                app.env_file,
+                app.state / "env",
+                app.state / "database.json",
+                app.state / webhook.FILE,
+                app.state / access.FILE,
+                *(app.state, app.state / "releases"),  # each deploy changes them
+            ),
+        )
+    )
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

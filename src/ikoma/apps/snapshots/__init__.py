@@ -1,0 +1,1 @@
+"""Keeps copies of an app's folder: each file once, by its digest."""

@@ -1,0 +1,226 @@
+"""The walk through an app's folder that takes a snapshot.
+
+Each step is opened from the folder before it and never through a link: whatever is swapped in meanwhile, nothing
+outside is read. What goes while we look was never there; what turns into something else ends the walk.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ikoma.apps.snapshots.manifest import Entry
+from ikoma.apps.snapshots.store import Incoming, mark, owner
+from ikoma.durable import open_file
+from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
+from ikoma.model import printable, shown
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEVER = (".ikoma", ".env")
+"""What lies in an app's folder and is never part of a snapshot."""
+_LONGEST_PATH = 3000
+_TICK, _COARSE_TICK = 100_000_000, 2_000_000_000
+"""Nanoseconds within which two changes may have the same time, also where a filesystem keeps whole seconds."""
+
+Parts = tuple[str, ...]
+Progress = Callable[[int, int], None]
+
+
+class _Gone(Exception):
+    """What was there a moment ago is not."""
+
+
+class Course:
+    """How far it has come, and whether it may go on."""
+
+    def __init__(self, cancelled: Callable[[], bool], progress: Progress) -> None:
+        self._cancelled = cancelled
+        self._progress = progress
+        self._files = self._size = 0
+
+    def passed(self, size: int) -> None:
+        if self._cancelled():
+            raise OperationCancelled
+        self._size += size
+        if size:
+            self._progress(self._files, self._size)
+
+    def file(self) -> None:
+        self.passed(0)
+        self._files += 1
+
+
+class Taking:
+    """One walk, which looks into no folder that is closed. `entries` and `left_out` grow as those of a snapshot."""
+
+    def __init__(
+        self,
+        root: int,
+        known: Mapping[str, Entry],
+        incoming: Incoming,
+        course: Course,
+        closed: frozenset[Parts] = frozenset(),
+    ) -> None:
+        self._root = root
+        self._known = known
+        self._incoming = incoming
+        self._course = course
+        self._closed = closed
+        self.entries: dict[str, Entry] = {}
+        self.left_out: list[str] = []
+
+    def take(self, parts: Parts) -> None:
+        """Record what stands at a path, and the folders that lead to it."""
+        if parts and parts[0] in NEVER:
+            self._leave_out("/".join(parts), "never part of a snapshot")
+            return
+        try:
+            for depth in range(len(parts)):
+                with _open(self._root, parts[:depth]) as folder:
+                    self._folder(parts[:depth], os.fstat(folder))
+            with _open(self._root, parts[:-1]) as folder:
+                status = _status(folder, parts[-1] if parts else ".")
+                if stat.S_ISLNK(status.st_mode):
+                    raise _swapped("/".join(parts))
+                if not stat.S_ISDIR(status.st_mode):
+                    self._note(folder, parts, status)
+                    return
+        except _Gone:
+            raise FileMissing(f"There is no {shown('/'.join(parts))} to take.") from None
+        self._walk(parts)
+
+    def _walk(self, start: Parts) -> None:
+        """No folder is kept open while those in it are walked, however deep they go."""
+        pending = [start]
+        while pending:
+            parts = pending.pop()
+            with suppress(_Gone), _open(self._root, parts) as folder:
+                self._folder(parts, os.fstat(folder))
+                pending += () if parts in self._closed else self._inside(folder, parts)
+
+    def _inside(self, folder: int, parts: Parts) -> list[Parts]:
+        """Record what stands in an open folder; the folders in it."""
+        folders = []
+        with os.scandir(folder) as found:
+            for entry in found:
+                if not parts and entry.name in NEVER:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((*parts, entry.name))
+                    continue
+                with suppress(_Gone):
+                    self._note(folder, (*parts, entry.name), _status(folder, entry.name))
+        return folders
+
+    def _folder(self, parts: Parts, status: os.stat_result) -> None:
+        path = "/".join(parts) or "."
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            raise SourceTooLarge(f"A path is longer than {_LONGEST_PATH} bytes: {shown(printable(path)[:100] + '…')}")
+        self.entries[path] = Entry("folder", status.st_mode & 0o1777, *owner(status))
+
+    def _note(self, folder: int, parts: Parts, status: os.stat_result) -> None:
+        path = "/".join(parts)
+        if stat.S_ISREG(status.st_mode):
+            self._file(folder, parts[-1], path, status)
+        elif stat.S_ISLNK(status.st_mode):
+            self.entries[path] = Entry("link", 0o777, *owner(status), _target(folder, parts[-1], path))
+        else:
+            self._leave_out(path, "neither a file nor a folder nor a link")
+
+    def _file(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
+        earlier = self._known.get(path)
+        if earlier and earlier.mark == mark(status) and self._incoming.has(earlier.object):
+            self.entries[path] = earlier
+            return
+        self._course.file()
+        started = time.time_ns()
+        with _opened_file(folder, name, path) as source:
+            taken = self._incoming.take(source, self._course.passed)
+        if taken.status is None:
+            self._leave_out(path, "changed whenever it was read; taken as it was read last")
+        entry = Entry("file", taken.mode, taken.uid, taken.gid, taken.digest, taken.size)
+        if taken.status and _is_settled(taken.status, started):
+            _, mtime, ctime, inode = mark(taken.status)
+            entry = entry._replace(mtime=mtime, ctime=ctime, inode=inode)
+        self.entries[path] = entry
+
+    def _leave_out(self, path: str, why: str) -> None:
+        self.left_out.append(f"{printable(path)}: {why}")
+
+
+def _is_settled(status: os.stat_result, started: int) -> bool:
+    """Whether any later change will have another time: a change within a tick of the clock has the same."""
+    tick = _TICK if status.st_ctime_ns % 1_000_000_000 else _COARSE_TICK
+    return status.st_ctime_ns < started - tick
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[int]:
+    """An app's folder, open."""
+    folder = os.open(root, _FOLDER)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _open(root: int, parts: Parts) -> Iterator[int]:
+    """A folder beneath another, open."""
+    folder = os.open(".", _FOLDER, dir_fd=root)
+    try:
+        for part in parts:
+            inside = _step(folder, part, "/".join(parts), _FOLDER)
+            os.close(folder)
+            folder = inside
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _opened_file(folder: int, name: str, path: str) -> Iterator[int]:
+    source = _step(folder, name, path)
+    try:
+        yield source
+    finally:
+        os.close(source)
+
+
+def _step(folder: int, name: str, path: str, flags: int | None = None) -> int:
+    """What stands there, open: a file where no flags are given."""
+    try:
+        return open_file(name, dir_fd=folder) if flags is None else os.open(name, flags, dir_fd=folder)
+    except FileNotFoundError:
+        raise _Gone from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            raise _swapped(path) from None
+        raise
+
+
+def _status(folder: int, name: str) -> os.stat_result:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        raise _Gone from None
+
+
+def _target(folder: int, name: str, path: str) -> str:
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        raise _Gone from None
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise _swapped(path) from None
+        raise
+
+
+def _swapped(path: str) -> PathOutside:
+    return PathOutside(f"{shown(path)} is not what it was a moment ago.")

@@ -1,0 +1,1 @@
+"""Brings an app's source from git: addresses, keys, checkouts, submodules, LFS, webhooks."""

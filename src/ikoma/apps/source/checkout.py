@@ -1,0 +1,369 @@
+"""An app's source from a git repository: its src/ folder alone, or its whole folder.
+
+The repository itself stays in IKOMA's own state, so that no .git gets into a build. The folder is brought to a commit
+file by file, each by one rename: whoever is killed in between leaves a record that says how to go on. What came from
+the repository is the repository's; everything else is the server's. A file of the repository that was changed by hand
+is never lost, but refused or moved aside; .env, and what containers made in their data, stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import posixpath
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import orjson
+
+from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App
+from ikoma.apps.compose import mounts, watch_paths
+from ikoma.apps.environment import dotenv
+from ikoma.apps.files import retention
+from ikoma.apps.releases.release import Releases, now
+from ikoma.apps.source import access as source_access
+from ikoma.apps.source import template
+from ikoma.apps.source.git import MOST_BYTES, Repository, folder_size
+from ikoma.apps.source.placing import Checkout, Differences, compare, digest, digests, place
+from ikoma.apps.source.submodules import WholeCheckout
+from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.yaml import file_choice
+from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
+from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
+from ikoma.model import FilePath, Secret, printable, shown
+from ikoma.ports import Progress
+
+SRC, APP = "src", "app"
+
+_RECORD = "source.json"
+_OF_PATHS = ("entries", "files", "clear")
+_BYTES = "\0"
+_LARGEST_COMPOSE = 1 << 20
+_SERVERS = (".env", "RUNBOOK.md")
+"""Of an app's folder these are the server's, whatever a repository holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Where an app's source came from.
+
+    `into` is what it is of the app: its src/ or its whole folder. `files` are digests of what was checked out, by paths
+    in there. An earlier version recorded `entries` of src/ instead. `staged` is set while the folder changes, and
+    `clear` then says what has to go.
+    """
+
+    url: str
+    ref: str
+    path: str | None
+    commit: str
+    caller: str
+    at: str
+    entries: Mapping[str, str] = field(default_factory=dict)
+    staged: str | None = None
+    into: str = SRC
+    files: Mapping[str, str] = field(default_factory=dict)
+    clear: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to bring. `into` None: what it was before, else what the repository and the app's folder suggest.
+
+    Args:
+        watched: leave everything as it is where nothing has changed since a commit that the app's globs watch.
+        of: the app whose repository this is, for a preview of it.
+    """
+
+    url: SourceUrl
+    ref: str
+    path: str | None = None
+    token: Secret | None = None
+    into: str | None = None
+    depth: int = 1
+    overwrite: bool = False
+    watched: tuple[str, tuple[str, ...]] | None = None
+    of: App | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What came of it. `left` are paths of the repository that did not come, since the server's stay."""
+
+    recorded: Recorded
+    left: tuple[str, ...]
+    kept: str | None
+    """The folder into which something was moved aside."""
+
+
+class NothingWatched(Exception):
+    """Nothing that is watched has changed: everything stays as it is. `changed` are the paths that have."""
+
+    def __init__(self, commit: str, changed: Sequence[str], globs: Sequence[str]) -> None:
+        self.commit, self.changed, self.globs = commit, tuple(changed), tuple(globs)
+        super().__init__(commit)
+
+
+class Sources:
+    """Brings apps' source to commits."""
+
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
+
+    async def bring(self, app: App, wanted: Wanted, *, caller: str, timeout: float, progress: Progress) -> Brought:
+        """Make an app's src/, or its folder, what a ref of a repository holds now.
+
+        Raises:
+            SourceChanged: there is something else where files of the repository belong, and `overwrite` was not said.
+            NothingWatched: nothing that is watched has changed.
+            SourceUnavailable, SourceTooLarge, SourceUnsafe, HostNotListed
+        """
+        recover(app)
+        await asyncio.to_thread(retention.tidy, app)
+        access = source_access.read(app if wanted.of is None else wanted.of, _given(wanted))
+        repository = Repository(app.make_state() / "source.git", self.reach, access)
+        progress(f"fetch {wanted.ref}")
+        commit = await repository.fetch(wanted.url, wanted.ref, depth=wanted.depth, timeout=timeout)
+        if wanted.watched is not None:
+            await _refuse_unwatched(app, repository, wanted, commit, *wanted.watched)
+        staged = app.state / f"staged-{secrets.token_hex(6)}"
+        staged.mkdir(mode=0o755)
+        try:
+            progress(f"check out {commit[:12]}")
+            whole = WholeCheckout(app.state / "source-modules", self.reach, access, timeout, progress)
+            await whole.write(repository, wanted.url, commit, wanted.path, staged)
+            return await asyncio.to_thread(_take_over, app, wanted, commit, caller, staged)
+        finally:
+            if staged.is_dir():
+                remove_tree(staged)
+
+
+def recorded(app: App) -> Recorded | None:
+    """Where the app's source came from; None where not from a repository."""
+    stored = app.read_state(_RECORD)
+    if not stored:
+        return None
+    known = {name: {_read(path): mark for path, mark in stored.get(name, {}).items()} for name in _OF_PATHS}
+    return Recorded(**stored | known)
+
+
+def require(app: App) -> Recorded:
+    found = recorded(app)
+    if found is None:
+        raise SourceMissing(f"The source of {app.name} did not come from a repository.")
+    return found
+
+
+def recover(app: App) -> None:
+    """Go on with a change that was cut off, and clear away what was left."""
+    found = recorded(app)
+    if found is not None and found.staged is not None and (app.state / found.staged).is_dir():
+        _finish(app, found)
+    for leftover in app.state.glob("staged-*"):
+        remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _given(wanted: Wanted) -> tuple[SourceUrl, Secret] | None:
+    return (wanted.url, wanted.token) if wanted.token else None
+
+
+async def _refuse_unwatched(
+    app: App, repository: Repository, wanted: Wanted, commit: str, since: str, globs: tuple[str, ...]
+) -> None:
+    """NothingWatched where the difference touches no watched path; the repository's own compose file says which are."""
+    if wanted.into == APP:
+        found = await _globs(app, repository, commit, f"{wanted.path}/" if wanted.path else "")
+        globs = globs if found is None else found
+    changed = await repository.difference(since, commit) if globs else None
+    if changed is not None and not watch_paths.touched(globs, changed, wanted.path):
+        raise NothingWatched(commit, changed, globs)
+
+
+async def _globs(app: App, repository: Repository, commit: str, above: str) -> tuple[str, ...] | None:
+    """The globs of the compose files that a commit holds."""
+    named = file_choice.named(dotenv.as_written(app))
+    choices: list[tuple[str, ...]] = [(name,) for name in named] or [COMPOSE_NAMES, OVERRIDE_NAMES]
+    found = []
+    for names in choices:
+        for name in names:
+            content = await repository.read(commit, f"{above}{posixpath.normpath(name)}", _LARGEST_COMPOSE)
+            if content is not None:
+                found.append(content)
+                break
+    return await asyncio.to_thread(watch_paths.in_files, found)
+
+
+def _take_over(app: App, wanted: Wanted, commit: str, caller: str, staged: Path) -> Brought:
+    """Compare what was checked out with what is there, and bring it."""
+    before = recorded(app)
+    into = wanted.into or (before.into if before else _suggested(app, staged))
+    coming = _examined(staged, into)
+    left = _set_aside(app, staged, coming, before) if into == APP else []
+    folder = app.path if into == APP else app.source
+    make_folder(folder, 0o755)
+    data = _data(app, folder)
+    known = _known(app, before, into)
+    if wanted.of is not None and (origin := recorded(wanted.of)) is not None and origin.into == into == APP:
+        known = {**origin.files, **known}
+    found = compare(folder, Checkout(known, coming, data, alone=into == SRC))
+    if into == APP:
+        _compare_compose_files(app, coming, found)
+        found.changed = [path for path in found.changed if not template.wrote(path, folder / path)]
+    if found.changed and not wanted.overwrite:
+        raise _changed(app, into, found)
+    for path in (*found.left, *found.present):
+        (staged / path).unlink(missing_ok=True)
+    files = {path: mark for path, mark in coming.items() if path not in found.left}
+    record = Recorded(
+        wanted.url.text, wanted.ref, wanted.path, commit, caller, now(), {}, staged.name, into, files, found.clear
+    )
+    sync_filesystem(staged)
+    write_file(app.state / _RECORD, _encoded(record), mode=0o600)  # from here on it is on record how to go on
+    kept = _finish(app, record)
+    return Brought(replace(record, staged=None, clear={}), tuple(sorted({*left, *found.left})), kept)
+
+
+def _finish(app: App, coming: Recorded) -> str | None:
+    """Carry out what is on record; the folder of what was moved aside."""
+    assert coming.staged is not None
+    folder = app.path if coming.into == APP else app.source
+    make_folder(folder, 0o755)
+    aside = app.state / "replaced" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    clear = _still_to_clear(app, folder, coming)
+    if coming.entries and not coming.files:  # an earlier version was cut off
+        staged = [entry.name for entry in (app.state / coming.staged).iterdir()]
+        others = [entry.name for entry in folder.iterdir() if entry.name not in coming.entries]
+        clear = dict.fromkeys([*others, *staged])
+    stay = (*_data(app, folder), *(template.FOLDERS if coming.into == APP else ()))
+    has_kept = place(folder, app.state / coming.staged, clear, aside, stay)
+    sync_filesystem(folder)
+    write_file(app.state / _RECORD, _encoded(replace(coming, staged=None, clear={})), mode=0o600)
+    return str(aside) if has_kept else None
+
+
+def _still_to_clear(app: App, folder: Path, coming: Recorded) -> dict[str, str | None]:
+    """What has to go, without what an earlier try has already put in its place."""
+    assert coming.staged is not None
+    put = {path for path in coming.files if not os.path.lexists(app.state / coming.staged / path)}
+    folders = {path[:end] for path in coming.files for end in range(len(path)) if path[end] == "/"}
+
+    def is_left(path: str) -> bool:
+        is_folder = (folder / path).is_dir() and not (folder / path).is_symlink()
+        return path not in put and not (path in folders and is_folder)
+
+    return {path: known for path, known in coming.clear.items() if is_left(path)}
+
+
+def _encoded(record: Recorded) -> bytes:
+    known = {name: {_written(path): mark for path, mark in getattr(record, name).items()} for name in _OF_PATHS}
+    return orjson.dumps(asdict(record) | known, option=orjson.OPT_INDENT_2)
+
+
+def _written(path: str) -> str:
+    """A path as JSON can hold it: the names of files may be bytes that are no UTF-8."""
+    return path if printable(path) == path else _BYTES + os.fsencode(path).decode("latin-1")
+
+
+def _read(path: str) -> str:
+    return os.fsdecode(path.removeprefix(_BYTES).encode("latin-1")) if path.startswith(_BYTES) else path
+
+
+def _suggested(app: App, staged: Path) -> str:
+    """The whole folder, where the repository holds a compose file and the app has none but what apps.init wrote."""
+    names = file_choice.named(dotenv.as_written(app)) or COMPOSE_NAMES
+    brings_one = any((staged / name).is_file() for name in names)
+    own = [name for name in COMPOSE_NAMES if os.path.lexists(app.path / name)]
+    return APP if brings_one and all(template.wrote(name, app.path / name) for name in own) else SRC
+
+
+def _examined(tree: Path, into: str) -> dict[str, str]:
+    """Digests of what was checked out; SourceTooLarge, or SourceUnsafe for what must not be in an app."""
+    if folder_size(tree) > MOST_BYTES:
+        raise SourceTooLarge(f"The source is larger than {MOST_BYTES >> 20} MiB.")
+    root = Path(os.path.realpath(tree))
+    for where, folders, names in os.walk(tree):
+        for name in (*folders, *names):
+            entry = Path(where, name)
+            path = entry.relative_to(tree)
+            if into == APP and (path.parts[0] == ".ikoma" or name.startswith(".ikoma-")):
+                raise SourceUnsafe(f"{shown(path)} has a name that is IKOMA's own.", hint="Call it otherwise.")
+            if entry.is_symlink():
+                target = Path(os.path.realpath(entry))
+                if target != root and root not in target.parents:
+                    raise SourceUnsafe(f"{shown(path)} is a link that leads out of the repository.")
+                if into == APP and target != root and FilePath.is_hidden(target.relative_to(root).parts):
+                    raise SourceUnsafe(f"{shown(path)} is a link to what is the server's own.")
+            else:  # containers may run as any user
+                entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
+    return digests(tree)
+
+
+def _set_aside(app: App, staged: Path, coming: dict[str, str], before: Recorded | None) -> list[str]:
+    """Leave out what is the server's. Only where it never had an .env, the repository's is where it begins."""
+    left = []
+    for name in _SERVERS:
+        found = [path for path in coming if path == name or path.startswith(f"{name}/")]
+        for path in found:
+            del coming[path]
+        begins = name == ".env" and (before is None or before.into != APP) and not os.path.lexists(app.env_file)
+        if found == [name] and begins and not (staged / name).is_symlink():
+            (staged / name).chmod(0o600)
+        elif found:
+            left += found
+            remove_tree(staged / name) if (staged / name).is_dir() else (staged / name).unlink()
+    return left
+
+
+def _known(app: App, before: Recorded | None, into: str) -> dict[str, str]:
+    """What was checked out before, by paths in the folder that it goes into now."""
+    if before is None:
+        return {}
+    files = dict(before.files) or _known_to_earlier(app, before)
+    if before.into == into:
+        return files
+    if into == APP:
+        return {f"src/{path}": mark for path, mark in files.items()}
+    return {path.removeprefix("src/"): mark for path, mark in files.items() if path.startswith("src/")}
+
+
+def _known_to_earlier(app: App, before: Recorded) -> dict[str, str]:
+    """An earlier version recorded what stands directly in src/: the files in it, where it is as it was."""
+    known: dict[str, str] = {}
+    for name, mark in before.entries.items():
+        entry = app.source / name
+        if digest(entry) != mark or entry.is_symlink() or not entry.is_dir():
+            known[name] = mark
+        else:
+            known |= {f"{name}/{path}": found for path, found in digests(entry).items()}
+    return known
+
+
+def _data(app: App, folder: Path) -> list[str]:
+    """What containers of a kept release may have written, by paths in a folder of the app; "" for all of it."""
+    root, found = Path(os.path.realpath(folder)), set[Path]()
+    for release in (releases := Releases(app)).all():
+        with suppress(IkomaError):  # one that never came to run
+            found.update(mounts.sources(app, releases.model(release)).data)
+    inside = [path.relative_to(root) for path in found if path == root or root in path.parents]
+    return sorted("" if path == Path() else str(path) for path in inside)
+
+
+def _compare_compose_files(app: App, coming: Mapping[str, str], found: Differences) -> None:
+    """A compose file under another name must not stand beside the repository's: Compose would read only one."""
+    if file_choice.named(dotenv.as_written(app)) or not any(name in coming for name in COMPOSE_NAMES):
+        return
+    for name in COMPOSE_NAMES:
+        if name not in coming and name not in found.clear and os.path.lexists(app.path / name):
+            found.clear[name] = None
+            found.changed.append(name)
+
+
+def _changed(app: App, into: str, found: Differences) -> SourceChanged:
+    what = f"src/ of {app.name}" if into == SRC else f"The folder of {app.name}"
+    changed = sorted(map(printable, found.changed))
+    return SourceChanged(
+        f"{what} holds what did not come from the repository: {', '.join(changed[:10])}.", changed=changed
+    )

@@ -1,0 +1,278 @@
+"""An app's webhook: the secret with which a git host signs its pushes, and the deliveries that were taken.
+
+What is signed is taken once. Most git hosts sign the body alone: neither its delivery id nor a time is proven by the
+signature, so whoever has seen one delivery could send its body again, under any id, at any later time. Therefore the
+digest of each body that led to a deploy is remembered for as long as the secret that signs it is in place; only what
+carries a time of its own, and delivery ids, may be forgotten. That is bounded too: a secret that has signed as many
+as are remembered takes no more, rather than one that may be old.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.apps.app import App, Apps
+from ikoma.apps.releases.release import now
+from ikoma.durable import write_file
+from ikoma.errors import HookReplayed, HookWornOut, IkomaError, NotFound, StateUnreadable
+from ikoma.kernel.state import connect
+from ikoma.model import AppName, Secret
+
+log = logging.getLogger("ikoma")
+
+FILE = "hook.json"
+MOST_REMEMBERED = 50_000
+"""Deliveries of one secret: 130 deploys a day for a year."""
+MOST_SHOWN = 50
+"""Deliveries of one app that are kept to be shown."""
+
+_KEEP_SECONDS = 7 * 24 * 3600
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS hook_marks (
+    app TEXT NOT NULL, mark TEXT NOT NULL, forget_at INTEGER, PRIMARY KEY (app, mark)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hook_deliveries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, at TEXT NOT NULL, host TEXT NOT NULL,
+    event TEXT NOT NULL, delivery TEXT NOT NULL, ref TEXT, pushed TEXT, code TEXT, reason TEXT, operation TEXT,
+    status TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS hook_deliveries_of ON hook_deliveries (app, number);
+CREATE TABLE IF NOT EXISTS hook_last (
+    app TEXT PRIMARY KEY, at TEXT NOT NULL, event TEXT NOT NULL, delivery TEXT NOT NULL, reason TEXT, operation TEXT
+) STRICT;
+INSERT INTO hook_deliveries (app, at, host, event, delivery, reason, operation)
+    SELECT app, at, '', event, delivery, reason, operation FROM hook_last;
+DELETE FROM hook_last
+"""
+_COLUMNS = "at, host, event, delivery, ref, pushed, code, reason, operation, status"
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """Where a git host is told what became of a commit. `url` None: the API of the host that the source came from."""
+
+    token: Secret
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Who holds the secret may have the branch deployed."""
+
+    secret: Secret
+    branch: str
+    caller: str
+    created_at: str
+    statuses: Statuses | None = None
+
+    @property
+    def ref(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """What nobody is shown."""
+        return [self.secret, *([self.statuses.token] if self.statuses else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a delivery is known by. One that lasts is remembered until the secret is replaced."""
+
+    text: str
+    lasts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One that was signed rightly: why it deployed nothing, or the operation that it began.
+
+    `host` is the kind of git host, `status` what came of telling it.
+    """
+
+    at: str
+    host: str
+    event: str
+    delivery: str
+    ref: str | None = None
+    pushed: str | None = None
+    """The commit."""
+    code: str | None = None
+    reason: str | None = None
+    operation: str | None = None
+    status: str | None = None
+
+
+@dataclass(slots=True)
+class Unproven:
+    """Deliveries that were not signed rightly, since the server started."""
+
+    count: int = 0
+    at: str = ""
+
+
+def find(app: App) -> Hook | None:
+    """The app's webhook, where it has one."""
+    return app.read_state(FILE, _hook)
+
+
+def _hook(stored: Mapping[str, Any]) -> Hook:
+    token = stored.get("statusToken")
+    statuses = Statuses(Secret(token), stored.get("statusUrl")) if token else None
+    return Hook(Secret(stored["secret"]), stored["branch"], stored["caller"], stored["createdAt"], statuses)
+
+
+def new_secret() -> Secret:
+    """A secret in the form that every git host takes: those of Standard Webhooks want it to begin so."""
+    return Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+
+
+def require(app: App) -> Hook:
+    found = find(app)
+    if found is None:
+        raise NotFound(f"{app.name} has no webhook.", hint="hook.create makes one.")
+    return found
+
+
+class Hooks:
+    """The webhooks of all apps, and what was taken of their deliveries, in the SQLite file `database`."""
+
+    def __init__(self, database: Path, apps: Apps) -> None:
+        self._connection = connect(database, _SCHEMA)
+        self._apps = apps
+        self._unproven: dict[str, Unproven] = {}
+        self.spool = database.parent
+        """A folder for large bodies on their way."""
+
+    def find(self, name: AppName) -> Hook | None:
+        """The webhook of the app of that name; None where there is no such app, or nobody can read what it is."""
+        app = self._apps.at(name)
+        try:
+            return find(app) if app.exists else None
+        except StateUnreadable as error:  # whoever asks is not proven yet: nothing of it is told
+            log.warning("%s", error.message)
+            return None
+
+    def create(
+        self, app: App, branch: str, *, caller: str, secret: Secret | None = None, statuses: Statuses | None = None
+    ) -> Hook:
+        """Make a webhook, in place of the one there was.
+
+        Args:
+            secret: the one that the git host has made; where there is none, one is made here.
+        """
+        hook = Hook(secret or new_secret(), branch, caller, now(), statuses)
+        content = {"secret": hook.secret.reveal(), "branch": branch, "caller": caller, "createdAt": hook.created_at}
+        if statuses is not None:
+            content |= {"statusToken": statuses.token.reveal()} | ({"statusUrl": statuses.url} if statuses.url else {})
+        write_file(app.make_state() / FILE, orjson.dumps(content), mode=0o600)
+        with self._changing() as connection:  # only now: what the former secret has signed is proven no more
+            connection.execute("DELETE FROM hook_marks WHERE app = ?", (app.name,))
+        return hook
+
+    def remove(self, app: App) -> None:
+        (app.state / FILE).unlink(missing_ok=True)
+        with self._changing() as connection:
+            connection.execute("DELETE FROM hook_marks WHERE app = ?", (app.name,))
+            connection.execute("DELETE FROM hook_deliveries WHERE app = ?", (app.name,))
+        self._unproven.pop(app.name, None)
+
+    def take(self, app: AppName, marks: Sequence[Mark]) -> None:
+        """Remember a delivery, durably.
+
+        Raises:
+            HookReplayed: one of the marks is known.
+            HookWornOut: no more can be remembered.
+        """
+        moment = int(time.time())
+        with self._changing() as connection:
+            connection.execute("DELETE FROM hook_marks WHERE forget_at < ?", (moment,))
+            known = connection.execute("SELECT count(*) FROM hook_marks WHERE app = ?", (app,)).fetchone()[0]
+            if known + len(marks) > MOST_REMEMBERED:
+                raise HookWornOut()
+            try:
+                connection.executemany(
+                    "INSERT INTO hook_marks VALUES (?, ?, ?)",
+                    [(app, mark.text, None if mark.lasts else moment + _KEEP_SECONDS) for mark in marks],
+                )
+            except sqlite3.IntegrityError:
+                raise HookReplayed() from None
+
+    def give_back(self, app: AppName, marks: Sequence[Mark]) -> None:
+        """Forget a delivery that began nothing: the git host may send it again."""
+        with self._changing() as connection:
+            connection.executemany(
+                "DELETE FROM hook_marks WHERE app = ? AND mark = ?", [(app, mark.text) for mark in marks]
+            )
+
+    def note(self, app: AppName, delivery: Delivery) -> int:
+        """Keep a delivery to be shown, and let go of the oldest; its number."""
+        with self._changing() as connection:
+            number = connection.execute(
+                f"INSERT INTO hook_deliveries (app, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                (app, *astuple(delivery)),
+            ).lastrowid
+            connection.execute(
+                "DELETE FROM hook_deliveries WHERE app = ? AND number <= (SELECT number FROM hook_deliveries"
+                " WHERE app = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",
+                (app, app, MOST_SHOWN),
+            )
+        return number or 0
+
+    def note_failure(self, number: int, error: IkomaError) -> None:
+        """A delivery that was to begin an operation has not."""
+        with self._changing() as connection:
+            connection.execute(
+                "UPDATE hook_deliveries SET code = ?, reason = ?, operation = NULL WHERE number = ?",
+                (error.code, error.audit_message, number),
+            )
+
+    def note_status(self, operation: str, status: str) -> None:
+        """What came of telling the git host how an operation goes."""
+        with self._changing() as connection:
+            connection.execute("UPDATE hook_deliveries SET status = ? WHERE operation = ?", (status, operation))
+
+    def note_unproven(self, app: AppName) -> None:
+        """Count a delivery that was not signed rightly, where there is such a webhook."""
+        seen = self._unproven.setdefault(app, Unproven())
+        seen.count, seen.at = seen.count + 1, now()
+
+    def unproven(self, app: AppName) -> Unproven:
+        return self._unproven.get(app) or Unproven()
+
+    def deliveries(self, app: AppName) -> list[Delivery]:
+        """The last ones, newest first."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM hook_deliveries WHERE app = ? ORDER BY number DESC LIMIT ?",  # noqa: S608
+            (app, MOST_SHOWN),
+        )
+        return [Delivery(*row) for row in rows]
+
+    def host(self, app: AppName) -> str:
+        """Of which kind the git host is, by the deliveries that it sent; "" where that is not known."""
+        row = self._connection.execute(
+            "SELECT host FROM hook_deliveries WHERE app = ? AND host NOT IN ('', 'ikoma') ORDER BY number DESC LIMIT 1",
+            (app,),
+        ).fetchone()
+        return str(row[0]) if row else ""
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """All that is written in the block, or nothing of it; on the disk when it ends."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        with self._connection:
+            yield self._connection

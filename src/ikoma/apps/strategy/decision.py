@@ -1,0 +1,172 @@
+"""Which containers of an app a rollout keeps, which it replaces, and which of those must make room first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.compose_file import one_shot_services
+from ikoma.apps.compose.mounts import Sources
+from ikoma.apps.compose.services import in_order, scale_of, shares_with
+from ikoma.apps.compose.x_ikoma import RECREATE, ROLLING, Extension
+from ikoma.apps.strategy.exclusive_resources import contested, displaced
+from ikoma.ports import Container
+
+_MOST_ROLLOUTS = 3
+"""Of so many earlier rollouts containers are kept: each has networks of its own, and Docker has addresses for few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a rollout does with one service."""
+
+    service: str
+    kept: tuple[Container, ...] = ()
+    replaced: tuple[Container, ...] = ()
+    new: int = 0
+    """How many containers are made."""
+    alone: str | None = None
+    """Why old and new containers cannot run at once; None where they can."""
+    displaces: Mapping[str, str] = field(default_factory=dict)
+    """Other services that stop before it starts, each with what it gives up to this one."""
+    first: tuple[Container, ...] = ()
+    """Containers that are stopped before the new ones start."""
+    outdated: bool = False
+    """Whether it is replaced only so that networks of an old rollout can go."""
+
+    @property
+    def changes(self) -> bool:
+        return bool(self.new or self.replaced)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to run, and what there is."""
+
+    app: App
+    model: Mapping[str, Any]
+    extension: Extension
+    sources: Sources
+    configurations: Mapping[str, str]
+    scale: Mapping[str, int]
+    before: Mapping[str, Any] = field(default_factory=dict)
+    """The model of what serves; empty where nothing does."""
+    carrying: frozenset[str] = frozenset()
+    """Ids of containers with data in volumes without a name."""
+    again: bool = False
+    leaving: frozenset[str] = frozenset()
+    """Rollouts that no container is kept of."""
+
+
+def decide(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
+    """For each service, in the order in which they need each other, what becomes of it; then the ones that go."""
+    decisions = _decided(wanted, there)
+    leaving = _leaving(wanted, decisions) if any(item.new for item in decisions) else frozenset[str]()
+    return _decided(replace(wanted, leaving=leaving), there) if leaving else decisions
+
+
+def _leaving(wanted: Wanted, decisions: Sequence[Decision]) -> frozenset[str]:
+    """The earlier rollouts that are too many: the oldest ones, those first whose containers need not stop for it."""
+    stops: dict[str, bool] = {}
+    for decision in decisions:
+        alone = bool(decision.kept and _alone(wanted, decision.service, decision.kept))
+        for rollout in {item.rollout for item in decision.kept if item.rollout}:
+            stops[rollout] = stops.get(rollout, False) or alone
+    too_many = max(0, len(stops) - _MOST_ROLLOUTS)
+    return frozenset(sorted(stops, key=lambda rollout: (stops[rollout], rollout))[:too_many])
+
+
+def _decided(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
+    services: Mapping[str, Any] = wanted.model["services"]
+    one_shot = one_shot_services(wanted.model)
+    found: dict[str, Decision] = {}
+    for name in in_order(services):
+        containers = [item for item in there if item.service == name]
+        shared = shares_with(services[name])
+        again = wanted.again or name in one_shot or bool(shared and shared in found and found[shared].new)
+        fitting = [] if again else [item for item in containers if _is_as(item, wanted.configurations[name])]
+        kept = [item for item in fitting if item.rollout not in wanted.leaving][: _count(wanted, name)]
+        replaced = [item for item in containers if item not in kept]
+        new = _count(wanted, name) - len(kept)
+        alone = _alone(wanted, name, replaced) if new and any(map(is_active, replaced)) else None
+        outdated = bool(new) and any(item.rollout in wanted.leaving for item in fitting)
+        found[name] = Decision(name, tuple(kept), tuple(replaced), new, alone, outdated=outdated)
+    gone = {item.service for item in there} - set(services)
+    removed = [Decision(name, replaced=tuple(item for item in there if item.service == name)) for name in sorted(gone)]
+    going = [item for decision in (*found.values(), *removed) for item in decision.replaced if is_active(item)]
+    return [*(_with_room(wanted, decision, going) for decision in found.values()), *removed]
+
+
+def why_alone(
+    app: App,
+    model: Mapping[str, Any],
+    service: str,
+    source: Sources,
+    wish: str | None,
+    before: Mapping[str, Any] | None = None,
+) -> str | None:
+    """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can.
+
+    Args:
+        before: the model that the other one is of; the same one when omitted.
+    """
+    if wish == RECREATE:
+        return "x-ikoma says recreate"
+    found = contested(app, model, service, source, before or {})
+    return next((claim.reason for claim in found if wish != ROLLING or not claim.is_data), None)
+
+
+def why_single(model: Mapping[str, Any], service: str) -> str | None:
+    """Why a service has one container only, beside what keeps two releases of it apart; None where it may have more."""
+    services: Mapping[str, Any] = model["services"]
+    if service in one_shot_services(model):
+        return "it runs once for each release"
+    if named := services[service].get("container_name"):
+        return f"it has the container name {named}"
+    if shared := shares_with(services[service]):
+        return f"it runs inside {shared}"
+    inside = [name for name, other in services.items() if shares_with(other) == service]
+    return f"{inside[0]} runs inside it" if inside else None
+
+
+def why_one(app: App, model: Mapping[str, Any], service: str, source: Sources, wish: str | None) -> str | None:
+    """Why a service has one container only; None where it may have more."""
+    return why_alone(app, model, service, source, wish) or why_single(model, service)
+
+
+def _alone(wanted: Wanted, name: str, replaced: Sequence[Container]) -> str | None:
+    wish = wanted.extension.strategy_of(name)
+    if reason := why_alone(wanted.app, wanted.model, name, wanted.sources, wish, wanted.before):
+        return reason
+    if wish != ROLLING and any(item.id in wanted.carrying for item in replaced):
+        return "it keeps data in a volume without a name"
+    return None
+
+
+def _with_room(wanted: Wanted, decision: Decision, going: Sequence[Container]) -> Decision:
+    """The decision with what must stop before its new containers start."""
+    if not decision.new:
+        return decision
+    wish = wanted.extension.strategy_of(decision.service)
+    others = displaced(wanted.app, wanted.before, wanted.model, decision.service, wanted.sources, wish)
+    there = {item.service for item in going}
+    others = {name: what for name, what in others.items() if name in there}
+    own = {decision.service} if decision.alone else set()
+    first = tuple(item for item in going if item.service in {*own, *others})
+    return replace(decision, displaces=others, first=first)
+
+
+def is_active(container: Container) -> bool:
+    """Whether a container has what it is given for itself, or will have it again in a moment."""
+    return container.state in ("running", "restarting", "paused")
+
+
+def _is_as(container: Container, configuration: str) -> bool:
+    fine = container.state == "running" and container.health != "unhealthy"
+    return fine and container.configuration == configuration
+
+
+def _count(wanted: Wanted, name: str) -> int:
+    return wanted.scale.get(name, scale_of(wanted.model["services"][name]))

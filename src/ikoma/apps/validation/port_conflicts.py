@@ -1,0 +1,52 @@
+"""What an app wants of this machine for itself and another has: host ports, and names of containers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ikoma.apps.compose.host_ports import taken_ports
+from ikoma.apps.resolution.unsupported_features import Impossible
+from ikoma.model import AppName
+from ikoma.ports import Engine
+
+_ANOTHER_PORT = "Publish another host port, or none: IKOMA reaches the app on its own network."
+
+
+async def occupied(
+    app: AppName, model: Mapping[str, Any], engine: Engine, is_platform: Callable[[int], bool]
+) -> list[Impossible]:
+    """All of it that a resolved model wants.
+
+    Args:
+        is_platform: whether IKOMA itself has a port, which the policy refuses.
+    """
+    ports = [
+        Impossible(
+            ("services", taken.service, "ports", taken.index),
+            f"Host port {taken.port} is used by {taken.holder}.",
+            _ANOTHER_PORT,
+        )
+        for taken in await taken_ports(app, model, engine, is_platform)
+    ]
+    owners = await engine.container_owners()
+    others = {name: project for name, project in owners.items() if project != app.project}
+    return [*ports, *_names(app, model.get("services") or {}, others)]
+
+
+def _names(app: AppName, services: Mapping[str, Any], others: Mapping[str, str]) -> Iterator[Impossible]:
+    for service, described in services.items():
+        chosen = str(described.get("container_name") or "")
+        if chosen in others:
+            fix = "Choose another, or leave it out: services find each other by the names of services."
+            problem = f"The container name {chosen} is taken by {_said(others[chosen])}."
+            yield Impossible(("services", service, "container_name"), problem, fix)
+        numbered = re.compile(f"{re.escape(f'{app.project}-{service}')}-[0-9]+")
+        if met := next(filter(numbered.fullmatch, others), None):
+            problem = f"The containers of {service} get names such as {met}, which is taken by {_said(others[met])}."
+            yield Impossible(("services", service), problem, "Give the service another name.")
+
+
+def _said(project: str) -> str:
+    return f"the app {project}" if project else "a container that IKOMA has not made"

@@ -1,0 +1,1 @@
+"""`ikoma doctor`: what this machine lacks, and the command that mends it."""

@@ -1,0 +1,165 @@
+"""`ikoma doctor`: is this machine fit, and what is missing where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ikoma.cli import output, verbs
+from ikoma.cli.blocks import Block, Checks, Message
+from ikoma.cli.client import settings_or_exit
+from ikoma.cli.doctor import network
+from ikoma.cli.doctor.finding import Finding
+from ikoma.settings import Settings
+
+_GIB = 1 << 30
+_OLDEST_API = (1, 41)
+_PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UNSYNCHRONISED = 0x40  # STA_UNSYNC of adjtimex
+
+
+@click.command()
+@verbs.JSON_OPTION
+def doctor(as_json: bool) -> None:
+    """Check this machine and say what is missing. Ends with 1 when something is."""
+    findings = list(_examine(settings_or_exit()))
+    rows = [
+        {"check": item.check, "ok": item.ok, "details": item.details, "fix": item.fix if item.ok is not True else ""}
+        for item in findings
+    ]
+    output.show(rows, as_json, _page(findings))
+    sys.exit(1 if any(item.ok is False for item in findings) else 0)
+
+
+def _page(findings: list[Finding]) -> list[Block]:
+    rows = [(item.ok, item.check, item.details, item.fix if item.ok is not True else "") for item in findings]
+    bad = [item.check for item in findings if item.ok is False]
+    if bad:
+        return [Checks(rows), Message(""), Message(f"Not well: {', '.join(bad)}.", "bad")]
+    return [Checks(rows), Message(""), Message("This machine is fit.", "good")]
+
+
+def _examine(settings: Settings) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("python", sys.version_info >= (3, 11), version, "apt-get install python3.11")
+    root = os.geteuid() == 0
+    yield Finding("user", root, "root" if root else "not root", "sudo ikoma up")
+    yield _docker(settings)
+    yield _compose()
+    yield _program("git", "git", "--version")
+    yield _program("setpriv", "util-linux", "--version")
+    yield _secrets(settings)
+    yield from (_folder(name, path) for name, path in _folders(settings))
+    yield _clock()
+    yield from network.ports(settings)
+    yield network.resolver(settings)
+    yield _server(settings)
+    yield from network.domains(settings)
+
+
+def _docker(settings: Settings) -> Finding:
+    from ikoma.engines.compose.engine import ComposeEngine
+    from ikoma.errors import IkomaError
+
+    async def ask() -> tuple[str, str]:
+        engine = ComposeEngine(settings.docker_host)
+        try:
+            found = await engine.version()
+        finally:
+            await engine.close()
+        return found.version, found.api
+
+    try:
+        version, api = asyncio.run(ask())
+    except IkomaError as error:
+        return Finding("docker", False, error.message, f"systemctl start docker — {error.hint}")
+    new = tuple(int(part) for part in api.split(".")) >= _OLDEST_API
+    return Finding("docker", new, f"{version} (API {api})", "Install Docker Engine 20.10 or newer.")
+
+
+def _compose() -> Finding:
+    from ikoma.engines.compose.argv import compose_program
+    from ikoma.errors import IkomaError
+
+    try:
+        program = compose_program()
+    except IkomaError as error:
+        return Finding("compose", False, error.message, error.hint)
+    return _said("compose", [str(program), "version", "--short"], "make setup")
+
+
+def _program(name: str, package: str, *arguments: str) -> Finding:
+    found = shutil.which(name, path=_PROGRAMS) or shutil.which(name)
+    if found is None:
+        return Finding(name, False, "not installed", f"apt-get install {package}")
+    return _said(name, [found, *arguments], f"apt-get install --reinstall {package}")
+
+
+def _said(name: str, argv: list[str], fix: str) -> Finding:
+    """A program by what it says of itself."""
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding(name, False, f"{argv[0]} does not run: {type(error).__name__}", fix)
+    words = (done.stdout.splitlines() or [""])[0].split()
+    version = next((word for word in words if word.lstrip("v")[:1].isdigit()), argv[0])
+    return Finding(name, True, f"{version}, {argv[0]}")
+
+
+def _secrets(settings: Settings) -> Finding:
+    from ikoma.apps.environment.file_permissions import exposed, remedy
+
+    found = exposed(settings)
+    if not found:
+        return Finding("secrets", True, "keys and passwords are closed to other users")
+    return Finding("secrets", False, f"open to other users: {', '.join(map(str, found))}", remedy(found))
+
+
+def _folders(settings: Settings) -> list[tuple[str, Path]]:
+    return [
+        ("APPS_ROOT", settings.apps_root),
+        ("IKOMA_STATE", settings.ikoma_state),
+        ("BACKUPS_ROOT", settings.backups_root),
+        ("AUDIT_LOG", settings.audit_log.parent),
+    ]
+
+
+def _folder(name: str, path: Path) -> Finding:
+    existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free / _GIB
+    if not os.access(existing, os.W_OK):
+        return Finding(name, False, f"{existing} is not writable", f"chown root {existing}, or set {name}")
+    seen = f"{path}, {free:.1f} GiB free"
+    return Finding(name, free > 1, seen, "docker system prune, or another disk: at least 1 GiB must be free")
+
+
+def _clock() -> Finding:
+    """Whether the kernel's clock is kept right: certificates, tokens and expiries go by it."""
+    import ctypes
+
+    buffer = (ctypes.c_int * 128)()
+    state = ctypes.CDLL(None).adjtimex(ctypes.byref(buffer))
+    told = ctypes.cast(ctypes.byref(buffer, 5 * ctypes.sizeof(ctypes.c_long)), ctypes.POINTER(ctypes.c_int))[0]
+    if state < 0 or told & _UNSYNCHRONISED:
+        return Finding("time", None, "nothing says that this machine's clock is kept right", "timedatectl set-ntp true")
+    return Finding("time", True, "the clock is kept right")
+
+
+def _server(settings: Settings) -> Finding:
+    where = f"{settings.http_host}:{settings.http_port}"
+    try:
+        with socket.create_connection((settings.http_host, settings.http_port), timeout=2):
+            return Finding("server", True, f"something answers at {where}")
+    except OSError:
+        return Finding("server", None, f"nothing answers at {where}", "ikoma up")
+
+
+COMMANDS = {"doctor": doctor}

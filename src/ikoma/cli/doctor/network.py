@@ -1,0 +1,152 @@
+"""What `ikoma doctor` looks at around this machine: who holds the ports of the proxy, names, certificates."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from ikoma.cli import client
+from ikoma.cli.doctor.finding import Finding
+from ikoma.settings import Settings
+
+_SECONDS = 5.0
+_SOON_DAYS = 14
+_NO_NAMES = (".localhost", ".local", ".internal", ".test", ".example")
+
+
+def ports(settings: Settings) -> Iterator[Finding]:
+    """Who listens where the proxy does, or would."""
+    for name, number in (("HTTP", settings.proxy_http_port), ("HTTPS", settings.proxy_https_port)):
+        setting = f"PROXY_{name}_PORT"
+        if number == 0:
+            yield Finding(f"{name} port", True, f"none: {setting} is 0")
+        else:
+            yield _port(settings, f"port {number}", number, setting)
+
+
+def resolver(settings: Settings) -> Finding:
+    """Whether names are found."""
+    asked = next((name for name in settings.source_hosts if "." in name and name != "*"), "github.com")
+    try:
+        found = _addresses(asked)
+    except OSError as error:
+        fix = f"getent hosts {asked} tries again; the servers that are asked stand in /etc/resolv.conf"
+        return Finding("DNS", None, f"{asked} is not found: {error.strerror or error}", fix)
+    return Finding("DNS", True, f"{asked} is {found[0]}")
+
+
+def domains(settings: Settings) -> Iterator[Finding]:
+    """Of each domain of an app: where it points, and until when its certificate is good."""
+    try:
+        apps = [app["name"] for app in client.call("apps.list", {}, timeout=_SECONDS)["apps"]]
+        names = [
+            str(domain["name"])
+            for app in apps
+            for domain in client.call("domain.list", {"appName": app}, timeout=_SECONDS)["domains"]
+        ]
+    except (client.Failed, SystemExit):
+        return
+    own = _own_addresses()
+    for name in names:
+        if not name.endswith(_NO_NAMES) and not name.startswith("*"):
+            yield _points_here(name, own)
+            if settings.proxy_https_port and settings.proxy_tls != "off":
+                yield _certificate(name, settings)
+
+
+def _port(settings: Settings, check: str, number: int, setting: str) -> Finding:
+    import psutil
+
+    try:
+        found = [
+            item
+            for item in psutil.net_connections("tcp")
+            if item.status == "LISTEN" and item.laddr and item.laddr.port == number
+        ]
+    except psutil.AccessDenied:
+        return _tried(check, number, setting)
+    if not found:
+        return Finding(check, True, "free")
+    holder = next((item.pid for item in found if item.pid), None)
+    if holder is None:
+        return Finding(check, False, "held by another", f"ss -ltnp 'sport = :{number}', or set {setting}")
+    try:
+        process = psutil.Process(holder)
+        name, command = process.name(), " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return Finding(check, True, "free")
+    if str(settings.ikoma_state) in command:
+        return Finding(check, True, "held by IKOMA's own proxy")
+    stop = f"docker ps --filter publish={number}" if name == "docker-proxy" else f"systemctl stop {name}"
+    return Finding(check, False, f"held by {name} (process {holder})", f"{stop}, or set {setting} to another port")
+
+
+def _tried(check: str, number: int, setting: str) -> Finding:
+    """Without the right to see who listens: whether anybody answers."""
+    try:
+        with socket.create_connection(("127.0.0.1", number), timeout=1):
+            return Finding(check, None, "somebody answers there", f"sudo ikoma doctor says who; or set {setting}")
+    except OSError:
+        return Finding(check, True, "free")
+
+
+def _addresses(name: str) -> list[str]:
+    return list(dict.fromkeys(str(item[4][0]) for item in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)))
+
+
+def _own_addresses() -> set[str]:
+    import psutil
+
+    return {item.address.partition("%")[0] for items in psutil.net_if_addrs().values() for item in items}
+
+
+def _points_here(name: str, own: set[str]) -> Finding:
+    check = f"DNS of {name}"
+    try:
+        found = _addresses(name)
+    except OSError:
+        return Finding(
+            check,
+            False,
+            "the name is not found",
+            f"getent hosts {name} tries again; its record is made where the name was bought",
+        )
+    if own & set(found):
+        return Finding(check, True, f"points here ({', '.join(found)})")
+    # Behind a router that passes requests on, the address is the router's: no fault is certain.
+    fix = f"point {name} at this machine's public address, unless a router or another proxy passes it on"
+    return Finding(check, None, f"points to {', '.join(found)}, which is no address of this machine's own", fix)
+
+
+def _certificate(name: str, settings: Settings) -> Finding:
+    from cryptography import x509
+
+    check = f"certificate of {name}"
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is looked at, and not trusted
+    where = (settings.proxy_host or "127.0.0.1", settings.proxy_https_port)
+    try:
+        with (
+            socket.create_connection(where, timeout=_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            shown = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else "there is none yet"
+        return Finding(
+            check, False, str(said), f"ikoma domains APP; {name} must point here, and ports 80 and 443 be open"
+        )
+    ends = shown.not_valid_after_utc
+    days = (ends - datetime.now(UTC)).days
+    issuer = _organisation(shown.issuer.rfc4514_string().split(","))
+    seen = f"of {issuer}, good until {ends:%Y-%m-%d} ({days} days)"
+    return Finding(
+        check, days >= _SOON_DAYS or (settings.proxy_tls == "internal" and days >= 0), seen, "ikoma logs of the proxy"
+    )
+
+
+def _organisation(parts: Sequence[str]) -> str:
+    named = dict(part.split("=", 1) for part in parts if "=" in part)
+    return named.get("O") or named.get("CN") or "nobody"

@@ -1,0 +1,1 @@
+"""Runs Docker Compose: argument lists, staging, progress, failures, the order of starts."""

@@ -1,0 +1,416 @@
+"""The engine of one machine: Docker Compose changes things, Docker's API tells how they are.
+
+Nothing counts as deployed because Compose said so: after it has ended, the containers are looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.engines.compose import argv, failure
+from ikoma.engines.compose.progress import ComposeOutput
+from ikoma.engines.compose.staging import staged, without_root
+from ikoma.engines.compose.startup import Startup, Stuck
+from ikoma.engines.compose.watch import Watch
+from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
+from ikoma.engines.docker.docker_api import PROJECT, DockerApi
+from ikoma.engines.docker.readable import log_line, readable, sentence
+from ikoma.engines.docker.stats import read_usage
+from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
+from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.model import AppName, Secret
+from ikoma.ports import (
+    CarriedVolume,
+    Change,
+    Container,
+    Ended,
+    EngineVersion,
+    Existing,
+    Image,
+    Listening,
+    Lives,
+    LogLine,
+    NotStarted,
+    OnChange,
+    Owner,
+    Progress,
+    Resolved,
+    Start,
+    Usage,
+    Watching,
+)
+from ikoma.run import Finished, SaidTooMuch, follow, run
+
+log = logging.getLogger("ikoma")
+
+_RESOLVE_SECONDS = 30
+_RESOLVE_MEMORY, _LARGEST_MODEL = 512 << 20, 16 << 20
+_BUILD_SECONDS = 3600
+_STOP_SECONDS = 3700  # a service may say that it takes an hour to end
+_CREATE_SECONDS = 600
+_LONGEST_LINE = 2000
+_KILLED = 137
+"""The exit code of a process that the kernel has ended."""
+_RECONNECT_SECONDS = 1.0
+_UNAVAILABLE = re.compile(r"[Cc]annot connect to the Docker daemon|docker daemon is not running|no such host docker")
+
+
+class ComposeEngine:
+    """Runs apps with Docker Compose on the engine at `docker_host`."""
+
+    def __init__(self, docker_host: str) -> None:
+        self._host = docker_host
+        self._api = DockerApi(docker_host)
+        self._env = argv.environment(docker_host)
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def version(self) -> EngineVersion:
+        return await self._api.version()
+
+    async def root(self) -> str:
+        return await self._api.root()
+
+    async def containers(self, app: AppName) -> Sequence[Container]:
+        return (await self._api.containers(app.project)).get(app.project, ())
+
+    async def all_containers(self) -> Mapping[str, Sequence[Container]]:
+        return await self._api.containers(None)
+
+    async def lives(self, container: str) -> Lives | None:
+        return await self._api.lives(container)
+
+    async def listening(self, container: Container) -> Sequence[Listening] | None:
+        pid = await self._api.pid(container.id) if container.addresses else None
+        return None if pid is None else await asyncio.to_thread(listening.of_process, pid, container.addresses[0])
+
+    async def usage(self, containers: Sequence[str]) -> Mapping[str, Usage]:
+        return await read_usage(self._api, containers)
+
+    async def container_owners(self) -> Mapping[str, str]:
+        return await self._api.container_owners()
+
+    async def owners(self) -> Mapping[str, str]:
+        return await self._api.owners()
+
+    async def existing(self) -> Existing:
+        return await self._api.existing()
+
+    async def volumes(self, app: AppName) -> Sequence[str]:
+        return await self._api.volumes(app.project)
+
+    async def remove_volume(self, name: str) -> None:
+        await control.remove_volume(self._api, name)
+
+    async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
+        return await archive.save_volume(self._api, app.project, volume, target)
+
+    async def logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+        # What is secret is taken out of whole lines: one that was cut could end in half a secret.
+        hidden = forms(secrets)
+        found = await log_stream.last_lines(self._api, container.id, tail=lines, since=None)
+        return [replaced(line.text, hidden)[:_LONGEST_LINE] for line in found]
+
+    async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
+        return await log_stream.last_lines(self._api, container.id, tail=tail, since=since)
+
+    def follow_log(self, container: Container, *, since: float) -> AsyncIterator[LogLine]:
+        return log_stream.follow(self._api, container.id, since=since)
+
+    async def image_present(self, reference: str) -> bool:
+        return await image_registry.present(self._api, reference)
+
+    async def image_obtainable(self, reference: str) -> str | None:
+        return await image_registry.obtainable(self._api, reference)
+
+    async def watch(self, on_change: OnChange) -> None:
+        while True:
+            with suppress(IkomaError):
+                async with self._api.events(None) as events:
+                    for project in await self.all_containers():
+                        on_change(Change(project))
+                    async for event in events:
+                        on_change(_change(event))
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def resolve(
+        self, app: AppName, folder: Path, compose_files: Sequence[str], files: Mapping[str, bytes]
+    ) -> Resolved:
+        beside = posixpath.join(posixpath.dirname(compose_files[0]), ".env")
+        env_files = [place for place in dict.fromkeys((beside, ".env")) if place in files]
+        with staged(folder, files) as (root, place, reader):
+            command = argv.config(app, [place / path for path in compose_files], [place / path for path in env_files])
+            try:
+                finished = await run(
+                    command,
+                    env=argv.reading_environment(),
+                    bare=True,
+                    cwd=place,
+                    user=reader,
+                    timeout=_RESOLVE_SECONDS,
+                    memory=_RESOLVE_MEMORY,
+                    most=_LARGEST_MODEL,
+                )
+            except TimeoutError:
+                return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
+            except SaidTooMuch:
+                return Resolved(None, f"With its variables the file is larger than {_LARGEST_MODEL >> 20} MiB.")
+            said = (without_root(root, part) for part in (finished.stdout, finished.stderr))
+            moved = Finished(finished.code, *said)
+        return _resolved(moved)
+
+    async def prepare(
+        self,
+        app: AppName,
+        compose_file: Path,
+        *,
+        build: Sequence[str],
+        pull: Sequence[str],
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> None:
+        await self.version()  # where the engine is away, that is the answer
+        folder = _folder(compose_file)
+        commands = [argv.pull(app, folder, compose_file, pull)] if pull else []
+        commands += [argv.build(app, folder, compose_file, build)] if build else []
+        for command in commands:
+            output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
+            began = time.time()
+            if await self._follow(command, output, _BUILD_SECONDS) != 0:
+                for identity in output.step_containers:
+                    await control.remove_step_container(self._api, identity, since=began)
+                raise await self._compose_failed(output)
+
+    async def create(
+        self,
+        app: AppName,
+        compose_file: Path,
+        *,
+        scale: Mapping[str, int],
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> Sequence[Container]:
+        there = await self.containers(app)
+        for item in there:
+            if item.state == "paused":  # Compose would start it, which the engine refuses
+                progress(f"{item.service}: unpausing")
+                await control.unpause(self._api, item.id)
+        before = {item.id for item in there}
+        output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
+        command = argv.create(app, _folder(compose_file), compose_file, scale)
+        succeeded = await self._follow(command, output, _CREATE_SECONDS) == 0
+        made = [item for item in await self.containers(app) if item.id not in before]
+        if not succeeded:
+            await self.remove_containers([item.id for item in made], volumes=True)
+            raise await self._compose_failed(output)
+        return made
+
+    @asynccontextmanager
+    async def watching(self, app: AppName) -> AsyncIterator[Watch]:
+        async with Watch(self._api, app.project, await self.containers(app)) as watch:
+            yield watch
+
+    async def bring_up(
+        self,
+        app: AppName,
+        starts: Sequence[Start],
+        *,
+        kept: Collection[str],
+        watching: Watching,
+        timeout: float,
+        progress: Progress,
+        secrets: Sequence[Secret],
+    ) -> Sequence[Container]:
+        assert isinstance(watching, Watch)
+        output = ComposeOutput(app.project, progress, secrets)
+        startup = Startup(self._api, app.project, watching, output, kept)
+        try:
+            return await startup.run(starts, timeout=timeout, progress=progress)
+        except Stuck as stuck:
+            raise await self._failure(stuck.container, output, watching, timeout, secrets) from stuck
+
+    async def run_once(
+        self,
+        app: AppName,
+        like: str,
+        command: Sequence[str],
+        *,
+        name: str,
+        on_line: Callable[[str], Awaitable[None]],
+        timeout: float,
+    ) -> Ended:
+        return await one_off.run_once(
+            self._api, app.project, like, command, name=name, on_line=on_line, timeout=timeout
+        )
+
+    async def start_again(self, containers: Sequence[str]) -> None:
+        await self.version()
+        for identity in containers:
+            with suppress(NotStarted):  # nothing better can be done, and the health of the app tells
+                await control.start(self._api, identity)
+
+    async def stop_containers(self, containers: Sequence[str]) -> None:
+        await self.version()
+        await asyncio.gather(*(control.stop(self._api, identity) for identity in containers))
+
+    async def remove_containers(self, containers: Sequence[str], *, volumes: bool) -> None:
+        await self.version()
+        await asyncio.gather(*(control.remove(self._api, identity, volumes=volumes) for identity in containers))
+
+    async def rename(self, container: str, name: str) -> None:
+        await control.rename(self._api, container, name)
+
+    async def carried(self, container: str) -> Sequence[CarriedVolume]:
+        return await control.carried(self._api, container)
+
+    async def user(self, container: str) -> Owner | None:
+        return await ownership.user_of(self._api, container)
+
+    async def own_volumes(self, container: str, owner: Owner) -> None:
+        await ownership.own_volumes(self._api, container, owner)
+
+    async def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
+        await control.connect(self._api, network, container, aliases)
+
+    async def disconnect(self, network: str, container: str) -> None:
+        await control.disconnect(self._api, network, container)
+
+    async def networks(self, app: AppName) -> Sequence[str]:
+        return await control.networks(self._api, app.project)
+
+    async def remove_network(self, name: str) -> bool:
+        return await control.remove_network(self._api, name)
+
+    async def image(self, reference: str) -> Image | None:
+        return await control.image(self._api, reference)
+
+    async def tag(self, image: str, name: str) -> None:
+        await control.tag(self._api, image, name)
+
+    async def images(self, prefix: str) -> Sequence[str]:
+        return await control.images(self._api, prefix)
+
+    async def forget_image(self, name: str) -> None:
+        await control.forget_image(self._api, name)
+
+    async def stop(self, app: AppName, *, progress: Progress) -> None:
+        await self._simple(app, argv.stop(app), progress, "stopped")
+
+    async def down(self, app: AppName, *, volumes: bool, progress: Progress) -> None:
+        try:
+            await self._simple(app, argv.down(app, volumes=volumes), progress, "removed")
+        except DeployFailed:
+            if await self.containers(app):
+                raise
+            await self._remove_rest(app, volumes=volumes)
+
+    async def _remove_rest(self, app: AppName, *, volumes: bool) -> None:
+        """Remove what Compose has left of a project without containers. A network that Docker holds on to stays."""
+        for name in await self.networks(app):
+            if not await self.remove_network(name):
+                log.warning("%s: Docker does not give up the network %s: it says that somebody is in it", app, name)
+        for name in await self.volumes(app) if volumes else ():
+            await self.remove_volume(name)
+
+    async def _simple(self, app: AppName, command: list[str], progress: Progress, done: str) -> None:
+        await self.containers(app)  # where the engine is away, that is the answer
+        output = ComposeOutput(app.project, progress, ())
+        try:
+            code = await follow(command, on_line=output.line, env=self._env, timeout=_STOP_SECONDS)
+        except TimeoutError:
+            output.error, code = f"It did not end within {_STOP_SECONDS} s.", 1
+        if code != 0:
+            await self.containers(app)
+            said = f"The containers of {app} could not be {done}"
+            raise DeployFailed(f"{said}: {sentence(output.reason)}", audit_message=f"{said}.")
+
+    async def _follow(self, command: list[str], output: ComposeOutput, seconds: float) -> int:
+        """Compose's exit code; what it says goes to `output`."""
+        output.error = None
+        try:
+            return await follow(command, on_line=output.line, env=self._env, timeout=seconds)
+        except TimeoutError:
+            output.error = f"It did not end within {seconds:g} s."
+            return 1
+
+    async def _compose_failed(self, output: ComposeOutput) -> Exception:
+        if output.error and _UNAVAILABLE.search(output.error):
+            return EngineUnavailable(f"The Docker Engine does not answer at {self._host}.")
+        await self.version()  # where the engine has gone meanwhile, that is the answer
+        return failure.without_container(output)
+
+    async def _failure(
+        self,
+        container: Container | None,
+        output: ComposeOutput,
+        watch: Watch,
+        timeout: float,
+        secrets: Sequence[Secret],
+    ) -> Exception:
+        if container is None:
+            return failure.without_container(output)
+        hidden = forms(secrets)
+        if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
+            watch.out_of_memory |= {container.id} if await self._api.ran_out_of_memory(container.id) else set()
+        check = await self._api.last_check(container.id) if container.health else None
+        return failure.of_container(
+            container,
+            output,
+            watch,
+            timeout=timeout,
+            logs=list(await self.logs(container, failure.LOG_LINES, secrets)),
+            check=_end(replaced(check, hidden)) if check else None,
+        )
+
+
+def _end(text: str) -> str:
+    """The end of a long text: what it comes to stands there."""
+    return text if len(text) <= _LONGEST_LINE else f"[cut]… {text[-_LONGEST_LINE:]}"
+
+
+def _change(event: Mapping[str, Any]) -> Change:
+    about = event["Actor"]["Attributes"]
+    code = about.get("exitCode")
+    return Change(
+        about[PROJECT],
+        event["Actor"]["ID"],
+        event["Action"],
+        None if code is None else int(code),
+    )
+
+
+def _resolved(finished: Finished) -> Resolved:
+    stderr = finished.stderr.decode(errors="replace").split("\ngoroutine ")[0]
+    if "out of memory" in stderr:
+        return Resolved(None, f"Compose takes more than {_RESOLVE_MEMORY >> 20} MiB of memory to read the file.")
+    lines = [readable(line).strip() for line in stderr.splitlines()]
+    logged = [entry for entry in map(log_line, lines) if entry is not None]
+    warnings = tuple(dict.fromkeys(message for level, message in logged if level == "warning"))
+    if finished.code != 0:
+        said = [line for line in lines if line and log_line(line) is None]
+        error = " ".join(said or [message for _, message in logged]) or "Compose refused the file."
+        return Resolved(None, error, warnings)
+    model: dict[str, Any] = orjson.loads(finished.stdout)
+    if not model.get("services"):
+        return Resolved(None, "The file has no services.")
+    return Resolved(model, None, warnings)
+
+
+def _image_services(app: AppName, compose_file: Path) -> Mapping[str, str]:
+    return failure.image_services(app.project, orjson.loads(compose_file.read_bytes()))
+
+
+def _folder(compose_file: Path) -> Path:
+    """The app's folder, above `.ikoma/releases/ID/compose.json`."""
+    return compose_file.parents[3]

@@ -1,0 +1,158 @@
+"""Starts containers in the order in which they need each other, and sees each of them stand.
+
+Compose's own rules: a service starts when those it depends on have started, are healthy or have ended well. Only the
+containers named here count: what a project has besides, such as those of an earlier release, is neither waited for
+nor started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+
+from ikoma.engines.compose import failure
+from ikoma.engines.compose.progress import ComposeOutput
+from ikoma.engines.compose.watch import Watch
+from ikoma.engines.docker import control
+from ikoma.engines.docker.docker_api import DockerApi
+from ikoma.ports import Container, NotStarted, Progress, Start
+
+_PAUSE = 0.05
+_STAND_SECONDS = 1.0
+"""How long a container without a healthcheck must run before it counts as running."""
+
+
+class Stuck(Exception):
+    """Something does not come up: `container` is the one to blame."""
+
+    def __init__(self, container: Container | None) -> None:
+        super().__init__(container)
+        self.container = container
+
+
+class Startup:
+    """One attempt to bring containers up.
+
+    Args:
+        kept: ids of containers that run already and count as started.
+        output: takes the engine's reason where a container cannot be started.
+    """
+
+    def __init__(
+        self, api: DockerApi, project: str, watch: Watch, output: ComposeOutput, kept: Collection[str]
+    ) -> None:
+        self._api = api
+        self._project = project
+        self._watch = watch
+        self._output = output
+        self._ours = set(kept)
+        self._told: dict[str, str] = {}
+
+    async def run(self, starts: Sequence[Start], *, timeout: float, progress: Progress) -> Sequence[Container]:
+        """Start all, and return how they are once all stand.
+
+        Raises:
+            Stuck: one is not as it has to be, and will not become so.
+        """
+        deadline = time.monotonic() + timeout
+        waiting = list(starts)
+        wanted = _all_of(starts)
+        self._ours |= wanted
+        while True:
+            containers = [item for item in await self._containers() if item.id in self._ours]
+            self._tell([item for item in containers if item.id in wanted], progress)
+            self._refuse_failed(containers, wanted, waiting)
+            unstarted = _all_of(waiting)
+            ready = [start for start in waiting if self._may_start(start, containers, unstarted)]
+            for start in ready:
+                await self._start(start, containers)
+                waiting.remove(start)
+            if not (ready or waiting) and all(self._stands(item) for item in containers if item.id in wanted):
+                return containers
+            if time.monotonic() >= deadline:
+                raise Stuck(self._slowest(containers, wanted))
+            if not ready:
+                await asyncio.sleep(_PAUSE)
+
+    async def _containers(self) -> Sequence[Container]:
+        return (await self._api.containers(self._project)).get(self._project, ())
+
+    async def _start(self, start: Start, containers: Sequence[Container]) -> None:
+        if start.first is not None:
+            await start.first()
+        for identity in start.containers:
+            try:
+                await control.start(self._api, identity)
+            except NotStarted as error:
+                self._output.not_started(identity, str(error))
+                raise Stuck(next((item for item in containers if item.id == identity), None)) from error
+
+    def _may_start(self, start: Start, containers: Sequence[Container], unstarted: Collection[str]) -> bool:
+        return all(self._holds(name, condition, containers, unstarted) for name, condition in start.after.items())
+
+    def _holds(self, service: str, condition: str, containers: Sequence[Container], unstarted: Collection[str]) -> bool:
+        found = [item for item in containers if item.service == service]
+        if any(item.id in unstarted for item in found):  # what it shows is of an earlier life
+            return False
+        if condition == "service_completed_successfully":
+            return all(item.state == "exited" and item.exit_code == 0 for item in found)
+        if condition == "service_healthy":
+            return all(item.state == "running" and item.health in (None, "healthy") for item in found)
+        return all(item.state not in ("created", "removing") for item in found)
+
+    def _refuse_failed(
+        self, containers: Sequence[Container], wanted: Collection[str], waiting: Sequence[Start]
+    ) -> None:
+        unstarted = _all_of(waiting)
+        for item in containers:
+            if item.id not in wanted or item.id in unstarted:
+                continue
+            if item.id in self._watch.crashing or (_has_failed(item) and not self._comes_back(item)):
+                raise Stuck(item)
+
+    def _comes_back(self, item: Container) -> bool:
+        """Docker starts a container again that has a restart policy; it shows as running or restarting then."""
+        return item.state in ("running", "restarting") and item.health != "unhealthy"
+
+    def _stands(self, item: Container) -> bool:
+        if item.one_shot:
+            return item.state == "exited" and item.exit_code == 0
+        if item.is_done:
+            return True
+        if item.state != "running":
+            return False
+        if item.health is not None:
+            return item.health == "healthy"
+        return self._watch.seconds_since_start(item) >= _STAND_SECONDS
+
+    def _slowest(self, containers: Sequence[Container], wanted: Collection[str]) -> Container | None:
+        late = [item for item in containers if item.id in wanted and not self._stands(item)]
+        return min(late, key=failure.rank, default=None)
+
+    def _tell(self, containers: Sequence[Container], progress: Progress) -> None:
+        for item in containers:
+            said = _said(item)
+            if said is not None and self._told.get(item.id) != said:
+                self._told[item.id] = said
+                progress(f"{item.service}: {said}")
+
+
+def _all_of(starts: Sequence[Start]) -> set[str]:
+    return {identity for start in starts for identity in start.containers}
+
+
+def _has_failed(item: Container) -> bool:
+    if item.one_shot:
+        return item.state in ("exited", "dead") and item.exit_code != 0
+    if item.is_done:
+        return False
+    return item.state in ("exited", "dead", "removing") or item.health == "unhealthy"
+
+
+def _said(item: Container) -> str | None:
+    if item.state == "running":
+        return {"starting": "waiting for health", None: "running"}.get(item.health, item.health)
+    if item.is_done:
+        return "done"
+    return "restarting" if item.state == "restarting" else None

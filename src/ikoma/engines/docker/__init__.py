@@ -1,0 +1,1 @@
+"""Talks to Docker's API: containers, logs, volumes, images, networks."""

@@ -1,0 +1,138 @@
+"""Writes a volume's content to a tar file: streamed, whole or not at all, whether its app runs or not.
+
+Docker gives files only of containers, so one that mounts the volume is asked; where there is none, one is made,
+never started, and removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import aiodocker
+import aiohttp
+
+from ikoma.durable import whole_file
+from ikoma.engines.docker.docker_api import DockerApi
+from ikoma.errors import BackupFailed
+
+_LABEL = "ikoma.reads-volume"
+_PLACE = "/ikoma-volume"
+_SILENCE = 60.0
+_PIECE = 1 << 20
+_END = 1024
+"""A tar file ends with two blocks of zeros."""
+
+
+async def save_volume(api: DockerApi, project: str, volume: str, target: Path) -> int:
+    """Write the volume to `target`, its own folder being `./`; the size in bytes."""
+    async with api.client() as docker:
+        await _remove_leftovers(docker, project)
+        mounted = await _mounted(docker, volume)
+        identity, place = mounted or (await _made(docker, project, volume), _PLACE)
+    try:
+        return await _stream(api, volume, identity, place, target)
+    finally:
+        if mounted is None:
+            async with api.client() as docker:
+                await _remove(docker, identity)
+
+
+@asynccontextmanager
+async def holder(docker: aiodocker.Docker, project: str, volume: str) -> AsyncIterator[tuple[str, str]]:
+    """A container that is never started and mounts a volume, and where; it is gone after the block."""
+    await _remove_leftovers(docker, project)
+    identity = await _made(docker, project, volume)
+    try:
+        yield identity, _PLACE
+    finally:
+        await _remove(docker, identity)
+
+
+async def _mounted(docker: aiodocker.Docker, volume: str) -> tuple[str, str] | None:
+    """A container that mounts the volume, and where; none that has another mount inside that place."""
+    filters = json.dumps({"volume": [volume]})
+    for item in await docker._query_json("containers/json", params={"all": "1", "filters": filters}):
+        places = [mount["Destination"] for mount in item["Mounts"]]
+        for mount in item["Mounts"]:
+            place = str(mount["Destination"])
+            inside = any(other.startswith(f"{place.rstrip('/')}/") for other in places)
+            if mount.get("Name") == volume and not inside:
+                return item["Id"], place
+    return None
+
+
+async def _made(docker: aiodocker.Docker, project: str, volume: str) -> str:
+    known = await docker._query_json("volumes")
+    if volume not in [item["Name"] for item in known["Volumes"] or []]:
+        raise BackupFailed(f"There is no volume {volume}.")  # Docker would make one
+    images = await docker._query_json("images/json")
+    if not images:
+        raise BackupFailed(
+            f"The volume {volume} cannot be read: no container mounts it, and there is no image to make one of.",
+            hint="Pull or build any image on the server, then try again; the volume is untouched.",
+        )
+    mount = {"Type": "volume", "Source": volume, "Target": _PLACE, "VolumeOptions": {"NoCopy": True}}
+    config = {
+        "Image": images[0]["Id"],
+        "Cmd": ["never-started"],
+        "Labels": {_LABEL: project},
+        "HostConfig": {"Mounts": [mount], "NetworkMode": "none"},
+    }
+    created: dict[str, Any] = await docker._query_json("containers/create", "POST", data=config)
+    return str(created["Id"])
+
+
+async def _remove(docker: aiodocker.Docker, identity: str) -> None:
+    """Remove a container with the anonymous volumes that its image asked for."""
+    async with docker._query(f"containers/{identity}", "DELETE", params={"force": "1", "v": "1"}):
+        pass
+
+
+async def _remove_leftovers(docker: aiodocker.Docker, project: str) -> None:
+    """What a killed process could not remove would keep the volume in use."""
+    filters = json.dumps({"label": [f"{_LABEL}={project}"]})
+    for item in await docker._query_json("containers/json", params={"all": "1", "filters": filters}):
+        await _remove(docker, item["Id"])
+
+
+async def _stream(api: DockerApi, volume: str, identity: str, place: str, target: Path) -> int:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=4, sock_read=_SILENCE)
+    with whole_file(target, mode=0o600) as stream:
+        async with api.client(None) as docker:
+            query = docker._query(f"containers/{identity}/archive", params={"path": f"{place}/."}, timeout=timeout)
+            async with query as response:
+                size = await _copy(response, stream)
+        if not _is_complete(stream, size):
+            raise BackupFailed(f"The volume {volume} could not be read to its end.")
+        await asyncio.to_thread(_flush, stream)
+    return size
+
+
+async def _copy(response: aiohttp.ClientResponse, stream: BinaryIO) -> int:
+    """Pass pieces on through a thread, so that a slow disk holds up nobody else."""
+    pending, size = bytearray(), 0
+    async for piece in response.content.iter_any():
+        pending += piece
+        if len(pending) >= _PIECE:
+            size += await asyncio.to_thread(stream.write, bytes(pending))
+            pending.clear()
+    return size + await asyncio.to_thread(stream.write, bytes(pending))
+
+
+def _is_complete(stream: BinaryIO, size: int) -> bool:
+    """Docker ends an answer properly even when reading the files failed half-way; the file then lacks its end."""
+    stream.flush()
+    with open(f"/proc/self/fd/{stream.fileno()}", "rb") as written:
+        written.seek(max(0, size - _END))
+        return size >= _END and written.read() == bytes(_END)
+
+
+def _flush(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())

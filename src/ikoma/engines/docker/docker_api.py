@@ -1,0 +1,393 @@
+"""Reads Docker through its API: one cheap request for what is asked, no child process.
+
+The engine may be away, come back or hang: every read answers or raises EngineUnavailable within four seconds. It may
+also be busy: while it says on another connection that it is there, an answer is waited for, and may be late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiodocker
+import aiohttp
+import psutil
+
+from ikoma.engines.docker.readable import readable, sentence
+from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
+from ikoma.kernel.coalesce import Coalesced
+from ikoma.ports import Container, EngineVersion, Existing, Lives, Made
+
+_SECONDS = 4.0
+_PATIENCE = 120.0
+"""How long an engine that is there may take for an answer, unless it was given longer."""
+_ASKED_AFTER, _SAID_WITHIN = 0.25, 0.7
+"""Of the time for an answer: when the engine is asked whether it is there, and how long it may take to say so."""
+_LOOKUPS = 4
+"""Questions to registries at once: more of them hold up the engine itself."""
+_VERSION_KEPT = 5.0
+PROJECT = "com.docker.compose.project"
+_NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
+_BY_ID = "sha256:"
+_EVENTS = ("start", "die", "stop", "oom", "health_status", "destroy")
+_GONE = 404
+_UP = re.compile(
+    r"Up (?:Less than a second|(?P<minute>About a minute)|(?P<seconds>\d+) seconds?|(?P<minutes>\d+) minutes)"
+)
+_SLACK = 2.0
+"""Seconds between making a container and starting it that mean nothing."""
+COULD_NOT_CONNECT = 900  # aiodocker's own status
+
+
+@dataclass(slots=True)
+class _Patience:
+    """What was found out while an answer was waited for."""
+
+    there: bool = False
+
+
+class DockerApi:
+    """Docker's API on one host. Nothing is connected before the first question."""
+
+    def __init__(self, docker_host: str) -> None:
+        self._host = docker_host
+        self._docker: aiodocker.Docker | None = None
+        self._version: EngineVersion | None = None
+        self._version_at = 0.0
+        self._root: str | None = None
+        self._pings = Coalesced(self._ping)
+        self.lookups = asyncio.Semaphore(_LOOKUPS)
+
+    async def close(self) -> None:
+        docker, self._docker = self._docker, None
+        if docker is not None:
+            await docker.close()
+
+    @asynccontextmanager
+    async def client(self, seconds: float | None = _SECONDS) -> AsyncIterator[aiodocker.Docker]:
+        """The client; a connection that fails inside the block is EngineUnavailable, a refusal an IkomaError.
+
+        Args:
+            seconds: how long the block may take; an engine that is there and busy gets more.
+        """
+        if self._docker is None:
+            self._docker = aiodocker.Docker(url=self._host)
+        docker, patience = self._docker, _Patience()
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                with self._patient(patience, limit, seconds):
+                    yield docker
+        except TimeoutError as error:
+            if await self._is_busy(patience, seconds):
+                most = max(seconds or 0.0, _PATIENCE)
+                raise EngineBusy(f"The Docker Engine is there, but has not done this in {most:g} s.") from error
+            raise self._away(docker) from error
+        except aiohttp.ClientError as error:
+            raise self._away(docker) from error
+        except aiodocker.DockerError as error:
+            if error.status == COULD_NOT_CONNECT:
+                raise self._away(docker) from error
+            said = f"The Docker Engine refused: {sentence(error.message)}"
+            raise IkomaError(said, audit_message="The Docker Engine refused this.") from error
+
+    async def is_there(self) -> bool:
+        """Whether the engine says anything at all, whatever it is busy with."""
+        return await self._pings.get()
+
+    def _away(self, docker: aiodocker.Docker) -> EngineUnavailable:
+        docker.api_version = "auto"  # it may come back as another version: then ask it anew
+        self._root = None
+        return EngineUnavailable(f"The Docker Engine does not answer at {self._host}.")
+
+    async def _is_busy(self, patience: _Patience, seconds: float | None) -> bool:
+        """Whether an engine that has not answered in time is there nevertheless."""
+        return seconds is not None and (patience.there or (seconds >= _PATIENCE and await self.is_there()))
+
+    @contextmanager
+    def _patient(self, patience: _Patience, limit: asyncio.Timeout, seconds: float | None) -> Iterator[None]:
+        """Put the block's limit off for as long as the engine is there, up to a bound."""
+        if seconds is None or seconds >= _PATIENCE:
+            yield
+            return
+        putting_off: list[asyncio.Task[None]] = []
+
+        def begin() -> None:  # nearly every answer comes before: then no task is made
+            putting_off.append(asyncio.ensure_future(self._put_off(patience, limit, seconds)))
+
+        timer = asyncio.get_running_loop().call_later(seconds * _ASKED_AFTER, begin)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            for task in putting_off:
+                task.cancel()
+
+    async def _put_off(self, patience: _Patience, limit: asyncio.Timeout, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + _PATIENCE
+        while True:
+            patience.there = await self.is_there()
+            if not patience.there or limit.expired() or loop.time() >= latest:
+                return
+            limit.reschedule(min(loop.time() + seconds, latest))
+            await asyncio.sleep(seconds * _ASKED_AFTER)
+
+    async def _ping(self) -> bool:
+        """Ask on a connection of its own: the others may all be waiting."""
+        try:
+            async with (
+                asyncio.timeout(_SECONDS * _SAID_WITHIN),
+                aiodocker.Docker(url=self._host) as docker,
+                docker._query("_ping", versioned_api=False),
+            ):
+                return True
+        except (aiohttp.ClientError, aiodocker.DockerError, TimeoutError, OSError):
+            return False
+
+    async def version(self) -> EngineVersion:
+        """What the engine is; an answer is kept for a few seconds, a failure is not."""
+        if self._version is None or time.monotonic() - self._version_at > _VERSION_KEPT:
+            self._version = None
+            self._version = await self._ask_version()
+            self._version_at = time.monotonic()
+        return self._version
+
+    async def root(self) -> str:
+        """Where the engine keeps images and volumes: asked for once, since it says so only with what takes it long."""
+        if self._root is None:
+            async with self.client() as docker:
+                self._root = str((await docker.system.info())["DockerRootDir"])
+        return self._root
+
+    async def containers(self, project: str | None) -> Mapping[str, Sequence[Container]]:
+        """Containers by Compose project, of one project or of all."""
+        label = PROJECT if project is None else f"{PROJECT}={project}"
+        async with self.client() as docker:
+            listed = await docker._query_json(
+                "containers/json", params={"all": "1", "filters": json.dumps({"label": [label]})}
+            )
+            steps = {item["Id"] for item in listed if item["Image"].startswith(_BY_ID) and await _is_step(docker, item)}
+        found: dict[str, list[Container]] = defaultdict(list)
+        for item in listed:
+            if item["Id"] not in steps and all(item["Labels"].get(name, "False") == "False" for name in _NO_SERVICE):
+                found[item["Labels"][PROJECT]].append(_container(item))
+        for group in found.values():
+            group.sort(key=lambda container: container.name)
+        return found
+
+    async def container_owners(self) -> Mapping[str, str]:
+        """Names of all containers → their Compose project."""
+        async with self.client() as docker:
+            listed = await docker._query_json("containers/json", params={"all": "1"})
+        return {
+            name.lstrip("/"): (item["Labels"] or {}).get(PROJECT, "") for item in listed for name in item["Names"] or ()
+        }
+
+    async def last_check(self, identity: str) -> str | None:
+        """What the last run of a container's healthcheck said."""
+        checks = ((await self._state(identity)).get("Health") or {}).get("Log") or []
+        said = str(checks[-1].get("Output", "")).strip() if checks else ""
+        return " ".join(readable(line) for line in said.splitlines()) or None
+
+    async def ran_out_of_memory(self, identity: str) -> bool:
+        """Whether the kernel has ended a container for want of memory."""
+        return bool((await self._state(identity)).get("OOMKilled"))
+
+    async def _state(self, identity: str) -> Mapping[str, Any]:
+        """What the engine says of a container; nothing where it is gone."""
+        async with self.client() as docker:
+            try:
+                shown = await docker._query_json(f"containers/{identity}/json")
+            except aiodocker.DockerError as error:
+                if error.status == COULD_NOT_CONNECT:
+                    raise
+                return {}
+        return shown["State"] or {}
+
+    async def inspect(self, identity: str) -> Mapping[str, Any] | None:
+        """All that the engine says of a container; None where it is gone."""
+        async with self.client() as docker:
+            try:
+                shown: Mapping[str, Any] = await docker._query_json(f"containers/{identity}/json")
+            except aiodocker.DockerError as error:
+                if error.status != _GONE:
+                    raise
+                return None
+        return shown
+
+    async def lives(self, identity: str) -> Lives | None:
+        """How often the engine has started a container again by itself; None where it is gone."""
+        shown = await self.inspect(identity)
+        if shown is None:
+            return None
+        return Lives(int(shown["RestartCount"]), _unix(shown["Created"]), _unix(shown["State"]["StartedAt"]))
+
+    async def pid(self, identity: str) -> int | None:
+        """The first process of a container, as this machine numbers it; None where it is gone or does not run."""
+        shown = await self.inspect(identity)
+        if shown is None:
+            return None
+        return int(shown["State"]["Pid"]) or None
+
+    async def volumes(self, project: str) -> list[str]:
+        async with self.client() as docker:
+            filters = json.dumps({"label": [f"{PROJECT}={project}"]})
+            listed = await docker._query_json("volumes", params={"filters": filters})
+        return sorted(volume["Name"] for volume in listed["Volumes"] or [])
+
+    async def owners(self) -> Mapping[str, str]:
+        """Volumes and networks by name → their Compose project; of two that share a name, any that has one."""
+        existing, found = await self.existing(), dict[str, str]()
+        for name, made in (*existing.volumes.items(), *existing.networks.items()):
+            found[name] = made.project or found.get(name, "")
+        return found
+
+    async def existing(self) -> Existing:
+        """All volumes and networks, by name."""
+        async with self.client() as docker:
+            listed, networks = await asyncio.gather(docker._query_json("volumes"), docker._query_json("networks"))
+        return Existing(
+            {item["Name"]: _made(item) for item in listed["Volumes"] or []},
+            {item["Name"]: _made(item) for item in networks},
+        )
+
+    @asynccontextmanager
+    async def events(self, project: str | None) -> AsyncIterator[AsyncIterator[Any]]:
+        """Containers' events of one Compose project or of all; in the block, none is missed until the engine goes."""
+        label = PROJECT if project is None else f"{PROJECT}={project}"
+        filters = json.dumps({"type": ["container"], "event": _EVENTS, "label": [label]})
+        endless = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS)
+        async with self.client() as docker:
+            response = await docker._do_query("events", "GET", params={"filters": filters}, timeout=endless)
+        try:
+            yield _json_lines(response)
+        finally:
+            response.close()
+
+    async def _ask_version(self) -> EngineVersion:
+        async with self.client() as docker:
+            version, bridge = await asyncio.gather(
+                docker.version(), docker._query_json("networks", params=_only_bridge())
+            )
+        return EngineVersion(
+            version=version["Version"],
+            api=version["ApiVersion"],
+            gateway=_gateway(bridge[0] if bridge else {}),
+        )
+
+
+def _only_bridge() -> dict[str, str]:
+    return {"filters": json.dumps({"type": ["builtin"], "driver": ["bridge"], "name": ["bridge"]})}
+
+
+def _gateway(bridge: Mapping[str, Any]) -> str | None:
+    """This machine's IPv4 address on the bridge; older engines do not say it, its interface does."""
+    said = [item.get("Gateway") for item in (bridge.get("IPAM") or {}).get("Config") or []]
+    interface = (bridge.get("Options") or {}).get("com.docker.network.bridge.name", "docker0")
+    has = [item.address for item in psutil.net_if_addrs().get(interface, []) if item.family == socket.AF_INET]
+    return next((address for address in (*said, *has) if address and ":" not in address), None)
+
+
+def is_step(shown: Mapping[str, Any]) -> bool:
+    """Whether a container, as it is inspected, is a step of the classic builder.
+
+    It has all labels that its Dockerfile has given so far, those of another project too. But it is made from the id of
+    an image, and what Compose makes is made from a name.
+    """
+    return str(shown["Config"]["Image"]).startswith(_BY_ID)
+
+
+async def _is_step(docker: aiodocker.Docker, item: Mapping[str, Any]) -> bool:
+    try:
+        return is_step(await docker._query_json(f"containers/{item['Id']}/json"))
+    except aiodocker.DockerError as error:
+        if error.status == COULD_NOT_CONNECT:
+            raise
+        return True  # it is gone
+
+
+def _container(item: Mapping[str, Any]) -> Container:
+    labels, state, status = item["Labels"], item["State"], item["Status"]
+    networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
+    exited = re.match(r"(?:Exited|Restarting) \((-?\d+)\)", status)
+    health = re.search(r"\((?:health: )?(healthy|unhealthy|starting)\)", status)
+    return Container(
+        id=item["Id"],
+        name=item["Names"][0].lstrip("/") if item["Names"] else item["Id"][:12],
+        service=labels.get("com.docker.compose.service", ""),
+        state=state,
+        health=health[1] if health else None,
+        exit_code=int(exited[1]) if exited else None,
+        image=item["Image"],
+        created_at=datetime.fromtimestamp(item["Created"], UTC).isoformat().replace("+00:00", "Z"),
+        working_dir=labels.get("com.docker.compose.project.working_dir"),
+        addresses=_addresses(networks, labels.get("ikoma.rollout")),
+        published=tuple(
+            dict.fromkeys(
+                (port.get("IP", ""), port["PublicPort"], port["PrivatePort"])
+                for port in item["Ports"] or []
+                if port.get("PublicPort") and port.get("Type") == "tcp"
+            )
+        ),
+        one_shot=labels.get("ikoma.one-shot") == "true",
+        is_job=labels.get("ikoma.one-shot") == "job",
+        configuration=labels.get("ikoma.configuration"),
+        rollout=labels.get("ikoma.rollout"),
+        release=labels.get("ikoma.release"),
+        networks=tuple(sorted(networks)),
+        started_again=state == "running" and _started_again(status, time.time() - item["Created"]),
+    )
+
+
+def _started_again(status: str, age: float) -> bool:
+    """Whether a container that was made `age` seconds ago has been running for a part of that only, of minutes."""
+    found = _UP.match(status)
+    if found is None:
+        return False
+    if found["minutes"] or found["minute"]:
+        return age - 60 * (int(found["minutes"] or 1) + 1) > _SLACK
+    return age - int(found["seconds"] or 0) - 1 > _SLACK
+
+
+def _unix(moment: str) -> float:
+    """Docker's time, which has nanoseconds, as Unix time."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", moment).replace("Z", "+00:00")).timestamp()
+
+
+def _made(item: Mapping[str, Any]) -> Made:
+    labels = item.get("Labels") or {}
+    subnets = (part.get("Subnet") for part in (item.get("IPAM") or {}).get("Config") or [])
+    return Made(
+        project=labels.get(PROJECT, ""),
+        driver=item["Driver"],
+        options=item.get("Options") or {},
+        labels=labels,
+        subnets=tuple(subnet for subnet in subnets if subnet),
+        internal=bool(item.get("Internal")),
+    )
+
+
+def _addresses(networks: Mapping[str, Any], rollout: str | None) -> tuple[str, ...]:
+    """Addresses on all networks; first on those that were made with the container, for those it never leaves."""
+    ordered = sorted(networks.items(), key=lambda network: not (rollout and network[0].endswith(rollout)))
+    return tuple(network["IPAddress"] for _, network in ordered if network.get("IPAddress"))
+
+
+async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
+    """Each line as it comes, to the end of the connection."""
+    pending = b""
+    with suppress(aiohttp.ClientError):
+        async for piece in response.content.iter_any():
+            *lines, pending = (pending + piece).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield json.loads(line)

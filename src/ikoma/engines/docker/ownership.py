@@ -1,0 +1,142 @@
+"""Whom a container's processes run as, and empty volumes that belong to nobody who could write them.
+
+Docker gives files of containers that were never started, as tar files: so a name of a user is looked up in the image's
+own /etc/passwd, and a volume is handed over without a process that would do it. What has content stays as it is.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import re
+import tarfile
+from collections.abc import Iterator
+
+import aiodocker
+
+from ikoma.engines.docker.archive import holder
+from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
+from ikoma.ports import Owner
+
+_SECONDS = 60.0
+_MOST_BYTES = 1 << 20
+_MOST_LINKS = 3
+_LARGEST_ID = (1 << 31) - 1
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_TAR = {"Content-Type": "application/x-tar"}
+_FEW = 64 << 10
+"""Enough of a folder's tar file to tell whose it is, and whether something is in it."""
+
+
+async def user_of(api: DockerApi, identity: str) -> Owner | None:
+    """Whom a container's processes run as; None where its image does not say who that is."""
+    async with api.client(_SECONDS) as docker:
+        shown = await docker._query_json(f"containers/{identity}/json")
+        name, _, group = str((shown["Config"] or {}).get("User") or "0").partition(":")
+        people = list(_entries(await _file(docker, identity, "/etc/passwd")))
+        groups = list(_entries(await _file(docker, identity, "/etc/group"))) if group else []
+    found = next((entry for entry in people if name in (entry[0], entry[2])), None)
+    uid = name if _NUMBER.fullmatch(name) else found[2] if found else ""
+    if group and not _NUMBER.fullmatch(group):
+        gid = next((entry[2] for entry in groups if entry[0] == group), "")
+    else:
+        gid = group or (found[3] if found else "0")
+    if not all(_NUMBER.fullmatch(number) and int(number) <= _LARGEST_ID for number in (uid, gid)):
+        return None
+    return Owner(int(uid), int(gid))
+
+
+async def own_volumes(api: DockerApi, identity: str, owner: Owner) -> None:
+    """Give a container's volumes that are empty and root's to an owner; the container was not started yet."""
+    async with api.client(_SECONDS) as docker:
+        shown = await docker._query_json(f"containers/{identity}/json")
+        for mount in shown.get("Mounts") or []:
+            if mount.get("Type") == "volume" and mount.get("RW"):
+                place = str(mount["Destination"])
+                folder = await _empty_of_root(docker, identity, place)
+                if folder is not None and (shown.get("HostConfig") or {}).get("ReadonlyRootfs"):
+                    project = str(shown["Config"]["Labels"].get(PROJECT))
+                    async with holder(docker, project, str(mount["Name"])) as (other, inside):
+                        await _own(docker, other, inside, folder, owner)
+                elif folder is not None:
+                    await _own(docker, identity, place, folder, owner)
+
+
+async def _empty_of_root(docker: aiodocker.Docker, identity: str, place: str) -> tarfile.TarInfo | None:
+    """A folder in a container that is empty and only root's to write."""
+    headers = _headers(await _read(docker, identity, place, _FEW))
+    if len(headers) != 1:  # it is not there, or something is in it
+        return None
+    [folder] = headers
+    return folder if folder.isdir() and (folder.uid, folder.gid) == (0, 0) and not folder.mode & 0o002 else None
+
+
+async def _own(docker: aiodocker.Docker, identity: str, place: str, folder: tarfile.TarInfo, owner: Owner) -> None:
+    """Write the folder anew, from the one above it, as somebody else's: what is in it would stay."""
+    above, name = posixpath.split(posixpath.normpath(place))
+    entry = tarfile.TarInfo(f"{name}/")
+    entry.type, entry.mode, entry.mtime = tarfile.DIRTYPE, folder.mode & 0o7777, folder.mtime
+    entry.uid, entry.gid = owner.uid, owner.gid
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.addfile(entry)
+    async with docker._query(
+        f"containers/{identity}/archive",
+        method="PUT",
+        params={"path": above},
+        data=content.getvalue(),
+        headers=_TAR,
+    ):
+        return
+
+
+async def _file(docker: aiodocker.Docker, identity: str, path: str) -> str:
+    """The text of a file in a container; empty where there is none."""
+    for _ in range(_MOST_LINKS):
+        content = await _read(docker, identity, path, _MOST_BYTES)
+        headers = _headers(content)
+        if not headers:
+            return ""
+        if not headers[0].issym():
+            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+                try:
+                    file = archive.extractfile(headers[0])
+                    return file.read().decode(errors="replace") if file else ""
+                except tarfile.TarError:  # it is larger than any such file
+                    return ""
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), headers[0].linkname))
+    return ""
+
+
+async def _read(docker: aiodocker.Docker, identity: str, path: str, limit: int) -> bytes:
+    """The beginning of the tar file of a path in a container; empty where there is nothing."""
+    try:
+        async with docker._query(f"containers/{identity}/archive", params={"path": path}) as response:
+            content = b""
+            while len(content) < limit and (piece := await response.content.read(limit - len(content))):
+                content += piece
+            return content
+    except aiodocker.DockerError as error:
+        if error.status == COULD_NOT_CONNECT:
+            raise
+        return b""
+
+
+def _headers(content: bytes) -> list[tarfile.TarInfo]:
+    """The first two entries of a tar file that may be cut off."""
+    found: list[tarfile.TarInfo] = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            while len(found) < 2 and (entry := archive.next()) is not None:
+                found.append(entry)
+    except tarfile.TarError:
+        return found
+    return found
+
+
+def _entries(text: str) -> Iterator[tuple[str, str, str, str]]:
+    """(name, password, number, number of the group) of each line of /etc/passwd; /etc/group has no fourth."""
+    for line in text.splitlines():
+        parts = line.split(":")
+        if len(parts) >= 4:
+            yield parts[0], parts[1], parts[2], parts[3]

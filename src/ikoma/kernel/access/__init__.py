@@ -1,0 +1,1 @@
+"""Decides who may call: keys, tokens, approvals, confirmations, rates."""

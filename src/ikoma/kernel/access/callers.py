@@ -1,0 +1,384 @@
+"""Who calls: API keys, each with a highest role and a scope.
+
+Keys are stored as SHA-256 and compared in constant time. The admin key is the API_KEY_HASH of the settings, read
+again when the file changes; all others live in state.db, and a change made by any process counts at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.errors import DiskFull, InvalidArguments, NotFound, OutOfScope, RoleTooLow, Unauthenticated
+from ikoma.kernel.redaction.redaction import KEY_PREFIX
+from ikoma.kernel.registry import Capability
+from ikoma.kernel.state import connect
+from ikoma.model import AppName, Effect, Role
+from ikoma.settings import read_api_key_hash
+
+ADMIN = "admin"
+"""The id and name of the key of the settings."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS keys (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, role INTEGER NOT NULL,
+    apps TEXT NOT NULL, capabilities TEXT NOT NULL, read_only INTEGER NOT NULL,
+    created_at TEXT NOT NULL, expires_at TEXT, revoked_at TEXT, needs_approval INTEGER NOT NULL DEFAULT 0,
+    rate INTEGER, last_used_at TEXT, previous_hash TEXT, previous_until TEXT
+) STRICT
+"""
+_ADDED = {
+    "needs_approval": "INTEGER NOT NULL DEFAULT 0",
+    "rate": "INTEGER",
+    "last_used_at": "TEXT",
+    "previous_hash": "TEXT",
+    "previous_until": "TEXT",
+}
+"""Columns that state.db of earlier versions does not have."""
+_COLUMNS = (
+    "id, name, hash, role, apps, capabilities, read_only, created_at, expires_at, revoked_at, needs_approval, rate, "
+    "last_used_at, previous_hash, previous_until"
+)
+_NOTE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A key, as the pipeline sees it. `apps` and `capabilities` are globs; an empty tuple means all."""
+
+    id: str
+    name: str
+    role: Role
+    apps: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    read_only: bool = False
+    expires_at: str | None = None
+    needs_approval: bool = False
+    """Whether another key must consent to what destroys or gives rights."""
+    rate: int | None = None
+    """Calls in one window of the rate limit, where the key has a limit of its own."""
+    digest: str = field(default="", repr=False)
+    """Of the key of the settings: what tells it from the one before, which had the same id."""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is no key but IKOMA itself: what it does is in no caller's way."""
+        return is_own(self.id)
+
+    @property
+    def decides_as(self) -> str:
+        """Under which id a decision of this key is kept: it ends with the key."""
+        return f"{self.id}:{self.digest}" if self.digest else self.id
+
+    def at_role(self, wanted: Role | None) -> Role:
+        """The role this call is made with: the wanted one, at or below the key's own."""
+        if wanted is not None and wanted > self.role:
+            raise RoleTooLow(f"This key's role is {self.role}; it cannot act as {wanted}.")
+        return self.role if wanted is None else wanted
+
+    def check_capability(self, name: str, effect: Effect) -> None:
+        """Raises OutOfScope where this key does not reach the capability."""
+        if self.read_only and effect is not Effect.READS:
+            raise OutOfScope("This key may only read.")
+        if not _matches(name, self.capabilities):
+            raise OutOfScope("This key does not reach this capability.")
+
+    def reaches_capability(self, item: Capability) -> bool:
+        return not (self.read_only and item.effect is not Effect.READS) and self.reaches_name(item.name)
+
+    def reaches_name(self, capability: str) -> bool:
+        return _matches(capability, self.capabilities)
+
+    def check_covers(self, other: Caller, *, given: bool = True) -> None:
+        """Raises OutOfScope where another key may do what this one may not: nobody gives more than they have.
+
+        Args:
+            given: whether this key's holder gets the other one, and with it its rate.
+        """
+        within = (
+            other.role <= self.role
+            and _narrows(other.apps, self.apps)
+            and _narrows(other.capabilities, self.capabilities)
+            and (self.expires_at is None or (other.expires_at is not None and other.expires_at <= self.expires_at))
+            and (other.needs_approval or not self.needs_approval)
+            and (not given or self.rate is None or (other.rate is not None and other.rate <= self.rate))
+        )
+        if not within:
+            raise OutOfScope(
+                "That key may do more than this one: its role, apps, capabilities, "
+                "end, rate or need of approval go beyond.",
+                hint="Give it no more than this key has, or ask an admin whose key is not limited.",
+            )
+
+    def check_app(self, app: str) -> None:
+        """Raises OutOfScope where this key does not reach the app, whether or not it exists."""
+        if not self.reaches(app):
+            raise OutOfScope(f"This key does not reach the app {app}.")
+
+    def reaches(self, app: str) -> bool:
+        return reaches(app, self.apps)
+
+
+def reaches(app: str, globs: Sequence[str]) -> bool:
+    """Whether these globs match an app, or that of which it is a preview; no globs match all."""
+    previewed = AppName(app).previewed
+    return _matches(app, globs) or (previewed is not None and _matches(previewed, globs))
+
+
+CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollback", "preview.remove"))
+"""IKOMA itself, where it goes back from a release that turned unhealthy, or a preview has expired."""
+
+
+def of_hook(app: AppName) -> Caller:
+    """An app's webhook: it deploys what the hook's branch holds, and can do nothing else."""
+    return Caller(f"hook:{app}", f"hook:{app}", Role.BUILDER, apps=(app,), capabilities=("hook.deploy",))
+
+
+def is_own(identity: str) -> bool:
+    """Whether that is the id of no key, but of IKOMA itself or of an app's webhook."""
+    return identity == CARETAKER.id or identity.startswith("hook:")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key as it is listed: everything but the key."""
+
+    caller: Caller
+    created_at: str
+    revoked_at: str | None
+    last_used_at: str | None
+    """To the minute; None where it was never used."""
+    previous_until: str | None
+    """Until when the key before the last rotation is still taken."""
+
+
+class Callers:
+    """All keys that may call.
+
+    Args:
+        database: the SQLite file for keys; made when absent.
+        env_file: the file whose last API_KEY_HASH is an admin key.
+        api_key_hash: the admin key's hash from the environment, used where the file has none.
+    """
+
+    def __init__(self, database: Path, env_file: Path, api_key_hash: str | None) -> None:
+        self._connection = connect(database, _SCHEMA)
+        self._env_file = env_file
+        self._given_hash = api_key_hash
+        self._env_stamp: tuple[int, int, int] | None = None
+        self._admin_hash: str | None = None
+        self._seen_version = -1
+        self._rows: list[tuple[Any, ...]] = []
+        self._active: list[tuple[str, str | None, Caller]] = []
+        self._noted: dict[str, float] = {}
+        present = {row[1] for row in self._connection.execute("PRAGMA table_info(keys)")}
+        for name, kind in _ADDED.items():
+            if name not in present:
+                self._connection.execute(f"ALTER TABLE keys ADD COLUMN {name} {kind}")
+
+    def authenticate(self, key: str | None) -> Caller:
+        """The caller that this key belongs to.
+
+        Raises:
+            Unauthenticated: no key, an unknown, a revoked or an expired one. The answer does not say which.
+        """
+        if not key:
+            raise Unauthenticated("No API key was given.")
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        found: Caller | None = None
+        admin = self._current_admin_hash()
+        if admin is not None and hmac.compare_digest(admin, digest):
+            found = Caller(id=ADMIN, name=ADMIN, role=Role.ADMIN, digest=digest)
+        for stored, until, caller in self._current_keys():
+            if hmac.compare_digest(stored, digest) and (until is None or until > _now()):
+                found = caller
+        if found is None or (found.expires_at is not None and found.expires_at <= _now()):
+            raise Unauthenticated("This API key is not valid.")
+        if found.id != ADMIN:
+            self._note_use(found.id)
+        return found
+
+    def create(
+        self,
+        name: str,
+        role: Role,
+        *,
+        apps: Sequence[str] = (),
+        capabilities: Sequence[str] = (),
+        read_only: bool = False,
+        expires_at: str | None = None,
+        needs_approval: bool = False,
+        rate: int | None = None,
+    ) -> tuple[str, str]:
+        """Make a key: (id, key). The key is shown this once; only its hash is kept."""
+        identity, key = f"key_{secrets.token_hex(6)}", new_key()
+        self._connection.execute(
+            f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, NULL, NULL, NULL)",  # noqa: S608
+            (
+                *(identity, name, _hash_of(key), int(role)),
+                *(orjson.dumps(list(apps)).decode(), orjson.dumps(list(capabilities)).decode(), int(read_only)),
+                *(_now(), expires_at, int(needs_approval), rate),
+            ),
+        )
+        self._seen_version = -1
+        return identity, key
+
+    def rotate(self, identity: str, *, overlap: int) -> tuple[str, str]:
+        """Give a key's holder a new one: (new key, until when the former is taken). Its name and scope stay.
+
+        Args:
+            overlap: seconds for which both are taken.
+
+        Raises:
+            NotFound: there is no live key of that id.
+            InvalidArguments: the one before the former is still taken, as was promised. Without an overlap all end.
+        """
+        key = new_key()
+        until = _stamp(datetime.now(UTC) + timedelta(seconds=overlap))
+        done = self._connection.execute(
+            "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? AND revoked_at IS NULL "
+            "AND (? = 0 OR previous_until IS NULL OR previous_until <= ?)",
+            (until, _hash_of(key), identity, overlap, _now()),
+        )
+        if done.rowcount == 0:
+            promised = self._live(identity).previous_until
+            raise InvalidArguments(
+                f"overlap: the key before this one is taken until {promised}, and only one former key can be.",
+                hint="Rotate it after that, or with overlap 0, which ends all former keys at once.",
+            )
+        self._seen_version = -1
+        return key, until
+
+    def find(self, identity: str) -> Caller:
+        """The live key of that id, or NotFound."""
+        return self._live(identity).caller
+
+    def has_ended(self, identity: str) -> bool:
+        """Whether the key that decided under this id was revoked or replaced, or has expired.
+
+        Of the subject of an outside issuer nobody tells us: what it decided holds for its hour.
+        """
+        kind, _, digest = identity.partition(":")
+        if kind == ADMIN:
+            return digest != self._current_admin_hash()
+        found = next((stored for stored in self.all() if stored.caller.id == identity), None)
+        if found is None:
+            return False
+        expires_at = found.caller.expires_at
+        return found.revoked_at is not None or (expires_at is not None and expires_at <= _now())
+
+    def all(self) -> Sequence[StoredKey]:
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id").fetchall()  # noqa: S608
+        return [StoredKey(_caller(row), row[7], row[9], row[12], row[14]) for row in rows]
+
+    def revoke(self, identity: str) -> None:
+        """End a key at once, everywhere; NotFound when there is no live key of that id."""
+        done = self._connection.execute(
+            "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (_now(), identity)
+        )
+        if done.rowcount == 0:
+            raise _no_key(identity)
+        self._seen_version = -1
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _live(self, identity: str) -> StoredKey:
+        for stored in self.all():
+            if stored.caller.id == identity and stored.revoked_at is None:
+                return stored
+        raise _no_key(identity)
+
+    def _current_admin_hash(self) -> str | None:
+        try:
+            status = os.stat(self._env_file)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        except OSError:
+            self._env_stamp = None
+            return self._given_hash
+        if stamp != self._env_stamp:
+            self._admin_hash = read_api_key_hash(self._env_file)
+            self._env_stamp = stamp
+        return self._admin_hash or self._given_hash
+
+    def _note_use(self, identity: str) -> None:
+        now = time.monotonic()
+        if now - self._noted.get(identity, -_NOTE_SECONDS) < _NOTE_SECONDS:
+            return
+        self._noted[identity] = now
+        with suppress(DiskFull):  # a full disk keeps nobody out
+            self._connection.execute("UPDATE keys SET last_used_at = ? WHERE id = ?", (_now(), identity))
+
+    def _current_keys(self) -> list[tuple[str, str | None, Caller]]:
+        """(hash, until when it is taken, caller) of each key, and of each that was rotated."""
+        # data_version changes when another process has written; our own writes reset _seen_version.
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._seen_version:
+            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys WHERE revoked_at IS NULL").fetchall()  # noqa: S608
+            if rows != self._rows:  # most writes to state.db are the journal's
+                self._active = [(row[2], None, _caller(row)) for row in rows]
+                self._active += [(row[13], row[14], _caller(row)) for row in rows if row[13]]
+                self._rows = rows
+            self._seen_version = version
+        return self._active
+
+
+def _caller(row: Sequence[Any]) -> Caller:
+    identity, name, _, role, apps, capabilities, read_only, _, expires_at, _, needs_approval, rate, *_ = row
+    return Caller(
+        id=identity,
+        name=name,
+        role=Role(role),
+        apps=tuple(orjson.loads(apps)),
+        capabilities=tuple(orjson.loads(capabilities)),
+        read_only=bool(read_only),
+        expires_at=expires_at,
+        needs_approval=bool(needs_approval),
+        rate=rate,
+    )
+
+
+def new_key() -> str:
+    """A key of a form that is known wherever one is pasted by mistake."""
+    return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
+
+
+def _hash_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _no_key(identity: str) -> NotFound:
+    return NotFound(f"There is no live key {identity[:40]!r}.", hint="keys.list shows the keys and their ids.")
+
+
+def _narrows(globs: Sequence[str], wider: Sequence[str]) -> bool:
+    """Whether all that `globs` match, `wider` match too. A glob that is no plain name must be there as it stands."""
+    if not wider:
+        return True
+    return bool(globs) and all(
+        glob in wider or (not set(glob) & set("*?[") and _matches(glob, wider)) for glob in globs
+    )
+
+
+def _matches(name: AppName | str, globs: Sequence[str]) -> bool:
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _now() -> str:
+    return _stamp(datetime.now(UTC))
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,94 @@
+"""The calls that lead on: each that a caller is told of fits what it calls, and this caller may make it.
+
+Where a failure is known, or a result is made, the kind of call is known too (`Next`). What it lacks it gets here, from
+the call that it answers; a door has only to say it in its own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ikoma.errors import InvalidArguments, Next
+from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.redaction.places import applied
+from ikoma.kernel.registry import Capability, Registry
+from ikoma.model import Role
+
+_APP = "appName"
+
+
+class Leading:
+    """Completes and chooses among the calls that are known to lead on."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def complete(self, known: Iterable[Next], made: Capability, given: Mapping[str, Any]) -> tuple[Next, ...]:
+        """Those that can be made after a call that failed, with all that they need; not that very call again.
+
+        Args:
+            made: the capability that was called.
+            given: its arguments. What is secret of them is not told again.
+        """
+        found = (self._completed(item, _plain(made, given)) for item in known)
+        return tuple(item for item in found if item is not None and item != Next(made.name, dict(given)))
+
+    def choose(
+        self, known: Iterable[Next], caller: Caller, role: Role, given: Mapping[str, Any] = MappingProxyType({})
+    ) -> Next | None:
+        """The first that this caller may make, with what it lacks of these arguments."""
+        found = (self._completed(item, given) for item in known)
+        return next((item for item in found if item is not None and self._may_make(item, caller, role)), None)
+
+    def in_result(
+        self, capability: Capability, result: Any, given: Mapping[str, Any], caller: Caller, role: Role
+    ) -> Any:
+        """A result with each call that leads on complete, and without those that this caller cannot make."""
+
+        def chosen(holder: Any) -> Any:
+            if not isinstance(holder, dict) or "next" not in holder:
+                return holder
+            known = [Next(**holder["next"])] if holder["next"] else []
+            found = self.choose(known, caller, role, _plain(capability, given))
+            rest = {name: value for name, value in holder.items() if name != "next"}
+            return rest if found is None else rest | {"next": as_json(found)}
+
+        for path in capability.leads:
+            result = applied(result, path[:-1], chosen)
+        return result
+
+    def _completed(self, item: Next, given: Mapping[str, Any]) -> Next | None:
+        if item.capability not in self._registry:
+            return None
+        capability = self._registry.get(item.capability)
+        more = {
+            name: given[name]
+            for name, needed in capability.arguments.items()
+            if (needed or name == _APP) and name not in item.arguments and given.get(name) is not None
+        }
+        arguments = {**more, **item.arguments}
+        try:
+            capability.parse(arguments)
+        except InvalidArguments:
+            return None
+        return Next(item.capability, arguments)
+
+    def _may_make(self, item: Next, caller: Caller, role: Role) -> bool:
+        capability, app = self._registry.get(item.capability), item.arguments.get(_APP)
+        return may_call(capability, caller, role) and (app is None or caller.reaches(app))
+
+
+def may_call(capability: Capability, caller: Caller, role: Role) -> bool:
+    """Whether a caller may call a capability at all; not yet, whether on every app."""
+    return role >= capability.role and caller.reaches_capability(capability)
+
+
+def _plain(made: Capability, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in made.sensitive}
+
+
+def as_json(item: Next) -> dict[str, Any]:
+    """The form in which records keep it, and HTTP tells it."""
+    return {"capability": item.capability, "arguments": dict(item.arguments)}

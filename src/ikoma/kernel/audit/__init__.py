@@ -1,0 +1,1 @@
+"""Writes and proves the audit log: its chain, its head, its anchors."""

@@ -1,0 +1,346 @@
+"""The audit log: one compact JSON line for every call, refusals included.
+
+A changing call's intent is on the disk before the call acts, and its result after; when the intent can't be
+written the call is refused. Every entry has a number and the hash of the one before, so that what is changed, removed
+or cut off later shows. Writers in several processes take turns under one lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ikoma.errors import AuditUnavailable
+from ikoma.kernel.audit.files import first_link, first_seq, last_line, line_hash, parsed, rotated, rotated_name, seq_of
+from ikoma.kernel.audit.head import NOTHING, Head, HeadFile
+from ikoma.kernel.audit.lost_entries import Lost, stamp
+from ikoma.kernel.coalesce import Coalesced
+from ikoma.kernel.redaction.redaction import whole, without_keys
+
+log = logging.getLogger("ikoma.audit")
+
+STARTED, SUCCESS, ERROR = "started", "success", "error"
+GAP = "audit_gap"
+"""The code of an entry that IKOMA writes when the log does not end as it was left. No call ends with it: what a caller
+asks for becomes the name of an entry, never its code."""
+LOST = "audit_lost"
+"""The code of an entry that IKOMA writes, once it can, about those that it could not write."""
+
+_LONGEST_ERROR = 1000
+_LONGEST = 200
+"""Of all other texts."""
+_MOST_BYTES = 24 << 10
+"""Of a line, so that nobody fills a file of the log with a few calls. It holds all of an entry but its arguments."""
+_NEEDED = {"timestamp", "capability", "arguments", "caller", "result"}
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("timestamp", "capability", "result"), (str,)),
+    **dict.fromkeys(("caller", "role", "code"), (str, type(None))),
+    "arguments": (dict,),
+    "duration": (int, float, type(None)),
+}
+
+
+@dataclass(slots=True)
+class Entry:
+    """What one call leaves behind. `arguments` are already masked; `duration` is milliseconds."""
+
+    request_id: str
+    capability: str
+    role: str | None = None
+    caller: str | None = None
+    key: str | None = None
+    """The id of the caller's key: names are free."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    result: str = STARTED
+    error: str | None = None
+    code: str | None = None
+    duration: float = 0.0
+
+    def line(self, seq: int, prev: str) -> bytes:
+        """The entry as one line of JSON.
+
+        Args:
+            seq: its number in the log.
+            prev: the hash of the line before it.
+        """
+        fields = {
+            "timestamp": stamp(),
+            "requestId": whole(self.request_id, _LONGEST),
+            "capability": whole(self.capability, _LONGEST),
+            "role": self.role,
+            "caller": self.caller and whole(self.caller, _LONGEST),
+            "key": self.key and whole(self.key, _LONGEST),
+            "arguments": self.arguments,
+            "result": self.result,
+            "error": self.error and whole(self.error, _LONGEST_ERROR),
+            "code": self.code,
+            "duration": round(self.duration, 3),
+            "seq": seq,
+            "prev": prev,
+        }
+        line = _encoded(fields)
+        if len(line) > _MOST_BYTES:
+            line = _encoded(fields | {"arguments": _few(self.arguments, len(line))})
+        return without_keys(line)
+
+    @property
+    def kind(self) -> str:
+        """What is remembered of an entry that is lost; of a stranger's not the name, which could be any."""
+        came_to = self.code or self.result
+        return came_to if self.caller is None else f"{self.capability} {came_to}"
+
+
+def _encoded(fields: Mapping[str, Any]) -> bytes:
+    line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+    # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
+    return line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _few(arguments: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Of arguments that take too much room, the app's name: by it the entry is found."""
+    app = arguments.get("appName")
+    named = {"appName": whole(app, _LONGEST)} if isinstance(app, str) else {}
+    return {**named, "[arguments]": f"[too long: {size} bytes]"}
+
+
+class AuditLog:
+    """Appends entries to a file, each chained to the one before; a file that was rotated away is followed by a new one.
+
+    Args:
+        path: the log.
+        head: the file that says which entry is the last.
+        max_bytes: when the log is larger, it is rotated away.
+        keep: how many rotated files are kept; 0 keeps all.
+    """
+
+    def __init__(self, path: Path, head: Path, *, max_bytes: int = 64 << 20, keep: int = 100) -> None:
+        self._path = path
+        self._head = HeadFile(head)
+        self._max_bytes = max_bytes
+        self._keep = keep
+        self._descriptor: int | None = None
+        self._file = (0, 0)
+        self._seen = (-1, -1)
+        """(size, seq) as we left them: while both are so, the end of the log is known to be ours."""
+        self._synced = Coalesced(self._sync)
+        self._lost = Lost()
+        self._waiting: list[Entry] = []
+        self._together = Coalesced(self._append_waiting)
+
+    def append(self, *entries: Entry) -> None:
+        """Write entries; raises AuditUnavailable where that fails. What is lost, the log says itself later."""
+        left = list(entries)
+        try:
+            with self._head.locked():
+                descriptor = self._open()
+                head = self._continue(descriptor)
+                if self._lost.count:
+                    head = self._say_lost(descriptor, head)
+                head = self._write(descriptor, head, left)
+                if self._seen[0] >= self._max_bytes:
+                    self._rotate(descriptor, head)
+        except OSError as error:
+            self._forget()
+            for entry in left:
+                self._lost.add(entry.kind)
+            raise AuditUnavailable(f"The audit log cannot be written ({error.strerror or error}).") from error
+
+    async def append_durably(self, entry: Entry) -> None:
+        """Write an entry and return when it is on the disk. Calls at the same time share one fsync."""
+        self.append(entry)
+        try:
+            await self._synced.get()
+        except OSError as error:
+            raise AuditUnavailable(f"The audit log cannot be written ({error.strerror}).") from error
+
+    def append_if_possible(self, *entries: Entry) -> None:
+        """Write entries of calls that have no say in it: reads, or changes that have happened."""
+        try:
+            self.append(*entries)
+        except AuditUnavailable as error:
+            for entry in entries:
+                log.error("audit entry lost: %s %s: %s", entry.capability, entry.request_id, error.message)
+
+    async def append_with_others(self, entry: Entry) -> None:
+        """Write an entry, if possible; returns when it is written. Calls at the same time share the work around it."""
+        self._waiting.append(entry)
+        await self._together.get()
+
+    def last(
+        self, limit: int, wanted: Callable[[dict[str, Any]], bool], since: str | None = None
+    ) -> tuple[list[dict[str, Any]], int]:
+        """The last entries that are wanted, oldest first, and how many lines that were read are no entries.
+
+        Reads whole files, the newest first: run it in a thread.
+
+        Args:
+            since: a timestamp before which none is wanted; files that end before it are not read.
+        """
+        found: list[dict[str, Any]] = []
+        odd = 0
+        for path in (self._path, *reversed(rotated(self._path))):
+            earlier, skipped = _last_of(path, limit - len(found), wanted)
+            found, odd = [*earlier, *found], odd + skipped
+            if len(found) >= limit or (since is not None and _begins(path) < since):
+                break
+        return found, odd
+
+    async def head(self) -> Head | None:
+        """The last entry that is on the disk, for an anchor."""
+        with self._head.locked():
+            head = self._head.read()
+        await self._synced.get()
+        return head
+
+    def close(self) -> None:
+        if self._lost.count:
+            self.append_if_possible()
+        self._forget()
+        self._head.close()
+
+    def _continue(self, descriptor: int) -> Head:
+        """The head, after seeing that the log ends as it says; where it does not, the log says so and goes on."""
+        size = os.fstat(descriptor).st_size
+        try:
+            head = self._head.read()
+        except (ValueError, TypeError):
+            head = None
+        if head is not None and head.next is None and self._seen == (size, head.seq):
+            return head
+        tail, end = last_line(descriptor, size)
+        if head is not None:
+            return self._mended(descriptor, head, tail, size, end)
+        last = seq_of(parsed(tail) or {})
+        if last is None:  # a new log, or one of a version without a chain
+            if end != size:
+                os.ftruncate(descriptor, end)
+            before = line_hash(tail) if tail else NOTHING
+            return Head(hash=before, first_prev=before)
+        known = Head(last, line_hash(tail), None, *first_link((*rotated(self._path), self._path)))
+        return self._say_gap(descriptor, known, "The head of the log was gone.")
+
+    def _mended(self, descriptor: int, head: Head, tail: bytes, size: int, end: int) -> Head:
+        found = line_hash(tail)
+        if head.next is not None:  # a writer was killed, or the disk was full, between its two words to the head
+            if end != size:
+                os.ftruncate(descriptor, end)
+            if tail and found == head.next:
+                return head.advanced(found)
+            head = replace(head, next=None)
+            size = end
+        if size == 0 or (size == end and found == head.hash):  # rotated away, or as we left it
+            return head
+        return self._say_gap(descriptor, head, f"The log did not end with entry {head.seq} any more.")
+
+    def _say_gap(self, descriptor: int, head: Head, what: str) -> Head:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+        return self._write(descriptor, head, [Entry("audit.gap", "audit.gap", result=ERROR, error=what, code=GAP)])
+
+    def _say_lost(self, descriptor: int, head: Head) -> Head:
+        lost = self._lost
+        what = f"{lost.count} entries could not be written from {lost.since} to {lost.until}."
+        entry = Entry("audit.lost", "audit.lost", arguments=lost.facts(), result=ERROR, error=what, code=LOST)
+        head = self._write(descriptor, head, [entry])
+        self._lost = Lost()
+        return head
+
+    def _write(self, descriptor: int, head: Head, left: list[Entry]) -> Head:
+        """Write the entries, each of which leaves `left` when it is written."""
+        size = os.fstat(descriptor).st_size
+        while left:
+            line = left[0].line(head.seq + 1, head.hash)
+            following = line_hash(line[:-1])
+            self._head.write(head.announcing(following))
+            written = os.write(descriptor, line)
+            if written != len(line):
+                os.ftruncate(descriptor, size)
+                raise OSError("the disk took only a part of the entry")
+            head, size = head.advanced(following), size + written
+            del left[0]
+        self._head.write(head)
+        self._seen = (size, head.seq)
+        return head
+
+    def _rotate(self, descriptor: int, head: Head) -> None:
+        """Put the full file away, and remove the oldest where there are too many."""
+        os.fdatasync(descriptor)
+        self._path.rename(rotated_name(self._path, first_seq(self._path)))
+        self._forget()
+        files = rotated(self._path)
+        doomed = files[: -self._keep] if self._keep else []
+        if doomed:
+            seq, prev = first_link(files[len(doomed) :])
+            self._head.write(replace(head, first_seq=seq, first_prev=prev))
+            for path in doomed:
+                path.unlink(missing_ok=True)
+
+    def _open(self) -> int:
+        if self._descriptor is not None:
+            try:
+                there = os.stat(self._path)
+                if self._file == (there.st_dev, there.st_ino):
+                    return self._descriptor
+            except FileNotFoundError:
+                pass
+            self._forget()
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o600)
+        opened = os.fstat(descriptor)
+        self._descriptor, self._file, self._seen = descriptor, (opened.st_dev, opened.st_ino), (-1, -1)
+        return descriptor
+
+    async def _append_waiting(self) -> None:
+        entries, self._waiting = self._waiting, []
+        self.append_if_possible(*entries)
+
+    async def _sync(self) -> None:
+        if self._descriptor is not None:
+            await asyncio.to_thread(os.fdatasync, self._descriptor)
+
+    def _forget(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _begins(path: Path) -> str:
+    """When the first entry of a file was written; in time for everything where that cannot be said."""
+    try:
+        with path.open("rb") as stream:
+            begins = (parsed(stream.readline()) or {}).get("timestamp")
+            return begins if isinstance(begins, str) else "~"
+    except FileNotFoundError:
+        return "~"
+
+
+def _last_of(path: Path, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> tuple[list[dict[str, Any]], int]:
+    odd = 0
+    found: deque[dict[str, Any]] = deque(maxlen=limit)
+    try:
+        with path.open("rb") as stream:
+            for line in stream:
+                entry = parsed(line)
+                if entry is None or not _is_entry(entry):
+                    odd += 1
+                elif wanted(entry):
+                    found.append(entry)
+    except FileNotFoundError:
+        return [], 0
+    return list(found), odd
+
+
+def _is_entry(entry: Mapping[str, Any]) -> bool:
+    """Whether it is what it should be where readers rely on it: whoever may write the log may put anything there."""
+    return entry.keys() >= _NEEDED and all(isinstance(entry.get(name), kinds) for name, kinds in _KINDS.items())

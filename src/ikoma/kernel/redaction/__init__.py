@@ -1,0 +1,1 @@
+"""Takes known secrets out of whatever leaves."""

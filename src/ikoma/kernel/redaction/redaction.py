@@ -1,0 +1,253 @@
+"""Takes known secrets out of whatever leaves: answers, errors, progress, log lines, records.
+
+Secrets are known by their exact value. Text comes line by line and often quoted, so each line of a value is a secret
+too, and each in the form that JSON gives it. API keys are kept as hashes: they are known by their form.
+
+A secret may be a plain word, such as `shop` or `hunter22`. Names, addresses and IKOMA's own words are made of such.
+It is hidden where it stands as a whole, and only in what others wrote: logs, rows, files, messages of programs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+import orjson
+
+from ikoma.errors import IkomaError
+from ikoma.kernel.redaction.places import Path, applied
+from ikoma.model import Secret, printable
+
+HIDDEN = "***"
+KEY_PREFIX = "ikoma_"
+"""What API keys begin with."""
+
+_KEY_BYTES = KEY_PREFIX.encode()
+_KEY = re.compile(KEY_PREFIX + r"[A-Za-z0-9_-]{30,}")
+"""A key, or so much of it that the rest could be guessed: refusals quote what they were given only in part."""
+_KEY_IN_BYTES = re.compile(_KEY.pattern.encode())
+_GO_ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    **{chr(code): f"\\{letter}" for code, letter in zip(range(7, 14), "abtnvfr", strict=True)},
+}
+_UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Lines of logs and of programs are shown without these."""
+_SHORTEST = 4
+_SHORTEST_LINE = 8
+"""Of a value of several lines: `}` and `end` are in it too."""
+_WORD = re.compile(r"[A-Za-z]{0,15}[0-9]{0,4}")
+_NUMBERS = re.compile(r"[0-9]{1,14}(?:[-_.:/@][0-9]{1,14})*+")
+_WORDS = re.compile(r"[A-Za-z]*+[0-9]{0,4}(?:[-_.:/@][A-Za-z]*+[0-9]{0,4})*+")
+_LONGEST_WORDS = 11
+_QUOTING = frozenset({"logs", "healthcheck", "sql", "detail", "serverHint"})
+"""Details of errors that hold what others wrote."""
+
+
+def scrub(text: str, secrets: Iterable[Secret]) -> str:
+    """The text with each secret's value replaced by ***. Values under four characters would hide nothing but sense."""
+    return replaced(text, forms(secrets))
+
+
+@lru_cache(maxsize=20_000)
+def is_plain(text: str) -> bool:
+    """Whether a text could be a word, a name, a number or an address just as well."""
+    if len(text) <= _LONGEST_WORDS and _WORDS.fullmatch(text):
+        return True
+    return bool(_WORD.fullmatch(text) or _NUMBERS.fullmatch(text))
+
+
+def certain(texts: Iterable[str]) -> tuple[str, ...]:
+    """Those of the forms that are hidden also where names and IKOMA's own words stand."""
+    return tuple(text for text in texts if not is_plain(text))
+
+
+@lru_cache(maxsize=20_000)
+def _whole(text: str) -> re.Pattern[str]:
+    """Finds a plain text where it is no part of a longer word, name, path or address."""
+    before = r"(?<!\w)(?<!\w[-.])(?<!/)" if text[0].isalnum() else ""
+    after = r"(?!\w)(?![-./]\w)(?!:\d)(?!://)" if text[-1].isalnum() else ""
+    return re.compile(before + re.escape(text) + after)
+
+
+def forms(secrets: Iterable[Secret]) -> tuple[str, ...]:
+    """Every way in which these secrets may be written, the longest first: one may hold another."""
+    found = {part for secret in secrets for part in _forms(secret.reveal()) if len(part.strip()) >= _SHORTEST}
+    return tuple(sorted(found, key=lambda part: (-len(part), part)))
+
+
+@dataclass(frozen=True)
+class Known:
+    """Secrets in every form, ready to be looked for."""
+
+    texts: tuple[str, ...] = ()
+    raw: tuple[bytes, ...] = ()
+    """As encoded JSON has them."""
+    names: frozenset[str] = frozenset()
+    """Those that are names too."""
+
+    @cached_property
+    def certain(self) -> tuple[str, ...]:
+        """Those that can be nothing but secrets: they are hidden everywhere."""
+        return tuple(text for text in certain(self.texts) if text not in self.names)
+
+    @classmethod
+    def of(cls, texts: Sequence[str], names: Iterable[str] = ()) -> Known:
+        return cls(tuple(texts), tuple(map(_in_json, texts)), frozenset(names) & {*texts})
+
+    def __add__(self, more: Known) -> Known:
+        return Known(self.texts + more.texts, self.raw + more.raw, self.names | more.names)
+
+
+class Knows(Protocol):
+    """Gives what is known now."""
+
+    def __call__(self, app: str | None, reach: tuple[str, ...] = (), /) -> Known:
+        """
+        Args:
+            app: what the call is about: its secrets are looked at anew.
+            reach: globs of the apps that whoever reads it reaches; none means all.
+        """
+        ...
+
+
+def knows_nothing(app: str | None, reach: tuple[str, ...] = ()) -> Known:
+    return Known()
+
+
+class Scrubber:
+    """Scrubs with what is known at that moment. `app` and `reach` are those of `Knows`.
+
+    Args:
+        knows: gives what is known.
+    """
+
+    def __init__(self, knows: Knows = knows_nothing) -> None:
+        self._knows = knows
+
+    def text(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
+        """Text that others wrote."""
+        return replaced(text, self._knows(app, reach).texts)
+
+    def own(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
+        """Text of IKOMA's own, in which there may be something that others wrote."""
+        return replaced(text, self._knows(app, reach).certain)
+
+    def value(self, value: Any, app: str | None, reach: tuple[str, ...] = ()) -> Any:
+        """JSON-ready facts of IKOMA's own, names of fields included."""
+        return cleaned(value, self._knows(app, reach).certain)
+
+    def json(
+        self, body: bytes, app: str | None, reach: tuple[str, ...] = (), *, quoting: Sequence[Path] | None = None
+    ) -> bytes:
+        """An encoded answer. It is taken apart only where there is something to hide in it.
+
+        Args:
+            quoting: where in it stands what others wrote; by default all of it is that.
+        """
+        known = self._knows(app, reach)
+        # JSON may spell a letter by its number: bytes that hold such a spelling are looked at in any case.
+        if b"\\u" not in body and not any(secret in body for secret in known.raw) and without_keys(body) is body:
+            return body
+        answer = orjson.loads(body)
+        if quoting is None:
+            return orjson.dumps(cleaned(answer, known.texts))
+        for path in quoting:
+            answer = applied(answer, path, lambda part: cleaned(part, known.texts))
+        return orjson.dumps(cleaned(answer, known.certain))
+
+    def error(self, error: IkomaError, app: str | None, reach: tuple[str, ...] = ()) -> None:
+        """An error, in place: message, hint and details.
+
+        A message that the audit log does not get quotes others; so do some details.
+        """
+        known = self._knows(app, reach)
+        own, texts = known.certain, known.texts
+        if error.quotes:
+            ours = f"{error.audit_message} {error.hint}"
+            said = [text for text in texts if not (is_plain(text) and _whole(text).search(ours))]
+        else:
+            said = list(own)
+        error.message, error.hint = replaced(error.message, said), replaced(error.hint, own)
+        error.audit_message = replaced(error.audit_message, own)
+        error.details = {
+            name: cleaned(item, texts if name in _QUOTING else own) for name, item in error.details.items()
+        }
+        error.args = (error.message,)
+
+
+class ScrubbingFormatter(logging.Formatter):
+    """Formats log records, tracebacks included, without what is secret."""
+
+    def __init__(self, inner: logging.Formatter, scrubber: Scrubber) -> None:
+        super().__init__()
+        self._inner = inner
+        self._scrubber = scrubber
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = self._inner.format(record)
+        # A traceback ends in what a library said.
+        return self._scrubber.text(text, None) if record.exc_info else self._scrubber.own(text, None)
+
+
+def _in_json(text: str) -> bytes:
+    try:
+        return orjson.dumps(text)[1:-1]
+    except orjson.JSONEncodeError:  # half a character: no answer holds it
+        return text.encode("utf-8", "surrogatepass")
+
+
+def without_keys(line: bytes) -> bytes:
+    """The same bytes without what looks like one of our API keys."""
+    return _KEY_IN_BYTES.sub(HIDDEN.encode(), line) if _KEY_BYTES in line else line
+
+
+def replaced(text: str, texts: Sequence[str]) -> str:
+    """Text that others wrote, each of these forms and each API key in it replaced by ***, as it can be written down."""
+    text = text if text.isascii() else printable(text)
+    if KEY_PREFIX in text:
+        text = _KEY.sub(HIDDEN, text)
+    for secret in texts:
+        if secret in text:
+            text = _whole(secret).sub(HIDDEN, text) if is_plain(secret) else text.replace(secret, HIDDEN)
+    return text
+
+
+def whole(text: str, most: int, what: str = "text") -> str:
+    """The text, or how long it is: one that was cut could end in a part of a secret, which nobody finds any more."""
+    return text if len(text) <= most else f"[{what}, {len(text)} characters]"
+
+
+def cleaned(value: Any, texts: Sequence[str]) -> Any:
+    """JSON-ready facts, each text in them as `replaced` gives it."""
+    if isinstance(value, str):
+        return replaced(value, texts)
+    if isinstance(value, dict):
+        # Names of fields are IKOMA's own, but for those of tables and variables: a short secret must not break them.
+        long = [secret for secret in texts if len(secret) >= _SHORTEST_LINE]
+        return {replaced(str(name), long): cleaned(item, texts) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(item, texts) for item in value]
+    return value
+
+
+def _forms(value: str) -> Iterator[str]:
+    for part in (value, *(line for line in value.splitlines() if len(line.strip()) >= _SHORTEST_LINE)):
+        yield part
+        yield _UNSHOWN.sub("", part)
+        yield json.dumps(part, ensure_ascii=False)[1:-1]
+        yield json.dumps(part)[1:-1]
+        yield "".join(map(_quoted_by_go, part))
+
+
+def _quoted_by_go(character: str) -> str:
+    """As Compose and Docker quote a value in what they say: what prints stays, whatever the language."""
+    if character in _GO_ESCAPES or character.isprintable():
+        return _GO_ESCAPES.get(character, character)
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

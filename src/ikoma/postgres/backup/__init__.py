@@ -1,0 +1,1 @@
+"""Dumps, proves and restores an app's database."""

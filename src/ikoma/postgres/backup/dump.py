@@ -1,0 +1,291 @@
+"""A dump that plain `psql` restores over the existing database, so that it equals the dump afterwards.
+
+The file itself sees to that: it stops at the first error, runs in one transaction, and first drops everything the
+app has made, whatever it is. A file that was cut off fails as well: its `\\if` is never closed. Rows are counted as
+they go into the file, so the counts are of the very snapshot that it holds. What it brings back, it brings back as the
+app's role: an app must get no more rights from a restore than it had.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from psycopg.conninfo import make_conninfo
+
+from ikoma import __version__
+from ikoma.durable import whole_file
+from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaError
+from ikoma.model import AppName, shown
+from ikoma.ports import Dump, Progress
+from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
+from ikoma.postgres.backup.surroundings import Surroundings, surroundings_of
+from ikoma.postgres.blockers import watched
+from ikoma.postgres.connect import connected
+from ikoma.postgres.server.server import PostgresServer
+from ikoma.postgres.server.tools import tool
+from ikoma.run import Finished, fill
+
+log = logging.getLogger("ikoma.postgres")
+
+_SECONDS = 24 * 3600.0
+_EVERY = 32 << 20
+_PIECE = 128 << 10
+_PAUSE = 0.01
+_FLUSH = 1 << 20
+_WITHOUT_OWNERS = ("--no-owner", "--no-privileges")
+
+_FACTS = """
+SELECT pg_database_size(current_database()), current_setting('server_version_num'), ARRAY(
+    SELECT extname::text FROM pg_extension AS e WHERE extname <> 'plpgsql' AND NOT EXISTS (
+        SELECT FROM pg_available_extension_versions AS v
+        WHERE v.name = e.extname AND v.version = e.extversion AND (v.trusted OR NOT v.superuser)
+    )
+)
+"""
+# A restore drops and makes all of it in one transaction, which locks each thing about twice.
+_LOCKS = """
+SELECT ((SELECT count(*) FROM pg_class WHERE oid >= 16384) + (SELECT count(*) FROM pg_type WHERE oid >= 16384)
+     + (SELECT count(*) FROM pg_constraint WHERE oid >= 16384) + (SELECT count(*) FROM pg_attrdef)) * 9 / 4
+     + (SELECT count(*) FROM pg_largeobject_metadata),
+       current_setting('max_locks_per_transaction')::bigint * current_setting('max_connections')::bigint
+"""
+
+
+async def dump(
+    server: PostgresServer,
+    app: AppName,
+    target: Path,
+    progress: Progress,
+    *,
+    heir: AppName | None = None,
+    insist: bool = False,
+    before: Callable[[Dump], Awaitable[None]] | None = None,
+) -> Dump:
+    """Dump an app's database to a new file, whole or not at all.
+
+    Args:
+        heir: the app whose database is to equal it, where that is another: all in it becomes that one's.
+        insist: end sessions of the app that keep a table locked.
+        before: is given the dump before it is at `target`, under a path that holds meanwhile.
+
+    Raises:
+        AppBusy: a session keeps a table locked.
+        BackupExists: there is a file at `target`.
+        BackupFailed: pg_dump failed; there is no file then.
+    """
+    _refuse_existing(target)
+    estimate, version, theirs = await _facts(server, app)
+    program = await tool("pg_dump", version)
+    surroundings = await surroundings_of(server, app)
+    await _tell_if_too_large(server, app, progress)
+    try:
+        with whole_file(target, mode=0o600, replace=False) as stream:
+            owner = heir or app
+            content = PlainDump(owner.role, theirs)
+            header = _header(owner, version, content.mark, surroundings)
+            reading = _Reading(stream, header, content, progress, estimate)
+            options = () if heir is None else _WITHOUT_OWNERS
+            parameters = {**server.admin(app.database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
+            async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
+                finished = await _pg_dump(program, options, parameters, stream.fileno(), reading.follow)
+            if finished.code != 0:
+                raise _locked(blockers) if blockers else _failure(finished)
+            reading.finish()
+            if before is not None:
+                stream.flush()
+                await before(reading.dump(Path(f"/proc/self/fd/{stream.fileno()}")))
+    except UnexpectedDump as error:
+        raise BackupFailed("pg_dump wrote what IKOMA cannot make safe to restore.") from error
+    except FileExistsError:
+        raise _exists(target) from None
+    return reading.dump(target)
+
+
+class _Reading:
+    """The file, whose middle pg_dump writes: read again as it grows, to hash and count it and to tell how far it is."""
+
+    def __init__(self, stream: BinaryIO, header: bytes, content: PlainDump, progress: Progress, estimate: int) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._estimate = max(estimate, 1)
+        self._reported = 0
+        self._header = len(header)
+        self.content = content
+        self.digest = hashlib.sha256(header)
+        self.size = len(header)
+        stream.write(header)
+        stream.flush()
+
+    def follow(self, ended: threading.Event) -> None:
+        """Read until pg_dump has ended, and then to the end."""
+        with self._opened() as file:
+            file.seek(self._header)
+            flushed = 0
+            while True:
+                last = ended.is_set()
+                piece = file.read(_PIECE)
+                if piece:
+                    self._take(piece)
+                    if self.size - flushed >= _FLUSH:
+                        # Has the disk begin at once, so that the fsync at the end is short.
+                        os.posix_fadvise(file.fileno(), flushed, self.size - flushed, os.POSIX_FADV_DONTNEED)
+                        flushed = self.size
+                elif last:
+                    return
+                if len(piece) < _PIECE and not last:
+                    ended.wait(_PAUSE)
+
+    def finish(self) -> None:
+        """Write over what is to be read otherwise, and write the end."""
+        self.digest.update(self.content.end())
+        with self._opened() as file:
+            for start, wanted in self.content.patches:
+                os.pwrite(file.fileno(), wanted, self._header + start)
+        footer = _footer(self.content)
+        self._stream.seek(0, os.SEEK_END)
+        self._stream.write(footer)
+        self.digest.update(footer)
+        self.size += len(footer)
+
+    def dump(self, path: Path) -> Dump:
+        """What is known of it once it is finished."""
+        return Dump(path, self.size, self.digest.hexdigest(), self.content.tables())
+
+    def _opened(self) -> FileIO:
+        """The same file a second time: pg_dump has the first only append, wherever one writes."""
+        return FileIO(f"/proc/self/fd/{self._stream.fileno()}", "r+")
+
+    def _take(self, piece: bytes) -> None:
+        self.digest.update(self.content.feed(piece))
+        self.size += len(piece)
+        if self.size - self._reported >= _EVERY:
+            self._reported = self.size
+            self._progress(f"dump: {self.size >> 20} MiB", min(self.size / self._estimate, 0.99))
+
+
+async def _facts(server: PostgresServer, app: AppName) -> tuple[int, int, list[str]]:
+    """The database's size in bytes, the server's major version, and the extensions that only a superuser can create."""
+    async with connected(server.admin(app.database)) as connection:
+        cursor = await connection.execute(_FACTS)
+        row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1]) // 10_000, list(row[2])
+
+
+async def _tell_if_too_large(server: PostgresServer, app: AppName, progress: Progress) -> None:
+    """Say now what the restore would fail of."""
+    async with connected(server.admin(app.database)) as connection:
+        needed, room = (await (await connection.execute(_LOCKS)).fetchall())[0]
+    if needed > room:
+        said = f"to restore {app.database} takes about {needed} locks, and PostgreSQL is made for {room}"
+        log.warning("%s: raise its max_locks_per_transaction", said)
+        progress(f"{said}: raise its max_locks_per_transaction", 0.0)
+
+
+async def _pg_dump(
+    program: Path,
+    options: Sequence[str],
+    parameters: dict[str, Any],
+    output: int,
+    alongside: Callable[[threading.Event], None],
+) -> Finished:
+    password = parameters.pop("password")
+    argv = [
+        str(program),
+        *("--format=plain", "--no-password", "--encoding=UTF8"),
+        *options,
+        f"--dbname={make_conninfo(**parameters)}",
+    ]
+    return await fill(argv, output=output, alongside=alongside, env={"PGPASSWORD": password}, timeout=_SECONDS)
+
+
+def _header(app: AppName, version: int, mark: bytes, surroundings: Surroundings) -> bytes:
+    # A schema of the app's cannot have this name.
+    schema = f"ikoma_restore_{secrets.token_hex(6)}"
+    names = {"{role}": f'"{app.role}"', "{schema}": schema}
+    clearing, running = (_query(name, names) for name in ("clear_database.sql", "restore_as_app.sql"))
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        f"-- IKOMA {__version__}: the database {app.database} of PostgreSQL {version}, {now}.\n"
+        f"-- Restores over the existing database: psql -U ikoma -d {app.database} < THIS FILE\n"
+        "-- One transaction that stops at the first error: the database equals this file afterwards, or is as before.\n"
+        "\\set ON_ERROR_STOP on\n"
+        "\\set QUIET on\n"
+        "\\if true\n"
+        # Nothing that the app has put into its own schemas may stand in for what is called here.
+        "SET search_path = pg_catalog, pg_temp;\n"
+        "SET client_min_messages = warning;\n"
+        "SET client_encoding = 'UTF8';\n"
+        "SET standard_conforming_strings = on;\n"
+        f"BEGIN;\n{clearing}{running}"
+        f"{_kept(schema, surroundings)}"
+        f"\\set schema {schema}\n"
+        f"\\set run 'CALL {schema}.run('\n"
+        f"\\set to 'SELECT {schema}.target('\n"
+        f":run{mark.decode()}\n"
+    ).encode()
+
+
+def _kept(schema: str, surroundings: Surroundings) -> str:
+    lines = [f"INSERT INTO {schema}.path VALUES ({_literal(surroundings.search_path)});\n"]  # noqa: S608 - literals
+    for name, value in surroundings.settings.items():
+        lines.append(f"INSERT INTO {schema}.setting VALUES ({_literal(name)}, {_literal(value)});\n")  # noqa: S608
+    return "".join(lines)
+
+
+def _literal(text: str) -> str:
+    """As SQL spells it where standard_conforming_strings is on."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _query(name: str, names: dict[str, str]) -> str:
+    text = (files("ikoma.postgres") / "queries" / name).read_text()
+    for placeholder, value in names.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def _footer(content: PlainDump) -> bytes:
+    begun = b"" if content.is_quoted else b":run" + content.mark
+    # A cursor that the app's code has left open would be read to its end by COMMIT, with the admin's rights.
+    return (
+        b"\n"
+        + begun
+        + content.mark
+        + b");\nCLOSE ALL;\nSELECT :schema.take_back() \\gset\nDROP SCHEMA :schema CASCADE;\nCOMMIT;\n\\endif\n"
+    )
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise _exists(target)
+
+
+def _exists(target: Path) -> BackupExists:
+    return BackupExists(f"A backup named {target.name} exists already.")
+
+
+def _locked(blockers: Sequence[str]) -> AppBusy:
+    return AppBusy(
+        f"A table stays locked, so there is no backup: {', '.join(map(shown, blockers))}.",
+        hint="Wait until the transaction there has ended, or end it: pg_terminate_backend in `ikoma psql --admin`.",
+    )
+
+
+def _failure(finished: Finished) -> IkomaError:
+    lines = finished.stderr.decode(errors="replace").strip().splitlines()
+    if any(os.strerror(errno.ENOSPC) in line or os.strerror(errno.EDQUOT) in line for line in lines):
+        return DiskFull()
+    said = lines[-1].removeprefix("pg_dump: ") if lines else f"exit code {finished.code}."
+    return BackupFailed(f"pg_dump failed: {said}", audit_message="pg_dump failed.")

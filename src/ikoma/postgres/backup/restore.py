@@ -1,0 +1,205 @@
+"""Makes an app's database equal to one of its backups again, by the psql that belongs to the server.
+
+The backup's own text does the work: one transaction that drops what the app has made and brings back, as the app's
+role, what the file holds. So a failure, a cancelled call or a crash changes nothing. What is checked here first is that
+the file is whole and of this app: it is given to psql with the admin's rights.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+from collections import deque
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+
+import orjson
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from ikoma.errors import (
+    BackupDamaged,
+    BackupForeign,
+    BackupMissing,
+    DatabaseMissing,
+    DatabasesUnavailable,
+    IkomaError,
+    RestoreFailed,
+)
+from ikoma.model import AppName
+from ikoma.ports import Credentials, Progress
+from ikoma.postgres import blockers, provision
+from ikoma.postgres.connect import connected
+from ikoma.postgres.server.server import PostgresServer
+from ikoma.postgres.server.tools import tool
+from ikoma.run import follow
+
+_SECONDS = 24 * 3600.0
+_PAUSE = 0.5
+_MOST_LINES, _LINE_LENGTH = 20, 500
+_CONNECTION_LOST = 2
+HEAD = re.compile(rb"-- IKOMA \S+: the database (\S+) of PostgreSQL \d+, ")
+_ERROR = re.compile(r"(?:psql:.*?: )?(?:ERROR|FATAL|PANIC|error): +")
+_END = b"COMMIT;\n\\endif\n"
+
+
+async def restore(
+    server: PostgresServer,
+    credentials: Credentials,
+    path: Path,
+    progress: Progress,
+    *,
+    into: Credentials | None = None,
+) -> None:
+    """Restore a plain backup over the database it was made of, or into one that stands in for it.
+
+    Sessions of the app stay, and wait meanwhile; one that keeps a lock for three seconds is ended.
+
+    Raises:
+        BackupMissing, BackupForeign: there is no such file, or it is of another database.
+        BackupDamaged: it is not what its manifest says, or has no end.
+        RestoreFailed: a statement failed; the database is as it was.
+    """
+    with _opened(path) as file:
+        progress(f"restore {path.name}: verify", 0.0)
+        await asyncio.to_thread(_check, file, path, credentials.database)
+        if not await provision.owns(server, AppName(credentials.database)):
+            raise DatabaseMissing(f"There is no database {credentials.database!r} to restore over.")
+        program = await tool("psql", await _major(server))
+        await _run(server, into or credentials, [str(program), "--no-psqlrc", "--quiet"], file, progress)
+
+
+# --- the file ----------------------------------------------------------------------------------------------
+
+
+def _opened(path: Path) -> BufferedReader:
+    if not path.is_file():
+        raise BackupMissing(f"There is no backup {path.name}.")
+    return path.open("rb")
+
+
+def _check(file: BufferedReader, path: Path, database: str) -> None:
+    """Refuse what is no backup of this database, and what is not as it was written."""
+    head = HEAD.match(file.readline(1024))
+    if head is None:
+        raise BackupForeign(f"{path.name} is not a backup that IKOMA made.")
+    if head[1].decode(errors="replace") != database:
+        raise BackupForeign(f"{path.name} is a backup of {head[1].decode(errors='replace')}, not of {database}.")
+    size = file.seek(0, os.SEEK_END)
+    file.seek(-min(size, len(_END)), os.SEEK_END)
+    if file.read() != _END:
+        raise BackupDamaged(f"{path.name} has no end: it was cut off.")
+    _check_digest(file, path, size)
+    file.seek(0)
+
+
+def _check_digest(file: BufferedReader, path: Path, size: int) -> None:
+    """Compare with the manifest, where there is one: a backup copied here from elsewhere may have none."""
+    try:
+        manifest = orjson.loads(path.with_name(f"{path.name}.json").read_bytes())
+        promised = manifest["size"], manifest["sha256"]
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError):
+        raise BackupDamaged(f"The manifest of {path.name} cannot be read.") from None
+    file.seek(0)
+    if promised != (size, hashlib.file_digest(file, "sha256").hexdigest()):
+        raise BackupDamaged(f"{path.name} is not what its manifest says: its size or checksum is another.")
+
+
+# --- psql --------------------------------------------------------------------------------------------------
+
+
+async def _major(server: PostgresServer) -> int:
+    async with connected(server.admin()) as connection:
+        return connection.info.server_version // 10_000
+
+
+async def _run(
+    server: PostgresServer, credentials: Credentials, argv: list[str], file: BufferedReader, progress: Progress
+) -> None:
+    session = f"ikoma restore {secrets.token_hex(6)}"
+    said = _Said()
+    parameters = server.admin(credentials.database)
+    password = parameters.pop("password")
+    # Where psql is killed, the server should not go on for as long as its last statement takes.
+    parameters["options"] += " -c client_connection_check_interval=1s"
+    where = f"--dbname={make_conninfo(**parameters, application_name=session)}"
+    descriptor = file.fileno()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    watching = asyncio.ensure_future(_watch(server, credentials, session, descriptor, progress))
+    try:
+        code = await follow(
+            [*argv, "--no-password", where],
+            on_line=said.hear,
+            env={"PGPASSWORD": password},
+            stdin=descriptor,
+            timeout=_SECONDS,
+        )
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+    if code != 0:
+        raise _failure(code, said)
+
+
+class _Said:
+    """What psql said: the first error with what follows it, such as the whole statement, or else the last lines."""
+
+    def __init__(self) -> None:
+        self.error: str | None = None
+        self._lines: deque[str] = deque(maxlen=_MOST_LINES)
+
+    @property
+    def lines(self) -> list[str]:
+        return list(self._lines)
+
+    def hear(self, line: str) -> None:
+        if self.error is None and (found := _ERROR.match(line)):
+            self.error = line[found.end() :][:_LINE_LENGTH]
+            self._lines.clear()
+        if self.error is None or len(self._lines) < _MOST_LINES:
+            self._lines.append(line[:_LINE_LENGTH])
+
+
+async def _watch(
+    server: PostgresServer, credentials: Credentials, session: str, descriptor: int, progress: Progress
+) -> None:
+    """Tell how far psql has read, which moves the offset that we share, and clear its way where it stands still."""
+    size = max(os.fstat(descriptor).st_size, 1)
+    seen = -1
+    while True:
+        await asyncio.sleep(_PAUSE)
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if place != seen:
+            progress(f"restore: {place >> 20} of {size >> 20} MiB", min(place / size, 0.99))
+            seen = place
+            continue
+        with suppress(DatabasesUnavailable, psycopg.Error):  # then psql has an error of its own to tell
+            async with connected(server.admin()) as connection:
+                # What a session of the app has not committed yet is not in the backup either.
+                await blockers.end(connection, session, credentials.role)
+
+
+def _failure(code: int, said: _Said) -> IkomaError:
+    """psql's own words. They may quote rows, so the audit log gets none of them."""
+    if code == _CONNECTION_LOST:
+        return DatabasesUnavailable("PostgreSQL went away during the restore.", said=said.lines)
+    reason = said.error or f"psql ended with code {code}"
+    return RestoreFailed(
+        f"The restore failed, and the database is as it was: {reason}.",
+        audit_message="The restore failed, and the database is as it was.",
+        hint=next((hint for words, hint in _HINTS.items() if words in reason), None),
+        said=said.lines,
+    )
+
+
+_HINTS = {
+    "lock timeout": "A session that is not the app's holds a lock: end it, or wait for it, and try again.",
+    "out of shared memory": "PostgreSQL has too few locks for so many tables: raise its max_locks_per_transaction,"
+    " restart it and try again.",
+}

@@ -1,0 +1,1 @@
+"""Runs statements for callers and people, with bounds on what comes back."""

@@ -1,0 +1,1 @@
+"""Applies migrations and reads what they would do: locks, losses, refusals."""

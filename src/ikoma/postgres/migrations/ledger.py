@@ -1,0 +1,78 @@
+"""Which migrations have been applied: a table in the app's own database, which the app may do anything to.
+
+So what it holds is read only where it is the table that IKOMA makes: nothing of the app's own runs then, and an answer
+has a bound. Names of functions are written out, for the app also says where they are looked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from ikoma.errors import LedgerSpoiled
+from ikoma.ports import Credentials, LedgerEntry
+from ikoma.postgres.connect import Connection, connected, is_lost, said
+from ikoma.postgres.server.server import PostgresServer
+
+MAKE = """
+CREATE SCHEMA IF NOT EXISTS ikoma;
+CREATE TABLE IF NOT EXISTS ikoma.migrations (
+    name text PRIMARY KEY,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)
+"""
+_MOST = 10_000
+_FIND = "SELECT pg_catalog.to_regclass('ikoma.migrations')::pg_catalog.oid"
+_LOCK = "LOCK TABLE ONLY ikoma.migrations IN ACCESS SHARE MODE"
+_KIND = "SELECT relkind, relrowsecurity FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) %s"
+_COLUMNS = """
+SELECT attname::pg_catalog.text, atttypid FROM pg_catalog.pg_attribute
+WHERE attrelid OPERATOR(pg_catalog.=) %s AND attgenerated OPERATOR(pg_catalog.=) '' LIMIT 100
+"""
+_OURS = {("name", 25), ("checksum", 25), ("applied_at", 1184)}
+_ENTRIES = f"""
+SELECT pg_catalog.left(name, 255), pg_catalog.left(checksum, 64),
+    pg_catalog.to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+FROM ONLY ikoma.migrations ORDER BY applied_at, name LIMIT {_MOST + 1}
+"""  # noqa: S608 - a number
+
+
+async def ledger(server: PostgresServer, credentials: Credentials) -> list[LedgerEntry]:
+    """What has been applied, in order.
+
+    Raises:
+        LedgerSpoiled: the table is not IKOMA's, or cannot be read within five seconds.
+    """
+    async with connected(server.as_app(credentials)) as connection:
+        try:
+            await connection.execute("SET statement_timeout = '5s'; SET lock_timeout = '4s'; BEGIN READ ONLY")
+            return await entries(connection)
+        except psycopg.Error as error:
+            if is_lost(error, connection):
+                raise
+            raise LedgerSpoiled(
+                f"ikoma.migrations cannot be read: {said(error.diag.message_primary)}.",
+                audit_message=f"ikoma.migrations cannot be read: SQLSTATE {error.sqlstate}.",
+            ) from error
+
+
+async def entries(connection: Connection) -> list[LedgerEntry]:
+    """The same in a transaction that has begun."""
+    ((table,),) = await _rows(connection, _FIND)
+    if table is None:
+        return []
+    await connection.execute(_LOCK)
+    kinds = await _rows(connection, _KIND, table)
+    if kinds != [("r", False)] or not set(await _rows(connection, _COLUMNS, table)) >= _OURS:
+        raise LedgerSpoiled
+    found = await _rows(connection, _ENTRIES)
+    if len(found) > _MOST:
+        raise LedgerSpoiled(f"ikoma.migrations has more than {_MOST:,} rows.")
+    return [LedgerEntry(str(name), str(checksum), str(when)) for name, checksum, when in found]
+
+
+async def _rows(connection: Connection, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    cursor = await connection.execute(query.encode(), values or None)
+    return await cursor.fetchall()

@@ -1,0 +1,213 @@
+"""What in a migration the release before cannot live with.
+
+While a deploy goes on, and after a rollback, the previous release runs on the new tables. Each rule names what it finds
+and the safer way, which mostly is the same in two releases. A rule that knows too little says that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from ikoma.postgres.migrations.nodes import columns_in, walk
+from ikoma.postgres.migrations.refusals import needs_no_transaction
+from ikoma.postgres.migrations.schema import Schema, kind_of
+from ikoma.postgres.migrations.table_rules import FIRST, LATER, Finding, altered
+
+_BOTH = "add the new name beside it, write both for one release, and drop the old one in the next"
+_READ = "read it, and mark the file `-- ikoma: breaking` if the previous release cannot live with it"
+_HARMLESS_DROPS = frozenset({"INDEX", "TRIGGER", "POLICY", "RULE", "STATISTIC_EXT", "PUBLICATION", "EVENT_TRIGGER"})
+_OF_TABLES = frozenset({"TRIGGER", "POLICY", "RULE"})
+_CAN_BE_MADE_AGAIN = frozenset({"VIEW", "MATVIEW", "FUNCTION", "PROCEDURE", "AGGREGATE", "ROUTINE"})
+_ROWS = ("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CreateTableAsStmt", "ExplainStmt")
+
+
+def judge(node: Any, command: Any, schema: Schema, made_again: Collection[tuple[str, str]]) -> Iterator[Finding]:
+    """Findings of one statement, or of one command of an ALTER TABLE.
+
+    Args:
+        made_again: what the same file makes: a view that it drops and makes is not gone.
+    """
+    kind = type(node).__name__
+    if needs_no_transaction(node, command):
+        advice = "it will be refused; run it with `ikoma psql`"
+        yield Finding("cannot run in a migration's transaction", advice, breaks=False)
+    if kind == "AlterTableStmt":
+        yield from altered(node, command, schema)
+    elif kind == "DropStmt":
+        yield from _drop(node, schema, made_again)
+    elif kind in _ROWS:
+        yield from _rows(node, schema)
+    elif rule := _RULES.get(kind):
+        yield from rule(node, schema)
+
+
+# --- dropping and renaming ---------------------------------------------------------------------------------
+
+
+def _drop(node: Any, schema: Schema, made_again: Collection[tuple[str, str]]) -> Iterator[Finding]:
+    kind = node.removeType.name.removeprefix("OBJECT_")
+    word = kind.replace("_", " ").lower().replace("matview", "materialized view").replace("statistic ext", "statistics")
+    for item in node.objects:
+        name, table = _dropped(kind, item, schema)
+        if schema.made_here(kind, name) or (table is not None and schema.is_new(table)):
+            continue
+        if kind in _HARMLESS_DROPS:
+            if kind in _OF_TABLES and (kind, name) not in made_again:
+                yield Finding(f"drops the {word} {name}", "see that the previous release can do without", breaks=False)
+            elif kind == "INDEX" and (name not in schema.indexes or schema.indexes[name].unique):
+                advice = "an ON CONFLICT of the previous release fails if it was a unique one that it names"
+                yield Finding(f"drops the index {name}", advice, breaks=False)
+        elif kind in _CAN_BE_MADE_AGAIN and (kind_of(kind), name) in made_again:
+            advice = "see that all that the previous release uses of it is still there"
+            yield Finding(f"drops the {word} {name} and makes it again", advice, breaks=False, unknown=True)
+        else:
+            yield Finding(f"drops the {word} {name}", LATER)
+
+
+def _dropped(kind: str, item: Any, schema: Schema) -> tuple[str, str | None]:
+    """The name of what is dropped, and the table that it is of, where it is part of one."""
+    if kind in _OF_TABLES:
+        table = schema.dotted(item[:-1])
+        return f"{item[-1].sval} on {table}", table
+    if hasattr(item, "objname"):
+        return schema.dotted(item.objname), None
+    if hasattr(item, "names"):
+        return schema.dotted(item.names), None
+    if hasattr(item, "sval"):
+        return str(item.sval), None
+    strings = [part for part in item if hasattr(part, "sval")]
+    return (schema.dotted(strings) if strings else "between two types"), None
+
+
+def _rename(node: Any, schema: Schema) -> Iterator[Finding]:
+    kind = node.renameType.name.removeprefix("OBJECT_")
+    word = {"TABCONSTRAINT": "constraint", "DOMCONSTRAINT": "constraint", "MATVIEW": "materialized view"}.get(
+        kind, kind.replace("_", " ").lower()
+    )
+    if node.relation is None:
+        name = node.subname or _object_name(node.object, schema)
+        is_new = schema.made_here(kind, name)
+    else:
+        table = schema.relation(node.relation)
+        part = node.subname
+        name = f"{table}.{part}" if part else table
+        is_new = schema.is_new(table) or schema.made_here(kind, table)
+        is_new = is_new or (kind == "COLUMN" and schema.all_new(table, [part]))
+    if not is_new:
+        yield Finding(f"renames the {word} {name} to {node.newname}", _BOTH)
+
+
+def _move(node: Any, schema: Schema) -> Iterator[Finding]:
+    kind = node.objectType.name.removeprefix("OBJECT_")
+    name = schema.relation(node.relation) if node.relation is not None else _object_name(node.object, schema)
+    if not schema.made_here(kind, name):
+        yield Finding(f"moves {name} to the schema {node.newschema}", _BOTH)
+
+
+def _object_name(node: Any, schema: Schema) -> str:
+    if hasattr(node, "objname"):
+        return schema.dotted(node.objname)
+    if hasattr(node, "sval"):
+        return str(node.sval)
+    if hasattr(node, "names"):
+        return schema.dotted(node.names)
+    return schema.dotted([part for part in node if hasattr(part, "sval")]) if node else "something"
+
+
+# --- rows --------------------------------------------------------------------------------------------------
+
+
+def _rows(node: Any, schema: Schema) -> Iterator[Finding]:
+    """Every writing statement in it, and calls of the app's own functions, which may do anything."""
+    for item in walk(node):
+        match type(item).__name__:
+            case "DeleteStmt" if _takes_all(item) and not schema.is_new(schema.relation(item.relation)):
+                advice = "say which with WHERE, or delete them when no release reads them any more"
+                yield Finding(f"deletes all rows of {schema.relation(item.relation)}", advice)
+            case "UpdateStmt" if _takes_all(item):
+                table = schema.relation(item.relation)
+                if not schema.is_new(table) and not schema.all_new(table, [one.name for one in item.targetList]):
+                    advice = "say which with WHERE, or write the new values into a new column"
+                    yield Finding(f"changes all rows of {table}", advice)
+            case "FuncCall" if schema.knows_function(schema.dotted(item.funcname)):
+                yield _unknown(f"calls the app's own function {schema.dotted(item.funcname)}")
+
+
+def _takes_all(node: Any) -> bool:
+    """Whether there is no WHERE, or one that looks at nothing."""
+    looks_at = ("ColumnRef", "CurrentOfExpr")
+    return node.whereClause is None or not any(type(one).__name__ in looks_at for one in walk(node.whereClause))
+
+
+def _truncate(node: Any, schema: Schema) -> Iterator[Finding]:
+    for relation in node.relations:
+        if not schema.is_new(schema.relation(relation)):
+            advice = "delete them when no release reads them any more"
+            yield Finding(f"truncates {schema.relation(relation)}", advice)
+
+
+# --- the rest ----------------------------------------------------------------------------------------------
+
+
+def _unknown(what: str) -> Finding:
+    return Finding(f"{what}, which cannot be judged", _READ, breaks=False, unknown=True)
+
+
+def _index(node: Any, schema: Schema) -> Iterator[Finding]:
+    table = schema.relation(node.relation)
+    columns = [item.name for item in node.indexParams if item.name] + columns_in(node.indexParams)
+    if node.unique and not schema.is_new(table) and not schema.all_new(table, columns):
+        yield Finding(f"adds a UNIQUE index to {table}", FIRST)
+
+
+def _enum(node: Any, schema: Schema) -> Iterator[Finding]:
+    name = schema.dotted(node.typeName)
+    if schema.made_here("TYPE", name):
+        return
+    if node.oldVal is not None:
+        yield Finding(f"renames the value {node.oldVal!r} of the enum {name}", _BOTH)
+    else:
+        advice = "the previous release may read it: see that it can"
+        yield Finding(f"adds the value {node.newVal!r} to the enum {name}", advice, breaks=False)
+
+
+def _domain(node: Any, schema: Schema) -> Iterator[Finding]:
+    name = schema.dotted(node.typeName)
+    if node.subtype in ("C", "O") and not schema.made_here("DOMAIN", name):
+        yield Finding(f"makes the domain {name} stricter", FIRST)
+
+
+def _revoke(node: Any, schema: Schema) -> Iterator[Finding]:
+    relations = [item for item in getattr(node, "objects", None) or () if hasattr(item, "relname")]
+    if node.is_grant or (relations and all(schema.is_new(schema.relation(item)) for item in relations)):
+        return
+    names = ", ".join(schema.relation(item) for item in relations)
+    advice = "take them away when no release needs them any more"
+    yield Finding(f"revokes rights{f' on {names}' if names else ''}", advice)
+
+
+def _owner(node: Any, schema: Schema) -> Iterator[Finding]:
+    yield Finding("gives something to another owner", "leave it with the app's own role")
+
+
+def _drop_owned(node: Any, schema: Schema) -> Iterator[Finding]:
+    yield Finding("drops all that a role owns", "drop one thing after the other, by its name")
+
+
+_RULES: dict[str, Callable[[Any, Schema], Iterator[Finding]]] = {
+    "RenameStmt": _rename,
+    "AlterObjectSchemaStmt": _move,
+    "AlterOwnerStmt": _owner,
+    "ReassignOwnedStmt": _owner,
+    "DropOwnedStmt": _drop_owned,
+    "TruncateStmt": _truncate,
+    "IndexStmt": _index,
+    "AlterEnumStmt": _enum,
+    "AlterDomainStmt": _domain,
+    "GrantStmt": _revoke,
+    "GrantRoleStmt": _revoke,
+    "DoStmt": lambda node, schema: iter((_unknown("runs a DO block"),)),
+    "CallStmt": lambda node, schema: iter((_unknown("calls a procedure"),)),
+    "ExecuteStmt": lambda node, schema: iter((_unknown("executes a prepared statement"),)),
+}

@@ -1,0 +1,1 @@
+"""Runs PostgreSQL, or knows the one that somebody else runs."""

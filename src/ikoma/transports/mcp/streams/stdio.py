@@ -1,0 +1,93 @@
+"""MCP for hosts that start `ikoma mcp` as their child.
+
+Beside a running server that child only passes lines on, over a socket of the server's own user, so there is one
+adapter and one record whichever door is used. Alone, it is the platform itself for as long as its host wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+
+from ikoma.errors import IkomaError, MalformedRequest
+from ikoma.kernel.pipeline import Pipeline
+from ikoma.transports import envelope
+from ikoma.transports.mcp.adapter import Adapter, serving
+from ikoma.transports.mcp.calls import Connection
+from ikoma.transports.mcp.streams.jsonl import LINE_LIMIT, serve_lines
+from ikoma.transports.server import listen_unix
+
+log = logging.getLogger("ikoma.mcp")
+
+
+@asynccontextmanager
+async def listening(path: Path, adapter: Adapter, pipeline: Pipeline) -> AsyncIterator[None]:
+    """Takes the connections of `ikoma mcp` inside the block; where another server of this state does, it stays so."""
+    clients: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        clients.add(task)
+        try:
+            await _serve(adapter, pipeline, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            log.info("a client of `ikoma mcp` has gone: %s", error)
+        finally:
+            clients.discard(task)
+            writer.close()
+
+    unix = listen_unix(path)
+    if unix is None:
+        yield
+        return
+    server = await asyncio.start_unix_server(serve, sock=unix, limit=LINE_LIMIT)
+    try:
+        yield
+    finally:
+        server.close()
+        for client in clients:
+            client.cancel()
+
+
+async def serve_standard_streams(adapter: Adapter, pipeline: Pipeline, who: Connection) -> None:
+    """Serve the host on this process's own stdin and stdout until it closes them."""
+    loop = asyncio.get_running_loop()
+    # Whatever prints by mistake goes to stderr: on stdout there is the protocol and nothing else.
+    wire = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    reader = asyncio.StreamReader(limit=LINE_LIMIT)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb", buffering=0))
+    transport, protocol = await loop.connect_write_pipe(lambda: asyncio.streams.FlowControlMixin(loop), wire)
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    with serving(who):
+        await serve_lines(adapter.server, reader, writer, on_refused=_recorder(pipeline, None))
+
+
+async def _serve(
+    adapter: Adapter, pipeline: Pipeline, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    request_id = secrets.token_hex(12)
+    try:
+        hello = orjson.loads(await reader.readline())
+        who = Connection(hello["key"], hello["role"], tuple(hello["toolsets"]), session=request_id)
+        caller = await pipeline.identify(who.key, who.role, what="mcp")
+    except IkomaError as error:
+        writer.write(envelope.failure(request_id, error) + b"\n")
+        return
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return
+    writer.write(b"{}\n")
+    with serving(who):
+        await serve_lines(adapter.server, reader, writer, on_refused=_recorder(pipeline, caller.name))
+
+
+def _recorder(pipeline: Pipeline, caller: str | None) -> Callable[[str], None]:
+    return lambda why: pipeline.refused("mcp", MalformedRequest(why), caller)

@@ -1,0 +1,1 @@
+"""Words answers for a model, and marks what others wrote."""

@@ -1,0 +1,214 @@
+"""Results and failures, worded for a model. What others wrote stands apart, marked as data: see marking.py."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+import orjson
+from mcp_types import CallToolResult, TextContent
+
+from ikoma.errors import IkomaError
+from ikoma.kernel.answers.failures import as_told
+from ikoma.kernel.redaction.places import Path, applied, standing_at
+from ikoma.kernel.registry import Capability, Failed, Untrusted
+from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.wording import sentences
+from ikoma.transports.mcp.wording.marking import Wrapper, is_foreign
+
+_STEPS = 6
+"""Of an operation's steps, the last: who wants more follows it, or asks over HTTP."""
+
+
+def success(
+    capability: Capability,
+    body: bytes,
+    *,
+    pending: bool,
+    known: Mapping[str, Capability] | None = None,
+    wrapper: Wrapper | None = None,
+) -> dict[str, Any]:
+    """What a call came to as a tools/call result on the wire; or, `pending`, the operation that it goes on as.
+
+    The text and the fields say the same in two ways, since a host shows a model the one, the other or both: see
+    docs/mcp.md. What others wrote stands apart in both, once for all of it.
+
+    Args:
+        known: capabilities by name, for an operation's result, which is that of another.
+        wrapper: marks what others wrote; a new one where nothing else of this answer was marked.
+    """
+    wrapper = wrapper or Wrapper()
+    fields = _fields(capability, body, wrapper, pending=pending)
+    marked = set() if pending else _marked(capability)
+    planted = {} if pending else _planted(capability, fields, known or {})
+    ours, theirs = _apart(fields, planted, wrapper, marked)
+    what = ", ".join(dict.fromkeys(planted.values()))
+    shown = {name: value for name, value in theirs.items() if name not in sentences.left_out_of(capability.name)}
+    quoted = wrapper.wrap(_quoted(shown), what) if shown else ""
+    text = _text_of(capability.name, wrapper.rest(fields), ours, quoted, marked)
+    # Not as the SDK's models: every call would pay for building and taking them apart again.
+    answer: dict[str, Any] = {"content": [{"type": "text", "text": text}], "resultType": "complete"}
+    if pending or capability.name not in sentences.TEXT_ALONE:
+        answer["structuredContent"] = ours | (wrapper.fence(theirs, what) if theirs else {})
+    return answer
+
+
+def document(capability: Capability, body: bytes, field: str | None) -> str:
+    """What a call came to as a document: one text of it, or all of its fields."""
+    wrapper = Wrapper()
+    fields = _fields(capability, body, wrapper, pending=False)
+    planted = _planted(capability, fields, {})
+    if field:
+        text = str(fields[field])
+        return wrapper.wrap(text, planted[field]) if field in planted else text
+    ours, theirs = _apart(fields, planted, wrapper)
+    return _pretty(ours | (wrapper.fence(theirs, ", ".join(dict.fromkeys(planted.values()))) if theirs else {}))
+
+
+def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: bool) -> dict[str, Any]:
+    """The result's fields in the words of this door: calls that lead on, and failures that were written down."""
+    result = orjson.loads(body)
+    if capability.name.startswith("operations.") and "steps" in result:
+        result["steps"] = result["steps"][-_STEPS:]
+        ended = result.get("failure") or result.get("result") or {}
+        if ended.get("next"):
+            result.setdefault("next", ended["next"])  # where it stands in every answer
+    for path in [("next",), *([] if pending else [*capability.leads, ("result", "next")])]:
+        result = applied(result, path, as_tool_call)
+    for path, mark in () if pending else capability.untrusted:
+        if isinstance(mark, Failed):
+            result = applied(result, path, partial(_told_again, wrapper=wrapper))
+    fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
+    if capability.name == "platform.info":
+        fields["capabilities"] = list(map(tool_name, fields["capabilities"]))
+    return fields
+
+
+def _marked(capability: Capability) -> set[str]:
+    """The fields that hold a failure: it is told as one that has just happened, with marks of its own."""
+    return {str(path[0]) for path, mark in capability.untrusted if isinstance(mark, Failed)}
+
+
+def _told_again(failed: Any, wrapper: Wrapper) -> Any:
+    return failed and told(failed, wrapper)
+
+
+def _given(value: Any) -> Any:
+    """The same facts without names that have no value: a schema that every host takes knows no null."""
+    if isinstance(value, dict):
+        return {name: _given(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_given(item) for item in value]
+    return value
+
+
+def _planted(capability: Capability, fields: Mapping[str, Any], known: Mapping[str, Capability]) -> dict[str, str]:
+    """The fields in which something stands that others wrote, and what that is."""
+    found: dict[str, str] = {}
+    for path, mark in capability.untrusted:
+        place = path if path and path[0] != "*" else ("result", *path)
+        if _is_there(fields, place, mark):
+            found.setdefault(place[0], mark.what)
+    made = known.get(str(fields.get("capability")))
+    if capability.name.startswith("operations.") and made:
+        for path, mark in made.untrusted:
+            if _is_there(fields.get("result"), path, mark):
+                found["result"] = mark.what
+    for name, value in fields.items():  # what nobody marks, and is neither one word nor a sentence of IKOMA's own
+        if name != "next" and name not in found and is_foreign(value, name):
+            found[name] = "text"
+    marked = _marked(capability)
+    return {name: found[name] for name in fields if name in found and name not in marked}
+
+
+def _is_there(value: Any, path: Path, mark: Untrusted) -> bool:
+    """Whether something that others wrote stands at a path; where words of IKOMA's stand too, one word is none."""
+    found = () if isinstance(mark, Failed) else standing_at(value, path)
+    return any(item and (is_foreign(item) or not mark.ours) for item in found)
+
+
+def _apart(
+    fields: Mapping[str, Any], planted: Collection[str], wrapper: Wrapper, marked: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    ours = {
+        name: value if name in marked else wrapper.rest(value, name)
+        for name, value in fields.items()
+        if name not in planted
+    }
+    return ours, {name: fields[name] for name in planted}
+
+
+def _quoted(theirs: Mapping[str, Any]) -> str:
+    theirs = {name: sentences.without_passed(value) for name, value in theirs.items()}
+    if "rows" in theirs:
+        return sentences.table(theirs.get("columns", ()), theirs["rows"])
+    if len(theirs) == 1:
+        return sentences.plain(*theirs.values())
+    return "\n".join(f"{name}:\n{sentences.plain(value)}" for name, value in theirs.items())
+
+
+def _text_of(
+    capability: str, fields: Mapping[str, Any], ours: Mapping[str, Any], quoted: str, marked: Collection[str]
+) -> str:
+    plain = {name: value for name, value in ours.items() if name not in marked}
+    said = [sentences.first_line(capability, fields), *sentences.outline(plain, capability)]
+    failures = [_text(ours[name]) for name in sorted(marked) if ours.get(name)]
+    lines = [*said, quoted, *failures, *sentences.following(ours)]
+    return "\n".join(line for line in lines if line) or "Done."
+
+
+def as_tool_call(lead: Any) -> Any:
+    """A call that leads on, as a model makes it."""
+    if not isinstance(lead, dict) or lead.keys() != {"capability", "arguments"}:
+        return lead
+    return {"tool": tool_name(lead["capability"]), "arguments": lead["arguments"]}
+
+
+def failure(
+    error: IkomaError, request_id: str, wrapper: Wrapper | None = None, given: Collection[str] = ()
+) -> CallToolResult:
+    """A failure that says what to do: code, one sentence, hint and the call that leads on.
+
+    Args:
+        wrapper: marks what others wrote; a new one where nothing else of this answer was marked.
+        given: texts that came with the call.
+    """
+    return as_failure(as_told(error), request_id, wrapper, given)
+
+
+def as_failure(
+    failure: Mapping[str, Any], request_id: str, wrapper: Wrapper | None = None, given: Collection[str] = ()
+) -> CallToolResult:
+    """A failure as it was told, for a model."""
+    said = {**told(failure, wrapper or Wrapper(), given), "requestId": request_id}
+    return CallToolResult(content=[TextContent(text=_text(said))], is_error=True)
+
+
+def told(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = ()) -> dict[str, Any]:
+    """A failure in IKOMA's own words, with what it quotes as data."""
+    details = failure.get("details") or {}
+    quoted = {key: value for key, value in details.items() if key not in _OURS}
+    plain = failure.get("plain")
+    if plain is not None:
+        quoted = {"message": failure["error"], **quoted}
+    said = {name: failure[name] for name in ("code", "error", "hint")} | ({"error": plain} if plain else {})
+    said = {name: wrapper.sentence(text, given) for name, text in said.items()}
+    if failure.get("next"):
+        said["next"] = as_tool_call(wrapper.rest(failure["next"]))
+    said |= {key: wrapper.rest(value, key) for key, value in details.items() if key in _OURS}
+    if quoted:
+        said["details"] = wrapper.wrap(_pretty(quoted), "what the failure quotes")
+    return said
+
+
+# Details that hold only our own words: names of arguments, what would be lost, tokens.
+_OURS = frozenset({"arguments", "summary", "confirmation", "expiresAt", "retryAfter"})
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _pretty(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikoma.apps.compose.compose_file import one_shot_services, uses_database
+from ikoma.apps.yaml.lines import Source
+
+
+def source(tmp_path: Path, text: str) -> Source:
+    path = tmp_path / "docker-compose.yml"
+    path.write_text(text)
+    return Source(path.name, path.read_bytes())
+
+
+def test_places_have_lines(tmp_path: Path) -> None:
+    read = source(tmp_path, "services:\n  web:\n    ports:\n      - 1:1\n      - 2:2\n")
+    assert read.line("services", "web", "ports", 1) == 5
+    assert read.line("services", "web", "image") == 2
+    assert read.line("nothing") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["garbage: [", "", "\0", "a: &a [*a]", "a: " + "[" * 5000, "[" * 400_000, "- " * 400_000]
+)
+def test_what_cannot_be_read_has_no_lines(text: str, tmp_path: Path) -> None:
+    assert source(tmp_path, text).line("services") is None
+
+
+def test_an_alias_bomb_is_walked_once(tmp_path: Path) -> None:
+    text = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    assert source(tmp_path, text).line("a29") == 30
+
+
+def model(block: Any = None, **services: Any) -> dict[str, Any]:
+    return {"services": services or {"web": {}}, **({"x-ikoma": block} if block is not None else {})}
+
+
+def test_services_that_others_wait_for_run_once() -> None:
+    done = {"depends_on": {"init": {"condition": "service_completed_successfully"}}}
+    assert one_shot_services(model(None, init={}, web=done)) == {"init"}
+
+
+def test_the_database_is_for_all_services_or_those_listed() -> None:
+    assert uses_database(model(), "web")
+    assert not uses_database(model({"database": ["api"]}), "web")
+    assert not uses_database(model({"database": False}), "web")

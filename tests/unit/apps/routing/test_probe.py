@@ -1,0 +1,99 @@
+"""The probe of a web service, against servers that answer in their own ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.routing.probe import Check, Probe
+from ikoma.model import Secret
+from ikoma.ports import Container, Engine, Listening
+from tests.unit.apps.containers import container
+
+SECRET = "zk4Jq9vPw2LmXt7b"
+
+
+class Ears:
+    """All that the probe asks an engine for."""
+
+    def __init__(self, heard: Sequence[Listening] | None) -> None:
+        self._heard = heard
+
+    async def listening(self, item: Container) -> Sequence[Listening] | None:
+        return self._heard
+
+
+def explained(sent: bytes | None, *, heard: Sequence[Listening] | None = None, path: str | None = "/health") -> Check:
+    """How a server is explained that sends this and hangs up; None: nothing listens at the port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent or b"")
+        await writer.drain()
+        writer.close()
+
+    async def scenario() -> Check:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        if sent is None:
+            server.close()
+            await server.wait_closed()
+        probe = Probe(cast(Engine, Ears(heard)))
+        item = container("web1", addresses=("127.0.0.1",))
+        check = await probe.explain(Web("web", port, path), [item], lambda: [Secret(SECRET)])
+        await probe.close()
+        server.close()
+        return Check(check.passed, check.details.replace(str(port), "PORT"), check.answer)
+
+    return asyncio.run(scenario())
+
+
+def answer(status: str, body: bytes) -> bytes:
+    return b"HTTP/1.0 %s\r\n\r\n%s" % (status.encode(), body)
+
+
+def test_an_answer_that_says_no_is_kept_without_secrets_and_what_steers_a_terminal() -> None:
+    check = explained(answer("500 No", f"\x1b[31mno {SECRET}\nat all\n".encode()))
+    assert check == Check(False, "/health answers 500.", "no ***\nat all")
+    assert explained(answer("200 OK", b"fine")) == Check(True, "/health answers 200.", "")
+
+
+def test_a_secret_at_the_cut_is_taken_out_whole() -> None:
+    check = explained(answer("503 No", b"x" * 1995 + SECRET.encode() + b"y" * 200_000))
+    assert check.answer.endswith("…[cut]")
+    assert len(check.answer) < 2100
+    assert SECRET[:5] not in check.answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "details", "said"),
+    [
+        (b"", "/health does not answer: the connection was ended without a word.", ""),
+        (b"\x00\x01\xffno\r\n\r\n", "/health does not answer as HTTP does.", ...),
+        (answer("500 No", b"\xff\xfe\x00" * 3), "/health answers 500.", "[9 bytes that are no text]"),
+    ],
+)
+def test_what_is_no_answer_is_said_to_be_none(sent: bytes, details: str, said: Any) -> None:
+    check = explained(sent)
+    assert (check.passed, check.details) == (False, details)
+    assert said is ... or check.answer == said
+
+
+@pytest.mark.parametrize(
+    ("heard", "says"),
+    [
+        (None, ""),
+        ((), " It listens on no port."),
+        ((Listening("0.0.0.0", 8080, False),), " It listens on 8080, and requests go to PORT: say `port: 8080` under"),
+        ((Listening("127.0.0.1", 8080, True),), " It listens on 127.0.0.1:8080 only: let it listen on 0.0.0.0:PORT."),
+    ],
+)
+def test_where_nothing_answers_the_ports_are_told(heard: Sequence[Listening] | None, says: str) -> None:
+    begins = "/health does not answer: nothing takes connections at port PORT."
+    assert explained(None, heard=heard).details.startswith(begins + says)
+    named = explained(None, heard=heard, path=None).details
+    assert named.startswith("Nothing takes connections at port PORT of web." + says)

@@ -1,0 +1,187 @@
+"""IKOMA's own sentences: each door names what can be called in its own words, and only what the reader can call."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import click
+import pytest
+
+import ikoma
+from ikoma import capabilities
+from ikoma.cli import main
+from ikoma.cli.catalogue import VERBS
+from ikoma.cli.naming import Answers
+from ikoma.errors.base import error_classes
+from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.answers.leading import may_call
+from ikoma.kernel.answers.telling import Reader, Telling
+from ikoma.kernel.words import Names, in_details
+from ikoma.model import Role, shown
+from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.wording.speech import Speech
+
+REGISTRY = capabilities.load()
+TELLING, SPEECH = Telling(REGISTRY), Speech(REGISTRY)
+DOTTED = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, REGISTRY.names()))})(?!\w|\.\w)")
+TOOLS = {tool_name(item.name): item for item in REGISTRY}
+
+
+def _documents(tree: ast.AST) -> set[int]:
+    """Ids of the nodes that document code: nobody is told them."""
+    bodies = [node.body for node in ast.walk(tree) if isinstance(getattr(node, "body", None), list)]
+    return {id(item.value) for body in bodies for item in body if isinstance(item, ast.Expr)}
+
+
+def _sentences() -> Iterator[str]:
+    """Every text in the source that names what can be called, and is not such a name alone."""
+    for path in sorted(Path(ikoma.__file__).parent.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        documents = _documents(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+                named = DOTTED.search(node.value) and not DOTTED.fullmatch(node.value)
+                yield from [node.value] if named else []
+
+
+def _errors() -> Iterator[str]:
+    for kind in error_classes():
+        yield kind.default_hint
+        yield kind().message
+
+
+TEXTS = sorted({*_sentences(), *_errors()})
+
+
+@pytest.mark.parametrize("role", Role)
+def test_over_mcp_a_sentence_names_tools_and_only_those_of_the_key(role: Role) -> None:
+    assert len(TEXTS) > 100
+    keys = (
+        Caller("k", "a", role),
+        Caller("k", "a", role, read_only=True),
+        Caller("k", "a", role, capabilities=("db.*",)),
+    )
+    for caller, text in product(keys, TEXTS):
+        said = SPEECH.words({"appName": "shop"})(TELLING.fit(text, Reader(caller, role)))
+        assert not DOTTED.search(said), said
+        named = [TOOLS[word] for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", said) if word in TOOLS]
+        assert all(may_call(item, caller, role) for item in named), said
+
+
+def test_on_the_command_line_a_sentence_names_commands_that_exist() -> None:
+    for text in TEXTS:
+        said = Answers("apps.status", {"appName": "shop"}).sentence(text)
+        assert not DOTTED.search(re.sub(r"`ikoma call [a-z._]+", "", said)), said
+        for line in re.findall(r"`ikoma ([^`]*)`", said):
+            _check_command(shlex.split(line))
+
+
+def _check_command(words: list[str]) -> None:
+    command: click.Command | None = main
+    for word in words:
+        if not isinstance(command, click.Group):
+            return
+        command = command.get_command(click.Context(command), word)
+        assert command is not None, words
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "fitted"),
+    [
+        (Role.ADMIN, "apps.list shows the apps; apps.init creates one.", None),
+        (
+            Role.OBSERVER,
+            "apps.list shows the apps; apps.init creates one.",
+            "apps.list shows the apps; a builder key can create an app's folder from a template.",
+        ),
+        (Role.OBSERVER, "Wait (operations.wait), then try again.", "Wait, then try again."),
+        (Role.OPERATOR, "Free it first (domain.remove), or choose another.", "Free it first, or choose another."),
+        (Role.OPERATOR, "keys.revoke ends it.", "An admin key can end an API key at once."),
+        (Role.OPERATOR, "audit.query tells.", None),
+    ],
+)
+def test_a_clause_that_a_reader_cannot_use_says_who_can(role: Role, text: str, fitted: str | None) -> None:
+    assert TELLING.fit(text, Reader(Caller("k", "a", role), role)) == (fitted or text)
+
+
+def test_a_key_that_only_reads_is_told_of_keys_that_change() -> None:
+    reader = Reader(Caller("k", "a", Role.ADMIN, read_only=True), Role.ADMIN)
+    deed = "deploy an app from its folder."
+    assert TELLING.fit("Call deploy.up first.", reader) == f"A key that may change things can {deed}"
+    narrow = Reader(Caller("k", "a", Role.ADMIN, capabilities=("apps.*",)), Role.ADMIN)
+    assert TELLING.fit("Call deploy.up first.", narrow) == f"A key of a wider scope can {deed}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The domain 'apps.run' belongs to another app.",
+        'There is no file "db.query".',
+        "/srv/apps/shop/db.query is no file.",
+        "src/deploy.up was written, and deploy.up/x too.",
+        "www.apps.run and apps.run.example.org are others.",
+        "someone@apps.run",
+    ],
+)
+def test_what_others_named_stays_as_it_is(text: str) -> None:
+    names = Names(REGISTRY.names())
+    assert names.said(text, lambda *_: "CHANGED") == text
+
+
+def test_what_a_caller_gave_stays_as_it_is() -> None:
+    words = SPEECH.words({"appName": "shop", "domain": "apps.run"})
+    assert words("apps.run now leads to shop. Next: domain.list.") == "apps.run now leads to shop. Next: domain_list."
+
+
+def test_of_a_page_only_the_line_is_exchanged_that_a_reader_cannot_use() -> None:
+    page = "## After each deploy\n\n- look at it\n- call db.backup\n- [ ] tell people\n"
+    reader = Reader(Caller("k", "a", Role.OBSERVER), Role.OBSERVER)
+    said = "An operator key can dump the app's database to a file that `psql` restores over it"
+    assert TELLING.fit(page, reader).splitlines() == [
+        "## After each deploy",
+        "",
+        "- look at it",
+        said,
+        "- [ ] tell people",
+    ]
+
+
+def test_what_others_named_like_a_call_stands_in_quotes() -> None:
+    assert (shown("apps.run"), shown("shop.example")) == ("'apps.run'", "shop.example")
+    said = SPEECH.words({})(f"The domain {shown('apps.run')} belongs to another app: see domain.list.")
+    assert said == "The domain 'apps.run' belongs to another app: see domain_list."
+
+
+def test_arguments_that_follow_a_name_are_said_with_it() -> None:
+    text = 'Call deploy.rollback {"database": true} to take it back.'
+    assert SPEECH.words({})(text) == 'Call deploy_rollback {"database":true} to take it back.'
+    said = Answers("deploy.rollback", {"appName": "shop"}).sentence(text)
+    assert said == "Call `ikoma rollback shop --database` to take it back."
+    assert SPEECH.words({})("See deploy.up {this} now.") == "See deploy_up {this} now."
+
+
+def test_details_of_failures_are_worded_too() -> None:
+    details = {
+        "lost": ["all; db.backup keeps it"],
+        "logs": ["apps.run says no"],
+        "errors": [{"fix": "Call apps.adapt."}],
+    }
+    changed = in_details(details, SPEECH.words({}))
+    assert changed == {
+        "lost": ["all; db_backup keeps it"],
+        "logs": ["apps.run says no"],
+        "errors": [{"fix": "Call apps_adapt."}],
+    }
+
+
+def test_the_help_of_a_command_names_commands() -> None:
+    for name in VERBS:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        said = command.get_help(click.Context(command, info_name=name))
+        assert not DOTTED.search(re.sub(r"ikoma\s+call\s+[a-z._]+", "", said)), said
