@@ -24,6 +24,7 @@ from ikoma.apps import (
     source,
     web_service,
 )
+from ikoma.apps.answering import Answering
 from ikoma.apps.compose_file import Web
 from ikoma.apps.folder import App
 from ikoma.apps.health import HealthObserver
@@ -34,7 +35,6 @@ from ikoma.apps.outcomes import Keep, Outcomes
 from ikoma.apps.placement import Placement, scale_of
 from ikoma.apps.placing import place_again, place_new, share
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.probe import ON_NO_PORT, Check
 from ikoma.apps.release import Release, Releases, ServiceRecord, now
 from ikoma.apps.rollback import Rollbacks, Wanted
 from ikoma.apps.rollout import Rolled, Rollouts
@@ -49,22 +49,13 @@ from ikoma.apps.ways_back import STAYS, WayBack
 from ikoma.apps.written_folders import adopt_folders, copies_in_use, resume_adoptions
 from ikoma.errors import (
     CannotRunTwice,
-    DeployFailed,
     EngineUnavailable,
     NotDeployed,
     ProjectNameTaken,
     WebNeeded,
 )
 from ikoma.model import Secret
-from ikoma.ports import Container, Databases, Engine, Progress, no_progress
-
-_ANSWER_SECONDS = 15.0
-_PAUSE = 0.1
-_NEEDS_LONGER = (
-    f"It has {_ANSWER_SECONDS:g} s from when its containers run. Where it needs longer, give the service a "
-    "`healthcheck` with a `start_period`: that is waited for, up to `timeout`. Its last log lines may say more."
-)
-_WHERE_IT_ANSWERS = "Name its `service:` and `port:` under `x-ikoma:` in the compose file; `service: false` for none."
+from ikoma.ports import Databases, Engine, Progress, no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +99,7 @@ class Deployments:
     ) -> None:
         self._engine = engine
         self._databases = databases
-        self._health = health
+        self._answering = Answering(engine, health)
         self._policy = policy
         self._traffic = traffic
         self._rollouts = rollouts
@@ -377,7 +368,7 @@ class Deployments:
             web=web,
             files=Releases(app).folder(release.id),
             check=partial(self._policy.require_fixed, app),
-            answers=partial(self._wait_until_it_answers, app, web, wish.timeout, secrets),
+            answers=partial(self._answering.wait, app, web, wish.timeout, secrets),
             change=change,
             again=again,
             watch=0.0 if wish.final else extension.Extension(**release.extension).watch,
@@ -385,49 +376,6 @@ class Deployments:
             before=Releases(app).model(current) if (current := Releases(app).current()) else {},
         )
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
-
-    async def _wait_until_it_answers(
-        self, app: App, web: Web | None, timeout: float, secrets: Sequence[Secret], containers: Sequence[Container]
-    ) -> None:
-        if web is None:
-            return
-        # Where no path is known, no healthcheck has waited for it either.
-        deadline = asyncio.get_running_loop().time() + (_ANSWER_SECONDS if web.path else timeout)
-        ours = {item.id for item in containers}
-        while not (check := await self._health.answers(web, containers)).passed:
-            there = [item for item in await self._engine.containers(app.name) if item.id in ours]
-            ended = any(item.state in ("exited", "dead") for item in there)
-            if ended or asyncio.get_running_loop().time() >= deadline:
-                containers = there or containers
-                explained = await self._health.explain(web, containers, secrets)
-                raise await self._no_answer(web, check if explained.passed else explained, containers, secrets)
-            await asyncio.sleep(_PAUSE)
-
-    async def _no_answer(
-        self, web: Web, check: Check, containers: Sequence[Container], secrets: Sequence[Secret]
-    ) -> DeployFailed:
-        logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
-        ended = [item for item in containers if item.state in ("exited", "dead")]
-        said = (
-            f"The service {web.service} exited with code {ended[0].exit_code}, and is to answer requests."
-            if ended
-            else None
-        )
-        return DeployFailed(
-            said or f"The containers run, but {web.service} is not healthy: {check.details}",
-            hint=_hint(web, check),
-            service=web.service,
-            exitCode=containers[0].exit_code if containers else None,
-            state=containers[0].state if containers else None,
-            **({"answer": check.answer} if check.answer else {}),
-            logs=list(logs),
-        )
-
-
-def _hint(web: Web, check: Check) -> str | None:
-    if web.path is None:
-        return _WHERE_IT_ANSWERS
-    return _NEEDS_LONGER if check.details.endswith(ON_NO_PORT) else None
 
 
 def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:

@@ -31,12 +31,19 @@ ON_NO_PORT = "It listens on no port."
 class Check:
     """One thing that was looked at. `passed` is None where there is nothing to look at.
 
-    `answer` holds what the app itself answered, where it was to say that all is well and did not.
+    `answer` holds what the app itself answered, where it was to say that all is well and did not, and `status` its
+    HTTP status.
     """
 
     passed: bool | None
     details: str
     answer: str = ""
+    status: int | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the app itself said that it is not well."""
+        return self.status is not None or self.answer != ""
 
 
 class Probe:
@@ -85,7 +92,8 @@ class Probe:
             async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
                 passed = 200 <= response.status <= worst
                 body = b"" if passed or not most else await _beginning(response.content, most)
-                return Check(passed, f"{web.path} answers {response.status}.", _text(body))
+                status = None if passed else response.status
+                return Check(passed, f"{web.path} answers {response.status}.", _text(body), status)
         except aiohttp.ClientConnectorError:
             return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except TimeoutError:
