@@ -43,6 +43,7 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
             ("by", item["caller"]),
             ("reason", item.get("reason")),
             ("failed of", item.get("cause")),
+            ("it answered", item.get("answerStatus")),
             ("commit", item.get("commit")),
             ("source", plural(source["files"], "file") if source else None),
             ("its size", Size(source["bytes"]) if source else None),
@@ -61,7 +62,10 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     blocks: list[Block] = [facts]
     if rows:
         blocks.append(Table(columns, rows))
+    answer, healthcheck = ((item.get(name) or "").splitlines() for name in ("answer", "healthcheck"))
     for title, lines in (
+        ("what its health path answered", answer),
+        ("what its healthcheck said last", healthcheck),
         ("what its build said last", item.get("output")),
         ("what its containers said last", item.get("logs")),
     ):
