@@ -42,6 +42,11 @@ def command_line(capability: str, arguments: Mapping[str, Any]) -> str:
     return shlex.join(["ikoma", "call", capability, *_as_pairs(arguments)])
 
 
+def said(capability: str) -> str:
+    """What was called, as it is called here; as it is where that is nothing that can be called."""
+    return shlex.join(command_words(capability)) if capability in read_commands() else capability
+
+
 class Answers:
     """Words the answer to one call.
 
