@@ -33,6 +33,11 @@ FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("operations_get", {"operationId": "nothing"}),
     ("domain_remove", {"domain": "shop.example.com"}),
     ("files_restore", {"path": "src/nothing.py"}),
+    ("source_checkout", {"ref": "main"}),
+    ("hook_deploy", {}),
+    ("policy_unwaive", {"id": "waiver_0123456789ab"}),
+    ("keys_rotate", {"id": "key_0123456789ab"}),
+    ("approvals_deny", {"id": "approval_0123456789ab"}),
 )
 OBSERVER = tuple(failure for failure in FAILURES if failure[0] in ("apps_status", "apps_logs", "release_show"))
 
@@ -51,7 +56,7 @@ def led(house: Server, tool: str, arguments: dict[str, Any], **who: Any) -> tupl
 
     async def conversation(client: Client) -> tuple[dict[str, Any], Any]:
         listed = {item.name for item in (await client.list_tools()).tools}
-        takes_app = not tool.startswith("operations_")
+        takes_app = not tool.startswith(("operations_", "keys_", "approvals_"))
         result = await client.call_tool(tool, ({"appName": NAME} if takes_app else {}) | arguments)
         assert result.is_error, result.content
         failure = said(result)

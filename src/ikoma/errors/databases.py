@@ -43,6 +43,7 @@ class CannotRevert(IkomaError):
 
     code, status = "cannot_revert", 409
     default_hint = "Write a down-migration (NNN_name.down.sql), or restore a backup from before."
+    default_next = (Next("db.status"),)
 
 
 class SqlFailed(IkomaError):

@@ -118,6 +118,7 @@ class SourceChanged(IkomaError):
 
     code, status = "source_changed", 409
     default_hint = "Save what you need, then call again with `overwrite`: it is moved aside, not deleted."
+    default_next = (Next("files.list"),)
 
 
 class SourceMissing(IkomaError):
@@ -125,3 +126,4 @@ class SourceMissing(IkomaError):
 
     code, status = "source_missing", 409
     default_hint = "Call source.clone first."
+    default_next = (Next("files.list"),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ikoma.errors.base import error_classes
 from ikoma.kernel.callers import Caller
 from ikoma.kernel.failures import as_told
 from ikoma.kernel.leading import Leading, as_json
-from ikoma.model import Role
+from ikoma.model import Effect, Role
 
 REGISTRY = capabilities.load()
 LEADING = Leading(REGISTRY)
@@ -71,6 +72,38 @@ def _written() -> Iterator[tuple[str, str, list[str]]]:
 def test_what_leads_on_names_what_exists(where: str, capability: str, arguments: list[str]) -> None:
     assert capability in REGISTRY, where
     assert set(arguments) <= REGISTRY.get(capability).arguments.keys(), where
+
+
+OF_NO_KEY = {"hook_refused", "hook_replayed", "hook_worn_out"}
+"""Told to git hosts, which call nothing else."""
+READS = re.compile("|".join(re.escape(item.name) for item in REGISTRY if item.effect is Effect.READS))
+
+
+def _raised() -> Iterator[tuple[str, str, str]]:
+    """Every error that is raised with a hint of its own, and nothing that leads on."""
+    for path in sorted(Path(ikoma.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
+                said = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                if "hint" in said and "next" not in said:
+                    yield f"{path.name}:{node.lineno}", node.func.id, said["hint"]
+
+
+KINDS = {kind.__name__: kind for kind in error_classes()}
+
+
+def test_a_hint_that_names_a_call_which_shows_more_leads_there() -> None:
+    silent = [
+        (where, hint)
+        for where, kind, hint in _raised()
+        if READS.search(hint) and not KINDS[kind].default_next and KINDS[kind].code not in OF_NO_KEY
+    ]
+    silent += [
+        (kind.__name__, kind.default_hint)
+        for kind in KINDS.values()
+        if READS.search(kind.default_hint) and not kind.default_next and kind.code not in OF_NO_KEY
+    ]
+    assert silent == []
 
 
 def test_the_first_that_a_key_may_call_is_told() -> None:
