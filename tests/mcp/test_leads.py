@@ -81,6 +81,24 @@ def test_a_failure_names_what_this_very_key_may_call(deployed: Server, tool: str
     assert not answer.is_error, said(answer)
 
 
+@pytest.mark.parametrize("query", ["", "?toolsets=deploy", "?toolsets=files,db"])
+def test_a_client_is_led_only_to_tools_that_it_lists(deployed: Server, query: str) -> None:
+    calls = [*FAILURES, ("apps_status", {}), ("apps_health", {}), ("artifact_verify_release", {}), ("deploy_plan", {})]
+
+    async def conversation(client: Client) -> tuple[set[str], list[str]]:
+        led = []
+        for tool, arguments in calls:
+            takes_app = not tool.startswith(("operations_", "keys_", "approvals_"))
+            answer = await client.call_tool(tool, ({"appName": NAME} if takes_app else {}) | arguments)
+            told = said(answer) if answer.is_error else answer.structured_content or {}
+            led += [told["next"]["tool"]] if "next" in told else []
+        return {item.name for item in (await client.list_tools()).tools}, led
+
+    listed, led = talk(over_http(deployed, query=query), conversation)
+    assert led
+    assert set(led) <= listed
+
+
 def test_findings_of_a_migration_lead_to_the_file_that_has_them(deployed: Server) -> None:
     wrong = {"appName": NAME, "path": "migrations/009_wrong.sql"}
     deployed.do("files.write", {**wrong, "content": "CREATE TABEL x ();\n"})

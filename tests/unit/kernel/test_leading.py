@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ikoma.kernel.callers import Caller
 from ikoma.kernel.failures import as_told
 from ikoma.kernel.leading import Leading, as_json
 from ikoma.model import Effect, Role
+from ikoma.transports.mcp.tools import is_chosen
 
 REGISTRY = capabilities.load()
 LEADING = Leading(REGISTRY)
@@ -110,6 +112,18 @@ def test_the_first_that_a_key_may_call_is_told() -> None:
     known = [Next("db.create", {"appName": "shop"}), Next("db.status", {"appName": "shop"})]
     assert LEADING.choose(known, ADMIN, Role.ADMIN) == known[0]
     assert LEADING.choose(known, ADMIN, Role.OBSERVER) == known[1]
+
+
+def test_a_client_is_led_only_to_what_it_offers() -> None:
+    known = [Next("files.history", {"appName": "shop"}), Next("files.list", {"appName": "shop"})]
+    default, narrow = (partial(is_chosen, toolsets=toolsets) for toolsets in ((), ("apps",)))
+    assert LEADING.choose(known, ADMIN, Role.ADMIN) == known[0]
+    assert LEADING.choose(known, ADMIN, Role.ADMIN, lists=default) == known[1]
+    assert LEADING.choose(known, ADMIN, Role.ADMIN, lists=narrow) is None
+    status = REGISTRY.get("apps.status")
+    for lists, led in ((default, True), (narrow, False)):
+        told = LEADING.in_result(status, {"next": as_json(known[1])}, {}, ADMIN, Role.ADMIN, lists)
+        assert ("next" in told) is led
 
 
 def test_nobody_is_led_in_a_circle_nor_told_a_secret_again() -> None:
