@@ -54,7 +54,7 @@ mutants: ## Take each rule of the policy and each step of the pipeline away, and
 	@scripts/setup engine dev
 	@$(venv)/python scripts/mutants.py $(ARGS)
 
-docs: ## Write anew what is made of the registry: docs/capabilities.md, cli/commands.json
+docs: ## Write anew what is made of the code: docs/capabilities.md, rules.md, errors.md, cli/commands.json
 	@scripts/setup
 	@$(venv)/python -m ikoma.docs
 

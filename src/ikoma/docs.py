@@ -1,7 +1,7 @@
-"""Writes what is made of the registry and of the policy's rules: `python -m ikoma.docs`.
+"""Writes what is made of the registry, the policy's rules and the errors: `python -m ikoma.docs`.
 
-That is docs/capabilities.md, docs/rules.md, cli/commands.json, which commands are made of, and web/cli_lines.json, the
-commands that the server's reference shows.
+That is docs/capabilities.md, docs/rules.md, docs/errors.md, cli/commands.json, which commands are made of, and
+web/cli_lines.json, the commands that the server's reference shows.
 A test fails when one of them is stale.
 """
 
@@ -24,7 +24,7 @@ from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
 from ikoma.web import reference, schemas
-from ikoma.web.reference import consent
+from ikoma.web.reference import consent, meaning
 
 _HEAD = """# Capabilities
 
@@ -40,6 +40,14 @@ _RULES_HEAD = """# Rules of the policy
 Rules that [compose files are held to](policy.md). Those that no admin can [waive](policy.md#waivers) say "never".
 
 This page is made from the policy by `make docs`.
+"""
+
+
+_ERRORS_HEAD = """# Errors
+
+What the `code` of a [failure](http.md) means. Each failure also has a `hint`, which says what to do.
+
+This page is made from the errors by `make docs`.
 """
 
 
@@ -59,6 +67,13 @@ def rules_page() -> str:
         for name, rule in RULES.items()
     )
     return f"{_RULES_HEAD}\n| rule | why | instead | waived |\n| --- | --- | --- | --- |\n{rows}\n"
+
+
+def errors_page() -> str:
+    """The page of all errors, by their HTTP status."""
+    known = sorted(reference.errors().values(), key=lambda kind: (kind.status, kind.code))
+    rows = "\n".join(f"| {kind.status} | `{kind.code}` | {meaning(kind)} |" for kind in known)
+    return f"{_ERRORS_HEAD}\n| status | code | meaning |\n| --- | --- | --- |\n{rows}\n"
 
 
 def commands_file(registry: Registry) -> str:
@@ -170,5 +185,6 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1] if sys.argv[1:] else "docs")
     write_file(folder / "capabilities.md", capabilities_page(known))
     write_file(folder / "rules.md", rules_page())
+    write_file(folder / "errors.md", errors_page())
     write_file(capability_index.FILE, commands_file(known))
     write_file(reference.LINES, lines_file(known))

@@ -37,6 +37,7 @@ from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.rollouts.rollout import Rollouts
 from ikoma.apps.routing.dns import Names
+from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Traffic
 from ikoma.apps.secrets.secret_index import SecretBook
 from ikoma.apps.source import checkout
@@ -122,8 +123,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.push_async_callback(proxy.close)
         traffic = Traffic(engine, proxy, apps)
         restarts = Restarts()
-        health = HealthObserver(engine, databases, traffic, restarts)
-        stack.push_async_callback(health.close)
+        probe = Probe(engine)
+        health = HealthObserver(engine, databases, traffic, restarts, probe)
+        stack.push_async_callback(probe.close)
         audit = AuditLog(
             settings.audit_log,
             settings.audit_head_file,
@@ -167,7 +169,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         deployments = Deployments(
             engine,
             databases,
-            health,
+            probe,
             policy,
             traffic,
             Rollouts(engine, traffic, schema),

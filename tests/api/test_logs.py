@@ -54,7 +54,7 @@ def test_lines_can_be_chosen(server: Server) -> None:
     assert lines(server, since=stamped.split(" ")[0])[0] == "first"
     cut = server.do("apps.logs", {"appName": "logs-talks", "tail": 2})
     assert cut["truncated"] is True
-    assert "larger tail" in cut["more"]
+    assert "larger `tail`" in cut["more"]
 
 
 def test_what_is_asked_wrongly_is_explained(server: Server) -> None:

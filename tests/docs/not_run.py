@@ -9,7 +9,6 @@ NOT_RUN = {
     r"git pull && make setup": "changes the code that is being tested",
     r"(sudo )?systemctl ": "the machine of the tests has no systemd",
     r".*[ >]/etc/": "writes into /etc",
-    r"npx ": "fetches a program; tests/mcp has its own of the same",
 }
 
 

@@ -25,8 +25,7 @@ def configurations() -> list[Any]:
     for page in ("README.md", "docs/mcp.md"):
         for block in re.findall(r"```json\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
             shown = json.loads(block)
-            servers = shown.get("mcpServers") or shown.get("servers")
-            if servers:
+            if servers := shown.get("mcpServers"):
                 found.append(pytest.param(servers["ikoma"], id=f"{page}-{len(found)}"))
     return found
 
@@ -41,16 +40,19 @@ def test_what_is_shown_connects(house: Server, shown: dict[str, Any]) -> None:
     async def listed() -> int:
         if "url" in shown:
             url = shown["url"].replace("http://localhost:3000", house.url)
-            headers = {name: house.key if value == "YOUR_KEY" else value for name, value in shown["headers"].items()}
             async with (
-                httpx2.AsyncClient(headers=headers) as http,
+                httpx2.AsyncClient(headers=_with_key(shown["headers"], house)) as http,
                 Client(streamable_http_client(url, http_client=http)) as client,
             ):
                 return len((await client.list_tools()).tools)
         assert shown["command"] == "ikoma"
-        environment = {**house.env, **shown["env"]}
+        environment = {**house.env, **_with_key(shown["env"], house)}
         parameters = StdioServerParameters(command=str(IKOMA), args=shown["args"], env=environment)
         async with Client(stdio_client(parameters)) as client:
             return len((await client.list_tools()).tools)
 
     assert asyncio.run(listed()) > 15
+
+
+def _with_key(shown: dict[str, str], house: Server) -> dict[str, str]:
+    return {name: house.key if value == "YOUR_KEY" else value for name, value in shown.items()}

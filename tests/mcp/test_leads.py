@@ -33,6 +33,11 @@ FAILURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("operations_get", {"operationId": "nothing"}),
     ("domain_remove", {"domain": "shop.example.com"}),
     ("files_restore", {"path": "src/nothing.py"}),
+    ("source_checkout", {"ref": "main"}),
+    ("hook_deploy", {}),
+    ("policy_unwaive", {"id": "waiver_0123456789ab"}),
+    ("keys_rotate", {"id": "key_0123456789ab"}),
+    ("approvals_deny", {"id": "approval_0123456789ab"}),
 )
 OBSERVER = tuple(failure for failure in FAILURES if failure[0] in ("apps_status", "apps_logs", "release_show"))
 
@@ -51,7 +56,7 @@ def led(house: Server, tool: str, arguments: dict[str, Any], **who: Any) -> tupl
 
     async def conversation(client: Client) -> tuple[dict[str, Any], Any]:
         listed = {item.name for item in (await client.list_tools()).tools}
-        takes_app = not tool.startswith("operations_")
+        takes_app = not tool.startswith(("operations_", "keys_", "approvals_"))
         result = await client.call_tool(tool, ({"appName": NAME} if takes_app else {}) | arguments)
         assert result.is_error, result.content
         failure = said(result)
@@ -74,6 +79,24 @@ def test_a_failure_names_a_call_that_works(deployed: Server, tool: str, argument
 def test_a_failure_names_what_this_very_key_may_call(deployed: Server, tool: str, arguments: dict[str, Any]) -> None:
     _, answer = led(deployed, tool, arguments, role="observer")
     assert not answer.is_error, said(answer)
+
+
+@pytest.mark.parametrize("query", ["", "?toolsets=deploy", "?toolsets=files,db"])
+def test_a_client_is_led_only_to_tools_that_it_lists(deployed: Server, query: str) -> None:
+    calls = [*FAILURES, ("apps_status", {}), ("apps_health", {}), ("artifact_verify_release", {}), ("deploy_plan", {})]
+
+    async def conversation(client: Client) -> tuple[set[str], list[str]]:
+        led = []
+        for tool, arguments in calls:
+            takes_app = not tool.startswith(("operations_", "keys_", "approvals_"))
+            answer = await client.call_tool(tool, ({"appName": NAME} if takes_app else {}) | arguments)
+            told = said(answer) if answer.is_error else answer.structured_content or {}
+            led += [told["next"]["tool"]] if "next" in told else []
+        return {item.name for item in (await client.list_tools()).tools}, led
+
+    listed, led = talk(over_http(deployed, query=query), conversation)
+    assert led
+    assert set(led) <= listed
 
 
 def test_findings_of_a_migration_lead_to_the_file_that_has_them(deployed: Server) -> None:

@@ -115,13 +115,14 @@ def test_the_port_that_a_container_listens_on_is_told(server: Server, listens: s
     assert says in answer.body["error"]
 
 
-def test_an_app_that_starts_slowly_is_told_what_waits_for_it(server: Server) -> None:
+def test_an_app_that_listens_late_is_waited_for_as_long_as_the_deploy_may_last(server: Server) -> None:
     app = new_app(server, "facts-slow", compose_file=compose())
     starts = compose(command="[sh, -c, 'sleep 18; exec httpd -f -p 3000 -h /www']")
-    answer = refused(app, starts.replace(HEALTHCHECK, "healthcheck: {disable: true}"))
-    assert answer.body["error"].endswith("It listens on no port.")
-    assert "`healthcheck` with a `start_period`" in answer.body["hint"]
-    app.write("slow", starts.replace("retries: 3}", "retries: 3, start_period: 60s}"))
+    app.write("slow", starts.replace(HEALTHCHECK, "healthcheck: {disable: true}"))
+    failed = app.call("deploy.up", timeout=5)
+    assert failed.code == "deploy_failed"
+    assert failed.body["error"].endswith("It listens on no port.")
+    assert "`timeout` gives it longer" in failed.body["hint"]
     assert app.do("deploy.up", timeout=60)["success"]
 
 
@@ -134,6 +135,7 @@ def test_a_failing_healthcheck_tells_the_port_and_the_end_of_what_it_said(server
     [failed] = [item for item in app.releases() if item["state"] == "failed"]
     assert "It listens on 8080" in failed["cause"]
     said = details(answer)["healthcheck"]
+    assert app.do("release.show", release=failed["id"])["healthcheck"] == said
     assert said.endswith("it is the end")
     assert len(said) < 2100
 
@@ -149,6 +151,12 @@ def test_what_a_failing_health_path_answers_is_told_within_bounds(server: Server
     assert said.startswith("relation orders is missing, ")
     assert "zk4Jq9" not in json.dumps(answer.body)
     assert len(said) < 2100
+    assert details(answer)["answerStatus"] == 500
+    shown = app.do("release.show", release=details(answer)["releaseId"])
+    assert (shown["answer"], shown["answerStatus"]) == (said, 500)
+    page = server.cli("release", app.name, details(answer)["releaseId"]).stdout
+    assert "500" in page
+    assert "relation orders is missing, " in page
 
 
 def test_an_app_that_turns_bad_later_shows_its_answer(server: Server) -> None:

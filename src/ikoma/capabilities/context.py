@@ -29,6 +29,7 @@ from ikoma.apps.validation.validator import Validator
 from ikoma.errors import AppNotFound
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.answers.leading import Lists, lists_all
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Emit, Identified
 from ikoma.kernel.events import Events
@@ -85,6 +86,8 @@ class Call:
     emit: Emit | None
     sees_paths: bool = True
     """Whether its caller is told paths on the server."""
+    lists: Lists = lists_all
+    """To which capabilities its caller may be led."""
 
     def app(self, name: AppName) -> App:
         """The app of that name; AppNotFound, with the nearest name this caller may know of."""
@@ -138,4 +141,5 @@ def make_call(platform: Platform, identified: Identified) -> Call:
         identified.progress,
         identified.emit,
         identified.sees_paths,
+        identified.lists,
     )

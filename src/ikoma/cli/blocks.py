@@ -14,7 +14,7 @@ from unicodedata import combining, east_asian_width
 
 from click import style
 
-from ikoma.cli.words import Verdict, clean_lines, colour_of, text_of
+from ikoma.cli.words import Phrase, Verdict, clean_lines, colour_of, text_of
 
 _GAP = 2
 _LEAST = 12  # columns that a cut cell keeps
@@ -88,7 +88,7 @@ class Items:
 class Checks:
     """What was looked at: well or not, its name, what was seen, and where it is not well what to do."""
 
-    rows: Sequence[tuple[bool | None, str, str, str]]
+    rows: Sequence[tuple[bool | None, str, Any, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Findings:
 class Raw:
     """Text as it is, whole."""
 
-    text: str
+    text: str | Phrase
     colours: bool = False
     """Whether it is a difference, whose lines have colours by how they begin."""
     quoted: bool = False
@@ -269,12 +269,13 @@ class Paper:
             yield f"  {self._paint(mark, colour)} {first}"
             yield from (f"    {line}" for line in rest)
 
-    def _checks(self, rows: Sequence[tuple[bool | None, str, str, str]]) -> Iterator[str]:
+    def _checks(self, rows: Sequence[tuple[bool | None, str, Any, str]]) -> Iterator[str]:
         margin = max((width(name) for _, name, _, _ in rows), default=0) + 2 + _GAP
         for well, name, seen, remedy in rows:
             mark = {True: "✓", False: "✗", None: "–"}[well]
             head = f"{self._paint(mark, colour_of(Verdict(well)))} {name.ljust(margin - 2)}"
-            first, *rest = self._wrapped(seen, margin) or [""]
+            said = seen if isinstance(seen, str) else text_of(seen, people=self.people)
+            first, *rest = self._wrapped(said, margin) or [""]
             yield (head + first).rstrip()
             yield from (" " * margin + line for line in rest)
             for number, line in enumerate(self._wrapped(remedy, margin + 2) if remedy else []):
@@ -296,7 +297,8 @@ class Paper:
     def _raw(self, block: Raw) -> Iterator[str]:
         if block.title:
             yield self._title(block.title)
-        for line in clean_lines(block.text).splitlines():
+        text = block.text if isinstance(block.text, str) else text_of(block.text, people=self.people)
+        for line in clean_lines(text).splitlines():
             shown = self._difference(line) if block.colours else line
             yield f"  {self._dim('|')} {shown}" if block.quoted else shown
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from ikoma.cli import client
+from ikoma.cli import client, naming
 from ikoma.cli.capability_index import read_commands
 
 _PATIENCE = 2.0
@@ -98,7 +98,7 @@ def _offered(source: Source, wanted: dict[str, Any]) -> list[CompletionItem]:
         return [CompletionItem(str(item)) for item in found]
     # Each once: a service has several containers.
     offered = {str(item[source.field]): str(item.get(source.said) or "") for item in found}
-    return [CompletionItem(value, help=said or None) for value, said in offered.items()]
+    return [CompletionItem(value, help=naming.said(more) or None) for value, more in offered.items()]
 
 
 apps = completer("appName")

@@ -19,6 +19,9 @@ _ARGUMENTS = {"app": "appName", "identity": "id"}
 """Parameter of a command → the argument that it gives, where that has another name."""
 _NAMED = re.compile(r"(^|; )(\w+): ")
 """Where a refusal of arguments names one."""
+_ARGUMENT = re.compile(r"`(\w+)`")
+"""Where a sentence names an argument of the call that it answers."""
+_AT_SERVER = re.compile(r"`ikoma psql( --admin)?`")
 _TAKES = re.compile(r"`[^`]+` takes [\w?, ]+\.")
 
 
@@ -42,6 +45,11 @@ def command_line(capability: str, arguments: Mapping[str, Any]) -> str:
     return shlex.join(["ikoma", "call", capability, *_as_pairs(arguments)])
 
 
+def said(capability: str) -> str:
+    """What was called, as it is called here; as it is where that is nothing that can be called."""
+    return shlex.join(command_words(capability)) if capability in read_commands() else capability
+
+
 class Answers:
     """Words the answer to one call.
 
@@ -55,6 +63,10 @@ class Answers:
         self._data = texts({name: value for name, value in given.items() if name != "appName"})
 
     def sentence(self, text: str) -> str:
+        if "`" in text:
+            text = _ARGUMENT.sub(self._argument, text)
+            if self._app is not None:
+                text = _AT_SERVER.sub(lambda found: f"{found[0][:-1]} {shlex.quote(str(self._app))}`", text)
         if not any(name in text for name in read_commands()):  # what finds them costs more than most calls
             return text
         return _names().said(text, self._say, self._data, quoted=True)
@@ -80,6 +92,13 @@ class Answers:
                 result["failure"] = made.failure(result["failure"])
         return result
 
+    def _argument(self, found: re.Match[str]) -> str:
+        """An argument of the very call as it is typed: `--tail`."""
+        known = read_commands().get(self._capability)
+        if known is None or found[1] not in known.properties:
+            return found[0]
+        return f"`{_typed(self._capability).get(found[1], found[1])}`"
+
     def _say(self, capability: str, given: Mapping[str, Any]) -> str:
         takes_app = "appName" in read_commands()[capability].properties
         if not takes_app or self._app is not None:
@@ -101,9 +120,7 @@ def _of_the_line(capability: str, told: Mapping[str, Any]) -> dict[str, Any]:
     words = command_words(capability)
     if words[1] == "call":
         return dict(told)
-    typed: dict[str, str] = {"body": ""}
-    for parameter in _command(words).params:  # what has a place needs no option
-        typed.setdefault(_argument_of(parameter), _as_typed(parameter))
+    typed = {"body": "", **_typed(capability)}
 
     def worded(match: re.Match[str]) -> str:
         word = typed.get(match[2], match[2])
@@ -116,6 +133,18 @@ def _of_the_line(capability: str, told: Mapping[str, Any]) -> dict[str, Any]:
         named = [{**item, "word": typed.get(item["argument"], item["argument"])} for item in wrong]
         said["details"] = {**told["details"], "arguments": named}
     return said
+
+
+def _typed(capability: str) -> dict[str, str]:
+    """Arguments → how each is typed: its place where it has one, else its option."""
+    words = command_words(capability)
+    if words[1] == "call":
+        given = read_commands()[capability].properties
+        return {name: "--app" if name == "appName" else f"--arg {name}=" for name in given}
+    typed: dict[str, str] = {}
+    for parameter in _command(words).params:
+        typed.setdefault(_argument_of(parameter), _as_typed(parameter))
+    return typed
 
 
 def _as_typed(parameter: click.Parameter) -> str:

@@ -20,6 +20,7 @@ from ikoma.cli.catalogue import FROM_FILES, UNSEEN, VERBS
 from ikoma.cli.naming import Answers
 from ikoma.cli.progress import progress_bar
 
+LIMIT_OPTION = click.option("--limit", type=int, help="How many to show.")
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 MOST = 32 << 20
@@ -87,7 +88,7 @@ class _Command(click.Command):
     """Names other commands in its help, which is worded only when it is asked for."""
 
     def get_help(self, ctx: click.Context) -> str:
-        say = Answers("", {}).sentence
+        say = Answers(VERBS[self.name or ""].capability, {}).sentence
         self.help = say(self.help or "")
         for parameter in self.params:
             if isinstance(parameter, click.Option) and parameter.help:
@@ -136,7 +137,7 @@ def perform(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool
         yes: a person has agreed to what it may lose for good.
     """
     result = call(name, arguments, as_json, yes=yes)
-    output.show(result, as_json, () if as_json else views.blocks_of(name, result))
+    output.show(result, as_json, () if as_json else views.blocks_of(name, result, arguments))
     if not views.is_well(name, result):
         sys.exit(1)
 

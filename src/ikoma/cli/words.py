@@ -1,6 +1,7 @@
 """Values in words: how long ago and how big for people, as they are for programs; and the words of names.
 
-A view wraps what is more than text: `Time("2026-…")`, `Size(2048)`, `Span(950)`, `State("healthy")`.
+A view wraps what is more than text: `Time("2026-…")`, `Size(2048)`, `Span(950)`, `State("healthy")`. It never words one
+itself: a pipe gets ISO times, bytes and milliseconds.
 """
 
 from __future__ import annotations
@@ -78,6 +79,14 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words and values that are read as one: a size among them is in words for people only."""
+
+    parts: tuple[Any, ...]
+    between: str = " "
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether it is well: yes or no, in colours."""
 
@@ -107,6 +116,8 @@ def text_of(value: Any, *, people: bool) -> str:
             return clean(word or "")
         case Verdict(well):
             return text_of(well, people=people)
+        case Phrase(parts, between):
+            return between.join(text_of(part, people=people) for part in parts)
         case list() | tuple():
             return ", ".join(text_of(item, people=people) for item in value)
         case dict():

@@ -128,8 +128,8 @@ class ConfirmationNeeded(IkomaError):
 
     code, status = "confirmation_needed", 409
     default_hint = (
-        "Show a person what would be lost. If they agree, make the same call again with the argument confirmation set "
-        "to this answer's confirmation; it works once, for ten minutes."
+        "Show a person what would be lost. If they agree, make the same call again with the argument `confirmation` "
+        "set to this answer's; it works once, for ten minutes."
     )
 
 

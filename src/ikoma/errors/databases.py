@@ -32,7 +32,10 @@ class LedgerSpoiled(IkomaError):
     """The table ikoma.migrations is not as IKOMA made it, so nobody knows what was applied."""
 
     code, status = "ledger_spoiled", 409
-    default_hint = "Undo in `ikoma psql APP` what was done to it, or restore a backup with db.restore."
+    default_hint = (
+        "A person at the server can undo with `ikoma psql` what was done to it, or restore a backup with "
+        "`ikoma psql --admin`."
+    )
 
 
 class CannotRevert(IkomaError):
@@ -40,6 +43,7 @@ class CannotRevert(IkomaError):
 
     code, status = "cannot_revert", 409
     default_hint = "Write a down-migration (NNN_name.down.sql), or restore a backup from before."
+    default_next = (Next("db.status"),)
 
 
 class SqlFailed(IkomaError):
@@ -70,7 +74,7 @@ class QueryTimeout(IkomaError):
     """The query took longer than it may."""
 
     code, status = "query_timeout", 422
-    default_hint = "Raise timeout (60 seconds at most), or ask for less: EXPLAIN shows what takes long."
+    default_hint = "Raise `timeout` (60 seconds at most), or ask for less: EXPLAIN shows what takes long."
 
 
 class QueryTooLarge(IkomaError):
@@ -84,7 +88,7 @@ class BackupExists(IkomaError):
     """A backup of this name exists, and backups are never overwritten."""
 
     code, status = "backup_exists", 409
-    default_hint = "Choose another backupName, or leave it out to get one with the time in it."
+    default_hint = "Choose another `backupName`, or leave it out to get one with the time in it."
     default_next = (Next("db.backup"),)
 
 

@@ -33,7 +33,7 @@ class FileChanged(IkomaError):
     """The file was changed meanwhile, and was not written."""
 
     code, status = "file_changed", 409
-    default_hint = "Read it again, and write what you want with the sha256 of that answer."
+    default_hint = "Read it again, and write what you want with the `sha256` of that answer."
     default_next = (Next("files.read"),)
 
 
@@ -57,7 +57,7 @@ class VariableExists(IkomaError):
     """The variable has a value already, and nothing was changed."""
 
     code, status = "variable_exists", 409
-    default_hint = "Say replace to give it another; what uses the old one must then be deployed again."
+    default_hint = "Say `replace` to give it another; what uses the old one must then be deployed again."
     default_next = (Next("env.list"),)
 
 
@@ -94,14 +94,16 @@ class SourceUnavailable(IkomaError):
     """The repository could not be fetched."""
 
     code, status = "source_unavailable", 422
-    default_hint = "git's own words say why; correct url, ref or token and call again. All files are as they were."
+    default_hint = (
+        "git's own words say why; correct `url`, `ref` or `token` and call again. All files are as they were."
+    )
 
 
 class SourceTooLarge(IkomaError):
     """The repository is too large."""
 
     code, status = "source_too_large", 422
-    default_hint = "Give only a folder of it as path, or keep large files elsewhere. All files are as they were."
+    default_hint = "Give only a folder of it as `path`, or keep large files elsewhere. All files are as they were."
 
 
 class SourceUnsafe(IkomaError):
@@ -115,7 +117,8 @@ class SourceChanged(IkomaError):
     """The app's folder holds what did not come from the repository."""
 
     code, status = "source_changed", 409
-    default_hint = "Save what you need, then call again with overwrite: it is moved aside, not deleted."
+    default_hint = "Save what you need, then call again with `overwrite`: it is moved aside, not deleted."
+    default_next = (Next("files.list"),)
 
 
 class SourceMissing(IkomaError):
@@ -123,3 +126,4 @@ class SourceMissing(IkomaError):
 
     code, status = "source_missing", 409
     default_hint = "Call source.clone first."
+    default_next = (Next("files.list"),)

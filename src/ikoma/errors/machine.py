@@ -11,7 +11,7 @@ class ToolMissing(IkomaError):
     """A program that this needs is not installed."""
 
     code, status = "tool_missing", 503
-    default_hint = "Run `ikoma doctor` on the server: it names what is missing."
+    default_hint = "A person at the server sees with `ikoma doctor` what is missing."
 
 
 class EngineUnavailable(IkomaError):

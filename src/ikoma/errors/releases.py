@@ -34,7 +34,7 @@ class CommandTimedOut(DeployFailed):
     """The command took longer than it may, and was ended."""
 
     code, status = "command_timed_out", 422
-    default_hint = "Raise timeout, or let it do less at a time. What it did until then is done."
+    default_hint = "Raise `timeout`, or let it do less at a time. What it did until then is done."
 
 
 class ReleaseNotFound(IkomaError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.errors.base import IkomaError
+from ikoma.errors.base import IkomaError, Next
 
 
 class MalformedRequest(IkomaError):
@@ -31,6 +31,7 @@ class UnknownCapability(IkomaError):
 
     code, status = "unknown_capability", 404
     default_hint = "platform.info lists what can be called."
+    default_next = (Next("platform.info"),)
 
 
 class BodyTooLarge(IkomaError):

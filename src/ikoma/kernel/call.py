@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.answers.leading import Lists, lists_all
 from ikoma.model import Role
 from ikoma.ports import Progress
 
@@ -38,6 +39,8 @@ class Attempt:
     """Whether this door puts destroying calls before a person first."""
     address: str = LOCAL
     """Where the caller is: an address of the network, or this machine."""
+    lists: Lists = lists_all
+    """Which capabilities the caller's client offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +63,5 @@ class Identified:
     """Hands a line of the answer over while the call goes on; None where the door has no stream."""
     sees_paths: bool = True
     """Whether it is told paths on the server."""
+    lists: Lists = lists_all
+    """To which capabilities it may be led."""

@@ -79,7 +79,8 @@ class _Admitted:
 
     @property
     def reader(self) -> Reader:
-        return Reader(self.caller, self.role, self.given.arguments, _sees_paths(self.role, self.attempt))
+        attempt = self.attempt
+        return Reader(self.caller, self.role, self.given.arguments, _sees_paths(self.role, attempt), attempt.lists)
 
     @property
     def digest(self) -> str:
@@ -395,8 +396,8 @@ class Pipeline:
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
         identity = admitted.attempt.request_id
-        sees_paths = admitted.reader.sees_paths
-        return self._make_call(Identified(admitted.caller, admitted.role, identity, progress, emit, sees_paths))
+        told = (admitted.reader.sees_paths, admitted.attempt.lists)
+        return self._make_call(Identified(admitted.caller, admitted.role, identity, progress, emit, *told))
 
     def _lock(self, admitted: _Admitted, progress: Progress) -> AbstractAsyncContextManager[None]:
         capability, request, own = admitted.capability, admitted.request, admitted.caller.own
@@ -431,7 +432,7 @@ class Pipeline:
             "message": self._telling.fit(said, admitted.reader),
         }
         known = [Next(name, identity) for name in ("operations.wait", "operations.get")]
-        lead = self._telling.leading.choose(known, admitted.caller, admitted.role)
+        lead = self._telling.leading.choose(known, admitted.caller, admitted.role, lists=admitted.attempt.lists)
         return orjson.dumps(told | ({} if lead is None else {"next": as_json(lead)}))
 
     def _end(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
@@ -524,7 +525,7 @@ def _wanted_role(text: str | None) -> Role | None:
 def _reader(caller: Caller | None, role: Role, attempt: Attempt, admitted: _Admitted | None) -> Reader | None:
     if admitted is not None:
         return admitted.reader
-    return None if caller is None else Reader(caller, role, sees_paths=_sees_paths(role, attempt))
+    return None if caller is None else Reader(caller, role, sees_paths=_sees_paths(role, attempt), lists=attempt.lists)
 
 
 def _sees_paths(role: Role, attempt: Attempt) -> bool:

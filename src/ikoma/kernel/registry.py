@@ -345,6 +345,8 @@ def _problem(model: type[Request], entry: Any, *, guesses: bool) -> dict[str, An
         return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
     if not guesses:
         message = _GUESS.sub("", message)
+    if kind == "string_pattern_mismatch":
+        message = message.replace("'", "")  # in quotes stands what others wrote
     text = "is missing" if kind == "missing" else whole(message.removeprefix("Value error, "), _LONGEST_PROBLEM)
     problem: dict[str, Any] = {"argument": name, "problem": text[:1].lower() + text[1:]}
     if not entry["loc"]:  # two arguments that do not go together

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from ikoma import __version__
-from ikoma.errors import IkomaError
+from ikoma.errors import IkomaError, error_classes
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.web import schemas
 from ikoma.web.page import HERE, document
@@ -60,14 +60,13 @@ def consent(item: Capability) -> str:
 
 def errors() -> dict[str, type[IkomaError]]:
     """Every error that a caller can meet, by its code."""
-    found = {kind.code: kind for kind in _kinds(IkomaError)}
+    found = {kind.code: kind for kind in error_classes()}
     return dict(sorted(found.items()))
 
 
-def _kinds(parent: type[IkomaError]) -> Iterable[type[IkomaError]]:
-    for child in parent.__subclasses__():
-        yield from _kinds(child)
-    yield parent
+def meaning(kind: type[IkomaError]) -> str:
+    """The sentence that says what an error is."""
+    return (kind.__doc__ or "").strip().split("\n\n", 1)[0].replace("\n", " ")
 
 
 @cache
@@ -129,7 +128,7 @@ def _codes(task: Task) -> str:
     """Links to the errors of a task; those of any call stand with all of them below."""
     known = errors()
     links = ", ".join(
-        f'<a href="#error-{code}" title="{html.escape(_meaning(known[code]))}"><code>{code}</code></a>'
+        f'<a href="#error-{code}" title="{html.escape(meaning(known[code]))}"><code>{code}</code></a>'
         for code in task.errors.split()
     )
     return f'{links}, and <a href="#errors">those of any call</a>.'
@@ -159,15 +158,11 @@ def _errors() -> str:
 
 
 def _error(kind: type[IkomaError]) -> str:
-    words = _words((kind.code, kind.code.replace("_", " "), _meaning(kind), kind.default_hint))
+    words = _words((kind.code, kind.code.replace("_", " "), meaning(kind), kind.default_hint))
     return (
         f'<tr id="error-{kind.code}" data-name="{kind.code}" data-words="{words}"><td><code>{kind.code}</code></td>'
-        f"<td>{kind.status}</td><td>{_inline(_meaning(kind))}</td><td>{_inline(kind.default_hint)}</td></tr>"
+        f"<td>{kind.status}</td><td>{_inline(meaning(kind))}</td><td>{_inline(kind.default_hint)}</td></tr>"
     )
-
-
-def _meaning(kind: type[IkomaError]) -> str:
-    return (kind.__doc__ or "").strip().split("\n\n", 1)[0].replace("\n", " ")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -229,6 +229,26 @@ def test_a_sentence_that_quotes_is_replaced_by_one_that_does_not() -> None:
     assert "evil words" in inside(said["details"])
 
 
+def test_what_is_wrong_with_arguments_is_marked_only_where_it_quotes_others() -> None:
+    wrong = [
+        {"argument": "plan", "problem": "string should match pattern ^[0-9a-f]{64}$", "example": "a text of ours"},
+        {"argument": "role", "problem": "'boss of all' is no role: use observer or admin"},
+        {"argument": "obey me now", "problem": "is unknown"},
+        {"argument": "where", "problem": "there is no such place: go home at once"},
+    ]
+    given = ["boss of all", "obey me now", "go home at once"]
+    said = answers.told(as_told(InvalidArguments("They are wrong.", arguments=wrong)), marking.Wrapper(), given)[
+        "arguments"
+    ]
+    assert said[0] == wrong[0]
+    assert re.fullmatch(
+        r"<(\S+) what='quoted'>\nboss of all\n</\1> is no role: use observer or admin", said[1]["problem"]
+    )
+    assert re.fullmatch(r"<(\S+) what='text'>\nobey me now\n</\1>", said[2]["argument"])
+    assert said[2]["problem"] == "is unknown"
+    assert re.fullmatch(r"there is no such place: <(\S+) what='quoted'>\ngo home at once\n</\1>", said[3]["problem"])
+
+
 def test_wrong_arguments_stay_readable_for_programs() -> None:
     said = failed(InvalidArguments("template: is wrong.", arguments=[{"argument": "template", "example": "node"}]))
     assert said["arguments"] == [{"argument": "template", "example": "node"}]

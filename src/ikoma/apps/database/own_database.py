@@ -67,7 +67,8 @@ async def require(app: App, model: Callable[[App], Awaitable[Mapping[str, Any]]]
         )
     raise DatabaseMissing(
         f"{app.name} has no database on this platform. It runs its own ({', '.join(own)}), which IKOMA does not open.",
-        hint=f"On the server, `docker compose -p {app.name.project} exec -T {own[0]} pg_dump -U USER --no-owner "
-        "--no-privileges DATABASE > FILE` dumps it, or the tool of its own product. To have it here: db.create, "
-        f"`ikoma psql {app.name} < FILE`, and take {own[0]} out of the compose file.",
+        hint="A person at the server dumps it with the tool of its own product, such as "
+        f"`docker compose -p {app.name.project} exec -T {own[0]} pg_dump -U USER --no-owner --no-privileges DATABASE > "
+        "FILE`. To have it here: db.create, then a person at the server loads it with "
+        f"`ikoma psql {app.name} < FILE`; take {own[0]} out of the compose file.",
     )

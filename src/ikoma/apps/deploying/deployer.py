@@ -27,17 +27,17 @@ from ikoma.apps.deploying.rollback import Rollbacks, Wanted
 from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use, resume_adoptions
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
-from ikoma.apps.observation.health import HealthObserver
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord, now
 from ikoma.apps.releases.rollout_state import RolloutState, Underway
 from ikoma.apps.releases.scale import scaling, settle_scale
 from ikoma.apps.rollouts import images, injection
+from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
 from ikoma.apps.rollouts.new_rollout import Target
 from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.rollouts.rollout import Rolled, Rollouts
-from ikoma.apps.routing.probe import ON_NO_PORT, Check
+from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Traffic
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import checkout
@@ -45,22 +45,13 @@ from ikoma.apps.strategy.decision import why_one
 from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.errors import (
     CannotRunTwice,
-    DeployFailed,
     EngineUnavailable,
     NotDeployed,
     ProjectNameTaken,
     WebNeeded,
 )
 from ikoma.model import Secret
-from ikoma.ports import Container, Databases, Engine, Progress, no_progress
-
-_ANSWER_SECONDS = 15.0
-_PAUSE = 0.1
-_NEEDS_LONGER = (
-    f"It has {_ANSWER_SECONDS:g} s from when its containers run. Where it needs longer, give the service a "
-    "`healthcheck` with a `start_period`: that is waited for, up to `timeout`. Its last log lines may say more."
-)
-_WHERE_IT_ANSWERS = "Name its `service:` and `port:` under `x-ikoma:` in the compose file; `service: false` for none."
+from ikoma.ports import Databases, Engine, Progress, no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +83,7 @@ class Deployments:
         self,
         engine: Engine,
         databases: Databases,
-        health: HealthObserver,
+        probe: Probe,
         policy: Policy,
         traffic: Traffic,
         rollouts: Rollouts,
@@ -104,7 +95,7 @@ class Deployments:
     ) -> None:
         self._engine = engine
         self._databases = databases
-        self._health = health
+        self._answering = Answering(engine, probe)
         self._policy = policy
         self._traffic = traffic
         self._rollouts = rollouts
@@ -373,7 +364,7 @@ class Deployments:
             web=web,
             files=Releases(app).folder(release.id),
             check=partial(self._policy.require_fixed, app),
-            answers=partial(self._wait_until_it_answers, app, web, wish.timeout, secrets),
+            answers=partial(self._answering.wait, app, web, wish.timeout, secrets),
             change=change,
             again=again,
             watch=0.0 if wish.final else x_ikoma.Extension(**release.extension).watch,
@@ -381,49 +372,6 @@ class Deployments:
             before=Releases(app).model(current) if (current := Releases(app).current()) else {},
         )
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
-
-    async def _wait_until_it_answers(
-        self, app: App, web: Web | None, timeout: float, secrets: Sequence[Secret], containers: Sequence[Container]
-    ) -> None:
-        if web is None:
-            return
-        # Where no path is known, no healthcheck has waited for it either.
-        deadline = asyncio.get_running_loop().time() + (_ANSWER_SECONDS if web.path else timeout)
-        ours = {item.id for item in containers}
-        while not (check := await self._health.answers(web, containers)).passed:
-            there = [item for item in await self._engine.containers(app.name) if item.id in ours]
-            ended = any(item.state in ("exited", "dead") for item in there)
-            if ended or asyncio.get_running_loop().time() >= deadline:
-                containers = there or containers
-                explained = await self._health.explain(web, containers, secrets)
-                raise await self._no_answer(web, check if explained.passed else explained, containers, secrets)
-            await asyncio.sleep(_PAUSE)
-
-    async def _no_answer(
-        self, web: Web, check: Check, containers: Sequence[Container], secrets: Sequence[Secret]
-    ) -> DeployFailed:
-        logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
-        ended = [item for item in containers if item.state in ("exited", "dead")]
-        said = (
-            f"The service {web.service} exited with code {ended[0].exit_code}, and is to answer requests."
-            if ended
-            else None
-        )
-        return DeployFailed(
-            said or f"The containers run, but {web.service} is not healthy: {check.details}",
-            hint=_hint(web, check),
-            service=web.service,
-            exitCode=containers[0].exit_code if containers else None,
-            state=containers[0].state if containers else None,
-            **({"answer": check.answer} if check.answer else {}),
-            logs=list(logs),
-        )
-
-
-def _hint(web: Web, check: Check) -> str | None:
-    if web.path is None:
-        return _WHERE_IT_ANSWERS
-    return _NEEDS_LONGER if check.details.endswith(ON_NO_PORT) else None
 
 
 def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:

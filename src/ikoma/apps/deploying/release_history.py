@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.database.migrating import Schema
@@ -65,7 +66,7 @@ class Outcomes:
         if current is not None and serving is not None and not current.says_served_since(serving.since):
             await self._finish(app, current)
         for release in releases.interrupted():
-            await self._discard(app, release, why, ())
+            await self._discard(app, release, why)
         releases.sweep()
         await self._schema.tidy(app)
         return done
@@ -142,13 +143,13 @@ class Outcomes:
             yield
         except IkomaError as error:
             if not _serves(app, release):
-                logs = error.details.get("logs") or ()
-                await self._discard(app, release, _cause(error, secrets), logs, frees=isinstance(error, DiskFull))
+                frees = isinstance(error, DiskFull)
+                await self._discard(app, release, _cause(error, secrets), frees=frees, **_seen(error))
                 await self._aftermath.tell_release(app, release, error, before)
             raise
         except asyncio.CancelledError:
             if not _serves(app, release):
-                await asyncio.shield(self._discard(app, release, "The deploy was cancelled.", ()))
+                await asyncio.shield(self._discard(app, release, "The deploy was cancelled."))
             raise
 
     @asynccontextmanager
@@ -166,7 +167,7 @@ class Outcomes:
         if left is None or not final:
             yield
             return
-        Releases(app).fail(left, why, await self._last_lines(app, left))
+        Releases(app).fail(left, why, logs=await self._last_lines(app, left))
         try:
             yield
         except BaseException:
@@ -174,7 +175,7 @@ class Outcomes:
                 Releases(app).write(left)
             raise
 
-    async def _last_lines(self, app: App, release: Release) -> list[str]:
+    async def _last_lines(self, app: App, release: Release) -> tuple[str, ...]:
         """What the containers of the release that serves said last; those that are in trouble, where some are."""
         state = RolloutState(app)
         try:
@@ -184,9 +185,9 @@ class Outcomes:
             secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
             found = [(item.service, await self._engine.logs(item, _LAST_LINES, secrets)) for item in ill]
         except IkomaError as error:  # it is left all the same
-            return [f"[its last lines cannot be read: {error.message}]"]
+            return (f"[its last lines cannot be read: {error.message}]",)
         many = len({service for service, _ in found}) > 1
-        return [f"{service} | {line}" if many else line for service, lines in found for line in lines]
+        return tuple(f"{service} | {line}" if many else line for service, lines in found for line in lines)
 
     async def _note_trouble(self, app: App, error: IkomaError, why: str) -> None:
         """Let people see why what was cut off is not in order yet; it goes when that is done.
@@ -204,11 +205,17 @@ class Outcomes:
                 state.write(replace(underway, trouble=said))
         if underway.backup is not None and (serving is None or serving.rollout != underway.rollout):
             for release in Releases(app).interrupted():  # its containers are gone already
-                await self._discard(app, release, why, ())
+                await self._discard(app, release, why)
             tell_cause(app, underway, error)
 
     async def _discard(
-        self, app: App, release: Release, cause: str, logs: Sequence[str], *, frees: bool = False
+        self,
+        app: App,
+        release: Release,
+        cause: str,
+        *,
+        frees: bool = False,
+        **seen: Any,
     ) -> None:
         """Take away what was made for a release, and then, where a full disk has room again, record that it failed.
 
@@ -216,6 +223,7 @@ class Outcomes:
 
         Args:
             frees: let go of its images too: the room is needed.
+            seen: what was seen of the failure: fields of the record.
         """
         releases, snapshots = Releases(app), Snapshots(app)
         await asyncio.to_thread(releases.strip, release.id)
@@ -223,7 +231,7 @@ class Outcomes:
         with suppress(EngineUnavailable):  # then the names go with the next deploy
             await self._forget_unserved(app, *([release.id] if frees else ()))
         with suppress(DiskFull):  # then whoever works on the app next records it
-            releases.fail(releases.find(release.id), cause, logs)
+            releases.fail(releases.find(release.id), cause, **seen)
 
     async def _forget_unserved(self, app: App, *more: str) -> None:
         """Let go of the images of releases that failed before they served, and of these."""
@@ -237,6 +245,17 @@ def _cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
     if not isinstance(error, DeployFailed):
         return error.audit_message
     return replaced(error.message, certain(forms(secrets)))[:_LONGEST_CAUSE]
+
+
+def _seen(error: IkomaError) -> dict[str, Any]:
+    """What a failure holds that is kept of it: what the app itself said, in any of its ways."""
+    details = error.details
+    return {
+        "logs": tuple(details.get("logs") or ()),
+        "answer": details.get("answer") or "",
+        "answer_status": details.get("answerStatus"),
+        "healthcheck": details.get("healthcheck") or "",
+    }
 
 
 def _serves(app: App, release: Release) -> bool:

@@ -131,7 +131,7 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
                 if any(_names(inside)) and not recursive:
                     raise NotAFile(
                         f"{shown(path)} is a folder that is not empty.",
-                        hint="Say recursive to delete all in it.",
+                        hint="Say `recursive` to delete all in it.",
                         next=_listing(path.parts),
                     )
         try:

@@ -26,7 +26,6 @@ from ikoma.apps.routing.routes import Traffic
 from ikoma.apps.secrets import app_secrets
 from ikoma.errors import IkomaError, StateUnreadable
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.model import Secret
 from ikoma.ports import Container, Databases, Engine
 
 HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
@@ -67,15 +66,18 @@ class HealthObserver:
     Args:
         traffic: where an app is reached, and what people get there.
         restarts: which containers have ended by themselves lately.
+        probe: asks their web services.
     """
 
-    def __init__(self, engine: Engine, databases: Databases, traffic: Traffic, restarts: Restarts) -> None:
+    def __init__(
+        self, engine: Engine, databases: Databases, traffic: Traffic, restarts: Restarts, probe: Probe
+    ) -> None:
         self._engine = engine
         self._databases = databases
         self._traffic = traffic
         self._restarts = restarts
         self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
-        self._web = Probe(engine)
+        self._web = probe
 
     async def observe(self, app: App, *, fresh_login: bool = False) -> Observation:
         """Look at an app now.
@@ -93,27 +95,9 @@ class HealthObserver:
             self.forget(app)  # names that are no apps must not fill the memory
         return seen
 
-    async def answers(self, web: Web, containers: Sequence[Container]) -> Check:
-        """Whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
-        asked = [item for item in containers if item.service == web.service]
-        checks = await asyncio.gather(*(self._web.ask(web, [item]) for item in asked))
-        failed = [check for check in checks if not check.passed]
-        return (failed or list(checks) or [Check(False, f"No container of {web.service} runs.")])[0]
-
-    async def explain(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
-        """Why the first of these that does not answer does not, with what it answered, without these secrets."""
-        for item in containers:
-            check = await self._web.explain(web, [item], lambda: secrets)
-            if not check.passed:
-                return check
-        return Check(True, f"{web.service} answers.")
-
     def forget(self, app: App) -> None:
         for fresh in (True, False):
             self._looks.pop((app, fresh), None)
-
-    async def close(self) -> None:
-        await self._web.close()
 
     async def _look(self, app: App, fresh_login: bool) -> Observation:
         try:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ikoma.apps.yaml.violation import quoted
-from ikoma.errors import NotFound
+from ikoma.errors import Next, NotFound
 from ikoma.kernel.state import connect
 from ikoma.model import AppName
 
@@ -58,7 +58,9 @@ class Waivers:
         found = next((waiver for waiver in self.live(app) if waiver.id == identity), None)
         if found is None:
             raise NotFound(
-                f"{quoted(identity)} is no live waiver of {app}.", hint="apps.validate shows those that hold."
+                f"{quoted(identity)} is no live waiver of {app}.",
+                hint="apps.validate shows those that hold.",
+                next=Next("apps.validate"),
             )
         self._connection.execute("UPDATE waivers SET expires_at = ? WHERE id = ?", (_now(), identity))
         return found

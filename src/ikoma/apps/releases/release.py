@@ -10,7 +10,7 @@ the lock next ends it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -62,6 +62,12 @@ class Release:
     """Why it failed."""
     logs: tuple[str, ...] = ()
     """What the service that failed said last, without secrets."""
+    answer: str = ""
+    """What its health path answered where it failed by that, without secrets."""
+    answer_status: int | None = None
+    """The HTTP status of that answer."""
+    healthcheck: str = ""
+    """What its healthcheck said last where it failed by that, without secrets."""
     web: dict[str, Any] | None = None
     extension: dict[str, Any] = field(default_factory=dict)
     """What its x-ikoma block says."""
@@ -151,9 +157,13 @@ class Releases:
         self.write(ended)
         return ended
 
-    def fail(self, release: Release, cause: str, logs: Sequence[str] = ()) -> None:
-        """Record that a release never served, or was left."""
-        self.write(replace(release, state=FAILED, finished_at=now(), cause=cause, logs=tuple(logs)))
+    def fail(self, release: Release, cause: str, **seen: Any) -> None:
+        """Record that a release never served, or was left.
+
+        Args:
+            seen: what was seen of that: fields of the record, such as its last lines.
+        """
+        self.write(replace(release, state=FAILED, finished_at=now(), cause=cause, **seen))
 
     def interrupted(self) -> list[Release]:
         """Those that neither serve nor failed: under the app's lock, the ones of deploys that were killed."""

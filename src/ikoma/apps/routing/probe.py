@@ -31,12 +31,19 @@ ON_NO_PORT = "It listens on no port."
 class Check:
     """One thing that was looked at. `passed` is None where there is nothing to look at.
 
-    `answer` holds what the app itself answered, where it was to say that all is well and did not.
+    `answer` holds what the app itself answered, where it was to say that all is well and did not, and `status` its
+    HTTP status.
     """
 
     passed: bool | None
     details: str
     answer: str = ""
+    status: int | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the app itself said that it is not well."""
+        return self.status is not None or self.answer != ""
 
 
 class Probe:
@@ -49,6 +56,21 @@ class Probe:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+    async def ask_each(self, web: Web, containers: Sequence[Container]) -> Check:
+        """Whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
+        asked = [item for item in containers if item.service == web.service]
+        checks = await asyncio.gather(*(self.ask(web, [item]) for item in asked))
+        failed = [check for check in checks if not check.passed]
+        return (failed or list(checks) or [Check(False, f"No container of {web.service} runs.")])[0]
+
+    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
+        """Why the first of these that does not answer does not, with what it answered, without these secrets."""
+        for item in containers:
+            check = await self.explain(web, [item], lambda: secrets)
+            if not check.passed:
+                return check
+        return Check(True, f"{web.service} answers.")
 
     async def ask(self, web: Web, containers: Sequence[Container]) -> Check:
         """Whether the first of these containers that is one of the web service and runs answers."""
@@ -85,7 +107,8 @@ class Probe:
             async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
                 passed = 200 <= response.status <= worst
                 body = b"" if passed or not most else await _beginning(response.content, most)
-                return Check(passed, f"{web.path} answers {response.status}.", _text(body))
+                status = None if passed else response.status
+                return Check(passed, f"{web.path} answers {response.status}.", _text(body), status)
         except aiohttp.ClientConnectorError:
             return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except TimeoutError:

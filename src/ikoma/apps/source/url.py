@@ -42,7 +42,7 @@ class SourceUrl:
         if parts.scheme not in ("https", "ssh"):
             raise _refused(f"begins with {parts.scheme}://; only https:// and ssh:// are taken")
         if parts.password is not None or (parts.scheme == "https" and parts.username is not None):
-            raise InvalidArguments("url: holds a user or password.", hint="Leave it out, and give a token as token.")
+            raise InvalidArguments("url: holds a user or password.", hint="Leave it out, and give a token as `token`.")
         if not parts.hostname or not _PATH.fullmatch(parts.path) or parts.query or parts.fragment:
             raise _refused("has no host and path that could be a repository")
         if not re.fullmatch(r"[a-z0-9.:-]+", parts.hostname) or not re.fullmatch(r"[a-z0-9_.-]*", parts.username or ""):

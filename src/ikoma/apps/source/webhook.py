@@ -25,7 +25,7 @@ import orjson
 from ikoma.apps.app import App, Apps
 from ikoma.apps.releases.release import now
 from ikoma.durable import write_file
-from ikoma.errors import HookReplayed, HookWornOut, IkomaError, NotFound, StateUnreadable
+from ikoma.errors import HookReplayed, HookWornOut, IkomaError, Next, NotFound, StateUnreadable
 from ikoma.kernel.state import connect
 from ikoma.model import AppName, Secret
 
@@ -141,7 +141,7 @@ def new_secret() -> Secret:
 def require(app: App) -> Hook:
     found = find(app)
     if found is None:
-        raise NotFound(f"{app.name} has no webhook.", hint="hook.create makes one.")
+        raise NotFound(f"{app.name} has no webhook.", hint="hook.create makes one.", next=Next("hook.show"))
     return found
 
 

@@ -69,11 +69,11 @@ async def logs(call: Call, request: Logs) -> Lines:
         return Lines(lines=[], truncated=False, more=None)
     more = None
     if said.cut:
-        more = "There are earlier lines: ask for a larger tail, or narrow with since, service or grep."
+        more = "There are earlier lines: ask for a larger `tail`, or narrow with `since`, `service` or `grep`."
     elif not said.lines:
         more = "No line is there, or none that fits; apps.status shows which containers there are."
     if said.starting is not None:
-        more = f"{said.starting} is starting: ask with it as release for its lines. {more or ''}".strip()
+        more = f"{said.starting} is starting: ask with it as `release` for its lines. {more or ''}".strip()
     return Lines(lines=list(said.lines), truncated=said.cut, more=more)
 
 

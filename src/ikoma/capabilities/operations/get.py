@@ -114,7 +114,7 @@ def failure_of(record: Record, call: Call) -> dict[str, Any] | None:
 
 
 def _reader(record: Record, call: Call) -> Reader:
-    return Reader(call.caller, call.role, {"appName": record.app} if record.app else {}, call.sees_paths)
+    return Reader(call.caller, call.role, {"appName": record.app} if record.app else {}, call.sees_paths, call.lists)
 
 
 @cache

@@ -11,7 +11,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.release import list as listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import Effect, ReleaseId, Role
 
 
@@ -36,6 +36,12 @@ class Source(Result):
 class Shown(listed.Release):
     logs: Annotated[list[str], Untrusted("container logs")]
     """What the service that failed said last."""
+    answer: Annotated[str | None, Untrusted("the app's answer")] = optional()
+    """What its health path answered, where it failed by that."""
+    answer_status: int | None = optional()
+    """The HTTP status of that answer."""
+    healthcheck: Annotated[str | None, Untrusted("output of the healthcheck")] = optional()
+    """What its healthcheck said last, where it failed by that."""
     output: Annotated[list[str], Untrusted("output of the release command")]
     """What its release command said."""
     services: list[Service]
@@ -62,6 +68,9 @@ async def show(call: Call, request: Show) -> Shown:
     return Shown(
         **listed.facts(release, releases.current()),
         logs=list(release.logs),
+        answer=release.answer or None,
+        answer_status=release.answer_status,
+        healthcheck=release.healthcheck or None,
         output=list(release.output),
         services=[
             Service(name=name, image=record.image, scale=record.scale, one_shot=record.one_shot)

@@ -16,10 +16,11 @@ def approvals() -> None:
 
 @approvals.command("list")
 @click.option("--closed", is_flag=True, help="Also those that were decided or have ended.")
+@verbs.LIMIT_OPTION
 @verbs.JSON_OPTION
-def listing(closed: bool, as_json: bool) -> None:
+def listing(closed: bool, limit: int | None, as_json: bool) -> None:
     """List what waits: who asks, for what exactly, and what would be lost."""
-    verbs.perform("approvals.list", {"closed": closed}, as_json)
+    verbs.perform("approvals.list", {"closed": closed, **({} if limit is None else {"limit": limit})}, as_json)
 
 
 @approvals.command()

@@ -24,7 +24,7 @@ _NOW = {
 @click.command()
 @click.argument("shell", type=click.Choice(list(_PLACES)))
 def completion(shell: str) -> None:
-    r"""Print the completion script for SHELL; on a terminal it is said how to install it.
+    """Print the completion script for SHELL; on a terminal it is said how to install it.
 
     \b
     bash: ikoma completion bash > /etc/bash_completion.d/ikoma

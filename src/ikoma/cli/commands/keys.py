@@ -58,10 +58,11 @@ def create(
 
 
 @keys.command("list")
+@verbs.LIMIT_OPTION
 @verbs.JSON_OPTION
-def listing(as_json: bool) -> None:
+def listing(limit: int | None, as_json: bool) -> None:
     """List all keys: names, roles and dates, never the keys."""
-    verbs.perform("keys.list", {}, as_json)
+    verbs.perform("keys.list", {} if limit is None else {"limit": limit}, as_json)
 
 
 @keys.command()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -17,8 +19,15 @@ class _Run(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            message = f"{error.message} Put -- before the command: ikoma run APP -- COMMAND"
+            message = f"{error.message} Put -- before the command: {_with_dashes(args)}"
             raise click.UsageError(message, ctx) from None
+
+
+def _with_dashes(words: Sequence[str]) -> str:
+    """The line as it was meant, as far as can be told: what begins with an option may go on with its value."""
+    if not words or words[0].startswith("-"):
+        return "ikoma run APP -- COMMAND"
+    return shlex.join(["ikoma", "run", words[0], "--", *words[1:]])
 
 
 @click.command(cls=_Run)

@@ -16,17 +16,18 @@ _CLEAR = "\x1b[H\x1b[2J"
 @click.argument("app", required=False, shell_complete=complete.apps)
 @click.option("--once", is_flag=True, help="Show it once, as it is where the output is no terminal.")
 @click.option("--every", type=click.IntRange(1, 3600), default=2, show_default=True, metavar="SECONDS")
+@verbs.LIMIT_OPTION
 @verbs.JSON_OPTION
-def top(app: str | None, once: bool, every: int, as_json: bool) -> None:
+def top(app: str | None, once: bool, every: int, limit: int | None, as_json: bool) -> None:
     """Show what the containers of all apps, or of APP, take of this machine: CPU in percent of one core, memory."""
-    arguments = {"appName": app} if app else {}
+    arguments = {name: value for name, value in (("appName", app), ("limit", limit)) if value is not None}
     stays = output.is_terminal(sys.stdout) and not once and not as_json
     try:
         while True:
             found = client.call("apps.top", arguments)
-            lines = [] if as_json else output.paper(sys.stdout).lay_out(views.blocks_of("apps.top", found))
+            lines = [] if as_json else output.paper(sys.stdout).lay_out(views.blocks_of("apps.top", found, {}))
             if not stays:
-                output.show(found, as_json, views.blocks_of("apps.top", found))
+                output.show(found, as_json, views.blocks_of("apps.top", found, {}))
                 return
             click.echo(_CLEAR + "\n".join([*lines, "", "Ctrl-C ends it."]))
             time.sleep(every)

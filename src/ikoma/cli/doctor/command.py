@@ -18,6 +18,7 @@ from ikoma.cli.blocks import Block, Checks, Message
 from ikoma.cli.client import settings_or_exit
 from ikoma.cli.doctor import network
 from ikoma.cli.doctor.finding import Finding
+from ikoma.cli.words import Phrase, Size, text_of
 from ikoma.settings import Settings
 
 _GIB = 1 << 30
@@ -32,7 +33,12 @@ def doctor(as_json: bool) -> None:
     """Check this machine and say what is missing. Ends with 1 when something is."""
     findings = list(_examine(settings_or_exit()))
     rows = [
-        {"check": item.check, "ok": item.ok, "details": item.details, "fix": item.fix if item.ok is not True else ""}
+        {
+            "check": item.check,
+            "ok": item.ok,
+            "details": text_of(item.details, people=False),
+            "fix": item.fix if item.ok is not True else "",
+        }
         for item in findings
     ]
     output.show(rows, as_json, _page(findings))
@@ -134,11 +140,11 @@ def _folders(settings: Settings) -> list[tuple[str, Path]]:
 
 def _folder(name: str, path: Path) -> Finding:
     existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
-    free = shutil.disk_usage(existing).free / _GIB
+    free = shutil.disk_usage(existing).free
     if not os.access(existing, os.W_OK):
         return Finding(name, False, f"{existing} is not writable", f"chown root {existing}, or set {name}")
-    seen = f"{path}, {free:.1f} GiB free"
-    return Finding(name, free > 1, seen, "docker system prune, or another disk: at least 1 GiB must be free")
+    seen = [str(path), Phrase((Size(free), "free"))]
+    return Finding(name, free > _GIB, seen, "docker system prune, or another disk: at least 1 GiB must be free")
 
 
 def _clock() -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,5 +12,5 @@ class Finding:
 
     check: str
     ok: bool | None
-    details: str
+    details: Any
     fix: str = ""

@@ -42,18 +42,18 @@ def domains(settings: Settings) -> Iterator[Finding]:
     try:
         apps = [app["name"] for app in client.call("apps.list", {}, timeout=_SECONDS)["apps"]]
         names = [
-            str(domain["name"])
+            (app, str(domain["name"]))
             for app in apps
             for domain in client.call("domain.list", {"appName": app}, timeout=_SECONDS)["domains"]
         ]
     except (client.Failed, SystemExit):
         return
     own = _own_addresses()
-    for name in names:
+    for app, name in names:
         if not name.endswith(_NO_NAMES) and not name.startswith("*"):
             yield _points_here(name, own)
             if settings.proxy_https_port and settings.proxy_tls != "off":
-                yield _certificate(name, settings)
+                yield _certificate(app, name, settings)
 
 
 def _port(settings: Settings, check: str, number: int, setting: str) -> Finding:
@@ -120,7 +120,7 @@ def _points_here(name: str, own: set[str]) -> Finding:
     return Finding(check, None, f"points to {', '.join(found)}, which is no address of this machine's own", fix)
 
 
-def _certificate(name: str, settings: Settings) -> Finding:
+def _certificate(app: str, name: str, settings: Settings) -> Finding:
     from cryptography import x509
 
     check = f"certificate of {name}"
@@ -136,15 +136,14 @@ def _certificate(name: str, settings: Settings) -> Finding:
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else "there is none yet"
         return Finding(
-            check, False, str(said), f"ikoma domains APP; {name} must point here, and ports 80 and 443 be open"
+            check, False, str(said), f"ikoma domains {app}; {name} must point here, and ports 80 and 443 be open"
         )
     ends = shown.not_valid_after_utc
     days = (ends - datetime.now(UTC)).days
     issuer = _organisation(shown.issuer.rfc4514_string().split(","))
     seen = f"of {issuer}, good until {ends:%Y-%m-%d} ({days} days)"
-    return Finding(
-        check, days >= _SOON_DAYS or (settings.proxy_tls == "internal" and days >= 0), seen, "ikoma logs of the proxy"
-    )
+    lasts = days >= _SOON_DAYS or (settings.proxy_tls == "internal" and days >= 0)
+    return Finding(check, lasts, seen, f"ikoma domains {app} says what keeps it from being renewed")
 
 
 def _organisation(parts: Sequence[str]) -> str:

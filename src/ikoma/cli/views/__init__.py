@@ -9,13 +9,23 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
+from ikoma.cli.naming import command_line
 from ikoma.cli.words import flat, guess, label
 
 View = Callable[[Any], Sequence[Block]]
+
+
+@dataclass(frozen=True, slots=True)
+class ForCall:
+    """A view that names commands: it is given the call's arguments too, to name the very app."""
+
+    view: Callable[[Any, Mapping[str, Any]], Sequence[Block]]
+
 
 _NOES: Mapping[str, Callable[[Any], bool]] = {
     "apps.health": lambda result: result.get("health") != "healthy",
@@ -33,10 +43,14 @@ _SAY_MORE = ("apps.request", "db.query", "files.list")
 """Those that say themselves how more is shown."""
 
 
-def blocks_of(capability: str, result: Any) -> Sequence[Block]:
-    """The page of a result."""
+def blocks_of(capability: str, result: Any, given: Mapping[str, Any]) -> Sequence[Block]:
+    """The page of a result.
+
+    Args:
+        given: the arguments of the call.
+    """
     view = _views(capability.partition(".")[0]).get(capability, default)
-    blocks = list(view(result))
+    blocks = list(view.view(result, given) if isinstance(view, ForCall) else view(result))
     if capability not in _SAY_MORE and isinstance(result, dict) and result.get("truncated") is True:
         blocks.append(Message("There is more: --limit shows it.", "warning"))
     return blocks
@@ -86,6 +100,12 @@ def image(name: str | None) -> str | None:
     return name[:19] if name and name.startswith("sha256:") else name
 
 
+def command(capability: str, given: Mapping[str, Any], **more: Any) -> str:
+    """The command that makes another call for the same app, ready to be pasted."""
+    app = {"appName": given["appName"]} if "appName" in given else {}
+    return command_line(capability, {**app, **more})
+
+
 def one_line(text: str | None) -> str:
     return " ".join((text or "").split())
 
@@ -101,9 +121,9 @@ def _are_texts(value: Any) -> bool:
 
 
 @cache
-def _views(namespace: str) -> Mapping[str, View]:
+def _views(namespace: str) -> Mapping[str, View | ForCall]:
     name = f"{__name__}.{namespace}"
     if not namespace.isidentifier() or importlib.util.find_spec(name) is None:
         return {}
-    found: Mapping[str, View] = importlib.import_module(name).VIEWS
+    found: Mapping[str, View | ForCall] = importlib.import_module(name).VIEWS
     return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Facts, Message
+from ikoma.cli.naming import said
 from ikoma.cli.words import State, Time
 
 
@@ -26,7 +27,7 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
                 ("approval", item["id"]),
                 ("state", State(item["state"])),
                 ("asked by", item["caller"]),
-                ("for", item["capability"]),
+                ("for", said(item["capability"])),
                 ("app", item.get("app")),
                 ("what", item["summary"]),
                 ("asked", Time(item["createdAt"])),

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Checks, Column, Facts, Findings, Items, Message, Raw, Table
+from ikoma.cli.naming import command_line, said
 from ikoma.cli.views import address
-from ikoma.cli.words import Size, State, Time, label, plural, span_in_words
+from ikoma.cli.words import Phrase, Size, Span, State, Time, label, plural
 
 _LOOKS = {"path": "HTTP path", "http": "HTTP path", "healthPath": "HTTP path"}
 
@@ -51,7 +52,7 @@ def status(result: Mapping[str, Any]) -> Sequence[Block]:
     if under_way := result.get("operation"):
         step = f": {under_way['step']}" if under_way.get("step") else ""
         blocks.append(
-            Message(f"{under_way['capability']} is under way{step} (ikoma wait {under_way['id']})", "warning")
+            Message(f"`{said(under_way['capability'])}` is under way{step} (`ikoma wait {under_way['id']}`)", "warning")
         )
     if watch := result.get("watch"):
         blocks.append(Message(f"It is watched: where it turns unhealthy, {watch['backTo']} serves again."))
@@ -62,7 +63,8 @@ def status(result: Mapping[str, Any]) -> Sequence[Block]:
     if starting:
         names = (Column("service"), Column("container", cut=True), Column("state"), Column("release"))
         blocks.append(Table(names, starting, title="starting, and not serving yet"))
-    empty = "" if starting else "It has no containers: `ikoma deploy` makes them."
+    deploy = command_line("deploy.up", {"appName": result["name"]})
+    empty = "" if starting else f"It has no containers: `{deploy}` makes them."
     return [*blocks, Table(columns, rows, empty=empty, title="services" if rows else "")]
 
 
@@ -155,7 +157,7 @@ def visit(result: Mapping[str, Any]) -> Sequence[Block]:
     headers = [f"{name}: {line}" for name, value in result["headers"].items() for line in value.split("\n")]
     body = result["body"] if result["encoding"] == "utf-8" else f"[{result['size']} bytes that are no text]"
     blocks: list[Block] = [
-        Raw(f"{result['status']}  {result['url']}  {span_in_words(result['durationMs'])}"),
+        Raw(Phrase((result["status"], result["url"], Span(result["durationMs"])), between="  ")),
         Raw("\n".join(headers)),
         Raw(body),
     ]

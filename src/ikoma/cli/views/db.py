@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
+from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import Size, Span, plural
 
 _NUMBERS = (
@@ -24,9 +25,9 @@ _NUMBERS = (
 )
 
 
-def status(result: Mapping[str, Any]) -> Sequence[Block]:
+def status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
     if not result["exists"]:
-        return [Message("It has no database: `ikoma db-create` makes one.", "warning")]
+        return [Message(f"It has no database: `{command('db.create', given)}` makes one.", "warning")]
     migrations = result.get("migrations") or {}
     pending = migrations.get("pending") or []
     return [
@@ -106,5 +107,5 @@ VIEWS = {
     "db.create": created,
     "db.migrate": migrated,
     "db.query": rows,
-    "db.status": status,
+    "db.status": ForCall(status),
 }

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Facts, Message
+from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import State
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def listing(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
     """A few lines for each name: sentences fit no table of 80 columns."""
     blocks: list[Block] = [Message(result["message"], "good")] if result.get("message") else []
     for item in result["domains"]:
@@ -17,7 +18,8 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
             blocks.append(Message(""))
         blocks.append(_domain(item))
     if not result["domains"]:
-        blocks.append(Message("It has no domains: `ikoma domain-add APP DOMAIN` adds one."))
+        add = command("domain.add", given)
+        blocks.append(Message(f"It has no domains: `{add} DOMAIN` adds one."))
     return blocks
 
 
@@ -35,4 +37,4 @@ def _domain(item: Mapping[str, Any]) -> Facts:
     )
 
 
-VIEWS = {"domain.add": listing, "domain.list": listing, "domain.remove": listing}
+VIEWS = dict.fromkeys(("domain.add", "domain.list", "domain.remove"), ForCall(listing))

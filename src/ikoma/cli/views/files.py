@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
+from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import Size, Time
 
 
@@ -49,8 +49,8 @@ def written(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-def deleted(result: Mapping[str, Any]) -> Sequence[Block]:
-    back = f"ikoma unrm APP {shlex.quote(result['path'])}"
+def deleted(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
+    back = command("files.restore", given, path=result["path"])
     return [Message(f"{result['path']} is deleted; it is kept for 30 days: `{back}` brings it back.", "good")]
 
 
@@ -66,7 +66,7 @@ def restored(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 VIEWS = {
-    "files.delete": deleted,
+    "files.delete": ForCall(deleted),
     "files.edit": written,
     "files.history": versions,
     "files.list": listing,

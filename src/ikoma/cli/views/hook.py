@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Message, Table
-from ikoma.cli.views import one_line
+from ikoma.cli.views import ForCall, command, one_line
 from ikoma.cli.words import State, Time, plural
 
 _LAST = 10
 
 
-def shown(result: Mapping[str, Any]) -> Sequence[Block]:
+def shown(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
     if not result["exists"]:
-        return [Message("No pushes deploy it: `ikoma hook-create APP` makes a webhook.")]
+        create = command("hook.create", given)
+        return [Message(f"No pushes deploy it: `{create}` makes a webhook.")]
     refused = plural(result["refused"], "delivery").replace("deliverys", "deliveries")
     facts = Facts(
         [
@@ -60,4 +61,4 @@ def _outcome(item: Mapping[str, Any]) -> str:
     return str(item.get("state") or ("deployed" if item.get("deployed") else "nothing to do"))
 
 
-VIEWS = {"hook.create": created, "hook.show": shown}
+VIEWS = {"hook.create": created, "hook.show": ForCall(shown)}

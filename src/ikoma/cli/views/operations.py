@@ -8,6 +8,7 @@ from typing import Any
 
 from ikoma.cli import output, views
 from ikoma.cli.blocks import Block, Column, Facts, Message, Table
+from ikoma.cli.naming import said
 from ikoma.cli.words import Span, State, Time
 
 _SAID = {
@@ -35,7 +36,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
         (
             item["id"],
             State(item["state"]),
-            item["capability"],
+            said(item["capability"]).removeprefix("ikoma "),
             item.get("appName"),
             Time(item["startedAt"]),
             item["caller"],
@@ -50,7 +51,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def shown(item: Mapping[str, Any]) -> Sequence[Block]:
-    said, kind = _SAID.get(item["state"], (item["state"], ""))
+    ended, kind = _SAID.get(item["state"], (item["state"], ""))
     of = f" of {item['appName']}" if item.get("appName") else ""
     facts: list[tuple[str, Any]] = [
         ("operation", item["id"]),
@@ -58,11 +59,12 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
         ("started", Time(item["startedAt"])),
         ("took", _took(item)),
     ]
-    made = views.blocks_of(item["capability"], item["result"]) if item.get("result") else ()
+    given = {"appName": item["appName"]} if item.get("appName") else {}
+    made = views.blocks_of(item["capability"], item["result"], given) if item.get("result") else ()
     for block in made:
         if isinstance(block, Facts) and not block.title:
             facts += block.pairs
-    blocks: list[Block] = [Message(f"{item['capability']}{of} {said}.", kind), Facts(facts)]
+    blocks: list[Block] = [Message(f"`{said(item['capability'])}`{of} {ended}.", kind), Facts(facts)]
     if item["state"] == "running":
         steps = [(Time(step["at"]), step["name"]) for step in item["steps"][-_LAST_STEPS:]]
         blocks.append(Table((Column("when"), Column("step", cut=True)), steps))

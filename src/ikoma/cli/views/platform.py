@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Checks, Facts, Message
-from ikoma.cli.words import Size, Span, bytes_in_words, guess, label, text_of
+from ikoma.cli.words import Phrase, Size, Span, guess, label
 
 _NAMES = {"docker": "Docker", "postgres": "PostgreSQL", "appsRoot": "apps' folder", "proxy": "proxy"}
 
@@ -39,26 +39,22 @@ def info(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-def _seen(facts: Mapping[str, Any]) -> str:
+def _seen(facts: Mapping[str, Any]) -> Any:
     if facts.get("error"):
         return str(facts["error"])
     if "freeBytes" in facts:
-        return f"{facts['path']}, {bytes_in_words(facts['freeBytes'])} free"
+        return [facts["path"], Phrase((Size(facts["freeBytes"]), "free"))]
     told = {name: _names(value) if isinstance(value, dict) else value for name, value in facts.items()}
-    return ", ".join(
-        text_of(value, people=True)
-        if name in ("version", "path", "state")
-        else f"{label(name)} {text_of(guess(name, value), people=True)}"
+    return [
+        value if name in ("version", "path", "state") else Phrase((label(name), guess(name, value)))
         for name, value in told.items()
         if value not in (None, "", [], {})
-    )
-
-
-def _names(values: Mapping[str, Any]) -> list[str]:
-    """What of it is so, or how each is."""
-    return [
-        name if value is True else f"{name} {text_of(value, people=True)}" for name, value in values.items() if value
     ]
+
+
+def _names(values: Mapping[str, Any]) -> list[Any]:
+    """What of it is so, or how each is."""
+    return [name if value is True else Phrase((name, value)) for name, value in values.items() if value]
 
 
 VIEWS = {"platform.check": checked, "platform.info": info}

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Table
-from ikoma.cli.views import address
+from ikoma.cli.views import ForCall, address, command
 from ikoma.cli.words import State, Time
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def listing(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
         Column("preview"),
         Column("ref", cut=True),
@@ -30,7 +30,8 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
         )
         for item in result["previews"]
     ]
-    return [Table(columns, rows, empty="It has no previews: `ikoma preview APP REF` makes one.")]
+    preview = command("deploy.preview", given)
+    return [Table(columns, rows, empty=f"It has no previews: `{preview} REF` makes one.")]
 
 
-VIEWS = {"preview.list": listing}
+VIEWS = {"preview.list": ForCall(listing)}

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
-from ikoma.cli.views import image, one_line
+from ikoma.cli.views import ForCall, command, image, one_line
 from ikoma.cli.words import Size, State, Time, plural
 
 
-def listing(result: Mapping[str, Any]) -> Sequence[Block]:
+def listing(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
         Column("release"),
         Column("state"),
@@ -28,7 +28,8 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
         )
         for item in result["releases"]
     ]
-    return [Table(columns, rows, empty="It was never deployed: `ikoma deploy` does it.")]
+    deploy = command("deploy.up", given)
+    return [Table(columns, rows, empty=f"It was never deployed: `{deploy}` does it.")]
 
 
 def shown(item: Mapping[str, Any]) -> Sequence[Block]:
@@ -43,6 +44,7 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
             ("by", item["caller"]),
             ("reason", item.get("reason")),
             ("failed of", item.get("cause")),
+            ("it answered", item.get("answerStatus")),
             ("commit", item.get("commit")),
             ("source", plural(source["files"], "file") if source else None),
             ("its size", Size(source["bytes"]) if source else None),
@@ -61,7 +63,10 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     blocks: list[Block] = [facts]
     if rows:
         blocks.append(Table(columns, rows))
+    answer, healthcheck = ((item.get(name) or "").splitlines() for name in ("answer", "healthcheck"))
     for title, lines in (
+        ("what its health path answered", answer),
+        ("what its healthcheck said last", healthcheck),
         ("what its build said last", item.get("output")),
         ("what its containers said last", item.get("logs")),
     ):
@@ -113,7 +118,7 @@ def _state(item: Mapping[str, Any]) -> str:
 
 VIEWS = {
     "release.diff": differences,
-    "release.list": listing,
+    "release.list": ForCall(listing),
     "release.pin": pinned,
     "release.show": shown,
 }

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, NotFound
+from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, Next, NotFound
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.state import connect
 
@@ -174,7 +174,11 @@ class Approvals:
         """
         found = self.get(identity)
         if found is None or not _reaches(caller, found):
-            raise NotFound(f"There is no request {identity[:40]!r}.", hint="approvals.list shows those that wait.")
+            raise NotFound(
+                f"There is no request {identity[:40]!r}.",
+                hint="approvals.list shows those that wait.",
+                next=Next("approvals.list"),
+            )
         if found.caller_id == caller.id or caller.needs_approval:
             raise ApprovalNotYours
         done = self._connection.execute(

@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.errors import DiskFull, InvalidArguments, NotFound, OutOfScope, RoleTooLow, Unauthenticated
+from ikoma.errors import DiskFull, InvalidArguments, Next, NotFound, OutOfScope, RoleTooLow, Unauthenticated
 from ikoma.kernel.redaction.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
 from ikoma.kernel.state import connect
@@ -360,7 +360,11 @@ def _hash_of(key: str) -> str:
 
 
 def _no_key(identity: str) -> NotFound:
-    return NotFound(f"There is no live key {identity[:40]!r}.", hint="keys.list shows the keys and their ids.")
+    return NotFound(
+        f"There is no live key {identity[:40]!r}.",
+        hint="keys.list shows the keys and their ids.",
+        next=Next("keys.list"),
+    )
 
 
 def _narrows(globs: Sequence[str], wider: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@ the call that it answers; a door has only to say it in its own words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,14 @@ from ikoma.kernel.redaction.places import applied
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Role
 
+Lists = Callable[[Capability], bool]
+"""Whether a client offers a capability to whoever uses it: it is led to nothing else."""
+
 _APP = "appName"
+
+
+def lists_all(capability: Capability) -> bool:
+    return True
 
 
 class Leading:
@@ -36,14 +43,19 @@ class Leading:
         return tuple(item for item in found if item is not None and item != Next(made.name, dict(given)))
 
     def choose(
-        self, known: Iterable[Next], caller: Caller, role: Role, given: Mapping[str, Any] = MappingProxyType({})
+        self,
+        known: Iterable[Next],
+        caller: Caller,
+        role: Role,
+        given: Mapping[str, Any] = MappingProxyType({}),
+        lists: Lists = lists_all,
     ) -> Next | None:
-        """The first that this caller may make, with what it lacks of these arguments."""
+        """The first that this caller may make, and its client offers, with what it lacks of these arguments."""
         found = (self._completed(item, given) for item in known)
-        return next((item for item in found if item is not None and self._may_make(item, caller, role)), None)
+        return next((item for item in found if item is not None and self._may_make(item, caller, role, lists)), None)
 
     def in_result(
-        self, capability: Capability, result: Any, given: Mapping[str, Any], caller: Caller, role: Role
+        self, capability: Capability, result: Any, given: Mapping[str, Any], caller: Caller, role: Role, lists: Lists
     ) -> Any:
         """A result with each call that leads on complete, and without those that this caller cannot make."""
 
@@ -51,7 +63,7 @@ class Leading:
             if not isinstance(holder, dict) or "next" not in holder:
                 return holder
             known = [Next(**holder["next"])] if holder["next"] else []
-            found = self.choose(known, caller, role, _plain(capability, given))
+            found = self.choose(known, caller, role, _plain(capability, given), lists)
             rest = {name: value for name, value in holder.items() if name != "next"}
             return rest if found is None else rest | {"next": as_json(found)}
 
@@ -75,9 +87,9 @@ class Leading:
             return None
         return Next(item.capability, arguments)
 
-    def _may_make(self, item: Next, caller: Caller, role: Role) -> bool:
+    def _may_make(self, item: Next, caller: Caller, role: Role, lists: Lists) -> bool:
         capability, app = self._registry.get(item.capability), item.arguments.get(_APP)
-        return may_call(capability, caller, role) and (app is None or caller.reaches(app))
+        return lists(capability) and may_call(capability, caller, role) and (app is None or caller.reaches(app))
 
 
 def may_call(capability: Capability, caller: Caller, role: Role) -> bool:

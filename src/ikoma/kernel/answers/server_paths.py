@@ -11,9 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from ikoma.kernel.redaction.places import Path
-
-_QUOTING = frozenset({"logs", "healthcheck", "sql", "detail", "serverHint", "output"})
-"""Details of errors that hold what others wrote."""
+from ikoma.kernel.redaction.redaction import QUOTING
 
 
 class ServerPaths:
@@ -59,5 +57,5 @@ class ServerPaths:
         if isinstance(value, list | tuple):
             return [self.in_details(item) for item in value]
         if isinstance(value, dict):
-            return {name: item if name in _QUOTING else self.in_details(item) for name, item in value.items()}
+            return {name: item if name in QUOTING else self.in_details(item) for name, item in value.items()}
         return value

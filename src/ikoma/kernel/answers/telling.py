@@ -15,7 +15,7 @@ import orjson
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.answers.leading import Leading, may_call
+from ikoma.kernel.answers.leading import Leading, Lists, lists_all, may_call
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.kernel.words import Names, in_details, in_result, texts
@@ -38,6 +38,8 @@ class Reader:
     """The arguments of its call."""
     sees_paths: bool = True
     """Whether it can use paths on the server."""
+    lists: Lists = lists_all
+    """Which capabilities its client offers."""
 
     @property
     def data(self) -> list[str]:
@@ -59,7 +61,8 @@ class Telling:
         shows_paths = not reader.sees_paths and self._paths.may_stand_in(body)
         if not (capability.leads or names_any or shows_paths):
             return body
-        result = self.leading.in_result(capability, orjson.loads(body), reader.given, reader.caller, reader.role)
+        caller, role, lists = reader.caller, reader.role, reader.lists
+        result = self.leading.in_result(capability, orjson.loads(body), reader.given, caller, role, lists)
         if names_any:
             result = in_result(result, capability.sentences, lambda text: self.fit(text, reader))
         if shows_paths:
@@ -70,7 +73,7 @@ class Telling:
     def failure(self, error: IkomaError, reader: Reader) -> IkomaError:
         """An error. Another may be told of the same one, and be allowed other calls: it is a copy."""
         told = copy.copy(error)
-        told.lead = self.leading.choose(error.next, reader.caller, reader.role, reader.given)
+        told.lead = self.leading.choose(error.next, reader.caller, reader.role, reader.given, reader.lists)
         if not error.quotes:
             told.message = self.fit(error.message, reader)
         told.audit_message = self.fit(error.audit_message, reader)

@@ -45,7 +45,7 @@ _WORD = re.compile(r"[A-Za-z]{0,15}[0-9]{0,4}")
 _NUMBERS = re.compile(r"[0-9]{1,14}(?:[-_.:/@][0-9]{1,14})*+")
 _WORDS = re.compile(r"[A-Za-z]*+[0-9]{0,4}(?:[-_.:/@][A-Za-z]*+[0-9]{0,4})*+")
 _LONGEST_WORDS = 11
-_QUOTING = frozenset({"logs", "healthcheck", "sql", "detail", "serverHint"})
+QUOTING = frozenset({"answer", "logs", "healthcheck", "sql", "detail", "serverHint", "output"})
 """Details of errors that hold what others wrote."""
 
 
@@ -175,9 +175,7 @@ class Scrubber:
             said = list(own)
         error.message, error.hint = replaced(error.message, said), replaced(error.hint, own)
         error.audit_message = replaced(error.audit_message, own)
-        error.details = {
-            name: cleaned(item, texts if name in _QUOTING else own) for name, item in error.details.items()
-        }
+        error.details = {name: cleaned(item, texts if name in QUOTING else own) for name, item in error.details.items()}
         error.args = (error.message,)
 
 

@@ -279,7 +279,8 @@ def _exists(target: Path) -> BackupExists:
 def _locked(blockers: Sequence[str]) -> AppBusy:
     return AppBusy(
         f"A table stays locked, so there is no backup: {', '.join(map(shown, blockers))}.",
-        hint="Wait until the transaction there has ended, or end it: pg_terminate_backend in `ikoma psql --admin`.",
+        hint="Wait until the transaction there has ended; a person at the server can end it with `ikoma psql --admin` "
+        "(pg_terminate_backend).",
     )
 
 

@@ -272,14 +272,14 @@ def _text(sql: str) -> str:
 
 
 _HINTS = {
-    "55P03": "Another session holds a lock on it: try again when it is idle, or raise lockTimeout.",
-    "57014": "The statement took longer than timeout allows: raise it, or split the work.",
-    "25001": "This statement cannot run in a transaction; run it with `ikoma psql`.",
+    "55P03": "Another session holds a lock on it: try again when it is idle, or raise `lockTimeout`.",
+    "57014": "The statement took longer than `timeout` allows: raise it, or split the work.",
+    "25001": "This statement cannot run in a transaction; a person at the server can run it with `ikoma psql`.",
     "42501": "Migrations run as the app's own role, which owns its database's schema and nothing else.",
     "57P01": "The session was ended from outside, or by the file itself; nothing of it was kept.",
 }
 _EXTENSION_HINT = (
     "An app may create what PostgreSQL trusts, where it is installed: citext, hstore, pg_trgm, unaccent, btree_gin,"
     " btree_gist, ltree, intarray, cube, seg, isn, fuzzystrmatch, tablefunc and a few more (docs/database.md)."
-    " gen_random_uuid() and sha256() need none. Any other an admin creates: `ikoma psql --admin APP`."
+    " gen_random_uuid() and sha256() need none. Any other a person at the server creates with `ikoma psql --admin`."
 )

@@ -42,7 +42,7 @@ _OF_THE_ADMIN = {
     "DropRoleStmt": "drops a role",
 }
 _ALONE = "cannot run in a transaction, and each migration is one"
-_BY_HAND = "Take it out, and run it with `ikoma psql APP`."
+_BY_HAND = "Take it out; a person at the server can run it with `ikoma psql`."
 _TOO_MUCH = "which an app's role may not"
 _REINDEXED = ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE")
 

@@ -30,7 +30,7 @@ def judge(node: Any, command: Any, schema: Schema, made_again: Collection[tuple[
     """
     kind = type(node).__name__
     if needs_no_transaction(node, command):
-        advice = "it will be refused; run it with `ikoma psql`"
+        advice = "it will be refused; a person at the server can run it with `ikoma psql`"
         yield Finding("cannot run in a migration's transaction", advice, breaks=False)
     if kind == "AlterTableStmt":
         yield from altered(node, command, schema)

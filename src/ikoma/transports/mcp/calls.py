@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ikoma.errors import BodyTooLarge, IkomaError
@@ -19,6 +20,7 @@ from ikoma.kernel.events import Changed
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
 from ikoma.ports import Progress, no_progress
+from ikoma.transports.mcp.tools import is_chosen
 from ikoma.transports.mcp.wording.speech import Speech
 
 WAIT_SECONDS = 45.0
@@ -79,6 +81,7 @@ class Calls:
             wait=ask.who.patience,
             asks=True,
             address=ask.who.address,
+            lists=partial(is_chosen, toolsets=ask.who.toolsets),
         )
         words = self._speech.words(ask.arguments)
 

@@ -131,10 +131,14 @@ def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capabil
 
     The platform's own and operations stay. What is not listed can be called all the same.
     """
-    if ALL in toolsets:
-        return list(tools)
-    wanted = {*toolsets, "platform", "operations"}
-    return [item for item in tools if item.name.split(".", 1)[0] in wanted or not (toolsets or item.rare)]
+    return [item for item in tools if is_chosen(item, toolsets)]
+
+
+def is_chosen(item: Capability, toolsets: Sequence[str]) -> bool:
+    """Whether a client of these toolsets lists it, if its key may call it."""
+    if ALL in toolsets or item.name.partition(".")[0] in (*toolsets, "platform", "operations"):
+        return True
+    return not (toolsets or item.rare)
 
 
 def _compact(schema: Mapping[str, Any], *, has_words: bool = True) -> dict[str, Any]:

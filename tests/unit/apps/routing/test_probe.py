@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -47,7 +48,7 @@ def explained(sent: bytes | None, *, heard: Sequence[Listening] | None = None, p
         check = await probe.explain(Web("web", port, path), [item], lambda: [Secret(SECRET)])
         await probe.close()
         server.close()
-        return Check(check.passed, check.details.replace(str(port), "PORT"), check.answer)
+        return replace(check, details=check.details.replace(str(port), "PORT"))
 
     return asyncio.run(scenario())
 
@@ -58,7 +59,7 @@ def answer(status: str, body: bytes) -> bytes:
 
 def test_an_answer_that_says_no_is_kept_without_secrets_and_what_steers_a_terminal() -> None:
     check = explained(answer("500 No", f"\x1b[31mno {SECRET}\nat all\n".encode()))
-    assert check == Check(False, "/health answers 500.", "no ***\nat all")
+    assert check == Check(False, "/health answers 500.", "no ***\nat all", status=500)
     assert explained(answer("200 OK", b"fine")) == Check(True, "/health answers 200.", "")
 
 

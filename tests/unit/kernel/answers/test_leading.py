@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from ikoma.errors.base import error_classes
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.failures import as_told
 from ikoma.kernel.answers.leading import Leading, as_json
-from ikoma.model import Role
+from ikoma.model import Effect, Role
+from ikoma.transports.mcp.tools import is_chosen
 
 REGISTRY = capabilities.load()
 LEADING = Leading(REGISTRY)
@@ -73,10 +76,54 @@ def test_what_leads_on_names_what_exists(where: str, capability: str, arguments:
     assert set(arguments) <= REGISTRY.get(capability).arguments.keys(), where
 
 
+OF_NO_KEY = {"hook_refused", "hook_replayed", "hook_worn_out"}
+"""Told to git hosts, which call nothing else."""
+READS = re.compile("|".join(re.escape(item.name) for item in REGISTRY if item.effect is Effect.READS))
+
+
+def _raised() -> Iterator[tuple[str, str, str]]:
+    """Every error that is raised with a hint of its own, and nothing that leads on."""
+    for path in sorted(Path(ikoma.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:
+                said = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                if "hint" in said and "next" not in said:
+                    yield f"{path.name}:{node.lineno}", node.func.id, said["hint"]
+
+
+KINDS = {kind.__name__: kind for kind in error_classes()}
+
+
+def test_a_hint_that_names_a_call_which_shows_more_leads_there() -> None:
+    silent = [
+        (where, hint)
+        for where, kind, hint in _raised()
+        if READS.search(hint) and not KINDS[kind].default_next and KINDS[kind].code not in OF_NO_KEY
+    ]
+    silent += [
+        (kind.__name__, kind.default_hint)
+        for kind in KINDS.values()
+        if READS.search(kind.default_hint) and not kind.default_next and kind.code not in OF_NO_KEY
+    ]
+    assert silent == []
+
+
 def test_the_first_that_a_key_may_call_is_told() -> None:
     known = [Next("db.create", {"appName": "shop"}), Next("db.status", {"appName": "shop"})]
     assert LEADING.choose(known, ADMIN, Role.ADMIN) == known[0]
     assert LEADING.choose(known, ADMIN, Role.OBSERVER) == known[1]
+
+
+def test_a_client_is_led_only_to_what_it_offers() -> None:
+    known = [Next("files.history", {"appName": "shop"}), Next("files.list", {"appName": "shop"})]
+    default, narrow = (partial(is_chosen, toolsets=toolsets) for toolsets in ((), ("apps",)))
+    assert LEADING.choose(known, ADMIN, Role.ADMIN) == known[0]
+    assert LEADING.choose(known, ADMIN, Role.ADMIN, lists=default) == known[1]
+    assert LEADING.choose(known, ADMIN, Role.ADMIN, lists=narrow) is None
+    status = REGISTRY.get("apps.status")
+    for lists, led in ((default, True), (narrow, False)):
+        told = LEADING.in_result(status, {"next": as_json(known[1])}, {}, ADMIN, Role.ADMIN, lists)
+        assert ("next" in told) is led
 
 
 def test_nobody_is_led_in_a_circle_nor_told_a_secret_again() -> None:

@@ -18,6 +18,7 @@ from ikoma.cli import main
 from ikoma.cli.catalogue import VERBS
 from ikoma.cli.naming import Answers
 from ikoma.errors.base import error_classes
+from ikoma.kernel.access import controls
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.answers.telling import Reader, Telling
@@ -79,6 +80,91 @@ def test_on_the_command_line_a_sentence_names_commands_that_exist() -> None:
         assert not DOTTED.search(re.sub(r"`ikoma call [a-z._]+", "", said)), said
         for line in re.findall(r"`ikoma ([^`]*)`", said):
             _check_command(shlex.split(line))
+
+
+OF_ONE_DOOR = {
+    "postgres/sql_input.py": "said by `ikoma psql` alone",
+    "postgres/session.py": "said by `ikoma psql` alone",
+    "transports/server.py": "said by `ikoma up` alone",
+    "transports/mcp/stdio.py": "of the server's own log",
+    "apps/runbook.py": "a document for people at the server",
+    "docs.py": "a document",
+}
+AT_THE_SERVER = {"psql", "psql --admin", "doctor", "up"}
+"""Commands of a person at the server, for which no door has a call."""
+
+
+def _whole_texts(path: Path) -> Iterator[str]:
+    """Every text of a module that somebody may be told, with X for what is filled in."""
+    tree = ast.parse(path.read_text())
+    documents = _documents(tree)
+    documents |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+            yield node.value
+
+
+def test_no_door_is_told_of_a_command_that_is_not_its_own() -> None:
+    """Capabilities are named as such, and each door words them. What has none is for a person at the server."""
+    home, said = Path(ikoma.__file__).parent, 0
+    for path in sorted(home.rglob("*.py")):
+        place = str(path.relative_to(home))
+        if place in OF_ONE_DOOR or place.startswith(("cli/", "web/")):
+            continue
+        for text in _whole_texts(path):
+            for clause in re.split(r"[.;] ", text):
+                for command in re.findall(r"`ikoma ([^`]*)(?:`|$)", clause):
+                    assert re.search(r"[Aa] person at the server", clause.partition("`ikoma")[0]), (place, text)
+                    assert re.sub(r" X.*| < .*", "", command).strip() in AT_THE_SERVER, (place, text)
+                    said += 1
+    assert said >= 5
+    for page in home.rglob("transports/mcp/**/*.md"):
+        assert not re.search(r"`ikoma [a-z]", page.read_text()), page
+
+
+def test_what_a_person_does_at_the_server_names_the_app_on_the_command_line() -> None:
+    text = "Take it out; a person at the server runs it with `ikoma psql`, or `ikoma psql --admin`."
+    said = Answers("db.migrate", {"appName": "shop"}).sentence(text)
+    assert said == "Take it out; a person at the server runs it with `ikoma psql shop`, or `ikoma psql --admin shop`."
+    assert SPEECH.words({"appName": "shop"})(text) == text
+
+
+def test_no_text_names_a_capability_that_is_not_there() -> None:
+    spaces = {name.partition(".")[0] for name in REGISTRY.names()}
+    like = re.compile(rf"(?<![\w./@:'\"`-])(?:{'|'.join(sorted(spaces))})\.[a-z_]+(?:\.[a-z_]+)?(?![\w/(=-])")
+    for text in TEXTS:
+        for found in like.findall(text):
+            assert found in REGISTRY or found.rpartition(".")[0] in REGISTRY, text
+
+
+@pytest.mark.parametrize(
+    ("capability", "text", "said"),
+    [
+        (
+            "apps.logs",
+            "ask for a larger `tail`, or narrow with `since`, `service` or `grep`",
+            "ask for a larger `--tail`, or narrow with `--since`, `--service` or `--grep`",
+        ),
+        ("db.migrate", "raise `lockTimeout`", "raise `--lock-timeout`"),
+        ("deploy.up", "`timeout` gives it longer, `name` does not", "`--timeout` gives it longer, `name` does not"),
+        ("source.clone", "correct `url`, `ref` or `token`", "correct `URL`, `REF` or `--token`"),
+        ("policy.unwaive", "give its `id`", "give its `ID`"),
+        ("release.unknown", "give its `id`", "give its `id`"),
+    ],
+)
+def test_arguments_of_the_call_are_said_as_they_are_typed(capability: str, text: str, said: str) -> None:
+    assert Answers(capability, {"appName": "shop"}).sentence(text) == said
+    assert SPEECH.words({"appName": "shop"})(text) == text
+
+
+def test_a_hint_marks_the_arguments_that_it_names() -> None:
+    """Else the command line could not say them as options."""
+    names = {name for item in REGISTRY for name in controls.arguments_schema(item).get("properties", {})}
+    bare = re.compile(rf"(?<![\w`.\"-])(?:{'|'.join(name for name in names if not name.islower())})(?![\w`])")
+    of_a_field = {"Wait until it has ended (operations.wait with the operationId of details), then try again."}
+    assert [text for text in {*_errors()} - of_a_field if bare.search(text)] == []
 
 
 def _check_command(words: list[str]) -> None:

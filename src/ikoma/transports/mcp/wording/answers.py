@@ -197,9 +197,17 @@ def told(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = 
     if failure.get("next"):
         said["next"] = as_tool_call(wrapper.rest(failure["next"]))
     said |= {key: wrapper.rest(value, key) for key, value in details.items() if key in _OURS}
+    if "arguments" in details:
+        said["arguments"] = [_of_argument(item, wrapper, given) for item in details["arguments"]]
     if quoted:
         said["details"] = wrapper.wrap(_pretty(quoted), "what the failure quotes")
     return said
+
+
+def _of_argument(item: Mapping[str, Any], wrapper: Wrapper, given: Collection[str]) -> dict[str, Any]:
+    """What is wrong with an argument, in IKOMA's own words; its name is the caller's where nothing is called so."""
+    own = {"problem": lambda text: wrapper.sentence(text, given), "argument": wrapper.unless_name}
+    return {name: own[name](value) if name in own else value for name, value in item.items()}
 
 
 # Details that hold only our own words: names of arguments, what would be lost, tokens.

@@ -1,0 +1,115 @@
+"""Waits until the containers of a release answer requests, for as long as they may still come to.
+
+An app may take long until it listens. One that answers with an error, listens where no request goes, or keeps
+restarting seldom mends that by itself: once it has done so for a while without a break, it has failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from ikoma.apps.app import App
+from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.routing.probe import ON_NO_PORT, Check, Probe, misheard
+from ikoma.errors import DeployFailed
+from ikoma.model import Secret
+from ikoma.ports import Container, Engine
+
+_WRONG_SECONDS = 15.0
+_RESTARTS = 3
+_PAUSE = 0.1
+_NOT_READY = 503
+_MAY_GET_READY = (
+    f"It has answered so for {_WRONG_SECONDS:g} s. Where it does until it is ready, give the service a `healthcheck` "
+    "with a `start_period`: that is waited for, up to `timeout`. Its last log lines may say more."
+)
+_WHERE_IT_ANSWERS = "Name its `service:` and `port:` under `x-ikoma:` in the compose file; `service: false` for none."
+
+
+class Answering:
+    """Sees containers answer before they get requests."""
+
+    def __init__(self, engine: Engine, probe: Probe) -> None:
+        self._engine = engine
+        self._probe = probe
+
+    async def wait(
+        self, app: App, web: Web | None, timeout: float, secrets: Sequence[Secret], containers: Sequence[Container]
+    ) -> None:
+        """Return once each of these containers of the web service answers.
+
+        Args:
+            timeout: seconds until they must.
+
+        Raises:
+            DeployFailed: with what was answered, and the last log lines.
+        """
+        if web is None:
+            return
+        clock = asyncio.get_running_loop().time
+        deadline, wrong_since = clock() + timeout, None
+        ours = {item.id for item in containers}
+        while not (check := await self._probe.ask_each(web, containers)).passed:
+            there = [item for item in await self._engine.containers(app.name) if item.id in ours]
+            ended = any(item.state in ("exited", "dead") for item in there)
+            wrong_since = (wrong_since or clock()) if await self._is_wrong(web, check, there) else None
+            given_up = wrong_since is not None and clock() >= wrong_since + _WRONG_SECONDS
+            if ended or given_up or clock() >= deadline:
+                containers = there or containers
+                explained = await self._probe.explain_first(web, containers, secrets)
+                check = check if explained.passed else explained
+                hint = _hint(web, check, None if ended or given_up else timeout)
+                raise await self._no_answer(web, check, containers, secrets, hint)
+            await asyncio.sleep(_PAUSE)
+
+    async def _is_wrong(self, web: Web, check: Check, containers: Sequence[Container]) -> bool:
+        """Whether it is more than late. Where no path is known, the port is a guess: others say nothing."""
+        if web.path is None:
+            return False
+        if check.answered or any(item.state != "running" for item in containers):
+            return True
+        for item in containers:
+            lives = await self._engine.lives(item.id)
+            if lives is not None and lives.restarts >= _RESTARTS:
+                return True
+            if await misheard(self._engine, web, [item]) not in ("", ON_NO_PORT):
+                return True
+        return False
+
+    async def _no_answer(
+        self, web: Web, check: Check, containers: Sequence[Container], secrets: Sequence[Secret], hint: str | None
+    ) -> DeployFailed:
+        logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
+        ended = [item for item in containers if item.state in ("exited", "dead")]
+        said = (
+            f"The service {web.service} exited with code {ended[0].exit_code}, and is to answer requests."
+            if ended
+            else None
+        )
+        answer: dict[str, Any] = {"answer": check.answer, "answerStatus": check.status}
+        return DeployFailed(
+            said or f"The containers run, but {web.service} is not healthy: {check.details}",
+            hint=hint,
+            service=web.service,
+            exitCode=containers[0].exit_code if containers else None,
+            state=containers[0].state if containers else None,
+            **{name: value for name, value in answer.items() if value},
+            logs=list(logs),
+        )
+
+
+def _hint(web: Web, check: Check, timeout: float | None) -> str | None:
+    """What mends it, where that is known.
+
+    Args:
+        timeout: the seconds that were not enough; None where time was not what it lacked.
+    """
+    if web.path is None:
+        return _WHERE_IT_ANSWERS
+    if check.status == _NOT_READY:
+        return _MAY_GET_READY
+    if timeout is None:
+        return None
+    return f"It has not answered within {timeout:g} s: `timeout` gives it longer. Its last log lines may say more."
