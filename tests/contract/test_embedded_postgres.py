@@ -25,7 +25,7 @@ from tests.contract.conftest import Do, remove, settings_of, state_folder
 
 KEEPER = """
 import asyncio, sys
-from ikoma.postgres.embedded import EmbeddedPostgres
+from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.settings import load_settings
 async def keep():
     server = EmbeddedPostgres(

@@ -11,6 +11,7 @@ from ikoma.apps.app import App
 from ikoma.apps.environment import nesting
 from ikoma.apps.host_facts import Facts
 from ikoma.apps.policy import model as policy
+from ikoma.apps.policy.rules import problem_of
 from ikoma.apps.resolution.resolver import Resolution, Resolutions, without_parts
 from ikoma.apps.validation.variables import find_blank
 from ikoma.apps.yaml.violation import quoted
@@ -39,7 +40,7 @@ def said(folder: Path, service: str, *files: tuple[str, str]) -> str:
         if resolution.model is None:
             return [resolution.error or ""]
         found = policy.check(resolution.model, Facts(app=app, registries=("docker.io",), pinned=True))
-        return [violation.problem for violation in found]
+        return [problem_of(violation) for violation in found]
 
     problems = asyncio.run(resolve())
     assert problems

@@ -496,8 +496,8 @@ def test_progress_tells_files_and_bytes(shop: Shop) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from ikoma.apps.folder import App
-from ikoma.apps.snapshot import MANIFEST, TREE, Snapshots
+from ikoma.apps.app import App
+from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshots
 from ikoma.model import AppName
 
 app = App(AppName("shop"), Path(sys.argv[1]))

@@ -83,11 +83,11 @@ def test_on_the_command_line_a_sentence_names_commands_that_exist() -> None:
 
 
 OF_ONE_DOOR = {
-    "postgres/sql_input.py": "said by `ikoma psql` alone",
-    "postgres/session.py": "said by `ikoma psql` alone",
+    "postgres/backup/input_kind.py": "said by `ikoma psql` alone",
+    "postgres/clients/session.py": "said by `ikoma psql` alone",
     "transports/server.py": "said by `ikoma up` alone",
-    "transports/mcp/stdio.py": "of the server's own log",
-    "apps/runbook.py": "a document for people at the server",
+    "transports/mcp/streams/stdio.py": "of the server's own log",
+    "apps/observation/runbook.py": "a document for people at the server",
     "docs.py": "a document",
 }
 AT_THE_SERVER = {"psql", "psql --admin", "doctor", "up"}

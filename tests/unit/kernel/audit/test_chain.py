@@ -27,7 +27,7 @@ TAMPERINGS = 1000
 WRITER = """
 import sys
 from pathlib import Path
-from ikoma.kernel.audit import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditLog, Entry
 folder = Path(sys.argv[1])
 log = AuditLog(folder / "audit.jsonl", folder / "head", max_bytes=int(sys.argv[3]))
 for number in range(int(sys.argv[2])):

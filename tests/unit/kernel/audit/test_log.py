@@ -19,7 +19,7 @@ from ikoma.kernel.audit.log import AuditLog, Entry
 WRITER = """
 import sys
 from pathlib import Path
-from ikoma.kernel.audit import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditLog, Entry
 log = AuditLog(Path(sys.argv[1]), Path(sys.argv[1] + ".head"))
 for number in range(300):
     log.append(Entry(f"{sys.argv[2]}-{number}", "test.write", arguments={"text": "x" * 500}))
