@@ -30,7 +30,7 @@ class RoleTooLow(IkomaError):
     """The key's role does not allow this."""
 
     code, status = "role_too_low", 403
-    default_hint = "Use a key with a higher role; X-Role can only lower the role of a key."
+    default_hint = "Use a key with a higher role. A role that is asked for can only lower that of the key."
 
 
 class OutOfScope(IkomaError):

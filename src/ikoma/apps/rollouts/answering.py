@@ -19,7 +19,7 @@ from ikoma.ports import Container, Engine
 
 _WRONG_SECONDS = 15.0
 _RESTARTS = 3
-_PAUSE = 0.1
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _NOT_READY = 503
 _MAY_GET_READY = (
     f"It has answered so for {_WRONG_SECONDS:g} s. Where it does until it is ready, give the service a `healthcheck` "
@@ -49,26 +49,26 @@ class Answering:
         if web is None:
             return
         clock = asyncio.get_running_loop().time
-        deadline, wrong_since = clock() + timeout, None
+        began, wrong_since = clock(), None
         ours = {item.id for item in containers}
         while not (check := await self._probe.ask_each(web, containers)).passed:
             there = [item for item in await self._engine.containers(app.name) if item.id in ours]
             ended = any(item.state in ("exited", "dead") for item in there)
             wrong_since = (wrong_since or clock()) if await self._is_wrong(web, check, there) else None
             given_up = wrong_since is not None and clock() >= wrong_since + _WRONG_SECONDS
-            if ended or given_up or clock() >= deadline:
+            if ended or given_up or clock() >= began + timeout:
                 containers = there or containers
                 explained = await self._probe.explain_first(web, containers, secrets)
                 check = check if explained.passed else explained
                 hint = _hint(web, check, None if ended or given_up else timeout)
                 raise await self._no_answer(web, check, containers, secrets, hint)
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(min(_PAUSE + (clock() - began) / 50, _LONGEST_PAUSE))
 
     async def _is_wrong(self, web: Web, check: Check, containers: Sequence[Container]) -> bool:
         """Whether it is more than late. Where no path is known, the port is a guess: others say nothing."""
         if web.path is None:
             return False
-        if check.answered or any(item.state != "running" for item in containers):
+        if check.answered or not containers or any(item.state != "running" for item in containers):
             return True
         for item in containers:
             lives = await self._engine.lives(item.id)

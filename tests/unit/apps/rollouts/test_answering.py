@@ -52,7 +52,7 @@ class Machine:
 
     def __init__(self, answers: Callable[[float], Check], heard: Sequence[Listening], **more: Any) -> None:
         self._answers, self._heard = answers, heard
-        self._restarts = more.pop("restarts", 0)
+        self._restarts, self._is_there = more.pop("restarts", 0), more.pop("is_there", True)
         self._container = container("web1", addresses=("10.0.0.2",), **more)
         self._began = asyncio.get_running_loop().time()
 
@@ -63,7 +63,7 @@ class Machine:
         return await self.ask_each(web, containers)
 
     async def containers(self, app: AppName) -> Sequence[Container]:
-        return [self._container]
+        return [self._container] if self._is_there else []
 
     async def lives(self, identity: str) -> Lives:
         return Lives(self._restarts, 0.0, 0.0)
@@ -88,8 +88,8 @@ def waited(
         try:
             await answering.wait(app, Web("web", 3000, path), 120, (), [container("web1")])
         except DeployFailed as error:
-            return round(clock() - began), error
-        return round(clock() - began), None
+            return int(clock() - began), error
+        return int(clock() - began), None
 
     with asyncio.Runner(loop_factory=Hurried) as runner:
         return runner.run(scenario())
@@ -118,6 +118,7 @@ def test_what_never_listens_has_the_whole_timeout_and_is_told_of_it() -> None:
         (NOTHING, {"heard": [LOCAL]}),
         (NOTHING, {"state": "restarting"}),
         (NOTHING, {"restarts": 3}),
+        (NOTHING, {"is_there": False}),
     ],
 )
 def test_what_is_wrong_for_long_is_not_waited_for(answers: Check, more: dict[str, Any]) -> None:
