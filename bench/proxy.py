@@ -23,7 +23,7 @@ from bench.figures import Figure, at_least, at_most, rate
 from bench.load import fetch
 from bench.world import CLIENTS, World
 from ikoma.model import AppName
-from ikoma.ports import Route, Side
+from ikoma.ports.proxy import Route, Side
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import load_settings
 from tests.support import free_port

@@ -15,7 +15,7 @@ from ikoma.apps.app import App
 from ikoma.apps.database import credentials
 from ikoma.engines.compose.argv import compose_program
 from ikoma.model import AppName
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.server.tools import bundled
 from tests.apps import make_app
 from tests.support import Server

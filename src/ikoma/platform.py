@@ -69,7 +69,9 @@ from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import Scrubber, ScrubbingFormatter
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName, Secret
-from ikoma.ports import Databases, Progress, Proxy
+from ikoma.ports.databases import Databases
+from ikoma.ports.progress import Progress
+from ikoma.ports.proxy import Proxy
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres

@@ -21,7 +21,8 @@ from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName
-from ikoma.ports import Databases, Proxy
+from ikoma.ports.databases import Databases
+from ikoma.ports.proxy import Proxy
 from tests.support import DOCKER_HOST
 
 FOLDER = Path(__file__).with_name("files")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.settings import Settings, load_settings

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName, Secret
-from ikoma.ports import Container, Start
+from ikoma.ports.engine import Container, Start
 from tests.images import busybox_image
 from tests.support import DOCKER_HOST
 

@@ -17,7 +17,7 @@ import pytest
 
 from ikoma.errors import DatabaseForeign, DatabasesUnavailable, MigrationChanged, SqlFailed
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials, Migration
+from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from tests.contract.conftest import Do
@@ -561,7 +561,7 @@ def test_the_same_migration_from_many_sides_applies_once(
 MIGRATING = """
 import asyncio, sys
 from ikoma.model import Secret
-from ikoma.ports import Credentials, Migration
+from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.databases import PostgresDatabases
 port, password = int(sys.stdin.readline()), sys.stdin.readline().strip()
 class Server:

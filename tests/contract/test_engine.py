@@ -12,7 +12,7 @@ import pytest
 
 from ikoma.engines.compose import argv
 from ikoma.errors import DeployFailed
-from ikoma.ports import no_progress
+from ikoma.ports.progress import no_progress
 from tests.contract.project import ANSWERS, FAILS, Project, a_project, docker, service, shell
 from tests.images import busybox_image
 

@@ -17,7 +17,8 @@ import pytest
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import EngineUnavailable, IkomaError
 from ikoma.model import AppName, Secret
-from ikoma.ports import Resolved, no_progress
+from ikoma.ports.engine import Resolved
+from ikoma.ports.progress import no_progress
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
 from tests.forwarded import forwarded

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.ports import Ended, NotStarted
+from ikoma.ports.engine import Ended, NotStarted
 from tests.contract.project import Project, a_project, docker, shell
 
 SERVICE: dict[str, Any] = {

@@ -28,7 +28,7 @@ from ikoma.apps.rollouts.rendering import Placement, placed
 from ikoma.apps.yaml.violation import Violation
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
-from ikoma.ports import VARIABLES_FILE
+from ikoma.ports.engine import VARIABLES_FILE
 from ikoma.run import run
 from tests.hostile.corpus import MODELS, Case, cases, judged, judged_model, lay_out
 from tests.support import DOCKER_HOST

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from ikoma.model import AppName
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from tests.contract.postgres.conftest import Postgres
 from tests.contract.postgres.test_dump import content, dump, restore
 

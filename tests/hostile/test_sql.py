@@ -20,7 +20,7 @@ import pytest
 
 from ikoma.errors import DatabasesUnavailable, IkomaError
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials, Migration
+from ikoma.ports.databases import Credentials, Migration
 from tests.contract.conftest import state_folder
 from tests.contract.postgres.conftest import Postgres, make_database
 from tests.contract.postgres.test_dump import content

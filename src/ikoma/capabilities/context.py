@@ -36,7 +36,9 @@ from ikoma.kernel.events import Events
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName, Role
-from ikoma.ports import Databases, Engine, Progress
+from ikoma.ports.databases import Databases
+from ikoma.ports.engine import Engine
+from ikoma.ports.progress import Progress
 from ikoma.settings import Settings
 
 

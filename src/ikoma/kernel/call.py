@@ -9,7 +9,7 @@ from typing import Any
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.leading import Lists, lists_all
 from ikoma.model import Role
-from ikoma.ports import Progress
+from ikoma.ports.progress import Progress
 
 LOCAL = "local"
 """The address of callers on this machine that came through a socket file or a pipe."""

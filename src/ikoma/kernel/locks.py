@@ -19,7 +19,7 @@ import orjson
 
 from ikoma.errors import AppBusy, Next
 from ikoma.model import AppName
-from ikoma.ports import Progress, no_progress
+from ikoma.ports.progress import Progress, no_progress
 
 PATIENCE = 2.0
 """Seconds that a call waits for another to end, where it does not say."""

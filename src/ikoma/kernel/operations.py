@@ -40,7 +40,7 @@ from ikoma.kernel.answers.leading import as_json
 from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, Record, Step, now
 from ikoma.kernel.redaction.redaction import whole
 from ikoma.model import Role
-from ikoma.ports import BUILD_LINE, Progress
+from ikoma.ports.progress import BUILD_LINE, Progress
 
 log = logging.getLogger("ikoma")
 

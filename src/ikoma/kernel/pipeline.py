@@ -57,7 +57,7 @@ from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.redaction.redaction import Scrubber, whole
 from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Loss, Registry, Request
 from ikoma.model import Effect, Role
-from ikoma.ports import Progress, no_progress
+from ikoma.ports.progress import Progress, no_progress
 
 log = logging.getLogger("ikoma")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ikoma.errors import DatabasesUnavailable, DiskFull
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Progress, Rows
+from ikoma.ports.databases import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Rows
+from ikoma.ports.progress import Progress
 from ikoma.postgres import provision
 from ikoma.postgres.backup import dump, proof, restore
 from ikoma.postgres.clients.query import Queries

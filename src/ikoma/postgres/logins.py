@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.connect import Connection, ask, connect, unavailable
 from ikoma.postgres.server.server import PostgresServer
 

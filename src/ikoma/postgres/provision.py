@@ -16,7 +16,7 @@ from psycopg import sql
 
 from ikoma.errors import AppBusy, DatabaseForeign
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials, DatabaseState
+from ikoma.ports.databases import Credentials, DatabaseState
 from ikoma.postgres.blockers import ended_after
 from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.server.server import PostgresServer

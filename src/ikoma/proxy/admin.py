@@ -13,7 +13,7 @@ import aiohttp
 
 from ikoma.errors import ProxyRefused, ProxyUnavailable
 from ikoma.model import AppName
-from ikoma.ports import Side
+from ikoma.ports.proxy import Side
 from ikoma.proxy.sides import slot_template
 
 _HOST = "http://127.0.0.1"  # the only name by which Caddy can be called on a socket

@@ -1,4 +1,4 @@
-"""The proxy of ports.py, carried out by Caddy.
+"""The proxy of ports/proxy.py, carried out by Caddy.
 
 What changes often, where an app's requests go, is files and never touches Caddy. What changes seldom, which apps there
 are, is a configuration that Caddy takes whole or not at all. The routes that were applied last are written down, so
@@ -16,7 +16,7 @@ from pathlib import Path
 from ikoma.durable import make_folder
 from ikoma.errors import IkomaError, ProxyRefused, ProxyUnavailable
 from ikoma.model import AppName
-from ikoma.ports import Entrance, Route, Side
+from ikoma.ports.proxy import Entrance, Route, Side
 from ikoma.proxy import pages
 from ikoma.proxy.admin import Admin
 from ikoma.proxy.config import HTTP, HTTPS, Place, build, site

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.model import AppName
-from ikoma.ports import Route
+from ikoma.ports.proxy import Route
 from ikoma.proxy import pages
 from ikoma.proxy.handlers import app_routes, error_routes, subroute
 from ikoma.proxy.listeners import Openings, address

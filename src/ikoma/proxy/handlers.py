@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ikoma.ports import Route, Side
+from ikoma.ports.proxy import Route, Side
 from ikoma.proxy import pages
 from ikoma.proxy.pages import Routes
 from ikoma.proxy.sides import SERVING, side_template, slot_template

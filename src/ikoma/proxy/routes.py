@@ -15,7 +15,7 @@ from typing import Any
 from ikoma.durable import write_file
 from ikoma.errors import ProxyRefused
 from ikoma.model import AppName
-from ikoma.ports import Route
+from ikoma.ports.proxy import Route
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})+")

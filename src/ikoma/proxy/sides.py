@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ikoma.durable import make_folder, sweep, write_file
 from ikoma.model import AppName
-from ikoma.ports import Side
+from ikoma.ports.proxy import Side
 
 FOLDER = "apps"
 SERVING = (Side.BLUE, Side.GREEN)

@@ -27,7 +27,7 @@ from ikoma.apps.source.webhook import Hooks
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
 from ikoma.kernel.call import Answer, Attempt, Emit
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.ports import Progress, no_progress
+from ikoma.ports.progress import Progress, no_progress
 from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
 from ikoma.transports.outbox import Outbox

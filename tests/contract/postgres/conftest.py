@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 

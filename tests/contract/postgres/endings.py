@@ -15,7 +15,7 @@ from typing import Any, cast
 import uvloop
 
 from ikoma.model import Secret
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.logins import Logins
 from ikoma.postgres.server.server import PostgresServer
 

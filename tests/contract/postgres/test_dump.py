@@ -21,7 +21,8 @@ from psycopg import sql
 
 from ikoma.errors import AppBusy, BackupExists, BackupFailed, DatabasesUnavailable, DiskFull
 from ikoma.model import AppName
-from ikoma.ports import Credentials, Dump, Migration, no_progress
+from ikoma.ports.databases import Credentials, Dump, Migration
+from ikoma.ports.progress import no_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.tools import bundled

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.resource_guard import Limits, guard, look
 from tests.contract.postgres.conftest import Postgres, make_database

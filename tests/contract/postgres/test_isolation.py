@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ikoma.errors import DatabaseForeign, DatabasesUnavailable, SqlFailed
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres import provision
 from ikoma.postgres.clients.session import psql_session
 from ikoma.postgres.databases import PostgresDatabases

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from tests.contract.postgres import endings
 from tests.contract.postgres.conftest import Postgres
 

@@ -21,7 +21,7 @@ import pytest
 
 from ikoma.errors import DatabasesUnavailable, StartRefused
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from tests.contract.conftest import remove, settings_of, state_folder

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ikoma.model import AppName
-from ikoma.ports import Credentials, Migration
+from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.migrations.lint import Verdict, lint_all
 from tests.contract.postgres.conftest import Postgres, make_database
 

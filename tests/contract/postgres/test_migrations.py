@@ -15,7 +15,7 @@ import pytest
 
 from ikoma.errors import DatabasesUnavailable, IkomaError, LedgerSpoiled, MigrationChanged, SqlFailed
 from ikoma.model import AppName
-from ikoma.ports import Credentials, Migration
+from ikoma.ports.databases import Credentials, Migration
 from tests.contract.postgres.conftest import Postgres
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ikoma.errors import DatabasesUnavailable, NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge
 from ikoma.model import Secret
-from ikoma.ports import Credentials, Rows
+from ikoma.ports.databases import Credentials, Rows
 from tests.contract.postgres.conftest import Postgres
 
 

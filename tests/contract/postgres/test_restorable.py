@@ -9,7 +9,8 @@ from psycopg import sql
 
 from ikoma.errors import BackupUnproven
 from ikoma.model import AppName
-from ikoma.ports import Credentials, Dump, no_progress
+from ikoma.ports.databases import Credentials, Dump
+from ikoma.ports.progress import no_progress
 from tests.contract.postgres.conftest import Postgres
 from tests.contract.postgres.test_dump import content, dump, restore
 

@@ -25,7 +25,8 @@ from ikoma.errors import (
     RestoreFailed,
 )
 from ikoma.model import AppName, Secret
-from ikoma.ports import Credentials, Migration, no_progress
+from ikoma.ports.databases import Credentials, Migration
+from ikoma.ports.progress import no_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server import cluster
 from ikoma.postgres.server.embedded import EmbeddedPostgres

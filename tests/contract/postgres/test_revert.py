@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ikoma.errors import CannotRevert, SqlFailed
-from ikoma.ports import Credentials, Migration
+from ikoma.ports.databases import Credentials, Migration
 from tests.contract.postgres.conftest import Postgres
 from tests.contract.postgres.test_migrations import count, migrate, names, tables
 

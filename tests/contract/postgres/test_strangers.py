@@ -18,7 +18,7 @@ from psycopg.pq import ConnStatus, PGconn, PollingStatus
 from ikoma.apps.previews.previews import MOST
 from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.server.cluster import CONNECTIONS
 from ikoma.postgres.server.unauthenticated_connections import end_too_many, turn_away
 from tests.contract.postgres.conftest import Postgres, make_database

@@ -19,7 +19,7 @@ import pytest
 import uvloop
 
 from ikoma.model import AppName
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.server.certificates import Authority
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.tls_port import standing_for

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from ikoma.model import AppName
-from ikoma.ports import Route, Side
+from ikoma.ports.proxy import Route, Side
 from ikoma.proxy.caddy import CaddyProxy
 from tests.contract.conftest import Do, settings_of, state_folder
 from tests.contract.proxy.backend import Backend

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from ikoma.errors import ProxyUnavailable
-from ikoma.ports import Route, Side
+from ikoma.ports.proxy import Route, Side
 from ikoma.processes import is_alive
 from ikoma.proxy.caddy import CaddyProxy
 from tests.contract.conftest import Do
@@ -32,7 +32,7 @@ Places = Callable[..., Place]
 STARTER = """
 import asyncio, json, sys
 from ikoma.model import AppName
-from ikoma.ports import Route, Side
+from ikoma.ports.proxy import Route, Side
 from ikoma.processes import is_alive
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import load_settings

@@ -11,7 +11,7 @@ import pytest
 
 from ikoma.errors import ProxyRefused
 from ikoma.model import AppName
-from ikoma.ports import Route, Side
+from ikoma.ports.proxy import Route, Side
 from ikoma.proxy.caddy import CaddyProxy
 from tests.contract.conftest import Do
 from tests.contract.proxy import http3

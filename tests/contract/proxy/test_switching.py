@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ikoma.ports import Route, Side
+from ikoma.ports.proxy import Route, Side
 from ikoma.proxy.caddy import CaddyProxy
 from tests.contract.conftest import Do
 from tests.contract.proxy.backend import Backend, Load, Rude

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ikoma.ports import Container
+from ikoma.ports.engine import Container
 
 
 def container(identity: str, service: str = "web", **more: Any) -> Container:

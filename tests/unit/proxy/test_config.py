@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ikoma.model import AppName
-from ikoma.ports import Route
+from ikoma.ports.proxy import Route
 from ikoma.proxy.config import Place, build, site
 from ikoma.proxy.handlers import app_routes
 from ikoma.proxy.listeners import Openings

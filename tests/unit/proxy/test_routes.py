@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ikoma.model import AppName
-from ikoma.ports import Route
+from ikoma.ports.proxy import Route
 from ikoma.proxy.routes import RouteBook
 
 

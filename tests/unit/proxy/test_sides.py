@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.model import AppName
-from ikoma.ports import Side
+from ikoma.ports.proxy import Side
 from ikoma.proxy.sides import Sides
 
 APP = AppName("shop")

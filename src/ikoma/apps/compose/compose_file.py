@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.ports import Container
+from ikoma.ports.engine import Container
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 

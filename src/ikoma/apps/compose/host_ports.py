@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from ikoma.model import AppName
-from ikoma.ports import Container, Engine
+from ikoma.ports.engine import Container, Engine
 
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _MOST = 10_000

@@ -19,7 +19,7 @@ import orjson
 from ikoma.durable import sweep, write_file
 from ikoma.errors import BackupExists, BackupForeign
 from ikoma.model import AppName, BackupName
-from ikoma.ports import Dump
+from ikoma.ports.databases import Dump
 
 log = logging.getLogger("ikoma")
 

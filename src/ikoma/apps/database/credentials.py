@@ -10,7 +10,7 @@ from ikoma.apps.app import App
 from ikoma.durable import write_file
 from ikoma.errors import DatabaseMissing
 from ikoma.model import Secret
-from ikoma.ports import Credentials, Endpoint
+from ikoma.ports.databases import Credentials, Endpoint
 
 _FILE = "database.json"
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ikoma.ports import LedgerEntry, Migration
+from ikoma.ports.databases import LedgerEntry, Migration
 
 
 class Way(Enum):

@@ -22,7 +22,8 @@ from ikoma.apps.database.down_migrations import Kept, Way, WayBack, way_back
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
 from ikoma.model import BackupName, shown
-from ikoma.ports import Credentials, Databases, LedgerEntry, Migration, Progress, no_progress
+from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration
+from ikoma.ports.progress import Progress, no_progress
 from ikoma.postgres.migrations.lint import Verdict, lint_all
 from ikoma.postgres.migrations.losses import counted, losses
 from ikoma.postgres.sql.parser import read

@@ -14,7 +14,7 @@ from ikoma.apps.app import App
 from ikoma.errors import FileMissing, IkomaError, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.model import SqlFileName, printable, shown
-from ikoma.ports import LedgerEntry, Migration
+from ikoma.ports.databases import LedgerEntry, Migration
 
 _DOWN = ".down.sql"
 

@@ -9,7 +9,7 @@ from ikoma.apps.app import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.variables import gifts, other_stores, own_databases, to_use_the_platforms
 from ikoma.errors import DatabaseMissing
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 
 
 def told_when_created(model: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:

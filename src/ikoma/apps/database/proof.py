@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ikoma.errors import BackupUnproven, DiskFull
-from ikoma.ports import Credentials, Databases, Dump, Progress, no_progress
+from ikoma.ports.databases import Credentials, Databases, Dump
+from ikoma.ports.progress import Progress, no_progress
 
 
 class Proof:

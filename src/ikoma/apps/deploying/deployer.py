@@ -51,7 +51,9 @@ from ikoma.errors import (
     WebNeeded,
 )
 from ikoma.model import Secret
-from ikoma.ports import Databases, Engine, Progress, no_progress
+from ikoma.ports.databases import Databases
+from ikoma.ports.engine import Engine
+from ikoma.ports.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from ikoma.apps.database.migrating import Schema, is_command
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError, Next
-from ikoma.ports import Engine
+from ikoma.ports.engine import Engine
 
 Applied = frozenset[str] | None
 """Names of the migrations that a database has; None where that is not known."""

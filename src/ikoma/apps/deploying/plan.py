@@ -37,7 +37,8 @@ from ikoma.apps.validation.validator import Validator
 from ikoma.apps.yaml import file_choice
 from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Next, PlanDrifted, PolicyViolation
 from ikoma.model import Secret
-from ikoma.ports import Databases, Engine
+from ikoma.ports.databases import Databases
+from ikoma.ports.engine import Engine
 from ikoma.postgres.migrations.lint import Verdict
 
 

@@ -25,7 +25,7 @@ from ikoma.apps.source.changes import SourceChanges
 from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
 from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.model import Secret
-from ikoma.ports import Container, Engine
+from ikoma.ports.engine import Container, Engine
 
 _RUNS_AGAIN = "it runs again with each deploy"
 """Of a service that others wait for until it has ended."""

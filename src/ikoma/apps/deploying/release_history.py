@@ -24,7 +24,8 @@ from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction.redaction import certain, forms, replaced
 from ikoma.model import Secret
-from ikoma.ports import Engine, Progress, no_progress
+from ikoma.ports.engine import Engine
+from ikoma.ports.progress import Progress, no_progress
 
 log = logging.getLogger("ikoma")
 

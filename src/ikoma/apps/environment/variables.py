@@ -20,7 +20,7 @@ from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv, nesting
 from ikoma.apps.environment.entries import Entry, entries, find_too_deep
 from ikoma.errors import EnvUnreadable
-from ikoma.ports import Engine, Resolved
+from ikoma.ports.engine import Engine, Resolved
 
 ENV = ".env"
 _MODEL, _FILE, _SERVICE = "ikoma-variables.json", "ikoma-variables.env", "variables"

@@ -26,7 +26,8 @@ from ikoma.apps.routing.routes import Traffic
 from ikoma.apps.secrets import app_secrets
 from ikoma.errors import IkomaError, StateUnreadable
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports import Container, Databases, Engine
+from ikoma.ports.databases import Databases
+from ikoma.ports.engine import Container, Engine
 
 HEALTHY, UNHEALTHY, STARTING, STOPPED, UNKNOWN = "healthy", "unhealthy", "starting", "stopped", "unknown"
 

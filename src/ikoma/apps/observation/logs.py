@@ -17,7 +17,7 @@ from ikoma.apps.secrets import app_secrets
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.model import parse_moment
-from ikoma.ports import Container, Engine, LogLine
+from ikoma.ports.engine import Container, Engine, LogLine
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ikoma.ports import Change, Container, Lives
+from ikoma.ports.engine import Change, Container, Lives
 
 WINDOW = 600.0
 """How far back restarts count, in seconds."""

@@ -24,7 +24,7 @@ from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.yaml import file_choice
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports import Databases
+from ikoma.ports.databases import Databases
 
 _GATHER_SECONDS = 0.005
 

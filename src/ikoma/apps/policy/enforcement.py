@@ -20,7 +20,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.yaml.reading import read_paths
 from ikoma.apps.yaml.violation import Violation
 from ikoma.errors import PolicyViolation
-from ikoma.ports import Engine
+from ikoma.ports.engine import Engine
 
 _USUAL = (
     *(Path("/var/lib", name) for name in ("docker", "containerd", "postgresql")),

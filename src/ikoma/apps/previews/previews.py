@@ -36,7 +36,8 @@ from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
 from ikoma.model import AppName
-from ikoma.ports import Databases, Progress
+from ikoma.ports.databases import Databases
+from ikoma.ports.progress import Progress
 
 MOST = 10
 """Previews of one app."""

@@ -25,7 +25,8 @@ from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.routing.routes import Traffic
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
 from ikoma.model import AppName
-from ikoma.ports import Change, Container, Engine, Progress
+from ikoma.ports.engine import Change, Container, Engine
+from ikoma.ports.progress import Progress
 
 log = logging.getLogger("ikoma")
 

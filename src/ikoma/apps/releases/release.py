@@ -24,7 +24,7 @@ from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.durable import disk_full_answered, write_file
 from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
 from ikoma.model import ReleaseId
-from ikoma.ports import VARIABLES_FILE
+from ikoma.ports.engine import VARIABLES_FILE
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ import orjson
 
 from ikoma.apps.app import App
 from ikoma.durable import write_file
-from ikoma.ports import Container
+from ikoma.ports.engine import Container
 
 T = TypeVar("T")
 

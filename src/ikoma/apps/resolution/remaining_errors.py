@@ -19,7 +19,7 @@ from ikoma.apps.yaml import form
 from ikoma.apps.yaml.lines import Source
 from ikoma.apps.yaml.reading import Gathered
 from ikoma.apps.yaml.violation import Violation
-from ikoma.ports import Resolved
+from ikoma.ports.engine import Resolved
 
 _MOST_ROUNDS, _MOST_SECONDS = 12, 20
 _SERVICES = frozenset(("services", "include", "extends"))

@@ -29,7 +29,7 @@ from ikoma.apps.yaml.violation import Violation
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import HIDDEN, forms
 from ikoma.model import Secret
-from ikoma.ports import Engine, Resolved
+from ikoma.ports.engine import Engine, Resolved
 
 _LEAST_HIDDEN = 6
 _LARGEST = 1 << 20

@@ -22,7 +22,7 @@ from ikoma.apps.resolution.mounted_text import mounted_text
 from ikoma.apps.resolution.own_proxy import OwnProxy, kind_of, own_proxies, sends_to_https
 from ikoma.apps.yaml.violation import Place, Violation
 from ikoma.errors import InvalidCompose
-from ikoma.ports import Engine
+from ikoma.ports.engine import Engine
 
 LOW_PORT, PLATFORM_PORT = "low-port", "platform-port"
 

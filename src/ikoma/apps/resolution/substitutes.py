@@ -15,7 +15,7 @@ from typing import Any
 from ikoma.apps.policy.images import REMOTE
 from ikoma.apps.yaml.notice import Notice
 from ikoma.model import AppName
-from ikoma.ports import Engine
+from ikoma.ports.engine import Engine
 
 _NO_NETWORKS = ("host", "none")
 """Names that stand for something else than a network: the policy says what."""

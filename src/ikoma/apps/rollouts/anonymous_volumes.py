@@ -14,7 +14,8 @@ import orjson
 
 from ikoma.apps.app import App
 from ikoma.durable import write_file
-from ikoma.ports import CarriedVolume, Engine, Progress
+from ikoma.ports.engine import CarriedVolume, Engine
+from ikoma.ports.progress import Progress
 
 _FILE = "volumes.json"
 

@@ -15,7 +15,7 @@ from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.routing.probe import ON_NO_PORT, Check, Probe, misheard
 from ikoma.errors import DeployFailed
 from ikoma.model import Secret
-from ikoma.ports import Container, Engine
+from ikoma.ports.engine import Container, Engine
 
 _WRONG_SECONDS = 15.0
 _RESTARTS = 3

@@ -17,7 +17,7 @@ import orjson
 
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName
-from ikoma.ports import Existing, Made
+from ikoma.ports.engine import Existing, Made
 
 _AT = re.compile(r"-at-[0-9a-f]{12}$")
 _WAY_OUT = {

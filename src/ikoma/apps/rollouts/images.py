@@ -22,7 +22,8 @@ from ikoma.apps.rollouts.rendering import Placement, builds, release_image
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, ImageGone
 from ikoma.model import AppName, Secret
-from ikoma.ports import Engine, Image, Progress
+from ikoma.ports.engine import Engine, Image
+from ikoma.ports.progress import Progress
 
 _HIDES = "com.docker.compose.hook"
 """Compose looks past containers with this label, whatever it says; only an image could bring it."""

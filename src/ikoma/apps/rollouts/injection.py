@@ -24,7 +24,7 @@ from ikoma.apps.policy.storage import is_clock
 from ikoma.apps.rollouts.new_folders import make_folders
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
-from ikoma.ports import Endpoint
+from ikoma.ports.databases import Endpoint
 
 _PROCESSES = 1024
 _LARGEST_DOCKERFILE = 1 << 20

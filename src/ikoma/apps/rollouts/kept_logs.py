@@ -19,7 +19,7 @@ from ikoma.apps.secrets import app_secrets
 from ikoma.durable import write_file
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import forms, replaced
-from ikoma.ports import Container, Engine, LogLine
+from ikoma.ports.engine import Container, Engine, LogLine
 
 log = logging.getLogger("ikoma")
 

@@ -20,7 +20,7 @@ from ikoma.apps.compose.mounts import bind_mounts
 from ikoma.apps.host_facts import locate
 from ikoma.durable import write_file
 from ikoma.errors import PathOutside
-from ikoma.ports import Owner
+from ikoma.ports.engine import Owner
 
 _LIST = "new-folders.json"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -32,7 +32,8 @@ from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
-from ikoma.ports import CarriedVolume, Container, Engine, Progress, Start, Watching, no_progress
+from ikoma.ports.engine import CarriedVolume, Container, Engine, Start, Watching
+from ikoma.ports.progress import Progress, no_progress
 
 log = logging.getLogger("ikoma")
 

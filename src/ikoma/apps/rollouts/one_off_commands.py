@@ -23,7 +23,8 @@ from ikoma.durable import write_file
 from ikoma.errors import CommandNotStarted, CommandTimedOut, EngineUnavailable, NotDeployed
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.model import Secret
-from ikoma.ports import Container, Engine, NotStarted, Progress
+from ikoma.ports.engine import Container, Engine, NotStarted
+from ikoma.ports.progress import Progress
 
 MOST_LINES = 1000
 _LONGEST_LINE = 2000

@@ -21,7 +21,7 @@ from ikoma.apps.compose.mounts import Sources, strays
 from ikoma.apps.host_facts import image_name, locate
 from ikoma.apps.rollouts.drift import lasting_key, lasting_name
 from ikoma.model import AppName
-from ikoma.ports import CarriedVolume
+from ikoma.ports.engine import CarriedVolume
 
 CONFIGURATION, ROLLOUT, RELEASE = "ikoma.configuration", "ikoma.rollout", "ikoma.release"
 

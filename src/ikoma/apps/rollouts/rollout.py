@@ -27,7 +27,8 @@ from ikoma.apps.rollouts.way_out import tell_way_out
 from ikoma.apps.routing.routes import Traffic
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
-from ikoma.ports import CarriedVolume, Container, Engine, Progress, Watching, no_progress
+from ikoma.ports.engine import CarriedVolume, Container, Engine, Watching
+from ikoma.ports.progress import Progress, no_progress
 
 log = logging.getLogger("ikoma")
 

@@ -15,7 +15,8 @@ from ikoma.apps.routing.routes import Traffic
 from ikoma.apps.strategy.decision import is_active, why_alone
 from ikoma.apps.strategy.exclusive_resources import displaced
 from ikoma.model import Secret
-from ikoma.ports import Container, Engine, Progress, Start, Watching
+from ikoma.ports.engine import Container, Engine, Start, Watching
+from ikoma.ports.progress import Progress
 
 
 class Returning:

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ikoma.apps.routing.request import unchecked_context
-from ikoma.ports import Entrance
+from ikoma.ports.proxy import Entrance
 
 _OWN = "Caddy Local Authority"
 

@@ -18,7 +18,7 @@ from ikoma.engines.docker.readable import readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.model import Secret
-from ikoma.ports import Container, Engine, Listening
+from ikoma.ports.engine import Container, Engine, Listening
 
 _SECONDS = 3.0
 _WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499

@@ -19,7 +19,7 @@ from yarl import URL
 from ikoma import __version__
 from ikoma.errors import AnswerTimeout, AnswerUnreadable, CertificateMissing, ProxyUnavailable
 from ikoma.model import RequestPath
-from ikoma.ports import Entrance
+from ikoma.ports.proxy import Entrance
 
 _OF_PATHS = "!$%&'()*+,-./:;=?@_~[]|^`{}<>\""
 """What goes as it is written: the app is to see it so. All else has percent signs, as browsers send it."""

@@ -29,7 +29,8 @@ from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.durable import write_file
 from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable, StateUnreadable
 from ikoma.model import DomainName, shown
-from ikoma.ports import Container, Engine, Entrance, Proxy, Route, Side
+from ikoma.ports.engine import Container, Engine
+from ikoma.ports.proxy import Entrance, Proxy, Route, Side
 
 _FIRST_PORT, _LAST_PORT = 21_000, 29_999
 _PAUSE = 0.02

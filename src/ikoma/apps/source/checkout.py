@@ -35,7 +35,7 @@ from ikoma.apps.yaml import file_choice
 from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
 from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
 from ikoma.model import FilePath, Secret, printable, shown
-from ikoma.ports import Progress
+from ikoma.ports.progress import Progress
 
 SRC, APP = "src", "app"
 

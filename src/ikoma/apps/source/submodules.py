@@ -18,7 +18,7 @@ from ikoma.apps.source.lfs import LargeFiles
 from ikoma.apps.source.url import Reach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable, SourceUnsafe
 from ikoma.model import shown
-from ikoma.ports import Progress
+from ikoma.ports.progress import Progress
 
 _DEEPEST = 5
 _MOST = 50

@@ -12,7 +12,7 @@ from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.compose.services import in_order, scale_of, shares_with
 from ikoma.apps.compose.x_ikoma import RECREATE, ROLLING, Extension
 from ikoma.apps.strategy.exclusive_resources import contested, displaced
-from ikoma.ports import Container
+from ikoma.ports.engine import Container
 
 _MOST_ROLLOUTS = 3
 """Of so many earlier rollouts containers are kept: each has networks of its own, and Docker has addresses for few."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ikoma.apps.app import App
 from ikoma.apps.validation.finding import Finding, Report
-from ikoma.ports import Engine
+from ikoma.ports.engine import Engine
 
 _LEAST_FREE = 512 << 20
 _LITTLE_FREE = 2 << 30

@@ -8,7 +8,7 @@ from typing import Any
 
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
-from ikoma.ports import Engine
+from ikoma.ports.engine import Engine
 
 _SECONDS = 15.0
 """For all questions to registries together; a deploy finds out what is open then."""

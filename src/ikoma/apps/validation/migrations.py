@@ -13,7 +13,7 @@ from ikoma.apps.app import App
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.validation.finding import Finding
 from ikoma.errors import DatabasesUnavailable, IkomaError
-from ikoma.ports import Databases, LedgerEntry, Migration
+from ikoma.ports.databases import Databases, LedgerEntry, Migration
 from ikoma.postgres.migrations.refusals import refusals
 from ikoma.postgres.sql.parser import read
 

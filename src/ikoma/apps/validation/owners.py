@@ -15,7 +15,7 @@ from ikoma.apps.host_facts import image_name, locate
 from ikoma.apps.rollouts.new_folders import is_to_be_handed_over
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
-from ikoma.ports import Engine
+from ikoma.ports.engine import Engine
 
 _ROOT = ("", "0", "root")
 

@@ -9,7 +9,7 @@ from typing import Any
 from ikoma.apps.compose.host_ports import taken_ports
 from ikoma.apps.resolution.unsupported_features import Impossible
 from ikoma.model import AppName
-from ikoma.ports import Engine
+from ikoma.ports.engine import Engine
 
 _ANOTHER_PORT = "Publish another host port, or none: IKOMA reaches the app on its own network."
 

@@ -40,7 +40,8 @@ from ikoma.apps.validation.web import find_own_proxies, find_routing, find_web
 from ikoma.apps.yaml.lines import Source
 from ikoma.errors import IkomaError, InvalidCompose
 from ikoma.model import shown
-from ikoma.ports import Databases, Engine
+from ikoma.ports.databases import Databases
+from ikoma.ports.engine import Engine
 
 _YAML = (".yml", ".yaml")
 

@@ -16,7 +16,7 @@ from ikoma.apps.resolution.variable_uses import Use
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.apps.yaml.violation import Place
-from ikoma.ports import Databases
+from ikoma.ports.databases import Databases
 
 _NOT_SET = re.compile(r'The "(\w+)" variable is not set')
 _OF_A_SHELL = frozenset(("HOME", "USER", "PATH", "PWD", "LANG", "SHELL", "HOSTNAME", "LOGNAME", "UID", "GID"))

@@ -7,7 +7,7 @@ from pydantic import Field
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import AppName, Effect, Role
-from ikoma.ports import Usage
+from ikoma.ports.engine import Usage
 
 
 class Top(Request):

@@ -12,7 +12,7 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import FileMissing
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
-from ikoma.ports import Migration
+from ikoma.ports.databases import Migration
 
 
 class Seed(AppRequest):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ikoma.errors import ToolMissing
 from ikoma.model import AppName
-from ikoma.ports import VARIABLES_FILE
+from ikoma.ports.engine import VARIABLES_FILE
 
 _NOWHERE = Path("/dev/null")
 _PLUGINS = (

@@ -29,7 +29,7 @@ from ikoma.engines.docker.stats import read_usage
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.model import AppName, Secret
-from ikoma.ports import (
+from ikoma.ports.engine import (
     CarriedVolume,
     Change,
     Container,
@@ -43,12 +43,12 @@ from ikoma.ports import (
     NotStarted,
     OnChange,
     Owner,
-    Progress,
     Resolved,
     Start,
     Usage,
     Watching,
 )
+from ikoma.ports.progress import Progress
 from ikoma.run import Finished, SaidTooMuch, follow, run
 
 log = logging.getLogger("ikoma")

@@ -10,7 +10,7 @@ from ikoma.engines.compose.watch import Watch
 from ikoma.engines.docker.readable import sentence
 from ikoma.errors import DeployFailed, IkomaError, NoAddressesLeft
 from ikoma.model import shown
-from ikoma.ports import Container
+from ikoma.ports.engine import Container
 
 LOG_LINES = 20
 _ENDED = ("exited", "restarting", "dead", "removing")

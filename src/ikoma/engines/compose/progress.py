@@ -17,7 +17,7 @@ from typing import Any
 from ikoma.engines.docker.readable import readable
 from ikoma.kernel.redaction.redaction import certain, forms, replaced
 from ikoma.model import Secret
-from ikoma.ports import BUILD_LINE, Progress
+from ikoma.ports.progress import BUILD_LINE, Progress
 
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _VERTEX = re.compile(r"\[(?:.*\s)?(\d+)/(\d+)\] ")

@@ -16,7 +16,8 @@ from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.watch import Watch
 from ikoma.engines.docker import control
 from ikoma.engines.docker.docker_api import DockerApi
-from ikoma.ports import Container, NotStarted, Progress, Start
+from ikoma.ports.engine import Container, NotStarted, Start
+from ikoma.ports.progress import Progress
 
 _PAUSE = 0.05
 _STAND_SECONDS = 1.0

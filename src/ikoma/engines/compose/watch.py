@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ikoma.engines.docker.docker_api import DockerApi
-from ikoma.ports import Container
+from ikoma.ports.engine import Container
 
 _CRASHES = 3
 _CRASHES_OF_A_JOB = 6

@@ -16,7 +16,7 @@ import aiodocker
 
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi, is_step
 from ikoma.engines.docker.readable import sentence
-from ikoma.ports import CarriedVolume, Image, NotStarted
+from ikoma.ports.engine import CarriedVolume, Image, NotStarted
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3700.0

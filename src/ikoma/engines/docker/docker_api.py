@@ -25,7 +25,7 @@ import psutil
 from ikoma.engines.docker.readable import readable, sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports import Container, EngineVersion, Existing, Lives, Made
+from ikoma.ports.engine import Container, EngineVersion, Existing, Lives, Made
 
 _SECONDS = 4.0
 _PATIENCE = 120.0

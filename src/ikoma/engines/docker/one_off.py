@@ -16,7 +16,7 @@ import aiodocker
 from ikoma.engines.docker import control, log_lines, log_stream
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
 from ikoma.engines.docker.readable import sentence
-from ikoma.ports import Ended, NotStarted
+from ikoma.ports.engine import Ended, NotStarted
 
 _MAKE_SECONDS, _END_SECONDS = 60.0, 10
 _PAUSE = 0.2

@@ -16,7 +16,7 @@ import aiodocker
 
 from ikoma.engines.docker.archive import holder
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
-from ikoma.ports import Owner
+from ikoma.ports.engine import Owner
 
 _SECONDS = 60.0
 _MOST_BYTES = 1 << 20

@@ -11,7 +11,7 @@ from typing import Any
 import aiodocker
 
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi
-from ikoma.ports import Usage
+from ikoma.ports.engine import Usage
 
 _APART = 0.7
 """Seconds between the two: the engine itself would take two."""

@@ -27,7 +27,8 @@ from ikoma import __version__
 from ikoma.durable import whole_file
 from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaError
 from ikoma.model import AppName, shown
-from ikoma.ports import Dump, Progress
+from ikoma.ports.databases import Dump
+from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
 from ikoma.postgres.backup.surroundings import Surroundings, surroundings_of
 from ikoma.postgres.blockers import watched

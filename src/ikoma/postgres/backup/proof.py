@@ -14,7 +14,8 @@ from psycopg import sql
 
 from ikoma.errors import BackupUnproven, RestoreFailed
 from ikoma.model import shown
-from ikoma.ports import Credentials, Dump, Progress
+from ikoma.ports.databases import Credentials, Dump
+from ikoma.ports.progress import Progress
 from ikoma.postgres.backup import restore
 from ikoma.postgres.connect import Connection, connected
 from ikoma.postgres.server.server import PostgresServer

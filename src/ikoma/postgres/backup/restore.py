@@ -31,7 +31,8 @@ from ikoma.errors import (
     RestoreFailed,
 )
 from ikoma.model import AppName
-from ikoma.ports import Credentials, Progress
+from ikoma.ports.databases import Credentials
+from ikoma.ports.progress import Progress
 from ikoma.postgres import blockers, provision
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer

@@ -19,7 +19,7 @@ from psycopg import pq, waiting
 from psycopg.abc import PQGen
 
 from ikoma.errors import IkomaError, NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge
-from ikoma.ports import Credentials, Rows
+from ikoma.ports.databases import Credentials, Rows
 from ikoma.postgres.blockers import end_session
 from ikoma.postgres.clients import results
 from ikoma.postgres.clients.relay import Relay

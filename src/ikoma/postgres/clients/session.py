@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ikoma.errors import DatabasesUnavailable
 from ikoma.model import Secret
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.server import cluster
 from ikoma.postgres.server.server import ADMIN_OPTIONS
 from ikoma.postgres.server.tools import bundled

@@ -17,7 +17,7 @@ from psycopg.abc import PQGen
 from psycopg.generators import fetch, send
 
 from ikoma.errors import CannotRevert, MigrationChanged, SqlFailed
-from ikoma.ports import Credentials, Migration
+from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.clients.relay import Relay
 from ikoma.postgres.connect import Connection, connected, is_lost, said
 from ikoma.postgres.migrations import ledger

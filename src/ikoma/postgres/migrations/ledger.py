@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from ikoma.errors import LedgerSpoiled
-from ikoma.ports import Credentials, LedgerEntry
+from ikoma.ports.databases import Credentials, LedgerEntry
 from ikoma.postgres.connect import Connection, connected, is_lost, said
 from ikoma.postgres.server.server import PostgresServer
 

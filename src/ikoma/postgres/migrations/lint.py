@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.errors import SqlFailed
-from ikoma.ports import Migration
+from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.locks import Lock, TableLock, locks_of, merged
 from ikoma.postgres.migrations.rules import judge
 from ikoma.postgres.migrations.schema import Schema

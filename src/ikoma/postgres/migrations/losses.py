@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ikoma.model import shown
-from ikoma.ports import Migration
+from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.lint import parts_of
 from ikoma.postgres.migrations.nodes import walk
 from ikoma.postgres.migrations.schema import Schema

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ikoma.errors import SqlFailed
-from ikoma.ports import Migration
+from ikoma.ports.databases import Migration
 from ikoma.postgres.sql import parser, statements
 
 _SUSPECT = re.compile(

@@ -20,7 +20,7 @@ from typing import Any
 
 from ikoma.durable import write_file
 from ikoma.errors import DatabasesUnavailable, StartRefused
-from ikoma.ports import Credentials, Endpoint
+from ikoma.ports.databases import Credentials, Endpoint
 from ikoma.postgres.connect import connect, connected
 from ikoma.postgres.server import cluster, postmaster
 from ikoma.postgres.server.server import ADMIN_OPTIONS, APP_OPTIONS, HOST_NAME

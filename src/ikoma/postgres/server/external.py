@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ikoma.errors import InvalidSetting
-from ikoma.ports import Credentials, Endpoint
+from ikoma.ports.databases import Credentials, Endpoint
 from ikoma.postgres.server.server import ADMIN_OPTIONS, APP_OPTIONS, HOST_NAME, LOOPBACK
 from ikoma.settings import Settings
 

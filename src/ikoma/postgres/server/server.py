@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from ikoma.ports import Credentials, Endpoint
+from ikoma.ports.databases import Credentials, Endpoint
 
 HOST_NAME = "ikoma-postgres"
 """What containers call a PostgreSQL that runs on this machine."""

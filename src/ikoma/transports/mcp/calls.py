@@ -19,7 +19,7 @@ from ikoma.kernel.call import LOCAL, Answer, Attempt
 from ikoma.kernel.events import Changed
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
-from ikoma.ports import Progress, no_progress
+from ikoma.ports.progress import Progress, no_progress
 from ikoma.transports.mcp.tools import is_chosen
 from ikoma.transports.mcp.wording.speech import Speech
 

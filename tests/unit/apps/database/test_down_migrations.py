@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ikoma.apps.database.down_migrations import Kept, Way, way_back
-from ikoma.ports import LedgerEntry, Migration
+from ikoma.ports.databases import LedgerEntry, Migration
 
 
 def ledger(text: str) -> list[LedgerEntry]:

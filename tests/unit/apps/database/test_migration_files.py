@@ -10,7 +10,7 @@ from ikoma.apps.app import App
 from ikoma.apps.database import migration_files
 from ikoma.errors import PathOutside, SqlFailed
 from ikoma.model import AppName, SqlFileName
-from ikoma.ports import LedgerEntry
+from ikoma.ports.databases import LedgerEntry
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ikoma.apps.database.variables import gifts, own_databases
 from ikoma.apps.environment.dotenv import DATABASE_PARTS
 from ikoma.apps.rollouts import injection
 from ikoma.model import AppName
-from ikoma.ports import Endpoint
+from ikoma.ports.databases import Endpoint
 
 ALL = dict(DATABASE_PARTS)
 RUNBOOK = {"POSTGRES_DB": "myapp", "POSTGRES_USER": "ikoma", "POSTGRES_PASSWORD": "secure_password_here"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ikoma.apps.observation.restarts import WINDOW, Restarts
-from ikoma.ports import Change, Lives
+from ikoma.ports.engine import Change, Lives
 from tests.unit.apps.containers import container
 
 NOW = 1_800_000_000.0

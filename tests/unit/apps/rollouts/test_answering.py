@@ -16,7 +16,7 @@ from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.routing.probe import Check, Probe
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName, Secret
-from ikoma.ports import Container, Engine, Listening, Lives
+from ikoma.ports.engine import Container, Engine, Listening, Lives
 from tests.unit.apps.containers import container
 
 NOTHING = Check(False, "/health does not answer: nothing takes connections at port 3000.")

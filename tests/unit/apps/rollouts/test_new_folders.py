@@ -10,7 +10,7 @@ import pytest
 from ikoma.apps.app import App
 from ikoma.apps.rollouts.new_folders import forget_list, hand_over, make_folders
 from ikoma.model import AppName
-from ikoma.ports import Owner
+from ikoma.ports.engine import Owner
 
 NODE = Owner(1234, 2345)
 

@@ -10,7 +10,7 @@ from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.compose.services import scale_of, waits_for
 from ikoma.apps.rollouts.rendering import Placement, builds, placed
 from ikoma.model import AppName
-from ikoma.ports import CarriedVolume
+from ikoma.ports.engine import CarriedVolume
 
 ROOT, TREE = Path("/srv/apps/shop"), Path("/srv/apps/shop/.ikoma/releases/r1/tree")
 PLACE = Placement(

@@ -12,7 +12,7 @@ import pytest
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.routing.probe import Check, Probe
 from ikoma.model import Secret
-from ikoma.ports import Container, Engine, Listening
+from ikoma.ports.engine import Container, Engine, Listening
 from tests.unit.apps.containers import container
 
 SECRET = "zk4Jq9vPw2LmXt7b"

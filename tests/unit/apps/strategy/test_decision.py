@@ -14,7 +14,7 @@ from ikoma.apps.compose.services import in_order
 from ikoma.apps.compose.x_ikoma import Extension
 from ikoma.apps.strategy.decision import Wanted, decide, why_single
 from ikoma.model import AppName
-from ikoma.ports import Container
+from ikoma.ports.engine import Container
 from tests.unit.apps.containers import container
 
 MODEL = {

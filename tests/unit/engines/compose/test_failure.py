@@ -9,7 +9,7 @@ from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.watch import Watch
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import DeployFailed, NoAddressesLeft
-from ikoma.ports import no_progress
+from ikoma.ports.progress import no_progress
 from tests.unit.apps.containers import container
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ikoma.engines.compose.watch import Event, downtime_ns
-from ikoma.ports import Container
+from ikoma.ports.engine import Container
 
 NOW = 10_000
 

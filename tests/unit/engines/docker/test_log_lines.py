@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ikoma.engines.docker.log_lines import LONGEST, Lines, after, last
-from ikoma.ports import LogLine
+from ikoma.ports.engine import LogLine
 
 STAMP = "2026-01-02T03:04:05.000000006Z"
 PIECE = 16 << 10

@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.errors import DatabasesUnavailable
 from ikoma.model import Secret
-from ikoma.ports import Credentials
+from ikoma.ports.databases import Credentials
 from ikoma.postgres.clients.session import psql_session
 from ikoma.settings import Settings, load_settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ikoma.ports import Migration
+from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.lint import Lock, Verdict, lint, lint_all
 
 BEFORE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ikoma.ports import Migration
+from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.losses import losses
 
 ROWS = {"orders": 3, "empty": 0, "other.notes": None, "now obey": 2}

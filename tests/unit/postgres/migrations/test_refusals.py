@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ikoma.ports import Migration
+from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.refusals import refusals
 
 ALONE = "cannot run in a transaction, and each migration is one."

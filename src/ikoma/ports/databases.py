@@ -1,0 +1,192 @@
+"""The Protocol of PostgreSQL, and the plain data that passes through it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ikoma.model import AppName, Secret
+from ikoma.ports.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How an app reaches its own database from inside a container and from this process."""
+
+    database: str
+    role: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where containers reach PostgreSQL."""
+
+    host: str
+    port: int
+    host_gateway: bool
+    """True when `host` must be mapped to the engine's host-gateway address."""
+    tls_port: int | None = None
+    """The port for clients that insist on TLS, where that is another one."""
+    certificate: str | None = None
+    """What they verify the server by, as PEM text; None where whoever runs it says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    exists: bool
+    name: str
+    size: int = 0
+    tables: tuple[str, ...] = ()
+    """Table names; with their schema in front when it is not public. IKOMA's ledger is not among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One SQL file that is applied once. `name` is what errors and the ledger call it."""
+
+    name: str
+    sql: str
+    checksum: str
+
+    @classmethod
+    def of(cls, name: str, sql: str) -> Migration:
+        """The checksum does not see line endings and trailing space: `$(cat FILE)` in a shell changes those."""
+        text = sql.replace("\r\n", "\n").rstrip()
+        return cls(name, sql, hashlib.sha256(text.encode()).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    name: str
+    checksum: str
+    applied_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a query gave: values as JSON has them, and as text, as psql shows it, where JSON has nothing like it."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    """As PostgreSQL calls them, such as "character varying(20)"."""
+    rows: Sequence[Sequence[Any]]
+    truncated: bool
+    """True where there was more: rows beyond the limit, or beyond what one answer holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    path: Path
+    size: int
+    sha256: str
+    tables: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each table in the same snapshot as the dump."""
+
+
+class Databases(Protocol):
+    """PostgreSQL. Raises DatabasesUnavailable within 5 s when it is away."""
+
+    async def version(self) -> str: ...
+
+    def endpoint(self) -> Endpoint: ...
+
+    async def create(self, app: AppName, password: Secret) -> None:
+        """Converge on: the app's database and its own login role with this password, isolated from all else."""
+
+    async def drop(self, app: AppName) -> None:
+        """Drop the app's database and role if IKOMA made them; sessions in it are ended."""
+
+    async def owns(self, app: AppName) -> bool:
+        """Whether there is a database that IKOMA made for this app."""
+
+    async def state(self, app: AppName) -> DatabaseState: ...
+
+    async def rows(self, credentials: Credentials, *, timeout: float = 5) -> Mapping[str, int | None]:
+        """Rows of each of the app's tables now; None for a table that could not be counted within the time."""
+
+    async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
+        """Log in as the app's own role and run one statement; raises where that fails."""
+
+    async def ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]: ...
+
+    async def migrate(
+        self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float
+    ) -> bool:
+        """Apply one migration with its ledger entry in one transaction; False when it was applied before."""
+
+    async def revert(
+        self, credentials: Credentials, name: str, down: Migration, *, timeout: float, lock_timeout: float
+    ) -> None:
+        """Undo the migration of this name by `down`, in one transaction that also removes its ledger entry.
+
+        Raises CannotRevert where it is not the newest entry: several go newest first.
+        """
+
+    async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
+        """Run a seed file in one transaction as the app's role."""
+
+    async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> Rows:
+        """Run one reading statement as the app's role, in a transaction that cannot write and is rolled back.
+
+        Raises NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge.
+        """
+
+    async def dump(
+        self,
+        app: AppName,
+        target: Path,
+        *,
+        heir: AppName | None = None,
+        insist: bool = False,
+        before: Callable[[Dump], Awaitable[None]] | None = None,
+        progress: Progress,
+    ) -> Dump:
+        """Write plain SQL that psql restores over the existing database, whole or not at all.
+
+        Args:
+            heir: the app over whose database it is to be restored, where that is not this one's.
+            insist: end sessions of the app that keep a table locked, rather than raise AppBusy.
+            before: is given the dump before it is at `target`, under a path that holds meanwhile.
+        """
+
+    async def restore(
+        self, credentials: Credentials, path: Path, *, into: Credentials | None = None, progress: Progress
+    ) -> None:
+        """Make the app's database equal to a backup of it, with the app's own rights; a failure changes nothing.
+
+        Args:
+            into: the database that is made equal, where that is one that stands in.
+
+        Raises BackupMissing, BackupForeign, BackupDamaged (checked first), RestoreFailed, DatabaseMissing.
+        """
+
+    def stand_in(self, credentials: Credentials) -> AbstractAsyncContextManager[Credentials]:
+        """An empty database for the block, where a backup and a migration of the app can be tried. It is dropped then.
+
+        Only the app's role enters it, and from this machine alone. Raises DiskFull where a copy of the app's database
+        could fill the disk.
+        """
+
+    async def prove(
+        self, credentials: Credentials, dump: Dump, place: Credentials, *, what: str, progress: Progress
+    ) -> float:
+        """Restore a dump into a database that stands in, and count its rows there; how many seconds the restore took.
+
+        Args:
+            what: how the sentence begins that says why it fails.
+
+        Raises BackupUnproven where it fails, or a table is not whole.
+        """
+
+    async def sweep(self) -> None:
+        """Drop databases that stood in for calls that were killed."""
+
+    async def drop_stand_in(self, app: AppName) -> None:
+        """Drop what a kill has left of one."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,118 @@
+"""The Protocol of the proxy in front of the apps, and the plain data that passes through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from ikoma.model import AppName
+
+
+class Side(Enum):
+    """Where an app's requests go. A deploy brings the new release up on the side that does not serve, then switches."""
+
+    BLUE = "blue"
+    GREEN = "green"
+    DOWN = "down"
+    """Nowhere: the app is out of service, and requests are told so."""
+    MAINTENANCE = "maintenance"
+    """Nowhere: the app is being worked on, and requests are told so."""
+
+    @property
+    def other(self) -> Side:
+        """The side that a deploy uses next."""
+        return Side.GREEN if self is Side.BLUE else Side.BLUE
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How requests reach one app. Durations are seconds, sizes bytes."""
+
+    app: AppName
+    port: int
+    """The port on loopback that is this app's, whatever else changes."""
+    domains: tuple[str, ...] = ()
+    """Names beside APP.localhost; they get certificates, and plain HTTP on them is redirected."""
+    redirects: Mapping[str, str] = field(default_factory=dict)
+    """Names that only point to another: www.example.com → example.com."""
+    slots: int = 1
+    """How many containers may share the requests."""
+    hold: float = 15.0
+    """How long a request waits for a container that can be connected to."""
+    timeout: float | None = None
+    """How long the app may take to begin its answer; None for as long as it wants."""
+    largest_body: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where people's requests for a name of an app come in."""
+
+    url: str
+    """The site, as people write it."""
+    host: str
+    """What their Host header says."""
+    address: str
+    """An IP address of this machine."""
+    port: int
+    encrypted: bool
+
+
+class Proxy(Protocol):
+    """Passes requests on to apps. It outlives IKOMA: what it was told last holds until it is told otherwise.
+
+    Which routes there are is configuration, and changing it is rare. Where a route leads is switched without touching
+    the configuration, so that no connection is lost.
+    """
+
+    async def start(self) -> None:
+        """Take the running proxy over, or start one."""
+
+    async def apply(self, routes: Sequence[Route]) -> None:
+        """Serve exactly these routes. What does not change the configuration does not touch the proxy.
+
+        Raises ProxyRefused where the proxy would not take it: what was served before goes on.
+        """
+
+    def point(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
+        """Let a side of an app's route lead to these addresses (host:port), durably and at once."""
+
+    def switch(self, app: AppName, side: Side) -> None:
+        """Send requests that begin from now on to this side, durably and at once."""
+
+    def side(self, app: AppName) -> Side:
+        """Where requests go now; DOWN where that was never said."""
+
+    async def in_flight(self, app: AppName, side: Side) -> int:
+        """Requests of this side that are not finished, websockets among them."""
+
+    @property
+    def listeners(self) -> Mapping[str, bool]:
+        """The public listeners that are asked for, http and https, and whether each is up."""
+
+    @property
+    def obstacles(self) -> Mapping[str, str]:
+        """Why a listener is not up: a sentence for each setting or port."""
+
+    def urls(self, route: Route) -> tuple[str, ...]:
+        """Where the app is reached, the best for a person first."""
+
+    def entrance(self, route: Route, name: str) -> Entrance:
+        """Where requests for a name of an app come in: of its domains, its redirects or its own host.
+
+        Raises ProxyUnavailable where nothing of the proxy listens for them.
+        """
+
+    def certificate_trouble(self, name: str) -> str | None:
+        """Why a name has no certificate, as the authority said last; None where it said nothing."""
+
+    def forget(self, app: AppName) -> None:
+        """Remove what is kept of an app that is gone."""
+
+    async def stop(self) -> None:
+        """End the proxy; with it go all connections."""
+
+    async def close(self) -> None:
+        """Let go of the proxy, which runs on."""
