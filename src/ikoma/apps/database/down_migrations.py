@@ -14,7 +14,7 @@ from enum import Enum
 from ikoma.ports.databases import LedgerEntry, Migration
 
 
-class Way(Enum):
+class RollbackMethod(Enum):
     NOTHING = "nothing"
     """The database is as the older release knew it."""
     DOWN = "down-migrations"
@@ -23,7 +23,7 @@ class Way(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KnownBackup:
     """A backup of the app's database that is whole. `made_at` is RFC 3339 in UTC, as in manifests and ledgers."""
 
     name: str
@@ -33,10 +33,10 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class WayBack:
+class DatabaseRollbackPlan:
     """What to do to the database, and what that costs."""
 
-    way: Way
+    way: RollbackMethod
     sentence: str
     """What a person reads before it is done."""
     undo: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class WayBack:
         return self.sentence
 
 
-STAYS = WayBack(Way.NOTHING, "The database stays as it is.")
+STAYS = DatabaseRollbackPlan(RollbackMethod.NOTHING, "The database stays as it is.")
 """Where nobody asked for more."""
 
 
@@ -60,8 +60,8 @@ def way_back(
     *,
     files: Sequence[Migration],
     downs: Collection[str],
-    backups: Sequence[Kept],
-) -> WayBack:
+    backups: Sequence[KnownBackup],
+) -> DatabaseRollbackPlan:
     """How to go back from `newer` to `older`.
 
     Args:
@@ -73,15 +73,19 @@ def way_back(
             one of them was undone meanwhile: compare the ledger after such a restore.
     """
     if _same(older, newer):
-        return WayBack(Way.NOTHING, "There is nothing to do: the database is as that release knew it.")
+        return DatabaseRollbackPlan(
+            RollbackMethod.NOTHING, "There is nothing to do: the database is as that release knew it."
+        )
     obstacle = _against_downs(older, newer, {file.name: file.checksum for file in files}, downs)
     if obstacle is None:
         return _undo(newer[len(older) :])
     backup = _backup_of(older, newer, backups)
     if backup is None:
-        return WayBack(Way.CANNOT, f"The database cannot go back: {obstacle}, and no backup holds it as it was then.")
-    return WayBack(
-        Way.RESTORE,
+        return DatabaseRollbackPlan(
+            RollbackMethod.CANNOT, f"The database cannot go back: {obstacle}, and no backup holds it as it was then."
+        )
+    return DatabaseRollbackPlan(
+        RollbackMethod.RESTORE,
         f"The backup {backup.name} of {backup.made_at} is restored, because {obstacle}:"
         " what was written since is lost.",
         backup=backup.name,
@@ -97,10 +101,10 @@ def _identities(entries: Sequence[LedgerEntry]) -> dict[str, str]:
     return {entry.name: entry.checksum for entry in entries}
 
 
-def _undo(since: Sequence[LedgerEntry]) -> WayBack:
+def _undo(since: Sequence[LedgerEntry]) -> DatabaseRollbackPlan:
     names = tuple(entry.name for entry in reversed(since))
-    return WayBack(
-        Way.DOWN,
+    return DatabaseRollbackPlan(
+        RollbackMethod.DOWN,
         f"Undone by {'its down-migration' if len(names) == 1 else 'their down-migrations'}: {', then '.join(names)}."
         " Rows written since stay, but for what is dropped on the way.",
         undo=names,
@@ -126,13 +130,15 @@ def _against_downs(
     return None
 
 
-def _backup_of(older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry], backups: Sequence[Kept]) -> Kept | None:
+def _backup_of(
+    older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry], backups: Sequence[KnownBackup]
+) -> KnownBackup | None:
     """The newest backup that was made while the database was as the older release knew it."""
     fitting = [kept for kept in backups if _fits(kept, older, newer)]
     return max(fitting, key=lambda kept: kept.made_at, default=None)
 
 
-def _fits(kept: Kept, older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]) -> bool:
+def _fits(kept: KnownBackup, older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]) -> bool:
     if kept.migrations is not None:
         return dict(kept.migrations) == _identities(older)
     if any(entry not in newer for entry in older):

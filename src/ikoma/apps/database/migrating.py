@@ -18,7 +18,7 @@ from ikoma.apps.app import App
 from ikoma.apps.compose.release_command import ReleaseCommand
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.database.backups import Backups
-from ikoma.apps.database.down_migrations import Kept, Way, WayBack, way_back
+from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, way_back
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
 from ikoma.model import BackupName, shown
@@ -40,7 +40,7 @@ def is_command(name: str) -> bool:
     return name.startswith(_COMMAND)
 
 
-class Change(Protocol):
+class DatabaseChange(Protocol):
     """What a rollout does with the database, before its containers start."""
 
     @property
@@ -73,7 +73,7 @@ class Change(Protocol):
         """Keep what the command said with the release."""
 
 
-class Schema:
+class DatabaseMigrator:
     """The databases of apps."""
 
     def __init__(self, databases: Databases, backups: Backups) -> None:
@@ -98,38 +98,38 @@ class Schema:
         applied = [item for item in migration_files.migrations(app) if item.name not in names]
         return await read(lint_all, pending, applied)
 
-    async def forward(self, app: App, release: str, command: ReleaseCommand | None) -> Forward:
+    async def forward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
         """The way to what the app's folder says, for a release that is under way."""
         breaking = any(not verdict.compatible for verdict in await self.verdicts(app))
         return self._forward(app, release, await self.pending(app), command, breaking=breaking)
 
-    def onward(self, app: App, release: str, command: ReleaseCommand | None) -> Forward:
+    def onward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
         """The same for a release that brings no migrations of its own."""
         return self._forward(app, release, [], command, breaking=False)
 
     def _forward(
         self, app: App, release: str, pending: Sequence[Migration], command: ReleaseCommand | None, *, breaking: bool
-    ) -> Forward:
+    ) -> ForwardMigration:
         entry = Migration.of(f"{_COMMAND}{release}", "") if command and credentials.find(app) else None
         breaking = breaking or (command is not None and command.breaking)
-        return Forward(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
+        return ForwardMigration(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
 
-    async def back(self, app: App, older: Release, newer: Release | None) -> Back:
+    async def back(self, app: App, older: Release, newer: Release | None) -> DatabaseRollback:
         """The way to what the database was for an earlier release.
 
         Raises:
             CannotGoBack: with the honest reason.
         """
         way = await self.way_back(app, older, newer)
-        if way.way is Way.CANNOT:
+        if way.way is RollbackMethod.CANNOT:
             raise CannotGoBack(str(way))
         downs = migration_files.ways_back(app, _kept_migrations(app, newer)) if way.undo else {}
-        return Back(self, app, way, [(name, downs[name]) for name in way.undo])
+        return DatabaseRollback(self, app, way, [(name, downs[name]) for name in way.undo])
 
-    async def way_back(self, app: App, older: Release, newer: Release | None) -> WayBack:
+    async def way_back(self, app: App, older: Release, newer: Release | None) -> DatabaseRollbackPlan:
         """How the database could go back to an earlier release, and what that costs."""
         if credentials.find(app) is None:
-            return WayBack(Way.NOTHING, "The app has no database.")
+            return DatabaseRollbackPlan(RollbackMethod.NOTHING, "The app has no database.")
         folder = _kept_migrations(app, newer)
         return way_back(
             [LedgerEntry(**entry) for entry in older.ledger],
@@ -139,7 +139,7 @@ class Schema:
             backups=self._kept(app),
         )
 
-    async def losses(self, app: App, back: Back) -> list[str]:
+    async def losses(self, app: App, back: DatabaseRollback) -> list[str]:
         """What going back takes away, counted now: one line for each table or column."""
         if not back.stops_first:
             return []
@@ -224,7 +224,7 @@ class Schema:
         """Undo a migration, which is the newest."""
         await self._databases.revert(where, name, down, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
 
-    def _kept(self, app: App) -> list[Kept]:
+    def _kept(self, app: App) -> list[KnownBackup]:
         """The app's backups; of those that deploys made it is known which migrations they hold."""
         held = {}
         for release in Releases(app).all():
@@ -232,14 +232,14 @@ class Schema:
                 held[release.backup] = {
                     entry["name"]: entry["checksum"] for entry in release.ledger if entry["name"] not in release.applied
                 }
-        return [Kept(item.name, item.created_at, held.get(item.name)) for item in self._backups.of(app.name)]
+        return [KnownBackup(item.name, item.created_at, held.get(item.name)) for item in self._backups.of(app.name)]
 
 
 @dataclass(slots=True)
-class Forward:
+class ForwardMigration:
     """Applies what is pending."""
 
-    schema: Schema
+    schema: DatabaseMigrator
     app: App
     release: str
     pending: Sequence[Migration]
@@ -294,12 +294,12 @@ class Forward:
 
 
 @dataclass(slots=True)
-class Back:
+class DatabaseRollback:
     """Takes the database back. What serves is stopped first: it would go on writing into what is given up."""
 
-    schema: Schema
+    schema: DatabaseMigrator
     app: App
-    way: WayBack
+    way: DatabaseRollbackPlan
     downs: Sequence[tuple[str, Migration]]
     is_untouched: bool = True
     command: ReleaseCommand | None = None
@@ -307,7 +307,7 @@ class Back:
 
     @property
     def stops_first(self) -> bool:
-        return self.way.way is not Way.NOTHING
+        return self.way.way is not RollbackMethod.NOTHING
 
     async def rehearse(self, progress: Progress) -> None:
         if self.stops_first:

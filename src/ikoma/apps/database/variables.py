@@ -27,7 +27,7 @@ _HOST_OF_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/@]*@)?(\[[^\]]*\]|[^/:
 
 
 @dataclass(frozen=True, slots=True)
-class Gift:
+class DatabaseVariables:
     """What one service gets.
 
     `names` are the variables with the part of the database that each tells. `kept` are those that it sets itself and
@@ -43,7 +43,7 @@ class Gift:
     """Whether the app asks for variables of a service that is a database itself, which gets none."""
 
 
-def gifts(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, Gift]:
+def gifts(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, DatabaseVariables]:
     """What each service of a resolved model gets.
 
     Args:
@@ -57,11 +57,15 @@ def gifts(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, Gif
     found = {}
     for name, service in services.items():
         if is_database(service):
-            found[name] = Gift(own="it is a database itself", is_database=True) if name in named else Gift()
+            found[name] = (
+                DatabaseVariables(own="it is a database itself", is_database=True)
+                if name in named
+                else DatabaseVariables()
+            )
         elif uses_database(model, name):
             found[name] = _gift(service, services, wish.get(name) if isinstance(wish, Mapping) else wish, written)
         else:
-            found[name] = Gift()
+            found[name] = DatabaseVariables()
     return found
 
 
@@ -75,7 +79,7 @@ def other_stores(model: Mapping[str, Any]) -> list[str]:
     return [name for name, service in as_built(model).items() if is_database(service) and not keeps_rows(service)]
 
 
-def to_use_the_platforms(service: str, gift: Gift) -> str:
+def to_use_the_platforms(service: str, gift: DatabaseVariables) -> str:
     """How a service that has a database of the app's own is given the other one."""
     if gift.is_database:
         return f"Take {service} out of `x-ikoma: database`."
@@ -85,16 +89,20 @@ def to_use_the_platforms(service: str, gift: Gift) -> str:
     )
 
 
-def _gift(service: Mapping[str, Any], services: Mapping[str, Any], wish: Any, written: Mapping[str, str]) -> Gift:
+def _gift(
+    service: Mapping[str, Any], services: Mapping[str, Any], wish: Any, written: Mapping[str, str]
+) -> DatabaseVariables:
     """What a service gets that may get something; `wish` is what the app's file says of it."""
     if isinstance(wish, Mapping):
         names = {str(name): part for name, part in wish.items() if part in PARTS}
-        return Gift(names, replaced=tuple(name for name, _ in _values(service) if name in names))
+        return DatabaseVariables(names, replaced=tuple(name for name, _ in _values(service) if name in names))
     kept = tuple(_set_by_itself(service, written))
     if wish is None and (own := _own_database(service, services, kept)) is not None:
-        return Gift(kept=kept, own=own)
+        return DatabaseVariables(kept=kept, own=own)
     instead = TLS_PARTS if _insists_on_tls(service) else {}
-    return Gift({key: instead.get(part, part) for key, part in DATABASE_PARTS.items() if key not in kept}, kept)
+    return DatabaseVariables(
+        {key: instead.get(part, part) for key, part in DATABASE_PARTS.items() if key not in kept}, kept
+    )
 
 
 def _insists_on_tls(service: Mapping[str, Any]) -> bool:

@@ -33,7 +33,7 @@ _ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangedService:
     """A service that both have, and a line for each key that differs."""
 
     service: str
@@ -41,14 +41,14 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class ChangedServices:
     added: tuple[str, ...]
     removed: tuple[str, ...]
-    changed: tuple[Changed, ...]
+    changed: tuple[ChangedService, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class ChangedFiles:
     """Paths of source, relative to the app's folder."""
 
     added: tuple[str, ...]
@@ -56,7 +56,7 @@ class Files:
     removed: tuple[str, ...]
 
 
-def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> Services:
+def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> ChangedServices:
     """What became of the services of a resolved model.
 
     Args:
@@ -65,11 +65,11 @@ def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secret
     old, new = before.get("services") or {}, after.get("services") or {}
     hidden = _hidden(secrets)
     changed = (
-        Changed(name, tuple(_shown(line, hidden) for line in _service(old[name], new[name])))
+        ChangedService(name, tuple(_shown(line, hidden) for line in _service(old[name], new[name])))
         for name in new
         if name in old
     )
-    return Services(
+    return ChangedServices(
         added=tuple(name for name in new if name not in old),
         removed=tuple(name for name in old if name not in new),
         changed=tuple(item for item in changed if item.lines),
@@ -85,11 +85,11 @@ def compare_rest(before: Mapping[str, Any], after: Mapping[str, Any], secrets: S
     return tuple(_shown(line, hidden) for line in lines)
 
 
-def compare_source(before: Snapshot, after: Snapshot) -> Files:
+def compare_source(before: Snapshot, after: Snapshot) -> ChangedFiles:
     """Which files are others. Folders are not counted; a changed mode or owner counts."""
     old = {path: entry[:5] for path, entry in before.entries.items() if entry.kind != "folder"}
     new = {path: entry[:5] for path, entry in after.entries.items() if entry.kind != "folder"}
-    return Files(
+    return ChangedFiles(
         added=tuple(printable(path) for path in new if path not in old),
         changed=tuple(printable(path) for path in new if path in old and new[path] != old[path]),
         removed=tuple(printable(path) for path in old if path not in new),

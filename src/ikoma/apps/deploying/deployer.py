@@ -19,11 +19,11 @@ from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.jobs import jobs
 from ikoma.apps.compose.mounts import sources
 from ikoma.apps.compose.services import scale_of, service_of, with_image
-from ikoma.apps.database.down_migrations import STAYS, WayBack
-from ikoma.apps.database.migrating import Change, Schema
-from ikoma.apps.deploying.release_history import Keep, Outcomes
+from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
+from ikoma.apps.database.migrating import DatabaseChange, DatabaseMigrator
+from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
 from ikoma.apps.deploying.release_tree import place_again, place_new, share
-from ikoma.apps.deploying.rollback import Rollbacks, Wanted
+from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
 from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use, resume_adoptions
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
@@ -38,7 +38,7 @@ from ikoma.apps.rollouts.new_rollout import Target
 from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.rollouts.rollout import Rolled, Rollouts
 from ikoma.apps.routing.probe import Probe
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import checkout
 from ikoma.apps.strategy.decision import why_one
@@ -57,7 +57,7 @@ from ikoma.ports.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DeployOptions:
     """What a caller wants of a rollout.
 
     Args:
@@ -74,7 +74,7 @@ class Wish:
     """Whether nothing is kept of what is replaced: it is known to be broken."""
 
 
-class Deployments:
+class Deployer:
     """Deploys apps. Callers hold the app's lock.
 
     Args:
@@ -87,13 +87,13 @@ class Deployments:
         databases: Databases,
         probe: Probe,
         policy: Policy,
-        traffic: Traffic,
+        traffic: Routes,
         rollouts: Rollouts,
-        schema: Schema,
+        schema: DatabaseMigrator,
         rollbacks: Rollbacks,
         *,
         memory: int,
-        keep: Keep,
+        keep: ReleaseRetention,
     ) -> None:
         self._engine = engine
         self._databases = databases
@@ -104,13 +104,13 @@ class Deployments:
         self._schema = schema
         self._rollbacks = rollbacks
         self._memory = memory
-        self._outcomes = Outcomes(engine, schema, rollouts, keep)
+        self._outcomes = ReleaseHistory(engine, schema, rollouts, keep)
 
     async def deploy(
         self,
         app: App,
         model: Mapping[str, Any],
-        wish: Wish,
+        wish: DeployOptions,
         *,
         variables: Mapping[str, str],
         env: Mapping[str, str],
@@ -148,13 +148,15 @@ class Deployments:
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._outcomes.served(app, release, rolled.configurations), rolled
 
-    async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
+    async def restart(self, app: App, wish: DeployOptions) -> tuple[Release, Rolled]:
         """Replace the containers of the release that serves by new ones."""
         await self._settle(app, wish.progress)
         release = Releases(app).require_current()
         return await self._roll_again(app, release, wish, again=True)
 
-    async def go_back(self, app: App, wanted: Wanted, wish: Wish) -> tuple[Release, Rolled, WayBack]:
+    async def go_back(
+        self, app: App, wanted: RollbackRequest, wish: DeployOptions
+    ) -> tuple[Release, Rolled, DatabaseRollbackPlan]:
         """Let an earlier release serve again.
 
         Raises:
@@ -169,7 +171,7 @@ class Deployments:
             served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
         return served, rolled, change.way if change else STAYS
 
-    async def scale(self, app: App, service: str, replicas: int, wish: Wish) -> tuple[Release, Rolled]:
+    async def scale(self, app: App, service: str, replicas: int, wish: DeployOptions) -> tuple[Release, Rolled]:
         """Give a service of the release that serves another number of containers, which later releases keep.
 
         Raises:
@@ -182,7 +184,7 @@ class Deployments:
         with scaling(app, service, replicas):
             return await self._roll_again(app, release, wish, again=False)
 
-    async def replace_image(self, app: App, service: str, image: str, wish: Wish) -> tuple[Release, Rolled]:
+    async def replace_image(self, app: App, service: str, image: str, wish: DeployOptions) -> tuple[Release, Rolled]:
         """Make a release that is the one that serves but for the image of one service, and let it take over.
 
         The app's folder has no part in it: neither its compose file nor its source nor its migrations.
@@ -304,7 +306,7 @@ class Deployments:
         await self.recover(app, progress)
 
     async def _roll_again(
-        self, app: App, release: Release, wish: Wish, *, again: bool, change: Change | None = None
+        self, app: App, release: Release, wish: DeployOptions, *, again: bool, change: DatabaseChange | None = None
     ) -> tuple[Release, Rolled]:
         """Roll out a release that was made before: from its own record, judged by the policy of now."""
         releases = Releases(app)
@@ -351,11 +353,11 @@ class Deployments:
         release: Release,
         runs: Mapping[str, Any],
         place: Placement,
-        wish: Wish,
+        wish: DeployOptions,
         secrets: Sequence[Secret],
         *,
         again: bool = False,
-        change: Change | None = None,
+        change: DatabaseChange | None = None,
     ) -> Rolled:
         web = Web(**release.web) if release.web else None
         target = Target(
@@ -376,7 +378,7 @@ class Deployments:
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
 
 
-def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
+def _new_release(app: App, model: Mapping[str, Any], wish: DeployOptions) -> Release:
     """A release that begins now."""
     web = web_service.web(model)
     one_shot, may_end = compose_file.one_shot_services(model), jobs(model)

@@ -18,13 +18,19 @@ from ikoma.apps.compose import x_ikoma
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.mounts import Sources, sources
 from ikoma.apps.database import credentials
-from ikoma.apps.database.down_migrations import STAYS, Way, WayBack
-from ikoma.apps.database.migrating import Back, Schema
+from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan, RollbackMethod
+from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback
 from ikoma.apps.deploying import comparison
-from ikoma.apps.deploying.plan_services import ServicePlan, Step, images_of_a_deploy, is_built_of, plan_services
+from ikoma.apps.deploying.plan_services import (
+    ServiceChanges,
+    ServicePlan,
+    images_of_a_deploy,
+    is_built_of,
+    plan_services,
+)
 from ikoma.apps.deploying.release_files import snapshot_of
 from ikoma.apps.deploying.release_tree import SQL, dotenv_of, kept_dotenv, kept_marks, marks_of_data
-from ikoma.apps.deploying.rollback import Rollbacks, Wanted
+from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
@@ -43,11 +49,11 @@ from ikoma.postgres.migrations.lint import Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class RollbackEffect:
     """What a rollback leads to, besides the services."""
 
     release: str
-    way: WayBack
+    way: DatabaseRollbackPlan
     """What becomes of the database."""
     lost: tuple[str, ...] = ()
     """What is gone from the database afterwards."""
@@ -58,7 +64,7 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeployPlan:
     hash: str
     errors: tuple[str, ...] = ()
     """Why it would be refused."""
@@ -68,7 +74,7 @@ class Plan:
     source: SourceChanges = field(default_factory=SourceChanges)
     migrations: tuple[Verdict, ...] = ()
     ports: tuple[str, ...] = ()
-    rollback: Return | None = None
+    rollback: RollbackEffect | None = None
     route: str | None = None
     """Where requests go, and why; None where nothing is routed."""
     kinds: Sequence[Kind] = ()
@@ -84,7 +90,7 @@ class Planner:
         databases: Databases,
         policy: Policy,
         validator: Validator,
-        schema: Schema,
+        schema: DatabaseMigrator,
         rollbacks: Rollbacks,
         *,
         memory: int,
@@ -97,13 +103,13 @@ class Planner:
         self._rollbacks = rollbacks
         self._memory = memory
 
-    async def plan(self, app: App) -> Plan:
+    async def plan(self, app: App) -> DeployPlan:
         """What deploy.up would do now."""
         report = await self._validator.examine(app, images=False)
         errors, warnings = (tuple(map(str, found)) for found in (report.errors, report.warnings))
         identity = await self._hash(app, report)
         if report.model is None or report.errors:
-            return Plan(identity, errors, warnings)
+            return DeployPlan(identity, errors, warnings)
         frozen = injection.frozen(app, report.model, env={}, memory=self._memory, variables=report.variables)
         current = Releases(app).current()
         before = Releases(app).model(current) if current else {}
@@ -129,7 +135,7 @@ class Planner:
         step = replace(
             step, dotenv=dotenv_of(app, frozen), marks=marks, marked=kept_marks(app, current) if current else {}
         )
-        return Plan(
+        return DeployPlan(
             identity,
             errors,
             warnings,
@@ -142,7 +148,7 @@ class Planner:
             kinds=report.kinds,
         )
 
-    async def plan_rollback(self, app: App, wanted: Wanted) -> Plan:
+    async def plan_rollback(self, app: App, wanted: RollbackRequest) -> DeployPlan:
         """What deploy.rollback would do now.
 
         Raises:
@@ -163,7 +169,7 @@ class Planner:
         step = await self._step(app, before, after, found, changes, secrets, release.images, given, contents, stops)
         marked = kept_marks(app, left) if left else {}
         step = replace(step, dotenv=kept_dotenv(app, release), marks=kept_marks(app, release), marked=marked)
-        return Plan(
+        return DeployPlan(
             await self._rollback_hash(app, wanted, release, way),
             tuple(errors),
             services=await plan_services(self._engine, step, fetched=True),
@@ -171,7 +177,7 @@ class Planner:
             source=changes,
             ports=tuple(_ports(after)),
             kinds=await asyncio.to_thread(list_kinds, app, after),
-            rollback=Return(release.id, way, tuple(lost), *await self._migrations(app, release, way)),
+            rollback=RollbackEffect(release.id, way, tuple(lost), *await self._migrations(app, release, way)),
             route=_route(Web(**release.web)) if release.web else None,
         )
 
@@ -180,7 +186,7 @@ class Planner:
         if await self._hash(app, report) != expected:
             raise PlanDrifted(f"{app.name} is not as it was when the plan was made.")
 
-    async def require_rollback(self, app: App, wanted: Wanted, expected: str) -> None:
+    async def require_rollback(self, app: App, wanted: RollbackRequest, expected: str) -> None:
         """Raises PlanDrifted where a rollback would not do what the plan said."""
         release = self._rollbacks.target(app, wanted.to)
         change, _ = await self._change(app, release, wanted)
@@ -198,7 +204,9 @@ class Planner:
         variables = credentials.parts(owned, self._databases.endpoint()) if owned else {}
         return _digest(marked, report.model, variables, await self._state(app))
 
-    async def _rollback_hash(self, app: App, wanted: Wanted, release: Release, way: WayBack) -> str:
+    async def _rollback_hash(
+        self, app: App, wanted: RollbackRequest, release: Release, way: DatabaseRollbackPlan
+    ) -> str:
         return _digest("rollback", release.id, wanted.database, str(way), await self._state(app))
 
     async def _state(self, app: App) -> list[Any]:
@@ -208,24 +216,28 @@ class Planner:
         containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
         return [containers, state.serving(), await self._schema.ledger(app)]
 
-    async def losses(self, app: App, wanted: Wanted) -> tuple[Release, list[str]]:
+    async def losses(self, app: App, wanted: RollbackRequest) -> tuple[Release, list[str]]:
         """What a rollback takes away for good, counted now; the release that it leads to."""
         release = self._rollbacks.target(app, wanted.to)
         change = await self._rollbacks.change(app, release, database=wanted.database)
         return release, await self._schema.losses(app, change) if change else []
 
-    async def _change(self, app: App, release: Release, wanted: Wanted) -> tuple[Back | None, list[str]]:
+    async def _change(
+        self, app: App, release: Release, wanted: RollbackRequest
+    ) -> tuple[DatabaseRollback | None, list[str]]:
         """What a rollback does to the database, or why it would be refused."""
         try:
             return await self._rollbacks.change(app, release, database=wanted.database), []
         except (CannotGoBack, DatabaseAhead) as error:
             return None, [_said(error)]
 
-    async def _migrations(self, app: App, release: Release, way: WayBack) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    async def _migrations(
+        self, app: App, release: Release, way: DatabaseRollbackPlan
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The migrations of the database that go with its way back, and those that stay."""
         has = [entry.name for entry in await self._schema.ledger(app)]
         undone = way.undo
-        if way.way is Way.RESTORE:
+        if way.way is RollbackMethod.RESTORE:
             undone = tuple(name for name in reversed(has) if name not in release.migrations)
         return undone, tuple(name for name in has if name not in undone)
 
@@ -254,11 +266,11 @@ class Planner:
         given: Mapping[str, str],
         contents: Callable[[Path], str],
         stops: str | None,
-    ) -> Step:
+    ) -> ServiceChanges:
         """All that a rollout would decide by."""
         state, current = RolloutState(app), Releases(app).current()
         there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
-        return Step(
+        return ServiceChanges(
             app=app,
             before=before,
             after=after,

@@ -35,7 +35,7 @@ _UNTIL = "until the new one is healthy"
 
 
 @dataclass(frozen=True, slots=True)
-class Downtime:
+class ServiceDowntime:
     expected: str
     """none, or how it is away."""
     reason: str
@@ -51,12 +51,12 @@ class ServicePlan:
     reasons: tuple[str, ...] = ()
     image: str | None = None
     """build or pull, where its image is not here yet."""
-    downtime: Downtime | None = None
+    downtime: ServiceDowntime | None = None
     """None where it is new."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ServiceChanges:
     """From what serves to the next model.
 
     Args:
@@ -116,7 +116,7 @@ async def images_of_a_deploy(
     return found
 
 
-async def plan_services(engine: Engine, step: Step, *, fetched: bool) -> tuple[ServicePlan, ...]:
+async def plan_services(engine: Engine, step: ServiceChanges, *, fetched: bool) -> tuple[ServicePlan, ...]:
     """What a rollout would do with each service, in the order of the file; then the ones that go.
 
     Args:
@@ -134,7 +134,7 @@ async def plan_services(engine: Engine, step: Step, *, fetched: bool) -> tuple[S
 class _Planned:
     """The decisions of a rollout, in words."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: ServiceChanges) -> None:
         self._step = step
         root = Path(os.path.realpath(step.app.path))
         place = Placement(
@@ -224,7 +224,7 @@ class _Planned:
             return "it gets the variables of the app's database"
         return "what it is given has changed: a variable, a network, a config or a secret"
 
-    def downtime(self, name: str) -> Downtime | None:
+    def downtime(self, name: str) -> ServiceDowntime | None:
         action, decision = self.action(name), self.decisions[name]
         taken = [
             f"{item.service} gets its {item.displaces[name]}"
@@ -236,26 +236,26 @@ class _Planned:
             gone = (
                 "It is to have no container." if name in self._step.after["services"] else "The release has it no more."
             )
-            return Downtime("for good", f"{gone} {stopped}." if stopped else gone)
+            return ServiceDowntime("for good", f"{gone} {stopped}." if stopped else gone)
         if action == "add":
             waits = f"It starts when {' and '.join(decision.displaces)} has stopped; requests wait meanwhile."
-            return Downtime("until it is healthy", waits) if decision.displaces else None
+            return ServiceDowntime("until it is healthy", waits) if decision.displaces else None
         if action == "keep":
-            return Downtime("none", "It goes on as it is." if decision.kept else "It has no container.")
+            return ServiceDowntime("none", "It goes on as it is." if decision.kept else "It has no container.")
         done = bool(decision.replaced) and all(item.is_done for item in decision.replaced)
         ends = name in self._one_shot or done
         if not ends and not any(map(is_active, decision.replaced)):
-            return Downtime(_UNTIL, "Nothing of it runs now.")
+            return ServiceDowntime(_UNTIL, "Nothing of it runs now.")
         if self._step.stops:
-            return Downtime(_UNTIL, f"It is stopped first, because {self._step.stops}; requests wait meanwhile.")
+            return ServiceDowntime(_UNTIL, f"It is stopped first, because {self._step.stops}; requests wait meanwhile.")
         if ends:
-            return Downtime("none", "It runs again, and ends.")
+            return ServiceDowntime("none", "It runs again, and ends.")
         if decision.alone:
             reason = f"It is stopped before its replacement starts, because {decision.alone}; requests wait meanwhile."
-            return Downtime(_UNTIL, reason)
+            return ServiceDowntime(_UNTIL, reason)
         if stopped:
-            return Downtime(_UNTIL, f"{stopped}; requests wait meanwhile.")
-        return Downtime("none", "Old and new run side by side.")
+            return ServiceDowntime(_UNTIL, f"{stopped}; requests wait meanwhile.")
+        return ServiceDowntime("none", "Old and new run side by side.")
 
 
 def touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], changes: SourceChanges) -> list[str]:

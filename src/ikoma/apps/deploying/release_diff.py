@@ -21,7 +21,7 @@ from ikoma.apps.deploying.release_files import ReleaseFiles, is_below
 from ikoma.apps.readable import as_text
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.secrets import app_secrets
-from ikoma.apps.snapshots.manifest import Entry
+from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.kernel.redaction.redaction import HIDDEN, certain, forms, replaced
 from ikoma.model import FilePath, Secret, printable
 
@@ -39,7 +39,7 @@ _NO_NEWLINE = "\\ No newline at end of file"
 
 
 @dataclass(frozen=True, slots=True)
-class Variables:
+class ChangedVariables:
     """Names of variables whose values are others; sorted."""
 
     added: tuple[str, ...]
@@ -47,10 +47,10 @@ class Variables:
     removed: tuple[str, ...]
 
 
-def compare_variables(app: App, old: Release, new: Release) -> Variables:
+def compare_variables(app: App, old: Release, new: Release) -> ChangedVariables:
     """What became of the variables of `.env`, of the call and of each service's `environment`."""
     before, after = _variables(app, old), _variables(app, new)
-    return Variables(
+    return ChangedVariables(
         added=tuple(sorted(after.keys() - before.keys())),
         changed=tuple(sorted(name for name in after.keys() & before.keys() if before[name] != after[name])),
         removed=tuple(sorted(before.keys() - after.keys())),
@@ -94,7 +94,7 @@ def _variables(app: App, release: Release) -> dict[str, Any]:
     return found
 
 
-def _differ(old: Entry | None, new: Entry | None) -> bool:
+def _differ(old: SnapshotEntry | None, new: SnapshotEntry | None) -> bool:
     """Whether a file or link is another one. Folders are not told of: what is in them is."""
     old, new = (None if item is None or item.kind == "folder" else item for item in (old, new))
     return (old and old[:5]) != (new and new[:5])
@@ -121,7 +121,7 @@ def _file(name: str, before: ReleaseFiles, after: ReleaseFiles, known: Sequence[
     yield from _unified(old_text, new_text)
 
 
-def _said(entry: Entry) -> str:
+def _said(entry: SnapshotEntry) -> str:
     return f"{entry.kind}, mode {entry.mode:o}, owner {entry.uid}:{entry.gid}"
 
 

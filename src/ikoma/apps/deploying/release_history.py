@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.database.migrating import Schema
-from ikoma.apps.deploying.failure_report import Aftermath
+from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.deploying.failure_report import FailureReport
 from ikoma.apps.deploying.written_files import keep_written
 from ikoma.apps.releases.release import FAILED, Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState, Underway
@@ -36,22 +36,22 @@ _INTERRUPTED = "The deploy was interrupted: its server was stopped or killed."
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class ReleaseRetention:
     """How many releases of an app are kept, and for how many days."""
 
     releases: int = 20
     days: int = 365
 
 
-class Outcomes:
+class ReleaseHistory:
     """Records how releases of apps ended. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, schema: Schema, rollouts: Rollouts, keep: Keep) -> None:
+    def __init__(self, engine: Engine, schema: DatabaseMigrator, rollouts: Rollouts, keep: ReleaseRetention) -> None:
         self._engine = engine
         self._schema = schema
         self._rollouts = rollouts
         self._keep = keep
-        self._aftermath = Aftermath(engine, schema)
+        self._aftermath = FailureReport(engine, schema)
 
     async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""

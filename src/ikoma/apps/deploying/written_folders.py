@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from ikoma.apps.app import App
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.snapshots.manifest import MANIFEST, Entry, Snapshot, file_digest
+from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry, file_digest
 from ikoma.apps.snapshots.snapshot import TREE
 from ikoma.durable import disk_full_answered, remove_tree, sync_filesystem, sync_folder
 from ikoma.errors import ReleaseNotFound
@@ -152,7 +152,7 @@ class _Adoption:
         os.rename(self._copy, self._asides / _COPY)
         sync_folder(self._asides)
 
-    def _bring(self, aside: Path, entries: Mapping[str, Entry]) -> list[str]:
+    def _bring(self, aside: Path, entries: Mapping[str, SnapshotEntry]) -> list[str]:
         """Put into the folder what a person has changed in it since the release; what gave way to a container's."""
         before = entries_below(entries, self._folder)
         if aside.name == _COPY:
@@ -176,7 +176,7 @@ class _Adoption:
         return str(self._kept / path)
 
 
-def entries_below(entries: Mapping[str, Entry], folder: Path) -> dict[Path, Entry]:
+def entries_below(entries: Mapping[str, SnapshotEntry], folder: Path) -> dict[Path, SnapshotEntry]:
     """The files and links that a snapshot has in a folder, by their paths in it."""
     return {
         Path(path).relative_to(folder): entry
@@ -185,7 +185,7 @@ def entries_below(entries: Mapping[str, Entry], folder: Path) -> dict[Path, Entr
     }
 
 
-def bring_changes(person: Path, place: Path, before: Mapping[Path, Entry]) -> list[Path]:
+def bring_changes(person: Path, place: Path, before: Mapping[Path, SnapshotEntry]) -> list[Path]:
     """Move what a person has changed into a folder that containers write, where these have not; what stays behind.
 
     Args:
@@ -227,7 +227,7 @@ def _walk(top: int) -> Iterator[tuple[Path, os.stat_result, int]]:
                     yield Path(place, name), status, here
 
 
-def _is_as(top: int, path: Path, entry: Entry | None) -> bool:
+def _is_as(top: int, path: Path, entry: SnapshotEntry | None) -> bool:
     """Whether at a path in the folder stands what a release had there: nothing where it had nothing."""
     try:
         with _beneath(top, path.parent) as folder:
@@ -239,7 +239,7 @@ def _is_as(top: int, path: Path, entry: Entry | None) -> bool:
         return entry is None
 
 
-def _is_as_noted(name: str | Path, status: os.stat_result, entry: Entry, *, dir_fd: int | None = None) -> bool:
+def _is_as_noted(name: str | Path, status: os.stat_result, entry: SnapshotEntry, *, dir_fd: int | None = None) -> bool:
     """Whether a file or link has the content that was noted; mode and owner do not matter."""
     if stat.S_ISLNK(status.st_mode):
         return entry.kind == "link" and os.readlink(name, dir_fd=dir_fd) == entry.content
@@ -252,7 +252,7 @@ def _is_same(path: Path, status: os.stat_result, here: int, top: int) -> bool:
     """Whether the same stands at a path in an open folder as in the one that it is looked for beneath."""
     kind = "link" if stat.S_ISLNK(status.st_mode) else "file"
     content = os.readlink(path.name, dir_fd=here) if kind == "link" else file_digest(path.name, dir_fd=here)
-    return _is_as(top, path, Entry(kind, 0, 0, 0, content, status.st_size))
+    return _is_as(top, path, SnapshotEntry(kind, 0, 0, 0, content, status.st_size))
 
 
 def _remove(top: int, path: Path) -> None:

@@ -37,7 +37,7 @@ _EXAMPLES = (".env.example", "config/.env.example", "src/.env.example")
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class VariableReference:
     """One use of a variable in a compose file. `line` counts from 1."""
 
     name: str
@@ -91,7 +91,7 @@ def line_of(app: App, name: str) -> int | None:
     return found[-1] if found else None
 
 
-def references(text: str) -> list[Reference]:
+def references(text: str) -> list[VariableReference]:
     """Every variable that a compose file's text uses, comments left out."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -100,7 +100,7 @@ def references(text: str) -> list[Reference]:
             name = match["plain"] or match["braced"]
             if name and match["end"] != "":
                 default = match["rest"] if match["operator"] in (":-", "-", ":+", "+") else None
-                found.append(Reference(name, number, default))
+                found.append(VariableReference(name, number, default))
     return found
 
 

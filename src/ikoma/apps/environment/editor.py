@@ -20,7 +20,7 @@ _HEADER = "# Environment of {app}: values are secrets; keep this file 0600.\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedVariables:
     """What became of a file that took the place of another."""
 
     variables: Variables
@@ -86,7 +86,7 @@ class EnvFile:
         _check_others(text, before, after, {name})
         return self._write(changed, after)
 
-    async def replace(self, content: str) -> Imported:
+    async def replace(self, content: str) -> ImportedVariables:
         """Take a whole file in place of the one that is there, which is kept; all of it or nothing.
 
         Raises:
@@ -101,7 +101,7 @@ class EnvFile:
         before = await self._reader.read(self._app, former)
         kept = self._store(content)
         gone = tuple(name for name, value in before.values.items() if found.get(name) != value)
-        return Imported(after, gone, str(kept) if former and former != content.encode() else None)
+        return ImportedVariables(after, gone, str(kept) if former and former != content.encode() else None)
 
     async def restore(self, name: str | None, version: str | None) -> list[str]:
         """Bring back the value that a variable had in a kept file, or all of that file; the names that are there then.

@@ -19,7 +19,7 @@ _PROPER = re.compile(r"[\w.\-\[\]]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DotenvEntry:
     """One entry. Offsets count characters of the text, lines from 1."""
 
     name: str
@@ -51,17 +51,17 @@ class Entry:
         return self.written.startswith("'")
 
 
-def entries(text: str) -> list[Entry]:
+def entries(text: str) -> list[DotenvEntry]:
     """The entries of a file, in its order."""
     return list(_entries(text))
 
 
-def find_too_deep(text: str) -> Entry | None:
+def find_too_deep(text: str) -> DotenvEntry | None:
     """The first entry in which too many variables stand in each other."""
     return next((entry for entry in entries(text) if not entry.is_literal and is_too_deep(entry.written)), None)
 
 
-def _entries(text: str) -> Iterator[Entry]:
+def _entries(text: str) -> Iterator[DotenvEntry]:
     place = _after(_GAP, text, 1 if text.startswith("\ufeff") else 0)
     line, counted = 1, 0
     while place < len(text):
@@ -74,7 +74,7 @@ def _entries(text: str) -> Iterator[Entry]:
         last = line + text.count("\n", place, stop)
         rest = _REST.match(text, stop)
         begin = text.rfind("\n", 0, place) + 1
-        yield Entry(
+        yield DotenvEntry(
             name=key["name"].strip(),
             line=line,
             last_line=last,

@@ -27,7 +27,7 @@ _MOMENT = "%Y%m%d-%H%M%S-%f"
 
 
 @dataclass(frozen=True, slots=True)
-class Former:
+class FormerVariables:
     """A `.env` as it was. `names` are those whose values the next one has not; `until` is when that came."""
 
     version: str
@@ -56,7 +56,7 @@ def note_present(app: App) -> None:
     note(app, dotenv.content(app))
 
 
-def formers(app: App, name: str | None = None) -> list[Former]:
+def formers(app: App, name: str | None = None) -> list[FormerVariables]:
     """The kept files that have values which came to an end, the newest first.
 
     Args:
@@ -65,7 +65,7 @@ def formers(app: App, name: str | None = None) -> list[Former]:
     now = (f"{datetime.now(UTC):{_MOMENT}}", dotenv.content(app))
     known = [*_contents(app), now]
     found = [
-        Former(version, _moment(until).isoformat(timespec="seconds").replace("+00:00", "Z"), names)
+        FormerVariables(version, _moment(until).isoformat(timespec="seconds").replace("+00:00", "Z"), names)
         for (version, content), (until, following) in pairwise(known)
         if (names := tuple(_ended(content, following))) and name in (None, *names)
     ]

@@ -34,7 +34,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class FileVersion:
     """A file, link or folder as it was. `at` is when that ended; `size` in bytes and `sha256` are of files."""
 
     version: str
@@ -75,7 +75,7 @@ def keep_moved(app: App, folder: int, path: FilePath) -> None:
         _move(folder, path.parts[-1], place, "kept")
 
 
-def versions(app: App, path: FilePath | None) -> list[Version]:
+def versions(app: App, path: FilePath | None) -> list[FileVersion]:
     """What is kept of a path, or of all, the newest first."""
     found = []
     for entry in sorted(_entries(app), reverse=True):
@@ -84,7 +84,7 @@ def versions(app: App, path: FilePath | None) -> list[Version]:
     return [version for version in found if path is None or version.path == path]
 
 
-def take_out(app: App, path: FilePath, version: str | None, folder: int) -> Version:
+def take_out(app: App, path: FilePath, version: str | None, folder: int) -> FileVersion:
     """Put a version of a path back to its place; what stands there now is kept in its stead.
 
     Args:
@@ -154,7 +154,7 @@ def _entry(
     entry.mkdir(mode=0o700)
     size, digest = _measure(folder, path, status)
     at = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-    version = Version(entry.name, str(path), kind_of(status.st_mode), happened, at, size, digest)
+    version = FileVersion(entry.name, str(path), kind_of(status.st_mode), happened, at, size, digest)
     write_file(entry / "entry.json", json.dumps(asdict(version)), mode=0o600)
     place = os.open(entry, _DIRECTORY)
     try:
@@ -170,11 +170,11 @@ def _entries(app: App) -> list[Path]:
     return [entry for entry in history.iterdir() if entry.name.count("-") == 2] if history.is_dir() else []
 
 
-def _read(entry: Path) -> Version | None:
+def _read(entry: Path) -> FileVersion | None:
     if not _is_there(entry / "kept"):
         return None
     try:
-        return Version(**json.loads((entry / "entry.json").read_bytes()))
+        return FileVersion(**json.loads((entry / "entry.json").read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 

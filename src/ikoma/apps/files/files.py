@@ -30,7 +30,7 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FolderEntry:
     """What stands in a folder. `kind` is file, folder, link or other; `modified` RFC 3339."""
 
     path: str
@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class FilePart:
     """A part of a file, and what is known of the whole."""
 
     content: bytes
@@ -48,24 +48,24 @@ class Piece:
     sha256: str
 
 
-def entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[list[Entry], bool]:
+def entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[list[FolderEntry], bool]:
     """What stands in a folder, sorted by path; and whether there is more than is listed."""
     with opened_folder(app, path.parts if path else ()) as folder:
-        found: list[Entry] = []
+        found: list[FolderEntry] = []
         is_whole = all(_collect(folder, path.parts if path else (), found, recursive))
     return sorted(found, key=lambda entry: entry.path), not is_whole
 
 
-def read(app: App, path: FilePath, *, offset: int, limit: int) -> Piece:
+def read(app: App, path: FilePath, *, offset: int, limit: int) -> FilePart:
     """A part of a file, from `offset` on."""
     with opened_folder(app, path.parts[:-1]) as folder, os.fdopen(_open(folder, path), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.seek(0, os.SEEK_END)
         file.seek(min(offset, size))
-        return Piece(file.read(limit), size, digest)
+        return FilePart(file.read(limit), size, digest)
 
 
-def write(app: App, path: FilePath, content: bytes, *, expected: str | None, executable: bool | None) -> Piece:
+def write(app: App, path: FilePath, content: bytes, *, expected: str | None, executable: bool | None) -> FilePart:
     """Put content at a path, whole or not at all; folders on the way are made.
 
     Args:
@@ -83,10 +83,10 @@ def write(app: App, path: FilePath, content: bytes, *, expected: str | None, exe
         if _digest(folder, path) != digest:
             file_history.keep_copy(app, folder, path)
         write_at(folder, path.parts[-1], content, mode=mode)
-    return Piece(content, len(content), digest)
+    return FilePart(content, len(content), digest)
 
 
-def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) -> Piece:
+def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) -> FilePart:
     """Replace a text that stands in a file once.
 
     Raises:
@@ -114,13 +114,13 @@ def _read_again(path: FilePath) -> Next:
     return Next("files.read", {"path": str(path)})
 
 
-def restore(app: App, path: FilePath, version: str | None) -> file_history.Version:
+def restore(app: App, path: FilePath, version: str | None) -> file_history.FileVersion:
     """Put a file or folder back as it was; what stands there now is kept."""
     with opened_folder(app, path.parts[:-1], make=True) as folder:
         return file_history.take_out(app, path, version, folder)
 
 
-def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
+def delete(app: App, path: FilePath, *, recursive: bool) -> FilePart | None:
     """Take a file or link away, or with `recursive` a folder, and keep it for a time; what the file was."""
     with opened_folder(app, path.parts[:-1]) as folder:
         status = _status(folder, path)
@@ -140,10 +140,10 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
             if error.errno != errno.EBUSY:
                 raise
             raise NotAFile(f"{shown(path)} is where another disk is mounted.", hint="Delete what is in it.") from None
-    return None if is_folder else Piece(b"", status.st_size, digest)
+    return None if is_folder else FilePart(b"", status.st_size, digest)
 
 
-def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive: bool) -> Iterator[bool]:
+def _collect(folder: int, before: tuple[str, ...], found: list[FolderEntry], recursive: bool) -> Iterator[bool]:
     """Adds what stands in an open folder; False where there was no more room."""
     for name in sorted(_names(folder)):
         parts = (*before, name)
@@ -158,7 +158,7 @@ def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive
             continue
         kind = file_history.kind_of(status.st_mode)
         size = status.st_size if kind == "file" else 0
-        found.append(Entry("/".join(parts), kind, size, _time(status.st_mtime)))
+        found.append(FolderEntry("/".join(parts), kind, size, _time(status.st_mtime)))
         if recursive and kind == "folder":
             if len(parts) > _DEEPEST:
                 yield False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
-from ikoma.apps.database.backups import Backups, Manifest
+from ikoma.apps.database.backups import BackupManifest, Backups
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.entries import entries
 from ikoma.apps.observation.health import HealthObserver, Observation
@@ -47,7 +47,7 @@ def _mark(release: str | None) -> str:
     return f"<!-- release: {release or 'none'} -->"
 
 
-def _text(app: App, seen: Observation, backup: Manifest | None, settings: Settings) -> str:
+def _text(app: App, seen: Observation, backup: BackupManifest | None, settings: Settings) -> str:
     release = seen.release
     sections = [
         _mark(release.id if release else None),
@@ -126,7 +126,7 @@ def _variables(app: App) -> str:
     return f"## Variables\n\nNames only; values are in `{app.env_file}` or come from IKOMA.\n\n{listed or 'None.'}"
 
 
-def _database(app: App, backup: Manifest | None, settings: Settings) -> str:
+def _database(app: App, backup: BackupManifest | None, settings: Settings) -> str:
     if credentials.find(app) is None:
         return ""
     if backup is None:

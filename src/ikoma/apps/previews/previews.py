@@ -31,7 +31,7 @@ from ikoma.apps.releases.release import now
 from ikoma.apps.resolution import preview_files
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.resolution.resolver import Resolutions
-from ikoma.apps.snapshots.manifest import Entry
+from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
@@ -216,7 +216,7 @@ def _copy(app: App, model: Mapping[str, Any], into: App) -> None:
     remove_tree(work)
 
 
-def _copied(into: App) -> Mapping[str, Entry]:
+def _copied(into: App) -> Mapping[str, SnapshotEntry]:
     """What was copied into a preview the last time."""
     try:
         return Snapshot.read(into.state / _COPIED, into.path).entries
@@ -224,7 +224,7 @@ def _copied(into: App) -> Mapping[str, Entry]:
         return {}
 
 
-def _put(new: Path, target: Path, data: Mapping[Path, Mapping[Path, Entry]]) -> None:
+def _put(new: Path, target: Path, data: Mapping[Path, Mapping[Path, SnapshotEntry]]) -> None:
     """Let something new take its place; of the preview's own data only what its containers have not changed.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.routing.probe import ON_NO_PORT, Check, Probe, misheard
+from ikoma.apps.routing.probe import ON_NO_PORT, Probe, ProbeResult, misheard
 from ikoma.errors import DeployFailed
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine
@@ -64,7 +64,7 @@ class Answering:
                 raise await self._no_answer(web, check, containers, secrets, hint)
             await asyncio.sleep(min(_PAUSE + (clock() - began) / 50, _LONGEST_PAUSE))
 
-    async def _is_wrong(self, web: Web, check: Check, containers: Sequence[Container]) -> bool:
+    async def _is_wrong(self, web: Web, check: ProbeResult, containers: Sequence[Container]) -> bool:
         """Whether it is more than late. Where no path is known, the port is a guess: others say nothing."""
         if web.path is None:
             return False
@@ -79,7 +79,7 @@ class Answering:
         return False
 
     async def _no_answer(
-        self, web: Web, check: Check, containers: Sequence[Container], secrets: Sequence[Secret], hint: str | None
+        self, web: Web, check: ProbeResult, containers: Sequence[Container], secrets: Sequence[Secret], hint: str | None
     ) -> DeployFailed:
         logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
         ended = [item for item in containers if item.state in ("exited", "dead")]
@@ -100,7 +100,7 @@ class Answering:
         )
 
 
-def _hint(web: Web, check: Check, timeout: float | None) -> str | None:
+def _hint(web: Web, check: ProbeResult, timeout: float | None) -> str | None:
     """What mends it, where that is known.
 
     Args:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.database.migrating import Schema
+from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
 from ikoma.apps.rollouts import anonymous_volumes, one_off_commands
 from ikoma.apps.rollouts.drift import is_of_subnets
@@ -24,7 +24,7 @@ from ikoma.apps.rollouts.kept_logs import keep_logs
 from ikoma.apps.rollouts.new_rollout import Successor, Target, reached
 from ikoma.apps.rollouts.standby import Returning
 from ikoma.apps.rollouts.way_out import tell_way_out
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.routes import Routes
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
 from ikoma.ports.engine import CarriedVolume, Container, Engine, Watching
@@ -67,7 +67,7 @@ class _Work:
 class Rollouts:
     """Rolls releases out. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, traffic: Traffic, schema: Schema) -> None:
+    def __init__(self, engine: Engine, traffic: Routes, schema: DatabaseMigrator) -> None:
         self._engine = engine
         self._traffic = traffic
         self._schema = schema

@@ -28,7 +28,7 @@ ON_NO_PORT = "It listens on no port."
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ProbeResult:
     """One thing that was looked at. `passed` is None where there is nothing to look at.
 
     `answer` holds what the app itself answered, where it was to say that all is well and did not, and `status` its
@@ -57,28 +57,28 @@ class Probe:
         if self._session is not None:
             await self._session.close()
 
-    async def ask_each(self, web: Web, containers: Sequence[Container]) -> Check:
+    async def ask_each(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
         """Whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
         asked = [item for item in containers if item.service == web.service]
         checks = await asyncio.gather(*(self.ask(web, [item]) for item in asked))
         failed = [check for check in checks if not check.passed]
-        return (failed or list(checks) or [Check(False, f"No container of {web.service} runs.")])[0]
+        return (failed or list(checks) or [ProbeResult(False, f"No container of {web.service} runs.")])[0]
 
-    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
+    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> ProbeResult:
         """Why the first of these that does not answer does not, with what it answered, without these secrets."""
         for item in containers:
             check = await self.explain(web, [item], lambda: secrets)
             if not check.passed:
                 return check
-        return Check(True, f"{web.service} answers.")
+        return ProbeResult(True, f"{web.service} answers.")
 
-    async def ask(self, web: Web, containers: Sequence[Container]) -> Check:
+    async def ask(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
         """Whether the first of these containers that is one of the web service and runs answers."""
         return await self._ask(web, containers, most=0)
 
     async def explain(
         self, web: Web, containers: Sequence[Container], secrets: Callable[[], Sequence[Secret]]
-    ) -> Check:
+    ) -> ProbeResult:
         """The same, with what is in the way: what it answered, without these secrets, or on which ports it listens."""
         check = await self._ask(web, containers, most=_MOST_BYTES)
         if check.passed:
@@ -88,15 +88,17 @@ class Probe:
         said = await misheard(self._engine, web, containers)
         return replace(check, details=f"{check.details} {said}") if said else check
 
-    async def _ask(self, web: Web, containers: Sequence[Container], *, most: int) -> Check:
+    async def _ask(self, web: Web, containers: Sequence[Container], *, most: int) -> ProbeResult:
         item = _asked(web, containers)
         if item is None:
             runs = any(other.service == web.service and other.state == "running" for other in containers)
-            return Check(False, f"{web.service} has no address." if runs else f"No container of {web.service} runs.")
+            return ProbeResult(
+                False, f"{web.service} has no address." if runs else f"No container of {web.service} runs."
+            )
         [address] = web.addresses([item])
         return await (self._connect(web, address) if web.path is None else self._get(web, address, most))
 
-    async def _get(self, web: Web, address: str, most: int) -> Check:
+    async def _get(self, web: Web, address: str, most: int) -> ProbeResult:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_SECONDS)
             self._session = aiohttp.ClientSession(
@@ -108,26 +110,26 @@ class Probe:
                 passed = 200 <= response.status <= worst
                 body = b"" if passed or not most else await _beginning(response.content, most)
                 status = None if passed else response.status
-                return Check(passed, f"{web.path} answers {response.status}.", _text(body), status)
+                return ProbeResult(passed, f"{web.path} answers {response.status}.", _text(body), status)
         except aiohttp.ClientConnectorError:
-            return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
+            return ProbeResult(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except TimeoutError:
-            return Check(False, f"{web.path} has not answered within {_SECONDS:g} s.")
+            return ProbeResult(False, f"{web.path} has not answered within {_SECONDS:g} s.")
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
-            return Check(False, f"{web.path} does not answer: the connection was ended without a word.")
+            return ProbeResult(False, f"{web.path} does not answer: the connection was ended without a word.")
         except (aiohttp.ClientError, OSError) as error:  # it may quote what came
-            return Check(False, f"{web.path} does not answer as HTTP does.", str(error))
+            return ProbeResult(False, f"{web.path} does not answer as HTTP does.", str(error))
 
-    async def _connect(self, web: Web, address: str) -> Check:
+    async def _connect(self, web: Web, address: str) -> ProbeResult:
         """Whether the port takes connections: all that can be asked where no path is known."""
         host, port = address.rsplit(":", 1)
         try:
             async with asyncio.timeout(_SECONDS):
                 _, writer = await asyncio.open_connection(host, int(port))
         except (OSError, TimeoutError):
-            return Check(False, f"Nothing takes connections at port {web.port} of {web.service}.")
+            return ProbeResult(False, f"Nothing takes connections at port {web.port} of {web.service}.")
         writer.close()
-        return Check(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
+        return ProbeResult(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
 
 
 async def misheard(engine: Engine, web: Web, containers: Sequence[Container]) -> str:

@@ -30,7 +30,7 @@ _LARGEST_FIELD = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AppAnswer:
     """What an app answered. `headers` by their names in lower case; several of one name are lines."""
 
     url: str
@@ -41,7 +41,7 @@ class Answer:
     seconds: float
 
 
-async def visit(entrance: Entrance, path: RequestPath, *, method: str, limit: int, seconds: float) -> Answer:
+async def visit(entrance: Entrance, path: RequestPath, *, method: str, limit: int, seconds: float) -> AppAnswer:
     """Make one request.
 
     Args:
@@ -76,7 +76,7 @@ async def visit(entrance: Entrance, path: RequestPath, *, method: str, limit: in
         raise ProxyUnavailable from error
     except (aiohttp.ClientError, ValueError) as error:
         raise AnswerUnreadable(f"The answer to {method} {path[:200]} is no HTTP that can be read.") from error
-    return Answer(
+    return AppAnswer(
         f"{entrance.url}{target}",
         answer.status,
         _readable(answer.raw_headers),

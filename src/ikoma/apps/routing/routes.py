@@ -42,7 +42,7 @@ _NOWHERE = ("127.0.0.1:1",)
 """An address that refuses: requests are held there until a better one is known."""
 
 
-class Traffic:
+class Routes:
     """The routes of all apps."""
 
     def __init__(self, engine: Engine, proxy: Proxy, apps: Apps) -> None:

@@ -32,7 +32,7 @@ Resolved = Callable[[App], Sequence[Secret]]
 """The secrets in what Compose made of an app's files last; the same object for as long as it made nothing else."""
 
 
-class SecretBook:
+class SecretIndex:
     """Knows secrets.
 
     Args:

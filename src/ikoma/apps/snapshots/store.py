@@ -37,7 +37,7 @@ Passed = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class StoredFile:
     """A file's content as it was kept. `status` is None where it never stood still while it was read."""
 
     digest: str
@@ -58,7 +58,7 @@ def owner(status: os.stat_result) -> tuple[int, int]:
     return (status.st_uid, status.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 
 
-class Objects:
+class ObjectStore:
     """The objects of one app. The folder is made when the first is taken."""
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Objects:
         return found
 
     @contextmanager
-    def incoming(self) -> Iterator[Incoming]:
+    def incoming(self) -> Iterator[IncomingObjects]:
         """A way in for new objects. They have their names when the block ends well; otherwise none was taken."""
         self._sweep()
         aside = self._folder / f"{_INCOMING}{secrets.token_hex(6)}"
@@ -85,7 +85,7 @@ class Objects:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             aside.mkdir(mode=0o700)
             try:
-                incoming = Incoming(aside, self.names())
+                incoming = IncomingObjects(aside, self.names())
                 yield incoming
                 self._shelve(aside, incoming.new)
             finally:
@@ -170,7 +170,7 @@ class Objects:
         return [shelf for shelf in self._folder.iterdir() if len(shelf.name) == 2]
 
 
-class Incoming:
+class IncomingObjects:
     """Files on their way to become objects. May be used from several threads."""
 
     def __init__(self, aside: Path, known: Set[str]) -> None:
@@ -184,7 +184,7 @@ class Incoming:
     def has(self, name: str) -> bool:
         return name in self._known or name in self.new
 
-    def take(self, source: int, passed: Passed) -> Taken:
+    def take(self, source: int, passed: Passed) -> StoredFile:
         """Keep the content of an open file. One that changes while it is read is read again, up to three times."""
         for number in range(_TRIES):
             if number:
@@ -195,7 +195,7 @@ class Incoming:
             is_steady = mark(before) == mark(after)
             if is_steady:
                 break
-        return Taken(digest, size, before.st_mode & 0o777, *owner(before), before if is_steady else None)
+        return StoredFile(digest, size, before.st_mode & 0o777, *owner(before), before if is_steady else None)
 
     def _content(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int]:
         """Digest and size of what was kept: what was read, up to the size that the file had."""

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ikoma.apps.snapshots.manifest import Entry
-from ikoma.apps.snapshots.store import Incoming, mark, owner
+from ikoma.apps.snapshots.manifest import SnapshotEntry
+from ikoma.apps.snapshots.store import IncomingObjects, mark, owner
 from ikoma.durable import open_file
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
 from ikoma.model import printable, shown
@@ -35,7 +35,7 @@ class _Gone(Exception):
     """What was there a moment ago is not."""
 
 
-class Course:
+class SnapshotProgress:
     """How far it has come, and whether it may go on."""
 
     def __init__(self, cancelled: Callable[[], bool], progress: Progress) -> None:
@@ -61,9 +61,9 @@ class Taking:
     def __init__(
         self,
         root: int,
-        known: Mapping[str, Entry],
-        incoming: Incoming,
-        course: Course,
+        known: Mapping[str, SnapshotEntry],
+        incoming: IncomingObjects,
+        course: SnapshotProgress,
         closed: frozenset[Parts] = frozenset(),
     ) -> None:
         self._root = root
@@ -71,7 +71,7 @@ class Taking:
         self._incoming = incoming
         self._course = course
         self._closed = closed
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, SnapshotEntry] = {}
         self.left_out: list[str] = []
 
     def take(self, parts: Parts) -> None:
@@ -121,14 +121,14 @@ class Taking:
         path = "/".join(parts) or "."
         if len(os.fsencode(path)) > _LONGEST_PATH:
             raise SourceTooLarge(f"A path is longer than {_LONGEST_PATH} bytes: {shown(printable(path)[:100] + '…')}")
-        self.entries[path] = Entry("folder", status.st_mode & 0o1777, *owner(status))
+        self.entries[path] = SnapshotEntry("folder", status.st_mode & 0o1777, *owner(status))
 
     def _note(self, folder: int, parts: Parts, status: os.stat_result) -> None:
         path = "/".join(parts)
         if stat.S_ISREG(status.st_mode):
             self._file(folder, parts[-1], path, status)
         elif stat.S_ISLNK(status.st_mode):
-            self.entries[path] = Entry("link", 0o777, *owner(status), _target(folder, parts[-1], path))
+            self.entries[path] = SnapshotEntry("link", 0o777, *owner(status), _target(folder, parts[-1], path))
         else:
             self._leave_out(path, "neither a file nor a folder nor a link")
 
@@ -143,7 +143,7 @@ class Taking:
             taken = self._incoming.take(source, self._course.passed)
         if taken.status is None:
             self._leave_out(path, "changed whenever it was read; taken as it was read last")
-        entry = Entry("file", taken.mode, taken.uid, taken.gid, taken.digest, taken.size)
+        entry = SnapshotEntry("file", taken.mode, taken.uid, taken.gid, taken.digest, taken.size)
         if taken.status and _is_settled(taken.status, started):
             _, mtime, ctime, inode = mark(taken.status)
             entry = entry._replace(mtime=mtime, ctime=ctime, inode=inode)

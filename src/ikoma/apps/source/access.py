@@ -52,7 +52,7 @@ class SourcePlace(ParsedText):
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SourceToken:
     secret: Secret
     user: str | None = None
 
@@ -63,17 +63,17 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class SourceAccess:
     """What opens which place. `given` came with a call, for the repository of that call alone."""
 
-    tokens: Mapping[str, Token] = field(default_factory=dict)
+    tokens: Mapping[str, SourceToken] = field(default_factory=dict)
     keys: Mapping[str, Path] = field(default_factory=dict)
     given: tuple[SourceUrl, Secret] | None = None
 
-    def token(self, url: SourceUrl) -> Token | None:
+    def token(self, url: SourceUrl) -> SourceToken | None:
         """The token for a repository over https."""
         if self.given is not None and self.given[0].origin == url.origin:
-            return Token(self.given[1])
+            return SourceToken(self.given[1])
         place = _nearest(self.tokens, url)
         return None if place is None else self.tokens[place]
 
@@ -88,18 +88,18 @@ class Access:
         return [*(token.secret for token in self.tokens.values()), *([self.given[1]] if self.given else [])]
 
 
-def read(app: App, given: tuple[SourceUrl, Secret] | None = None) -> Access:
+def read(app: App, given: tuple[SourceUrl, Secret] | None = None) -> SourceAccess:
     """What an app's repositories are opened with now."""
     keys = {path.name.replace("%", "/"): path for path in (app.state / _KEYS).glob("*") if path.name[0] != "."}
-    return Access(tokens(app), keys, given)
+    return SourceAccess(tokens(app), keys, given)
 
 
-def tokens(app: App) -> dict[str, Token]:
+def tokens(app: App) -> dict[str, SourceToken]:
     stored = app.read_state(FILE, dict[str, Any]) or {}
-    return {place: Token(Secret(item["token"]), item.get("user")) for place, item in stored.items()}
+    return {place: SourceToken(Secret(item["token"]), item.get("user")) for place, item in stored.items()}
 
 
-def keep_token(app: App, place: SourcePlace, token: Token | None) -> list[str]:
+def keep_token(app: App, place: SourcePlace, token: SourceToken | None) -> list[str]:
     """Keep a token for a place, or forget it (None); the places that there are tokens for."""
     known = {**tokens(app), str(place): token} if token else {at: it for at, it in tokens(app).items() if at != place}
     stored = {at: {"token": item.secret.reveal(), "user": item.user} for at, item in known.items() if item}

@@ -28,9 +28,9 @@ from ikoma.apps.releases.release import Releases, now
 from ikoma.apps.source import access as source_access
 from ikoma.apps.source import template
 from ikoma.apps.source.git import MOST_BYTES, Repository, folder_size
-from ikoma.apps.source.placing import Checkout, Differences, compare, digest, digests, place
-from ikoma.apps.source.submodules import WholeCheckout
-from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.source.placing import CheckoutDifferences, CheckoutFiles, compare, digest, digests, place
+from ikoma.apps.source.submodules import CheckoutWriter
+from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.apps.yaml import file_choice
 from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
 from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
@@ -48,7 +48,7 @@ _SERVERS = (".env", "RUNBOOK.md")
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class SourceRecord:
     """Where an app's source came from.
 
     `into` is what it is of the app: its src/ or its whole folder. `files` are digests of what was checked out, by paths
@@ -70,7 +70,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CheckoutRequest:
     """What to bring. `into` None: what it was before, else what the repository and the app's folder suggest.
 
     Args:
@@ -90,10 +90,10 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class CheckoutResult:
     """What came of it. `left` are paths of the repository that did not come, since the server's stay."""
 
-    recorded: Recorded
+    recorded: SourceRecord
     left: tuple[str, ...]
     kept: str | None
     """The folder into which something was moved aside."""
@@ -107,13 +107,15 @@ class NothingWatched(Exception):
         super().__init__(commit)
 
 
-class Sources:
+class Checkouts:
     """Brings apps' source to commits."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: SourceReach) -> None:
         self.reach = reach
 
-    async def bring(self, app: App, wanted: Wanted, *, caller: str, timeout: float, progress: Progress) -> Brought:
+    async def bring(
+        self, app: App, wanted: CheckoutRequest, *, caller: str, timeout: float, progress: Progress
+    ) -> CheckoutResult:
         """Make an app's src/, or its folder, what a ref of a repository holds now.
 
         Raises:
@@ -133,7 +135,7 @@ class Sources:
         staged.mkdir(mode=0o755)
         try:
             progress(f"check out {commit[:12]}")
-            whole = WholeCheckout(app.state / "source-modules", self.reach, access, timeout, progress)
+            whole = CheckoutWriter(app.state / "source-modules", self.reach, access, timeout, progress)
             await whole.write(repository, wanted.url, commit, wanted.path, staged)
             return await asyncio.to_thread(_take_over, app, wanted, commit, caller, staged)
         finally:
@@ -141,16 +143,16 @@ class Sources:
                 remove_tree(staged)
 
 
-def recorded(app: App) -> Recorded | None:
+def recorded(app: App) -> SourceRecord | None:
     """Where the app's source came from; None where not from a repository."""
     stored = app.read_state(_RECORD)
     if not stored:
         return None
     known = {name: {_read(path): mark for path, mark in stored.get(name, {}).items()} for name in _OF_PATHS}
-    return Recorded(**stored | known)
+    return SourceRecord(**stored | known)
 
 
-def require(app: App) -> Recorded:
+def require(app: App) -> SourceRecord:
     found = recorded(app)
     if found is None:
         raise SourceMissing(f"The source of {app.name} did not come from a repository.")
@@ -166,12 +168,12 @@ def recover(app: App) -> None:
         remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
-def _given(wanted: Wanted) -> tuple[SourceUrl, Secret] | None:
+def _given(wanted: CheckoutRequest) -> tuple[SourceUrl, Secret] | None:
     return (wanted.url, wanted.token) if wanted.token else None
 
 
 async def _refuse_unwatched(
-    app: App, repository: Repository, wanted: Wanted, commit: str, since: str, globs: tuple[str, ...]
+    app: App, repository: Repository, wanted: CheckoutRequest, commit: str, since: str, globs: tuple[str, ...]
 ) -> None:
     """NothingWatched where the difference touches no watched path; the repository's own compose file says which are."""
     if wanted.into == APP:
@@ -196,7 +198,7 @@ async def _globs(app: App, repository: Repository, commit: str, above: str) -> t
     return await asyncio.to_thread(watch_paths.in_files, found)
 
 
-def _take_over(app: App, wanted: Wanted, commit: str, caller: str, staged: Path) -> Brought:
+def _take_over(app: App, wanted: CheckoutRequest, commit: str, caller: str, staged: Path) -> CheckoutResult:
     """Compare what was checked out with what is there, and bring it."""
     before = recorded(app)
     into = wanted.into or (before.into if before else _suggested(app, staged))
@@ -208,7 +210,7 @@ def _take_over(app: App, wanted: Wanted, commit: str, caller: str, staged: Path)
     known = _known(app, before, into)
     if wanted.of is not None and (origin := recorded(wanted.of)) is not None and origin.into == into == APP:
         known = {**origin.files, **known}
-    found = compare(folder, Checkout(known, coming, data, alone=into == SRC))
+    found = compare(folder, CheckoutFiles(known, coming, data, alone=into == SRC))
     if into == APP:
         _compare_compose_files(app, coming, found)
         found.changed = [path for path in found.changed if not template.wrote(path, folder / path)]
@@ -217,16 +219,16 @@ def _take_over(app: App, wanted: Wanted, commit: str, caller: str, staged: Path)
     for path in (*found.left, *found.present):
         (staged / path).unlink(missing_ok=True)
     files = {path: mark for path, mark in coming.items() if path not in found.left}
-    record = Recorded(
+    record = SourceRecord(
         wanted.url.text, wanted.ref, wanted.path, commit, caller, now(), {}, staged.name, into, files, found.clear
     )
     sync_filesystem(staged)
     write_file(app.state / _RECORD, _encoded(record), mode=0o600)  # from here on it is on record how to go on
     kept = _finish(app, record)
-    return Brought(replace(record, staged=None, clear={}), tuple(sorted({*left, *found.left})), kept)
+    return CheckoutResult(replace(record, staged=None, clear={}), tuple(sorted({*left, *found.left})), kept)
 
 
-def _finish(app: App, coming: Recorded) -> str | None:
+def _finish(app: App, coming: SourceRecord) -> str | None:
     """Carry out what is on record; the folder of what was moved aside."""
     assert coming.staged is not None
     folder = app.path if coming.into == APP else app.source
@@ -244,7 +246,7 @@ def _finish(app: App, coming: Recorded) -> str | None:
     return str(aside) if has_kept else None
 
 
-def _still_to_clear(app: App, folder: Path, coming: Recorded) -> dict[str, str | None]:
+def _still_to_clear(app: App, folder: Path, coming: SourceRecord) -> dict[str, str | None]:
     """What has to go, without what an earlier try has already put in its place."""
     assert coming.staged is not None
     put = {path for path in coming.files if not os.path.lexists(app.state / coming.staged / path)}
@@ -257,7 +259,7 @@ def _still_to_clear(app: App, folder: Path, coming: Recorded) -> dict[str, str |
     return {path: known for path, known in coming.clear.items() if is_left(path)}
 
 
-def _encoded(record: Recorded) -> bytes:
+def _encoded(record: SourceRecord) -> bytes:
     known = {name: {_written(path): mark for path, mark in getattr(record, name).items()} for name in _OF_PATHS}
     return orjson.dumps(asdict(record) | known, option=orjson.OPT_INDENT_2)
 
@@ -301,7 +303,7 @@ def _examined(tree: Path, into: str) -> dict[str, str]:
     return digests(tree)
 
 
-def _set_aside(app: App, staged: Path, coming: dict[str, str], before: Recorded | None) -> list[str]:
+def _set_aside(app: App, staged: Path, coming: dict[str, str], before: SourceRecord | None) -> list[str]:
     """Leave out what is the server's. Only where it never had an .env, the repository's is where it begins."""
     left = []
     for name in _SERVERS:
@@ -317,7 +319,7 @@ def _set_aside(app: App, staged: Path, coming: dict[str, str], before: Recorded 
     return left
 
 
-def _known(app: App, before: Recorded | None, into: str) -> dict[str, str]:
+def _known(app: App, before: SourceRecord | None, into: str) -> dict[str, str]:
     """What was checked out before, by paths in the folder that it goes into now."""
     if before is None:
         return {}
@@ -329,7 +331,7 @@ def _known(app: App, before: Recorded | None, into: str) -> dict[str, str]:
     return {path.removeprefix("src/"): mark for path, mark in files.items() if path.startswith("src/")}
 
 
-def _known_to_earlier(app: App, before: Recorded) -> dict[str, str]:
+def _known_to_earlier(app: App, before: SourceRecord) -> dict[str, str]:
     """An earlier version recorded what stands directly in src/: the files in it, where it is as it was."""
     known: dict[str, str] = {}
     for name, mark in before.entries.items():
@@ -351,7 +353,7 @@ def _data(app: App, folder: Path) -> list[str]:
     return sorted("" if path == Path() else str(path) for path in inside)
 
 
-def _compare_compose_files(app: App, coming: Mapping[str, str], found: Differences) -> None:
+def _compare_compose_files(app: App, coming: Mapping[str, str], found: CheckoutDifferences) -> None:
     """A compose file under another name must not stand beside the repository's: Compose would read only one."""
     if file_choice.named(dotenv.as_written(app)) or not any(name in coming for name in COMPOSE_NAMES):
         return
@@ -361,7 +363,7 @@ def _compare_compose_files(app: App, coming: Mapping[str, str], found: Differenc
             found.changed.append(name)
 
 
-def _changed(app: App, into: str, found: Differences) -> SourceChanged:
+def _changed(app: App, into: str, found: CheckoutDifferences) -> SourceChanged:
     what = f"src/ of {app.name}" if into == SRC else f"The folder of {app.name}"
     changed = sorted(map(printable, found.changed))
     return SourceChanged(

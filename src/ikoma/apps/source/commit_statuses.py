@@ -9,8 +9,8 @@ from urllib.parse import quote
 import orjson
 
 from ikoma.apps.source import fetching
-from ikoma.apps.source.url import Reach, SourceUrl
-from ikoma.apps.source.webhook import Statuses
+from ikoma.apps.source.url import SourceReach, SourceUrl
+from ikoma.apps.source.webhook import StatusTarget
 from ikoma.errors import IkomaError
 from ikoma.model import Secret
 
@@ -31,7 +31,7 @@ _GITLAB = {PENDING: "running", SUCCESS: "success", FAILURE: "failed"}
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class CommitStatus:
     """What is told: of which commit, in one of three states, in a few words. `link` leads a reader on."""
 
     commit: str
@@ -53,7 +53,9 @@ def kind_of(url: SourceUrl, delivered_by: str) -> str | None:
     return delivered_by or _KINDS.get(url.host)
 
 
-async def tell(reach: Reach, url: SourceUrl, kind: str | None, statuses: Statuses, status: Status) -> str:
+async def tell(
+    reach: SourceReach, url: SourceUrl, kind: str | None, statuses: StatusTarget, status: CommitStatus
+) -> str:
     """Send one status; what came of it, in a sentence."""
     message = _message(url, kind, statuses, status)
     if message is None:
@@ -77,7 +79,7 @@ async def tell(reach: Reach, url: SourceUrl, kind: str | None, statuses: Statuse
     return f"Sent: {status.state}."
 
 
-def _message(url: SourceUrl, kind: str | None, statuses: Statuses, status: Status) -> _Message | None:
+def _message(url: SourceUrl, kind: str | None, statuses: StatusTarget, status: CommitStatus) -> _Message | None:
     token, path = statuses.token.reveal(), quote(url.repository)
     bearer = ("Authorization", Secret(f"Bearer {token}"))
     words = status.words[:_LONGEST]
@@ -106,7 +108,7 @@ def _message(url: SourceUrl, kind: str | None, statuses: Statuses, status: Statu
     return None
 
 
-def _base(url: SourceUrl, statuses: Statuses, below: str) -> str:
+def _base(url: SourceUrl, statuses: StatusTarget, below: str) -> str:
     """Where the API is: at its own name, or below the host that the source came from."""
     if statuses.url is not None:
         return statuses.url.rstrip("/")

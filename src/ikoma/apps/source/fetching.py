@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from ikoma.apps.source.url import Reach
+from ikoma.apps.source.url import SourceReach
 from ikoma.durable import whole_file
 from ikoma.errors import HostNotListed, SourceUnavailable
 from ikoma.model import Secret
@@ -28,7 +28,7 @@ _MOST_SAID = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FetchedAnswer:
     """What came back. `body` is empty where it went to a file; `digest` is its SHA-256."""
 
     status: int
@@ -39,7 +39,7 @@ class Answer:
 
 
 async def request(
-    reach: Reach,
+    reach: SourceReach,
     method: str,
     url: str,
     *,
@@ -49,7 +49,7 @@ async def request(
     into: Path | None = None,
     most: int = _MOST_SAID,
     timeout: float,
-) -> Answer:
+) -> FetchedAnswer:
     """One request and its answer.
 
     Args:
@@ -89,7 +89,7 @@ def _host(url: str) -> str:
     return host
 
 
-async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) -> Answer:
+async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) -> FetchedAnswer:
     digest, size, kept = hashlib.sha256(), 0, bytearray()
     location = answer.headers.get("Location")
     if into is None or answer.status != 200:
@@ -97,7 +97,7 @@ async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) ->
             kept += piece
             if len(kept) > most:
                 raise SourceUnavailable(f"{answer.url.host} answers with more than {most} bytes.")
-        return Answer(answer.status, location, bytes(kept), hashlib.sha256(kept).hexdigest(), len(kept))
+        return FetchedAnswer(answer.status, location, bytes(kept), hashlib.sha256(kept).hexdigest(), len(kept))
     with whole_file(into) as stream:
         async for piece in answer.content.iter_chunked(_PIECE):
             digest.update(piece)
@@ -105,7 +105,7 @@ async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) ->
             if size > most:
                 raise SourceUnavailable(f"{answer.url.host} answers with more than {most} bytes.")
             await asyncio.to_thread(stream.write, piece)
-    return Answer(answer.status, location, b"", digest.hexdigest(), size)
+    return FetchedAnswer(answer.status, location, b"", digest.hexdigest(), size)
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:

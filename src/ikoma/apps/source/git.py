@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ikoma.apps.source.access import Access
-from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.source.access import SourceAccess
+from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.durable import remove_tree, write_file
 from ikoma.errors import SourceTooLarge, SourceUnavailable
 from ikoma.kernel.redaction.redaction import scrub
 from ikoma.model import Secret
 from ikoma.run import Finished, SaidTooMuch, follow, run
 
-__all__ = ["DEEPEST", "MOST_BYTES", "MOST_FILES", "Reach", "Repository", "SourceUrl", "Submodule", "folder_size"]
+__all__ = ["DEEPEST", "MOST_BYTES", "MOST_FILES", "Repository", "SourceReach", "SourceUrl", "Submodule", "folder_size"]
 
 MOST_BYTES = 1 << 30
 _MOST_KEPT = MOST_BYTES // 2
@@ -86,7 +86,7 @@ class Submodule:
 class Repository:
     """A bare repository of ours, into which one commit at a time is fetched. Its caller works on it alone."""
 
-    def __init__(self, folder: Path, reach: Reach, access: Access) -> None:
+    def __init__(self, folder: Path, reach: SourceReach, access: SourceAccess) -> None:
         self._folder = folder
         self._reach = reach
         self._access = access

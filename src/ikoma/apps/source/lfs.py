@@ -19,10 +19,10 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 
 from ikoma.apps.source import fetching
-from ikoma.apps.source.access import Access
+from ikoma.apps.source.access import SourceAccess
 from ikoma.apps.source.git import MOST_BYTES, Repository
 from ikoma.apps.source.placing import files
-from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable
 from ikoma.model import Secret, printable
 
@@ -37,7 +37,7 @@ _NOT_PASSED_ON = frozenset({"host", "content-length", "transfer-encoding", "conn
 
 
 @dataclass(frozen=True, slots=True)
-class Pointer:
+class LfsPointer:
     """`path` is relative to the folder that was looked at; `size` is bytes."""
 
     path: str
@@ -46,7 +46,7 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _LfsApi:
     """Where the batch API is, and how to ask it."""
 
     url: str
@@ -54,7 +54,7 @@ class _Place:
     secret: tuple[str, Secret] | None
 
 
-def pointers(folder: Path) -> list[Pointer]:
+def pointers(folder: Path) -> list[LfsPointer]:
     """The pointers in a folder and below."""
     found = []
     for path in files(folder):
@@ -62,14 +62,14 @@ def pointers(folder: Path) -> list[Pointer]:
         if entry.is_symlink() or entry.stat().st_size > _LARGEST_POINTER:
             continue
         if match := _POINTER.fullmatch(entry.read_bytes()):
-            found.append(Pointer(path, match[1].decode(), int(match[2])))
+            found.append(LfsPointer(path, match[1].decode(), int(match[2])))
     return sorted(found, key=lambda pointer: pointer.path)
 
 
 class LargeFiles:
     """Fetches what the pointers of one checked-out repository stand for."""
 
-    def __init__(self, reach: Reach, access: Access, repository: Repository) -> None:
+    def __init__(self, reach: SourceReach, access: SourceAccess, repository: Repository) -> None:
         self._reach = reach
         self._access = access
         self._repository = repository
@@ -98,8 +98,8 @@ class LargeFiles:
 
     async def _download_all(
         self,
-        place: _Place,
-        wanted: Sequence[Pointer],
+        place: _LfsApi,
+        wanted: Sequence[LfsPointer],
         answered: Mapping[str, Mapping[str, Any]],
         folder: Path,
         above: str,
@@ -119,7 +119,7 @@ class LargeFiles:
             target.chmod(mode)
             had[pointer.oid] = target
 
-    async def _place(self, url: SourceUrl, commit: str, timeout: float) -> _Place:
+    async def _place(self, url: SourceUrl, commit: str, timeout: float) -> _LfsApi:
         written = await self._repository.settings(commit, ".lfsconfig")
         own = written.get("lfs.url") or written.get("remote.origin.lfsurl")
         if own is None and url.scheme == "ssh":
@@ -130,19 +130,21 @@ class LargeFiles:
         except InvalidArguments as error:
             raise HostNotListed("the address in .lfsconfig is not taken", hint="Only https is taken.") from error
         token = self._access.token(asked)
-        return _Place(base.rstrip("/"), {}, ("Authorization", Secret(token.basic(asked))) if token else None)
+        return _LfsApi(base.rstrip("/"), {}, ("Authorization", Secret(token.basic(asked))) if token else None)
 
-    async def _by_ssh(self, url: SourceUrl, timeout: float) -> _Place:
+    async def _by_ssh(self, url: SourceUrl, timeout: float) -> _LfsApi:
         """Where the host says that the API is, to who has a key for the repository."""
         path = urlsplit(url.text).path.lstrip("/")
         said = await self._repository.ask_by_ssh(url, f"git-lfs-authenticate {path} download", timeout=timeout)
         try:
             answer = orjson.loads(said)
-            return _Place(str(answer["href"]).rstrip("/"), _headers(answer.get("header")), None)
+            return _LfsApi(str(answer["href"]).rstrip("/"), _headers(answer.get("header")), None)
         except (ValueError, KeyError, TypeError) as error:
             raise SourceUnavailable("the host does not say where its Git LFS is") from error
 
-    async def _batch(self, place: _Place, wanted: Sequence[Pointer], timeout: float) -> dict[str, Mapping[str, Any]]:
+    async def _batch(
+        self, place: _LfsApi, wanted: Sequence[LfsPointer], timeout: float
+    ) -> dict[str, Mapping[str, Any]]:
         """What the API says of each object, by its oid."""
         asked = {
             "operation": "download",
@@ -168,7 +170,7 @@ class LargeFiles:
             raise SourceUnavailable("its Git LFS answers with something else than a list of objects") from error
 
     async def _download(
-        self, place: _Place, pointer: Pointer, said: Mapping[str, Any], target: Path, timeout: float
+        self, place: _LfsApi, pointer: LfsPointer, said: Mapping[str, Any], target: Path, timeout: float
     ) -> None:
         try:
             action = said["actions"]["download"]

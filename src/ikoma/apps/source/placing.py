@@ -26,7 +26,7 @@ _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(frozen=True, slots=True)
-class Checkout:
+class CheckoutFiles:
     """Paths relative to a folder → digests: what was checked out there before, and what comes.
 
     Args:
@@ -41,7 +41,7 @@ class Checkout:
 
 
 @dataclass(slots=True)
-class Differences:
+class CheckoutDifferences:
     """What a checkout meets.
 
     `clear` are paths that must go, with the digest of what may be thrown away; None where it is to be kept.
@@ -56,9 +56,9 @@ class Differences:
     """Paths that are already as they shall be."""
 
 
-def compare(folder: Path, checkout: Checkout) -> Differences:
+def compare(folder: Path, checkout: CheckoutFiles) -> CheckoutDifferences:
     """Look at a folder; nothing is changed."""
-    found = Differences()
+    found = CheckoutDifferences()
     for path in sorted({*checkout.before, *checkout.coming}):
         is_data = _touches(path, checkout.data)
         if any(place.startswith(f"{path}/") for place in checkout.data):  # a file where containers have a folder
@@ -155,7 +155,7 @@ def _is_checked_out(folder: Path, path: str, before: Mapping[str, str]) -> bool:
     return all(before.get(f"{path}/{inside}") == mark for inside, mark in digests(place).items())
 
 
-def _meet(found: Differences, path: str, is_data: bool, wanted: str) -> None:
+def _meet(found: CheckoutDifferences, path: str, is_data: bool, wanted: str) -> None:
     if is_data:
         found.left.append(wanted)
     elif path not in found.clear:
@@ -177,7 +177,7 @@ def _look(folder: Path, path: str) -> tuple[str | None, str | None]:
     return digest(folder / path), None
 
 
-def _find_others(folder: Path, inside: str, checkout: Checkout, found: Differences) -> None:
+def _find_others(folder: Path, inside: str, checkout: CheckoutFiles, found: CheckoutDifferences) -> None:
     """What was never checked out, by its outermost folder in which nothing else is."""
     place = folder / inside
     for entry in sorted(place.iterdir()) if place.is_dir() and not place.is_symlink() else ():

@@ -12,10 +12,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.source.access import Access
+from ikoma.apps.source.access import SourceAccess
 from ikoma.apps.source.git import Repository, Submodule
 from ikoma.apps.source.lfs import LargeFiles
-from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable, SourceUnsafe
 from ikoma.model import shown
 from ikoma.ports.progress import Progress
@@ -25,7 +25,7 @@ _MOST = 50
 
 
 @dataclass(slots=True)
-class WholeCheckout:
+class CheckoutWriter:
     """Checks out commits with their submodules.
 
     Args:
@@ -34,8 +34,8 @@ class WholeCheckout:
     """
 
     folder: Path
-    reach: Reach
-    access: Access
+    reach: SourceReach
+    access: SourceAccess
     timeout: float
     progress: Progress
     count: int = 0

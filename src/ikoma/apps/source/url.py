@@ -80,7 +80,7 @@ class SourceUrl:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class SourceReach:
     """What may be fetched from where. `hosts` are names or `*`; the files are None where there are none."""
 
     hosts: Sequence[str]

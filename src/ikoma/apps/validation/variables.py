@@ -8,9 +8,9 @@ from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
-from ikoma.apps.database.variables import Gift, gifts, own_databases, to_use_the_platforms
+from ikoma.apps.database.variables import DatabaseVariables, gifts, own_databases, to_use_the_platforms
 from ikoma.apps.environment import dotenv
-from ikoma.apps.environment.variables import ENV, Fault
+from ikoma.apps.environment.variables import ENV, VariableFault
 from ikoma.apps.resolution.resolver import Resolution
 from ikoma.apps.resolution.variable_uses import Use
 from ikoma.apps.validation.finding import Finding
@@ -24,7 +24,7 @@ _NEEDED = frozenset(("image", "ports", "volumes", "env_file", "devices"))
 """Keys of a service in which nothing works that is blank."""
 
 
-def find_faults(faults: Sequence[Fault]) -> list[Finding]:
+def find_faults(faults: Sequence[VariableFault]) -> list[Finding]:
     """Faults, or doubts, of files of variables."""
     return [Finding(fault.file, fault.line, fault.problem, fault.fix) for fault in faults]
 
@@ -134,7 +134,7 @@ def find_database_variables(
     ]
 
 
-def _what_it_gets(service: str, gift: Gift) -> Iterator[tuple[str, str]]:
+def _what_it_gets(service: str, gift: DatabaseVariables) -> Iterator[tuple[str, str]]:
     if gift.own is not None:
         problem = f"{service} gets no variables of the app's database on this platform: {gift.own}."
         doubt = "" if gift.is_database else "That may be right. "

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ikoma.apps.observation.logs import Wanted, moment
+from ikoma.apps.observation.logs import LogQuery, moment
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
 from ikoma.kernel.events import Changed
@@ -49,7 +49,7 @@ async def logs(call: Call, request: Logs) -> Lines:
     Use it when a deploy failed or an app is unhealthy.
     """
     app = call.app(request.app_name)
-    wanted = Wanted(
+    wanted = LogQuery(
         service=request.service,
         release=request.release,
         tail=request.tail,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from ikoma.apps.database import own_database
-from ikoma.apps.database.proof import Proof
+from ikoma.apps.database.proof import BackupProof
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import BackupName, Effect, Role
@@ -39,7 +39,7 @@ async def backup(call: Call, request: Backup) -> BackedUp:
     app = call.app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.model)
     target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.names())
-    proof = Proof(call.platform.databases, owned, target.name, call.progress)
+    proof = BackupProof(call.platform.databases, owned, target.name, call.progress)
     with call.step("dump"):
         dump = await call.platform.databases.dump(app.name, target, before=proof.make, progress=call.progress)
     call.platform.backups.record(app.name, dump, restored_in=proof.seconds)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
@@ -48,7 +48,7 @@ class Deployed(Result):
 async def image(call: Call, request: Image) -> Deployed:
     """Deploy the release that serves with another image for one service. The compose file stays as it is."""
     app, platform = call.app(request.app_name), call.platform
-    wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployments.replace_image(app, request.service, request.image, wish)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return Deployed(

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import model_validator
 
-from ikoma.apps.deploying.plan import Return
-from ikoma.apps.deploying.rollback import Wanted
+from ikoma.apps.deploying.plan import RollbackEffect
+from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
@@ -110,7 +110,7 @@ async def plan(call: Call, request: Planned) -> Plan:
     """
     app = call.app(request.app_name)
     planner = call.platform.planner
-    wanted = Wanted(request.to, request.database)
+    wanted = RollbackRequest(request.to, request.database)
     made = await (planner.plan_rollback(app, wanted) if request.rollback else planner.plan(app))
     source = made.source
     return Plan(
@@ -152,7 +152,7 @@ async def plan(call: Call, request: Planned) -> Plan:
     )
 
 
-def _back(found: Return) -> Rollback:
+def _back(found: RollbackEffect) -> Rollback:
     return Rollback(
         release=found.release,
         database=str(found.way),

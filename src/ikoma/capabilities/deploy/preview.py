@@ -11,7 +11,7 @@ from ikoma.apps.app import App
 from ikoma.apps.resolution import preview_files as previews
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.source import checkout
-from ikoma.apps.source.checkout import Wanted
+from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import Deployed, Up, up
@@ -100,8 +100,8 @@ async def preview(call: Call, request: PreviewRequest) -> Previewed:
     return _answer(record, commit, deployed)
 
 
-async def _bring(call: Call, request: PreviewRequest, known: checkout.Recorded, item: App) -> str:
-    wanted = Wanted(
+async def _bring(call: Call, request: PreviewRequest, known: checkout.SourceRecord, item: App) -> str:
+    wanted = CheckoutRequest(
         url=SourceUrl.parse(known.url),
         ref=request.ref,
         path=known.path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, capability
@@ -42,7 +42,7 @@ async def restart(call: Call, request: Restart) -> Restarted:
     Use it when an app hangs; changes need deploy.up.
     """
     app = call.app(request.app_name)
-    wish = Wish(call.caller.name, request.timeout, call.progress)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployments.restart(app, wish)
     details = Details(downtime_ms=rolled.downtime_ms, drain_ms=rolled.drain_ms, release=release.id)
     return Restarted(success=True, message=f"{app.name} was restarted.{rolled.rest}", details=details)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.deploying.deployer import Wish
-from ikoma.apps.deploying.rollback import Wanted
+from ikoma.apps.deploying.deployer import DeployOptions
+from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
@@ -55,7 +55,7 @@ async def losses(call: Call, request: Rollback) -> Loss | None:
     app = call.app(request.app_name)
     if not request.database:
         return None
-    release, lost = await call.platform.planner.losses(app, Wanted(request.to, database=True))
+    release, lost = await call.platform.planner.losses(app, RollbackRequest(request.to, database=True))
     kept = ("the files of both releases", "a backup, which is made before")
     return Loss(f"Take the database of {app.name} back to release {release.id}.", tuple(lost), kept) if lost else None
 
@@ -67,11 +67,11 @@ async def rollback(call: Call, request: Rollback) -> RolledBack:
     Where it does not come up, the present one goes on. Use it when a deploy turns out bad.
     """
     app = call.app(request.app_name)
-    wanted = Wanted(request.to, request.database)
+    wanted = RollbackRequest(request.to, request.database)
     if request.plan is not None:
         await call.platform.planner.require_rollback(app, wanted, request.plan)
     left = Releases(app).current()
-    wish = Wish(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
     platform = call.platform
     release, rolled, way = await platform.deployments.go_back(app, wanted, wish)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)

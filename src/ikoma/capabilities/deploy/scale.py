@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
@@ -37,7 +37,7 @@ class Scaled(Result):
 async def scale(call: Call, request: Scale) -> Scaled:
     """Give a service that many containers, at most 20. Later deploys keep the number."""
     app = call.app(request.app_name)
-    wish = Wish(call.caller.name, request.timeout, call.progress)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployments.scale(app, request.service, request.replicas, wish)
     many = "container" if request.replicas == 1 else "containers"
     return Scaled(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.environment import dotenv
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
@@ -73,7 +73,7 @@ async def up(call: Call, request: Up) -> Deployed:
         model = report.refuse_errors()
         if request.plan is not None:
             await platform.planner.require(app, report, request.plan)
-    wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployments.deploy(
         app, model, wish, variables=report.variables, env=request.env, texts=report.texts
     )

@@ -11,7 +11,7 @@ from ikoma.apps.app import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing import certificates
 from ikoma.apps.routing.certificates import Certificate
-from ikoma.apps.routing.dns import Pointing
+from ikoma.apps.routing.dns import DnsTarget
 from ikoma.apps.routing.routes import domains_of
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
@@ -120,7 +120,7 @@ def _unencrypted(call: Call) -> str:
     return str(obstacles.get("PROXY_HTTPS_PORT") or "The proxy does not listen for HTTPS.")
 
 
-def _waiting(call: Call, pointing: Pointing) -> str:
+def _waiting(call: Call, pointing: DnsTarget) -> str:
     """Why the proxy has no certificate for a name that it serves."""
     if call.platform.settings.proxy_tls == "internal":
         return "it is being made; ask again in a moment."

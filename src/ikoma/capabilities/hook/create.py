@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from ikoma.apps.source import checkout, webhook
-from ikoma.apps.source.webhook import Statuses
+from ikoma.apps.source.webhook import StatusTarget
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.hook.remove import secret_lost
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
@@ -63,6 +63,6 @@ async def create(call: Call, request: Create) -> Created:
         request.branch,
         caller=call.caller.name,
         secret=Secret(request.secret) if request.secret else None,
-        statuses=Statuses(token, request.status_url) if token else None,
+        statuses=StatusTarget(token, request.status_url) if token else None,
     )
     return Created(url=f"/hooks/{app.name}", secret=hook.secret.reveal(), branch=hook.branch)

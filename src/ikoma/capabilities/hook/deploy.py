@@ -16,8 +16,8 @@ from ikoma.apps.app import App
 from ikoma.apps.compose import watch_paths
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.source import checkout, commit_statuses, webhook
-from ikoma.apps.source.checkout import NothingWatched, Wanted
-from ikoma.apps.source.commit_statuses import FAILURE, PENDING, SUCCESS, Status
+from ikoma.apps.source.checkout import CheckoutRequest, NothingWatched
+from ikoma.apps.source.commit_statuses import FAILURE, PENDING, SUCCESS, CommitStatus
 from ikoma.apps.source.url import SourceUrl
 from ikoma.apps.yaml import file_choice
 from ikoma.capabilities.context import Call
@@ -66,7 +66,7 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
     if commit:
         teller.begin(commit)
     try:
-        wanted = Wanted(teller.url, hook.ref, known.path, into=known.into, watched=_watched(app))
+        wanted = CheckoutRequest(teller.url, hook.ref, known.path, into=known.into, watched=_watched(app))
         brought = await call.platform.sources.bring(
             app, wanted, caller=call.caller.name, timeout=_SECONDS, progress=call.progress
         )
@@ -97,7 +97,7 @@ class _Teller:
 
     call: Call
     app: App
-    hook: webhook.Hook
+    hook: webhook.Webhook
     url: SourceUrl
     telling: asyncio.Task[None] | None = None
 
@@ -117,7 +117,7 @@ class _Teller:
         platform = self.call.platform
         kind = commit_statuses.kind_of(self.url, platform.hooks.host(self.app.name))
         link = next((url for url in platform.traffic.urls(self.app) if url.startswith("https://")), None)
-        status = Status(commit, state, words, f"ikoma/{self.app.name}", link)
+        status = CommitStatus(commit, state, words, f"ikoma/{self.app.name}", link)
         said = await commit_statuses.tell(platform.sources.reach, self.url, kind, self.hook.statuses, status)
         with suppress(IkomaError):
             platform.hooks.note_status(self.call.request_id, said)

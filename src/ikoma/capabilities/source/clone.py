@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ikoma.apps.app import App
 from ikoma.apps.source import checkout
-from ikoma.apps.source.checkout import Wanted
+from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
@@ -48,7 +48,7 @@ class Brought(Result):
     """Where on the server is what was moved aside."""
 
     @classmethod
-    def of(cls, brought: checkout.Brought) -> Brought:
+    def of(cls, brought: checkout.CheckoutResult) -> Brought:
         recorded = brought.recorded
         return cls(
             commit=recorded.commit,
@@ -75,7 +75,7 @@ async def bring(
     call: Call, app: App, how: Clone | Checkout, *, url: str, path: str | None, into: str | None
 ) -> Brought:
     """Bring this folder of a repository into an app."""
-    wanted = Wanted(
+    wanted = CheckoutRequest(
         url=SourceUrl.parse(url),
         ref=how.ref,
         path=path,

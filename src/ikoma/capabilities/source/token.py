@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ikoma.apps.source import access
-from ikoma.apps.source.access import SourcePlace, Token
+from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, Secret
@@ -48,5 +48,5 @@ async def token(call: Call, request: Keep) -> Kept:
 
     Next: source.clone.
     """
-    given = Token(Secret(request.token), request.user) if request.token else None
+    given = SourceToken(Secret(request.token), request.user) if request.token else None
     return Kept(hosts=access.keep_token(call.app(request.app_name), request.host, given))

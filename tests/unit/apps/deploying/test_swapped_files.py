@@ -13,7 +13,7 @@ import pytest
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.entries import entries
-from ikoma.apps.snapshots.manifest import Entry
+from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.apps.source import changes, placing
 from ikoma.errors import EnvUnreadable, FileMissing, PathOutside
 from ikoma.model import AppName
@@ -71,7 +71,7 @@ def test_a_pipe_that_a_file_became_holds_nothing_up(app: App, monkeypatch: pytes
     path = app.source / "file"
     path.write_text("x")
     status = path.lstat()
-    known = Entry("file", status.st_mode & 0o777, 0, 0, "0" * 64, status.st_size)
+    known = SnapshotEntry("file", status.st_mode & 0o777, 0, 0, "0" * 64, status.st_size)
     digest = placing.digest(path)
     path.unlink()
     os.mkfifo(path)

@@ -25,11 +25,11 @@ def app(tmp_path: Path) -> App:
     return App(AppName("shop"), tmp_path / "shop")
 
 
-def put(app: App, path: str, content: bytes = b"x", **more: object) -> files.Piece:
+def put(app: App, path: str, content: bytes = b"x", **more: object) -> files.FilePart:
     return files.write(app, FilePath.parse(path), content, **{"expected": None, "executable": None, **more})
 
 
-def get(app: App, path: str, offset: int = 0, limit: int = 1000) -> files.Piece:
+def get(app: App, path: str, offset: int = 0, limit: int = 1000) -> files.FilePart:
     return files.read(app, FilePath.parse(path), offset=offset, limit=limit)
 
 
@@ -58,7 +58,7 @@ def test_a_path_that_is_taken_stays_inside(text: str) -> None:
 
 def test_what_is_written_is_read_back_and_listed(app: App) -> None:
     written = put(app, "src/deep/er/index.js", b"hello \xff")
-    assert get(app, "src/deep/er/index.js") == files.Piece(b"hello \xff", 7, written.sha256)
+    assert get(app, "src/deep/er/index.js") == files.FilePart(b"hello \xff", 7, written.sha256)
     assert get(app, "src/deep/er/index.js", 6, 1).content == b"\xff"
     found, truncated = files.entries(app, None, recursive=True)
     assert [(entry.path, entry.kind) for entry in found] == [

@@ -25,7 +25,7 @@ from ikoma.apps.app import App
 from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.snapshots import store
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
-from ikoma.apps.snapshots.store import Incoming
+from ikoma.apps.snapshots.store import IncomingObjects
 from ikoma.apps.source.changes import SourceChanges, look, marks
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
 from ikoma.model import AppName
@@ -301,13 +301,13 @@ def test_any_tree_comes_back_and_so_does_the_next_one(first: dict[bytes, Any], s
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Inodes of the files whose content was read, as they are read."""
     found: list[int] = []
-    take = Incoming.take
+    take = IncomingObjects.take
 
-    def noted(self: Incoming, source: int, passed: Callable[[int], None]) -> store.Taken:
+    def noted(self: IncomingObjects, source: int, passed: Callable[[int], None]) -> store.StoredFile:
         found.append(os.fstat(source).st_ino)
         return take(self, source, passed)
 
-    monkeypatch.setattr(Incoming, "take", noted)
+    monkeypatch.setattr(IncomingObjects, "take", noted)
     return found
 
 

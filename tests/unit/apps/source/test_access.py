@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.source import access as source_access
-from ikoma.apps.source.access import SourcePlace, Token
+from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.apps.source.url import SourceUrl
 from ikoma.model import AppName, Secret
 
@@ -53,7 +53,7 @@ def test_the_nearest_token_is_used_and_none_of_another_host(app: App) -> None:
         ("github.com/you/lib", "one-for-lib"),
         ("gitlab.com", "other-host"),
     ):
-        source_access.keep_token(app, SourcePlace(place), Token(Secret(token)))
+        source_access.keep_token(app, SourcePlace(place), SourceToken(Secret(token)))
     access = source_access.read(app)
 
     def used(url: str) -> str | None:

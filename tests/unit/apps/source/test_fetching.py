@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ikoma.apps.source import fetching, lfs
-from ikoma.apps.source.url import Reach
+from ikoma.apps.source.url import SourceReach
 from ikoma.errors import HostNotListed, IkomaError, SourceUnavailable
 
-ANY_HOST = Reach(("*",), Path("known_hosts"), Path("helpers"))
+ANY_HOST = SourceReach(("*",), Path("known_hosts"), Path("helpers"))
 
 
 def error_of(url: str) -> IkomaError:

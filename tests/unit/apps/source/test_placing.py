@@ -11,8 +11,8 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.source import checkout
-from ikoma.apps.source.checkout import APP, SRC, Wanted
-from ikoma.apps.source.placing import Checkout, compare, digests, files
+from ikoma.apps.source.checkout import APP, SRC, CheckoutRequest
+from ikoma.apps.source.placing import CheckoutFiles, compare, digests, files
 from ikoma.apps.source.url import SourceUrl
 from ikoma.errors import SourceChanged
 from ikoma.model import AppName
@@ -63,8 +63,10 @@ def stage(app: App, contents: Mapping[str, str]) -> Path:
     return staged
 
 
-def bring(app: App, contents: Mapping[str, str], *, overwrite: bool = False, into: str = APP) -> checkout.Brought:
-    wanted = Wanted(URL, "main", into=into, overwrite=overwrite)
+def bring(
+    app: App, contents: Mapping[str, str], *, overwrite: bool = False, into: str = APP
+) -> checkout.CheckoutResult:
+    wanted = CheckoutRequest(URL, "main", into=into, overwrite=overwrite)
     return checkout._take_over(app, wanted, "c" * 40, "ann", stage(app, contents))
 
 
@@ -186,7 +188,7 @@ def test_in_data_the_containers_have_the_last_word(tmp_path: Path) -> None:
         write(folder, contents)
         return digests(folder)
 
-    found = compare(tmp_path, Checkout(marks(before), marks(coming), ["data"]))
+    found = compare(tmp_path, CheckoutFiles(marks(before), marks(coming), ["data"]))
     assert found.left == ["data/db", "data/mine", "data/removed"]
     assert (found.changed, set(found.clear)) == ([], {"data/logo"})
     assert found.present == {"data/both", "data/went"}
@@ -194,5 +196,5 @@ def test_in_data_the_containers_have_the_last_word(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_data_altogether_keeps_all_that_was_not_checked_out(tmp_path: Path) -> None:
     write(tmp_path, {"made/by": "containers", "a": "changed"})
-    found = compare(tmp_path, Checkout({"a": "1"}, {"a": "2"}, [""], alone=True))
+    found = compare(tmp_path, CheckoutFiles({"a": "1"}, {"a": "2"}, [""], alone=True))
     assert (found.left, found.changed, found.clear) == (["a"], [], {})
