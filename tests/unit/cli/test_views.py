@@ -13,8 +13,8 @@ import pytest
 import ikoma.cli
 from ikoma.cli import views
 from ikoma.cli.blocks import Paper
+from ikoma.cli.capability_index import read_commands
 from ikoma.cli.catalogue import OWN, VERBS
-from ikoma.cli.commands import read_commands
 
 PEOPLE, PIPE = Paper(people=True, width=200), Paper(people=False)
 SOURCES = sorted(Path(ikoma.cli.__file__).parent.rglob("*.py"))
