@@ -16,7 +16,7 @@ class Look(Result):
     details: str
 
 
-class Health(Result):
+class AppsHealthResult(Result):
     health: str
     status: str
     details: dict[str, Look]
@@ -28,7 +28,7 @@ class Health(Result):
 
 
 @capability("apps.health", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def health(call: Call, request: AppRequest) -> Health:
+async def health(call: Call, request: AppRequest) -> AppsHealthResult:
     """Look at the app's containers, its HTTP health path and its database, and say how it is.
 
     Use it when something seems wrong. Next: apps.logs.
@@ -37,7 +37,7 @@ async def health(call: Call, request: AppRequest) -> Health:
     if not seen.exists:
         call.app(request.app_name)  # says so, with the nearest name
     details = {name: Look(passed=check.passed, details=check.details) for name, check in seen.checks.items()}
-    return Health(
+    return AppsHealthResult(
         health=seen.health,
         status=seen.health,
         details=details,

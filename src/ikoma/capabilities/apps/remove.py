@@ -13,15 +13,15 @@ from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role, shown
 
 
-class Details(Result):
+class AppsRemoveDetails(Result):
     trash: str
     backup: str | None
 
 
-class Removed(Result):
+class AppsRemoveResult(Result):
     success: bool
     message: str
-    details: Details
+    details: AppsRemoveDetails
 
 
 async def losses(call: Call, request: AppRequest) -> Loss:
@@ -46,7 +46,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
-async def remove(call: Call, request: AppRequest) -> Removed:
+async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     """Remove an app: its containers, networks, volumes, database and folder.
 
     A copy of everything goes to the trash first.
@@ -72,8 +72,8 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     if app.exists:
         call.platform.trash.move_folder(app, entry)
     await call.forget(app)
-    details = Details(trash=str(entry.path), backup=backup)
-    return Removed(success=True, message=f"{app.name} was moved to the trash.", details=details)
+    details = AppsRemoveDetails(trash=str(entry.path), backup=backup)
+    return AppsRemoveResult(success=True, message=f"{app.name} was moved to the trash.", details=details)
 
 
 async def _volumes(call: Call, app: App) -> list[str]:

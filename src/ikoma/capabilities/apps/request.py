@@ -13,7 +13,7 @@ from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, RequestPath, Role
 
 
-class Visit(AppRequest):
+class AppsRequestRequest(AppRequest):
     path: RequestPath = Field(default=RequestPath("/"))
     """On the site, with its query."""
     method: Literal["GET", "HEAD"] = "GET"
@@ -25,7 +25,7 @@ class Visit(AppRequest):
     """Seconds."""
 
 
-class Visited(Result):
+class AppsRequestResult(Result):
     url: str
     status: int
     headers: Annotated[dict[str, str], Untrusted("headers of the app's answer")]
@@ -40,7 +40,7 @@ class Visited(Result):
 
 
 @capability("apps.request", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def request_app(call: Call, request: Visit) -> Visited:
+async def request_app(call: Call, request: AppsRequestRequest) -> AppsRequestResult:
     """Ask an app for a page as its visitors do, through the proxy. Redirects are shown, not followed.
 
     Use it to see what people see. Next: apps.logs.
@@ -49,7 +49,7 @@ async def request_app(call: Call, request: Visit) -> Visited:
     entrance = call.platform.traffic.entrance(app, request.domain)
     answer = await visit(entrance, request.path, method=request.method, limit=request.limit, seconds=request.timeout)
     text = as_text(answer.body, is_part=not answer.is_whole)
-    return Visited(
+    return AppsRequestResult(
         url=answer.url,
         status=answer.status,
         headers=dict(answer.headers),

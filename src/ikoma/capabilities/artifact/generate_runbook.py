@@ -8,14 +8,14 @@ from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Runbook(Result):
+class ArtifactGenerateRunbookResult(Result):
     app_name: str
     markdown: str
     path: str
 
 
 @capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS)
-async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
+async def generate_runbook(call: Call, request: AppRequest) -> ArtifactGenerateRunbookResult:
     """A Markdown runbook of the app as it is now; the path is that of the one written at the last deploy.
 
     Use it to tell a person how to operate the app.
@@ -23,4 +23,4 @@ async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
     platform = call.platform
     app = call.app(request.app_name)
     markdown = await describe(app, platform.health, platform.backups, platform.settings)
-    return Runbook(app_name=app.name, markdown=markdown, path=str(app.runbook))
+    return ArtifactGenerateRunbookResult(app_name=app.name, markdown=markdown, path=str(app.runbook))

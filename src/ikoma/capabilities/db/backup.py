@@ -11,12 +11,12 @@ from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import BackupName, Effect, Role
 
 
-class Backup(AppRequest):
+class DbBackupRequest(AppRequest):
     backup_name: BackupName | None = None
     """A file name ending .sql; by default the app's name with the time."""
 
 
-class BackedUp(Result):
+class DbBackupResult(Result):
     backup_path: str
     size: int
     sha256: str
@@ -31,7 +31,7 @@ class BackedUp(Result):
 
 
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES, harmless="it adds a file, and overwrites none")
-async def backup(call: Call, request: Backup) -> BackedUp:
+async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten.
 
     Use it before anything risky.
@@ -44,7 +44,7 @@ async def backup(call: Call, request: Backup) -> BackedUp:
         dump = await call.platform.databases.dump(app.name, target, before=proof.make, progress=call.progress)
     call.platform.backups.record(app.name, dump, restored_in=proof.seconds)
     taken = proof.require()
-    return BackedUp(
+    return DbBackupResult(
         backup_path=str(dump.path),
         size=dump.size,
         sha256=dump.sha256,

@@ -9,7 +9,7 @@ from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Created(Result):
+class DbCreateResult(Result):
     exists: bool
     name: str
     size: int
@@ -27,7 +27,7 @@ class Created(Result):
     idempotent=True,
     harmless="it adds what is missing, and touches nothing that is there",
 )
-async def create(call: Call, request: AppRequest) -> Created:
+async def create(call: Call, request: AppRequest) -> DbCreateResult:
     """Create the app's database with a login role of its own, isolated from all other databases.
 
     Containers get DATABASE_URL, PG* and POSTGRES_* at the next deploy.
@@ -44,7 +44,7 @@ async def create(call: Call, request: AppRequest) -> Created:
             credentials.forget(app)
         raise
     state = await call.platform.databases.state(app.name)
-    return Created(
+    return DbCreateResult(
         exists=state.exists,
         name=state.name,
         size=state.size,

@@ -15,7 +15,7 @@ from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports.databases import Migration
 
 
-class Seed(AppRequest):
+class DbSeedRequest(AppRequest):
     sql: Annotated[str | None, Sensitive("SQL")] = None
     file: SqlFileName | None = None
     """One file in seeds/."""
@@ -29,12 +29,12 @@ class Seed(AppRequest):
         return self
 
 
-class Seeded(Result):
+class DbSeedResult(Result):
     success: bool
     message: str
 
 
-async def losses(call: Call, request: Seed) -> Loss | None:
+async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text tells."""
     app = call.app(request.app_name)
     wanted = _wanted(app, request)
@@ -46,7 +46,7 @@ async def losses(call: Call, request: Seed) -> Loss | None:
 
 
 @capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True)
-async def seed(call: Call, request: Seed) -> Seeded:
+async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     """Run seed SQL as the app's own role: given as text, one file of seeds/, or all of them in order.
 
     Seeds are not remembered: write them so that running them twice does no harm.
@@ -59,10 +59,10 @@ async def seed(call: Call, request: Seed) -> Seeded:
     for number, item in enumerate(wanted):
         call.progress(f"seed {item.name}", number / len(wanted))
         await call.platform.databases.run_sql(owned, item.name, item.sql, timeout=request.timeout)
-    return Seeded(success=True, message=f"Ran {', '.join(item.name for item in wanted)}.")
+    return DbSeedResult(success=True, message=f"Ran {', '.join(item.name for item in wanted)}.")
 
 
-def _wanted(app: App, request: Seed) -> list[Migration]:
+def _wanted(app: App, request: DbSeedRequest) -> list[Migration]:
     if request.sql is not None:
         return [Migration.of("sql", request.sql)]
     if request.file is not None:

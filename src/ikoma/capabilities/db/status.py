@@ -8,21 +8,21 @@ from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Migrations(Result):
+class DbStatusMigrations(Result):
     applied: list[str]
     pending: list[str]
 
 
-class Status(Result):
+class DbStatusResult(Result):
     exists: bool
     name: str
     size: int
     tables: list[str]
-    migrations: Migrations
+    migrations: DbStatusMigrations
 
 
 @capability("db.status", role=Role.OBSERVER, effect=Effect.READS)
-async def status(call: Call, request: AppRequest) -> Status:
+async def status(call: Call, request: AppRequest) -> DbStatusResult:
     """Whether the app has a database, its size in bytes, its tables, and which migrations are applied or pending.
 
     Use it to look before db.migrate or db.backup.
@@ -32,10 +32,12 @@ async def status(call: Call, request: AppRequest) -> Status:
     owned = credentials.find(app)
     ledger = await call.platform.databases.ledger(owned) if owned and state.exists else []
     pending = migration_files.pending(migration_files.migrations(app), ledger)
-    return Status(
+    return DbStatusResult(
         exists=state.exists,
         name=state.name,
         size=state.size,
         tables=list(state.tables),
-        migrations=Migrations(applied=[entry.name for entry in ledger], pending=[item.name for item in pending]),
+        migrations=DbStatusMigrations(
+            applied=[entry.name for entry in ledger], pending=[item.name for item in pending]
+        ),
     )

@@ -12,7 +12,7 @@ from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Down(Result):
+class DeployDownResult(Result):
     success: bool
     message: str
     next: Next | None
@@ -22,7 +22,7 @@ class Down(Result):
 @capability(
     "deploy.down", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, unaudited=True, undo="deploy.restart"
 )
-async def down(call: Call, request: AppRequest) -> Down:
+async def down(call: Call, request: AppRequest) -> DeployDownResult:
     """Stop an app and remove its containers and networks. Volumes, database and files stay.
 
     Use it to take an app out of service. Next: deploy.restart brings the same release back.
@@ -31,9 +31,11 @@ async def down(call: Call, request: AppRequest) -> Down:
     await call.platform.deployments.take_down(app, call.progress)
     release = _stopped(app)
     if release is None:
-        return Down(success=True, message=f"{app.name} is stopped.", next=Next("deploy.up") if app.exists else None)
+        return DeployDownResult(
+            success=True, message=f"{app.name} is stopped.", next=Next("deploy.up") if app.exists else None
+        )
     back = f"deploy.restart starts {release.id} again; deploy.up, what the folder holds now."
-    return Down(success=True, message=f"{app.name} is stopped. {back}", next=Next("deploy.restart"))
+    return DeployDownResult(success=True, message=f"{app.name} is stopped. {back}", next=Next("deploy.restart"))
 
 
 def _stopped(app: App) -> Release | None:

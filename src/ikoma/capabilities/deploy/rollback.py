@@ -14,7 +14,7 @@ from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, ReleaseId, Role
 
 
-class Rollback(AppRequest):
+class DeployRollbackRequest(AppRequest):
     to: ReleaseId | None = None
     """By default the one that served before."""
     database: bool = False
@@ -29,7 +29,7 @@ class Rollback(AppRequest):
     """Seconds until all must be healthy."""
 
 
-class Details(Result):
+class DeployRollbackDetails(Result):
     release: str
     left: str | None
     """The release that served before."""
@@ -43,14 +43,14 @@ class Details(Result):
     """How long requests to the old containers were waited for."""
 
 
-class RolledBack(Result):
+class DeployRollbackResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployRollbackDetails
     next: Next | None = Next("artifact.verify_release")
 
 
-async def losses(call: Call, request: Rollback) -> Loss | None:
+async def losses(call: Call, request: DeployRollbackRequest) -> Loss | None:
     """The rows of the database that go back with it; where it stays as it is, nothing."""
     app = call.app(request.app_name)
     if not request.database:
@@ -61,7 +61,7 @@ async def losses(call: Call, request: Rollback) -> Loss | None:
 
 
 @capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES, loses=losses, undo="deploy.rollback")
-async def rollback(call: Call, request: Rollback) -> RolledBack:
+async def rollback(call: Call, request: DeployRollbackRequest) -> DeployRollbackResult:
     """Let an earlier release serve again, losing no request. The database stays unless `database` is true.
 
     Where it does not come up, the present one goes on. Use it when a deploy turns out bad.
@@ -75,10 +75,10 @@ async def rollback(call: Call, request: Rollback) -> RolledBack:
     platform = call.platform
     release, rolled, way = await platform.deployments.go_back(app, wanted, wish)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
-    return RolledBack(
+    return DeployRollbackResult(
         success=True,
         message=" ".join([f"{app.name} serves release {release.id} again.{rolled.rest}", *unwritten]),
-        details=Details(
+        details=DeployRollbackDetails(
             release=release.id,
             left=left.id if left else None,
             services=list(rolled.services),

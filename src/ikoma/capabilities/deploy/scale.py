@@ -10,13 +10,13 @@ from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Scale(AppRequest):
+class DeployScaleRequest(AppRequest):
     service: str = Field(max_length=200)
     replicas: int = Field(ge=0, le=20)
     timeout: int = Field(default=300, ge=1, le=3600)
 
 
-class Details(Result):
+class DeployScaleDetails(Result):
     service: str
     replicas: int
     services: list[str]
@@ -27,23 +27,23 @@ class Details(Result):
     """How long requests to containers that went were waited for."""
 
 
-class Scaled(Result):
+class DeployScaleResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployScaleDetails
 
 
 @capability("deploy.scale", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, undo="deploy.scale")
-async def scale(call: Call, request: Scale) -> Scaled:
+async def scale(call: Call, request: DeployScaleRequest) -> DeployScaleResult:
     """Give a service that many containers, at most 20. Later deploys keep the number."""
     app = call.app(request.app_name)
     wish = DeployOptions(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployments.scale(app, request.service, request.replicas, wish)
     many = "container" if request.replicas == 1 else "containers"
-    return Scaled(
+    return DeployScaleResult(
         success=True,
         message=f"{request.service} of {app.name} has {request.replicas or 'no'} {many}.{rolled.rest}",
-        details=Details(
+        details=DeployScaleDetails(
             service=request.service,
             replicas=request.replicas,
             services=list(rolled.services),

@@ -15,7 +15,7 @@ from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capa
 from ikoma.model import Effect, Role
 
 
-class Up(AppRequest):
+class DeployUpRequest(AppRequest):
     env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
     """Further variables for its containers."""
     plan: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
@@ -35,7 +35,7 @@ class Up(AppRequest):
         return env
 
 
-class Details(Result):
+class DeployUpDetails(Result):
     release: str
     services: list[str]
     replaced: list[str]
@@ -51,15 +51,15 @@ class Details(Result):
     urls: list[str]
 
 
-class Deployed(Result):
+class DeployUpResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployUpDetails
     next: Next | None = Next("artifact.verify_release")
 
 
 @capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, undo="deploy.rollback")
-async def up(call: Call, request: Up) -> Deployed:
+async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
     """Deploy an app from its folder: build, pull, migrate, start beside what serves, switch when all is healthy.
 
     On failure what served goes on, and the error says why.
@@ -78,10 +78,10 @@ async def up(call: Call, request: Up) -> Deployed:
         app, model, wish, variables=report.variables, env=request.env, texts=report.texts
     )
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
-    return Deployed(
+    return DeployUpResult(
         success=True,
         message=f"{app.name} serves release {release.id}.{rolled.rest}",
-        details=Details(
+        details=DeployUpDetails(
             release=release.id,
             services=list(rolled.services),
             replaced=list(rolled.replaced),

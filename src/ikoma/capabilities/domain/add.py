@@ -6,20 +6,20 @@ from ikoma.apps.app import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing.routes import domains_of
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
+from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, NoWebService
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import DomainName, Effect, Role
 
 
-class Add(AppRequest):
+class DomainAddRequest(AppRequest):
     domain: DomainName
 
 
 @capability(
     "domain.add", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, open_world=True, undo="domain.remove"
 )
-async def add(call: Call, request: Add) -> Domains:
+async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
     """Serve an app under one more domain; the certificate comes by itself.
 
     Use it when the name points to this server.

@@ -22,7 +22,7 @@ _SECONDS = 3.0
 """For name servers, and for the proxy, of all names at once."""
 
 
-class List(AppRequest):
+class DomainListRequest(AppRequest):
     limit: int = Field(default=100, ge=1, le=MOST_LISTED)
 
 
@@ -48,26 +48,26 @@ class Domain(Result):
     """Why it has no certificate, as the proxy was told."""
 
 
-class Domains(Result):
+class DomainListResult(Result):
     domains: list[Domain]
     truncated: bool = False
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("domain.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def list_domains(call: Call, request: List) -> Domains:
+async def list_domains(call: Call, request: DomainListRequest) -> DomainListResult:
     """List an app's domains: where each points, the record to set where that is not here, and its certificate."""
     return await domains(call, call.app(request.app_name), request.limit)
 
 
-async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> Domains:
+async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> DomainListResult:
     """The names of an app, as they are now."""
     named = named_in_compose(app)
     found = [(name, "compose", kind) for name, kind in named.items()]
     found += [(name, "added", "domain") for name in domains_of(app) if name not in named]
     urls = call.platform.traffic.domain_urls(app)
     looked = await asyncio.gather(*(_look(call, app, *item, urls.get(item[0])) for item in found[:limit]))
-    return Domains(domains=list(looked), truncated=len(found) > limit)
+    return DomainListResult(domains=list(looked), truncated=len(found) > limit)
 
 
 def named_in_compose(app: App) -> dict[str, str]:

@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from ikoma.apps.app import App
 from ikoma.apps.routing.routes import domains_of
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
+from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import DomainName, Effect, Role, shown
 
 
-class Remove(AppRequest):
+class DomainRemoveRequest(AppRequest):
     domain: DomainName
 
 
-class Removed(Domains):
+class DomainRemoveResult(DomainListResult):
     message: str
 
 
 @capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="domain.add")
-async def remove(call: Call, request: Remove) -> Removed:
+async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult:
     """Serve an app no longer under a domain that was added."""
     app = call.app(request.app_name)
     named, added = named_in_compose(app), domains_of(app)
@@ -33,7 +33,7 @@ async def remove(call: Call, request: Remove) -> Removed:
     else:
         raise DomainNotFound(f"{app.name} has no domain {request.domain}.")
     left = await domains(call, app)
-    return Removed(domains=left.domains, message=_said(app, request.domain, named))
+    return DomainRemoveResult(domains=left.domains, message=_said(app, request.domain, named))
 
 
 def _said(app: App, domain: str, named: Mapping[str, str]) -> str:

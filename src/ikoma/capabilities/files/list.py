@@ -15,7 +15,7 @@ from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 
-class List(AppRequest):
+class FilesListRequest(AppRequest):
     path: FilePath | None = None
     """A folder; the app's own when left out."""
     recursive: bool = False
@@ -24,7 +24,7 @@ class List(AppRequest):
     limit: int = Field(default=200, ge=1, le=MOST_LISTED)
 
 
-class Entry(Result):
+class FilesListEntry(Result):
     path: str
     type: str
     """file, folder, link or other."""
@@ -32,14 +32,14 @@ class Entry(Result):
     modified: str
 
 
-class Listed(Result):
-    entries: list[Entry]
+class FilesListResult(Result):
+    entries: list[FilesListEntry]
     truncated: bool
     """Whether there are more: a larger limit, or a folder further down, shows them."""
 
 
 @capability("files.list", role=Role.BUILDER, effect=Effect.READS)
-async def list_files(call: Call, request: List) -> Listed:
+async def list_files(call: Call, request: FilesListRequest) -> FilesListResult:
     """List the files of an app's folder, or of a folder in it.
 
     Use it before reading or writing.
@@ -51,9 +51,9 @@ async def list_files(call: Call, request: List) -> Listed:
         kept = ReleaseFiles(app, Releases(app).find(request.release))
         look = partial(kept.list, request.path, recursive=request.recursive)
     found, truncated = await asyncio.to_thread(look)
-    return Listed(
+    return FilesListResult(
         entries=[
-            Entry(path=item.path, type=item.kind, size=item.size, modified=item.modified)
+            FilesListEntry(path=item.path, type=item.kind, size=item.size, modified=item.modified)
             for item in found[: request.limit]
         ],
         truncated=truncated or len(found) > request.limit,

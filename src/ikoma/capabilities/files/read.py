@@ -19,7 +19,7 @@ from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 
-class Read(AppRequest):
+class FilesReadRequest(AppRequest):
     path: FilePath | None = None
     """The compose file when left out."""
     encoding: Literal["utf-8", "base64"] | None = None
@@ -32,7 +32,7 @@ class Read(AppRequest):
     """As it was in that release: source or a compose file."""
 
 
-class Content(Result):
+class FilesReadResult(Result):
     content: Annotated[str, Untrusted("file content")]
     encoding: str
     sha256: str
@@ -44,7 +44,7 @@ class Content(Result):
 
 
 @capability("files.read", role=Role.BUILDER, effect=Effect.READS)
-async def read(call: Call, request: Read) -> Content:
+async def read(call: Call, request: FilesReadRequest) -> FilesReadResult:
     """Read a file of an app, or a part of it. Secrets in .env are not readable.
 
     Use it before changing a file.
@@ -64,7 +64,7 @@ async def read(call: Call, request: Read) -> Content:
     text = None if request.encoding == "base64" else as_text(piece.content, is_part=end < piece.size)
     if text is not None:
         end = request.offset + len(text.encode())
-    return Content(
+    return FilesReadResult(
         content=base64.b64encode(piece.content).decode() if text is None else replaced(text, secrets),
         encoding="base64" if text is None else "utf-8",
         sha256=piece.sha256,

@@ -21,7 +21,7 @@ from ikoma.apps.source.commit_statuses import FAILURE, PENDING, SUCCESS, CommitS
 from ikoma.apps.source.url import SourceUrl
 from ikoma.apps.yaml import file_choice
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.deploy.up import Details, Up, up
+from ikoma.capabilities.deploy.up import DeployUpDetails, DeployUpRequest, up
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role, printable
@@ -31,18 +31,18 @@ _LARGEST_COMPOSE = 1 << 20
 _SHOWN = 5
 
 
-class Deploy(AppRequest):
+class HookDeployRequest(AppRequest):
     commit: str | None = Field(default=None, pattern="^[0-9a-f]{40,64}$")
     """The one that was pushed, for the record."""
 
 
-class Deployed(Result):
+class HookDeployResult(Result):
     success: bool
     message: str
     commit: str
     deployed: bool
     """False where nothing has changed that x-ikoma: watch_paths names."""
-    details: Details | None
+    details: DeployUpDetails | None
 
 
 @capability(
@@ -54,7 +54,7 @@ class Deployed(Result):
     rare=True,
     undo="deploy.rollback",
 )
-async def deploy(call: Call, request: Deploy) -> Deployed:
+async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
     """Check out what the branch of an app's webhook holds now, and deploy it, as a push would.
 
     It waits its turn; a newer call takes the place of one that waits.
@@ -72,11 +72,13 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
         )
         commit = brought.recorded.commit
         reason = f"{hook.ref} at {commit}"
-        deployed = await up(call, Up.model_validate({"appName": request.app_name, "reason": reason}))
+        deployed = await up(call, DeployUpRequest.model_validate({"appName": request.app_name, "reason": reason}))
     except NothingWatched as nothing:
         for told in {request.commit or nothing.commit, nothing.commit}:
             await teller.tell(told, SUCCESS, "Nothing that is watched has changed: nothing was deployed.")
-        return Deployed(success=True, message=_why(nothing), commit=nothing.commit, deployed=False, details=None)
+        return HookDeployResult(
+            success=True, message=_why(nothing), commit=nothing.commit, deployed=False, details=None
+        )
     except BaseException as error:
         await asyncio.shield(teller.tell_failure({request.commit, commit}, error))
         raise
@@ -88,7 +90,7 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
         message = f"{message} {request.commit} was pushed, but {hook.ref} is at {commit}."
     if brought.left:
         message = f"{message} The server's own stays: {_some(brought.left)}."
-    return Deployed(success=True, message=message, commit=commit, deployed=True, details=deployed.details)
+    return HookDeployResult(success=True, message=message, commit=commit, deployed=True, details=deployed.details)
 
 
 @dataclass(slots=True)

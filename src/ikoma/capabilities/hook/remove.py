@@ -9,7 +9,7 @@ from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Removed(Result):
+class HookRemoveResult(Result):
     success: bool
     message: str
 
@@ -27,9 +27,9 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("hook.remove", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
-async def remove(call: Call, request: AppRequest) -> Removed:
+async def remove(call: Call, request: AppRequest) -> HookRemoveResult:
     """End an app's webhook."""
     app = call.app(request.app_name)
     webhook.require(app)
     call.platform.hooks.remove(app)
-    return Removed(success=True, message=f"Pushes do not deploy {app.name} any more.")
+    return HookRemoveResult(success=True, message=f"Pushes do not deploy {app.name} any more.")

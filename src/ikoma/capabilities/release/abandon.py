@@ -24,7 +24,7 @@ class Details(Result):
     """In what the database differs from that backup."""
 
 
-class Abandoned(Result):
+class ReleaseAbandonResult(Result):
     success: bool
     message: str
     details: Details
@@ -41,7 +41,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("release.abandon", role=Role.OPERATOR, effect=Effect.DESTROYS, loses=losses, rare=True)
-async def abandon(call: Call, request: AppRequest) -> Abandoned:
+async def abandon(call: Call, request: AppRequest) -> ReleaseAbandonResult:
     """Where a failed release's backup cannot be restored: let the database stay as it is, and start what served again.
 
     Use it only when a person agrees.
@@ -52,7 +52,7 @@ async def abandon(call: Call, request: AppRequest) -> Abandoned:
     given_up = await call.platform.deployments.abandon(app) is not None
     failed = next((item for item in Releases(app).all() if item.id == underway.release), None)
     message = f"The database stays as it is: {underway.backup} was not restored."
-    return Abandoned(
+    return ReleaseAbandonResult(
         success=True,
         message=message if given_up else f"Nothing was given up: the database equals {underway.backup} again.",
         details=Details(

@@ -13,7 +13,7 @@ from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capabilit
 from ikoma.model import Effect, Role, Secret
 
 
-class Keep(AppRequest):
+class SourceTokenRequest(AppRequest):
     host: SourcePlace
     """Or a group or repository on it: github.com/you/shop."""
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, min_length=8, max_length=2000)
@@ -22,18 +22,18 @@ class Keep(AppRequest):
     remove: bool = False
 
     @model_validator(mode="after")
-    def says_one_thing(self) -> Keep:
+    def says_one_thing(self) -> SourceTokenRequest:
         if self.remove is (self.token is not None):
             raise ValueError("give token, or remove: true")
         return self
 
 
-class Kept(Result):
+class SourceTokenResult(Result):
     hosts: list[str]
     """What the app has tokens for. The tokens are never shown."""
 
 
-async def losses(call: Call, request: Keep) -> Loss | None:
+async def losses(call: Call, request: SourceTokenRequest) -> Loss | None:
     """The token that is kept for that place."""
     app = call.app(request.app_name)
     known = access.tokens(app).get(request.host)
@@ -43,10 +43,10 @@ async def losses(call: Call, request: Keep) -> Loss | None:
 
 
 @capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
-async def token(call: Call, request: Keep) -> Kept:
+async def token(call: Call, request: SourceTokenRequest) -> SourceTokenResult:
     """Keep a token with which an app's private repositories are fetched over https, also for pushes.
 
     Next: source.clone.
     """
     given = SourceToken(Secret(request.token), request.user) if request.token else None
-    return Kept(hosts=access.keep_token(call.app(request.app_name), request.host, given))
+    return SourceTokenResult(hosts=access.keep_token(call.app(request.app_name), request.host, given))
