@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import ikoma.cli
-from ikoma.cli import views
+from ikoma.cli import main, views
 from ikoma.cli.blocks import Paper
 from ikoma.cli.capability_index import read_commands
 from ikoma.cli.catalogue import OWN, VERBS
@@ -61,6 +62,19 @@ def test_no_text_leaves_a_name_open_that_is_known() -> None:
     ]
     named = {found for text in texts for found in re.findall(r"`ikoma [a-z-]+ (?:APP|RELEASE|PATH)\b[^`]*`", text)}
     assert named <= KNOWS_NO_APP
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["shop", "ls", "-l", "a b"], "ikoma run shop -- ls -l 'a b'"),
+        (["--nothing", "shop", "ls"], "ikoma run APP -- COMMAND"),
+    ],
+)
+def test_a_command_whose_options_were_taken_for_own_ones_is_shown_as_it_was_meant(words: list[str], line: str) -> None:
+    said = CliRunner().invoke(main, ["run", *words])
+    assert said.exit_code == 2
+    assert line in said.output
 
 
 def test_operations_have_the_words_of_the_command_line() -> None:
