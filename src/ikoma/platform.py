@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
-from ikoma.apps.app import App, Apps, logged
+from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.deployer import Deployer
@@ -277,7 +277,7 @@ def prepare(settings: Settings) -> bool:
     apps.sweep()
     sweep_previews(settings.apps_root)
     for name in apps.names():
-        with logged(name):
+        with log_failures(name):
             file_permissions.close(apps.at(name))
             checkout.recover(apps.at(name))
             retention.tidy(apps.at(name))
@@ -301,7 +301,7 @@ async def _let_go(apps: Apps) -> None:
     """Let go of the files and variables of before that were kept long enough, also of apps that nobody touches."""
     while True:
         for name in apps.names():
-            with logged(name):
+            with log_failures(name):
                 await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
                 await asyncio.to_thread(variable_history.prune, apps.at(name))
         await asyncio.sleep(_LET_GO_SECONDS)

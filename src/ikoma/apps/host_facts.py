@@ -26,17 +26,17 @@ _REST = "([-_.][A-Za-z0-9_.-]*)?"
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 
 
-def image_name(app: str, service: str) -> str:
+def name_image(app: str, service: str) -> str:
     """The name of the image that a service of an app is built as."""
-    return f"{images_of(app)}{_component(service)}"
+    return f"{name_images_prefix(app)}{_encode_component(service)}"
 
 
-def images_of(app: str) -> str:
+def name_images_prefix(app: str) -> str:
     """What the names of all images that are built for an app begin with."""
-    return f"{IMAGES}/{_component(app)}/"
+    return f"{IMAGES}/{_encode_component(app)}/"
 
 
-def _component(name: str) -> str:
+def _encode_component(name: str) -> str:
     """A name as a part of an image's, which takes fewer; two names never become the same."""
     if _COMPONENT.fullmatch(name) and not name.startswith("x-"):
         return name

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from ikoma.apps.releases.release import now
+from ikoma.apps.releases.release import format_now
 from ikoma.apps.source.webhook import Delivery, Webhook, Webhooks
 from ikoma.errors import BodyTooLarge, HookRefused, HookReplayed, IkomaError, MalformedRequest, MethodNotAllowed
 from ikoma.kernel.access.callers import of_hook
@@ -50,7 +50,7 @@ class _Proven:
         push = told.push if told else None
         signed = self.signed
         return Delivery(
-            now(),
+            format_now(),
             signed.host,
             signed.event,
             signed.delivery,

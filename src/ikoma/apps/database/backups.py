@@ -85,11 +85,11 @@ class Backups:
         manifest = BackupManifest(
             app=app,
             name=dump.path.name,
-            created_at=_now(),
+            created_at=_format_now(),
             size=dump.size,
             sha256=dump.sha256,
             tables=dump.tables,
-            proven_at=None if restored_in is None else _now(),
+            proven_at=None if restored_in is None else _format_now(),
             restore_seconds=None if restored_in is None else round(restored_in, 3),
         )
         content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
@@ -111,7 +111,7 @@ class Backups:
         found = []
         for path in self.root.glob("*.sql.json"):
             try:
-                manifest = _read(path)
+                manifest = _read_manifest(path)
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 log.warning("the backup %s is left out: its manifest cannot be read (%s)", path.stem, error)
                 continue
@@ -120,13 +120,13 @@ class Backups:
         return found
 
 
-def _read(path: Path) -> BackupManifest:
+def _read_manifest(path: Path) -> BackupManifest:
     stored = orjson.loads(path.read_bytes())
     known = (item.name for item in fields(BackupManifest))  # a later version may say more
     return BackupManifest(**{name: stored[name] for name in known if name in stored})
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -18,7 +18,7 @@ from ikoma.apps.app import App
 from ikoma.apps.compose.release_command import ReleaseCommand
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.database.backups import Backups
-from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, way_back
+from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
 from ikoma.model import BackupName, shown
@@ -89,13 +89,13 @@ class DatabaseMigrator:
         """Migrations of the folder that the database does not have; none where the app has no database."""
         if credentials.find(app) is None:
             return []
-        return migration_files.pending(migration_files.migrations(app), await self.ledger(app))
+        return migration_files.select_pending(migration_files.list_migrations(app), await self.ledger(app))
 
     async def verdicts(self, app: App) -> list[Verdict]:
         """What the pending migrations do: locks they take, and whether what serves can run with them."""
         pending = await self.pending(app)
         names = {item.name for item in pending}
-        applied = [item for item in migration_files.migrations(app) if item.name not in names]
+        applied = [item for item in migration_files.list_migrations(app) if item.name not in names]
         return await read(lint_all, pending, applied)
 
     async def forward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
@@ -123,19 +123,19 @@ class DatabaseMigrator:
         way = await self.way_back(app, older, newer)
         if way.way is RollbackMethod.CANNOT:
             raise CannotGoBack(str(way))
-        downs = migration_files.ways_back(app, _kept_migrations(app, newer)) if way.undo else {}
+        downs = migration_files.list_down_migrations(app, _find_kept_migrations(app, newer)) if way.undo else {}
         return DatabaseRollback(self, app, way, [(name, downs[name]) for name in way.undo])
 
     async def way_back(self, app: App, older: Release, newer: Release | None) -> DatabaseRollbackPlan:
         """How the database could go back to an earlier release, and what that costs."""
         if credentials.find(app) is None:
             return DatabaseRollbackPlan(RollbackMethod.NOTHING, "The app has no database.")
-        folder = _kept_migrations(app, newer)
-        return way_back(
+        folder = _find_kept_migrations(app, newer)
+        return plan_rollback(
             [LedgerEntry(**entry) for entry in older.ledger],
             await self.ledger(app),
-            files=migration_files.migrations(app),
-            downs=migration_files.ways_back(app, folder).keys(),
+            files=migration_files.list_migrations(app),
+            downs=migration_files.list_down_migrations(app, folder).keys(),
             backups=self._kept(app),
         )
 
@@ -165,11 +165,11 @@ class DatabaseMigrator:
 
     def _compared(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
         held = next((item.tables for item in self._backups.of(app.name) if item.name == backup), {})
-        return [f"{shown(table)}: {_compared(table, rows, held)}" for table in sorted({*rows, *held})]
+        return [f"{shown(table)}: {_describe_rows(table, rows, held)}" for table in sorted({*rows, *held})]
 
     async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
         """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""
-        owned, copy = credentials.require(app), _copy(app)
+        owned, copy = credentials.require(app), _rehearsal_path(app)
         copy.unlink(missing_ok=True)
 
         def tell(message: str, fraction: float | None = None) -> None:
@@ -198,7 +198,7 @@ class DatabaseMigrator:
 
     async def tidy(self, app: App) -> None:
         """Remove what a kill has left of a rehearsal."""
-        if (copy := _copy(app)).exists():
+        if (copy := _rehearsal_path(app)).exists():
             await self._databases.drop_stand_in(app.name)
             copy.unlink()
 
@@ -334,12 +334,12 @@ class DatabaseRollback:
             await self.schema.revert(where, name, down)
 
 
-def _copy(app: App) -> Path:
+def _rehearsal_path(app: App) -> Path:
     """The backup of a rehearsal: as long as it is there, so may the copy of the database be."""
     return app.state / "rehearsal.sql"
 
 
-def _compared(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:
+def _describe_rows(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:
     """How many rows a table has, and had when the backup was made."""
     if table not in rows:
         return f"{counted(held[table])} in the backup, and no such table now"
@@ -347,7 +347,7 @@ def _compared(table: str, rows: Mapping[str, int | None], held: Mapping[str, int
     return f"{counted(rows[table])} now, {then} in the backup"
 
 
-def _kept_migrations(app: App, release: Release | None) -> Path | None:
+def _find_kept_migrations(app: App, release: Release | None) -> Path | None:
     """The migrations that a release was deployed with; None for those of the app's folder."""
     if release is None:
         return None

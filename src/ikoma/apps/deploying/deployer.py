@@ -22,15 +22,15 @@ from ikoma.apps.compose.services import scale_of, service_of, with_image
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
 from ikoma.apps.database.migrating import DatabaseChange, DatabaseMigrator
 from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
-from ikoma.apps.deploying.release_tree import place_again, place_new, share
+from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
 from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use, resume_adoptions
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.releases.release import Release, Releases, ServiceRecord, now
+from ikoma.apps.releases.release import Release, Releases, ServiceRecord, format_now
 from ikoma.apps.releases.rollout_state import RolloutState, Underway
-from ikoma.apps.releases.scale import scaling, settle_scale
+from ikoma.apps.releases.scale import apply_scale, settle_scale
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
@@ -128,13 +128,13 @@ class Deployer:
             ProjectNameTaken: containers of this name belong to another folder.
         """
         await self._settle(app, wish.progress)
-        await asyncio.to_thread(variable_history.note_present, app)
+        await asyncio.to_thread(variable_history.keep_present, app)
         frozen = injection.frozen(app, model, env=env, memory=self._memory, variables=variables)
         runs = await self._checked(app, frozen)
         in_use = await self._adopt(app, frozen, wish.progress)
         given = {**variables, **env}
         secrets = [*app_secrets.of_app(app), *app_secrets.of_variables(given), *app_secrets.of_model(frozen)]
-        release = _new_release(app, frozen, wish)
+        release = _begin_release(app, frozen, wish)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given, texts)
         async with self._outcomes.recorded(app, release, secrets):
@@ -142,7 +142,7 @@ class Deployer:
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
             change = await self._schema.forward(app, release.id, x_ikoma.read(frozen).release_command)
-            release = replace(_with_images(release, found), compatible=not change.stops_first)
+            release = replace(_record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
@@ -181,7 +181,7 @@ class Deployer:
         await self._settle(app, wish.progress)
         release = self._require_serving(app)
         await self._require_scalable(app, release, service, replicas)
-        with scaling(app, service, replicas):
+        with apply_scale(app, service, replicas):
             return await self._roll_again(app, release, wish, again=False)
 
     async def replace_image(self, app: App, service: str, image: str, wish: DeployOptions) -> tuple[Release, Rolled]:
@@ -200,17 +200,17 @@ class Deployer:
         in_use = await self._adopt(app, model, wish.progress)
         given = releases.given(earlier)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
-        release = replace(_new_release(app, model, wish), commit=earlier.commit)
+        release = replace(_begin_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given, releases.texts(earlier))
         async with self._outcomes.recorded(app, release, secrets):
             kept = earlier.images
-            share(app, earlier, folder)
+            share_source(app, earlier, folder)
             place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
             found = await images.provide_one(
                 self._engine, service, model, place, folder, kept=kept, progress=wish.progress, secrets=secrets
             )
             change = self._schema.onward(app, release.id, x_ikoma.read(model).release_command)
-            release = replace(_with_images(release, found), compatible=not change.stops_first)
+            release = replace(_record_images(release, found), compatible=not change.stops_first)
             releases.write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
@@ -378,15 +378,15 @@ class Deployer:
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
 
 
-def _new_release(app: App, model: Mapping[str, Any], wish: DeployOptions) -> Release:
+def _begin_release(app: App, model: Mapping[str, Any], wish: DeployOptions) -> Release:
     """A release that begins now."""
     web = web_service.web(model)
     one_shot, may_end = compose_file.one_shot_services(model), jobs(model)
-    brought = checkout.recorded(app)
+    brought = checkout.read_record(app)
     return Release(
         id=Releases(app).new_id(),
         caller=wish.caller,
-        started_at=now(),
+        started_at=format_now(),
         reason=wish.reason,
         web=asdict(web) if web else None,
         extension=asdict(x_ikoma.read(model)),
@@ -398,6 +398,6 @@ def _new_release(app: App, model: Mapping[str, Any], wish: DeployOptions) -> Rel
     )
 
 
-def _with_images(release: Release, found: Mapping[str, str]) -> Release:
+def _record_images(release: Release, found: Mapping[str, str]) -> Release:
     services = {name: replace(record, image=found.get(name)) for name, record in release.services.items()}
     return replace(release, services=services)

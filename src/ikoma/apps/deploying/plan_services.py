@@ -18,7 +18,7 @@ from ikoma.apps.compose.mounts import Sources, bind_mounts
 from ikoma.apps.compose.services import shares_with
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.deploying import comparison
-from ikoma.apps.host_facts import image_name
+from ikoma.apps.host_facts import name_image
 from ikoma.apps.releases.release import Release
 from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.source.changes import SourceChanges
@@ -87,7 +87,7 @@ class ServiceChanges:
     marked: Mapping[str, str] = field(default_factory=dict)
 
 
-async def images_of_a_deploy(
+async def find_deploy_images(
     engine: Engine,
     model: Mapping[str, Any],
     current: Release | None,
@@ -126,7 +126,7 @@ async def plan_services(engine: Engine, step: ServiceChanges, *, fetched: bool) 
     plans = []
     for name in (*step.after["services"], *(name for name in planned.decisions if name not in step.after["services"])):
         action, service = planned.action(name), step.after["services"].get(name)
-        image = None if fetched or service is None else await _image(engine, step.app, service, action)
+        image = None if fetched or service is None else await _find_image(engine, step.app, service, action)
         plans.append(ServicePlan(name, action, planned.reasons(name), image, planned.downtime(name)))
     return tuple(plans)
 
@@ -190,7 +190,7 @@ class _Planned:
         lines = [*self._lines.get(name, ()), *gets]
         if action != "replace":
             return (*lines, *many)
-        lines += touched(self._step.app, self._step.after, service, self._step.changes)
+        lines += find_touched(self._step.app, self._step.after, service, self._step.changes)
         lines += self._touched_data(service)
         lines += [self._step.stops] if self._step.stops else []
         if not lines:
@@ -258,7 +258,7 @@ class _Planned:
         return ServiceDowntime("none", "Old and new run side by side.")
 
 
-def touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], changes: SourceChanges) -> list[str]:
+def find_touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], changes: SourceChanges) -> list[str]:
     """Which of what a service mounts, is given as a file, or is built from has changed."""
     root = Path(os.path.realpath(app.path))
     mounted = [str(mount["source"]) for mount in bind_mounts({"services": {"": service}})]
@@ -269,26 +269,26 @@ def touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], chan
     ]
     return [
         f"{os.path.relpath(path, app.path)} has changed"
-        for path in dict.fromkeys((*mounted, *given, *_contexts(service)))
+        for path in dict.fromkeys((*mounted, *given, *_list_contexts(service)))
         if path.startswith("/") and changes.below(root, Path(os.path.realpath(path)))
     ]
 
 
-def is_built_of(app: App, service: Mapping[str, Any], changes: SourceChanges) -> bool:
+def has_build_changes(app: App, service: Mapping[str, Any], changes: SourceChanges) -> bool:
     """Whether something has changed of what a service is built from."""
     root = Path(os.path.realpath(app.path))
     return any(
-        path.startswith("/") and changes.below(root, Path(os.path.realpath(path))) for path in _contexts(service)
+        path.startswith("/") and changes.below(root, Path(os.path.realpath(path))) for path in _list_contexts(service)
     )
 
 
-def _contexts(service: Mapping[str, Any]) -> list[str]:
+def _list_contexts(service: Mapping[str, Any]) -> list[str]:
     build = service.get("build") or {}
     return [str(path) for path in (build.get("context"), *(build.get("additional_contexts") or {}).values()) if path]
 
 
-async def _image(engine: Engine, app: App, service: Mapping[str, Any], action: str) -> str | None:
+async def _find_image(engine: Engine, app: App, service: Mapping[str, Any], action: str) -> str | None:
     if "build" in service:
         return "build" if action in ("add", "replace") else None
-    own = str(service.get("image", "")).startswith(image_name(app.name, "")[:-1])
+    own = str(service.get("image", "")).startswith(name_image(app.name, "")[:-1])
     return None if own or await engine.image_present(str(service.get("image"))) else "pull"

@@ -28,7 +28,7 @@ from ikoma.apps.files import file_history, files
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.snapshot import Snapshots
-from ikoma.apps.source.changes import look
+from ikoma.apps.source.changes import find_changes
 from ikoma.apps.yaml import file_choice
 from ikoma.durable import disk_full_answered, whole_file_at
 from ikoma.errors import FileMissing, IkomaError, Next, NotAFile
@@ -64,7 +64,7 @@ class ReleaseFiles:
     @cached_property
     def snapshot(self) -> Snapshot:
         """The source; empty where its deploy was killed before it was kept."""
-        return snapshot_of(self._app, self._release)
+        return read_snapshot(self._app, self._release)
 
     @cached_property
     def entries(self) -> Mapping[str, SnapshotEntry]:
@@ -115,7 +115,7 @@ class ReleaseFiles:
             self._entry(path)
         root = Path(os.path.realpath(self._app.path))
         found = sources(self._app, Releases(self._app).model(self._release), besides=SQL)
-        seen = look(root, found, self.snapshot)
+        seen = find_changes(root, found, self.snapshot)
         folders = [name for name, item in self.entries.items() if item.kind == "folder" and not _is_folder(root / name)]
         texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
         now = file_choice.paths(self._app) if self.texts else ()  # else it is not known which it had
@@ -130,8 +130,8 @@ class ReleaseFiles:
     def put_back(self, name: str) -> None:
         """Put one path into the app's folder as the release has it; what stands there is kept in its history."""
         path, entry = FilePath(name), self.entries[name]
-        with disk_full_answered(), files.opened_folder(self._app, path.parts[:-1], make=True) as folder:
-            there = _kind(folder, path)
+        with disk_full_answered(), files.open_folder(self._app, path.parts[:-1], make=True) as folder:
+            there = _find_kind(folder, path)
             if entry.kind == "folder":
                 self._make_folder(folder, path, entry, there)
                 return
@@ -150,7 +150,7 @@ class ReleaseFiles:
         if there is not None:
             file_history.keep_moved(self._app, folder, path)
         os.mkdir(path.parts[-1], 0o700, dir_fd=folder)
-        with files.opened_folder(self._app, path.parts) as inside:
+        with files.open_folder(self._app, path.parts) as inside:
             os.fchown(inside, entry.uid, entry.gid)
             os.fchmod(inside, entry.mode)
         os.fsync(folder)
@@ -193,7 +193,7 @@ class ReleaseFiles:
         return datetime.fromtimestamp(entry.mtime / 1e9, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def snapshot_of(app: App, release: Release | None) -> Snapshot:
+def read_snapshot(app: App, release: Release | None) -> Snapshot:
     """The source of a release; empty where there is none, or its deploy was killed before it was kept."""
     root = Path(os.path.realpath(app.path))
     if release is None:
@@ -213,7 +213,7 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _kind(folder: int, path: FilePath) -> str | None:
+def _find_kind(folder: int, path: FilePath) -> str | None:
     try:
         return file_history.kind_of(os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False).st_mode)
     except FileNotFoundError:

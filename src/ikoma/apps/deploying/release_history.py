@@ -143,13 +143,15 @@ class ReleaseHistory:
         try:
             yield
         except IkomaError as error:
-            if not _serves(app, release):
+            if not _is_serving(app, release):
                 frees = isinstance(error, DiskFull)
-                await self._discard(app, release, _cause(error, secrets), frees=frees, **_seen(error))
+                await self._discard(
+                    app, release, _describe_cause(error, secrets), frees=frees, **_collect_evidence(error)
+                )
                 await self._aftermath.tell_release(app, release, error, before)
             raise
         except asyncio.CancelledError:
-            if not _serves(app, release):
+            if not _is_serving(app, release):
                 await asyncio.shield(self._discard(app, release, "The deploy was cancelled."))
             raise
 
@@ -172,7 +174,7 @@ class ReleaseHistory:
         try:
             yield
         except BaseException:
-            if _serves(app, left):
+            if _is_serving(app, left):
                 Releases(app).write(left)
             raise
 
@@ -241,14 +243,14 @@ class ReleaseHistory:
             await images.forget(self._engine, app.name, gone.__contains__)
 
 
-def _cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
+def _describe_cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
     """What observers read of a failure later: the engine's reason, but no rows that an SQL error quotes."""
     if not isinstance(error, DeployFailed):
         return error.audit_message
     return replaced(error.message, certain(forms(secrets)))[:_LONGEST_CAUSE]
 
 
-def _seen(error: IkomaError) -> dict[str, Any]:
+def _collect_evidence(error: IkomaError) -> dict[str, Any]:
     """What a failure holds that is kept of it: what the app itself said, in any of its ways."""
     details = error.details
     return {
@@ -259,6 +261,6 @@ def _seen(error: IkomaError) -> dict[str, Any]:
     }
 
 
-def _serves(app: App, release: Release) -> bool:
+def _is_serving(app: App, release: Release) -> bool:
     serving = RolloutState(app).serving()
     return serving is not None and serving.release == release.id

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from ikoma.apps.app import App
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry, file_digest
+from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry, compute_file_digest
 from ikoma.apps.snapshots.snapshot import TREE
 from ikoma.durable import disk_full_answered, remove_tree, sync_filesystem, sync_folder
 from ikoma.errors import ReleaseNotFound
@@ -43,7 +43,7 @@ def adopt_folders(app: App, in_use: Sequence[str], source: Sequence[str]) -> lis
     releases, kept, adopted = Releases(app), list[str](), set[Path]()
     for identity in in_use:
         release = releases.find(identity)
-        for folder in _written(releases, release, source):
+        for folder in _find_written(releases, release, source):
             kept += _Adoption(app, releases, release, folder).carry_out(is_first=folder not in adopted)
             adopted.add(folder)
     return kept
@@ -69,10 +69,12 @@ def copies_in_use(app: App, labels: Sequence[str]) -> list[str]:
     if current is None:
         return []
     known = [item.id for item in releases.all()]
-    return [name for name in known if name in {current.id, *(labels or _with_its_containers(releases, current))}]
+    return [
+        name for name in known if name in {current.id, *(labels or _list_releases_with_containers(releases, current))}
+    ]
 
 
-def _with_its_containers(releases: Releases, current: Release) -> Iterator[str]:
+def _list_releases_with_containers(releases: Releases, current: Release) -> Iterator[str]:
     """Earlier releases that containers of the current one may have been kept from."""
     for name, record in current.services.items():
         for item in releases.all():
@@ -80,7 +82,7 @@ def _with_its_containers(releases: Releases, current: Release) -> Iterator[str]:
                 yield item.id
 
 
-def _written(releases: Releases, release: Release, named: Sequence[str]) -> list[Path]:
+def _find_written(releases: Releases, release: Release, named: Sequence[str]) -> list[Path]:
     """Folders of a release's copy that containers wrote and are data now, relative to it."""
     model = releases.rendered(release)
     if model is None:
@@ -245,13 +247,13 @@ def _is_as_noted(name: str | Path, status: os.stat_result, entry: SnapshotEntry,
         return entry.kind == "link" and os.readlink(name, dir_fd=dir_fd) == entry.content
     if entry.kind != "file" or not stat.S_ISREG(status.st_mode) or entry.size != status.st_size:
         return False
-    return file_digest(name, dir_fd=dir_fd) == entry.content
+    return compute_file_digest(name, dir_fd=dir_fd) == entry.content
 
 
 def _is_same(path: Path, status: os.stat_result, here: int, top: int) -> bool:
     """Whether the same stands at a path in an open folder as in the one that it is looked for beneath."""
     kind = "link" if stat.S_ISLNK(status.st_mode) else "file"
-    content = os.readlink(path.name, dir_fd=here) if kind == "link" else file_digest(path.name, dir_fd=here)
+    content = os.readlink(path.name, dir_fd=here) if kind == "link" else compute_file_digest(path.name, dir_fd=here)
     return _is_as(top, path, SnapshotEntry(kind, 0, 0, 0, content, status.st_size))
 
 

@@ -18,7 +18,7 @@ import orjson
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv, nesting
-from ikoma.apps.environment.entries import DotenvEntry, entries, find_too_deep
+from ikoma.apps.environment.entries import DotenvEntry, find_too_deep, parse_entries
 from ikoma.errors import EnvUnreadable
 from ikoma.ports.engine import Engine, Resolved
 
@@ -81,7 +81,7 @@ class VariableReader:
 
     async def of(self, app: App) -> Variables:
         """What the app's .env sets now; nothing where there is none."""
-        return await self.read(app, await asyncio.to_thread(dotenv.content, app))
+        return await self.read(app, await asyncio.to_thread(dotenv.read_bytes, app))
 
     async def read(
         self, app: App, content: bytes, *, file: str = ENV, beside: bytes = b"", raw: bool = False
@@ -93,7 +93,7 @@ class VariableReader:
             beside: the content of the app's .env, whose variables another file may name.
             raw: whether its values are taken as they are written.
         """
-        key = _key(app, content, file, beside, raw)
+        key = _make_key(app, content, file, beside, raw)
         if (known := self._known.get(key)) is None:
             known = await self._read(app, _KnownFile(file, content, beside, raw))
             self._known[key] = known
@@ -104,7 +104,7 @@ class VariableReader:
 
     def known(self, app: App, content: bytes) -> Variables | None:
         """What a .env of this content sets, where that was read before."""
-        return self._known.get(_key(app, content, ENV, b"", False))
+        return self._known.get(_make_key(app, content, ENV, b"", False))
 
     async def substitute(self, app: App, texts: Sequence[str], content: bytes) -> dict[str, str]:
         """What becomes of texts that name variables; nothing of them where Compose cannot say.
@@ -117,7 +117,7 @@ class VariableReader:
         if resolved.model is None:
             return {}
         labels = resolved.model["services"][_SERVICE].get("labels") or {}
-        return {text: _plain(labels[f"t{number}"]) for number, text in enumerate(texts)}
+        return {text: _unescape(labels[f"t{number}"]) for number, text in enumerate(texts)}
 
     async def _read(self, app: App, reading: _KnownFile) -> Variables:
         try:
@@ -131,13 +131,13 @@ class VariableReader:
             fault = VariableFault(reading.file, line, None, f"Line {line} holds a NUL character.", "Take it out.")
             return Variables(faults=(fault,))
         if not reading.raw and (deep := find_too_deep(text)) is not None:
-            return Variables(faults=(_too_deep(reading.file, deep),))
+            return Variables(faults=(_describe_too_deep(reading.file, deep),))
         resolved = await self._compose(app, reading)
         if resolved.model is None:
             return Variables(faults=(await self._fault(app, reading, text, resolved.error or ""),))
         found = resolved.model["services"][_SERVICE].get("environment") or {}
-        values = {name: _plain(value or "") for name, value in found.items() if name}
-        doubts = () if reading.raw else tuple(_doubts(reading.file, text, values, resolved.warnings))
+        values = {name: _unescape(value or "") for name, value in found.items() if name}
+        doubts = () if reading.raw else tuple(_find_doubts(reading.file, text, values, resolved.warnings))
         return Variables(values, doubts=doubts)
 
     async def _compose(self, app: App, reading: _KnownFile) -> Resolved:
@@ -150,7 +150,7 @@ class VariableReader:
 
     async def _fault(self, app: App, reading: _KnownFile, text: str, error: str) -> VariableFault:
         """The first entry that Compose cannot read, found by halves: it reads one after the other, from the top."""
-        found = entries(text)
+        found = parse_entries(text)
         good, bad = 0, len(found)
         while good + 1 < bad:
             middle = (good + bad) // 2
@@ -163,7 +163,7 @@ class VariableReader:
             return VariableFault(
                 reading.file, None, None, "Compose cannot read it.", "Write one NAME=value in each line."
             )
-        return _described(reading.file, found, bad - 1)
+        return _describe_fault(reading.file, found, bad - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class _KnownFile:
     raw: bool
 
 
-def _described(file: str, found: Sequence[DotenvEntry], index: int) -> VariableFault:
+def _describe_fault(file: str, found: Sequence[DotenvEntry], index: int) -> VariableFault:
     """What is wrong with an entry that Compose cannot read, or with the one whose value it is a piece of."""
     entry = found[index]
     before = found[index - 1] if index else None
@@ -198,16 +198,16 @@ def _described(file: str, found: Sequence[DotenvEntry], index: int) -> VariableF
     return VariableFault(file, entry.line, entry.name, problem, _SINGLE_QUOTES)
 
 
-def _too_deep(file: str, entry: DotenvEntry) -> VariableFault:
+def _describe_too_deep(file: str, entry: DotenvEntry) -> VariableFault:
     name = entry.name if entry.is_proper else None
     what = f"The value of {name}" if name else "It"
     problem = f"{what} holds variables in each other's defaults, too many levels deep."
     return VariableFault(file, entry.line, name, problem, nesting.FIX)
 
 
-def _doubts(file: str, text: str, values: Mapping[str, str], warnings: Sequence[str]) -> list[VariableFault]:
+def _find_doubts(file: str, text: str, values: Mapping[str, str], warnings: Sequence[str]) -> list[VariableFault]:
     unset = set(_NOT_SET.findall("\n".join(warnings)))
-    last = {entry.name: entry for entry in entries(text) if entry.is_proper and entry.has_value}
+    last = {entry.name: entry for entry in parse_entries(text) if entry.is_proper and entry.has_value}
     found = []
     for entry in last.values():
         uses = () if entry.is_literal else tuple(_DOLLAR.finditer(entry.written))
@@ -229,12 +229,12 @@ def _doubts(file: str, text: str, values: Mapping[str, str], warnings: Sequence[
     return found
 
 
-def _plain(value: str) -> str:
+def _unescape(value: str) -> str:
     """A value as a container gets it: in Compose's model `$` is `$$`."""
     return value.replace("$$", "$")
 
 
-def _key(app: App, content: bytes, file: str, beside: bytes, raw: bool) -> bytes:
+def _make_key(app: App, content: bytes, file: str, beside: bytes, raw: bool) -> bytes:
     digest = hashlib.sha256(f"{app.name}\0{file}\0{raw}\0{len(content)}\0".encode())
     digest.update(content)
     digest.update(beside)

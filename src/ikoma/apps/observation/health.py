@@ -20,7 +20,7 @@ from ikoma.apps.database import credentials
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState, Standby
-from ikoma.apps.releases.scale import scale_of_app
+from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
@@ -121,14 +121,18 @@ class HealthObserver:
         )
         if release is None or _is_down(app):
             path = ProbeResult(False, "Nothing serves." if release else "Nothing serves yet.")
-        none = {name for name, number in scale_of_app(app).items() if number == 0}
+        none = {name for name, number in read_scale(app).items() if number == 0}
         loops = await self._loops(containers)
-        checks = {"containers": _containers(release, containers, none, loops), "healthPath": path, "database": database}
+        checks = {
+            "containers": _check_containers(release, containers, none, loops),
+            "healthPath": path,
+            "database": database,
+        }
         state = RolloutState(app)
         if (underway := state.underway()) is not None and underway.trouble is not None:
             checks["rollout"] = ProbeResult(False, underway.trouble)
         return Observation(
-            health=_health(release, containers, checks, loops),
+            health=_judge(release, containers, checks, loops),
             exists=app.exists,
             containers=containers,
             release=release,
@@ -182,7 +186,7 @@ def _is_down(app: App) -> bool:
     return serving is not None and serving.down
 
 
-def _containers(
+def _check_containers(
     release: Release | None, containers: Sequence[Container], none: Collection[str], loops: Mapping[str, str]
 ) -> ProbeResult:
     """Whether the containers of what was deployed run and their healthchecks pass.
@@ -193,7 +197,7 @@ def _containers(
     """
     if not containers:
         return ProbeResult(False, "No containers." if release else "Nothing is deployed yet.")
-    wrong = [loops.get(container.id) or _trouble(container) for container in containers]
+    wrong = [loops.get(container.id) or _find_trouble(container) for container in containers]
     by_service = {container.service: container for container in containers}
     for name, record in (release.long_running if release else {}).items():
         if name not in by_service and (name in none or record.scale == 0 or record.is_job):
@@ -203,25 +207,25 @@ def _containers(
         elif record.configuration is not None and by_service[name].configuration != record.configuration:
             wrong.append(f"{name} runs another configuration than the one deployed")
     found = Counter(trouble for trouble in wrong if trouble)
-    ended = dict.fromkeys(said for item in containers if (said := _ended_well(item)))
+    ended = dict.fromkeys(said for item in containers if (said := _describe_end(item)))
     if found:
-        return ProbeResult(False, "; ".join((*(_times(*item) for item in found.items()), *ended)) + ".")
+        return ProbeResult(False, "; ".join((*(_format_times(*item) for item in found.items()), *ended)) + ".")
     running = sum(item.state == "running" for item in containers if not item.one_shot)
     return ProbeResult(True, "; ".join((f"{running} running as deployed", *ended)) + ".")
 
 
-def _times(trouble: str, number: int) -> str:
+def _format_times(trouble: str, number: int) -> str:
     return trouble if number == 1 else f"{trouble} ({number} containers)"
 
 
-def _ended_well(container: Container) -> str | None:
+def _describe_end(container: Container) -> str | None:
     """How a service that is to end has: others have their troubles told."""
     if container.is_done or (container.one_shot and container.state == "exited" and container.exit_code == 0):
         return f"{container.service} has ended well"
     return f"{container.service} is still at work" if container.one_shot and container.state == "running" else None
 
 
-def _trouble(container: Container) -> str | None:
+def _find_trouble(container: Container) -> str | None:
     if container.one_shot:
         failed = container.state != "running" and container.exit_code != 0
         return f"{container.service} ended with exit code {container.exit_code}" if failed else None
@@ -233,7 +237,7 @@ def _trouble(container: Container) -> str | None:
     return f"{container.service} is {container.health}" if container.health not in (None, "healthy") else None
 
 
-def _health(
+def _judge(
     release: Release | None, containers: Sequence[Container], checks: Mapping[str, ProbeResult], loops: Collection[str]
 ) -> str:
     lasting = [container for container in containers if not container.one_shot and not container.is_done]

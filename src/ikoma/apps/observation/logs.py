@@ -53,7 +53,7 @@ class LogExcerpt:
     """A release that comes up beside what these lines are of."""
 
 
-def moment(text: str) -> datetime:
+def parse_since(text: str) -> datetime:
     """A time as RFC 3339 has it, or how long ago: 30s, 10m, 2h, 1d."""
     try:
         if found := _DURATION.fullmatch(text.strip()):
@@ -81,7 +81,7 @@ class AppLogs:
         tail = _ANY_LINE if wanted.grep else wanted.tail + 1
         found = await asyncio.gather(*(self._engine.log(item, tail=tail, since=since) for item in containers))
         lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
-        return _said(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
+        return _select_lines(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
 
     def _kept(self, app: App, wanted: LogQuery) -> LogExcerpt:
         """What was kept of a release whose containers are gone."""
@@ -90,13 +90,13 @@ class AppLogs:
         lines = read_logs(app, release.id) if release else []
         services = sorted({service for service, _ in lines}.union(release.services if release else ()))
         if wanted.service is not None and wanted.service not in services:
-            raise _no_service(app, wanted.service, services)
+            raise _make_not_found(app, wanted.service, services)
         if not lines:
             return LogExcerpt(release.logs if release else (), cut=False)
         lines = [line for line in lines if wanted.service in (None, line[0])]
         if wanted.since is not None:
             lines = [line for line in lines if parse_moment(f"{line[1].at[:19]}Z") >= wanted.since]
-        return _said(app, wanted, lines)
+        return _select_lines(app, wanted, lines)
 
     async def follow(self, app: App, wanted: LogQuery, emit: Callable[[str], Awaitable[None]]) -> None:
         """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
@@ -147,19 +147,21 @@ class AppLogs:
         if service is None or not containers:
             return containers, starting
         if service not in services and not known:
-            raise _no_service(app, service, services)
+            raise _make_not_found(app, service, services)
         return [item for item in containers if item.service == service], starting
 
 
-def _no_service(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:
+def _make_not_found(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:
     return no_service(f"{app.name} has no container of a service {service[:80]!r}.", service, services)
 
 
-def _said(app: App, wanted: LogQuery, lines: Sequence[tuple[str, LogLine]], starting: str | None = None) -> LogExcerpt:
+def _select_lines(
+    app: App, wanted: LogQuery, lines: Sequence[tuple[str, LogLine]], starting: str | None = None
+) -> LogExcerpt:
     """Those of these lines that are wanted, in their order."""
     shown = _LineFilter(app, wanted, many=len({service for service, _ in lines}) > 1)
     texts = [text for service, line in lines if (text := shown(service, line)) is not None]
-    kept = _last_bytes(texts[-wanted.tail :])
+    kept = _keep_last_bytes(texts[-wanted.tail :])
     return LogExcerpt(kept, len(kept) < len(texts), starting)
 
 
@@ -184,7 +186,7 @@ class _LineFilter:
         return f"{line.at[:19]}Z {text}" if self._wanted.timestamps else text
 
 
-def _last_bytes(lines: Sequence[str]) -> list[str]:
+def _keep_last_bytes(lines: Sequence[str]) -> list[str]:
     kept: list[str] = []
     size = 0
     for line in reversed(lines):

@@ -80,14 +80,14 @@ class Verifier:
             ),
             compose,
             policy,
-            _from_check("containers", seen),
-            _health(seen),
-            _route(seen, choice),
-            _from_check("healthPath", seen),
-            _from_check("database", seen),
+            _make_item("containers", seen),
+            _check_health(seen),
+            _check_route(seen, choice),
+            _make_item("healthPath", seen),
+            _make_item("database", seen),
             migrations,
             self._backup(app, seen),
-            _runbook(app, seen),
+            _check_runbook(app, seen),
             ChecklistItem("alerts", False, False, "No alerts are configured."),
             *([_MAINTENANCE] if seen.maintenance else ()),
         ]
@@ -119,12 +119,12 @@ class Verifier:
         """Whether no migration is pending, but those of another release, which the one that serves came back from."""
         owned = credentials.find(app)
         try:
-            known = migration_files.migrations(app)
+            known = migration_files.list_migrations(app)
             ledger = await self._databases.ledger(owned) if owned else []
         except IkomaError as error:
             return ChecklistItem("migrations", False, True, error.message)
-        pending = [item.name for item in migration_files.pending(known, ledger)]
-        undone = _undone(app, serving) if pending and serving else frozenset()
+        pending = [item.name for item in migration_files.select_pending(known, ledger)]
+        undone = _find_undone(app, serving) if pending and serving else frozenset()
         waiting = [name for name in pending if name not in undone]
         applied = {entry.name: entry.checksum for entry in ledger}
         changed = [item.name for item in known if applied.get(item.name, item.checksum) != item.checksum]
@@ -151,13 +151,13 @@ class Verifier:
 _MAINTENANCE = ChecklistItem("maintenance", False, False, "People get the page of maintenance instead of the app.")
 
 
-def _from_check(name: str, seen: Observation) -> ChecklistItem:
+def _make_item(name: str, seen: Observation) -> ChecklistItem:
     """A look at health as a line of the checklist; where there is nothing to look at, nothing is wrong."""
     check = seen.checks.get(name) or seen.checks["state"]  # what is noted of the app cannot be read: nothing is known
     return ChecklistItem(name, check.passed is not False, check.passed is not None, check.details)
 
 
-def _route(seen: Observation, choice: Choice | None) -> ChecklistItem:
+def _check_route(seen: Observation, choice: Choice | None) -> ChecklistItem:
     """Which service gets the requests, as the release that serves has it."""
     if seen.release is not None and seen.release.web is not None:
         web = Web(**seen.release.web)
@@ -172,17 +172,17 @@ def _route(seen: Observation, choice: Choice | None) -> ChecklistItem:
     return ChecklistItem("route", False, False, f"{choice.problem} {choice.advice}")
 
 
-def _health(seen: Observation) -> ChecklistItem:
+def _check_health(seen: Observation) -> ChecklistItem:
     return ChecklistItem("health", seen.health == "healthy", True, f"The app is {seen.health}.")
 
 
-def _undone(app: App, serving: Release) -> frozenset[str]:
+def _find_undone(app: App, serving: Release) -> frozenset[str]:
     """Migrations that other releases have, and the one that serves has not."""
     others = (item for item in Releases(app).all() if item.id != serving.id)
     return frozenset(name for item in others for name in item.migrations) - frozenset(serving.migrations)
 
 
-def _runbook(app: App, seen: Observation) -> ChecklistItem:
+def _check_runbook(app: App, seen: Observation) -> ChecklistItem:
     if seen.release is None:
         return ChecklistItem("runbook", False, False, "There is no release yet that RUNBOOK.md could describe.")
     current = is_current(app, seen.release.id)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.host_facts import IMAGES, HostFacts, images_of, locate
+from ikoma.apps.host_facts import IMAGES, HostFacts, locate, name_images_prefix
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.policy.containers import labels, ulimits
 from ikoma.apps.yaml.violation import Place, Violation, quoted
@@ -39,7 +39,7 @@ def reference(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     name = text
     for alias in _ALIASES:
         name = name.removeprefix(alias)
-    if name.startswith(f"{IMAGES}/") and not name.startswith(images_of(facts.app.name)):
+    if name.startswith(f"{IMAGES}/") and not name.startswith(name_images_prefix(facts.app.name)):
         yield Violation("foreign-image", place, f"{text} was built by another app.")
     elif name.startswith("sha256:") or _HEX.fullmatch(name):
         yield Violation("foreign-image", place, f"{quoted(text)} may be the id of an image that is on the server.")
@@ -81,7 +81,7 @@ def _build(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     yield from _caches(facts, place, value)
     yield from _contexts(facts, place, value)
     for index, tag in enumerate(value.get("tags") or []):
-        if not str(tag).startswith(images_of(facts.app.name)):
+        if not str(tag).startswith(name_images_prefix(facts.app.name)):
             yield Violation("foreign-image", (*place, "tags", index), f"The build takes the name {tag}.")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ikoma.apps.host_facts import HostFacts, image_name
+from ikoma.apps.host_facts import HostFacts, name_image
 from ikoma.apps.policy import containers, images, network, storage
 from ikoma.apps.yaml.violation import Place, Violation
 
@@ -66,7 +66,7 @@ def check(model: Mapping[str, Any], facts: HostFacts) -> list[Violation]:
     if endless := [*storage.too_deep(model), *storage.too_many(model)]:
         return endless
     services: Mapping[str, Any] = model.get("services") or {}
-    built = frozenset(image_name(facts.app.name, name) for name, service in services.items() if "build" in service)
+    built = frozenset(name_image(facts.app.name, name) for name, service in services.items() if "build" in service)
     facts = replace(facts, built=built)
     found = list(_keys(TOP, facts, (), {key: value for key, value in model.items() if key != "services"}))
     found += containers.together(services)

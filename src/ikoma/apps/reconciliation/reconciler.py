@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-from ikoma.apps.app import App, Apps, logged
+from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.compose.x_ikoma import Extension
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.observation.restarts import Restarts
@@ -89,7 +89,7 @@ class Reconciler:
             tasks.create_task(self._follow())
             chores = BackoffQueue(tasks)
             while True:
-                with logged("the caretaker"):
+                with log_failures("the caretaker"):
                     for (
                         preview
                     ) in self._due_previews():  # before it is looked at: both at once would be in each other's way
@@ -100,7 +100,7 @@ class Reconciler:
 
     async def _follow(self) -> None:
         while True:
-            with logged("following the engine"):
+            with log_failures("following the engine"):
                 await self._engine.watch(self._note)
             await asyncio.sleep(_LOOK_SECONDS)
 

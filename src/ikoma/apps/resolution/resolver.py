@@ -235,7 +235,7 @@ class Resolutions:
 def _env(app: App) -> bytes:
     """The app's .env; nothing where it cannot be had, which is said when all files are read."""
     try:
-        content = dotenv.content(app)
+        content = dotenv.read_bytes(app)
     except IkomaError:
         return b""
     return content if len(content) <= _LARGEST else b""

@@ -12,7 +12,7 @@ from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.routing.probe import ON_NO_PORT, Probe, ProbeResult, misheard
+from ikoma.apps.routing.probe import ON_NO_PORT, Probe, ProbeResult, find_other_ports
 from ikoma.errors import DeployFailed
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine
@@ -74,7 +74,7 @@ class Answering:
             lives = await self._engine.lives(item.id)
             if lives is not None and lives.restarts >= _RESTARTS:
                 return True
-            if await misheard(self._engine, web, [item]) not in ("", ON_NO_PORT):
+            if await find_other_ports(self._engine, web, [item]) not in ("", ON_NO_PORT):
                 return True
         return False
 

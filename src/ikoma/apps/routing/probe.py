@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.readable import as_text
+from ikoma.apps.readable import decode_text
 from ikoma.engines.docker.readable import readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import forms, replaced
@@ -84,12 +84,12 @@ class Probe:
         if check.passed:
             return check
         if check.answer:
-            return replace(check, answer=_shown(check.answer, secrets()))
-        said = await misheard(self._engine, web, containers)
+            return replace(check, answer=_redact_answer(check.answer, secrets()))
+        said = await find_other_ports(self._engine, web, containers)
         return replace(check, details=f"{check.details} {said}") if said else check
 
     async def _ask(self, web: Web, containers: Sequence[Container], *, most: int) -> ProbeResult:
-        item = _asked(web, containers)
+        item = _select_container(web, containers)
         if item is None:
             runs = any(other.service == web.service and other.state == "running" for other in containers)
             return ProbeResult(
@@ -108,9 +108,9 @@ class Probe:
         try:
             async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
                 passed = 200 <= response.status <= worst
-                body = b"" if passed or not most else await _beginning(response.content, most)
+                body = b"" if passed or not most else await _read_beginning(response.content, most)
                 status = None if passed else response.status
-                return ProbeResult(passed, f"{web.path} answers {response.status}.", _text(body), status)
+                return ProbeResult(passed, f"{web.path} answers {response.status}.", _read_text(body), status)
         except aiohttp.ClientConnectorError:
             return ProbeResult(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except TimeoutError:
@@ -132,24 +132,24 @@ class Probe:
         return ProbeResult(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
 
 
-async def misheard(engine: Engine, web: Web, containers: Sequence[Container]) -> str:
+async def find_other_ports(engine: Engine, web: Web, containers: Sequence[Container]) -> str:
     """Where the first of these that runs of the web service listens instead of the port that requests go to.
 
     Empty where it listens there, or that cannot be seen.
     """
-    item = _asked(web, containers)
+    item = _select_container(web, containers)
     try:
         heard = None if item is None else await engine.listening(item)
     except IkomaError:
         return ""
-    return "" if heard is None else _heard(web, heard)
+    return "" if heard is None else _describe_listening(web, heard)
 
 
-def _asked(web: Web, containers: Sequence[Container]) -> Container | None:
+def _select_container(web: Web, containers: Sequence[Container]) -> Container | None:
     return next((item for item in containers if web.addresses([item])), None)
 
 
-async def _beginning(content: aiohttp.StreamReader, most: int) -> bytes:
+async def _read_beginning(content: aiohttp.StreamReader, most: int) -> bytes:
     found = bytearray()
     try:
         while len(found) < most and (piece := await content.read(most - len(found))):
@@ -159,14 +159,14 @@ async def _beginning(content: aiohttp.StreamReader, most: int) -> bytes:
     return bytes(found)
 
 
-def _text(body: bytes) -> str:
+def _read_text(body: bytes) -> str:
     if not body:
         return ""
-    text = as_text(body, is_part=True)
+    text = decode_text(body, is_part=True)
     return f"[{len(body)} bytes that are no text]" if text is None else text
 
 
-def _shown(answer: str, secrets: Sequence[Secret]) -> str:
+def _redact_answer(answer: str, secrets: Sequence[Secret]) -> str:
     """Its beginning, without what would steer a terminal.
 
     What is secret is taken out of the whole: one that was cut could end in half a secret.
@@ -175,7 +175,7 @@ def _shown(answer: str, secrets: Sequence[Secret]) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …[cut]"
 
 
-def _heard(web: Web, heard: Sequence[Listening]) -> str:
+def _describe_listening(web: Web, heard: Sequence[Listening]) -> str:
     """Where a container that cannot be connected to listens."""
     there = sorted({item.port for item in heard if not item.is_local})
     local = sorted({item.port for item in heard if item.is_local} - set(there))

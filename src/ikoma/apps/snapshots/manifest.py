@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from ikoma.apps.snapshots.store import object_name
+from ikoma.apps.snapshots.store import name_object
 from ikoma.durable import open_file, write_file
 
 MANIFEST = "snapshot.json.gz"
@@ -45,10 +45,10 @@ class SnapshotEntry(NamedTuple):
 
     @property
     def object(self) -> str:
-        return object_name(self.content, self.mode, self.uid, self.gid)
+        return name_object(self.content, self.mode, self.uid, self.gid)
 
 
-def file_digest(name: str | Path, *, dir_fd: int | None = None) -> str:
+def compute_file_digest(name: str | Path, *, dir_fd: int | None = None) -> str:
     """The digest of a file as it is now, as an entry has it."""
     with os.fdopen(open_file(name, dir_fd=dir_fd), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

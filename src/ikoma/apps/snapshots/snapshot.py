@@ -16,7 +16,7 @@ from pathlib import Path
 from ikoma.apps.app import App
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.store import ObjectStore
-from ikoma.apps.snapshots.taking import Parts, Progress, SnapshotProgress, Taking, opened
+from ikoma.apps.snapshots.taking import Parts, Progress, SnapshotProgress, Taking, open_root
 from ikoma.durable import disk_full_answered, open_file, sync_filesystem, sync_folder
 from ikoma.errors import FileMissing, PathOutside
 from ikoma.model import printable
@@ -68,10 +68,10 @@ class Snapshots:
             raise ValueError(f"A manifest is named {MANIFEST}: others would not keep their objects.")
         root = Path(os.path.realpath(self._app.path))
         closed = frozenset(path.relative_to(root).parts for path in data)
-        wanted = _distinct(paths, root, closed)
+        wanted = _select_distinct(paths, root, closed)
         self._app.make_state()
-        known = _earlier(earlier, root)
-        with self._objects.incoming() as incoming, opened(root) as folder:
+        known = _read_earlier(earlier, root)
+        with self._objects.incoming() as incoming, open_root(root) as folder:
             taking = Taking(
                 folder, known.entries if known else {}, incoming, SnapshotProgress(cancelled, progress), closed
             )
@@ -179,7 +179,7 @@ class Snapshots:
                 raise FileMissing(f"The content of {printable(path)} is not there any more.") from None
 
 
-def _earlier(manifest: Path | None, root: Path) -> Snapshot | None:
+def _read_earlier(manifest: Path | None, root: Path) -> Snapshot | None:
     """What an earlier manifest holds; None where there is none, or none that can be read: then all is read."""
     try:
         return Snapshot.read(manifest, root) if manifest else None
@@ -196,7 +196,7 @@ def _share(earlier: Path, into: Path) -> None:
     sync_folder(into.parent)
 
 
-def _distinct(paths: Sequence[Path], root: Path, closed: Collection[Parts]) -> list[Parts]:
+def _select_distinct(paths: Sequence[Path], root: Path, closed: Collection[Parts]) -> list[Parts]:
     """The paths within the root, without those that the walk of another one comes to."""
     found: list[Parts] = []
     for path in paths:

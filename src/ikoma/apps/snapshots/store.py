@@ -48,12 +48,12 @@ class StoredFile:
     status: os.stat_result | None
 
 
-def object_name(digest: str, mode: int, uid: int, gid: int) -> str:
+def name_object(digest: str, mode: int, uid: int, gid: int) -> str:
     """Hard links share mode and owner: what differs in them is another object."""
     return f"{digest}-{mode:o}-{uid}-{gid}"
 
 
-def owner(status: os.stat_result) -> tuple[int, int]:
+def choose_owner(status: os.stat_result) -> tuple[int, int]:
     """The owner that IKOMA can give to a copy: only root can give it to others."""
     return (status.st_uid, status.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 
@@ -108,8 +108,8 @@ class ObjectStore:
             try:
                 status = os.fstat(source)
                 if not _clone(source, target):
-                    _pour(source, target, status, passed)
-                _dress(target, status)
+                    _copy_content(source, target, status, passed)
+                _apply_metadata(target, status)
             finally:
                 os.close(target)
         finally:
@@ -125,12 +125,12 @@ class ObjectStore:
             status = os.fstat(source)
             if status.st_size != size:
                 return f"has {status.st_size} bytes instead of {size}"
-            digest, _ = _pour(source, None, status, passed)
+            digest, _ = _copy_content(source, None, status, passed)
         except OSError as error:  # a disk that fails is what one looks for
             return f"can't be read: {os.strerror(error.errno or 0)}"
         finally:
             os.close(source)
-        is_same = name == object_name(digest, status.st_mode & 0o7777, *owner(status))
+        is_same = name == name_object(digest, status.st_mode & 0o7777, *choose_owner(status))
         return None if is_same else "is not what it was"
 
     def remove_all_but(self, named: Collection[str]) -> int:
@@ -192,10 +192,10 @@ class IncomingObjects:
             before = os.fstat(source)
             digest, size = self._content(source, before, passed)
             after = os.fstat(source)
-            is_steady = mark(before) == mark(after)
+            is_steady = make_mark(before) == make_mark(after)
             if is_steady:
                 break
-        return StoredFile(digest, size, before.st_mode & 0o777, *owner(before), before if is_steady else None)
+        return StoredFile(digest, size, before.st_mode & 0o777, *choose_owner(before), before if is_steady else None)
 
     def _content(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int]:
         """Digest and size of what was kept: what was read, up to the size that the file had."""
@@ -203,10 +203,10 @@ class IncomingObjects:
             return cloned
         if status.st_size > _PIECE:
             with self._file() as (file, target):
-                return self._keep(file, target, status, _pour(source, target, status, passed))
-        content = b"".join(_pieces(source, status.st_size, passed))
+                return self._keep(file, target, status, _copy_content(source, target, status, passed))
+        content = b"".join(_read_pieces(source, status.st_size, passed))
         read = hashlib.sha256(content).hexdigest(), len(content)
-        if not self.has(_named(read[0], status)):
+        if not self.has(_name_stored(read[0], status)):
             with self._file() as (file, target):
                 _write(target, content, 0)
                 self._keep(file, target, status, read)
@@ -219,14 +219,14 @@ class IncomingObjects:
             if not self._clones:
                 os.unlink(f"{self._aside}/{file}")
                 return None
-            return self._keep(file, target, status, _pour(target, None, os.fstat(target), passed))
+            return self._keep(file, target, status, _copy_content(target, None, os.fstat(target), passed))
 
     def _keep(self, file: str, target: int, status: os.stat_result, read: tuple[str, int]) -> tuple[str, int]:
-        name = _named(read[0], status)
+        name = _name_stored(read[0], status)
         if name in self._known or self.new.setdefault(name, file) != file:
             os.unlink(f"{self._aside}/{file}")
         else:
-            _dress(target, status)
+            _apply_metadata(target, status)
         return read
 
     @contextmanager
@@ -239,13 +239,13 @@ class IncomingObjects:
             os.close(target)
 
 
-def mark(status: os.stat_result) -> tuple[int, int, int, int]:
+def make_mark(status: os.stat_result) -> tuple[int, int, int, int]:
     """What is another as soon as a file's content, mode or owner is."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _named(digest: str, status: os.stat_result) -> str:
-    return object_name(digest, status.st_mode & 0o777, *owner(status))
+def _name_stored(digest: str, status: os.stat_result) -> str:
+    return name_object(digest, status.st_mode & 0o777, *choose_owner(status))
 
 
 def _clone(source: int, target: int) -> bool:
@@ -259,11 +259,11 @@ def _clone(source: int, target: int) -> bool:
     return True
 
 
-def _pour(source: int, target: int | None, status: os.stat_result, passed: Passed) -> tuple[str, int]:
+def _copy_content(source: int, target: int | None, status: os.stat_result, passed: Passed) -> tuple[str, int]:
     """Digest and size of what is read, and written to `target` where there is one; holes stay holes."""
     digest, size = hashlib.sha256(), 0
     has_holes = status.st_blocks * 512 < status.st_size
-    for piece in _pieces(source, status.st_size, passed):
+    for piece in _read_pieces(source, status.st_size, passed):
         digest.update(piece)
         size += len(piece)
         if target is not None and not (has_holes and piece == _ZEROS[: len(piece)]):
@@ -273,7 +273,7 @@ def _pour(source: int, target: int | None, status: os.stat_result, passed: Passe
     return digest.hexdigest(), size
 
 
-def _pieces(source: int, size: int, passed: Passed) -> Iterator[bytes]:
+def _read_pieces(source: int, size: int, passed: Passed) -> Iterator[bytes]:
     """At most so many bytes: a file that grows for ever is read up to where it was."""
     while size and (piece := os.read(source, min(size, _PIECE))):
         passed(len(piece))
@@ -288,9 +288,9 @@ def _write(target: int, piece: bytes, offset: int) -> None:
         left, offset = left[written:], offset + written
 
 
-def _dress(target: int, status: os.stat_result) -> None:
+def _apply_metadata(target: int, status: os.stat_result) -> None:
     """Give a new file what it has besides its content; never one that is an object already."""
-    os.fchown(target, *owner(status))
+    os.fchown(target, *choose_owner(status))
     os.fchmod(target, status.st_mode & 0o777)
     os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
 

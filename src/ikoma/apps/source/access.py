@@ -74,12 +74,12 @@ class SourceAccess:
         """The token for a repository over https."""
         if self.given is not None and self.given[0].origin == url.origin:
             return SourceToken(self.given[1])
-        place = _nearest(self.tokens, url)
+        place = _find_nearest(self.tokens, url)
         return None if place is None else self.tokens[place]
 
     def key(self, url: SourceUrl) -> Path | None:
         """The private key for a repository over ssh."""
-        place = _nearest(self.keys, url)
+        place = _find_nearest(self.keys, url)
         return None if place is None else self.keys[place]
 
     @property
@@ -91,26 +91,30 @@ class SourceAccess:
 def read(app: App, given: tuple[SourceUrl, Secret] | None = None) -> SourceAccess:
     """What an app's repositories are opened with now."""
     keys = {path.name.replace("%", "/"): path for path in (app.state / _KEYS).glob("*") if path.name[0] != "."}
-    return SourceAccess(tokens(app), keys, given)
+    return SourceAccess(read_tokens(app), keys, given)
 
 
-def tokens(app: App) -> dict[str, SourceToken]:
+def read_tokens(app: App) -> dict[str, SourceToken]:
     stored = app.read_state(FILE, dict[str, Any]) or {}
     return {place: SourceToken(Secret(item["token"]), item.get("user")) for place, item in stored.items()}
 
 
 def keep_token(app: App, place: SourcePlace, token: SourceToken | None) -> list[str]:
     """Keep a token for a place, or forget it (None); the places that there are tokens for."""
-    known = {**tokens(app), str(place): token} if token else {at: it for at, it in tokens(app).items() if at != place}
+    known = (
+        {**read_tokens(app), str(place): token}
+        if token
+        else {at: it for at, it in read_tokens(app).items() if at != place}
+    )
     stored = {at: {"token": item.secret.reveal(), "user": item.user} for at, item in known.items() if item}
     write_file(app.make_state() / FILE, orjson.dumps(stored), mode=0o600)
     return sorted(stored)
 
 
-def public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str, bool]:
+def obtain_public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str, bool]:
     """The public half of the app's key for a place, which is made where there is none; whether it was made now."""
     make_folder(app.make_state() / _KEYS, 0o700)
-    path = _key_file(app, place)
+    path = _find_key_file(app, place)
     is_new = anew or not path.is_file()
     if is_new:
         made = Ed25519PrivateKey.generate()
@@ -122,7 +126,7 @@ def public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str
 
 def has_key(app: App, place: SourcePlace) -> bool:
     """Whether there is a key of the app for a place."""
-    return _key_file(app, place).is_file()
+    return _find_key_file(app, place).is_file()
 
 
 def forget(app: App) -> None:
@@ -132,10 +136,10 @@ def forget(app: App) -> None:
         remove_tree(app.state / _KEYS)
 
 
-def _key_file(app: App, place: SourcePlace) -> Path:
+def _find_key_file(app: App, place: SourcePlace) -> Path:
     return app.state / _KEYS / place.replace("/", "%")
 
 
-def _nearest(places: Mapping[str, object], url: SourceUrl) -> str | None:
+def _find_nearest(places: Mapping[str, object], url: SourceUrl) -> str | None:
     fitting: Sequence[str] = [place for place in places if SourcePlace(place).holds(url)]
     return max(fitting, key=len, default=None)

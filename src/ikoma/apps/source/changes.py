@@ -36,7 +36,7 @@ class SourceChanges:
         )
 
 
-def look(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
+def find_changes(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
     """Compare the source of an app with what a release kept of it. Links are not followed."""
     now = dict(_walk(root, found.paths, found.left_out))
     known = {path: entry for path, entry in before.entries.items() if entry.kind != "folder"}
@@ -50,7 +50,7 @@ def look(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
     )
 
 
-def marks(root: Path, paths: Sequence[Path], data: Sequence[Path] = ()) -> str:
+def compute_marks(root: Path, paths: Sequence[Path], data: Sequence[Path] = ()) -> str:
     """A checksum that is another one after any change of these files, also one back."""
     digest = hashlib.sha256()
     for path, status in sorted(_walk(root, paths, data)):

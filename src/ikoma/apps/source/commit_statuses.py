@@ -48,16 +48,16 @@ class _Message:
     body: Mapping[str, str]
 
 
-def kind_of(url: SourceUrl, delivered_by: str) -> str | None:
+def find_host_kind(url: SourceUrl, delivered_by: str) -> str | None:
     """Of which kind the git host is: as its deliveries show, else by its name."""
     return delivered_by or _KINDS.get(url.host)
 
 
-async def tell(
+async def send_status(
     reach: SourceReach, url: SourceUrl, kind: str | None, statuses: StatusTarget, status: CommitStatus
 ) -> str:
     """Send one status; what came of it, in a sentence."""
-    message = _message(url, kind, statuses, status)
+    message = _make_message(url, kind, statuses, status)
     if message is None:
         return "Not sent: it is not known what kind of git host this is."
     if url.host in reach.hosts and url.host in _APIS:
@@ -79,7 +79,7 @@ async def tell(
     return f"Sent: {status.state}."
 
 
-def _message(url: SourceUrl, kind: str | None, statuses: StatusTarget, status: CommitStatus) -> _Message | None:
+def _make_message(url: SourceUrl, kind: str | None, statuses: StatusTarget, status: CommitStatus) -> _Message | None:
     token, path = statuses.token.reveal(), quote(url.repository)
     bearer = ("Authorization", Secret(f"Bearer {token}"))
     words = status.words[:_LONGEST]
@@ -87,28 +87,28 @@ def _message(url: SourceUrl, kind: str | None, statuses: StatusTarget, status: C
     match kind:
         case "github":
             body = {"state": status.state, "context": status.name, **named}
-            base = _base(url, statuses, "/api/v3")
+            base = _find_api(url, statuses, "/api/v3")
             return _Message(f"{base}/repos/{path}/statuses/{status.commit}", bearer, body)
         case "gitea":
             body = {"state": status.state, "context": status.name, **named}
-            base = _base(url, statuses, "/api/v1")
+            base = _find_api(url, statuses, "/api/v1")
             secret = ("Authorization", Secret(f"token {token}"))
             return _Message(f"{base}/repos/{path}/statuses/{status.commit}", secret, body)
         case "gitlab":
             body = {"state": _GITLAB[status.state], "name": status.name, **named}
             project, secret = quote(url.repository, safe=""), ("PRIVATE-TOKEN", statuses.token)
-            base = _base(url, statuses, "/api/v4")
+            base = _find_api(url, statuses, "/api/v4")
             return _Message(f"{base}/projects/{project}/statuses/{status.commit}", secret, body)
         case "bitbucket":
             link = status.link or f"https://{url.host}/{path}/commits/{status.commit}"
             body = {"key": status.name, "name": status.name, "state": _BITBUCKET[status.state]}
             body |= {"description": words, "url": link}
-            base = _base(url, statuses, "/2.0")
+            base = _find_api(url, statuses, "/2.0")
             return _Message(f"{base}/repositories/{path}/commit/{status.commit}/statuses/build", bearer, body)
     return None
 
 
-def _base(url: SourceUrl, statuses: StatusTarget, below: str) -> str:
+def _find_api(url: SourceUrl, statuses: StatusTarget, below: str) -> str:
     """Where the API is: at its own name, or below the host that the source came from."""
     if statuses.url is not None:
         return statuses.url.rstrip("/")

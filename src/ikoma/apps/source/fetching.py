@@ -61,11 +61,11 @@ async def request(
         HostNotListed: the address is not https to a host that source may come from.
         SourceUnavailable: there is no answer, or a larger one.
     """
-    host = _host(url)
+    host = _check_host(url)
     pinned = await reach.address(host)
     resolver = _Pinned(pinned) if pinned else None
     sent = {"User-Agent": "ikoma", **(headers or {}), **({secret[0]: secret[1].reveal()} if secret else {})}
-    connector = aiohttp.TCPConnector(ssl=_trusting(reach.ca_file), resolver=resolver, use_dns_cache=False)
+    connector = aiohttp.TCPConnector(ssl=_make_tls_context(reach.ca_file), resolver=resolver, use_dns_cache=False)
     bounds = aiohttp.ClientTimeout(total=timeout, connect=15)
     try:
         async with (
@@ -77,7 +77,7 @@ async def request(
         raise SourceUnavailable(f"{host} does not answer ({type(error).__name__}).") from error
 
 
-def _host(url: str) -> str:
+def _check_host(url: str) -> str:
     """The host that an address leads to; HostNotListed where it is none of ours to ask."""
     try:
         parts = urlsplit(url)
@@ -108,7 +108,7 @@ async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) ->
     return FetchedAnswer(answer.status, location, b"", digest.hexdigest(), size)
 
 
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+def _make_tls_context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)

@@ -21,7 +21,7 @@ import orjson
 from ikoma.apps.source import fetching
 from ikoma.apps.source.access import SourceAccess
 from ikoma.apps.source.git import MOST_BYTES, Repository
-from ikoma.apps.source.placing import files
+from ikoma.apps.source.placing import list_files
 from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable
 from ikoma.model import Secret, printable
@@ -54,10 +54,10 @@ class _LfsApi:
     secret: tuple[str, Secret] | None
 
 
-def pointers(folder: Path) -> list[LfsPointer]:
+def find_pointers(folder: Path) -> list[LfsPointer]:
     """The pointers in a folder and below."""
     found = []
-    for path in files(folder):
+    for path in list_files(folder):
         entry = folder / path
         if entry.is_symlink() or entry.stat().st_size > _LARGEST_POINTER:
             continue
@@ -84,7 +84,7 @@ class LargeFiles:
             SourceUnavailable, HostNotListed: names a path.
             SourceTooLarge
         """
-        found = await asyncio.to_thread(pointers, folder)
+        found = await asyncio.to_thread(find_pointers, folder)
         if sum({pointer.oid: pointer.size for pointer in found}.values()) > MOST_BYTES:
             raise SourceTooLarge(f"What Git LFS keeps of the source is larger than {MOST_BYTES >> 20} MiB.")
         for begin in range(0, len(found), _AT_ONCE):
@@ -93,7 +93,7 @@ class LargeFiles:
                 place = await self._place(url, commit, timeout)
                 answered = await self._batch(place, some, timeout)
             except IkomaError as error:
-                raise _named(above + some[0].path, error) from error
+                raise _add_path(above + some[0].path, error) from error
             await self._download_all(place, some, answered, folder, above, timeout)
 
     async def _download_all(
@@ -115,7 +115,7 @@ class LargeFiles:
                 else:
                     await self._download(place, pointer, answered.get(pointer.oid) or {}, target, timeout)
             except IkomaError as error:
-                raise _named(above + pointer.path, error) from error
+                raise _add_path(above + pointer.path, error) from error
             target.chmod(mode)
             had[pointer.oid] = target
 
@@ -138,7 +138,7 @@ class LargeFiles:
         said = await self._repository.ask_by_ssh(url, f"git-lfs-authenticate {path} download", timeout=timeout)
         try:
             answer = orjson.loads(said)
-            return _LfsApi(str(answer["href"]).rstrip("/"), _headers(answer.get("header")), None)
+            return _LfsApi(str(answer["href"]).rstrip("/"), _parse_headers(answer.get("header")), None)
         except (ValueError, KeyError, TypeError) as error:
             raise SourceUnavailable("the host does not say where its Git LFS is") from error
 
@@ -162,7 +162,9 @@ class LargeFiles:
             timeout=timeout,
         )
         if answer.status != 200:
-            raise SourceUnavailable(f"its Git LFS answers with status {answer.status}", hint=_hint(answer.status))
+            raise SourceUnavailable(
+                f"its Git LFS answers with status {answer.status}", hint=_choose_hint(answer.status)
+            )
         try:
             objects = orjson.loads(answer.body)["objects"]
             return {str(item["oid"]): item for item in objects}
@@ -174,7 +176,7 @@ class LargeFiles:
     ) -> None:
         try:
             action = said["actions"]["download"]
-            href, headers = _joined(f"{place.url}/", str(action["href"])), _headers(action.get("header"))
+            href, headers = _join(f"{place.url}/", str(action["href"])), _parse_headers(action.get("header"))
         except (KeyError, TypeError):
             problem = said.get("error")
             code = problem.get("code") if isinstance(problem, Mapping) else None
@@ -194,7 +196,7 @@ class LargeFiles:
             )
             if answer.status not in (301, 302, 303, 307, 308) or not answer.location:
                 break
-            step = _joined(href, answer.location)
+            step = _join(href, answer.location)
             if urlsplit(step)[:2] != urlsplit(href)[:2]:  # what was meant for one host is not told to another
                 headers, secret = {}, None
             href = step
@@ -204,24 +206,24 @@ class LargeFiles:
             raise SourceUnavailable(f"{urlsplit(href).hostname} answers with something else than was committed")
 
 
-def _joined(address: str, other: str) -> str:
+def _join(address: str, other: str) -> str:
     try:
         return urljoin(address, other)
     except ValueError:  # brackets that do not close
         raise HostNotListed("It leads to an address that is not https://HOST/PATH.") from None
 
 
-def _headers(given: Any) -> dict[str, str]:
+def _parse_headers(given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping):
         return {}
     return {str(name): str(value) for name, value in given.items() if str(name).lower() not in _NOT_PASSED_ON}
 
 
-def _hint(status: int) -> str | None:
+def _choose_hint(status: int) -> str | None:
     return "Give a token that may read the repository: source.token." if status in (401, 403, 404) else None
 
 
-def _named(path: str, error: IkomaError) -> IkomaError:
+def _add_path(path: str, error: IkomaError) -> IkomaError:
     kind = HostNotListed if isinstance(error, HostNotListed) else SourceUnavailable
     why, path = error.message.rstrip("."), printable(path)
     return kind(f"{path} is kept in Git LFS, and could not be fetched: {why}.", hint=error.hint, path=path)

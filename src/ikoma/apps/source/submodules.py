@@ -91,7 +91,7 @@ class CheckoutWriter:
                 path=path,
             ) from error
         except (SourceUnavailable, HostNotListed) as error:
-            raise _named(path, at, error) from error
+            raise _add_path(path, at, error) from error
         await self.write(repository, at, module.commit, None, place, f"{path}/", deep)
 
     def _repository(self, url: SourceUrl) -> Repository:
@@ -106,7 +106,7 @@ def _make_place(target: Path, inside: str, path: str) -> None:
     (target / inside).mkdir(parents=True, exist_ok=True)
 
 
-def _named(path: str, url: SourceUrl, error: IkomaError) -> IkomaError:
+def _add_path(path: str, url: SourceUrl, error: IkomaError) -> IkomaError:
     return type(error)(
         f"{shown(path)} is a submodule, of {url.repository} on {url.host}: {error.message}",
         hint="A private one takes source.key or source.token; an admin names hosts in SOURCE_HOSTS.",

@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps.app import App, Apps
-from ikoma.apps.releases.release import now
+from ikoma.apps.releases.release import format_now
 from ikoma.durable import write_file
 from ikoma.errors import HookReplayed, HookWornOut, IkomaError, Next, NotFound, StateUnreadable
 from ikoma.kernel.state import connect
@@ -124,16 +124,16 @@ class UnprovenDeliveries:
 
 def find(app: App) -> Webhook | None:
     """The app's webhook, where it has one."""
-    return app.read_state(FILE, _hook)
+    return app.read_state(FILE, _parse_webhook)
 
 
-def _hook(stored: Mapping[str, Any]) -> Webhook:
+def _parse_webhook(stored: Mapping[str, Any]) -> Webhook:
     token = stored.get("statusToken")
     statuses = StatusTarget(Secret(token), stored.get("statusUrl")) if token else None
     return Webhook(Secret(stored["secret"]), stored["branch"], stored["caller"], stored["createdAt"], statuses)
 
 
-def new_secret() -> Secret:
+def generate_secret() -> Secret:
     """A secret in the form that every git host takes: those of Standard Webhooks want it to begin so."""
     return Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
 
@@ -172,7 +172,7 @@ class Webhooks:
         Args:
             secret: the one that the git host has made; where there is none, one is made here.
         """
-        hook = Webhook(secret or new_secret(), branch, caller, now(), statuses)
+        hook = Webhook(secret or generate_secret(), branch, caller, format_now(), statuses)
         content = {"secret": hook.secret.reveal(), "branch": branch, "caller": caller, "createdAt": hook.created_at}
         if statuses is not None:
             content |= {"statusToken": statuses.token.reveal()} | ({"statusUrl": statuses.url} if statuses.url else {})
@@ -246,7 +246,7 @@ class Webhooks:
     def note_unproven(self, app: AppName) -> None:
         """Count a delivery that was not signed rightly, where there is such a webhook."""
         seen = self._unproven.setdefault(app, UnprovenDeliveries())
-        seen.count, seen.at = seen.count + 1, now()
+        seen.count, seen.at = seen.count + 1, format_now()
 
     def unproven(self, app: AppName) -> UnprovenDeliveries:
         return self._unproven.get(app) or UnprovenDeliveries()

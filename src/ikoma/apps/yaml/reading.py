@@ -124,7 +124,7 @@ class Gathered:
 
 def gather(
     app: App,
-    read: Callable[[bytes], Mapping[str, str]] = dotenv.unread,
+    read: Callable[[bytes], Mapping[str, str]] = dotenv.parse_written,
     paths: Mapping[str, str] | None = None,
     contents: Mapping[str, bytes] | None = None,
 ) -> Gathered:

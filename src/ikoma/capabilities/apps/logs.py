@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ikoma.apps.observation.logs import LogQuery, moment
+from ikoma.apps.observation.logs import LogQuery, parse_since
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
 from ikoma.kernel.events import Changed
@@ -53,7 +53,7 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
         service=request.service,
         release=request.release,
         tail=request.tail,
-        since=moment(request.since) if request.since else None,
+        since=parse_since(request.since) if request.since else None,
         grep=request.grep,
         timestamps=request.timestamps,
     )

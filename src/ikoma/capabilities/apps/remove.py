@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
-from ikoma.apps.releases.release import now
+from ikoma.apps.releases.release import format_now
 from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.apps.source import access
 from ikoma.apps.trash import TrashEntry
@@ -68,7 +68,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     access.forget(app)
     call.platform.hooks.remove(app)
     backup = str(entry.dump) if entry.dump.is_file() else None
-    entry.describe(app=app.name, removedAt=now(), caller=call.caller.name, backup=backup)
+    entry.describe(app=app.name, removedAt=format_now(), caller=call.caller.name, backup=backup)
     if app.exists:
         call.platform.trash.move_folder(app, entry)
     await call.forget(app)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ikoma.apps.readable import as_text
+from ikoma.apps.readable import decode_text
 from ikoma.apps.routing.request import visit
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
@@ -48,7 +48,7 @@ async def request_app(call: Call, request: AppsRequestRequest) -> AppsRequestRes
     app = call.app(request.app_name)
     entrance = call.platform.traffic.entrance(app, request.domain)
     answer = await visit(entrance, request.path, method=request.method, limit=request.limit, seconds=request.timeout)
-    text = as_text(answer.body, is_part=not answer.is_whole)
+    text = decode_text(answer.body, is_part=not answer.is_whole)
     return AppsRequestResult(
         url=answer.url,
         status=answer.status,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps.observation.runbook import describe
+from ikoma.apps.observation.runbook import render_runbook
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
@@ -22,5 +22,5 @@ async def generate_runbook(call: Call, request: AppRequest) -> ArtifactGenerateR
     """
     platform = call.platform
     app = call.app(request.app_name)
-    markdown = await describe(app, platform.health, platform.backups, platform.settings)
+    markdown = await render_runbook(app, platform.health, platform.backups, platform.settings)
     return ArtifactGenerateRunbookResult(app_name=app.name, markdown=markdown, path=str(app.runbook))

@@ -51,5 +51,5 @@ async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
         tables=dict(dump.tables),
         proven=True,
         restore_seconds=round(taken, 3),
-        warnings=own_database.told_when_backed_up(await call.platform.validator.model(app)),
+        warnings=own_database.explain_backup(await call.platform.validator.model(app)),
     )

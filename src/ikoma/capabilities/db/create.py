@@ -50,7 +50,7 @@ async def create(call: Call, request: AppRequest) -> DbCreateResult:
         size=state.size,
         tables=list(state.tables),
         role=owned.role,
-        warnings=own_database.told_when_created(
+        warnings=own_database.explain_create(
             await call.platform.validator.model(app), (await call.platform.resolutions.reader.of(app)).values
         ),
     )

@@ -44,7 +44,7 @@ async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text of what is pending tells."""
     app = call.app(request.app_name)
     schema = call.platform.schema
-    wanted = migration_files.pending(_wanted(app, request), await schema.ledger(app))
+    wanted = migration_files.select_pending(_wanted(app, request), await schema.ledger(app))
     lost = await schema.losses_of_sql(app, wanted)
     names = ", ".join(item.name for item in wanted)
     return (
@@ -82,8 +82,8 @@ async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
 
 def _wanted(app: App, request: DbMigrateRequest) -> list[Migration]:
     if request.sql is not None:
-        return [migration_files.as_migration(app, request.sql)]
+        return [migration_files.make_migration(app, request.sql)]
     if request.file is not None:
-        return [migration_files.migration(app, request.file)]
+        return [migration_files.find_migration(app, request.file)]
     # Applied ones are among them on purpose: one that was changed since is an error, not passed over.
-    return migration_files.migrations(app)
+    return migration_files.list_migrations(app)

@@ -66,8 +66,8 @@ def _wanted(app: App, request: DbSeedRequest) -> list[Migration]:
     if request.sql is not None:
         return [Migration.of("sql", request.sql)]
     if request.file is not None:
-        return [migration_files.seed(app, request.file)]
-    found = migration_files.seeds(app)
+        return [migration_files.find_seed(app, request.file)]
+    found = migration_files.list_seeds(app)
     if not found:
         raise FileMissing(f"{app.name} has no files in seeds/.", hint="Put a .sql file there, or send sql.")
     return found

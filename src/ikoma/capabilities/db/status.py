@@ -31,7 +31,7 @@ async def status(call: Call, request: AppRequest) -> DbStatusResult:
     state = await call.platform.databases.state(app.name)
     owned = credentials.find(app)
     ledger = await call.platform.databases.ledger(owned) if owned and state.exists else []
-    pending = migration_files.pending(migration_files.migrations(app), ledger)
+    pending = migration_files.select_pending(migration_files.list_migrations(app), ledger)
     return DbStatusResult(
         exists=state.exists,
         name=state.name,

@@ -28,7 +28,7 @@ class DeployUpRequest(AppRequest):
     @field_validator("env")
     @classmethod
     def names_are_names(cls, env: dict[str, str]) -> dict[str, str]:
-        if bad := dotenv.bad_names(env):
+        if bad := dotenv.find_bad_names(env):
             raise ValueError(f"{bad[0][:40]!r} is no name of an environment variable")
         if any("\0" in value for value in env.values()):
             raise ValueError("a value holds a NUL character")

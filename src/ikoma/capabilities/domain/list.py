@@ -12,7 +12,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing import certificates
 from ikoma.apps.routing.certificates import Certificate
 from ikoma.apps.routing.dns import DnsTarget
-from ikoma.apps.routing.routes import domains_of
+from ikoma.apps.routing.routes import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, Untrusted, capability
@@ -64,7 +64,7 @@ async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> DomainListR
     """The names of an app, as they are now."""
     named = named_in_compose(app)
     found = [(name, "compose", kind) for name, kind in named.items()]
-    found += [(name, "added", "domain") for name in domains_of(app) if name not in named]
+    found += [(name, "added", "domain") for name in read_domains(app) if name not in named]
     urls = call.platform.traffic.domain_urls(app)
     looked = await asyncio.gather(*(_look(call, app, *item, urls.get(item[0])) for item in found[:limit]))
     return DomainListResult(domains=list(looked), truncated=len(found) > limit)
@@ -108,7 +108,7 @@ async def _certificate(call: Call, app: App, name: str) -> tuple[Certificate | N
         return None, error.message
     if not entrance.encrypted:
         return None, _unencrypted(call)
-    return await certificates.look(entrance, name, _SECONDS), None
+    return await certificates.read_certificate(entrance, name, _SECONDS), None
 
 
 def _unencrypted(call: Call) -> str:

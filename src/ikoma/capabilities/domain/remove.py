@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ikoma.apps.app import App
-from ikoma.apps.routing.routes import domains_of
+from ikoma.apps.routing.routes import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound
@@ -25,7 +25,7 @@ class DomainRemoveResult(DomainListResult):
 async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult:
     """Serve an app no longer under a domain that was added."""
     app = call.app(request.app_name)
-    named, added = named_in_compose(app), domains_of(app)
+    named, added = named_in_compose(app), read_domains(app)
     if request.domain in added:
         await call.platform.traffic.serve_domains(app, [name for name in added if name != request.domain])
     elif request.domain in named:

@@ -46,7 +46,7 @@ async def list_files(call: Call, request: FilesListRequest) -> FilesListResult:
     """
     app = call.app(request.app_name)
     if request.release is None:
-        look = partial(files.entries, app, request.path, recursive=request.recursive)
+        look = partial(files.list_entries, app, request.path, recursive=request.recursive)
     else:
         kept = ReleaseFiles(app, Releases(app).find(request.release))
         look = partial(kept.list, request.path, recursive=request.recursive)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ikoma.apps.deploying.release_files import ReleaseFiles
 from ikoma.apps.files import files
-from ikoma.apps.readable import as_text
+from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
@@ -61,7 +61,7 @@ async def read(call: Call, request: FilesReadRequest) -> FilesReadResult:
         piece = await asyncio.to_thread(kept.read, path, offset=request.offset, limit=request.limit)
         secrets = forms(app_secrets.of_release(app, release))
     end = request.offset + len(piece.content)
-    text = None if request.encoding == "base64" else as_text(piece.content, is_part=end < piece.size)
+    text = None if request.encoding == "base64" else decode_text(piece.content, is_part=end < piece.size)
     if text is not None:
         end = request.offset + len(text.encode())
     return FilesReadResult(

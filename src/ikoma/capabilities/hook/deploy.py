@@ -117,10 +117,10 @@ class _Teller:
         if self.hook.statuses is None:
             return
         platform = self.call.platform
-        kind = commit_statuses.kind_of(self.url, platform.hooks.host(self.app.name))
+        kind = commit_statuses.find_host_kind(self.url, platform.hooks.host(self.app.name))
         link = next((url for url in platform.traffic.urls(self.app) if url.startswith("https://")), None)
         status = CommitStatus(commit, state, words, f"ikoma/{self.app.name}", link)
-        said = await commit_statuses.tell(platform.sources.reach, self.url, kind, self.hook.statuses, status)
+        said = await commit_statuses.send_status(platform.sources.reach, self.url, kind, self.hook.statuses, status)
         with suppress(IkomaError):
             platform.hooks.note_status(self.call.request_id, said)
 

@@ -53,7 +53,7 @@ async def _item(call: Call, item: App, record: Preview) -> PreviewListItem:
         seen = (await call.platform.health.observe(item)).health
     except EngineUnavailable:
         seen = UNKNOWN
-    brought = checkout.recorded(item)
+    brought = checkout.read_record(item)
     return PreviewListItem(
         preview=item.name,
         ref=record.ref,

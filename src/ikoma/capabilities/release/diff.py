@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ikoma.apps.app import App
 from ikoma.apps.deploying import comparison, release_diff
-from ikoma.apps.deploying.release_files import snapshot_of
+from ikoma.apps.deploying.release_files import read_snapshot
 from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
@@ -140,7 +140,7 @@ def _images(old: records.Release, new: records.Release) -> list[ReleaseDiffImage
 
 
 def _source(app: App, old: records.Release, new: records.Release) -> ReleaseDiffFiles:
-    files = comparison.compare_source(snapshot_of(app, old), snapshot_of(app, new))
+    files = comparison.compare_source(read_snapshot(app, old), read_snapshot(app, new))
     return ReleaseDiffFiles(
         added=list(files.added[:_MOST_FILES]),
         changed=list(files.changed[:_MOST_FILES]),

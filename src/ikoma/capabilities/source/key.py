@@ -44,14 +44,14 @@ async def key(call: Call, request: SourceKeyRequest) -> SourceKeyResult:
     """
     app = call.app(request.app_name)
     place = _place(app, request)
-    public, is_new = access.public_key(app, place, anew=request.anew)
+    public, is_new = access.obtain_public_key(app, place, anew=request.anew)
     return SourceKeyResult(public_key=public, host=place, created=is_new)
 
 
 def _place(app: App, request: SourceKeyRequest) -> SourcePlace:
     if request.host is not None:
         return request.host
-    known = checkout.recorded(app)
+    known = checkout.read_record(app)
     if known is None:
         raise InvalidArguments("host: is missing.", hint="Name the git host, such as github.com.")
     return SourcePlace(SourceUrl.parse(known.url).host)

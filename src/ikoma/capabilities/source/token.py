@@ -36,7 +36,7 @@ class SourceTokenResult(Result):
 async def losses(call: Call, request: SourceTokenRequest) -> Loss | None:
     """The token that is kept for that place."""
     app = call.app(request.app_name)
-    known = access.tokens(app).get(request.host)
+    known = access.read_tokens(app).get(request.host)
     if known is None or known.secret.reveal() == request.token:
         return None
     return Loss(f"Forget a token of {app.name}.", (f"the token for {request.host}, which is shown to nobody",))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ikoma.apps.database.down_migrations import KnownBackup, RollbackMethod, way_back
+from ikoma.apps.database.down_migrations import KnownBackup, RollbackMethod, plan_rollback
 from ikoma.ports.databases import LedgerEntry, Migration
 
 
@@ -147,7 +147,7 @@ def kept(text: str) -> KnownBackup:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_the_way_back(case: Case) -> None:
     numbers = {entry.name.removesuffix(".sql") for entry in ledger(case.newer)}
-    found = way_back(
+    found = plan_rollback(
         ledger(case.older),
         ledger(case.newer),
         files=[Migration.of(f"{one}.sql", f"-- {one}{'changed' if one in case.changed else ''}") for one in numbers],

@@ -44,7 +44,7 @@ def test_a_dockerfile_is_read_in_time(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["a", "${a", "${a:-", "$a", "$"])
 def test_variables_are_found_in_time(piece: str) -> None:
-    dotenv.references("x-a: '${a" + piece * (_LARGE // len(piece)) + "'")
+    dotenv.find_references("x-a: '${a" + piece * (_LARGE // len(piece)) + "'")
 
 
 def test_deep_paths_are_refused(facts: HostFacts) -> None:

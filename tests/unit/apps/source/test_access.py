@@ -76,10 +76,10 @@ def test_a_token_of_a_call_goes_to_its_own_host_alone(app: App) -> None:
 
 
 def test_keys_stay_the_same_until_another_is_wanted_and_go_with_the_app(app: App) -> None:
-    first, made = source_access.public_key(app, SourcePlace("github.com/you/shop"))
+    first, made = source_access.obtain_public_key(app, SourcePlace("github.com/you/shop"))
     assert made
-    assert source_access.public_key(app, SourcePlace("github.com/you/shop")) == (first, False)
-    second, made = source_access.public_key(app, SourcePlace("github.com/you/shop"), anew=True)
+    assert source_access.obtain_public_key(app, SourcePlace("github.com/you/shop")) == (first, False)
+    second, made = source_access.obtain_public_key(app, SourcePlace("github.com/you/shop"), anew=True)
     assert (made, second == first) == (True, False)
     key = source_access.read(app).key(SourceUrl.parse("git@github.com:you/shop.git"))
     assert key is not None

@@ -39,4 +39,4 @@ def test_a_name_that_no_host_can_have_is_told(host: str) -> None:
 
 def test_a_redirect_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(HostNotListed):
-        lfs._joined("https://h/objects/", "https://[::1")
+        lfs._join("https://h/objects/", "https://[::1")

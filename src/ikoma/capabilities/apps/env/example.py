@@ -19,4 +19,4 @@ async def example(call: Call, request: AppRequest) -> str:
     """
     app = call.app(request.app_name)
     gathered = await asyncio.to_thread(gather, app)
-    return await asyncio.to_thread(dotenv.example, app, "\n".join(gathered.source.texts.values()))
+    return await asyncio.to_thread(dotenv.make_example, app, "\n".join(gathered.source.texts.values()))
