@@ -14,8 +14,7 @@ from click.testing import CliRunner
 import ikoma.cli
 from ikoma.cli import main, views
 from ikoma.cli.blocks import Paper
-from ikoma.cli.capability_index import read_commands
-from ikoma.cli.catalogue import OWN, VERBS
+from ikoma.cli.capability_index import read_commands, read_verbs
 
 PEOPLE, PIPE = Paper(people=True, width=200), Paper(people=False)
 SOURCES = sorted(Path(ikoma.cli.__file__).parent.rglob("*.py"))
@@ -86,7 +85,7 @@ def test_operations_have_the_words_of_the_command_line() -> None:
     listed = page("operations.list", {"operations": done})
     shown = "\n".join(page("operations.wait", item) for item in done)
     held = page("apps.status", {"name": "shop", "health": "healthy", "services": [], "operation": done[0]})
-    named = {item.capability for item in VERBS.values()} | OWN.keys()
+    named = {*read_verbs().values()}
     for name in read_commands():
         for text in (listed, shown, held):
             assert not re.search(rf"(?<!call ){re.escape(name)}\b(?!\.)", text), name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ikoma.capabilities.approvals.list import ApprovalsListItem
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import APPROVED
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, capability
 from ikoma.model import Effect, Role
 
@@ -20,6 +21,7 @@ class ApprovalsApproveRequest(Request):
     rare=True,
     harmless="it lets one call of another key be made, and no other",
 )
+@listed("keys", "approvals approve", by_hand=True)
 async def approve(call: Call, request: ApprovalsApproveRequest) -> ApprovalsListItem:
     """Consent to one call of another key, once, within the hour.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ikoma.capabilities.approvals.list import ApprovalsListItem
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import DENIED
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, capability
 from ikoma.model import Effect, Role
 
@@ -20,6 +21,7 @@ class ApprovalsDenyRequest(Request):
     rare=True,
     harmless="the same call can be asked for again an hour later",
 )
+@listed("keys", "approvals deny", by_hand=True)
 async def deny(call: Call, request: ApprovalsDenyRequest) -> ApprovalsListItem:
     """Refuse a call of another key.
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import Approval
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -46,6 +47,7 @@ class ApprovalsListResult(Result):
 
 
 @capability("approvals.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
+@listed("keys", "approvals list", by_hand=True)
 async def listing(call: Call, request: ApprovalsListRequest) -> ApprovalsListResult:
     """Calls that wait for another key's consent, newest first: who asks, for what, until when.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -35,6 +36,7 @@ class AppsAdaptResult(Result):
 
 
 @capability("apps.adapt", role=Role.BUILDER, effect=Effect.CHANGES, undo="files.restore")
+@listed("start", "adapt", "Show what an app's compose file would become here, and write it.")
 async def adapt(call: Call, request: AppsAdaptRequest) -> AppsAdaptResult:
     """Show what an app's compose file would become: own proxies left out, the service named that answers; or write it.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from ikoma.capabilities.apps.status import next_of
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import Effect, Role
 
@@ -28,6 +29,7 @@ class AppsHealthResult(Result):
 
 
 @capability("apps.health", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("look", "health", "Look at an app and say how it is.", well=("health", "healthy"))
 async def health(call: Call, request: AppRequest) -> AppsHealthResult:
     """Look at the app's containers, its HTTP health path and its database, and say how it is.
 

@@ -12,6 +12,7 @@ from ikoma.apps.files import files
 from ikoma.apps.source import template
 from ikoma.capabilities.context import Call
 from ikoma.errors import HasComposeFile, Next, NotAdaptable
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import AppName, Effect, FilePath, Role
 
@@ -55,6 +56,9 @@ class AppsInitResult(Result):
     takes_files=True,
     idempotent=True,
     harmless="it adds what is missing, and touches nothing that is there",
+)
+@listed(
+    "start", "init", "Create an app's folder from a template.", optional=("template",), from_files={"compose": "--from"}
 )
 async def init(call: Call, request: AppsInitRequest) -> AppsInitResult:
     """Create an app's folder from a template (node, python, static, dockerfile) or a compose file of one's own.

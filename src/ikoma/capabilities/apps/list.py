@@ -10,6 +10,7 @@ from ikoma.apps.app import App
 from ikoma.apps.observation.health import UNKNOWN
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
 from ikoma.model import Effect, Role
 
@@ -36,6 +37,7 @@ class AppsListResult(Result):
 
 
 @capability("apps.list", role=Role.OBSERVER, effect=Effect.READS)
+@listed("look", "list", "List all apps.")
 async def listing(call: Call, request: AppsListRequest) -> AppsListResult:
     """All apps with their health, the release that serves, and where they answer.
 

@@ -13,6 +13,7 @@ from ikoma.apps.observation.logs import LogQuery, parse_since
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
 from ikoma.kernel.events import Changed
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -43,6 +44,14 @@ class AppsLogsResult(Result):
 
 
 @capability("apps.logs", role=Role.OBSERVER, effect=Effect.READS)
+@listed(
+    "look",
+    "logs",
+    "Show what an app's containers say; --follow goes on.",
+    by_hand=True,
+    text_alone=True,
+    not_over_mcp=("follow", "seconds"),
+)
 async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     """Read the last lines of an app's containers, also of stopped ones; secrets are hidden.
 

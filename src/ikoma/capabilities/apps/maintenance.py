@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -20,6 +21,7 @@ class AppsMaintenanceResult(Result):
 @capability(
     "apps.maintenance", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True, undo="apps.maintenance"
 )
+@listed("domains", "maintenance", "Show people a page instead of an app, or the app again.")
 async def maintenance(call: Call, request: AppsMaintenanceRequest) -> AppsMaintenanceResult:
     """Show people a page instead of an app, or the app again. Containers run on."""
     app, traffic = call.app(request.app_name), call.platform.traffic

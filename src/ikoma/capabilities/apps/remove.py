@@ -9,6 +9,7 @@ from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.apps.source import access
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role, shown
 
@@ -46,6 +47,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
+@listed("server", "remove", "Move an app with its data to the trash.")
 async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     """Remove an app: its containers, networks, volumes, database and folder.
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from ikoma.apps.readable import decode_text
 from ikoma.apps.routing.request import visit
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, RequestPath, Role
 
@@ -40,6 +41,7 @@ class AppsRequestResult(Result):
 
 
 @capability("apps.request", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("look", "request", "Ask an app for a page, as its visitors do.", optional=("path",), text_alone=True)
 async def request_app(call: Call, request: AppsRequestRequest) -> AppsRequestResult:
     """Ask an app for a page as its visitors do, through the proxy. Redirects are shown, not followed.
 

@@ -11,6 +11,7 @@ from ikoma.apps.rollouts import one_off_commands
 from ikoma.apps.rollouts.one_off_commands import Output
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -48,6 +49,7 @@ class AppsRunResult(Result):
     rare=True,
     harmless="nobody can tell before what a command of the app does to its data",
 )
+@listed("deploy", "run", "Run a command once on an app's code and data.", by_hand=True, text_alone=True)
 async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     """Run a command once, in a container of its own that has all that the service's have; its exit code and output."""
     app = call.app(request.app_name)

@@ -8,6 +8,7 @@ from typing import Annotated
 from ikoma.apps.observation.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import AppName, Effect, Role
 
@@ -74,6 +75,7 @@ def next_of(health: str, *, has_release: bool) -> Next | None:
 
 
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
+@listed("look", "status", "Show an app, service by service.")
 async def status(call: Call, request: AppRequest) -> AppsStatusResult:
     """Whether an app runs, with each of its services, its database, its release and its addresses.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import AppName, Effect, Role
 from ikoma.ports.engine import Usage
@@ -34,6 +35,7 @@ class AppsTopResult(Result):
 
 
 @capability("apps.top", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("look", "top", "Show what apps take of CPU and memory.", by_hand=True)
 async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
     """CPU and memory of each running service now, the busiest first.
 

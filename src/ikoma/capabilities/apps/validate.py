@@ -7,6 +7,7 @@ from dataclasses import asdict
 from ikoma.apps.validation.finding import Finding
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -49,6 +50,7 @@ class AppsValidateResult(Result):
 
 
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
+@listed("start", "validate", "Check an app before it is deployed.", well=("valid", True))
 async def validate(call: Call, request: AppRequest) -> AppsValidateResult:
     """Check an app before it is deployed: every problem with its file, its line and its fix. Changes nothing.
 

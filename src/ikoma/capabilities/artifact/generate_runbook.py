@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ikoma.apps.observation.runbook import render_runbook
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -15,6 +16,7 @@ class ArtifactGenerateRunbookResult(Result):
 
 
 @capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS)
+@listed("look", "runbook", "Print the app's own runbook.", text_alone=True)
 async def generate_runbook(call: Call, request: AppRequest) -> ArtifactGenerateRunbookResult:
     """A Markdown runbook of the app as it is now; the path is that of the one written at the last deploy.
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from ikoma.apps.observation.health import HEALTHY, STOPPED
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -26,6 +27,7 @@ class ArtifactVerifyReleaseResult(Result):
 
 
 @capability("artifact.verify_release", role=Role.OBSERVER, effect=Effect.READS)
+@listed("look", "verify", "Answer the post-deployment checklist.", well=("verified", True))
 async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyReleaseResult:
     """Answer the post-deployment checklist from facts, each looked at now; verified when all required ones pass.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, EntryTime, Role
 
@@ -32,6 +33,7 @@ class AuditQueryResult(Result):
 
 
 @capability("audit.query", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("audit", "audit", "Show what was done, tried and refused.", by_hand=True)
 async def query(call: Call, request: AuditQueryRequest) -> AuditQueryResult:
     """The last entries of the audit log that match, oldest first.
 

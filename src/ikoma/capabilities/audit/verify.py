@@ -6,6 +6,7 @@ import asyncio
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.audit.chain import verify as verify_chain
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, Role
 
@@ -35,6 +36,7 @@ class AuditVerifyResult(Result):
 
 
 @capability("audit.verify", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("audit", "audit verify", by_hand=True, well=("valid", True))
 async def verify(call: Call, request: Request) -> AuditVerifyResult:
     """Check that no entry of the audit log was changed, removed, moved or cut off, and say where the first was.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from ikoma.apps.database import own_database
 from ikoma.apps.database.proof import BackupProof
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import BackupName, Effect, Role
 
@@ -31,6 +32,7 @@ class DbBackupResult(Result):
 
 
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES, harmless="it adds a file, and overwrites none")
+@listed("database", "backup", "Dump the app's database to a file.", optional=("backupName",))
 async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten.
 

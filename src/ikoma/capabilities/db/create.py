@@ -5,6 +5,7 @@ from __future__ import annotations
 from ikoma.apps.database import credentials, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import DatabaseForeign, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -27,6 +28,7 @@ class DbCreateResult(Result):
     idempotent=True,
     harmless="it adds what is missing, and touches nothing that is there",
 )
+@listed("database", "db-create", "Create the app's database.")
 async def create(call: Call, request: AppRequest) -> DbCreateResult:
     """Create the app's database with a login role of its own, isolated from all other databases.
 

@@ -10,6 +10,7 @@ from ikoma.apps.app import App
 from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports.databases import Migration
@@ -53,6 +54,7 @@ async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
 
 
 @capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True, idempotent=True)
+@listed("database", "migrate", "Apply pending migrations.", optional=("file",))
 async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
     """Apply migrations as the app's own role: one given as text, one file, or all pending files in order.
 

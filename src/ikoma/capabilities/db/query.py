@@ -8,6 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from ikoma.apps.database import own_database
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -37,6 +38,7 @@ class DbQueryResult(Result):
 
 
 @capability("db.query", role=Role.OPERATOR, effect=Effect.READS, takes_sql=True)
+@listed("database", "query", "Read the app's database with one SQL statement.")
 async def query(call: Call, request: DbQueryRequest) -> DbQueryResult:
     """Read the app's database with one SQL statement, as the app's own role.
 

@@ -10,6 +10,7 @@ from ikoma.apps.app import App
 from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileMissing
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports.databases import Migration
@@ -46,6 +47,7 @@ async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
 
 
 @capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True)
+@listed("database", "seed", "Run the app's seed files.", optional=("file",))
 async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     """Run seed SQL as the app's own role: given as text, one file of seeds/, or all of them in order.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ikoma.apps.database import credentials, migration_files
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -22,6 +23,7 @@ class DbStatusResult(Result):
 
 
 @capability("db.status", role=Role.OBSERVER, effect=Effect.READS)
+@listed("database", "db-status", "Show the app's database and migrations.")
 async def status(call: Call, request: AppRequest) -> DbStatusResult:
     """Whether the app has a database, its size in bytes, its tables, and which migrations are applied or pending.
 

@@ -8,6 +8,7 @@ from ikoma.apps.app import App
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -22,6 +23,7 @@ class DeployDownResult(Result):
 @capability(
     "deploy.down", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, unaudited=True, undo="deploy.restart"
 )
+@listed("deploy", "down", "Stop an app; its data stays.")
 async def down(call: Call, request: AppRequest) -> DeployDownResult:
     """Stop an app and remove its containers and networks. Volumes, database and files stay.
 

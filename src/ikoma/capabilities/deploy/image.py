@@ -10,6 +10,7 @@ from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ImageReference, Role
 
@@ -45,6 +46,7 @@ class DeployImageResult(Result):
 @capability(
     "deploy.image", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, rare=True, undo="deploy.rollback"
 )
+@listed("deploy", "image", "Let a service run another image.")
 async def image(call: Call, request: DeployImageRequest) -> DeployImageResult:
     """Deploy the release that serves with another image for one service. The compose file stays as it is."""
     app, platform = call.app(request.app_name), call.platform

@@ -10,6 +10,7 @@ from ikoma.apps.deploying.plan import RollbackEffect
 from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -103,6 +104,7 @@ class DeployPlanResult(Result):
 
 
 @capability("deploy.plan", role=Role.OBSERVER, effect=Effect.READS)
+@listed("deploy", "plan", "Show what a deploy or a rollback would do.", well=("valid", True))
 async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
     """What deploy.up would do, or with `rollback` deploy.rollback: services, migrations, downtime, rows lost.
 

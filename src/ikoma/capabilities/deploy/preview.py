@@ -17,6 +17,7 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import DeployUpRequest, DeployUpResult, up
 from ikoma.capabilities.preview.remove import take_away
 from ikoma.errors import IkomaError, PreviewOfPreview
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import AppName, Effect, GitRef, Role, Secret
 
@@ -72,6 +73,7 @@ class DeployPreviewResult(Result):
     rare=True,
     harmless="a preview is a copy, and touches nothing of its app",
 )
+@listed("previews", "preview", "Deploy another ref beside an app, for a time.")
 async def preview(call: Call, request: DeployPreviewRequest) -> DeployPreviewResult:
     """Deploy another ref of an app's source beside the app, with its own copy of the database. It ends by itself.
 

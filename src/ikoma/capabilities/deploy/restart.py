@@ -7,6 +7,7 @@ from pydantic import Field
 from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -36,6 +37,7 @@ class DeployRestartResult(Result):
     effect=Effect.CHANGES,
     harmless="the containers are made anew from the same release; their volumes stay",
 )
+@listed("deploy", "restart", "Restart an app.")
 async def restart(call: Call, request: DeployRestartRequest) -> DeployRestartResult:
     """Replace an app's containers by new ones of the same release, without losing a request.
 

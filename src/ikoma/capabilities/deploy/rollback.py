@@ -10,6 +10,7 @@ from ikoma.apps.observation.runbook import write_runbook
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -61,6 +62,7 @@ async def losses(call: Call, request: DeployRollbackRequest) -> Loss | None:
 
 
 @capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES, loses=losses, undo="deploy.rollback")
+@listed("releases", "rollback", "Let an earlier release serve again.", optional=("to",))
 async def rollback(call: Call, request: DeployRollbackRequest) -> DeployRollbackResult:
     """Let an earlier release serve again, losing no request. The database stays unless `database` is true.
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -34,6 +35,7 @@ class DeployScaleResult(Result):
 
 
 @capability("deploy.scale", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, undo="deploy.scale")
+@listed("deploy", "scale", "Give a service another number of containers.")
 async def scale(call: Call, request: DeployScaleRequest) -> DeployScaleResult:
     """Give a service that many containers, at most 20. Later deploys keep the number."""
     app = call.app(request.app_name)

@@ -11,6 +11,7 @@ from ikoma.apps.environment import dotenv
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -59,6 +60,7 @@ class DeployUpResult(Result):
 
 
 @capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, undo="deploy.rollback")
+@listed("deploy", "deploy", "Deploy an app and wait until it is healthy.")
 async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
     """Deploy an app from its folder: build, pull, migrate, start beside what serves, switch when all is healthy.
 

@@ -8,6 +8,7 @@ from ikoma.apps.routing.routes import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, NoWebService
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import DomainName, Effect, Role
 
@@ -19,6 +20,7 @@ class DomainAddRequest(AppRequest):
 @capability(
     "domain.add", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, open_world=True, undo="domain.remove"
 )
+@listed("domains", "domain-add", "Serve an app under one more domain.")
 async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
     """Serve an app under one more domain; the certificate comes by itself.
 

@@ -15,6 +15,7 @@ from ikoma.apps.routing.dns import DnsTarget
 from ikoma.apps.routing.routes import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -55,6 +56,7 @@ class DomainListResult(Result):
 
 
 @capability("domain.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("domains", "domains", "List the domains of an app.")
 async def list_domains(call: Call, request: DomainListRequest) -> DomainListResult:
     """List an app's domains: where each points, the record to set where that is not here, and its certificate."""
     return await domains(call, call.app(request.app_name), request.limit)

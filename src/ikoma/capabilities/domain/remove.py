@@ -9,6 +9,7 @@ from ikoma.apps.routing.routes import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import DomainName, Effect, Role, shown
 
@@ -22,6 +23,7 @@ class DomainRemoveResult(DomainListResult):
 
 
 @capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="domain.add")
+@listed("domains", "domain-remove", "Serve an app no longer under a domain.")
 async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult:
     """Serve an app no longer under a domain that was added."""
     app = call.app(request.app_name)

@@ -11,6 +11,7 @@ from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
 from ikoma.errors import VariableExists
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
@@ -24,6 +25,7 @@ class EnvGenerateRequest(AppRequest):
 
 
 @capability("env.generate", role=Role.BUILDER, effect=Effect.CHANGES, undo="env.restore")
+@listed("variables", "env-generate", "Give a variable a random value that nobody sees.")
 async def generate(call: Call, request: EnvGenerateRequest) -> EnvNames:
     """Give a variable of an app's .env a random value that nobody sees.
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from ikoma.apps.environment import variable_history
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -33,6 +34,7 @@ class EnvHistoryResult(Result):
 
 
 @capability("env.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
+@listed("variables", "env-history", "List which former values of variables are kept.", optional=("name",))
 async def history(call: Call, request: EnvHistoryRequest) -> EnvHistoryResult:
     """List which former values of variables are kept for 30 days, by name, newest first. Next: env.restore."""
     found = await asyncio.to_thread(variable_history.list_former, call.app(request.app_name), request.name)

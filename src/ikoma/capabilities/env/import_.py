@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -26,6 +27,7 @@ class EnvImportResult(EnvNames):
 
 
 @capability("env.import", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="env.restore")
+@listed("variables", "env-import", "Take a whole .env file for an app.", from_files={"content": "--from"})
 async def import_file(call: Call, request: EnvImportRequest) -> EnvImportResult:
     """Replace an app's whole .env, or nothing where a line is wrong."""
     imported = await call.env_file(request.app_name).replace(request.content)

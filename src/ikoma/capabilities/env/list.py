@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -30,6 +31,7 @@ class EnvListResult(Result):
 
 
 @capability("env.list", role=Role.OBSERVER, effect=Effect.READS)
+@listed("variables", "env-list", "List the names of an app's variables.")
 async def list_names(call: Call, request: EnvListRequest) -> EnvListResult:
     """List the names of an app's environment variables, never their values."""
     app = call.app(request.app_name)

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
@@ -25,6 +26,7 @@ class EnvRestoreRequest(AppRequest):
 
 
 @capability("env.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="env.restore")
+@listed("variables", "env-restore", "Bring back a former value of a variable.", optional=("name", "version"))
 async def restore(call: Call, request: EnvRestoreRequest) -> EnvNames:
     """Bring back a former value of a variable, unseen. The present one is kept in its stead. Next: deploy.up."""
     return EnvNames(names=await call.env_file(request.app_name).restore(request.name, request.version))

@@ -9,6 +9,7 @@ from pydantic import Field
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Sensitive, capability
 from ikoma.model import Effect, Role
 
@@ -19,6 +20,7 @@ class EnvSetRequest(AppRequest):
 
 
 @capability("env.set", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, undo="env.restore")
+@listed("variables", "env-set", "Set a variable of an app.")
 async def set_value(call: Call, request: EnvSetRequest) -> EnvNames:
     """Set an environment variable of an app in its .env. The value is never shown again.
 

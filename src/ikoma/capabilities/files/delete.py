@@ -7,6 +7,7 @@ import asyncio
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -26,6 +27,7 @@ class FilesDeleteResult(Result):
 
 
 @capability("files.delete", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="files.restore")
+@listed("files", "rm", "Delete a file of an app.")
 async def delete(call: Call, request: FilesDeleteRequest) -> FilesDeleteResult:
     """Delete a file of an app, or with recursive a folder. It is kept for 30 days: files.restore brings it back.
 

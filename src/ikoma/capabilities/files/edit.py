@@ -10,6 +10,7 @@ from pydantic import Field
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -31,6 +32,7 @@ class FilesEditResult(Result):
 
 
 @capability("files.edit", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, undo="files.restore")
+@listed("files", "edit", "Replace a text in a file of an app.")
 async def edit(call: Call, request: FilesEditRequest) -> FilesEditResult:
     """Replace a text in a file of an app. Next: apps.validate, deploy.up."""
     app = call.app(request.app_name)

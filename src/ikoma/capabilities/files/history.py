@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ikoma.apps.files import file_history
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -37,6 +38,7 @@ class FilesHistoryResult(Result):
 
 
 @capability("files.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
+@listed("files", "history", "List what is kept of overwritten and deleted files.", optional=("path",))
 async def history(call: Call, request: FilesHistoryRequest) -> FilesHistoryResult:
     """List what files of an app were before they were overwritten or deleted here, newest first; kept for 30 days.
 

@@ -11,6 +11,7 @@ from ikoma.apps.deploying.release_files import ReleaseFiles
 from ikoma.apps.files import files
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
@@ -39,6 +40,7 @@ class FilesListResult(Result):
 
 
 @capability("files.list", role=Role.BUILDER, effect=Effect.READS)
+@listed("files", "files", "List an app's files.", optional=("path",))
 async def list_files(call: Call, request: FilesListRequest) -> FilesListResult:
     """List the files of an app's folder, or of a folder in it.
 

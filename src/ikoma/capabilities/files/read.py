@@ -14,6 +14,7 @@ from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
@@ -44,6 +45,7 @@ class FilesReadResult(Result):
 
 
 @capability("files.read", role=Role.BUILDER, effect=Effect.READS)
+@listed("files", "cat", "Print a file of an app, byte for byte.", by_hand=True, text_alone=True)
 async def read(call: Call, request: FilesReadRequest) -> FilesReadResult:
     """Read a file of an app, or a part of it. Secrets in .env are not readable.
 

@@ -13,6 +13,7 @@ from ikoma.apps.files import file_history, files
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role, printable
 
@@ -52,6 +53,7 @@ class FilesRestoreResult(Result):
 
 
 @capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="files.restore")
+@listed("files", "unrm", "Bring files back: overwritten, deleted, or of a release.", optional=("path", "version"))
 async def restore(call: Call, request: FilesRestoreRequest) -> FilesRestoreResult:
     """Bring back a file or folder that was overwritten or deleted; or source and compose files of a release.
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -34,6 +35,7 @@ class FilesWriteResult(Result):
 @capability(
     "files.write", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, idempotent=True, undo="files.restore"
 )
+@listed("files", "put", "Write a file of an app, from stdin or a file.", by_hand=True)
 async def write(call: Call, request: FilesWriteRequest) -> FilesWriteResult:
     """Write a file of an app, whole; folders on the way are made. Source goes under src/, SQL under migrations/.
 

@@ -10,6 +10,7 @@ from ikoma.apps.source import checkout, webhook
 from ikoma.apps.source.webhook import StatusTarget
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.hook.remove import secret_lost
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, GitRef, Role, Secret
 
@@ -53,6 +54,7 @@ async def losses(call: Call, request: HookCreateRequest) -> Loss | None:
 
 
 @capability("hook.create", role=Role.ADMIN, effect=Effect.CHANGES, loses=losses, needs_approval=True, rare=True)
+@listed("git", "hook-create", "Let pushes to a git host deploy an app.")
 async def create(call: Call, request: HookCreateRequest) -> HookCreateResult:
     """Make the webhook by which pushes to a branch deploy an app; a former one ends. Its secret is shown once."""
     app = call.app(request.app_name)

@@ -23,6 +23,7 @@ from ikoma.apps.yaml import file_choice
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import DeployUpDetails, DeployUpRequest, up
 from ikoma.errors import IkomaError
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role, printable
 
@@ -54,6 +55,7 @@ class HookDeployResult(Result):
     rare=True,
     undo="deploy.rollback",
 )
+@listed("git", no_verb="a push deploys by it; people have deploy.up")
 async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
     """Check out what the branch of an app's webhook holds now, and deploy it, as a push would.
 

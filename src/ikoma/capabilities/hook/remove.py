@@ -5,6 +5,7 @@ from __future__ import annotations
 from ikoma.apps.app import App
 from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
@@ -27,6 +28,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("hook.remove", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
+@listed("git", "hook-remove", "Let pushes deploy an app no more.")
 async def remove(call: Call, request: AppRequest) -> HookRemoveResult:
     """End an app's webhook."""
     app = call.app(request.app_name)

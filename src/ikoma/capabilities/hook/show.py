@@ -12,6 +12,7 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import failure_of
 from ikoma.errors import OperationNotFound
 from ikoma.kernel.journal import Record
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -60,6 +61,7 @@ class HookShowResult(Result):
 
 
 @capability("hook.show", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("git", "hook", "Show whether pushes deploy an app, and the last ones.")
 async def show(call: Call, request: HookShowRequest) -> HookShowResult:
     """Whether an app has a webhook, for which branch, and what its last deliveries came to."""
     app = call.app(request.app_name)

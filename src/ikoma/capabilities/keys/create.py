@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, Sensitive, capability
 from ikoma.model import Effect, FutureTime, Role
 
@@ -44,6 +45,7 @@ class KeysCreateResult(Result):
 
 
 @capability("keys.create", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True, undo="keys.revoke")
+@listed("keys", "keys create", by_hand=True)
 async def create(call: Call, request: KeysCreateRequest) -> KeysCreateResult:
     """Make an API key with a highest role, and optionally apps, capabilities and an end. It is shown once.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
 from ikoma.model import Effect, Role
 
@@ -37,6 +38,7 @@ class KeysListResult(Result):
 
 
 @capability("keys.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
+@listed("keys", "keys list", by_hand=True)
 async def listing(call: Call, request: KeysListRequest) -> KeysListResult:
     """All API keys but the admin key of the settings: names, roles, scopes and dates, never the keys.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Loss, Request, Result, capability
 from ikoma.model import Effect, Role
 
@@ -25,6 +26,7 @@ async def losses(call: Call, request: KeysRevokeRequest) -> Loss:
 
 
 @capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses, rare=True)
+@listed("keys", "keys revoke", by_hand=True)
 async def revoke(call: Call, request: KeysRevokeRequest) -> KeysRevokeResult:
     """End an API key at once, on every door.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Loss, Request, Result, Sensitive, capability
 from ikoma.model import Effect, Role
 
@@ -41,6 +42,7 @@ def _in_words(seconds: int) -> str:
 
 
 @capability("keys.rotate", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
+@listed("keys", "keys rotate", by_hand=True)
 async def rotate(call: Call, request: KeysRotateRequest) -> KeysRotateResult:
     """Make a new key with the name, role and scope of an existing one. Both work for a while.
 

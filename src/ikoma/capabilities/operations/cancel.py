@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import OperationsGetRequest, OperationsGetResult
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import capability
 from ikoma.model import Effect, Role
 
@@ -15,6 +16,7 @@ from ikoma.model import Effect, Role
     idempotent=True,
     harmless="what was begun is undone, and the call can be made again",
 )
+@listed("operations", "cancel", "Stop an operation.")
 async def cancel(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     """Stop a long call of your own; what it had begun is put right first.
 

@@ -15,6 +15,7 @@ from ikoma.kernel.answers.failures import as_told
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Capability, Failed, Request, Result, Untrusted, capability, registry
 from ikoma.model import Effect, Role
 
@@ -82,6 +83,7 @@ def _next(record: Record) -> Next | None:
 
 
 @capability("operations.get", role=Role.OBSERVER, effect=Effect.READS)
+@listed("operations", no_verb="operations.wait shows the same, and with no seconds it does not wait")
 async def get(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     """See how far a long call is, or how it ended: state, steps, result or failure.
 

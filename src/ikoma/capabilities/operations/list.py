@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, Untrusted, capability
 from ikoma.model import AppName, Effect, Role
 
@@ -35,6 +36,7 @@ class OperationsListResult(Result):
 
 
 @capability("operations.list", role=Role.OBSERVER, effect=Effect.READS)
+@listed("operations", "operations", "List what is being done, and what was.", optional=("appName",))
 async def list_operations(call: Call, request: OperationsListRequest) -> OperationsListResult:
     """List the latest changing calls, newest first: what runs now, what ended how.
 

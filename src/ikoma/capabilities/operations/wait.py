@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import OperationsGetRequest, OperationsGetResult
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import capability
 from ikoma.model import Effect, Role
 
@@ -16,6 +17,7 @@ class OperationsWaitRequest(OperationsGetRequest):
 
 
 @capability("operations.wait", role=Role.OPERATOR, effect=Effect.READS)
+@listed("operations", "wait", "Wait until an operation has ended.", well=("state", "succeeded"))
 async def wait(call: Call, request: OperationsWaitRequest) -> OperationsGetResult:
     """Wait until a long call has ended, and get its result. Still running afterwards? Call it again.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, Role
 
@@ -28,6 +29,7 @@ class PlatformCheckResult(Result):
 
 
 @capability("platform.check", role=Role.OBSERVER, effect=Effect.READS)
+@listed("server", "check", "Check Docker, PostgreSQL and the apps' folder.", well=("healthy", True))
 async def check(call: Call, request: Request) -> PlatformCheckResult:
     """Whether Docker, PostgreSQL and the apps' folder are usable, and what is wrong where they are not.
 

@@ -7,6 +7,7 @@ import time
 from ikoma import __version__
 from ikoma.capabilities.context import Call
 from ikoma.kernel.answers.leading import may_call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import BODY_LIMIT, SQL_BODY_LIMIT, Request, Result, capability, registry
 from ikoma.model import Effect, Role
 
@@ -21,6 +22,7 @@ class PlatformInfoResult(Result):
 
 
 @capability("platform.info", role=Role.OBSERVER, effect=Effect.READS)
+@listed("server", "info", "Show version, uptime and limits.")
 async def info(call: Call, request: Request) -> PlatformInfoResult:
     """Version, uptime, what this key can call, and the limits of this server.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -18,6 +19,7 @@ class PolicyUnwaiveResult(Result):
 
 
 @capability("policy.unwaive", role=Role.ADMIN, effect=Effect.CHANGES, rare=True, undo="policy.waive")
+@listed("start", "unwaive", "End a waiver.")
 async def unwaive(call: Call, request: PolicyUnwaiveRequest) -> PolicyUnwaiveResult:
     """End a waiver before its time. The next deploy is judged without it."""
     app = call.app(request.app_name)

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema
 from ikoma.apps.policy.rules import RULES
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotWaivable
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FutureTime, Role, parse_moment
 
@@ -60,6 +61,7 @@ class PolicyWaiveResult(Result):
 @capability(
     "policy.waive", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True, undo="policy.unwaive"
 )
+@listed("start", "waive", "Let an app break one rule of the policy for a time.")
 async def waive(call: Call, request: PolicyWaiveRequest) -> PolicyWaiveResult:
     """Let an app break one rule of the compose policy until a time. It is audited and shown.
 

@@ -12,6 +12,7 @@ from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.source import checkout
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -41,6 +42,7 @@ class PreviewListResult(Result):
 
 
 @capability("preview.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("previews", "previews", "List the previews of an app.")
 async def listing(call: Call, request: PreviewListRequest) -> PreviewListResult:
     """The previews of an app: of which refs, where they answer, and when they end."""
     found = call.platform.previews.of(call.app(request.app_name))

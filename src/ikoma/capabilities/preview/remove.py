@@ -7,6 +7,7 @@ from ikoma.apps.resolution import preview_files
 from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.capabilities.context import Call
 from ikoma.errors import PreviewNotFound
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import AppName, Effect, GitRef, Role
 
@@ -32,6 +33,7 @@ class PreviewRemoveResult(Result):
     rare=True,
     harmless="a preview is a copy that ends by itself; deploy.preview makes it anew",
 )
+@listed("previews", "preview-remove", "End a preview.")
 async def remove(call: Call, request: PreviewRemoveRequest) -> PreviewRemoveResult:
     """End a preview: its containers, volumes, files and its copy of the database go. The app itself is not touched."""
     item = call.platform.apps.at(request.locked)

@@ -7,6 +7,7 @@ from typing import Annotated
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.rollouts.way_out import waiting
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -41,6 +42,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("release.abandon", role=Role.OPERATOR, effect=Effect.DESTROYS, loses=losses, rare=True)
+@listed("releases", "release-abandon", "Go on where a database cannot be taken back.")
 async def abandon(call: Call, request: AppRequest) -> ReleaseAbandonResult:
     """Where a failed release's backup cannot be restored: let the database stay as it is, and start what served again.
 

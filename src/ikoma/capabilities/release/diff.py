@@ -16,6 +16,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.errors import ReleaseNotFound
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
@@ -83,6 +84,7 @@ class ReleaseDiffResult(Result):
 
 
 @capability("release.diff", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("releases", "diff", "Compare two deployments of an app.", optional=("release", "to"))
 async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
     """What a release changed against an earlier one: services, images, migrations, variables, lines of its files.
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -48,6 +49,7 @@ class ReleaseListResult(Result):
 
 
 @capability("release.list", role=Role.OBSERVER, effect=Effect.READS)
+@listed("releases", "releases", "List the deployments of an app.")
 async def list_releases(call: Call, request: ReleaseListRequest) -> ReleaseListResult:
     """List the deployments of an app, newest first, with how each ended.
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.release.list import ReleaseListRelease, facts
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -17,6 +18,7 @@ class ReleasePinRequest(AppRequest):
 
 
 @capability("release.pin", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True, undo="release.pin")
+@listed("releases", "pin", "Keep a release whatever its age.")
 async def pin(call: Call, request: ReleasePinRequest) -> ReleaseListRelease:
     """Keep a release whatever its age, or no longer."""
     releases = Releases(call.app(request.app_name))

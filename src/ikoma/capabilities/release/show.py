@@ -10,7 +10,8 @@ from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.release import list as listed
+from ikoma.capabilities.release.list import ReleaseListRelease, facts
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -33,7 +34,7 @@ class ReleaseShowSource(Result):
     bytes: int
 
 
-class ReleaseShowResult(listed.ReleaseListRelease):
+class ReleaseShowResult(ReleaseListRelease):
     logs: Annotated[list[str], Untrusted("container logs")]
     """What the service that failed said last."""
     answer: Annotated[str | None, Untrusted("the app's answer")] = optional()
@@ -57,6 +58,7 @@ class ReleaseShowResult(listed.ReleaseListRelease):
 
 
 @capability("release.show", role=Role.OBSERVER, effect=Effect.READS)
+@listed("releases", "release", "Show one deployment of an app.", optional=("release",))
 async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
     """Show one deployment: who, when, why, how it ended, services, migrations and source.
 
@@ -66,7 +68,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
     releases = Releases(app)
     release = releases.find(request.release) if request.release else _default(releases)
     return ReleaseShowResult(
-        **listed.facts(release, releases.current()),
+        **facts(release, releases.current()),
         logs=list(release.logs),
         answer=release.answer or None,
         answer_status=release.answer_status,

@@ -9,6 +9,7 @@ from pydantic import Field
 from ikoma.apps.source import checkout as source_checkout
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.source.clone import SourceCloneResult, bring
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Sensitive, capability
 from ikoma.model import Effect, GitRef, Role
 
@@ -24,6 +25,7 @@ class SourceCheckoutRequest(AppRequest):
 
 
 @capability("source.checkout", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, undo="source.checkout")
+@listed("git", "checkout", "Bring an app to another commit of its repository.")
 async def checkout(call: Call, request: SourceCheckoutRequest) -> SourceCloneResult:
     """Bring an app's source to another branch, tag or commit of its repository.
 

@@ -11,6 +11,7 @@ from ikoma.apps.source import checkout
 from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, GitRef, Role, Secret, printable
 
@@ -62,6 +63,7 @@ class SourceCloneResult(Result):
 
 
 @capability("source.clone", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, undo="source.checkout")
+@listed("git", "clone", "Bring a git repository into an app.", optional=("ref",))
 async def clone(call: Call, request: SourceCloneRequest) -> SourceCloneResult:
     """Bring a git repository into an app: all of it where it holds a compose file, else src/.
 

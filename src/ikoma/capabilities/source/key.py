@@ -8,6 +8,7 @@ from ikoma.apps.source.access import SourcePlace
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
@@ -37,6 +38,9 @@ async def losses(call: Call, request: SourceKeyRequest) -> Loss | None:
 
 
 @capability("source.key", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
+@listed(
+    "git", "source-key", "Show an app's deploy key for a git host; make it where there is none.", optional=("host",)
+)
 async def key(call: Call, request: SourceKeyRequest) -> SourceKeyResult:
     """The public half of an app's deploy key for a git host; the key is made where there is none.
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ikoma.apps.source import access
 from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, Secret
 
@@ -43,6 +44,7 @@ async def losses(call: Call, request: SourceTokenRequest) -> Loss | None:
 
 
 @capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
+@listed("git", "source-token", "Keep a token for an app's private repositories.", unseen={"token": "remove"})
 async def token(call: Call, request: SourceTokenRequest) -> SourceTokenResult:
     """Keep a token with which an app's private repositories are fetched over https, also for pushes.
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, Role
 
@@ -34,6 +35,7 @@ class TrashListResult(Result):
 
 
 @capability("trash.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
+@listed("server", "trash", "List removed apps that can be brought back.")
 async def listing(call: Call, request: TrashListRequest) -> TrashListResult:
     """List removed apps that are kept, newest first: which app, when it was removed, its size and what is there."""
     found = await asyncio.to_thread(call.platform.trash.entries)

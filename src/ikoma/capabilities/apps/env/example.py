@@ -7,11 +7,13 @@ import asyncio
 from ikoma.apps.environment import dotenv
 from ikoma.apps.yaml.reading import gather
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
 
 @capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("variables", "env-example", "Print a .env file to start from.", text_alone=True)
 async def example(call: Call, request: AppRequest) -> str:
     """A .env file to start from: every variable the app's compose file uses, with its default.
 
