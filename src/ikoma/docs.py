@@ -1,16 +1,14 @@
 """Writes what is made of the registry, the policy's rules and the errors: `python -m ikoma.docs`.
 
-That is docs/capabilities.md, docs/rules.md, docs/errors.md, cli/commands.json, which commands are made of, and
-web/cli_lines.json, the commands that the server's reference shows.
+That is docs/capabilities.md, docs/rules.md, docs/errors.md and cli/commands.json, which commands are made of.
 A test fails when one of them is stale.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import shlex
 import sys
+from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,12 @@ from typing import Any
 from ikoma import capabilities
 from ikoma.apps.policy.rules import RULES
 from ikoma.cli import capability_index
-from ikoma.cli.catalogue import OWN, VERBS
 from ikoma.durable import write_file
 from ikoma.kernel.access import controls
+from ikoma.kernel.listing import Listing
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
-from ikoma.web import reference, schemas
+from ikoma.web import reference
 from ikoma.web.reference import consent, meaning
 
 _HEAD = """# Capabilities
@@ -82,43 +80,6 @@ def commands_file(registry: Registry) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def lines_file(registry: Registry) -> str:
-    """The command of each capability, for the reference that the server shows."""
-    return json.dumps({item.name: _line(item) for item in registry}, ensure_ascii=False, indent=1) + "\n"
-
-
-def _line(item: Capability) -> str:
-    """A command with what must be given."""
-    request = item.request.model_json_schema(by_alias=True)
-    given = {name: schemas.example(name, request["properties"][name], request) for name in request.get("required", ())}
-    verb = next((verb for verb, known in VERBS.items() if known.capability == item.name), None)
-    if verb is None and item.name not in OWN:
-        app = f" --app {given.pop('appName')}" if "appName" in given else ""
-        return f"ikoma call {item.name}{app}" + "".join(f" --arg {name}={_word(given[name])}" for name in given)
-    placed = [name for name in given if name not in item.sensitive] if verb else ["id", "name", "path"]
-    behind = dict.fromkeys(["appName", *placed])
-    words = ["ikoma", verb or OWN[item.name], *(_word(given.pop(name)) for name in behind if name in given)]
-    unseen = [name for name in given if name in item.sensitive]
-    for name, value in given.items():
-        if item.name in OWN and isinstance(value, list):
-            words += ["--", *map(_word, value)]
-        elif name not in unseen:
-            words += [_flag(name), *([] if value is True else [_word(value)])]
-    if len(unseen) == 1:
-        return " ".join([*words, "< FILE"])
-    return " ".join([*words, *(f"{_flag(name)} @FILE" for name in unseen)])
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
-
-
-def _flag(name: str) -> str:
-    return f"--{re.sub('([A-Z])', lambda found: f'-{found[1].lower()}', name)}"
-
-
 def _command(item: Capability) -> dict[str, Any]:
     request = controls.arguments_schema(item)
     return {
@@ -130,7 +91,16 @@ def _command(item: Capability) -> dict[str, Any]:
         "required": request.get("required", []),
         "sensitive": list(item.sensitive),
         "sentences": [list(path) for path in item.sentences],
+        "rare": item.rare,
+        "listing": _said(item.listing),
     }
+
+
+def _said(listing: Listing) -> dict[str, Any]:
+    """What a capability says of its listing, and nothing that is so by default."""
+    default = Listing()
+    values = {field.name: (getattr(listing, field.name), getattr(default, field.name)) for field in fields(listing)}
+    return {name: value for name, (value, unsaid) in values.items() if value != unsaid}
 
 
 def _table(registry: Registry) -> str:
@@ -187,4 +157,3 @@ if __name__ == "__main__":
     write_file(folder / "rules.md", rules_page())
     write_file(folder / "errors.md", errors_page())
     write_file(capability_index.FILE, commands_file(known))
-    write_file(reference.LINES, lines_file(known))

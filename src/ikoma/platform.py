@@ -15,35 +15,35 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
-from ikoma.apps.app import App, Apps, logged
+from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.database.backups import Backups
-from ikoma.apps.database.migrating import Schema
-from ikoma.apps.deploying.deployer import Deployments
+from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
-from ikoma.apps.deploying.release_history import Keep
+from ikoma.apps.deploying.release_history import ReleaseRetention
 from ikoma.apps.deploying.rollback import Rollbacks
 from ikoma.apps.environment import file_permissions, variable_history
 from ikoma.apps.files import file_history, retention
 from ikoma.apps.observation.health import HEALTHY, UNHEALTHY, HealthObserver
-from ikoma.apps.observation.logs import Logs
+from ikoma.apps.observation.logs import AppLogs
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews, sweep_previews
-from ikoma.apps.reconciliation.reconciler import Caretaker
+from ikoma.apps.reconciliation.reconciler import Reconciler
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.rollouts.rollout import Rollouts
-from ikoma.apps.routing.dns import Names
+from ikoma.apps.routing.dns import DnsLookup
 from ikoma.apps.routing.probe import Probe
-from ikoma.apps.routing.routes import Traffic
-from ikoma.apps.secrets.secret_index import SecretBook
+from ikoma.apps.routing.routes import Routes
+from ikoma.apps.secrets.secret_index import SecretIndex
 from ikoma.apps.source import checkout
-from ikoma.apps.source.checkout import Sources
-from ikoma.apps.source.git import Reach
-from ikoma.apps.source.webhook import Hooks
+from ikoma.apps.source.checkout import Checkouts
+from ikoma.apps.source.git import SourceReach
+from ikoma.apps.source.webhook import Webhooks
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation.adapter import Adapter
 from ikoma.apps.validation.validator import Validator
@@ -123,7 +123,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         apps = Apps(settings.apps_root)
         proxy = CaddyProxy(settings)
         stack.push_async_callback(proxy.close)
-        traffic = Traffic(engine, proxy, apps)
+        traffic = Routes(engine, proxy, apps)
         restarts = Restarts()
         probe = Probe(engine)
         health = HealthObserver(engine, databases, traffic, restarts, probe)
@@ -150,7 +150,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         backups = Backups(settings.backups_root)
         waivers = Waivers(settings.database_file)
         stack.callback(waivers.close)
-        hooks = Hooks(settings.database_file, apps)
+        hooks = Webhooks(settings.database_file, apps)
         stack.callback(hooks.close)
         policy = Policy(
             engine,
@@ -166,9 +166,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         resolutions = Resolutions(engine, policy.waived)
         previews = Previews(apps, databases, backups, resolutions)
         validator = Validator(engine, databases, policy, traffic, resolutions, web_services)
-        schema = Schema(databases, backups)
+        schema = DatabaseMigrator(databases, backups)
         rollbacks, memory = Rollbacks(schema), settings.container_memory_mb << 20
-        deployments = Deployments(
+        deployments = Deployer(
             engine,
             databases,
             probe,
@@ -178,10 +178,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             schema,
             rollbacks,
             memory=memory,
-            keep=Keep(settings.releases_keep, settings.releases_max_days),
+            keep=ReleaseRetention(settings.releases_keep, settings.releases_max_days),
         )
         supervisor = Supervisor()
-        scrubber = Scrubber(SecretBook(apps, [Secret(server.admin()["password"])], resolutions.secrets))
+        scrubber = Scrubber(SecretIndex(apps, [Secret(server.admin()["password"])], resolutions.secrets))
         _scrub_logs(scrubber)
         platform = Platform(
             settings=settings,
@@ -204,9 +204,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             callers=callers,
             audit=audit,
             operations=operations,
-            logs=Logs(engine),
-            names=Names(settings.public_addresses, settings.proxy_host),
-            sources=Sources(_reach(settings)),
+            logs=AppLogs(engine),
+            names=DnsLookup(settings.public_addresses, settings.proxy_host),
+            sources=Checkouts(_reach(settings)),
             hooks=hooks,
             previews=previews,
             events=events,
@@ -232,7 +232,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await traffic.start()
         await stack.enter_async_context(supervisor)
         supervisor.start("proxy", proxy.watch)
-        caretaker = Caretaker(
+        caretaker = Reconciler(
             engine,
             apps,
             deployments,
@@ -277,7 +277,7 @@ def prepare(settings: Settings) -> bool:
     apps.sweep()
     sweep_previews(settings.apps_root)
     for name in apps.names():
-        with logged(name):
+        with log_failures(name):
             file_permissions.close(apps.at(name))
             checkout.recover(apps.at(name))
             retention.tidy(apps.at(name))
@@ -301,7 +301,7 @@ async def _let_go(apps: Apps) -> None:
     """Let go of the files and variables of before that were kept long enough, also of apps that nobody touches."""
     while True:
         for name in apps.names():
-            with logged(name):
+            with log_failures(name):
                 await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
                 await asyncio.to_thread(variable_history.prune, apps.at(name))
         await asyncio.sleep(_LET_GO_SECONDS)
@@ -355,8 +355,8 @@ def _tokens(settings: Settings) -> Tokens | None:
     return Tokens(settings.jwt_issuer, audience, settings.jwt_jwks_url)
 
 
-def _reach(settings: Settings) -> Reach:
-    return Reach(
+def _reach(settings: Settings) -> SourceReach:
+    return SourceReach(
         hosts=settings.source_hosts,
         known_hosts=settings.ikoma_home / "known_hosts",
         helpers=settings.ikoma_state,

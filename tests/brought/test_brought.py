@@ -16,7 +16,7 @@ from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.engines.compose.engine import ComposeEngine
@@ -84,7 +84,7 @@ def examined(case: Case, text: str, root: Path) -> Report:
         engine, apps = EveryImage(DOCKER_HOST), Apps(root)
         with closing(Waivers(root / "state.db")) as waivers:
             policy = Policy(engine, apps, waivers, platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"})
-            traffic, web = Traffic(engine, cast(Proxy, None), apps), WebServices(engine, policy)
+            traffic, web = Routes(engine, cast(Proxy, None), apps), WebServices(engine, policy)
             resolutions = Resolutions(engine, policy.waived)
             validator = Validator(engine, cast(Databases, None), policy, traffic, resolutions, web)
             try:

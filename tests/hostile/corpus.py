@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ikoma.apps.app import App
-from ikoma.apps.host_facts import Facts
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.yaml.reading import read_paths
@@ -93,7 +93,7 @@ def _case(path: Path) -> Case:
     return Case(path, text, rule, tuple(said.get("setup", ())))
 
 
-def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
+def lay_out(case: Case, root: Path) -> tuple[App, HostFacts]:
     """Make the app `shop` of this file under a folder of apps, and what is known of its server."""
     app = App(AppName("shop"), root / "shop")
     (app.path / "src").mkdir(parents=True)
@@ -146,7 +146,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
     (app.path / "docker-compose.yml").write_bytes(text.encode() + more)
     if env:
         app.env_file.write_text(env)
-    facts = Facts(
+    facts = HostFacts(
         app=app,
         other_apps=frozenset(others),
         platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"},
@@ -160,7 +160,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, Facts]:
     return app, facts
 
 
-async def judged(app: App, facts: Facts) -> tuple[list[Violation], str | None, Mapping[str, object] | None]:
+async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | None, Mapping[str, object] | None]:
     """What the policy finds, and Compose's own refusal where it does not come to a model."""
     engine = ComposeEngine(DOCKER_HOST)
     facts = replace(facts, files=read_paths(app))
@@ -176,7 +176,7 @@ async def judged(app: App, facts: Facts) -> tuple[list[Violation], str | None, M
     return policy.check(resolved.model, facts), None, resolved.model
 
 
-def judged_model(name: str, app: App, facts: Facts) -> list[Violation]:
+def judged_model(name: str, app: App, facts: HostFacts) -> list[Violation]:
     """What the policy finds in one of MODELS."""
     text = json.dumps(MODELS[name][1]).replace("/shop", str(app.path))
     return policy.check(json.loads(text), facts)

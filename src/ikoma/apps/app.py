@@ -116,9 +116,9 @@ class App:
         try:
             resolved, root = Path(os.path.realpath(path)), Path(os.path.realpath(self.path))
         except (OSError, ValueError):
-            raise PathOutside(f"{_shown(path, self.path)} is no path.") from None
+            raise PathOutside(f"{_shorten_path(path, self.path)} is no path.") from None
         if resolved != root and root not in resolved.parents:
-            raise PathOutside(f"{_shown(path, self.path)} leads outside the folder of {self.name}.")
+            raise PathOutside(f"{_shorten_path(path, self.path)} leads outside the folder of {self.name}.")
         return resolved
 
     def make_folder(self, path: Path) -> None:
@@ -141,7 +141,7 @@ class App:
                 os.close(folder)
                 folder = inside
         except (NotADirectoryError, FileNotFoundError) as error:
-            raise PathOutside(f"{_shown(path, self.path)} is not what it was a moment ago.") from error
+            raise PathOutside(f"{_shorten_path(path, self.path)} is not what it was a moment ago.") from error
         finally:
             os.close(folder)
 
@@ -155,7 +155,7 @@ class App:
         """
         resolved = self.check_inside(path)
         root = Path(os.path.realpath(self.path))
-        name = _shown(path, self.path)
+        name = _shorten_path(path, self.path)
         try:
             descriptor = _open_beneath(root, resolved.relative_to(root).parts or (".",))
         except FileNotFoundError:
@@ -213,7 +213,7 @@ class Apps:
     def sweep(self) -> None:
         """Remove the temporary files that killed processes left where IKOMA writes inside apps."""
         for name in self.names():
-            with logged(name):
+            with log_failures(name):
                 _sweep(self.at(name))
 
     def at(self, name: AppName) -> App:
@@ -255,7 +255,7 @@ def _sweep(app: App) -> None:
 
 
 @contextmanager
-def logged(name: str) -> Iterator[None]:
+def log_failures(name: str) -> Iterator[None]:
     """Around what is done for one app after another: what goes wrong with one is logged, and the others have theirs."""
     try:
         yield
@@ -265,7 +265,7 @@ def logged(name: str) -> Iterator[None]:
         log.exception("%s: this should not have happened; the other apps go on", name)
 
 
-def _shown(path: Path, root: Path) -> str:
+def _shorten_path(path: Path, root: Path) -> str:
     return shown(path.relative_to(root) if path.is_relative_to(root) else path)
 
 

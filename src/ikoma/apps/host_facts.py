@@ -26,17 +26,17 @@ _REST = "([-_.][A-Za-z0-9_.-]*)?"
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 
 
-def image_name(app: str, service: str) -> str:
+def name_image(app: str, service: str) -> str:
     """The name of the image that a service of an app is built as."""
-    return f"{images_of(app)}{_component(service)}"
+    return f"{name_images_prefix(app)}{_encode_component(service)}"
 
 
-def images_of(app: str) -> str:
+def name_images_prefix(app: str) -> str:
     """What the names of all images that are built for an app begin with."""
-    return f"{IMAGES}/{_component(app)}/"
+    return f"{IMAGES}/{_encode_component(app)}/"
 
 
-def _component(name: str) -> str:
+def _encode_component(name: str) -> str:
     """A name as a part of an image's, which takes fewer; two names never become the same."""
     if _COMPONENT.fullmatch(name) and not name.startswith("x-"):
         return name
@@ -44,7 +44,7 @@ def _component(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class LocatedPath:
     """Where a path leads, and every folder that was looked into on the way: who may write one can change the way."""
 
     path: Path
@@ -61,7 +61,7 @@ class Located:
         return found
 
 
-def locate(path: str) -> Located:
+def locate(path: str) -> LocatedPath:
     """Follow an absolute path, link by link, as the kernel would; a way without end leads to `/`, which is nobody's."""
     here = Path("/")
     through: list[Path] = []
@@ -73,7 +73,7 @@ def locate(path: str) -> Located:
             here = here.parent
             continue
         if len(through) == _MOST_STEPS:
-            return Located(Path("/"), tuple(through))
+            return LocatedPath(Path("/"), tuple(through))
         through.append(here)
         try:
             target = (here / step).readlink()
@@ -82,15 +82,15 @@ def locate(path: str) -> Located:
             continue
         links += 1
         if links > _MOST_LINKS:
-            return Located(Path("/"), tuple(through))
+            return LocatedPath(Path("/"), tuple(through))
         if target.is_absolute():
             here = Path("/")
         steps.extend(reversed(target.parts[1:] if target.is_absolute() else target.parts))
-    return Located(here, tuple(through))
+    return LocatedPath(here, tuple(through))
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class HostFacts:
     """The server, as one app's file is checked against it."""
 
     app: App
@@ -109,7 +109,7 @@ class Facts:
     """Networks that the server itself is in or has routes to, and addresses that it needs; no containers'."""
     platform: tuple[Path, ...] = ()
     """Files and folders of the platform and of all apps, links resolved."""
-    files: tuple[Located, ...] = ()
+    files: tuple[LocatedPath, ...] = ()
     """Files that Compose reads to understand the app's: they say what runs next."""
     built: frozenset[str] = frozenset()
     """Names of the images that are built by the file that is checked."""

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 
 from ikoma.apps.app import App, Apps
 from ikoma.apps.database.backups import Backups
-from ikoma.apps.database.migrating import Schema
-from ikoma.apps.deploying.deployer import Deployments
+from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
 from ikoma.apps.environment.editor import EnvFile
 from ikoma.apps.observation.health import HealthObserver
-from ikoma.apps.observation.logs import Logs
+from ikoma.apps.observation.logs import AppLogs
 from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews
 from ikoma.apps.resolution.resolver import Resolutions
-from ikoma.apps.routing.dns import Names
-from ikoma.apps.routing.routes import Traffic
-from ikoma.apps.source.checkout import Sources
-from ikoma.apps.source.webhook import Hooks
+from ikoma.apps.routing.dns import DnsLookup
+from ikoma.apps.routing.routes import Routes
+from ikoma.apps.source.checkout import Checkouts
+from ikoma.apps.source.webhook import Webhooks
 from ikoma.apps.trash import Trash
 from ikoma.apps.validation.adapter import Adapter
 from ikoma.apps.validation.validator import Validator
@@ -57,19 +57,19 @@ class Platform:
     adapter: Adapter
     health: HealthObserver
     verifier: Verifier
-    deployments: Deployments
+    deployments: Deployer
     planner: Planner
-    schema: Schema
-    traffic: Traffic
+    schema: DatabaseMigrator
+    traffic: Routes
     waivers: Waivers
     approvals: Approvals
     callers: Callers
     audit: AuditLog
     operations: Operations
-    logs: Logs
-    names: Names
-    sources: Sources
-    hooks: Hooks
+    logs: AppLogs
+    names: DnsLookup
+    sources: Checkouts
+    hooks: Webhooks
     previews: Previews
     events: Events
     supervisor: Supervisor

@@ -19,7 +19,8 @@ from typing import Any
 
 import click
 
-from ikoma.cli.catalogue import LOCAL, SECTIONS, VERBS
+from ikoma.cli.capability_index import read_commands, read_verbs
+from ikoma.cli.catalogue import LOCAL, list_sections
 
 _INTERRUPTED, _READER_GONE = 130, 141
 _ENDING = frozenset({"proxy-stop"})
@@ -30,14 +31,14 @@ class Commands(click.Group):
     """Loads a command when it is asked for, and lists all of them without loading any."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for _, names in SECTIONS for name in names]
+        return [name for commands in list_sections().values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in LOCAL:
             module = importlib.import_module(LOCAL[cmd_name].module)
             found: click.Command = module.COMMANDS[cmd_name]
             return found
-        if cmd_name in VERBS:
+        if cmd_name in read_verbs():
             verbs: Any = importlib.import_module("ikoma.cli.verbs")
             made: click.Command = verbs.verb_command(cmd_name)
             return made
@@ -62,9 +63,9 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, names in SECTIONS:
+        for title, commands in list_sections().items():
             with formatter.section(title):
-                formatter.write_dl([(name, (LOCAL.get(name) or VERBS[name]).summary) for name in names])
+                formatter.write_dl([*commands.items()])
 
 
 @contextlib.contextmanager
@@ -81,11 +82,8 @@ def _nearest(name: str, known: list[str]) -> str | None:
     near = difflib.get_close_matches(name, known, 1)
     if not near or near[0] in _ENDING:
         return None
-    if near[0] in VERBS:
-        commands: Any = importlib.import_module("ikoma.cli.capability_index")
-        if commands.read_commands()[VERBS[near[0]].capability].takes_away:
-            return None
-    return near[0]
+    capability = read_verbs().get(near[0])
+    return None if capability and read_commands()[capability].takes_away else near[0]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,11 +7,13 @@ fails when that is stale.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from ikoma.kernel.listing import Listing
 
 FILE = Path(__file__).with_name("commands.json")
 
@@ -28,11 +30,14 @@ class Command:
     takes_away: bool
     """Whether it is there to take something away."""
     properties: Mapping[str, Any]
-    required: tuple[str, ...]
-    sensitive: tuple[str, ...]
+    required: Sequence[str]
+    sensitive: Sequence[str]
     """Arguments that had better not stand in a command line."""
     sentences: tuple[tuple[str, ...], ...]
     """Where in the result IKOMA's own sentences stand."""
+    rare: bool
+    """Whether few need it."""
+    listing: Listing
 
     @property
     def summary(self) -> str:
@@ -45,6 +50,12 @@ def read_commands() -> Mapping[str, Command]:
     return {name: _command(**described) for name, described in json.loads(FILE.read_bytes()).items()}
 
 
-def _command(*, required: list[str], sensitive: list[str], sentences: list[list[str]], **described: Any) -> Command:
+@cache
+def read_verbs() -> Mapping[str, str]:
+    """The words of each command that a capability has, and its name."""
+    return {command.listing.verb: name for name, command in read_commands().items() if command.listing.verb}
+
+
+def _command(*, sentences: list[list[str]], listing: dict[str, Any], **described: Any) -> Command:
     places = tuple(tuple(path) for path in sentences)
-    return Command(required=tuple(required), sensitive=tuple(sensitive), sentences=places, **described)
+    return Command(sentences=places, listing=Listing(**listing), **described)

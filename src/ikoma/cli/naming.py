@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from ikoma.cli.capability_index import read_commands
-from ikoma.cli.catalogue import OWN, VERBS
 from ikoma.kernel.words import Names, in_failure, in_result, texts
 
 _ARGUMENTS = {"app": "appName", "identity": "id"}
@@ -27,10 +26,8 @@ _TAKES = re.compile(r"`[^`]+` takes [\w?, ]+\.")
 
 def command_words(capability: str) -> list[str]:
     """The words of its command; those of `ikoma call` where it has none of its own."""
-    if capability in OWN:
-        return ["ikoma", *OWN[capability].split()]
-    verb = next((name for name, item in VERBS.items() if item.capability == capability), None)
-    return ["ikoma", verb] if verb else ["ikoma", "call", capability]
+    known = read_commands().get(capability)
+    return ["ikoma", *(known.listing.verb.split() if known and known.listing.verb else ("call", capability))]
 
 
 def command_line(capability: str, arguments: Mapping[str, Any]) -> str:

@@ -15,8 +15,7 @@ from typing import Any
 import click
 
 from ikoma.cli import client, complete, consent, interrupts, output, views
-from ikoma.cli.capability_index import Command, read_commands
-from ikoma.cli.catalogue import FROM_FILES, UNSEEN, VERBS
+from ikoma.cli.capability_index import Command, read_commands, read_verbs
 from ikoma.cli.naming import Answers
 from ikoma.cli.progress import progress_bar
 
@@ -44,25 +43,25 @@ class Place(click.Argument):
 
 def verb_command(name: str) -> click.Command:
     """The command for a verb: what must be given as arguments, everything as options, `--json` for scripts."""
-    verb = VERBS[name]
-    described = read_commands()[verb.capability]
-    places = _places(described, verb.optional)
+    capability = read_verbs()[name]
+    described = read_commands()[capability]
+    listing, places = described.listing, _places(described)
     parameters: list[click.Parameter] = [
         Place(
             [f"place_{number}"],
             argument=place,
             required=False,
             metavar=metavar(place) if place in described.required else f"[{metavar(place)}]",
-            shell_complete=complete.completer(place, verb.capability),
+            shell_complete=complete.completer(place, capability),
         )
         for number, place in enumerate(places)
     ]
-    needed = [name for name in described.sensitive if name in described.required or (verb.capability, name) in UNSEEN]
+    needed = [name for name in described.sensitive if name in described.required or name in listing.unseen]
     for argument, schema in described.properties.items():
         option = (
-            _from_file(argument, FROM_FILES[verb.capability, argument], schema)
-            if (verb.capability, argument) in FROM_FILES
-            else _option(argument, schema, complete.completer(argument, verb.capability))
+            _from_file(argument, listing.from_files[argument], schema)
+            if argument in listing.from_files
+            else _option(argument, schema, complete.completer(argument, capability))
         )
         if argument in needed:
             said = _source(argument, may_be_left_out=argument == needed[-1])
@@ -75,10 +74,8 @@ def verb_command(name: str) -> click.Command:
     def run(as_json: bool, yes: bool = False, **options: Any) -> None:
         words = [options.pop(f"place_{number}") for number in range(len(places))]
         given = {key: value for key, value in options.items() if value is not None and value != ()}
-        arguments = arguments_from(
-            verb.capability, described, places, [word for word in words if word is not None], given
-        )
-        perform(verb.capability, arguments, as_json, yes=yes)
+        arguments = arguments_from(described, places, [word for word in words if word is not None], given)
+        perform(capability, arguments, as_json, yes=yes)
 
     kind = _Careful if described.asks or described.takes_away else _Command
     return kind(name, params=parameters, callback=run, help=described.description, short_help=described.summary)
@@ -88,7 +85,7 @@ class _Command(click.Command):
     """Names other commands in its help, which is worded only when it is asked for."""
 
     def get_help(self, ctx: click.Context) -> str:
-        say = Answers(VERBS[self.name or ""].capability, {}).sentence
+        say = Answers(read_verbs()[self.name or ""], {}).sentence
         self.help = say(self.help or "")
         for parameter in self.params:
             if isinstance(parameter, click.Option) and parameter.help:
@@ -101,7 +98,7 @@ class _Careful(_Command, consent.CarefulCommand):
 
 
 def arguments_from(
-    capability: str, described: Command, places: Sequence[str], words: Sequence[str], given: Mapping[str, Any]
+    described: Command, places: Sequence[str], words: Sequence[str], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """A capability's arguments: words in their places, where no option has given that already.
 
@@ -111,7 +108,7 @@ def arguments_from(
     free = [place for place in places if place not in given]
     if len(words) > len(free):
         raise click.UsageError(f"Got unexpected extra argument ({words[len(free)]}).")
-    from_files = {place for place in places if (capability, place) in FROM_FILES}
+    from_files = described.listing.from_files
     typed = {
         place: read_file(word) if place in from_files else _typed(place, described.properties[place], word)
         for place, word in zip(free, words, strict=False)
@@ -120,8 +117,8 @@ def arguments_from(
     missing = [name for name in described.required if name not in arguments]
     missing += [
         name
-        for (of, name), instead in UNSEEN.items()
-        if of == capability and name not in arguments and not arguments.get(instead)
+        for name, instead in described.listing.unseen.items()
+        if name not in arguments and not arguments.get(instead)
     ]
     if missing and missing == [name for name in described.sensitive if name in missing][-1:]:
         arguments[missing[0]] = _secret(missing[0])
@@ -184,11 +181,11 @@ def metavar(name: str) -> str:
     return _METAVARS.get(name, name.upper())
 
 
-def _places(described: Command, optional: Sequence[str]) -> list[str]:
+def _places(described: Command) -> list[str]:
     """Arguments that need no name: the app, what else is required, and what is often given."""
     required = [name for name in described.properties if name in described.required]
     ordered = sorted(required, key=lambda name: name != "appName")
-    return [*ordered, *(name for name in optional if name not in ordered)]
+    return [*ordered, *(name for name in described.listing.optional if name not in ordered)]
 
 
 def _source(argument: str, *, may_be_left_out: bool) -> str:

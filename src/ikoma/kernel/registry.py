@@ -6,6 +6,7 @@ capability is one function with a request model and a result type; `@capability`
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 import re
@@ -22,6 +23,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, Next, UnknownCapability
+from ikoma.kernel.listing import Listing, listing_of
 from ikoma.kernel.redaction.places import Path
 from ikoma.kernel.redaction.redaction import cleaned, whole
 from ikoma.kernel.words import RESULT_FIELDS
@@ -166,6 +168,13 @@ class Capability:
     """Whether it waits for the app's lock for as long as it takes; a newer call takes the place of one that waits."""
     rare: bool
     """Whether the MCP door lists it only to those who choose its toolset: every tool listed costs each conversation."""
+    listing: Listing = dataclasses.field(default_factory=Listing, compare=False)
+    """Its task, its command, and what its answer means."""
+
+    @property
+    def toolset(self) -> str:
+        """The tools that a client of the MCP door chooses together."""
+        return self.name.partition(".")[0]
 
     @property
     def summary(self) -> str:
@@ -481,6 +490,7 @@ def capability(
                 unaudited=unaudited,
                 queued=queued,
                 rare=rare,
+                listing=listing_of(run),
             )
         )
         return run

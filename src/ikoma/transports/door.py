@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope, Send
 
-from ikoma.apps.source.webhook import Hooks
+from ikoma.apps.source.webhook import Webhooks
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.settings import Settings
 from ikoma.transports import headers
@@ -20,7 +20,7 @@ from ikoma.transports.mcp.streams.stdio import listening
 class Door:
     """The whole ASGI application is `app`."""
 
-    def __init__(self, pipeline: Pipeline, summary: Summary, settings: Settings, hooks: Hooks) -> None:
+    def __init__(self, pipeline: Pipeline, summary: Summary, settings: Settings, hooks: Webhooks) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None

@@ -23,7 +23,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ikoma.apps.source.webhook import Hooks
+from ikoma.apps.source.webhook import Webhooks
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
 from ikoma.kernel.call import Answer, Attempt, Emit
 from ikoma.kernel.pipeline import Pipeline
@@ -48,7 +48,7 @@ class Summary(Protocol):
     async def __call__(self) -> Mapping[str, Any]: ...
 
 
-def http_app(pipeline: Pipeline, summary: Summary, hooks: Hooks | None) -> ASGIApp:
+def http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None) -> ASGIApp:
     """The ASGI application; without `hooks` it has no API, only what tells of the server."""
     if hooks is None:
         return Starlette(routes=[Route("/health", _health(summary))], exception_handlers=_HANDLERS)

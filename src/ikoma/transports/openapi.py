@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ikoma import __version__
@@ -28,7 +29,10 @@ _FAILURES = {
 def document(registry: Registry) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the HTTP door."""
     schemas: dict[str, Any] = {"Failure": _failure()}
-    paths: dict[str, Any] = {f"/execute/{item.name}": {"post": _operation(item, schemas)} for item in registry}
+    prefixes = [_prefix(item) for item in registry]
+    paths: dict[str, Any] = {
+        f"/execute/{item.name}": {"post": _operation(item, schemas, prefixes)} for item in registry
+    }
     paths["/health"] = {
         "get": {
             "summary": "Whether the server is up; needs no key.",
@@ -54,20 +58,25 @@ def request_schema(item: Capability) -> dict[str, Any]:
     return dict(controls.arguments_schema(item))
 
 
-def _operation(item: Capability, schemas: dict[str, Any]) -> dict[str, Any]:
+def _prefix(item: Capability) -> str:
+    """The capability's name as its models begin: deploy.up is DeployUp."""
+    return "".join(part.title() for part in item.name.replace("_", ".").split("."))
+
+
+def _operation(item: Capability, schemas: dict[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
     result = item.result_adapter.json_schema(by_alias=True, mode="serialization", ref_template=_REFERENCE)
-    prefix = "".join(part.title() for part in item.name.replace("_", ".").split("."))
+    prefix = _prefix(item)
     answer = {
         "type": "object",
         "required": ["success", "requestId", "result"],
         "properties": {
             "success": {"const": True},
             "requestId": {"type": "string"},
-            "result": _adopted(result, prefix, schemas),
+            "result": _adopted(result, prefix, schemas, prefixes),
         },
     }
     request = f"{prefix}Request"
-    schemas[request] = _adopted(request_schema(item), prefix, schemas)
+    schemas[request] = _adopted(request_schema(item), prefix, schemas, prefixes)
     return {
         "summary": item.summary,
         "description": f"{item.description}\n\nRole: {item.role}. Effect: {item.effect.value}.",
@@ -93,15 +102,26 @@ def _operation(item: Capability, schemas: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _adopted(schema: dict[str, Any], prefix: str, schemas: dict[str, Any]) -> dict[str, Any]:
-    """The schema with its nested definitions moved to the components, under names of this capability's own."""
+def _adopted(schema: dict[str, Any], prefix: str, schemas: dict[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
+    """The schema with its nested definitions moved to the components, under names of this capability's own.
+
+    A model that another capability declares, such as DeployUpDetails, changes that one's name for this one's.
+    """
     nested = schema.pop("$defs", {})
-    names = {name: f"{prefix}{name}" for name in nested}
+    names = {
+        name: prefix
+        + name.removeprefix(max((other for other in prefixes if name.startswith(other)), key=len, default=""))
+        for name in nested
+    }
     for name, definition in nested.items():
         schemas[names[name]] = _renamed(definition, names)
     renamed = _renamed(schema, names)
     assert isinstance(renamed, dict)
     return renamed
+
+
+def _without_capability(name: str, prefixes: Sequence[str]) -> str:
+    return name.removeprefix(max((prefix for prefix in prefixes if name.startswith(prefix)), key=len, default=""))
 
 
 def _renamed(node: Any, names: dict[str, str]) -> Any:

@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ikoma.apps.source.webhook import Hook, Mark
+from ikoma.apps.source.webhook import DeliveryMark, Webhook
 from ikoma.model import Secret
 from ikoma.transports.body import Body
 from ikoma.transports.headers import Headers, text
@@ -58,9 +58,9 @@ class Signed:
     event: str
     delivery: str
     at: int | None
-    marks: tuple[Mark, ...]
+    marks: tuple[DeliveryMark, ...]
 
-    def is_by(self, hook: Hook | None) -> bool:
+    def is_by(self, hook: Webhook | None) -> bool:
         """Whether the holder of the hook's secret sent it. Where there is no hook it takes as long to say no."""
         proven = self.proves((hook.secret if hook else _NOBODYS).reveal())
         return proven and hook is not None
@@ -74,12 +74,12 @@ def read(headers: Headers, body: Body) -> Signed:
 
     if found := _OURS.fullmatch(text(headers.get(b"x-ikoma-signature")) or ""):
         at, signature = found.groups()
-        mark = Mark(f"signature {signature}", lasts=False)
+        mark = DeliveryMark(f"signature {signature}", lasts=False)
         return Signed(_signs(signature, f"{at}.".encode(), body), OURS, "push", "", int(at), (mark,))
     if _TIME.fullmatch(said(b"webhook-timestamp")) and headers.get(b"webhook-signature"):
         return _standard(headers, body, said)
     # Signed or not, the body is what must not come twice: what else there is of a delivery is not proven.
-    digest = Mark(f"body {hashlib.sha256(body).hexdigest()}", lasts=True)
+    digest = DeliveryMark(f"body {hashlib.sha256(body).hexdigest()}", lasts=True)
     for host, *names in _FORGES:
         signature, delivery, event = map(said, names)
         if (found := _HEX.fullmatch(signature)) and (event or host != BITBUCKET):
@@ -103,12 +103,12 @@ def _standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> Sig
         right = base64.b64encode(made.digest()).decode()
         return sum(hmac.compare_digest(right, signature) for signature in signatures) > 0
 
-    mark = Mark(f"id {hashlib.sha256(identity.encode()).hexdigest()}", lasts=False)
+    mark = DeliveryMark(f"id {hashlib.sha256(identity.encode()).hexdigest()}", lasts=False)
     signed = Signed(proves, GITLAB, said(b"x-gitlab-event"), identity[:_LONGEST], int(at), (mark,))
     if (token := headers.get(b"x-gitlab-token")) is None:
         return signed
     is_token = _is(token)  # GitLab signs with a token of its own making, where it was given none of ours
-    digest = Mark(f"body {hashlib.sha256(body).hexdigest()}", lasts=True)
+    digest = DeliveryMark(f"body {hashlib.sha256(body).hexdigest()}", lasts=True)
     return replace(signed, proves=lambda secret: proves(secret) | is_token(secret), marks=(digest, mark))
 
 
@@ -135,5 +135,5 @@ def _is(token: bytes) -> Callable[[str], bool]:
     return lambda secret: hmac.compare_digest(secret.encode(), token)
 
 
-def _named(delivery: str) -> tuple[Mark, ...]:
-    return (Mark(f"delivery {delivery}", lasts=False),) if delivery else ()
+def _named(delivery: str) -> tuple[DeliveryMark, ...]:
+    return (DeliveryMark(f"delivery {delivery}", lasts=False),) if delivery else ()

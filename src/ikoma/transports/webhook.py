@@ -18,8 +18,8 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from ikoma.apps.releases.release import now
-from ikoma.apps.source.webhook import Delivery, Hook, Hooks
+from ikoma.apps.releases.release import format_now
+from ikoma.apps.source.webhook import Delivery, Webhook, Webhooks
 from ikoma.errors import BodyTooLarge, HookRefused, HookReplayed, IkomaError, MalformedRequest, MethodNotAllowed
 from ikoma.kernel.access.callers import of_hook
 from ikoma.kernel.call import Attempt
@@ -42,7 +42,7 @@ class _Proven:
     """A delivery that was signed rightly."""
 
     app: AppName
-    hook: Hook
+    hook: Webhook
     signed: Signed
     request_id: str
 
@@ -50,7 +50,7 @@ class _Proven:
         push = told.push if told else None
         signed = self.signed
         return Delivery(
-            now(),
+            format_now(),
             signed.host,
             signed.event,
             signed.delivery,
@@ -63,7 +63,7 @@ class _Proven:
 class Deliver:
     """POST /hooks/APP."""
 
-    def __init__(self, pipeline: Pipeline, hooks: Hooks) -> None:
+    def __init__(self, pipeline: Pipeline, hooks: Webhooks) -> None:
         self._pipeline = pipeline
         self._hooks = hooks
         self._bodies = LargeBodies(hooks.spool)

@@ -6,19 +6,16 @@ import html
 import json
 import shlex
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
 from ikoma import __version__
 from ikoma.errors import IkomaError, error_classes
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.web import schemas
+from ikoma.web.commands import example_command
 from ikoma.web.page import HERE, document
 from ikoma.web.schemas import Field
 from ikoma.web.tasks import TASKS, Task
-
-LINES = Path(__file__).with_name("cli_lines.json")
-"""Capability → its command, made by `make docs`: the command line is above the doors."""
 
 _SCRIPT = Path(__file__).with_name("reference.js")
 _INTRODUCTION = """<p>Each capability is called with <code>POST /execute/&lt;capability&gt;</code>, an
@@ -37,8 +34,7 @@ def reference_page(registry: Registry, guides: Sequence[str] = ()) -> str:
     Args:
         guides: names of the guides that this server has.
     """
-    tasks = [(task, sorted(filter(task.holds, registry), key=task.place)) for task in TASKS]
-    tasks = [(task, items) for task, items in tasks if items]
+    tasks = [(task, _of(task, registry)) for task in TASKS]
     links = "".join(f'<a href="#{task.slug}">{task.title}</a>' for task, _ in tasks)
     sections = "".join(_section(task, items, guides) for task, items in tasks)
     all_guides = '<a href="/docs/guides/README">Guides</a> · ' if guides else ""
@@ -69,10 +65,9 @@ def meaning(kind: type[IkomaError]) -> str:
     return (kind.__doc__ or "").strip().split("\n\n", 1)[0].replace("\n", " ")
 
 
-@cache
-def _lines() -> dict[str, str]:
-    read: dict[str, str] = json.loads(LINES.read_bytes())
-    return read
+def _of(task: Task, registry: Registry) -> list[Capability]:
+    """What belongs to a task, the usual before the rare."""
+    return sorted((item for item in registry if item.listing.task == task.word), key=lambda item: item.rare)
 
 
 def _section(task: Task, items: list[Capability], guides: Sequence[str]) -> str:
@@ -92,14 +87,14 @@ def _capability(item: Capability, task: Task) -> str:
     request = item.request.model_json_schema(by_alias=True)
     takes = schemas.arguments(request)
     words = [item.name, item.name.replace(".", " "), item.name.replace(".", "_"), task.title, item.description]
-    words += [_lines().get(item.name, ""), str(item.role), *(f"{field.name} {field.about}" for field in takes)]
+    words += [example_command(item), str(item.role), *(f"{field.name} {field.about}" for field in takes)]
     about = "".join(f"<p>{_inline(part)}</p>" for part in f"{item.description}\n\n{consent(item)}".split("\n\n")[1:])
     arguments = _table(("argument", "takes", "meaning"), map(_argument, takes)) if takes else "<p>It takes none.</p>"
     return (
         f'<details class="one" id="{item.name}" data-name="{item.name}" data-words="{_words(words)}"><summary>'
         f'<code>{item.name}</code> <span class="mark">{item.role}</span><span class="mark">{item.effect.value}</span>'
         f"<br>{_inline(item.summary)}</summary><div>{about}<h4>Arguments</h4>{arguments}<h4>Answer</h4>{_answer(item)}"
-        f"<h4>Command line</h4>{_line(_lines().get(item.name, ''))}<h4>HTTP</h4>{_line(_curl(item, request))}"
+        f"<h4>Command line</h4>{_line(example_command(item))}<h4>HTTP</h4>{_line(_curl(item, request))}"
         f"<h4>Errors</h4><p>{_codes(task)}</p></div></details>"
     )
 

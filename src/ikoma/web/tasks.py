@@ -1,52 +1,44 @@
-"""The capabilities by task, as the reference shows them: which belong together, what may go wrong, what to read.
+"""The tasks of people: the sections of `ikoma --help` and of the reference. Each capability names its own.
 
-Every capability stands in one task; a test fails where one is missing, named twice, or no longer there.
+A test fails where a capability names none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ikoma.kernel.registry import Capability
-
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One group. `names` are capabilities, all of a namespace where one ends with a dot."""
+    """One of them, as it is shown."""
 
     title: str
     about: str
-    names: tuple[str, ...]
     guides: tuple[str, ...]
     """Pages of the documentation, without `.md`."""
     errors: str
     """Codes of what may go wrong, besides what may in any call."""
 
     @property
+    def word(self) -> str:
+        """As capabilities name it."""
+        return self.title.split()[0].lower()
+
+    @property
     def slug(self) -> str:
         return self.title.lower().replace(" ", "-")
-
-    def holds(self, item: Capability) -> bool:
-        return self.place(item) < len(self.names)
-
-    def place(self, item: Capability) -> int:
-        """Where among its names a capability stands; after the last where it is none of them."""
-        fits = (name == item.name or (name.endswith(".") and item.name.startswith(name)) for name in self.names)
-        return next((number for number, does in enumerate(fits) if does), len(self.names))
 
 
 TASKS = (
     Task(
         "Start",
         "A folder for an app, what is wrong with it, and what the compose file should become.",
-        ("apps.init", "apps.validate", "apps.adapt", "policy."),
         ("start", "compose", "policy", "frameworks/django", "frameworks/flask-fastapi", "frameworks/express"),
         "has_compose_file invalid_compose policy_violation not_adaptable not_waivable file_missing env_unreadable",
     ),
     Task(
         "Deploy",
         "From the folder to healthy containers, or what served before goes on.",
-        ("deploy.plan", "deploy.up", "deploy.restart", "deploy.scale", "deploy.image", "deploy.down", "apps.run"),
         ("deploy", "releases"),
         "deploy_failed invalid_compose policy_violation plan_drifted env_unreadable file_missing domain_taken "
         "project_name_taken image_gone sql_failed migration_changed database_ahead backup_unproven restore_failed "
@@ -56,23 +48,12 @@ TASKS = (
     Task(
         "Look",
         "What runs, how it is, what it says, and what visitors see.",
-        (
-            "apps.list",
-            "apps.status",
-            "apps.health",
-            "apps.logs",
-            "apps.request",
-            "apps.top",
-            "apps.diagnose",
-            "artifact.",
-        ),
         ("operate", "runbook"),
         "not_deployed service_not_found no_web_service answer_timeout answer_unreadable not_following",
     ),
     Task(
         "Database",
         "The app's own PostgreSQL database: create, migrate, read, back up.",
-        ("db.", "backup."),
         ("database",),
         "database_missing database_foreign sql_failed sql_file_foreign migration_changed ledger_spoiled cannot_revert "
         "not_a_query query_failed query_timeout query_too_large backup_exists backup_foreign backup_failed "
@@ -81,28 +62,24 @@ TASKS = (
     Task(
         "Files",
         "Source and configuration in the app's folder.",
-        ("files.",),
         ("deploy", "undo"),
         "file_missing file_changed not_a_file path_outside text_not_found version_not_found release_not_found",
     ),
     Task(
         "Variables",
         "The app's `.env`.",
-        ("env.", "apps.env.example"),
         ("deploy", "undo"),
         "env_unreadable variable_missing variable_exists unrepresentable_value version_not_found",
     ),
     Task(
         "Domains",
         "Names, HTTPS, and a page for the time of works.",
-        ("domain.", "apps.maintenance"),
         ("routing",),
         "domain_taken domain_not_found domain_in_compose no_web_service web_needed certificate_missing not_deployed",
     ),
     Task(
         "Releases and undo",
         "Earlier deployments: look, compare, go back.",
-        ("release.", "deploy.rollback"),
         ("undo", "releases"),
         "release_not_found not_deployed nothing_to_go_back_to already_serving cannot_go_back database_ahead image_gone "
         "restore_failed nothing_to_abandon deploy_failed",
@@ -110,7 +87,6 @@ TASKS = (
     Task(
         "Git",
         "Source from a repository, and pushes that deploy.",
-        ("source.", "hook."),
         ("git", "webhooks"),
         "source_unavailable source_changed source_missing source_too_large source_unsafe host_not_listed hook_refused "
         "hook_replayed hook_worn_out",
@@ -118,7 +94,6 @@ TASKS = (
     Task(
         "Previews",
         "A branch beside the app.",
-        ("deploy.preview", "preview."),
         ("previews",),
         "source_missing source_unavailable too_many_previews preview_name_taken preview_not_found preview_of_preview "
         "name_too_long deploy_failed",
@@ -126,22 +101,19 @@ TASKS = (
     Task(
         "Keys and approvals",
         "Who may do what.",
-        ("keys.", "approvals."),
         ("keys-and-audit", "security"),
         "approval_closed approval_not_yours approvals_full role_too_low",
     ),
-    Task("Audit", "What was done, tried and refused.", ("audit.",), ("keys-and-audit",), "audit_unavailable"),
+    Task("Audit", "What was done, tried and refused.", ("keys-and-audit",), "audit_unavailable"),
     Task(
         "Operations",
         "Long calls: see, wait, cancel.",
-        ("operations.", "schedules."),
         ("operate", "http"),
         "operation_not_found operation_elsewhere operation_cancelled",
     ),
     Task(
         "Server",
         "This server itself, its alerts and its nodes; and the way out for an app.",
-        ("platform.", "alerts.", "nodes.", "apps.remove", "apps.restore", "trash."),
         ("install", "operate", "upgrade", "undo"),
         "backup_failed",
     ),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ikoma.apps.app import App
-from ikoma.apps.environment.editor import EnvFile, Imported
+from ikoma.apps.environment.editor import EnvFile, ImportedVariables
 from ikoma.apps.environment.variables import VariableReader, Variables
 from ikoma.engines.compose.engine import ComposeEngine
 from tests.support import DOCKER_HOST
@@ -46,7 +46,7 @@ def remove(app: App, name: str) -> list[str]:
     return with_reader(lambda reader: EnvFile(app, reader).remove(name))
 
 
-def replace(app: App, content: str) -> Imported:
+def replace(app: App, content: str) -> ImportedVariables:
     return with_reader(lambda reader: EnvFile(app, reader).replace(content))
 
 

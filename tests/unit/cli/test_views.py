@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import ikoma.cli
-from ikoma.cli import views
+from ikoma.cli import main, views
 from ikoma.cli.blocks import Paper
-from ikoma.cli.catalogue import OWN, VERBS
-from ikoma.cli.commands import read_commands
+from ikoma.cli.capability_index import read_commands, read_verbs
 
 PEOPLE, PIPE = Paper(people=True, width=200), Paper(people=False)
 SOURCES = sorted(Path(ikoma.cli.__file__).parent.rglob("*.py"))
@@ -63,6 +63,19 @@ def test_no_text_leaves_a_name_open_that_is_known() -> None:
     assert named <= KNOWS_NO_APP
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["shop", "ls", "-l", "a b"], "ikoma run shop -- ls -l 'a b'"),
+        (["--nothing", "shop", "ls"], "ikoma run APP -- COMMAND"),
+    ],
+)
+def test_a_command_whose_options_were_taken_for_own_ones_is_shown_as_it_was_meant(words: list[str], line: str) -> None:
+    said = CliRunner().invoke(main, ["run", *words])
+    assert said.exit_code == 2
+    assert line in said.output
+
+
 def test_operations_have_the_words_of_the_command_line() -> None:
     at = {"startedAt": "2026-01-02T03:04:05Z", "caller": "ci", "appName": "shop"}
     done = [
@@ -72,7 +85,7 @@ def test_operations_have_the_words_of_the_command_line() -> None:
     listed = page("operations.list", {"operations": done})
     shown = "\n".join(page("operations.wait", item) for item in done)
     held = page("apps.status", {"name": "shop", "health": "healthy", "services": [], "operation": done[0]})
-    named = {item.capability for item in VERBS.values()} | OWN.keys()
+    named = {*read_verbs().values()}
     for name in read_commands():
         for text in (listed, shown, held):
             assert not re.search(rf"(?<!call ){re.escape(name)}\b(?!\.)", text), name

@@ -11,7 +11,7 @@ import pytest
 
 from ikoma.apps.app import Apps
 from ikoma.apps.policy.waivers import Waivers
-from ikoma.apps.source.webhook import Delivery, Hooks
+from ikoma.apps.source.webhook import Delivery, Webhooks
 from ikoma.errors import ApprovalNeeded, DiskFull
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Caller, Callers
@@ -50,7 +50,7 @@ def waiving(folder: Path) -> tuple[Any, Callable[[str], object]]:
 
 
 def noting(folder: Path) -> tuple[Any, Callable[[str], object]]:
-    hooks = Hooks(folder / "state.db", Apps(folder))
+    hooks = Webhooks(folder / "state.db", Apps(folder))
     return hooks, lambda name: hooks.note(AppName(name), Delivery("now", "github", LONG, name))
 
 

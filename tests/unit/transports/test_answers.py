@@ -12,6 +12,7 @@ from mcp_types import TextContent
 
 from ikoma.errors import DeployFailed, IkomaError, InvalidArguments, Next, SqlFailed
 from ikoma.kernel.answers.failures import as_told
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Failed, Registry, Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role, is_name, shown
 from ikoma.transports.mcp.wording import answers, marking, sentences
@@ -82,6 +83,7 @@ async def query(call: object, request: Request) -> Rows:
 
 
 @capability("files.read", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+@listed("files", text_alone=True)
 async def file(call: object, request: Request) -> File:
     """A file."""
     raise NotImplementedError

@@ -8,7 +8,7 @@ import hmac
 
 import pytest
 
-from ikoma.apps.source.webhook import Hook, new_secret
+from ikoma.apps.source.webhook import Webhook, generate_secret
 from ikoma.model import Secret
 from ikoma.transports.signatures import Signed, read
 
@@ -17,8 +17,8 @@ KEY = bytes(range(32))
 WHSEC = "whsec_" + base64.b64encode(KEY).decode()
 
 
-def hook(secret: str) -> Hook:
-    return Hook(Secret(secret), "main", "ann", "2026-01-01T00:00:00Z")
+def hook(secret: str) -> Webhook:
+    return Webhook(Secret(secret), "main", "ann", "2026-01-01T00:00:00Z")
 
 
 def signed(headers: dict[str, str], body: bytes = BODY) -> Signed:
@@ -119,6 +119,6 @@ def test_what_has_no_known_form_is_nobodys(headers: dict[str, str]) -> None:
 
 
 def test_a_secret_that_is_made_here_has_the_form_that_all_take() -> None:
-    secret = new_secret().reveal()
+    secret = generate_secret().reveal()
     assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
-    assert new_secret().reveal() != secret
+    assert generate_secret().reveal() != secret

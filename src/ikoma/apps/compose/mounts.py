@@ -21,7 +21,7 @@ from typing import Any
 from ikoma.apps.app import App
 from ikoma.apps.compose import x_ikoma
 from ikoma.apps.compose.x_ikoma import SOURCE
-from ikoma.apps.host_facts import Located, locate
+from ikoma.apps.host_facts import LocatedPath, locate
 from ikoma.errors import IkomaError
 
 _MOST_WORDS = 1000
@@ -96,12 +96,12 @@ def deployed_data(app: App, model: Mapping[str, Any], found: Sources) -> list[Pa
     return [path for path in found.data if _touches(path, homes) and _nearest(path, named) is not False]
 
 
-def strays(way: Located, folders: Set[Path]) -> bool:
+def strays(way: LocatedPath, folders: Set[Path]) -> bool:
     """Whether a way leads through one of these folders and ends elsewhere."""
     return any(step in folders and step not in way.path.parents for step in way.passed)
 
 
-def _binds(model: Mapping[str, Any]) -> Iterator[tuple[Located, bool]]:
+def _binds(model: Mapping[str, Any]) -> Iterator[tuple[LocatedPath, bool]]:
     """Where each bind mount leads, and whether its container may write there."""
     for mount in bind_mounts(model):
         yield locate(mount["source"]), not mount.get("read_only")

@@ -27,7 +27,7 @@ _OWN_NAME = r"{}-\d{{8}}-\d{{6}}(-\d+)?\.sql"
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class BackupManifest:
     """What is known of a backup. `tables` are rows by table, counted in the dump's own snapshot."""
 
     app: str
@@ -76,20 +76,20 @@ class Backups:
         for number in count(2):
             yield self.root / f"{own}-{number}.sql"
 
-    def record(self, app: AppName, dump: Dump, *, restored_in: float | None = None) -> Manifest:
+    def record(self, app: AppName, dump: Dump, *, restored_in: float | None = None) -> BackupManifest:
         """Write the manifest of a finished dump.
 
         Args:
             restored_in: seconds that its proof took; None where it has none.
         """
-        manifest = Manifest(
+        manifest = BackupManifest(
             app=app,
             name=dump.path.name,
-            created_at=_now(),
+            created_at=_format_now(),
             size=dump.size,
             sha256=dump.sha256,
             tables=dump.tables,
-            proven_at=None if restored_in is None else _now(),
+            proven_at=None if restored_in is None else _format_now(),
             restore_seconds=None if restored_in is None else round(restored_in, 3),
         )
         content = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
@@ -102,16 +102,16 @@ class Backups:
         path.with_name(f"{path.name}.json").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
-    def latest(self, app: AppName) -> Manifest | None:
+    def latest(self, app: AppName) -> BackupManifest | None:
         """The app's newest backup whose file is still there."""
         return max(self.of(app), key=lambda manifest: manifest.created_at, default=None)
 
-    def of(self, app: AppName) -> list[Manifest]:
+    def of(self, app: AppName) -> list[BackupManifest]:
         """The app's backups whose files are still there."""
         found = []
         for path in self.root.glob("*.sql.json"):
             try:
-                manifest = _read(path)
+                manifest = _read_manifest(path)
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 log.warning("the backup %s is left out: its manifest cannot be read (%s)", path.stem, error)
                 continue
@@ -120,13 +120,13 @@ class Backups:
         return found
 
 
-def _read(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> BackupManifest:
     stored = orjson.loads(path.read_bytes())
-    known = (item.name for item in fields(Manifest))  # a later version may say more
-    return Manifest(**{name: stored[name] for name in known if name in stored})
+    known = (item.name for item in fields(BackupManifest))  # a later version may say more
+    return BackupManifest(**{name: stored[name] for name in known if name in stored})
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

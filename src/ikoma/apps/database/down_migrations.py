@@ -14,7 +14,7 @@ from enum import Enum
 from ikoma.ports.databases import LedgerEntry, Migration
 
 
-class Way(Enum):
+class RollbackMethod(Enum):
     NOTHING = "nothing"
     """The database is as the older release knew it."""
     DOWN = "down-migrations"
@@ -23,7 +23,7 @@ class Way(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KnownBackup:
     """A backup of the app's database that is whole. `made_at` is RFC 3339 in UTC, as in manifests and ledgers."""
 
     name: str
@@ -33,10 +33,10 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class WayBack:
+class DatabaseRollbackPlan:
     """What to do to the database, and what that costs."""
 
-    way: Way
+    way: RollbackMethod
     sentence: str
     """What a person reads before it is done."""
     undo: tuple[str, ...] = ()
@@ -50,18 +50,18 @@ class WayBack:
         return self.sentence
 
 
-STAYS = WayBack(Way.NOTHING, "The database stays as it is.")
+STAYS = DatabaseRollbackPlan(RollbackMethod.NOTHING, "The database stays as it is.")
 """Where nobody asked for more."""
 
 
-def way_back(
+def plan_rollback(
     older: Sequence[LedgerEntry],
     newer: Sequence[LedgerEntry],
     *,
     files: Sequence[Migration],
     downs: Collection[str],
-    backups: Sequence[Kept],
-) -> WayBack:
+    backups: Sequence[KnownBackup],
+) -> DatabaseRollbackPlan:
     """How to go back from `newer` to `older`.
 
     Args:
@@ -72,16 +72,20 @@ def way_back(
         backups: what there is to restore. Of one that does not say which migrations it holds, its time tells, unless
             one of them was undone meanwhile: compare the ledger after such a restore.
     """
-    if _same(older, newer):
-        return WayBack(Way.NOTHING, "There is nothing to do: the database is as that release knew it.")
-    obstacle = _against_downs(older, newer, {file.name: file.checksum for file in files}, downs)
+    if _is_same(older, newer):
+        return DatabaseRollbackPlan(
+            RollbackMethod.NOTHING, "There is nothing to do: the database is as that release knew it."
+        )
+    obstacle = _find_obstacle(older, newer, {file.name: file.checksum for file in files}, downs)
     if obstacle is None:
-        return _undo(newer[len(older) :])
-    backup = _backup_of(older, newer, backups)
+        return _plan_down_migrations(newer[len(older) :])
+    backup = _find_backup(older, newer, backups)
     if backup is None:
-        return WayBack(Way.CANNOT, f"The database cannot go back: {obstacle}, and no backup holds it as it was then.")
-    return WayBack(
-        Way.RESTORE,
+        return DatabaseRollbackPlan(
+            RollbackMethod.CANNOT, f"The database cannot go back: {obstacle}, and no backup holds it as it was then."
+        )
+    return DatabaseRollbackPlan(
+        RollbackMethod.RESTORE,
         f"The backup {backup.name} of {backup.made_at} is restored, because {obstacle}:"
         " what was written since is lost.",
         backup=backup.name,
@@ -89,52 +93,54 @@ def way_back(
     )
 
 
-def _same(older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]) -> bool:
-    return _identities(older) == _identities(newer)
+def _is_same(older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]) -> bool:
+    return _index_checksums(older) == _index_checksums(newer)
 
 
-def _identities(entries: Sequence[LedgerEntry]) -> dict[str, str]:
+def _index_checksums(entries: Sequence[LedgerEntry]) -> dict[str, str]:
     return {entry.name: entry.checksum for entry in entries}
 
 
-def _undo(since: Sequence[LedgerEntry]) -> WayBack:
+def _plan_down_migrations(since: Sequence[LedgerEntry]) -> DatabaseRollbackPlan:
     names = tuple(entry.name for entry in reversed(since))
-    return WayBack(
-        Way.DOWN,
+    return DatabaseRollbackPlan(
+        RollbackMethod.DOWN,
         f"Undone by {'its down-migration' if len(names) == 1 else 'their down-migrations'}: {', then '.join(names)}."
         " Rows written since stay, but for what is dropped on the way.",
         undo=names,
     )
 
 
-def _against_downs(
+def _find_obstacle(
     older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry], files: Mapping[str, str], downs: Collection[str]
 ) -> str | None:
     """Why down-migrations do not lead from one to the other; None where they do."""
-    now = _identities(newer)
+    now = _index_checksums(newer)
     if gone := [entry.name for entry in older if entry.name not in now]:
-        return f"{_listed(gone)} {_was(gone)} applied then, and {_is(gone)} not now"
+        return f"{_join_names(gone)} {_was(gone)} applied then, and {_is(gone)} not now"
     if other := [entry.name for entry in older if now[entry.name] != entry.checksum]:
-        return f"{_listed(other)} {_was(other)} applied again with another content since"
+        return f"{_join_names(other)} {_was(other)} applied again with another content since"
     if [entry.name for entry in newer[: len(older)]] != [entry.name for entry in older]:
         return "the migrations since are not the newest of the ledger, and only those can be undone"
     since = newer[len(older) :]
     if lacking := [entry.name for entry in since if entry.name not in downs]:
-        return f"{_listed(lacking)} {_has(lacking)} no down-migration"
+        return f"{_join_names(lacking)} {_has(lacking)} no down-migration"
     if changed := [entry.name for entry in since if files.get(entry.name, entry.checksum) != entry.checksum]:
-        return f"{_listed(changed)} {_was(changed)} changed on the disk since it was applied"
+        return f"{_join_names(changed)} {_was(changed)} changed on the disk since it was applied"
     return None
 
 
-def _backup_of(older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry], backups: Sequence[Kept]) -> Kept | None:
+def _find_backup(
+    older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry], backups: Sequence[KnownBackup]
+) -> KnownBackup | None:
     """The newest backup that was made while the database was as the older release knew it."""
     fitting = [kept for kept in backups if _fits(kept, older, newer)]
     return max(fitting, key=lambda kept: kept.made_at, default=None)
 
 
-def _fits(kept: Kept, older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]) -> bool:
+def _fits(kept: KnownBackup, older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]) -> bool:
     if kept.migrations is not None:
-        return dict(kept.migrations) == _identities(older)
+        return dict(kept.migrations) == _index_checksums(older)
     if any(entry not in newer for entry in older):
         return False  # something was undone, and the ledger does not say when
     begins = max((entry.applied_at for entry in older), default="")
@@ -142,7 +148,7 @@ def _fits(kept: Kept, older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry]
     return begins <= kept.made_at < ends
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -23,7 +23,7 @@ _WHOLE = re.compile(r"mcr\.microsoft\.com/mssql/server|container-registry\.oracl
 _ROWS = re.compile(r"/(var/lib|bitnami|var/opt|home/postgres)/(pgdata|postgres(ql)?|mysql|mariadb|mssql)(/.*)?")
 
 
-def as_built(model: Mapping[str, Any]) -> dict[str, Any]:
+def fill_in_builds(model: Mapping[str, Any]) -> dict[str, Any]:
     """The services of a resolved model, each with the build of what it runs, also where another service builds that."""
     services: Mapping[str, Any] = model.get("services") or {}
     builders = {name: find_builder(services, name) for name in services}
@@ -35,30 +35,32 @@ def as_built(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_database(service: Mapping[str, Any]) -> bool:
     """Whether a service is a database of any kind."""
-    return keeps_rows(service) or any(_OTHERS.fullmatch(_last_part(image)) for image in _images(service))
+    return keeps_rows(service) or any(_OTHERS.fullmatch(_strip_registry(image)) for image in _list_images(service))
 
 
 def keeps_rows(service: Mapping[str, Any]) -> bool:
     """Whether a service is a database that is asked in SQL."""
-    if any(_SQL.fullmatch(_last_part(image)) or _WHOLE.fullmatch(_untagged(image)) for image in _images(service)):
+    if any(
+        _SQL.fullmatch(_strip_registry(image)) or _WHOLE.fullmatch(_strip_tag(image)) for image in _list_images(service)
+    ):
         return True
     mounts = service.get("volumes") or ()
     targets = (mount.get("target") for mount in mounts if isinstance(mount, Mapping) and not mount.get("read_only"))
     return any(_ROWS.fullmatch(str(target).rstrip("/")) for target in targets)
 
 
-def _images(service: Mapping[str, Any]) -> Iterator[str]:
+def _list_images(service: Mapping[str, Any]) -> Iterator[str]:
     """The service's image, and what it is built on."""
     yield str(service.get("image") or "")
     if service.get("build"):
         yield stage_of(service["build"]).base
 
 
-def _untagged(image: str) -> str:
+def _strip_tag(image: str) -> str:
     """The name of an image, without digest and tag."""
     name = image.partition("@")[0]
     return name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
 
 
-def _last_part(image: str) -> str:
-    return _untagged(image).rpartition("/")[2].lower()
+def _strip_registry(image: str) -> str:
+    return _strip_tag(image).rpartition("/")[2].lower()

@@ -18,7 +18,7 @@ from ikoma.apps.app import App
 from ikoma.apps.compose.release_command import ReleaseCommand
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.database.backups import Backups
-from ikoma.apps.database.down_migrations import Kept, Way, WayBack, way_back
+from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
 from ikoma.model import BackupName, shown
@@ -40,7 +40,7 @@ def is_command(name: str) -> bool:
     return name.startswith(_COMMAND)
 
 
-class Change(Protocol):
+class DatabaseChange(Protocol):
     """What a rollout does with the database, before its containers start."""
 
     @property
@@ -73,7 +73,7 @@ class Change(Protocol):
         """Keep what the command said with the release."""
 
 
-class Schema:
+class DatabaseMigrator:
     """The databases of apps."""
 
     def __init__(self, databases: Databases, backups: Backups) -> None:
@@ -89,57 +89,57 @@ class Schema:
         """Migrations of the folder that the database does not have; none where the app has no database."""
         if credentials.find(app) is None:
             return []
-        return migration_files.pending(migration_files.migrations(app), await self.ledger(app))
+        return migration_files.select_pending(migration_files.list_migrations(app), await self.ledger(app))
 
     async def verdicts(self, app: App) -> list[Verdict]:
         """What the pending migrations do: locks they take, and whether what serves can run with them."""
         pending = await self.pending(app)
         names = {item.name for item in pending}
-        applied = [item for item in migration_files.migrations(app) if item.name not in names]
+        applied = [item for item in migration_files.list_migrations(app) if item.name not in names]
         return await read(lint_all, pending, applied)
 
-    async def forward(self, app: App, release: str, command: ReleaseCommand | None) -> Forward:
+    async def forward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
         """The way to what the app's folder says, for a release that is under way."""
         breaking = any(not verdict.compatible for verdict in await self.verdicts(app))
         return self._forward(app, release, await self.pending(app), command, breaking=breaking)
 
-    def onward(self, app: App, release: str, command: ReleaseCommand | None) -> Forward:
+    def onward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
         """The same for a release that brings no migrations of its own."""
         return self._forward(app, release, [], command, breaking=False)
 
     def _forward(
         self, app: App, release: str, pending: Sequence[Migration], command: ReleaseCommand | None, *, breaking: bool
-    ) -> Forward:
+    ) -> ForwardMigration:
         entry = Migration.of(f"{_COMMAND}{release}", "") if command and credentials.find(app) else None
         breaking = breaking or (command is not None and command.breaking)
-        return Forward(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
+        return ForwardMigration(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
 
-    async def back(self, app: App, older: Release, newer: Release | None) -> Back:
+    async def back(self, app: App, older: Release, newer: Release | None) -> DatabaseRollback:
         """The way to what the database was for an earlier release.
 
         Raises:
             CannotGoBack: with the honest reason.
         """
         way = await self.way_back(app, older, newer)
-        if way.way is Way.CANNOT:
+        if way.way is RollbackMethod.CANNOT:
             raise CannotGoBack(str(way))
-        downs = migration_files.ways_back(app, _kept_migrations(app, newer)) if way.undo else {}
-        return Back(self, app, way, [(name, downs[name]) for name in way.undo])
+        downs = migration_files.list_down_migrations(app, _find_kept_migrations(app, newer)) if way.undo else {}
+        return DatabaseRollback(self, app, way, [(name, downs[name]) for name in way.undo])
 
-    async def way_back(self, app: App, older: Release, newer: Release | None) -> WayBack:
+    async def way_back(self, app: App, older: Release, newer: Release | None) -> DatabaseRollbackPlan:
         """How the database could go back to an earlier release, and what that costs."""
         if credentials.find(app) is None:
-            return WayBack(Way.NOTHING, "The app has no database.")
-        folder = _kept_migrations(app, newer)
-        return way_back(
+            return DatabaseRollbackPlan(RollbackMethod.NOTHING, "The app has no database.")
+        folder = _find_kept_migrations(app, newer)
+        return plan_rollback(
             [LedgerEntry(**entry) for entry in older.ledger],
             await self.ledger(app),
-            files=migration_files.migrations(app),
-            downs=migration_files.ways_back(app, folder).keys(),
+            files=migration_files.list_migrations(app),
+            downs=migration_files.list_down_migrations(app, folder).keys(),
             backups=self._kept(app),
         )
 
-    async def losses(self, app: App, back: Back) -> list[str]:
+    async def losses(self, app: App, back: DatabaseRollback) -> list[str]:
         """What going back takes away, counted now: one line for each table or column."""
         if not back.stops_first:
             return []
@@ -165,11 +165,11 @@ class Schema:
 
     def _compared(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
         held = next((item.tables for item in self._backups.of(app.name) if item.name == backup), {})
-        return [f"{shown(table)}: {_compared(table, rows, held)}" for table in sorted({*rows, *held})]
+        return [f"{shown(table)}: {_describe_rows(table, rows, held)}" for table in sorted({*rows, *held})]
 
     async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
         """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""
-        owned, copy = credentials.require(app), _copy(app)
+        owned, copy = credentials.require(app), _rehearsal_path(app)
         copy.unlink(missing_ok=True)
 
         def tell(message: str, fraction: float | None = None) -> None:
@@ -198,7 +198,7 @@ class Schema:
 
     async def tidy(self, app: App) -> None:
         """Remove what a kill has left of a rehearsal."""
-        if (copy := _copy(app)).exists():
+        if (copy := _rehearsal_path(app)).exists():
             await self._databases.drop_stand_in(app.name)
             copy.unlink()
 
@@ -224,7 +224,7 @@ class Schema:
         """Undo a migration, which is the newest."""
         await self._databases.revert(where, name, down, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
 
-    def _kept(self, app: App) -> list[Kept]:
+    def _kept(self, app: App) -> list[KnownBackup]:
         """The app's backups; of those that deploys made it is known which migrations they hold."""
         held = {}
         for release in Releases(app).all():
@@ -232,14 +232,14 @@ class Schema:
                 held[release.backup] = {
                     entry["name"]: entry["checksum"] for entry in release.ledger if entry["name"] not in release.applied
                 }
-        return [Kept(item.name, item.created_at, held.get(item.name)) for item in self._backups.of(app.name)]
+        return [KnownBackup(item.name, item.created_at, held.get(item.name)) for item in self._backups.of(app.name)]
 
 
 @dataclass(slots=True)
-class Forward:
+class ForwardMigration:
     """Applies what is pending."""
 
-    schema: Schema
+    schema: DatabaseMigrator
     app: App
     release: str
     pending: Sequence[Migration]
@@ -294,12 +294,12 @@ class Forward:
 
 
 @dataclass(slots=True)
-class Back:
+class DatabaseRollback:
     """Takes the database back. What serves is stopped first: it would go on writing into what is given up."""
 
-    schema: Schema
+    schema: DatabaseMigrator
     app: App
-    way: WayBack
+    way: DatabaseRollbackPlan
     downs: Sequence[tuple[str, Migration]]
     is_untouched: bool = True
     command: ReleaseCommand | None = None
@@ -307,7 +307,7 @@ class Back:
 
     @property
     def stops_first(self) -> bool:
-        return self.way.way is not Way.NOTHING
+        return self.way.way is not RollbackMethod.NOTHING
 
     async def rehearse(self, progress: Progress) -> None:
         if self.stops_first:
@@ -334,12 +334,12 @@ class Back:
             await self.schema.revert(where, name, down)
 
 
-def _copy(app: App) -> Path:
+def _rehearsal_path(app: App) -> Path:
     """The backup of a rehearsal: as long as it is there, so may the copy of the database be."""
     return app.state / "rehearsal.sql"
 
 
-def _compared(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:
+def _describe_rows(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:
     """How many rows a table has, and had when the backup was made."""
     if table not in rows:
         return f"{counted(held[table])} in the backup, and no such table now"
@@ -347,7 +347,7 @@ def _compared(table: str, rows: Mapping[str, int | None], held: Mapping[str, int
     return f"{counted(rows[table])} now, {then} in the backup"
 
 
-def _kept_migrations(app: App, release: Release | None) -> Path | None:
+def _find_kept_migrations(app: App, release: Release | None) -> Path | None:
     """The migrations that a release was deployed with; None for those of the app's folder."""
     if release is None:
         return None

@@ -19,15 +19,15 @@ from ikoma.ports.databases import LedgerEntry, Migration
 _DOWN = ".down.sql"
 
 
-def migrations(app: App) -> list[Migration]:
+def list_migrations(app: App) -> list[Migration]:
     """All migrations in migrations/, in the order they apply. `NNN_name.down.sql` is not one of them."""
-    return [_read(app, path) for path in _files(app.migrations) if not path.name.endswith(_DOWN)]
+    return [_read(app, path) for path in _list_files(app.migrations) if not path.name.endswith(_DOWN)]
 
 
-def look(app: App) -> tuple[list[Migration], list[tuple[str, IkomaError]]]:
+def read_migrations(app: App) -> tuple[list[Migration], list[tuple[str, IkomaError]]]:
     """All migrations that can be read, in order, and of each of the others its path and what is wrong with it."""
     found, wrong = [], []
-    for path in _files(app.migrations):
+    for path in _list_files(app.migrations):
         try:
             item = _read(app, path)
         except IkomaError as error:
@@ -38,7 +38,7 @@ def look(app: App) -> tuple[list[Migration], list[tuple[str, IkomaError]]]:
     return found, wrong
 
 
-def migration(app: App, name: SqlFileName) -> Migration:
+def find_migration(app: App, name: SqlFileName) -> Migration:
     if name.endswith(_DOWN):
         raise SqlFailed(
             f"{name} undoes a migration and is not one.", hint=f"Give {name.removesuffix(_DOWN)}.sql, or no file."
@@ -46,69 +46,69 @@ def migration(app: App, name: SqlFileName) -> Migration:
     return _read(app, app.migrations / name)
 
 
-def ways_back(app: App, folder: Path | None = None) -> dict[str, Migration]:
+def list_down_migrations(app: App, folder: Path | None = None) -> dict[str, Migration]:
     """The down-migrations there are, each by the name of the migration that it undoes.
 
     Args:
         folder: where to look, inside the app's folder; migrations/ when omitted.
     """
-    known = _files(folder or app.migrations)
+    known = _list_files(folder or app.migrations)
     return {f"{path.name.removesuffix(_DOWN)}.sql": _read(app, path) for path in known if path.name.endswith(_DOWN)}
 
 
-def seeds(app: App) -> list[Migration]:
+def list_seeds(app: App) -> list[Migration]:
     """All files in seeds/, in order."""
-    return [_read(app, path) for path in _files(app.seeds)]
+    return [_read(app, path) for path in _list_files(app.seeds)]
 
 
-def seed(app: App, name: SqlFileName) -> Migration:
+def find_seed(app: App, name: SqlFileName) -> Migration:
     return _read(app, app.seeds / name)
 
 
-def as_migration(app: App, sql: str) -> Migration:
+def make_migration(app: App, sql: str) -> Migration:
     """SQL text as a migration: under the name of the file that holds the same text, else under its checksum.
 
     So a file that was sent as text is not pending afterwards.
     """
     sent = Migration.of("", sql)
-    for known in migrations(app):
+    for known in list_migrations(app):
         if known.checksum == sent.checksum:
             return known
     return Migration.of(f"sql-{sent.checksum[:12]}", sql)
 
 
-def pending(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:
+def select_pending(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:
     """Those that have not been applied."""
     applied = {entry.name for entry in ledger}
     return [item for item in known if item.name not in applied]
 
 
-def changed(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:
+def select_changed(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:
     """Those that were applied with another content."""
     applied = {entry.name: entry.checksum for entry in ledger}
     return [item for item in known if applied.get(item.name, item.checksum) != item.checksum]
 
 
-def missing(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[str]:
+def select_missing(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[str]:
     """Names of those that were applied as files and are files no more; text that was sent was never one."""
     files = {item.name for item in known}
     return [entry.name for entry in ledger if entry.name not in files and entry.name.endswith(".sql")]
 
 
-def overtaken(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> dict[str, str]:
+def select_overtaken(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> dict[str, str]:
     """Those that have not been applied while a later one has: name → the last of the later ones."""
     applied = {entry.name for entry in ledger}
     last = max((place for place, item in enumerate(known) if item.name in applied), default=-1)
     return {item.name: known[last].name for item in known[: last + 1] if item.name not in applied}
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.glob("*.sql") if not path.name.startswith(".")), key=_order)
+    return sorted((path for path in folder.glob("*.sql") if not path.name.startswith(".")), key=_sort_key)
 
 
-def _order(path: Path) -> tuple[int, str]:
+def _sort_key(path: Path) -> tuple[int, str]:
     """By the number a name begins with, then by name: 2_b.sql comes before 10_a.sql."""
     number = re.match(r"\d{1,18}", path.name)
     return (int(number[0]) if number else -1, path.name)

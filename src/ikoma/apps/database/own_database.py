@@ -7,12 +7,17 @@ from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
-from ikoma.apps.database.variables import gifts, other_stores, own_databases, to_use_the_platforms
+from ikoma.apps.database.variables import (
+    assign_database_variables,
+    explain_switch,
+    find_other_stores,
+    find_own_databases,
+)
 from ikoma.errors import DatabaseMissing
 from ikoma.ports.databases import Credentials
 
 
-def told_when_created(model: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
+def explain_create(model: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
     """What does not change for an app that gets a database on this platform.
 
     Args:
@@ -20,28 +25,28 @@ def told_when_created(model: Mapping[str, Any], variables: Mapping[str, str]) ->
     """
     told = [
         f"{name} is a database that the app runs itself: it stays as it is, and its rows stay there."
-        for name in own_databases(model)
+        for name in find_own_databases(model)
     ]
     told += [
         f"{name} is a database that the app runs itself: it stays as it is, and gets no variables of this one."
-        for name in other_stores(model)
+        for name in find_other_stores(model)
     ]
     return told + [
-        f"{name} gets no variables of this database: {gift.own}. {to_use_the_platforms(name, gift)}"
-        for name, gift in gifts(model, variables).items()
+        f"{name} gets no variables of this database: {gift.own}. {explain_switch(name, gift)}"
+        for name, gift in assign_database_variables(model, variables).items()
         if gift.own is not None
     ]
 
 
-def told_when_backed_up(model: Mapping[str, Any]) -> list[str]:
+def explain_backup(model: Mapping[str, Any]) -> list[str]:
     """What a backup of the app's database on this platform does not hold."""
     told = [
         f"The rows of {name}, a database that the app runs itself, are not in this backup."
-        for name in own_databases(model)
+        for name in find_own_databases(model)
     ]
     return told + [
         f"What {name} keeps, a database that the app runs itself, is not in this backup."
-        for name in other_stores(model)
+        for name in find_other_stores(model)
     ]
 
 
@@ -57,8 +62,8 @@ async def require(app: App, model: Callable[[App], Awaitable[Mapping[str, Any]]]
     if (found := credentials.find(app)) is not None:
         return found
     known = await model(app)
-    if not (own := own_databases(known)):
-        if not (others := other_stores(known)):
+    if not (own := find_own_databases(known)):
+        if not (others := find_other_stores(known)):
             return credentials.require(app)
         raise DatabaseMissing(
             f"{app.name} has no database on this platform. It runs its own ({', '.join(others)}), "

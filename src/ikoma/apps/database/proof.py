@@ -7,7 +7,7 @@ from ikoma.ports.databases import Credentials, Databases, Dump
 from ikoma.ports.progress import Progress, no_progress
 
 
-class Proof:
+class BackupProof:
     """Restores a dump into the database that stands in for the app's own, and remembers what came of it.
 
     A dump that cannot be restored is kept: its rows are whole, and there may be no other.

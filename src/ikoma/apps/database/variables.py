@@ -15,7 +15,7 @@ from typing import Any
 
 from ikoma.apps.compose.compose_file import uses_database
 from ikoma.apps.compose.x_ikoma import PARTS
-from ikoma.apps.database.images import as_built, is_database, keeps_rows
+from ikoma.apps.database.images import fill_in_builds, is_database, keeps_rows
 from ikoma.apps.environment.dotenv import DATABASE_PARTS, TLS_PARTS
 from ikoma.postgres.server.server import HOST_NAME
 
@@ -27,7 +27,7 @@ _HOST_OF_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/@]*@)?(\[[^\]]*\]|[^/:
 
 
 @dataclass(frozen=True, slots=True)
-class Gift:
+class DatabaseVariables:
     """What one service gets.
 
     `names` are the variables with the part of the database that each tells. `kept` are those that it sets itself and
@@ -43,39 +43,45 @@ class Gift:
     """Whether the app asks for variables of a service that is a database itself, which gets none."""
 
 
-def gifts(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, Gift]:
+def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, DatabaseVariables]:
     """What each service of a resolved model gets.
 
     Args:
         model: one of which its Dockerfiles are a part (`with_dockerfiles`): they tell what is a database.
         written: names and values of the app's .env.
     """
-    services = as_built(model)
+    services = fill_in_builds(model)
     block = model.get("x-ikoma")
     wish = block.get("database") if isinstance(block, Mapping) else None
     named = wish if isinstance(wish, list | Mapping) else ()
     found = {}
     for name, service in services.items():
         if is_database(service):
-            found[name] = Gift(own="it is a database itself", is_database=True) if name in named else Gift()
+            found[name] = (
+                DatabaseVariables(own="it is a database itself", is_database=True)
+                if name in named
+                else DatabaseVariables()
+            )
         elif uses_database(model, name):
-            found[name] = _gift(service, services, wish.get(name) if isinstance(wish, Mapping) else wish, written)
+            found[name] = _assign_variables(
+                service, services, wish.get(name) if isinstance(wish, Mapping) else wish, written
+            )
         else:
-            found[name] = Gift()
+            found[name] = DatabaseVariables()
     return found
 
 
-def own_databases(model: Mapping[str, Any]) -> list[str]:
+def find_own_databases(model: Mapping[str, Any]) -> list[str]:
     """Services of the app that are databases which are asked in SQL, of a model as `gifts` takes it."""
-    return [name for name, service in as_built(model).items() if keeps_rows(service)]
+    return [name for name, service in fill_in_builds(model).items() if keeps_rows(service)]
 
 
-def other_stores(model: Mapping[str, Any]) -> list[str]:
+def find_other_stores(model: Mapping[str, Any]) -> list[str]:
     """Services of the app that are databases of another kind."""
-    return [name for name, service in as_built(model).items() if is_database(service) and not keeps_rows(service)]
+    return [name for name, service in fill_in_builds(model).items() if is_database(service) and not keeps_rows(service)]
 
 
-def to_use_the_platforms(service: str, gift: Gift) -> str:
+def explain_switch(service: str, gift: DatabaseVariables) -> str:
     """How a service that has a database of the app's own is given the other one."""
     if gift.is_database:
         return f"Take {service} out of `x-ikoma: database`."
@@ -85,39 +91,43 @@ def to_use_the_platforms(service: str, gift: Gift) -> str:
     )
 
 
-def _gift(service: Mapping[str, Any], services: Mapping[str, Any], wish: Any, written: Mapping[str, str]) -> Gift:
+def _assign_variables(
+    service: Mapping[str, Any], services: Mapping[str, Any], wish: Any, written: Mapping[str, str]
+) -> DatabaseVariables:
     """What a service gets that may get something; `wish` is what the app's file says of it."""
     if isinstance(wish, Mapping):
         names = {str(name): part for name, part in wish.items() if part in PARTS}
-        return Gift(names, replaced=tuple(name for name, _ in _values(service) if name in names))
-    kept = tuple(_set_by_itself(service, written))
-    if wish is None and (own := _own_database(service, services, kept)) is not None:
-        return Gift(kept=kept, own=own)
+        return DatabaseVariables(names, replaced=tuple(name for name, _ in _read_values(service) if name in names))
+    kept = tuple(_find_own_settings(service, written))
+    if wish is None and (own := _find_own_database(service, services, kept)) is not None:
+        return DatabaseVariables(kept=kept, own=own)
     instead = TLS_PARTS if _insists_on_tls(service) else {}
-    return Gift({key: instead.get(part, part) for key, part in DATABASE_PARTS.items() if key not in kept}, kept)
+    return DatabaseVariables(
+        {key: instead.get(part, part) for key, part in DATABASE_PARTS.items() if key not in kept}, kept
+    )
 
 
 def _insists_on_tls(service: Mapping[str, Any]) -> bool:
-    return dict(_values(service)).get("PGSSLMODE") in ("require", "verify-ca", "verify-full")
+    return dict(_read_values(service)).get("PGSSLMODE") in ("require", "verify-ca", "verify-full")
 
 
-def _set_by_itself(service: Mapping[str, Any], written: Mapping[str, str]) -> Iterator[str]:
+def _find_own_settings(service: Mapping[str, Any], written: Mapping[str, str]) -> Iterator[str]:
     """Names of the database's variables to which a service gives values that do not come from .env."""
     known = {HOST_NAME, *(written[name] for name in DATABASE_PARTS if written.get(name))}
-    for name, value in _values(service):
-        if name in DATABASE_PARTS and value not in known and _host(value) not in known:
+    for name, value in _read_values(service):
+        if name in DATABASE_PARTS and value not in known and _parse_host(value) not in known:
             yield name
 
 
-def _own_database(service: Mapping[str, Any], services: Mapping[str, Any], kept: tuple[str, ...]) -> str | None:
+def _find_own_database(service: Mapping[str, Any], services: Mapping[str, Any], kept: tuple[str, ...]) -> str | None:
     """By what a service is known to have another database than the platform's."""
     databases = {name: other for name, other in services.items() if keeps_rows(other)}
     for name in databases:
         if name in (service.get("depends_on") or {}):
             return f"it depends on {name}"
-    hosts = {host: name for name, other in databases.items() for host in _hosts(name, other)}
-    for key, value in _values(service):
-        if found := _leads_to(value, hosts.keys()):
+    hosts = {host: name for name, other in databases.items() for host in _list_hosts(name, other)}
+    for key, value in _read_values(service):
+        if found := _find_host(value, hosts.keys()):
             return f"{key} leads to {hosts[found]}"
     # A port says nothing of whose database it is.
     said = [name for name in kept if DATABASE_PARTS[name] != "port"]
@@ -125,14 +135,14 @@ def _own_database(service: Mapping[str, Any], services: Mapping[str, Any], kept:
     return f"it sets {', '.join(places or said)} itself" if said else None
 
 
-def _leads_to(value: str, hosts: Set[str]) -> str | None:
+def _find_host(value: str, hosts: Set[str]) -> str | None:
     """The host among these that a variable's value names: alone, with a port, in an address, or as host=…"""
     return next(
         (host for host in hosts if re.search(rf"(?:^|@|//|\bhost=|,){re.escape(host)}(?:$|[:/?#,;\s])", value)), None
     )
 
 
-def _hosts(name: str, service: Mapping[str, Any]) -> Iterator[str]:
+def _list_hosts(name: str, service: Mapping[str, Any]) -> Iterator[str]:
     """What the other services of an app can call this one."""
     yield name
     yield from (str(service[key]) for key in ("container_name", "hostname") if service.get(key))
@@ -141,12 +151,12 @@ def _hosts(name: str, service: Mapping[str, Any]) -> Iterator[str]:
         yield from (network or {}).get("aliases") or ()
 
 
-def _host(value: str) -> str | None:
+def _parse_host(value: str) -> str | None:
     found = _HOST_OF_ADDRESS.match(value)
     return found[1] or None if found else None
 
 
-def _values(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _read_values(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The variables of a service that say anything; in a resolved model `$` is written twice."""
     for name, value in (service.get("environment") or {}).items():
         if value not in (None, ""):

@@ -33,7 +33,7 @@ _ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangedService:
     """A service that both have, and a line for each key that differs."""
 
     service: str
@@ -41,14 +41,14 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class ChangedServices:
     added: tuple[str, ...]
     removed: tuple[str, ...]
-    changed: tuple[Changed, ...]
+    changed: tuple[ChangedService, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class ChangedFiles:
     """Paths of source, relative to the app's folder."""
 
     added: tuple[str, ...]
@@ -56,20 +56,20 @@ class Files:
     removed: tuple[str, ...]
 
 
-def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> Services:
+def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> ChangedServices:
     """What became of the services of a resolved model.
 
     Args:
         secrets: values that no line may hold.
     """
     old, new = before.get("services") or {}, after.get("services") or {}
-    hidden = _hidden(secrets)
+    hidden = _list_spellings(secrets)
     changed = (
-        Changed(name, tuple(_shown(line, hidden) for line in _service(old[name], new[name])))
+        ChangedService(name, tuple(_redact_line(line, hidden) for line in _compare_service(old[name], new[name])))
         for name in new
         if name in old
     )
-    return Services(
+    return ChangedServices(
         added=tuple(name for name in new if name not in old),
         removed=tuple(name for name in old if name not in new),
         changed=tuple(item for item in changed if item.lines),
@@ -78,67 +78,67 @@ def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secret
 
 def compare_rest(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> tuple[str, ...]:
     """What became of all else that a model holds: its x-ikoma block, networks, volumes, configs and secrets."""
-    lines = list(_by_name("x-ikoma", before.get("x-ikoma"), after.get("x-ikoma"), quoted=True))
+    lines = list(_compare_by_name("x-ikoma", before.get("x-ikoma"), after.get("x-ikoma"), quoted=True))
     for kind in ("networks", "volumes", "configs", "secrets"):
-        lines += _by_name(kind, before.get(kind), after.get(kind))
-    hidden = _hidden(secrets)
-    return tuple(_shown(line, hidden) for line in lines)
+        lines += _compare_by_name(kind, before.get(kind), after.get(kind))
+    hidden = _list_spellings(secrets)
+    return tuple(_redact_line(line, hidden) for line in lines)
 
 
-def compare_source(before: Snapshot, after: Snapshot) -> Files:
+def compare_source(before: Snapshot, after: Snapshot) -> ChangedFiles:
     """Which files are others. Folders are not counted; a changed mode or owner counts."""
     old = {path: entry[:5] for path, entry in before.entries.items() if entry.kind != "folder"}
     new = {path: entry[:5] for path, entry in after.entries.items() if entry.kind != "folder"}
-    return Files(
+    return ChangedFiles(
         added=tuple(printable(path) for path in new if path not in old),
         changed=tuple(printable(path) for path in new if path in old and new[path] != old[path]),
         removed=tuple(printable(path) for path in old if path not in new),
     )
 
 
-def _service(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def _compare_service(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if before == after or (key == KEPT_AS and before is None):  # a release of before it was kept
             continue
         if key in _BY_NAME and all(isinstance(value, Mapping | None) for value in (before, after)):
-            yield from _by_name(key, before, after)
+            yield from _compare_by_name(key, before, after)
         elif key in _QUOTED:
-            yield f"{key}: {_said(before)} → {_said(after)}"
+            yield f"{key}: {_describe_value(before)} → {_describe_value(after)}"
         else:
-            yield f"{key} {_became(*(_ABSENT if value is None else value for value in (before, after)))}"
+            yield f"{key} {_describe_change(*(_ABSENT if value is None else value for value in (before, after)))}"
 
 
-def _by_name(
+def _compare_by_name(
     kind: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, *, quoted: bool = False
 ) -> Iterator[str]:
     old, new = before or {}, after or {}
     for name in sorted({*old, *new}):
         if old.get(name, _ABSENT) != new.get(name, _ABSENT):
             if quoted:
-                yield f"{kind}: {name}: {_said(old.get(name))} → {_said(new.get(name))}"
+                yield f"{kind}: {name}: {_describe_value(old.get(name))} → {_describe_value(new.get(name))}"
             else:
-                yield f"{kind}: {name} {_became(old.get(name, _ABSENT), new.get(name, _ABSENT))}"
+                yield f"{kind}: {name} {_describe_change(old.get(name, _ABSENT), new.get(name, _ABSENT))}"
 
 
-def _became(before: Any, after: Any) -> str:
+def _describe_change(before: Any, after: Any) -> str:
     if before is _ABSENT:
         return "added"
     return "removed" if after is _ABSENT else "changed"
 
 
-def _said(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if value is None:
         return "none"
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _hidden(secrets: Sequence[Secret]) -> tuple[str, ...]:
+def _list_spellings(secrets: Sequence[Secret]) -> tuple[str, ...]:
     """Every way in which these may be written in a resolved model, where `$` is `$$`; but words, which names may be."""
     return certain(forms([*secrets, *(Secret(secret.reveal().replace("$", "$$")) for secret in secrets)]))
 
 
-def _shown(line: str, hidden: Sequence[str]) -> str:
+def _redact_line(line: str, hidden: Sequence[str]) -> str:
     """A line without secrets, and no longer than one reads."""
     clean = replaced(line, hidden)
     return clean if len(clean) <= _LONGEST else f"{clean[:_LONGEST]}…"

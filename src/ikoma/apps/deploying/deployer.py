@@ -19,18 +19,18 @@ from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.jobs import jobs
 from ikoma.apps.compose.mounts import sources
 from ikoma.apps.compose.services import scale_of, service_of, with_image
-from ikoma.apps.database.down_migrations import STAYS, WayBack
-from ikoma.apps.database.migrating import Change, Schema
-from ikoma.apps.deploying.release_history import Keep, Outcomes
-from ikoma.apps.deploying.release_tree import place_again, place_new, share
-from ikoma.apps.deploying.rollback import Rollbacks, Wanted
+from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
+from ikoma.apps.database.migrating import DatabaseChange, DatabaseMigrator
+from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
+from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
+from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
 from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use, resume_adoptions
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
 from ikoma.apps.policy.enforcement import Policy
-from ikoma.apps.releases.release import Release, Releases, ServiceRecord, now
+from ikoma.apps.releases.release import Release, Releases, ServiceRecord, format_now
 from ikoma.apps.releases.rollout_state import RolloutState, Underway
-from ikoma.apps.releases.scale import scaling, settle_scale
+from ikoma.apps.releases.scale import apply_scale, settle_scale
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
@@ -38,7 +38,7 @@ from ikoma.apps.rollouts.new_rollout import Target
 from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.rollouts.rollout import Rolled, Rollouts
 from ikoma.apps.routing.probe import Probe
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import checkout
 from ikoma.apps.strategy.decision import why_one
@@ -57,7 +57,7 @@ from ikoma.ports.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DeployOptions:
     """What a caller wants of a rollout.
 
     Args:
@@ -74,7 +74,7 @@ class Wish:
     """Whether nothing is kept of what is replaced: it is known to be broken."""
 
 
-class Deployments:
+class Deployer:
     """Deploys apps. Callers hold the app's lock.
 
     Args:
@@ -87,13 +87,13 @@ class Deployments:
         databases: Databases,
         probe: Probe,
         policy: Policy,
-        traffic: Traffic,
+        traffic: Routes,
         rollouts: Rollouts,
-        schema: Schema,
+        schema: DatabaseMigrator,
         rollbacks: Rollbacks,
         *,
         memory: int,
-        keep: Keep,
+        keep: ReleaseRetention,
     ) -> None:
         self._engine = engine
         self._databases = databases
@@ -104,13 +104,13 @@ class Deployments:
         self._schema = schema
         self._rollbacks = rollbacks
         self._memory = memory
-        self._outcomes = Outcomes(engine, schema, rollouts, keep)
+        self._outcomes = ReleaseHistory(engine, schema, rollouts, keep)
 
     async def deploy(
         self,
         app: App,
         model: Mapping[str, Any],
-        wish: Wish,
+        wish: DeployOptions,
         *,
         variables: Mapping[str, str],
         env: Mapping[str, str],
@@ -128,13 +128,13 @@ class Deployments:
             ProjectNameTaken: containers of this name belong to another folder.
         """
         await self._settle(app, wish.progress)
-        await asyncio.to_thread(variable_history.note_present, app)
+        await asyncio.to_thread(variable_history.keep_present, app)
         frozen = injection.frozen(app, model, env=env, memory=self._memory, variables=variables)
         runs = await self._checked(app, frozen)
         in_use = await self._adopt(app, frozen, wish.progress)
         given = {**variables, **env}
         secrets = [*app_secrets.of_app(app), *app_secrets.of_variables(given), *app_secrets.of_model(frozen)]
-        release = _new_release(app, frozen, wish)
+        release = _begin_release(app, frozen, wish)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given, texts)
         async with self._outcomes.recorded(app, release, secrets):
@@ -142,19 +142,21 @@ class Deployments:
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
             change = await self._schema.forward(app, release.id, x_ikoma.read(frozen).release_command)
-            release = replace(_with_images(release, found), compatible=not change.stops_first)
+            release = replace(_record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._outcomes.served(app, release, rolled.configurations), rolled
 
-    async def restart(self, app: App, wish: Wish) -> tuple[Release, Rolled]:
+    async def restart(self, app: App, wish: DeployOptions) -> tuple[Release, Rolled]:
         """Replace the containers of the release that serves by new ones."""
         await self._settle(app, wish.progress)
         release = Releases(app).require_current()
         return await self._roll_again(app, release, wish, again=True)
 
-    async def go_back(self, app: App, wanted: Wanted, wish: Wish) -> tuple[Release, Rolled, WayBack]:
+    async def go_back(
+        self, app: App, wanted: RollbackRequest, wish: DeployOptions
+    ) -> tuple[Release, Rolled, DatabaseRollbackPlan]:
         """Let an earlier release serve again.
 
         Raises:
@@ -169,7 +171,7 @@ class Deployments:
             served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
         return served, rolled, change.way if change else STAYS
 
-    async def scale(self, app: App, service: str, replicas: int, wish: Wish) -> tuple[Release, Rolled]:
+    async def scale(self, app: App, service: str, replicas: int, wish: DeployOptions) -> tuple[Release, Rolled]:
         """Give a service of the release that serves another number of containers, which later releases keep.
 
         Raises:
@@ -179,10 +181,10 @@ class Deployments:
         await self._settle(app, wish.progress)
         release = self._require_serving(app)
         await self._require_scalable(app, release, service, replicas)
-        with scaling(app, service, replicas):
+        with apply_scale(app, service, replicas):
             return await self._roll_again(app, release, wish, again=False)
 
-    async def replace_image(self, app: App, service: str, image: str, wish: Wish) -> tuple[Release, Rolled]:
+    async def replace_image(self, app: App, service: str, image: str, wish: DeployOptions) -> tuple[Release, Rolled]:
         """Make a release that is the one that serves but for the image of one service, and let it take over.
 
         The app's folder has no part in it: neither its compose file nor its source nor its migrations.
@@ -198,17 +200,17 @@ class Deployments:
         in_use = await self._adopt(app, model, wish.progress)
         given = releases.given(earlier)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
-        release = replace(_new_release(app, model, wish), commit=earlier.commit)
+        release = replace(_begin_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given, releases.texts(earlier))
         async with self._outcomes.recorded(app, release, secrets):
             kept = earlier.images
-            share(app, earlier, folder)
+            share_source(app, earlier, folder)
             place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
             found = await images.provide_one(
                 self._engine, service, model, place, folder, kept=kept, progress=wish.progress, secrets=secrets
             )
             change = self._schema.onward(app, release.id, x_ikoma.read(model).release_command)
-            release = replace(_with_images(release, found), compatible=not change.stops_first)
+            release = replace(_record_images(release, found), compatible=not change.stops_first)
             releases.write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
@@ -304,7 +306,7 @@ class Deployments:
         await self.recover(app, progress)
 
     async def _roll_again(
-        self, app: App, release: Release, wish: Wish, *, again: bool, change: Change | None = None
+        self, app: App, release: Release, wish: DeployOptions, *, again: bool, change: DatabaseChange | None = None
     ) -> tuple[Release, Rolled]:
         """Roll out a release that was made before: from its own record, judged by the policy of now."""
         releases = Releases(app)
@@ -351,11 +353,11 @@ class Deployments:
         release: Release,
         runs: Mapping[str, Any],
         place: Placement,
-        wish: Wish,
+        wish: DeployOptions,
         secrets: Sequence[Secret],
         *,
         again: bool = False,
-        change: Change | None = None,
+        change: DatabaseChange | None = None,
     ) -> Rolled:
         web = Web(**release.web) if release.web else None
         target = Target(
@@ -376,15 +378,15 @@ class Deployments:
         return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
 
 
-def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
+def _begin_release(app: App, model: Mapping[str, Any], wish: DeployOptions) -> Release:
     """A release that begins now."""
     web = web_service.web(model)
     one_shot, may_end = compose_file.one_shot_services(model), jobs(model)
-    brought = checkout.recorded(app)
+    brought = checkout.read_record(app)
     return Release(
         id=Releases(app).new_id(),
         caller=wish.caller,
-        started_at=now(),
+        started_at=format_now(),
         reason=wish.reason,
         web=asdict(web) if web else None,
         extension=asdict(x_ikoma.read(model)),
@@ -396,6 +398,6 @@ def _new_release(app: App, model: Mapping[str, Any], wish: Wish) -> Release:
     )
 
 
-def _with_images(release: Release, found: Mapping[str, str]) -> Release:
+def _record_images(release: Release, found: Mapping[str, str]) -> Release:
     services = {name: replace(record, image=found.get(name)) for name, record in release.services.items()}
     return replace(release, services=services)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.database.migrating import Schema, is_command
+from ikoma.apps.database.migrating import DatabaseMigrator, is_command
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError, Next
@@ -16,10 +16,10 @@ Applied = frozenset[str] | None
 """Names of the migrations that a database has; None where that is not known."""
 
 
-class Aftermath:
+class FailureReport:
     """Looks at an app after a rollout of it has failed."""
 
-    def __init__(self, engine: Engine, schema: Schema) -> None:
+    def __init__(self, engine: Engine, schema: DatabaseMigrator) -> None:
         self._engine = engine
         self._schema = schema
 

@@ -18,20 +18,26 @@ from ikoma.apps.compose import x_ikoma
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.mounts import Sources, sources
 from ikoma.apps.database import credentials
-from ikoma.apps.database.down_migrations import STAYS, Way, WayBack
-from ikoma.apps.database.migrating import Back, Schema
+from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan, RollbackMethod
+from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback
 from ikoma.apps.deploying import comparison
-from ikoma.apps.deploying.plan_services import ServicePlan, Step, images_of_a_deploy, is_built_of, plan_services
-from ikoma.apps.deploying.release_files import snapshot_of
-from ikoma.apps.deploying.release_tree import SQL, dotenv_of, kept_dotenv, kept_marks, marks_of_data
-from ikoma.apps.deploying.rollback import Rollbacks, Wanted
+from ikoma.apps.deploying.plan_services import (
+    ServiceChanges,
+    ServicePlan,
+    find_deploy_images,
+    has_build_changes,
+    plan_services,
+)
+from ikoma.apps.deploying.release_files import read_snapshot
+from ikoma.apps.deploying.release_tree import SQL, mark_data, read_dotenv, read_kept_dotenv, read_kept_marks
+from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.resolution.data_or_source import Kind, list_kinds
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.secrets import app_secrets
-from ikoma.apps.source.changes import SourceChanges, look, marks
+from ikoma.apps.source.changes import SourceChanges, compute_marks, find_changes
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.apps.yaml import file_choice
@@ -43,11 +49,11 @@ from ikoma.postgres.migrations.lint import Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class RollbackEffect:
     """What a rollback leads to, besides the services."""
 
     release: str
-    way: WayBack
+    way: DatabaseRollbackPlan
     """What becomes of the database."""
     lost: tuple[str, ...] = ()
     """What is gone from the database afterwards."""
@@ -58,7 +64,7 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeployPlan:
     hash: str
     errors: tuple[str, ...] = ()
     """Why it would be refused."""
@@ -68,7 +74,7 @@ class Plan:
     source: SourceChanges = field(default_factory=SourceChanges)
     migrations: tuple[Verdict, ...] = ()
     ports: tuple[str, ...] = ()
-    rollback: Return | None = None
+    rollback: RollbackEffect | None = None
     route: str | None = None
     """Where requests go, and why; None where nothing is routed."""
     kinds: Sequence[Kind] = ()
@@ -84,7 +90,7 @@ class Planner:
         databases: Databases,
         policy: Policy,
         validator: Validator,
-        schema: Schema,
+        schema: DatabaseMigrator,
         rollbacks: Rollbacks,
         *,
         memory: int,
@@ -97,39 +103,43 @@ class Planner:
         self._rollbacks = rollbacks
         self._memory = memory
 
-    async def plan(self, app: App) -> Plan:
+    async def plan(self, app: App) -> DeployPlan:
         """What deploy.up would do now."""
         report = await self._validator.examine(app, images=False)
         errors, warnings = (tuple(map(str, found)) for found in (report.errors, report.warnings))
         identity = await self._hash(app, report)
         if report.model is None or report.errors:
-            return Plan(identity, errors, warnings)
+            return DeployPlan(identity, errors, warnings)
         frozen = injection.frozen(app, report.model, env={}, memory=self._memory, variables=report.variables)
         current = Releases(app).current()
         before = Releases(app).model(current) if current else {}
-        found = await _sources(app, frozen)
-        kept = snapshot_of(app, current)
-        changes = await asyncio.to_thread(look, _root(app), found, kept)
+        found = await _find_sources(app, frozen)
+        kept = read_snapshot(app, current)
+        changes = await asyncio.to_thread(find_changes, _root(app), found, kept)
         verdicts = await self._schema.verdicts(app)
         if (command := x_ikoma.read(frozen).release_command) is not None:
             verdicts.append(command.verdict)
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
         given = report.variables
-        secrets = [*_secrets(app, current), *app_secrets.of_variables(given), *app_secrets.of_model(report.model)]
-        found_images = await images_of_a_deploy(
-            self._engine, frozen, current, before, lambda service: not is_built_of(app, service, changes)
+        secrets = [
+            *_collect_secrets(app, current),
+            *app_secrets.of_variables(given),
+            *app_secrets.of_model(report.model),
+        ]
+        found_images = await find_deploy_images(
+            self._engine, frozen, current, before, lambda service: not has_build_changes(app, service, changes)
         )
 
         def contents(path: Path) -> str:
             return "changed" if changes.below(kept.root, path) else kept.digest_of(path)
 
         step = await self._step(app, before, frozen, found, changes, secrets, found_images, given, contents, stops)
-        marks = await asyncio.to_thread(marks_of_data, app, frozen, found)
+        marks = await asyncio.to_thread(mark_data, app, frozen, found)
         step = replace(
-            step, dotenv=dotenv_of(app, frozen), marks=marks, marked=kept_marks(app, current) if current else {}
+            step, dotenv=read_dotenv(app, frozen), marks=marks, marked=read_kept_marks(app, current) if current else {}
         )
-        return Plan(
+        return DeployPlan(
             identity,
             errors,
             warnings,
@@ -137,12 +147,12 @@ class Planner:
             comparison.compare_rest(before, frozen, step.secrets) if before else (),
             changes,
             tuple(verdicts),
-            tuple(_ports(frozen)),
-            route=_route(report.choice.web, report.choice.reason) if report.choice else None,
+            tuple(_list_ports(frozen)),
+            route=_describe_route(report.choice.web, report.choice.reason) if report.choice else None,
             kinds=report.kinds,
         )
 
-    async def plan_rollback(self, app: App, wanted: Wanted) -> Plan:
+    async def plan_rollback(self, app: App, wanted: RollbackRequest) -> DeployPlan:
         """What deploy.rollback would do now.
 
         Raises:
@@ -155,24 +165,24 @@ class Planner:
         lost = await self._schema.losses(app, change) if change else []
         way = change.way if change else STAYS
         stops = "the database is taken back" if change and change.stops_first else None
-        files = comparison.compare_source(*(snapshot_of(app, item) for item in (left, release)))
+        files = comparison.compare_source(*(read_snapshot(app, item) for item in (left, release)))
         changes = SourceChanges(files.added, files.changed, files.removed)
-        secrets = [*_secrets(app, left), *_secrets(app, release)]
-        given, contents = Releases(app).given(release), snapshot_of(app, release).digest_of
-        found = await _sources(app, after)
+        secrets = [*_collect_secrets(app, left), *_collect_secrets(app, release)]
+        given, contents = Releases(app).given(release), read_snapshot(app, release).digest_of
+        found = await _find_sources(app, after)
         step = await self._step(app, before, after, found, changes, secrets, release.images, given, contents, stops)
-        marked = kept_marks(app, left) if left else {}
-        step = replace(step, dotenv=kept_dotenv(app, release), marks=kept_marks(app, release), marked=marked)
-        return Plan(
+        marked = read_kept_marks(app, left) if left else {}
+        step = replace(step, dotenv=read_kept_dotenv(app, release), marks=read_kept_marks(app, release), marked=marked)
+        return DeployPlan(
             await self._rollback_hash(app, wanted, release, way),
             tuple(errors),
             services=await plan_services(self._engine, step, fetched=True),
             rest=comparison.compare_rest(before, after, secrets) if before else (),
             source=changes,
-            ports=tuple(_ports(after)),
+            ports=tuple(_list_ports(after)),
             kinds=await asyncio.to_thread(list_kinds, app, after),
-            rollback=Return(release.id, way, tuple(lost), *await self._migrations(app, release, way)),
-            route=_route(Web(**release.web)) if release.web else None,
+            rollback=RollbackEffect(release.id, way, tuple(lost), *await self._migrations(app, release, way)),
+            route=_describe_route(Web(**release.web)) if release.web else None,
         )
 
     async def require(self, app: App, report: Report, expected: str) -> None:
@@ -180,7 +190,7 @@ class Planner:
         if await self._hash(app, report) != expected:
             raise PlanDrifted(f"{app.name} is not as it was when the plan was made.")
 
-    async def require_rollback(self, app: App, wanted: Wanted, expected: str) -> None:
+    async def require_rollback(self, app: App, wanted: RollbackRequest, expected: str) -> None:
         """Raises PlanDrifted where a rollback would not do what the plan said."""
         release = self._rollbacks.target(app, wanted.to)
         change, _ = await self._change(app, release, wanted)
@@ -191,15 +201,17 @@ class Planner:
 
     async def _hash(self, app: App, report: Report) -> str:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
-        found = await _sources(app, report.model) if report.model else Sources((), ())
+        found = await _find_sources(app, report.model) if report.model else Sources((), ())
         paths = [*file_choice.paths(app), app.env_file, *found.paths]
-        marked = await asyncio.to_thread(marks, app.path, paths, found.left_out)
+        marked = await asyncio.to_thread(compute_marks, app.path, paths, found.left_out)
         owned = credentials.find(app)
-        variables = credentials.parts(owned, self._databases.endpoint()) if owned else {}
-        return _digest(marked, report.model, variables, await self._state(app))
+        variables = credentials.list_parts(owned, self._databases.endpoint()) if owned else {}
+        return _compute_digest(marked, report.model, variables, await self._state(app))
 
-    async def _rollback_hash(self, app: App, wanted: Wanted, release: Release, way: WayBack) -> str:
-        return _digest("rollback", release.id, wanted.database, str(way), await self._state(app))
+    async def _rollback_hash(
+        self, app: App, wanted: RollbackRequest, release: Release, way: DatabaseRollbackPlan
+    ) -> str:
+        return _compute_digest("rollback", release.id, wanted.database, str(way), await self._state(app))
 
     async def _state(self, app: App) -> list[Any]:
         """What serves, and what its database has."""
@@ -208,24 +220,28 @@ class Planner:
         containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
         return [containers, state.serving(), await self._schema.ledger(app)]
 
-    async def losses(self, app: App, wanted: Wanted) -> tuple[Release, list[str]]:
+    async def losses(self, app: App, wanted: RollbackRequest) -> tuple[Release, list[str]]:
         """What a rollback takes away for good, counted now; the release that it leads to."""
         release = self._rollbacks.target(app, wanted.to)
         change = await self._rollbacks.change(app, release, database=wanted.database)
         return release, await self._schema.losses(app, change) if change else []
 
-    async def _change(self, app: App, release: Release, wanted: Wanted) -> tuple[Back | None, list[str]]:
+    async def _change(
+        self, app: App, release: Release, wanted: RollbackRequest
+    ) -> tuple[DatabaseRollback | None, list[str]]:
         """What a rollback does to the database, or why it would be refused."""
         try:
             return await self._rollbacks.change(app, release, database=wanted.database), []
         except (CannotGoBack, DatabaseAhead) as error:
-            return None, [_said(error)]
+            return None, [_describe_error(error)]
 
-    async def _migrations(self, app: App, release: Release, way: WayBack) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    async def _migrations(
+        self, app: App, release: Release, way: DatabaseRollbackPlan
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The migrations of the database that go with its way back, and those that stay."""
         has = [entry.name for entry in await self._schema.ledger(app)]
         undone = way.undo
-        if way.way is Way.RESTORE:
+        if way.way is RollbackMethod.RESTORE:
             undone = tuple(name for name in reversed(has) if name not in release.migrations)
         return undone, tuple(name for name in has if name not in undone)
 
@@ -238,7 +254,7 @@ class Planner:
             try:
                 await check()
             except (PolicyViolation, ImageGone) as error:
-                found.append(_said(error))
+                found.append(_describe_error(error))
         found += [f"The domain {item} belongs to another app." for item in self._validator.taken_domains(app, model)]
         return found + [item.problem for item in await self._validator.occupied(app, model)]
 
@@ -254,11 +270,11 @@ class Planner:
         given: Mapping[str, str],
         contents: Callable[[Path], str],
         stops: str | None,
-    ) -> Step:
+    ) -> ServiceChanges:
         """All that a rollout would decide by."""
         state, current = RolloutState(app), Releases(app).current()
         there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
-        return Step(
+        return ServiceChanges(
             app=app,
             before=before,
             after=after,
@@ -276,28 +292,28 @@ class Planner:
         )
 
 
-def _said(error: IkomaError) -> str:
+def _describe_error(error: IkomaError) -> str:
     return f"{error.message} {error.hint or ''}".rstrip()
 
 
-def _digest(*parts: Any) -> str:
+def _compute_digest(*parts: Any) -> str:
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _secrets(app: App, release: Release | None) -> list[Secret]:
+def _collect_secrets(app: App, release: Release | None) -> list[Secret]:
     """Values that no plan may tell: the app's own, and those that a release was made with."""
     return [*app_secrets.of_app(app), *(app_secrets.of_release(app, release) if release else ())]
 
 
-async def _sources(app: App, model: Mapping[str, Any]) -> Sources:
+async def _find_sources(app: App, model: Mapping[str, Any]) -> Sources:
     return await asyncio.to_thread(sources, app, model, besides=SQL)
 
 
-def _route(web: Web | None, reason: str = "") -> str | None:
+def _describe_route(web: Web | None, reason: str = "") -> str | None:
     return None if web is None else f"{web.service}, port {web.port}{f': {reason}' if reason else ''}"
 
 
-def _ports(model: Mapping[str, Any]) -> list[str]:
+def _list_ports(model: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: {port.get('published')} → {port.get('target')}"
         for name, service in model["services"].items()

@@ -18,7 +18,7 @@ from ikoma.apps.compose.mounts import Sources, bind_mounts
 from ikoma.apps.compose.services import shares_with
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.deploying import comparison
-from ikoma.apps.host_facts import image_name
+from ikoma.apps.host_facts import name_image
 from ikoma.apps.releases.release import Release
 from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.source.changes import SourceChanges
@@ -35,7 +35,7 @@ _UNTIL = "until the new one is healthy"
 
 
 @dataclass(frozen=True, slots=True)
-class Downtime:
+class ServiceDowntime:
     expected: str
     """none, or how it is away."""
     reason: str
@@ -51,12 +51,12 @@ class ServicePlan:
     reasons: tuple[str, ...] = ()
     image: str | None = None
     """build or pull, where its image is not here yet."""
-    downtime: Downtime | None = None
+    downtime: ServiceDowntime | None = None
     """None where it is new."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ServiceChanges:
     """From what serves to the next model.
 
     Args:
@@ -87,7 +87,7 @@ class Step:
     marked: Mapping[str, str] = field(default_factory=dict)
 
 
-async def images_of_a_deploy(
+async def find_deploy_images(
     engine: Engine,
     model: Mapping[str, Any],
     current: Release | None,
@@ -116,7 +116,7 @@ async def images_of_a_deploy(
     return found
 
 
-async def plan_services(engine: Engine, step: Step, *, fetched: bool) -> tuple[ServicePlan, ...]:
+async def plan_services(engine: Engine, step: ServiceChanges, *, fetched: bool) -> tuple[ServicePlan, ...]:
     """What a rollout would do with each service, in the order of the file; then the ones that go.
 
     Args:
@@ -126,7 +126,7 @@ async def plan_services(engine: Engine, step: Step, *, fetched: bool) -> tuple[S
     plans = []
     for name in (*step.after["services"], *(name for name in planned.decisions if name not in step.after["services"])):
         action, service = planned.action(name), step.after["services"].get(name)
-        image = None if fetched or service is None else await _image(engine, step.app, service, action)
+        image = None if fetched or service is None else await _find_image(engine, step.app, service, action)
         plans.append(ServicePlan(name, action, planned.reasons(name), image, planned.downtime(name)))
     return tuple(plans)
 
@@ -134,7 +134,7 @@ async def plan_services(engine: Engine, step: Step, *, fetched: bool) -> tuple[S
 class _Planned:
     """The decisions of a rollout, in words."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: ServiceChanges) -> None:
         self._step = step
         root = Path(os.path.realpath(step.app.path))
         place = Placement(
@@ -190,7 +190,7 @@ class _Planned:
         lines = [*self._lines.get(name, ()), *gets]
         if action != "replace":
             return (*lines, *many)
-        lines += touched(self._step.app, self._step.after, service, self._step.changes)
+        lines += find_touched(self._step.app, self._step.after, service, self._step.changes)
         lines += self._touched_data(service)
         lines += [self._step.stops] if self._step.stops else []
         if not lines:
@@ -224,7 +224,7 @@ class _Planned:
             return "it gets the variables of the app's database"
         return "what it is given has changed: a variable, a network, a config or a secret"
 
-    def downtime(self, name: str) -> Downtime | None:
+    def downtime(self, name: str) -> ServiceDowntime | None:
         action, decision = self.action(name), self.decisions[name]
         taken = [
             f"{item.service} gets its {item.displaces[name]}"
@@ -236,29 +236,29 @@ class _Planned:
             gone = (
                 "It is to have no container." if name in self._step.after["services"] else "The release has it no more."
             )
-            return Downtime("for good", f"{gone} {stopped}." if stopped else gone)
+            return ServiceDowntime("for good", f"{gone} {stopped}." if stopped else gone)
         if action == "add":
             waits = f"It starts when {' and '.join(decision.displaces)} has stopped; requests wait meanwhile."
-            return Downtime("until it is healthy", waits) if decision.displaces else None
+            return ServiceDowntime("until it is healthy", waits) if decision.displaces else None
         if action == "keep":
-            return Downtime("none", "It goes on as it is." if decision.kept else "It has no container.")
+            return ServiceDowntime("none", "It goes on as it is." if decision.kept else "It has no container.")
         done = bool(decision.replaced) and all(item.is_done for item in decision.replaced)
         ends = name in self._one_shot or done
         if not ends and not any(map(is_active, decision.replaced)):
-            return Downtime(_UNTIL, "Nothing of it runs now.")
+            return ServiceDowntime(_UNTIL, "Nothing of it runs now.")
         if self._step.stops:
-            return Downtime(_UNTIL, f"It is stopped first, because {self._step.stops}; requests wait meanwhile.")
+            return ServiceDowntime(_UNTIL, f"It is stopped first, because {self._step.stops}; requests wait meanwhile.")
         if ends:
-            return Downtime("none", "It runs again, and ends.")
+            return ServiceDowntime("none", "It runs again, and ends.")
         if decision.alone:
             reason = f"It is stopped before its replacement starts, because {decision.alone}; requests wait meanwhile."
-            return Downtime(_UNTIL, reason)
+            return ServiceDowntime(_UNTIL, reason)
         if stopped:
-            return Downtime(_UNTIL, f"{stopped}; requests wait meanwhile.")
-        return Downtime("none", "Old and new run side by side.")
+            return ServiceDowntime(_UNTIL, f"{stopped}; requests wait meanwhile.")
+        return ServiceDowntime("none", "Old and new run side by side.")
 
 
-def touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], changes: SourceChanges) -> list[str]:
+def find_touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], changes: SourceChanges) -> list[str]:
     """Which of what a service mounts, is given as a file, or is built from has changed."""
     root = Path(os.path.realpath(app.path))
     mounted = [str(mount["source"]) for mount in bind_mounts({"services": {"": service}})]
@@ -269,26 +269,26 @@ def touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], chan
     ]
     return [
         f"{os.path.relpath(path, app.path)} has changed"
-        for path in dict.fromkeys((*mounted, *given, *_contexts(service)))
+        for path in dict.fromkeys((*mounted, *given, *_list_contexts(service)))
         if path.startswith("/") and changes.below(root, Path(os.path.realpath(path)))
     ]
 
 
-def is_built_of(app: App, service: Mapping[str, Any], changes: SourceChanges) -> bool:
+def has_build_changes(app: App, service: Mapping[str, Any], changes: SourceChanges) -> bool:
     """Whether something has changed of what a service is built from."""
     root = Path(os.path.realpath(app.path))
     return any(
-        path.startswith("/") and changes.below(root, Path(os.path.realpath(path))) for path in _contexts(service)
+        path.startswith("/") and changes.below(root, Path(os.path.realpath(path))) for path in _list_contexts(service)
     )
 
 
-def _contexts(service: Mapping[str, Any]) -> list[str]:
+def _list_contexts(service: Mapping[str, Any]) -> list[str]:
     build = service.get("build") or {}
     return [str(path) for path in (build.get("context"), *(build.get("additional_contexts") or {}).values()) if path]
 
 
-async def _image(engine: Engine, app: App, service: Mapping[str, Any], action: str) -> str | None:
+async def _find_image(engine: Engine, app: App, service: Mapping[str, Any], action: str) -> str | None:
     if "build" in service:
         return "build" if action in ("add", "replace") else None
-    own = str(service.get("image", "")).startswith(image_name(app.name, "")[:-1])
+    own = str(service.get("image", "")).startswith(name_image(app.name, "")[:-1])
     return None if own or await engine.image_present(str(service.get("image"))) else "pull"

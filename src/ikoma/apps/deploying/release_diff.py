@@ -18,10 +18,10 @@ import yaml
 
 from ikoma.apps.app import App
 from ikoma.apps.deploying.release_files import ReleaseFiles, is_below
-from ikoma.apps.readable import as_text
+from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.secrets import app_secrets
-from ikoma.apps.snapshots.manifest import Entry
+from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.kernel.redaction.redaction import HIDDEN, certain, forms, replaced
 from ikoma.model import FilePath, Secret, printable
 
@@ -39,7 +39,7 @@ _NO_NEWLINE = "\\ No newline at end of file"
 
 
 @dataclass(frozen=True, slots=True)
-class Variables:
+class ChangedVariables:
     """Names of variables whose values are others; sorted."""
 
     added: tuple[str, ...]
@@ -47,10 +47,10 @@ class Variables:
     removed: tuple[str, ...]
 
 
-def compare_variables(app: App, old: Release, new: Release) -> Variables:
+def compare_variables(app: App, old: Release, new: Release) -> ChangedVariables:
     """What became of the variables of `.env`, of the call and of each service's `environment`."""
-    before, after = _variables(app, old), _variables(app, new)
-    return Variables(
+    before, after = _collect_variables(app, old), _collect_variables(app, new)
+    return ChangedVariables(
         added=tuple(sorted(after.keys() - before.keys())),
         changed=tuple(sorted(name for name in after.keys() & before.keys() if before[name] != after[name])),
         removed=tuple(sorted(before.keys() - after.keys())),
@@ -72,11 +72,11 @@ def compare_files(app: App, old: Release, new: Release, *, path: FilePath | None
     ends, size = time.monotonic() + _SECONDS, 0
     shown: list[str] = []
     for name in names:
-        if not _differ(before.entries.get(name), after.entries.get(name)):
+        if not _is_different(before.entries.get(name), after.entries.get(name)):
             continue
         if time.monotonic() > ends:
             return "\n".join(shown), True
-        for line in _file(name, before, after, known):
+        for line in _diff_file(name, before, after, known):
             size += len(line) + 1
             if size > limit:
                 return "\n".join(shown), True
@@ -84,7 +84,7 @@ def compare_files(app: App, old: Release, new: Release, *, path: FilePath | None
     return "\n".join(shown), False
 
 
-def _variables(app: App, release: Release) -> dict[str, Any]:
+def _collect_variables(app: App, release: Release) -> dict[str, Any]:
     releases = Releases(app)
     found: dict[str, Any] = {name: {"": value} for name, value in releases.given(release).items()}
     for service, item in (releases.model(release).get("services") or {}).items():
@@ -94,64 +94,64 @@ def _variables(app: App, release: Release) -> dict[str, Any]:
     return found
 
 
-def _differ(old: Entry | None, new: Entry | None) -> bool:
+def _is_different(old: SnapshotEntry | None, new: SnapshotEntry | None) -> bool:
     """Whether a file or link is another one. Folders are not told of: what is in them is."""
     old, new = (None if item is None or item.kind == "folder" else item for item in (old, new))
     return (old and old[:5]) != (new and new[:5])
 
 
-def _file(name: str, before: ReleaseFiles, after: ReleaseFiles, known: Sequence[Secret]) -> Iterator[str]:
+def _diff_file(name: str, before: ReleaseFiles, after: ReleaseFiles, known: Sequence[Secret]) -> Iterator[str]:
     """The lines of one file's difference, with a head that names it."""
     shown = printable(name)
     old, new = (files.entries.get(name) for files in (before, after))
     yield f"--- {f'a/{shown}' if old else '/dev/null'}"
     yield f"+++ {f'b/{shown}' if new else '/dev/null'}"
     if old and new and (old.kind, *old[1:4]) != (new.kind, *new[1:4]):
-        yield f"# {_said(old)} → {_said(new)}"
-    texts = [_text(files, name) for files in (before, after)]
+        yield f"# {_describe_entry(old)} → {_describe_entry(new)}"
+    texts = [_read_text(files, name) for files in (before, after)]
     if any(text is None for text in texts):
         sizes = " → ".join(f"{item.size} bytes" if item else "nothing" for item in (old, new))
         yield f"# Not shown, since it is no text or too large: {sizes}"
         return
     is_compose = name in before.texts or name in after.texts
-    old_text, new_text = (_hidden(name, text or "", known, is_compose=is_compose) for text in texts)
+    old_text, new_text = (_hide_secrets(name, text or "", known, is_compose=is_compose) for text in texts)
     if old_text == new_text and old and new and old.content != new.content:
         yield "# It differs in values that are not shown."
         return
-    yield from _unified(old_text, new_text)
+    yield from _format_difference(old_text, new_text)
 
 
-def _said(entry: Entry) -> str:
+def _describe_entry(entry: SnapshotEntry) -> str:
     return f"{entry.kind}, mode {entry.mode:o}, owner {entry.uid}:{entry.gid}"
 
 
-def _text(files: ReleaseFiles, name: str) -> str | None:
+def _read_text(files: ReleaseFiles, name: str) -> str | None:
     """What a file holds, "" where there is none; None where it is no text, or too large."""
     entry = files.entries.get(name)
     if entry is None or entry.kind == "folder":
         return ""
     content = files.content(name, _LARGEST)
-    return None if content is None or b"\0" in content else as_text(content, is_part=False)
+    return None if content is None or b"\0" in content else decode_text(content, is_part=False)
 
 
-def _hidden(name: str, text: str, known: Sequence[Secret], *, is_compose: bool) -> str:
+def _hide_secrets(name: str, text: str, known: Sequence[Secret], *, is_compose: bool) -> str:
     """The text without values of variables where they are known to stand, and without secrets."""
     if is_compose:
-        text = without_values(text)
+        text = hide_values(text)
     elif _OF_VARIABLES.fullmatch(posixpath.basename(name)):
-        text = "\n".join(map(_name_alone, text.split("\n")))
+        text = "\n".join(map(_hide_value, text.split("\n")))
     text = replaced(text, certain(forms(app_secrets.of_text(text))))
     return replaced(text, forms(known))
 
 
-def _name_alone(line: str) -> str:
+def _hide_value(line: str) -> str:
     """A line of a file of variables without the value, or the part of one, that stands in it."""
     if found := _NAME.match(line):
         return f"{found[0]}{HIDDEN}"
     return line if not line.strip() or line.lstrip().startswith("#") else HIDDEN
 
 
-def without_values(text: str) -> str:
+def hide_values(text: str) -> str:
     """A compose file without the values of its variables, labels and build arguments; names stay.
 
     Where it cannot be read as YAML nothing of it is shown.
@@ -160,13 +160,13 @@ def without_values(text: str) -> str:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):
         return "# This file cannot be read.\n"
-    spans = sorted({span for node in _holders(root) for span in _spans(node, text)}, reverse=True)
+    spans = sorted({span for node in _find_holders(root) for span in _find_spans(node, text)}, reverse=True)
     for begin, end in spans:
         text = f"{text[:begin]}{HIDDEN}{text[end:]}"
     return text
 
 
-def _holders(root: yaml.Node | None) -> Iterator[yaml.Node]:
+def _find_holders(root: yaml.Node | None) -> Iterator[yaml.Node]:
     """What holds variables, wherever it stands."""
     pending, seen = [root], set()
     while pending:
@@ -183,30 +183,30 @@ def _holders(root: yaml.Node | None) -> Iterator[yaml.Node]:
             pending += node.value
 
 
-def _spans(node: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
+def _find_spans(node: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
     """Where values stand: of NAME: VALUE, and behind the = of NAME=VALUE."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == "<<":
-                yield from _merged(value, text)
+                yield from _find_merged_spans(value, text)
             elif isinstance(value, yaml.ScalarNode) and value.start_mark.index < value.end_mark.index:
-                yield value.start_mark.index, _end(value, text)
+                yield value.start_mark.index, _find_end(value, text)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             written = text[item.start_mark.index : item.end_mark.index]
             if isinstance(item, yaml.ScalarNode) and "=" in written:
-                yield item.start_mark.index + written.index("=") + 1, _end(item, text)
+                yield item.start_mark.index + written.index("=") + 1, _find_end(item, text)
 
 
-def _merged(node: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
+def _find_merged_spans(node: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
     for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
         if isinstance(item, yaml.MappingNode):
             for _, value in item.value:
                 if isinstance(value, yaml.ScalarNode) and value.start_mark.index < value.end_mark.index:
-                    yield value.start_mark.index, _end(value, text)
+                    yield value.start_mark.index, _find_end(value, text)
 
 
-def _end(node: yaml.Node, text: str) -> int:
+def _find_end(node: yaml.Node, text: str) -> int:
     """Where a scalar ends: one of several lines keeps its last line break."""
     end: int = node.end_mark.index
     while end > node.start_mark.index and text[end - 1] in "\n ":
@@ -214,8 +214,8 @@ def _end(node: yaml.Node, text: str) -> int:
     return end
 
 
-def _unified(old: str, new: str) -> Iterator[str]:
-    before, after = _lines(old), _lines(new)
+def _format_difference(old: str, new: str) -> Iterator[str]:
+    before, after = _split_lines(old), _split_lines(new)
     first = next((n for n, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), None)
     begin = min(len(before), len(after)) if first is None else first
     end = 0
@@ -231,7 +231,7 @@ def _unified(old: str, new: str) -> Iterator[str]:
         yield line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     if not text:
         return []
     lines = text.split("\n")

@@ -26,9 +26,9 @@ from ikoma.apps.compose.mounts import sources
 from ikoma.apps.deploying.release_tree import SQL
 from ikoma.apps.files import file_history, files
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.snapshots.manifest import MANIFEST, Entry, Snapshot
+from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.snapshot import Snapshots
-from ikoma.apps.source.changes import look
+from ikoma.apps.source.changes import find_changes
 from ikoma.apps.yaml import file_choice
 from ikoma.durable import disk_full_answered, whole_file_at
 from ikoma.errors import FileMissing, IkomaError, Next, NotAFile
@@ -38,7 +38,7 @@ _COMPOSE_MODE = 0o644
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
+class FolderDifferences:
     """How the app's folder differs from a release. Paths as the file system has them, sorted."""
 
     other: tuple[str, ...]
@@ -64,40 +64,40 @@ class ReleaseFiles:
     @cached_property
     def snapshot(self) -> Snapshot:
         """The source; empty where its deploy was killed before it was kept."""
-        return snapshot_of(self._app, self._release)
+        return read_snapshot(self._app, self._release)
 
     @cached_property
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, SnapshotEntry]:
         """Every path that it has, sorted."""
         found = {path: item for path, item in self.snapshot.entries.items() if not FilePath.is_hidden(path.split("/"))}
         for path, text in self.texts.items():
             if path not in found:
                 digest = hashlib.sha256(text).hexdigest()
-                found[path] = Entry("file", _COMPOSE_MODE, os.geteuid(), os.getegid(), digest, len(text))
+                found[path] = SnapshotEntry("file", _COMPOSE_MODE, os.geteuid(), os.getegid(), digest, len(text))
         found.pop(".", None)
         return {path: found[path] for path in sorted(found)}
 
-    def list(self, path: FilePath | None, *, recursive: bool) -> tuple[list[files.Entry], bool]:
+    def list(self, path: FilePath | None, *, recursive: bool) -> tuple[list[files.FolderEntry], bool]:
         """What stands in a folder of it, sorted by path; and whether there is more than is listed."""
         before = f"{path}/" if path else ""
         inside = {name: entry for name, entry in self.entries.items() if name.startswith(before)}
         if path and not inside and self._entry(path).kind != "folder":
             raise NotAFile(f"{path} is no folder.")
         shown = [
-            files.Entry(printable(name), entry.kind, entry.size if entry.kind == "file" else 0, self._time(entry))
+            files.FolderEntry(printable(name), entry.kind, entry.size if entry.kind == "file" else 0, self._time(entry))
             for name, entry in inside.items()
             if recursive or "/" not in name[len(before) :]
         ]
         return shown[: files.MOST_ENTRIES], len(shown) > files.MOST_ENTRIES
 
-    def read(self, path: FilePath, *, offset: int, limit: int) -> files.Piece:
+    def read(self, path: FilePath, *, offset: int, limit: int) -> files.FilePart:
         """A part of a file, from `offset` on."""
         entry = self._entry(path)
         if entry.kind != "file":
             raise NotAFile(f"{path} is a {entry.kind}, not a file.")
         with self._opened(path, entry) as file:
             file.seek(min(offset, entry.size))
-            return files.Piece(file.read(limit), entry.size, entry.content)
+            return files.FilePart(file.read(limit), entry.size, entry.content)
 
     def content(self, path: str, most: int) -> bytes | None:
         """A whole file, or a link as what it leads to; None where it is larger."""
@@ -109,20 +109,20 @@ class ReleaseFiles:
         with self._opened(path, entry) as file:
             return file.read()
 
-    def compare(self, path: FilePath | None) -> Differences:
+    def compare(self, path: FilePath | None) -> FolderDifferences:
         """How the app's folder differs from it, at a path or at all of them."""
         if path is not None and not any(is_below(name, path) for name in self.entries):
             self._entry(path)
         root = Path(os.path.realpath(self._app.path))
         found = sources(self._app, Releases(self._app).model(self._release), besides=SQL)
-        seen = look(root, found, self.snapshot)
+        seen = find_changes(root, found, self.snapshot)
         folders = [name for name, item in self.entries.items() if item.kind == "folder" and not _is_folder(root / name)]
         texts = [name for name in self.texts.keys() - self.snapshot.entries.keys() if not self._is_there(name)]
         now = file_choice.paths(self._app) if self.texts else ()  # else it is not known which it had
         more = [str(file.relative_to(self._app.path)) for file in now if file.exists()]
         runbook = self._app.runbook.name  # IKOMA's own, which each deploy writes anew
         other = {*seen.changed, *seen.removed, *folders, *texts} & (self.entries.keys() - {runbook})
-        return Differences(
+        return FolderDifferences(
             tuple(sorted(name for name in other if is_below(name, path))),
             tuple(sorted(name for name in {*seen.added, *more} - {*self.entries, runbook} if is_below(name, path))),
         )
@@ -130,8 +130,8 @@ class ReleaseFiles:
     def put_back(self, name: str) -> None:
         """Put one path into the app's folder as the release has it; what stands there is kept in its history."""
         path, entry = FilePath(name), self.entries[name]
-        with disk_full_answered(), files.opened_folder(self._app, path.parts[:-1], make=True) as folder:
-            there = _kind(folder, path)
+        with disk_full_answered(), files.open_folder(self._app, path.parts[:-1], make=True) as folder:
+            there = _find_kind(folder, path)
             if entry.kind == "folder":
                 self._make_folder(folder, path, entry, there)
                 return
@@ -144,18 +144,18 @@ class ReleaseFiles:
             else:
                 self._write(folder, path, entry)
 
-    def _make_folder(self, folder: int, path: FilePath, entry: Entry, there: str | None) -> None:
+    def _make_folder(self, folder: int, path: FilePath, entry: SnapshotEntry, there: str | None) -> None:
         if there == "folder":
             return
         if there is not None:
             file_history.keep_moved(self._app, folder, path)
         os.mkdir(path.parts[-1], 0o700, dir_fd=folder)
-        with files.opened_folder(self._app, path.parts) as inside:
+        with files.open_folder(self._app, path.parts) as inside:
             os.fchown(inside, entry.uid, entry.gid)
             os.fchmod(inside, entry.mode)
         os.fsync(folder)
 
-    def _write(self, folder: int, path: FilePath, entry: Entry) -> None:
+    def _write(self, folder: int, path: FilePath, entry: SnapshotEntry) -> None:
         with (
             self._opened(path, entry) as source,
             whole_file_at(folder, path.parts[-1], mode=entry.mode) as target,
@@ -169,7 +169,7 @@ class ReleaseFiles:
             return self._app.read_inside(self._app.path / name, len(self.texts[name]) + 1) == self.texts[name]
         return False
 
-    def _entry(self, path: FilePath) -> Entry:
+    def _entry(self, path: FilePath) -> SnapshotEntry:
         entry = self.entries.get(path)
         if entry is None:
             problem = f"The release {self._release.id} has no file {path}."
@@ -180,20 +180,20 @@ class ReleaseFiles:
         return entry
 
     @contextmanager
-    def _opened(self, path: str, entry: Entry) -> Iterator[BinaryIO]:
+    def _opened(self, path: str, entry: SnapshotEntry) -> Iterator[BinaryIO]:
         if path in self.texts and path not in self.snapshot.entries:
             yield BytesIO(self.texts[path])
             return
         with os.fdopen(Snapshots(self._app).open(path, entry), "rb") as file:
             yield file
 
-    def _time(self, entry: Entry) -> str:
+    def _time(self, entry: SnapshotEntry) -> str:
         if not entry.mtime:
             return f"{self._release.started_at[:19]}Z"
         return datetime.fromtimestamp(entry.mtime / 1e9, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def snapshot_of(app: App, release: Release | None) -> Snapshot:
+def read_snapshot(app: App, release: Release | None) -> Snapshot:
     """The source of a release; empty where there is none, or its deploy was killed before it was kept."""
     root = Path(os.path.realpath(app.path))
     if release is None:
@@ -213,14 +213,14 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _kind(folder: int, path: FilePath) -> str | None:
+def _find_kind(folder: int, path: FilePath) -> str | None:
     try:
         return file_history.kind_of(os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return None
 
 
-def _link(folder: int, path: FilePath, entry: Entry) -> None:
+def _link(folder: int, path: FilePath, entry: SnapshotEntry) -> None:
     unfinished = f".ikoma-writing-{secrets.token_hex(6)}"
     os.symlink(entry.content, unfinished, dir_fd=folder)
     os.chown(unfinished, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.database.migrating import Schema
-from ikoma.apps.deploying.failure_report import Aftermath
+from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.deploying.failure_report import FailureReport
 from ikoma.apps.deploying.written_files import keep_written
 from ikoma.apps.releases.release import FAILED, Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState, Underway
@@ -36,22 +36,22 @@ _INTERRUPTED = "The deploy was interrupted: its server was stopped or killed."
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class ReleaseRetention:
     """How many releases of an app are kept, and for how many days."""
 
     releases: int = 20
     days: int = 365
 
 
-class Outcomes:
+class ReleaseHistory:
     """Records how releases of apps ended. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, schema: Schema, rollouts: Rollouts, keep: Keep) -> None:
+    def __init__(self, engine: Engine, schema: DatabaseMigrator, rollouts: Rollouts, keep: ReleaseRetention) -> None:
         self._engine = engine
         self._schema = schema
         self._rollouts = rollouts
         self._keep = keep
-        self._aftermath = Aftermath(engine, schema)
+        self._aftermath = FailureReport(engine, schema)
 
     async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
@@ -143,13 +143,15 @@ class Outcomes:
         try:
             yield
         except IkomaError as error:
-            if not _serves(app, release):
+            if not _is_serving(app, release):
                 frees = isinstance(error, DiskFull)
-                await self._discard(app, release, _cause(error, secrets), frees=frees, **_seen(error))
+                await self._discard(
+                    app, release, _describe_cause(error, secrets), frees=frees, **_collect_evidence(error)
+                )
                 await self._aftermath.tell_release(app, release, error, before)
             raise
         except asyncio.CancelledError:
-            if not _serves(app, release):
+            if not _is_serving(app, release):
                 await asyncio.shield(self._discard(app, release, "The deploy was cancelled."))
             raise
 
@@ -172,7 +174,7 @@ class Outcomes:
         try:
             yield
         except BaseException:
-            if _serves(app, left):
+            if _is_serving(app, left):
                 Releases(app).write(left)
             raise
 
@@ -241,14 +243,14 @@ class Outcomes:
             await images.forget(self._engine, app.name, gone.__contains__)
 
 
-def _cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
+def _describe_cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
     """What observers read of a failure later: the engine's reason, but no rows that an SQL error quotes."""
     if not isinstance(error, DeployFailed):
         return error.audit_message
     return replaced(error.message, certain(forms(secrets)))[:_LONGEST_CAUSE]
 
 
-def _seen(error: IkomaError) -> dict[str, Any]:
+def _collect_evidence(error: IkomaError) -> dict[str, Any]:
     """What a failure holds that is kept of it: what the app itself said, in any of its ways."""
     details = error.details
     return {
@@ -259,6 +261,6 @@ def _seen(error: IkomaError) -> dict[str, Any]:
     }
 
 
-def _serves(app: App, release: Release) -> bool:
+def _is_serving(app: App, release: Release) -> bool:
     serving = RolloutState(app).serving()
     return serving is not None and serving.release == release.id

@@ -16,13 +16,13 @@ import orjson
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.mounts import Sources, bind_mounts, deployed_data, sources
-from ikoma.apps.deploying.written_files import continue_files, not_taken
+from ikoma.apps.deploying.written_files import continue_files, find_not_taken
 from ikoma.apps.host_facts import locate
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.apps.snapshots.snapshot import TREE, Snapshots
-from ikoma.apps.source.changes import marks
+from ikoma.apps.source.changes import compute_marks
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
 
@@ -44,10 +44,10 @@ def place_new(
     found, folder = sources(app, model, besides=SQL), releases.folder(release.id)
     known = releases.folder(earlier.id) / MANIFEST if earlier else None
     taken = Snapshots(app).take(found.paths, folder / MANIFEST, known, data=found.left_out)
-    write_file(folder / _MARKS, orjson.dumps(marks_of_data(app, model, found)), mode=0o600)
-    if dotenv := dotenv_of(app, model):
+    write_file(folder / _MARKS, orjson.dumps(mark_data(app, model, found)), mode=0o600)
+    if dotenv := read_dotenv(app, model):
         write_file(folder / _DOTENV, dotenv, mode=0o600)
-    return _placed(app, release, taken, found, in_use)
+    return _place(app, release, taken, found, in_use)
 
 
 def place_again(
@@ -56,17 +56,17 @@ def place_again(
     """Find the copy of a release that was made before, or make it of what was kept."""
     taken = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
     found = sources(app, model, besides=SQL)
-    left = not_taken(taken, found)
+    left = find_not_taken(taken, found)
     found = replace(
         found,
         paths=tuple(path for path in found.paths if path not in left),
         writable=tuple(path for path in found.writable if path not in left),
         data=(*found.data, *left),
     )
-    return replace(_placed(app, release, taken, found, in_use), images=images)
+    return replace(_place(app, release, taken, found, in_use), images=images)
 
 
-def share(app: App, earlier: Release, into: Path) -> None:
+def share_source(app: App, earlier: Release, into: Path) -> None:
     """Give a release the source of another one.
 
     Raises:
@@ -79,16 +79,16 @@ def share(app: App, earlier: Release, into: Path) -> None:
             os.link(folder / name, into / name)
 
 
-def marks_of_data(app: App, model: Mapping[str, Any], found: Sources) -> dict[str, str]:
+def mark_data(app: App, model: Mapping[str, Any], found: Sources) -> dict[str, str]:
     """Checksums of data that a person deploys too, by path in the app's folder."""
     root = Path(os.path.realpath(app.path))
     return {
-        str(path.relative_to(root)): marks(root, [path], [item for item in found.data if item != path])
+        str(path.relative_to(root)): compute_marks(root, [path], [item for item in found.data if item != path])
         for path in deployed_data(app, model, found)
     }
 
 
-def dotenv_of(app: App, model: Mapping[str, Any]) -> bytes:
+def read_dotenv(app: App, model: Mapping[str, Any]) -> bytes:
     """The app's .env as it is now, where a service mounts it."""
     place = Path(os.path.realpath(app.path)) / app.env_file.name
     if all(locate(mount["source"]).path != place for mount in bind_mounts(model)):
@@ -99,7 +99,7 @@ def dotenv_of(app: App, model: Mapping[str, Any]) -> bytes:
         return b""
 
 
-def kept_dotenv(app: App, release: Release) -> bytes:
+def read_kept_dotenv(app: App, release: Release) -> bytes:
     """The .env that a release was made with, where a service of it mounts it."""
     try:
         return (Releases(app).folder(release.id) / _DOTENV).read_bytes()
@@ -107,12 +107,12 @@ def kept_dotenv(app: App, release: Release) -> bytes:
         return b""
 
 
-def kept_marks(app: App, release: Release) -> dict[str, str]:
+def read_kept_marks(app: App, release: Release) -> dict[str, str]:
     """Checksums of data that a release was made with."""
     return dict(app.read_state(f"releases/{release.id}/{_MARKS}") or {})
 
 
-def _placed(app: App, release: Release, taken: Snapshot, found: Sources, in_use: Sequence[str]) -> Placement:
+def _place(app: App, release: Release, taken: Snapshot, found: Sources, in_use: Sequence[str]) -> Placement:
     tree = Releases(app).folder(release.id) / TREE
     if not tree.is_dir():
         Snapshots(app).materialise(taken, tree, writable=found.writable)
@@ -126,6 +126,6 @@ def _placed(app: App, release: Release, taken: Snapshot, found: Sources, in_use:
         {},
         Releases(app).given(release),
         taken.digest_of,
-        kept_dotenv(app, release),
-        kept_marks(app, release),
+        read_kept_dotenv(app, release),
+        read_kept_marks(app, release),
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ikoma.apps.app import App
-from ikoma.apps.database.migrating import Back, Schema
+from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.errors import AlreadyServing, CannotGoBack, DatabaseAhead, NothingToGoBackTo
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RollbackRequest:
     """A return as a caller asks for it."""
 
     to: str | None = None
@@ -24,7 +24,7 @@ class Wanted:
 class Rollbacks:
     """Says whether and how apps can go back. It changes nothing."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: DatabaseMigrator) -> None:
         self._schema = schema
 
     def target(self, app: App, to: str | None) -> Release:
@@ -47,7 +47,7 @@ class Rollbacks:
             raise NothingToGoBackTo(f"The release {found.id} never served.", cause=found.cause)
         return found
 
-    async def change(self, app: App, release: Release, *, database: bool) -> Back | None:
+    async def change(self, app: App, release: Release, *, database: bool) -> DatabaseRollback | None:
         """What is done to the database, so that a release can run with it; None where it stays as it is.
 
         Raises:

@@ -17,7 +17,7 @@ from pathlib import Path
 from ikoma.apps.app import App
 from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.releases.release import Releases
-from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, file_digest
+from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, compute_file_digest
 from ikoma.apps.snapshots.snapshot import TREE
 
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM)
@@ -34,14 +34,14 @@ def continue_files(app: App, release: str, taken: Snapshot, source: Sources, in_
     if not files:
         return
     tree = Releases(app).folder(release) / TREE
-    earlier = [_Earlier(app, name, taken.root) for name in _served(app, release, in_use)]
+    earlier = [_Earlier(app, name, taken.root) for name in _list_served(app, release, in_use)]
     for path in files:
         live = next((found for item in earlier if (found := item.live(path, taken))), None)
         if live is not None:
             _link(live, tree / path.relative_to(taken.root))
 
 
-def not_taken(taken: Snapshot, source: Sources) -> list[Path]:
+def find_not_taken(taken: Snapshot, source: Sources) -> list[Path]:
     """Files that containers may write and that a release of an earlier version has no copy of."""
     return [path for path in source.writable if path.is_file() and not _is_file(taken, path)]
 
@@ -54,11 +54,11 @@ def keep_written(app: App, release: str) -> None:
     if not tree.is_dir() or not manifest.is_file() or (rendered := releases.rendered(found)) is None:
         return
     taken = Snapshot.read(manifest, app.path)
-    for path in _mounted(rendered, writable=True):
+    for path in _list_mounted(rendered, writable=True):
         if tree not in path.parents or not path.is_file() or path.is_symlink():
             continue
         entry, status = taken.entries.get(str(path.relative_to(tree))), path.lstat()
-        untouched = entry is not None and entry.size == status.st_size and entry.content == file_digest(path)
+        untouched = entry is not None and entry.size == status.st_size and entry.content == compute_file_digest(path)
         if status.st_nlink == 1 and not untouched:
             target = app.state / "kept" / release / path.relative_to(tree)
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -73,7 +73,7 @@ class _Earlier:
         self._root, self._tree = root, releases.folder(release) / TREE
         manifest, rendered = releases.folder(release) / MANIFEST, releases.rendered(releases.find(release))
         self._taken = Snapshot.read(manifest, app.path) if manifest.is_file() else Snapshot(root, {})
-        self._mounted = set(_mounted(rendered)) if rendered else set()
+        self._mounted = set(_list_mounted(rendered)) if rendered else set()
 
     def live(self, path: Path, taken: Snapshot) -> Path | None:
         """The file that its containers write, where that may go on in a release with this snapshot."""
@@ -86,14 +86,14 @@ class _Earlier:
         return found if same and found.is_file() and not found.is_symlink() else None
 
 
-def _served(app: App, release: str, in_use: Sequence[str]) -> Iterator[str]:
+def _list_served(app: App, release: str, in_use: Sequence[str]) -> Iterator[str]:
     """Releases that may hold what containers wrote: those in use, then the others that have served, latest first."""
     served = [item for item in Releases(app).all() if item.served_at and item.id != release]
     latest = sorted(served, key=lambda item: item.served_at or "", reverse=True)
     yield from dict.fromkeys((*in_use, *(item.id for item in latest)))
 
 
-def _mounted(model: dict[str, object], *, writable: bool = False) -> Iterator[Path]:
+def _list_mounted(model: dict[str, object], *, writable: bool = False) -> Iterator[Path]:
     """Where the bind mounts of what runs come from."""
     services = model["services"]
     assert isinstance(services, dict)

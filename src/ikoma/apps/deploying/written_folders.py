@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from ikoma.apps.app import App
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.snapshots.manifest import MANIFEST, Entry, Snapshot, file_digest
+from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry, compute_file_digest
 from ikoma.apps.snapshots.snapshot import TREE
 from ikoma.durable import disk_full_answered, remove_tree, sync_filesystem, sync_folder
 from ikoma.errors import ReleaseNotFound
@@ -43,7 +43,7 @@ def adopt_folders(app: App, in_use: Sequence[str], source: Sequence[str]) -> lis
     releases, kept, adopted = Releases(app), list[str](), set[Path]()
     for identity in in_use:
         release = releases.find(identity)
-        for folder in _written(releases, release, source):
+        for folder in _find_written(releases, release, source):
             kept += _Adoption(app, releases, release, folder).carry_out(is_first=folder not in adopted)
             adopted.add(folder)
     return kept
@@ -69,10 +69,12 @@ def copies_in_use(app: App, labels: Sequence[str]) -> list[str]:
     if current is None:
         return []
     known = [item.id for item in releases.all()]
-    return [name for name in known if name in {current.id, *(labels or _with_its_containers(releases, current))}]
+    return [
+        name for name in known if name in {current.id, *(labels or _list_releases_with_containers(releases, current))}
+    ]
 
 
-def _with_its_containers(releases: Releases, current: Release) -> Iterator[str]:
+def _list_releases_with_containers(releases: Releases, current: Release) -> Iterator[str]:
     """Earlier releases that containers of the current one may have been kept from."""
     for name, record in current.services.items():
         for item in releases.all():
@@ -80,7 +82,7 @@ def _with_its_containers(releases: Releases, current: Release) -> Iterator[str]:
                 yield item.id
 
 
-def _written(releases: Releases, release: Release, named: Sequence[str]) -> list[Path]:
+def _find_written(releases: Releases, release: Release, named: Sequence[str]) -> list[Path]:
     """Folders of a release's copy that containers wrote and are data now, relative to it."""
     model = releases.rendered(release)
     if model is None:
@@ -152,7 +154,7 @@ class _Adoption:
         os.rename(self._copy, self._asides / _COPY)
         sync_folder(self._asides)
 
-    def _bring(self, aside: Path, entries: Mapping[str, Entry]) -> list[str]:
+    def _bring(self, aside: Path, entries: Mapping[str, SnapshotEntry]) -> list[str]:
         """Put into the folder what a person has changed in it since the release; what gave way to a container's."""
         before = entries_below(entries, self._folder)
         if aside.name == _COPY:
@@ -176,7 +178,7 @@ class _Adoption:
         return str(self._kept / path)
 
 
-def entries_below(entries: Mapping[str, Entry], folder: Path) -> dict[Path, Entry]:
+def entries_below(entries: Mapping[str, SnapshotEntry], folder: Path) -> dict[Path, SnapshotEntry]:
     """The files and links that a snapshot has in a folder, by their paths in it."""
     return {
         Path(path).relative_to(folder): entry
@@ -185,7 +187,7 @@ def entries_below(entries: Mapping[str, Entry], folder: Path) -> dict[Path, Entr
     }
 
 
-def bring_changes(person: Path, place: Path, before: Mapping[Path, Entry]) -> list[Path]:
+def bring_changes(person: Path, place: Path, before: Mapping[Path, SnapshotEntry]) -> list[Path]:
     """Move what a person has changed into a folder that containers write, where these have not; what stays behind.
 
     Args:
@@ -227,7 +229,7 @@ def _walk(top: int) -> Iterator[tuple[Path, os.stat_result, int]]:
                     yield Path(place, name), status, here
 
 
-def _is_as(top: int, path: Path, entry: Entry | None) -> bool:
+def _is_as(top: int, path: Path, entry: SnapshotEntry | None) -> bool:
     """Whether at a path in the folder stands what a release had there: nothing where it had nothing."""
     try:
         with _beneath(top, path.parent) as folder:
@@ -239,20 +241,20 @@ def _is_as(top: int, path: Path, entry: Entry | None) -> bool:
         return entry is None
 
 
-def _is_as_noted(name: str | Path, status: os.stat_result, entry: Entry, *, dir_fd: int | None = None) -> bool:
+def _is_as_noted(name: str | Path, status: os.stat_result, entry: SnapshotEntry, *, dir_fd: int | None = None) -> bool:
     """Whether a file or link has the content that was noted; mode and owner do not matter."""
     if stat.S_ISLNK(status.st_mode):
         return entry.kind == "link" and os.readlink(name, dir_fd=dir_fd) == entry.content
     if entry.kind != "file" or not stat.S_ISREG(status.st_mode) or entry.size != status.st_size:
         return False
-    return file_digest(name, dir_fd=dir_fd) == entry.content
+    return compute_file_digest(name, dir_fd=dir_fd) == entry.content
 
 
 def _is_same(path: Path, status: os.stat_result, here: int, top: int) -> bool:
     """Whether the same stands at a path in an open folder as in the one that it is looked for beneath."""
     kind = "link" if stat.S_ISLNK(status.st_mode) else "file"
-    content = os.readlink(path.name, dir_fd=here) if kind == "link" else file_digest(path.name, dir_fd=here)
-    return _is_as(top, path, Entry(kind, 0, 0, 0, content, status.st_size))
+    content = os.readlink(path.name, dir_fd=here) if kind == "link" else compute_file_digest(path.name, dir_fd=here)
+    return _is_as(top, path, SnapshotEntry(kind, 0, 0, 0, content, status.st_size))
 
 
 def _remove(top: int, path: Path) -> None:

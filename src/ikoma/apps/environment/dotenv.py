@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ikoma.apps.app import App
-from ikoma.apps.environment.entries import entries
+from ikoma.apps.environment.entries import parse_entries
 from ikoma.errors import EnvUnreadable, FileMissing, NotAFile
 
 DATABASE_PARTS = {
@@ -37,7 +37,7 @@ _EXAMPLES = (".env.example", "config/.env.example", "src/.env.example")
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class VariableReference:
     """One use of a variable in a compose file. `line` counts from 1."""
 
     name: str
@@ -46,7 +46,7 @@ class Reference:
     """The value used when the variable is not set; None where it would be blank or an error."""
 
 
-def decoded(found: bytes) -> str:
+def decode(found: bytes) -> str:
     """The text of a .env; EnvUnreadable, with the line, where it is not UTF-8."""
     try:
         return found.decode()
@@ -55,7 +55,7 @@ def decoded(found: bytes) -> str:
         raise EnvUnreadable(f"Line {line} of .env is not UTF-8.") from None
 
 
-def content(app: App) -> bytes:
+def read_bytes(app: App) -> bytes:
     """The bytes of the app's .env; none when there is none.
 
     Raises:
@@ -73,25 +73,27 @@ def content(app: App) -> bytes:
     return found
 
 
-def as_written(app: App) -> dict[str, str]:
+def read_written(app: App) -> dict[str, str]:
     """Names and values of the app's .env as they stand there; what counts is what Compose reads."""
-    return unread(content(app))
+    return parse_written(read_bytes(app))
 
 
-def unread(found: bytes) -> dict[str, str]:
+def parse_written(found: bytes) -> dict[str, str]:
     """Names and values of a .env as they stand there, but for quotes around them."""
     return {
-        entry.name: entry.written.strip("'\"") for entry in entries(found.decode(errors="replace")) if entry.has_value
+        entry.name: entry.written.strip("'\"")
+        for entry in parse_entries(found.decode(errors="replace"))
+        if entry.has_value
     }
 
 
-def line_of(app: App, name: str) -> int | None:
+def find_line(app: App, name: str) -> int | None:
     """The line of the entry of the app's .env that counts for a variable."""
-    found = [entry.line for entry in entries(content(app).decode(errors="replace")) if entry.name == name]
+    found = [entry.line for entry in parse_entries(read_bytes(app).decode(errors="replace")) if entry.name == name]
     return found[-1] if found else None
 
 
-def references(text: str) -> list[Reference]:
+def find_references(text: str) -> list[VariableReference]:
     """Every variable that a compose file's text uses, comments left out."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -100,24 +102,26 @@ def references(text: str) -> list[Reference]:
             name = match["plain"] or match["braced"]
             if name and match["end"] != "":
                 default = match["rest"] if match["operator"] in (":-", "-", ":+", "+") else None
-                found.append(Reference(name, number, default))
+                found.append(VariableReference(name, number, default))
     return found
 
 
-def expected(app: App) -> dict[str, str]:
+def read_expected(app: App) -> dict[str, str]:
     """Names that the app's own .env.example files ask for: name → the file that does."""
     names: dict[str, str] = {}
     for relative in _EXAMPLES:
         with suppress(FileMissing, NotAFile):  # a container may swap it at any time
             text = app.read_inside(app.path / relative, _MOST_BYTES).decode(errors="replace")
-            names |= dict.fromkeys((entry.name for entry in entries(text) if NAME.fullmatch(entry.name)), relative)
+            names |= dict.fromkeys(
+                (entry.name for entry in parse_entries(text) if NAME.fullmatch(entry.name)), relative
+            )
     return names
 
 
-def example(app: App, compose_text: str) -> str:
+def make_example(app: App, compose_text: str) -> str:
     """The text of a .env file for this app: what its compose file and its .env.example files ask for."""
-    wanted = {reference.name: reference.default or "" for reference in references(compose_text)}
-    for name in expected(app):
+    wanted = {reference.name: reference.default or "" for reference in find_references(compose_text)}
+    for name in read_expected(app):
         wanted.setdefault(name, "")
     lines = [f"# Environment of {app.name}. Save it as {app.env_file} (chmod 600) and fill in what is empty.", ""]
     lines += [f"{name}={value}" for name, value in wanted.items() if name not in DATABASE_NAMES]
@@ -132,16 +136,16 @@ def example(app: App, compose_text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def replaced(written: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
+def find_replaced(written: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
     """Names in .env whose values the containers will not see, because IKOMA gives them others."""
     return [name for name in written if name in given and written[name] not in ("", given[name])]
 
 
-def escaped(values: Mapping[str, str]) -> dict[str, str]:
+def escape(values: Mapping[str, str]) -> dict[str, str]:
     """The same values as a compose file must spell them, where `$` begins a variable."""
     return {name: value.replace("$", "$$") for name, value in values.items()}
 
 
-def bad_names(names: Iterable[str]) -> list[str]:
+def find_bad_names(names: Iterable[str]) -> list[str]:
     """Those that cannot be names of environment variables."""
     return [name for name in names if not NAME.fullmatch(name)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv, variable_history
-from ikoma.apps.environment.entries import entries
+from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.environment.variables import VariableReader, Variables
 from ikoma.durable import write_file
 from ikoma.errors import EnvUnreadable, Next, UnrepresentableValue, VariableMissing, VersionNotFound
@@ -20,7 +20,7 @@ _HEADER = "# Environment of {app}: values are secrets; keep this file 0600.\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedVariables:
     """What became of a file that took the place of another."""
 
     variables: Variables
@@ -40,7 +40,7 @@ class EnvFile:
     async def names(self) -> list[str]:
         """Names of the variables as Compose reads them, in the order of the file; none where there is no file."""
         text, now = await self._read_now()
-        return _in_order(text, now.require())
+        return _sort_names(text, now.require())
 
     async def put(self, name: str, value: str) -> list[str]:
         """Give a variable a value; the names that are there then.
@@ -56,7 +56,7 @@ class EnvFile:
         text, before = await self._read_now()
         changed = text = text or _HEADER.format(app=self._app.name)
         for name, value in values.items():
-            changed = _with(changed, name, written(value), torn=bool(before.faults))
+            changed = _replace_entry(changed, name, write_value(value), torn=bool(before.faults))
         after = await self._reader.read(self._app, changed.encode())
         if before.faults and after.faults:
             before.require()
@@ -73,7 +73,7 @@ class EnvFile:
             VariableMissing: it is not there; with the nearest name.
         """
         text, before = await self._read_now()
-        found = [entry for entry in entries(text) if entry.name == name]
+        found = [entry for entry in parse_entries(text) if entry.name == name]
         if name not in before.require() or not found:
             near = difflib.get_close_matches(name, before.values, n=1)
             raise VariableMissing(f"{self._app.name} has no variable {name}.", guess=near[0] if near else None)
@@ -86,7 +86,7 @@ class EnvFile:
         _check_others(text, before, after, {name})
         return self._write(changed, after)
 
-    async def replace(self, content: str) -> Imported:
+    async def replace(self, content: str) -> ImportedVariables:
         """Take a whole file in place of the one that is there, which is kept; all of it or nothing.
 
         Raises:
@@ -94,14 +94,14 @@ class EnvFile:
         """
         after = await self._reader.read(self._app, content.encode())
         found = after.require_certain()
-        if bad := dotenv.bad_names(found):
-            line = next((entry.line for entry in entries(content) if entry.name == bad[0]), 1)
+        if bad := dotenv.find_bad_names(found):
+            line = next((entry.line for entry in parse_entries(content) if entry.name == bad[0]), 1)
             raise EnvUnreadable(f".env:{line}: The name in this line is no name of a variable.", hint=_NAMES)
-        former = dotenv.content(self._app)
+        former = dotenv.read_bytes(self._app)
         before = await self._reader.read(self._app, former)
         kept = self._store(content)
         gone = tuple(name for name, value in before.values.items() if found.get(name) != value)
-        return Imported(after, gone, str(kept) if former and former != content.encode() else None)
+        return ImportedVariables(after, gone, str(kept) if former and former != content.encode() else None)
 
     async def restore(self, name: str | None, version: str | None) -> list[str]:
         """Bring back the value that a variable had in a kept file, or all of that file; the names that are there then.
@@ -114,13 +114,13 @@ class EnvFile:
             VersionNotFound: no such file is kept, or the variable had no value in it.
         """
         if version is None:
-            known = variable_history.formers(self._app, name)
+            known = variable_history.list_former(self._app, name)
             if not known:
                 raise VersionNotFound(f"No former value of {name} is kept.", hint=_KEPT, next=_SHOWN)
             version = known[0].version
         content = variable_history.read(self._app, version)
         if name is None:
-            return list((await self.replace(dotenv.decoded(content))).variables.values)
+            return list((await self.replace(dotenv.decode(content))).variables.values)
         value = (await self._reader.read(self._app, content)).require().get(name)
         if value is None:
             raise VersionNotFound(f"{name} had no value then.", hint=_KEPT, next=_SHOWN)
@@ -128,17 +128,17 @@ class EnvFile:
 
     async def _read_now(self) -> tuple[str, Variables]:
         """The file's text, and what Compose reads in it; EnvUnreadable where it is not UTF-8."""
-        content = dotenv.content(self._app)
-        return dotenv.decoded(content), await self._reader.read(self._app, content)
+        content = dotenv.read_bytes(self._app)
+        return dotenv.decode(content), await self._reader.read(self._app, content)
 
     def _write(self, text: str, read: Variables) -> list[str]:
         self._store(text)
-        return _in_order(text, read.values)
+        return _sort_names(text, read.values)
 
     def _store(self, content: str) -> Path | None:
         """Write the file; where the one of before is kept."""
-        former = variable_history.note(self._app, dotenv.content(self._app))
-        variable_history.note(self._app, content.encode())
+        former = variable_history.keep(self._app, dotenv.read_bytes(self._app))
+        variable_history.keep(self._app, content.encode())
         write_file(self._app.env_file, content, mode=0o600)
         return former
 
@@ -148,7 +148,7 @@ _KEPT = "env.history shows what is kept; it is kept for thirty days."
 _NAMES = "Names are of letters, digits and _, and do not begin with a digit."
 
 
-def written(value: str) -> str:
+def write_value(value: str) -> str:
     """A value as Compose reads it; UnrepresentableValue where there is no such way."""
     if "\0" in value:
         raise UnrepresentableValue("The value holds a NUL character.")
@@ -161,13 +161,13 @@ def written(value: str) -> str:
     return f'"{value}"'
 
 
-def _with(text: str, name: str, form: str, *, torn: bool) -> str:
+def _replace_entry(text: str, name: str, form: str, *, torn: bool) -> str:
     """The text with another value for a variable.
 
     Args:
         torn: the text cannot be read, perhaps for want of a quote: no more than one line of it is the value's.
     """
-    place = next((entry for entry in reversed(entries(text)) if entry.name == name), None)
+    place = next((entry for entry in reversed(parse_entries(text)) if entry.name == name), None)
     if place is None:
         return f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{name}={form}\n"
     begin, end = place.value
@@ -185,7 +185,7 @@ def _check_others(text: str, before: Variables, after: Variables, changed: set[s
     if before.faults:
         return
     names = (before.values.keys() ^ after.values.keys()) - changed
-    leans = {entry.name for entry in entries(text) if "$" in entry.written}
+    leans = {entry.name for entry in parse_entries(text) if "$" in entry.written}
     values = {name for name in before.values.keys() & after.values.keys() if before.values[name] != after.values[name]}
     if others := sorted(names | (values - changed - leans)):
         raise EnvUnreadable(
@@ -194,6 +194,6 @@ def _check_others(text: str, before: Variables, after: Variables, changed: set[s
         )
 
 
-def _in_order(text: str, values: Mapping[str, str]) -> list[str]:
-    order = dict.fromkeys(entry.name for entry in entries(text))
+def _sort_names(text: str, values: Mapping[str, str]) -> list[str]:
+    order = dict.fromkeys(entry.name for entry in parse_entries(text))
     return [*(name for name in order if name in values), *(name for name in values if name not in order)]

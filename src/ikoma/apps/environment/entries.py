@@ -19,7 +19,7 @@ _PROPER = re.compile(r"[\w.\-\[\]]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DotenvEntry:
     """One entry. Offsets count characters of the text, lines from 1."""
 
     name: str
@@ -51,30 +51,30 @@ class Entry:
         return self.written.startswith("'")
 
 
-def entries(text: str) -> list[Entry]:
+def parse_entries(text: str) -> list[DotenvEntry]:
     """The entries of a file, in its order."""
-    return list(_entries(text))
+    return list(_iterate_entries(text))
 
 
-def find_too_deep(text: str) -> Entry | None:
+def find_too_deep(text: str) -> DotenvEntry | None:
     """The first entry in which too many variables stand in each other."""
-    return next((entry for entry in entries(text) if not entry.is_literal and is_too_deep(entry.written)), None)
+    return next((entry for entry in parse_entries(text) if not entry.is_literal and is_too_deep(entry.written)), None)
 
 
-def _entries(text: str) -> Iterator[Entry]:
-    place = _after(_GAP, text, 1 if text.startswith("\ufeff") else 0)
+def _iterate_entries(text: str) -> Iterator[DotenvEntry]:
+    place = _skip(_GAP, text, 1 if text.startswith("\ufeff") else 0)
     line, counted = 1, 0
     while place < len(text):
         key = _KEY.match(text, place)
         assert key is not None
         quote = text[key.end() : key.end() + 1] if key["mark"] else ""
-        stop = _quoted_end(text, key.end(), quote) if quote in _QUOTED else _bare_end(text, key.end())
+        stop = _find_quoted_end(text, key.end(), quote) if quote in _QUOTED else _find_bare_end(text, key.end())
         line, counted = line + text.count("\n", counted, place), place
         closed, stop = stop is not None, len(text) if stop is None else stop
         last = line + text.count("\n", place, stop)
         rest = _REST.match(text, stop)
         begin = text.rfind("\n", 0, place) + 1
-        yield Entry(
+        yield DotenvEntry(
             name=key["name"].strip(),
             line=line,
             last_line=last,
@@ -86,20 +86,20 @@ def _entries(text: str) -> Iterator[Entry]:
             closed=closed,
             alone=rest is not None and not text[begin:place].strip(" \t\v\f\r\ufeff"),
         )
-        place = _after(_GAP, text, stop if rest is None else rest.end())
+        place = _skip(_GAP, text, stop if rest is None else rest.end())
 
 
-def _quoted_end(text: str, begin: int, quote: str) -> int | None:
+def _find_quoted_end(text: str, begin: int, quote: str) -> int | None:
     found = _QUOTED[quote].match(text, begin)
     return None if found is None else found.end()
 
 
-def _bare_end(text: str, begin: int) -> int:
+def _find_bare_end(text: str, begin: int) -> int:
     stop = text.find("\n", begin)
     line = text[begin : len(text) if stop < 0 else stop]
     return begin + len(line.partition(" #")[0].rstrip())
 
 
-def _after(pattern: re.Pattern[str], text: str, place: int) -> int:
+def _skip(pattern: re.Pattern[str], text: str, place: int) -> int:
     found = pattern.match(text, place)
     return place if found is None else found.end()

@@ -20,7 +20,7 @@ log = logging.getLogger("ikoma")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def exposed(settings: Settings) -> list[Path]:
+def find_exposed(settings: Settings) -> list[Path]:
     """The platform's secret files that others may read or write, and its folders in which others may replace files."""
     files = [
         settings.api_key_file,
@@ -40,16 +40,16 @@ def exposed(settings: Settings) -> list[Path]:
 
 def refuse_exposed(settings: Settings) -> None:
     """StartRefused where there are such files, with the command that closes them."""
-    found = exposed(settings)
+    found = find_exposed(settings)
     if found:
         names = ", ".join(map(str, found))
         raise StartRefused(
             f"Other users of this machine can read or change {names}.",
-            hint=f"`{remedy(found)}`, and replace keys and passwords that someone else may have read.",
+            hint=f"`{describe_remedy(found)}`, and replace keys and passwords that someone else may have read.",
         )
 
 
-def remedy(paths: list[Path]) -> str:
+def describe_remedy(paths: list[Path]) -> str:
     """The command that closes files, and folders only against being written."""
     folders = [path for path in paths if path.is_dir()]
     files = [path for path in paths if path not in folders]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv
-from ikoma.apps.environment.entries import entries
+from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.files.file_history import KEPT_DAYS
 from ikoma.durable import make_folder, write_file
 from ikoma.errors import Next, VersionNotFound
@@ -27,7 +27,7 @@ _MOMENT = "%Y%m%d-%H%M%S-%f"
 
 
 @dataclass(frozen=True, slots=True)
-class Former:
+class FormerVariables:
     """A `.env` as it was. `names` are those whose values the next one has not; `until` is when that came."""
 
     version: str
@@ -35,46 +35,46 @@ class Former:
     names: tuple[str, ...]
 
 
-def note(app: App, content: bytes) -> Path | None:
+def keep(app: App, content: bytes) -> Path | None:
     """Keep a content of the `.env`, unless it is the newest that is kept; where it is kept, None where it is empty."""
-    known = files(app)
+    known = list_files(app)
     if content == (known[-1].read_bytes() if known else b""):
         return known[-1] if known else None
     folder = app.make_state() / "env"
     make_folder(folder, 0o700)
     moment = datetime.now(UTC)
     if known:  # also where the clock was set back
-        moment = max(moment, _moment(known[-1].stem) + timedelta(microseconds=1))
+        moment = max(moment, _parse_moment(known[-1].stem) + timedelta(microseconds=1))
     place = folder / f"{moment:{_MOMENT}}.env"
     write_file(place, content, mode=0o600)
     prune(app)
     return place
 
 
-def note_present(app: App) -> None:
+def keep_present(app: App) -> None:
     """Keep the `.env` as it is now."""
-    note(app, dotenv.content(app))
+    keep(app, dotenv.read_bytes(app))
 
 
-def formers(app: App, name: str | None = None) -> list[Former]:
+def list_former(app: App, name: str | None = None) -> list[FormerVariables]:
     """The kept files that have values which came to an end, the newest first.
 
     Args:
         name: only those in which the value of this variable did.
     """
-    now = (f"{datetime.now(UTC):{_MOMENT}}", dotenv.content(app))
-    known = [*_contents(app), now]
+    now = (f"{datetime.now(UTC):{_MOMENT}}", dotenv.read_bytes(app))
+    known = [*_read_contents(app), now]
     found = [
-        Former(version, _moment(until).isoformat(timespec="seconds").replace("+00:00", "Z"), names)
+        FormerVariables(version, _parse_moment(until).isoformat(timespec="seconds").replace("+00:00", "Z"), names)
         for (version, content), (until, following) in pairwise(known)
-        if (names := tuple(_ended(content, following))) and name in (None, *names)
+        if (names := tuple(_find_ended(content, following))) and name in (None, *names)
     ]
     return found[::-1]
 
 
 def read(app: App, version: str) -> bytes:
     """A kept file; VersionNotFound where there is none of that name."""
-    for path in files(app):
+    for path in list_files(app):
         if path.stem == version:
             return path.read_bytes()
     raise VersionNotFound(
@@ -82,7 +82,7 @@ def read(app: App, version: str) -> bytes:
     )
 
 
-def files(app: App) -> list[Path]:
+def list_files(app: App) -> list[Path]:
     """The kept files, the oldest first."""
     folder = app.state / "env"
     return sorted(path for path in folder.glob("*.env") if _is_moment(path.stem)) if folder.is_dir() else []
@@ -93,39 +93,39 @@ def prune(app: App, *, now: datetime | None = None) -> int:
     oldest = (now or datetime.now(UTC)) - timedelta(days=KEPT_DAYS)
     gone = size = 0
     ends: datetime | None = None
-    for number, path in enumerate(reversed(files(app)), 1):
+    for number, path in enumerate(reversed(list_files(app)), 1):
         size += path.stat().st_size
         if ends is not None and (ends < oldest or number > _MOST or size > _MOST_BYTES):
             path.unlink(missing_ok=True)
             gone += 1
-        ends = _moment(path.stem)
+        ends = _parse_moment(path.stem)
     return gone
 
 
-def _contents(app: App) -> Iterator[tuple[str, bytes]]:
-    for path in files(app):
+def _read_contents(app: App) -> Iterator[tuple[str, bytes]]:
+    for path in list_files(app):
         with suppress(FileNotFoundError):  # let go of a moment ago
             yield path.stem, path.read_bytes()
 
 
-def _ended(content: bytes, following: bytes) -> Iterator[str]:
+def _find_ended(content: bytes, following: bytes) -> Iterator[str]:
     """Names whose values the following content has not, as the files are written."""
-    after = _written(following)
-    return (name for name, value in _written(content).items() if after.get(name) != value)
+    after = _parse_written(following)
+    return (name for name, value in _parse_written(content).items() if after.get(name) != value)
 
 
-def _written(content: bytes) -> dict[str, str]:
-    found = entries(content.decode(errors="replace"))
+def _parse_written(content: bytes) -> dict[str, str]:
+    found = parse_entries(content.decode(errors="replace"))
     return {entry.name: entry.written for entry in found if entry.is_proper and entry.has_value}
 
 
-def _moment(stem: str) -> datetime:
+def _parse_moment(stem: str) -> datetime:
     return datetime.strptime(stem, _MOMENT).replace(tzinfo=UTC)
 
 
 def _is_moment(stem: str) -> bool:
     try:
-        _moment(stem)
+        _parse_moment(stem)
     except ValueError:
         return False
     return True

@@ -18,7 +18,7 @@ import orjson
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv, nesting
-from ikoma.apps.environment.entries import Entry, entries, find_too_deep
+from ikoma.apps.environment.entries import DotenvEntry, find_too_deep, parse_entries
 from ikoma.errors import EnvUnreadable
 from ikoma.ports.engine import Engine, Resolved
 
@@ -32,7 +32,7 @@ _LIKE_AN_ENTRY = re.compile(r"^\s*(?:export\s+)?[A-Za-z_]\w*=", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class VariableFault:
     """Something wrong, or doubtful, in a file of variables. It never quotes a value. `line` counts from 1."""
 
     file: str
@@ -53,8 +53,8 @@ class Variables:
     """What one file sets; where it has a fault, nothing."""
 
     values: Mapping[str, str] = field(default_factory=dict)
-    faults: tuple[Fault, ...] = ()
-    doubts: tuple[Fault, ...] = ()
+    faults: tuple[VariableFault, ...] = ()
+    doubts: tuple[VariableFault, ...] = ()
     """What Compose reads without complaint and a person may have meant otherwise."""
 
     def require(self) -> Mapping[str, str]:
@@ -67,7 +67,7 @@ class Variables:
         self._refuse((*self.faults, *(doubt for doubt in self.doubts if doubt.grave)))
         return self.values
 
-    def _refuse(self, faults: Sequence[Fault]) -> None:
+    def _refuse(self, faults: Sequence[VariableFault]) -> None:
         for fault in faults:
             raise EnvUnreadable(f"{fault.place}: {fault.problem}", hint=fault.fix)
 
@@ -81,7 +81,7 @@ class VariableReader:
 
     async def of(self, app: App) -> Variables:
         """What the app's .env sets now; nothing where there is none."""
-        return await self.read(app, await asyncio.to_thread(dotenv.content, app))
+        return await self.read(app, await asyncio.to_thread(dotenv.read_bytes, app))
 
     async def read(
         self, app: App, content: bytes, *, file: str = ENV, beside: bytes = b"", raw: bool = False
@@ -93,9 +93,9 @@ class VariableReader:
             beside: the content of the app's .env, whose variables another file may name.
             raw: whether its values are taken as they are written.
         """
-        key = _key(app, content, file, beside, raw)
+        key = _make_key(app, content, file, beside, raw)
         if (known := self._known.get(key)) is None:
-            known = await self._read(app, _Reading(file, content, beside, raw))
+            known = await self._read(app, _KnownFile(file, content, beside, raw))
             self._known[key] = known
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
@@ -104,7 +104,7 @@ class VariableReader:
 
     def known(self, app: App, content: bytes) -> Variables | None:
         """What a .env of this content sets, where that was read before."""
-        return self._known.get(_key(app, content, ENV, b"", False))
+        return self._known.get(_make_key(app, content, ENV, b"", False))
 
     async def substitute(self, app: App, texts: Sequence[str], content: bytes) -> dict[str, str]:
         """What becomes of texts that name variables; nothing of them where Compose cannot say.
@@ -117,30 +117,30 @@ class VariableReader:
         if resolved.model is None:
             return {}
         labels = resolved.model["services"][_SERVICE].get("labels") or {}
-        return {text: _plain(labels[f"t{number}"]) for number, text in enumerate(texts)}
+        return {text: _unescape(labels[f"t{number}"]) for number, text in enumerate(texts)}
 
-    async def _read(self, app: App, reading: _Reading) -> Variables:
+    async def _read(self, app: App, reading: _KnownFile) -> Variables:
         try:
             text = reading.content.decode()
         except UnicodeDecodeError as error:
             line = reading.content.count(b"\n", 0, error.start) + 1
-            fault = Fault(reading.file, line, None, f"Line {line} is not UTF-8.", "Save the file as UTF-8.")
+            fault = VariableFault(reading.file, line, None, f"Line {line} is not UTF-8.", "Save the file as UTF-8.")
             return Variables(faults=(fault,))
         if "\0" in text:  # Compose takes it, and no container can start with it
             line = text.count("\n", 0, text.index("\0")) + 1
-            fault = Fault(reading.file, line, None, f"Line {line} holds a NUL character.", "Take it out.")
+            fault = VariableFault(reading.file, line, None, f"Line {line} holds a NUL character.", "Take it out.")
             return Variables(faults=(fault,))
         if not reading.raw and (deep := find_too_deep(text)) is not None:
-            return Variables(faults=(_too_deep(reading.file, deep),))
+            return Variables(faults=(_describe_too_deep(reading.file, deep),))
         resolved = await self._compose(app, reading)
         if resolved.model is None:
             return Variables(faults=(await self._fault(app, reading, text, resolved.error or ""),))
         found = resolved.model["services"][_SERVICE].get("environment") or {}
-        values = {name: _plain(value or "") for name, value in found.items() if name}
-        doubts = () if reading.raw else tuple(_doubts(reading.file, text, values, resolved.warnings))
+        values = {name: _unescape(value or "") for name, value in found.items() if name}
+        doubts = () if reading.raw else tuple(_find_doubts(reading.file, text, values, resolved.warnings))
         return Variables(values, doubts=doubts)
 
-    async def _compose(self, app: App, reading: _Reading) -> Resolved:
+    async def _compose(self, app: App, reading: _KnownFile) -> Resolved:
         form = {"path": _FILE, **({"format": "raw"} if reading.raw else {})}
         model = {"services": {_SERVICE: {"image": "x", "env_file": [form]}}}
         return await self._resolve(app, model, {_FILE: reading.content, ENV: reading.beside})
@@ -148,9 +148,9 @@ class VariableReader:
     async def _resolve(self, app: App, model: Mapping[str, object], files: Mapping[str, bytes]) -> Resolved:
         return await self._engine.resolve(app.name, app.path, [_MODEL], {_MODEL: orjson.dumps(model), **files})
 
-    async def _fault(self, app: App, reading: _Reading, text: str, error: str) -> Fault:
+    async def _fault(self, app: App, reading: _KnownFile, text: str, error: str) -> VariableFault:
         """The first entry that Compose cannot read, found by halves: it reads one after the other, from the top."""
-        found = entries(text)
+        found = parse_entries(text)
         good, bad = 0, len(found)
         while good + 1 < bad:
             middle = (good + bad) // 2
@@ -160,19 +160,21 @@ class VariableReader:
             else:
                 good = middle
         if not found or (bad == len(found) and "too large" in error.lower()):
-            return Fault(reading.file, None, None, "Compose cannot read it.", "Write one NAME=value in each line.")
-        return _described(reading.file, found, bad - 1)
+            return VariableFault(
+                reading.file, None, None, "Compose cannot read it.", "Write one NAME=value in each line."
+            )
+        return _describe_fault(reading.file, found, bad - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _KnownFile:
     file: str
     content: bytes
     beside: bytes
     raw: bool
 
 
-def _described(file: str, found: Sequence[Entry], index: int) -> Fault:
+def _describe_fault(file: str, found: Sequence[DotenvEntry], index: int) -> VariableFault:
     """What is wrong with an entry that Compose cannot read, or with the one whose value it is a piece of."""
     entry = found[index]
     before = found[index - 1] if index else None
@@ -180,32 +182,32 @@ def _described(file: str, found: Sequence[Entry], index: int) -> Fault:
         problem = f"The value of {before.name} ends at a quote in line {before.last_line}, and more follows there."
         if before.last_line > before.line:
             problem = f"The value of {before.name} has no closing quote in its line."
-        return Fault(file, before.line, before.name, problem, _SINGLE_QUOTES)
+        return VariableFault(file, before.line, before.name, problem, _SINGLE_QUOTES)
     if not entry.is_proper:
         problem = f"Line {entry.line} is no NAME=value."
         fix = "Write one NAME=value in each line; comments begin with #."
         if before is not None and before.is_proper:
             fix = f"If it belongs to the value of {before.name}, put that whole value in single quotes."
-        return Fault(file, entry.line, None, problem, fix)
+        return VariableFault(file, entry.line, None, problem, fix)
     if not entry.closed:
         problem = f"The value of {entry.name} has no closing quote."
     elif "$" in entry.written:
         problem = f"The value of {entry.name} holds a $ that begins a variable, and cannot be read so."
     else:
         problem = f"The value of {entry.name} cannot be read."
-    return Fault(file, entry.line, entry.name, problem, _SINGLE_QUOTES)
+    return VariableFault(file, entry.line, entry.name, problem, _SINGLE_QUOTES)
 
 
-def _too_deep(file: str, entry: Entry) -> Fault:
+def _describe_too_deep(file: str, entry: DotenvEntry) -> VariableFault:
     name = entry.name if entry.is_proper else None
     what = f"The value of {name}" if name else "It"
     problem = f"{what} holds variables in each other's defaults, too many levels deep."
-    return Fault(file, entry.line, name, problem, nesting.FIX)
+    return VariableFault(file, entry.line, name, problem, nesting.FIX)
 
 
-def _doubts(file: str, text: str, values: Mapping[str, str], warnings: Sequence[str]) -> list[Fault]:
+def _find_doubts(file: str, text: str, values: Mapping[str, str], warnings: Sequence[str]) -> list[VariableFault]:
     unset = set(_NOT_SET.findall("\n".join(warnings)))
-    last = {entry.name: entry for entry in entries(text) if entry.is_proper and entry.has_value}
+    last = {entry.name: entry for entry in parse_entries(text) if entry.is_proper and entry.has_value}
     found = []
     for entry in last.values():
         uses = () if entry.is_literal else tuple(_DOLLAR.finditer(entry.written))
@@ -214,23 +216,25 @@ def _doubts(file: str, text: str, values: Mapping[str, str], warnings: Sequence[
             problem = f"The value of {entry.name} holds a $, and what follows it is read as a variable's name."
             fix = "If it is meant as it stands, put the value in single quotes; if a variable is meant, write ${NAME}."
             grave = any(use["bare"] in unset for use in gone)
-            found.append(Fault(file, entry.line, entry.name, problem, fix, grave))
+            found.append(VariableFault(file, entry.line, entry.name, problem, fix, grave))
         elif any(use["braced"] in unset for use in gone):
             problem = f"The value of {entry.name} names a variable that is not set: it is blank there."
             fix = "Set that variable too; or, if no variable is meant, put the value in single quotes."
-            found.append(Fault(file, entry.line, entry.name, problem, fix))
+            found.append(VariableFault(file, entry.line, entry.name, problem, fix))
         if entry.last_line > entry.line and _LIKE_AN_ENTRY.search(entry.written, entry.written.find("\n")):
             problem = f"The value of {entry.name} goes on to line {entry.last_line}, over what looks like variables."
-            found.append(Fault(file, entry.line, entry.name, problem, "If its closing quote was forgotten, write it."))
+            found.append(
+                VariableFault(file, entry.line, entry.name, problem, "If its closing quote was forgotten, write it.")
+            )
     return found
 
 
-def _plain(value: str) -> str:
+def _unescape(value: str) -> str:
     """A value as a container gets it: in Compose's model `$` is `$$`."""
     return value.replace("$$", "$")
 
 
-def _key(app: App, content: bytes, file: str, beside: bytes, raw: bool) -> bytes:
+def _make_key(app: App, content: bytes, file: str, beside: bytes, raw: bool) -> bytes:
     digest = hashlib.sha256(f"{app.name}\0{file}\0{raw}\0{len(content)}\0".encode())
     digest.update(content)
     digest.update(beside)

@@ -34,7 +34,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class FileVersion:
     """A file, link or folder as it was. `at` is when that ended; `size` in bytes and `sha256` are of files."""
 
     version: str
@@ -59,7 +59,7 @@ def keep_copy(app: App, folder: int, path: FilePath, *, prunes: bool = True) -> 
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return
-    with _entry(app, folder, path, status, "overwritten", prunes=prunes) as place:
+    with _make_entry(app, folder, path, status, "overwritten", prunes=prunes) as place:
         try:
             os.link(name, "kept", src_dir_fd=folder, dst_dir_fd=place, follow_symlinks=False)
         except OSError as error:
@@ -71,20 +71,20 @@ def keep_copy(app: App, folder: int, path: FilePath, *, prunes: bool = True) -> 
 def keep_moved(app: App, folder: int, path: FilePath) -> None:
     """Take what stands at a path away, and keep it."""
     status = os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
-    with _entry(app, folder, path, status, "deleted") as place:
+    with _make_entry(app, folder, path, status, "deleted") as place:
         _move(folder, path.parts[-1], place, "kept")
 
 
-def versions(app: App, path: FilePath | None) -> list[Version]:
+def list_versions(app: App, path: FilePath | None) -> list[FileVersion]:
     """What is kept of a path, or of all, the newest first."""
     found = []
-    for entry in sorted(_entries(app), reverse=True):
-        if (path is None or _mark(path) in entry.name) and (version := _read(entry)) is not None:
+    for entry in sorted(_list_entries(app), reverse=True):
+        if (path is None or _make_mark(path) in entry.name) and (version := _read_version(entry)) is not None:
             found.append(version)
     return [version for version in found if path is None or version.path == path]
 
 
-def take_out(app: App, path: FilePath, version: str | None, folder: int) -> Version:
+def put_back(app: App, path: FilePath, version: str | None, folder: int) -> FileVersion:
     """Put a version of a path back to its place; what stands there now is kept in its stead.
 
     Args:
@@ -95,7 +95,7 @@ def take_out(app: App, path: FilePath, version: str | None, folder: int) -> Vers
         VersionNotFound: nothing, or no such version, is kept of the path.
     """
     prune(app)  # else the one that is chosen could go when what stands there now is kept
-    known = versions(app, path)
+    known = list_versions(app, path)
     chosen = next((item for item in known if version in (None, item.version)), None)
     if chosen is None:
         kept = ", ".join(item.version for item in known[:5])
@@ -131,7 +131,7 @@ def prune(app: App, *, now: datetime | None = None, unfinished: bool = True) -> 
     oldest = ((now or datetime.now(UTC)) - timedelta(days=KEPT_DAYS)).strftime(_MOMENT)
     seen: Counter[str] = Counter()
     gone = 0
-    for entry in sorted(_entries(app), reverse=True):
+    for entry in sorted(_list_entries(app), reverse=True):
         seen[entry.name.split("-")[1]] += 1
         is_cut_off = unfinished and not _is_there(entry / "kept")
         if entry.name < oldest or seen[entry.name.split("-")[1]] > _MOST_VERSIONS or is_cut_off:
@@ -141,7 +141,7 @@ def prune(app: App, *, now: datetime | None = None, unfinished: bool = True) -> 
 
 
 @contextmanager
-def _entry(
+def _make_entry(
     app: App, folder: int, path: FilePath, status: os.stat_result, happened: str, *, prunes: bool = True
 ) -> Iterator[int]:
     """The folder of a new entry, open; what the block puts there is on the disk when it ends."""
@@ -150,11 +150,11 @@ def _entry(
     if prunes:
         prune(app)
     moment = datetime.now(UTC)
-    entry = history / f"{moment.strftime(_MOMENT)}-{_mark(path)}-{secrets.token_hex(3)}"
+    entry = history / f"{moment.strftime(_MOMENT)}-{_make_mark(path)}-{secrets.token_hex(3)}"
     entry.mkdir(mode=0o700)
     size, digest = _measure(folder, path, status)
     at = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-    version = Version(entry.name, str(path), kind_of(status.st_mode), happened, at, size, digest)
+    version = FileVersion(entry.name, str(path), kind_of(status.st_mode), happened, at, size, digest)
     write_file(entry / "entry.json", json.dumps(asdict(version)), mode=0o600)
     place = os.open(entry, _DIRECTORY)
     try:
@@ -165,16 +165,16 @@ def _entry(
         os.close(place)
 
 
-def _entries(app: App) -> list[Path]:
+def _list_entries(app: App) -> list[Path]:
     history = app.state / "history"
     return [entry for entry in history.iterdir() if entry.name.count("-") == 2] if history.is_dir() else []
 
 
-def _read(entry: Path) -> Version | None:
+def _read_version(entry: Path) -> FileVersion | None:
     if not _is_there(entry / "kept"):
         return None
     try:
-        return Version(**json.loads((entry / "entry.json").read_bytes()))
+        return FileVersion(**json.loads((entry / "entry.json").read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -224,7 +224,7 @@ def _copy_whole(here: int, name: str, there: int, new: str) -> None:
         os.chown(new, status.st_uid, status.st_gid, dir_fd=there, follow_symlinks=False)
     elif stat.S_ISDIR(status.st_mode):
         os.mkdir(new, 0o700, dir_fd=there)
-        with _opened(here, name) as source, _opened(there, new) as target:
+        with _open_folder(here, name) as source, _open_folder(there, new) as target:
             for inside in os.listdir(source):  # noqa: PTH208 - of a descriptor
                 _copy_whole(source, inside, target, inside)
             os.fchown(target, status.st_uid, status.st_gid)
@@ -233,7 +233,7 @@ def _copy_whole(here: int, name: str, there: int, new: str) -> None:
 
 
 @contextmanager
-def _opened(folder: int, name: str) -> Iterator[int]:
+def _open_folder(folder: int, name: str) -> Iterator[int]:
     descriptor = os.open(name, _DIRECTORY, dir_fd=folder)
     try:
         yield descriptor
@@ -263,7 +263,7 @@ def _is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def _mark(path: FilePath) -> str:
+def _make_mark(path: FilePath) -> str:
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 

@@ -30,7 +30,7 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FolderEntry:
     """What stands in a folder. `kind` is file, folder, link or other; `modified` RFC 3339."""
 
     path: str
@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class FilePart:
     """A part of a file, and what is known of the whole."""
 
     content: bytes
@@ -48,45 +48,45 @@ class Piece:
     sha256: str
 
 
-def entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[list[Entry], bool]:
+def list_entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[list[FolderEntry], bool]:
     """What stands in a folder, sorted by path; and whether there is more than is listed."""
-    with opened_folder(app, path.parts if path else ()) as folder:
-        found: list[Entry] = []
+    with open_folder(app, path.parts if path else ()) as folder:
+        found: list[FolderEntry] = []
         is_whole = all(_collect(folder, path.parts if path else (), found, recursive))
     return sorted(found, key=lambda entry: entry.path), not is_whole
 
 
-def read(app: App, path: FilePath, *, offset: int, limit: int) -> Piece:
+def read(app: App, path: FilePath, *, offset: int, limit: int) -> FilePart:
     """A part of a file, from `offset` on."""
-    with opened_folder(app, path.parts[:-1]) as folder, os.fdopen(_open(folder, path), "rb") as file:
+    with open_folder(app, path.parts[:-1]) as folder, os.fdopen(_open(folder, path), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.seek(0, os.SEEK_END)
         file.seek(min(offset, size))
-        return Piece(file.read(limit), size, digest)
+        return FilePart(file.read(limit), size, digest)
 
 
-def write(app: App, path: FilePath, content: bytes, *, expected: str | None, executable: bool | None) -> Piece:
+def write(app: App, path: FilePath, content: bytes, *, expected: str | None, executable: bool | None) -> FilePart:
     """Put content at a path, whole or not at all; folders on the way are made.
 
     Args:
         expected: the SHA-256 that the file must have now; FileChanged otherwise.
         executable: None keeps what the file that is replaced has.
     """
-    with opened_folder(app, path.parts[:-1], make=True) as folder:
-        mode = _mode(folder, path)
-        if expected is not None and _digest(folder, path) != expected:
-            raise _changed(path)
+    with open_folder(app, path.parts[:-1], make=True) as folder:
+        mode = _choose_mode(folder, path)
+        if expected is not None and _compute_digest(folder, path) != expected:
+            raise _make_changed_error(path)
         if executable is not None:
             mode = mode | 0o111 if executable else mode & ~0o111
         sweep_at(folder)
         digest = hashlib.sha256(content).hexdigest()
-        if _digest(folder, path) != digest:
+        if _compute_digest(folder, path) != digest:
             file_history.keep_copy(app, folder, path)
         write_at(folder, path.parts[-1], content, mode=mode)
-    return Piece(content, len(content), digest)
+    return FilePart(content, len(content), digest)
 
 
-def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) -> Piece:
+def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) -> FilePart:
     """Replace a text that stands in a file once.
 
     Raises:
@@ -97,42 +97,42 @@ def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) 
     if piece.size > LARGEST_EDITED:
         raise NotAFile(f"{shown(path)} is larger than {LARGEST_EDITED >> 20} MiB, too large to be edited.")
     if expected is not None and piece.sha256 != expected:
-        raise _changed(path)
+        raise _make_changed_error(path)
     found = piece.content.count(old.encode())
     if found != 1:
         often = f"stands in {path} {found} times" if found else f"does not stand in {path}"
-        raise TextNotFound(f"The text that is to be replaced {often}.", next=_read_again(path))
+        raise TextNotFound(f"The text that is to be replaced {often}.", next=_suggest_read(path))
     content = piece.content.replace(old.encode(), new.encode())
     return write(app, path, content, expected=expected or piece.sha256, executable=None)
 
 
-def _changed(path: FilePath) -> FileChanged:
-    return FileChanged(f"{shown(path)} is not what it was when you read it.", next=_read_again(path))
+def _make_changed_error(path: FilePath) -> FileChanged:
+    return FileChanged(f"{shown(path)} is not what it was when you read it.", next=_suggest_read(path))
 
 
-def _read_again(path: FilePath) -> Next:
+def _suggest_read(path: FilePath) -> Next:
     return Next("files.read", {"path": str(path)})
 
 
-def restore(app: App, path: FilePath, version: str | None) -> file_history.Version:
+def restore(app: App, path: FilePath, version: str | None) -> file_history.FileVersion:
     """Put a file or folder back as it was; what stands there now is kept."""
-    with opened_folder(app, path.parts[:-1], make=True) as folder:
-        return file_history.take_out(app, path, version, folder)
+    with open_folder(app, path.parts[:-1], make=True) as folder:
+        return file_history.put_back(app, path, version, folder)
 
 
-def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
+def delete(app: App, path: FilePath, *, recursive: bool) -> FilePart | None:
     """Take a file or link away, or with `recursive` a folder, and keep it for a time; what the file was."""
-    with opened_folder(app, path.parts[:-1]) as folder:
-        status = _status(folder, path)
+    with open_folder(app, path.parts[:-1]) as folder:
+        status = _read_status(folder, path)
         is_folder = stat.S_ISDIR(status.st_mode)
-        digest = (_digest(folder, path) or "") if stat.S_ISREG(status.st_mode) else ""
+        digest = (_compute_digest(folder, path) or "") if stat.S_ISREG(status.st_mode) else ""
         if is_folder:
-            with _opened(folder, path.parts[-1], path) as inside:
-                if any(_names(inside)) and not recursive:
+            with _open_step(folder, path.parts[-1], path) as inside:
+                if any(_list_names(inside)) and not recursive:
                     raise NotAFile(
                         f"{shown(path)} is a folder that is not empty.",
                         hint="Say `recursive` to delete all in it.",
-                        next=_listing(path.parts),
+                        next=_suggest_list(path.parts),
                     )
         try:
             file_history.keep_moved(app, folder, path)
@@ -140,12 +140,12 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> Piece | None:
             if error.errno != errno.EBUSY:
                 raise
             raise NotAFile(f"{shown(path)} is where another disk is mounted.", hint="Delete what is in it.") from None
-    return None if is_folder else Piece(b"", status.st_size, digest)
+    return None if is_folder else FilePart(b"", status.st_size, digest)
 
 
-def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive: bool) -> Iterator[bool]:
+def _collect(folder: int, before: tuple[str, ...], found: list[FolderEntry], recursive: bool) -> Iterator[bool]:
     """Adds what stands in an open folder; False where there was no more room."""
-    for name in sorted(_names(folder)):
+    for name in sorted(_list_names(folder)):
         parts = (*before, name)
         if FilePath.is_hidden(parts):
             continue
@@ -158,23 +158,23 @@ def _collect(folder: int, before: tuple[str, ...], found: list[Entry], recursive
             continue
         kind = file_history.kind_of(status.st_mode)
         size = status.st_size if kind == "file" else 0
-        found.append(Entry("/".join(parts), kind, size, _time(status.st_mtime)))
+        found.append(FolderEntry("/".join(parts), kind, size, _format_time(status.st_mtime)))
         if recursive and kind == "folder":
             if len(parts) > _DEEPEST:
                 yield False
                 continue
-            with _opened(folder, name, "/".join(parts)) as inside:
+            with _open_step(folder, name, "/".join(parts)) as inside:
                 yield from _collect(inside, parts, found, recursive)
     yield True
 
 
 @contextmanager
-def opened_folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+def open_folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
     """The folder of that path inside the app's, open."""
     descriptor = os.open(app.path, _DIRECTORY)
     try:
         for number, part in enumerate(parts, 1):
-            is_new = make and _make(descriptor, part)
+            is_new = make and _make_folder(descriptor, part)
             inside = _open_folder(descriptor, part, "/".join(parts[:number]))
             if is_new:
                 os.fchmod(inside, 0o755)  # containers may run as any user
@@ -185,7 +185,7 @@ def opened_folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> It
         os.close(descriptor)
 
 
-def _make(folder: int, name: str) -> bool:
+def _make_folder(folder: int, name: str) -> bool:
     try:
         os.mkdir(name, 0o700, dir_fd=folder)
     except FileExistsError:
@@ -194,13 +194,13 @@ def _make(folder: int, name: str) -> bool:
     return True
 
 
-def _names(folder: int) -> list[str]:
+def _list_names(folder: int) -> list[str]:
     with os.scandir(folder) as found:
         return [entry.name for entry in found]
 
 
 @contextmanager
-def _opened(folder: int, name: str, path: object) -> Iterator[int]:
+def _open_step(folder: int, name: str, path: object) -> Iterator[int]:
     descriptor = _open_folder(folder, name, path)
     try:
         yield descriptor
@@ -223,7 +223,7 @@ def _open_folder(folder: int, name: str, path: object) -> int:
 
 def _open(folder: int, path: FilePath) -> int:
     """The file, open for reading; NotAFile where it is none."""
-    _require_file(_status(folder, path), path)
+    _require_file(_read_status(folder, path), path)
     try:
         return open_file(path.parts[-1], dir_fd=folder)
     except OSError as error:
@@ -232,20 +232,22 @@ def _open(folder: int, path: FilePath) -> int:
         raise NotAFile(f"{shown(path)} is not the file that it was a moment ago.") from None
 
 
-def _status(folder: int, path: FilePath) -> os.stat_result:
+def _read_status(folder: int, path: FilePath) -> os.stat_result:
     try:
         return os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         raise FileMissing(
-            f"There is no file {shown(path)}.", hint="files.list shows what is there.", next=_listing(path.parts[:-1])
+            f"There is no file {shown(path)}.",
+            hint="files.list shows what is there.",
+            next=_suggest_list(path.parts[:-1]),
         ) from None
 
 
-def _listing(parts: Sequence[str]) -> Next:
+def _suggest_list(parts: Sequence[str]) -> Next:
     return Next("files.list", {"path": "/".join(parts)} if parts else {})
 
 
-def _mode(folder: int, path: FilePath) -> int:
+def _choose_mode(folder: int, path: FilePath) -> int:
     """The permissions of the file that is to be replaced; 0644 for a new one."""
     try:
         status = os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
@@ -255,7 +257,7 @@ def _mode(folder: int, path: FilePath) -> int:
     return stat.S_IMODE(status.st_mode) & 0o777
 
 
-def _digest(folder: int, path: FilePath) -> str | None:
+def _compute_digest(folder: int, path: FilePath) -> str | None:
     try:
         with os.fdopen(_open(folder, path), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -272,5 +274,5 @@ def _require_file(status: os.stat_result, path: FilePath) -> None:
         )
 
 
-def _time(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -26,22 +26,22 @@ def tidy(app: App, *, now: float | None = None) -> list[Path]:
         now: seconds since 1970.
     """
     moment = time.time() if now is None else now
-    aside = _entries(app.state / "kept")
+    aside = _list_entries(app.state / "kept")
     fetched = [folder for name in _FETCHED if (folder := app.state / name).is_dir() and not folder.is_symlink()]
-    gone = [entry for entry in aside if moment - _last_change(entry) > ASIDE_DAYS * _DAY]
-    gone += [folder for folder in fetched if moment - _last_change(folder) > FETCHED_DAYS * _DAY]
+    gone = [entry for entry in aside if moment - _find_last_change(entry) > ASIDE_DAYS * _DAY]
+    gone += [folder for folder in fetched if moment - _find_last_change(folder) > FETCHED_DAYS * _DAY]
     for path in gone:
         remove_tree(path)
     return gone
 
 
-def _entries(folder: Path) -> list[Path]:
+def _list_entries(folder: Path) -> list[Path]:
     """One for each release."""
     if not folder.is_dir() or folder.is_symlink():
         return []
     return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink()]
 
 
-def _last_change(top: Path) -> float:
+def _find_last_change(top: Path) -> float:
     """When something was last put into a folder or one below it, in seconds since 1970."""
     return max(os.lstat(place).st_mtime for place, _, _ in os.walk(top))

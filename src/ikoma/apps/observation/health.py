@@ -20,9 +20,9 @@ from ikoma.apps.database import credentials
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState, Standby
-from ikoma.apps.releases.scale import scale_of_app
-from ikoma.apps.routing.probe import Check, Probe
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.releases.scale import read_scale
+from ikoma.apps.routing.probe import Probe, ProbeResult
+from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
 from ikoma.errors import IkomaError, StateUnreadable
 from ikoma.kernel.coalesce import Coalesced
@@ -50,7 +50,7 @@ class Observation:
     """Whether the app has a database; None where PostgreSQL could not be asked."""
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
-    checks: Mapping[str, Check] = field(default_factory=dict)
+    checks: Mapping[str, ProbeResult] = field(default_factory=dict)
     starting: Sequence[tuple[str, Container]] = ()
     """Containers that a rollout under way has made, each with its release."""
     standby: Standby | None = None
@@ -70,9 +70,7 @@ class HealthObserver:
         probe: asks their web services.
     """
 
-    def __init__(
-        self, engine: Engine, databases: Databases, traffic: Traffic, restarts: Restarts, probe: Probe
-    ) -> None:
+    def __init__(self, engine: Engine, databases: Databases, traffic: Routes, restarts: Restarts, probe: Probe) -> None:
         self._engine = engine
         self._databases = databases
         self._traffic = traffic
@@ -112,7 +110,7 @@ class HealthObserver:
                 urls=(),
                 database=None,
                 maintenance=self._traffic.in_maintenance(app),
-                checks={"state": Check(False, error.message)},
+                checks={"state": ProbeResult(False, error.message)},
             )
 
     async def _look_at(self, app: App, fresh_login: bool) -> Observation:
@@ -122,15 +120,19 @@ class HealthObserver:
             self._serving(app, web), self._login(app, fresh_login)
         )
         if release is None or _is_down(app):
-            path = Check(False, "Nothing serves." if release else "Nothing serves yet.")
-        none = {name for name, number in scale_of_app(app).items() if number == 0}
+            path = ProbeResult(False, "Nothing serves." if release else "Nothing serves yet.")
+        none = {name for name, number in read_scale(app).items() if number == 0}
         loops = await self._loops(containers)
-        checks = {"containers": _containers(release, containers, none, loops), "healthPath": path, "database": database}
+        checks = {
+            "containers": _check_containers(release, containers, none, loops),
+            "healthPath": path,
+            "database": database,
+        }
         state = RolloutState(app)
         if (underway := state.underway()) is not None and underway.trouble is not None:
-            checks["rollout"] = Check(False, underway.trouble)
+            checks["rollout"] = ProbeResult(False, underway.trouble)
         return Observation(
-            health=_health(release, containers, checks, loops),
+            health=_judge(release, containers, checks, loops),
             exists=app.exists,
             containers=containers,
             release=release,
@@ -142,7 +144,7 @@ class HealthObserver:
             standby=state.standby(),
         )
 
-    async def _serving(self, app: App, web: Web | None) -> tuple[Sequence[Container], Sequence[Container], Check]:
+    async def _serving(self, app: App, web: Web | None) -> tuple[Sequence[Container], Sequence[Container], ProbeResult]:
         """All containers, those that serve, and whether these answer."""
         there, state = await self._engine.containers(app.name), RolloutState(app)
         containers = [item for item in there if state.serves(item)]
@@ -159,24 +161,24 @@ class HealthObserver:
         said = await asyncio.gather(*map(look, asked))
         return {item.id: trouble for item, trouble in zip(asked, said, strict=True) if trouble}
 
-    async def _probe(self, app: App, web: Web | None, containers: Sequence[Container]) -> Check:
+    async def _probe(self, app: App, web: Web | None, containers: Sequence[Container]) -> ProbeResult:
         if web is None:
-            return Check(None, "Nothing is routed to the app, so no health path is asked.")
+            return ProbeResult(None, "Nothing is routed to the app, so no health path is asked.")
         return await self._web.explain(web, containers, partial(app_secrets.of_app, app))
 
-    async def _login(self, app: App, fresh: bool) -> tuple[bool | None, Check]:
+    async def _login(self, app: App, fresh: bool) -> tuple[bool | None, ProbeResult]:
         owned = credentials.find(app)
         if owned is None:
-            return False, Check(None, "The app has no database.")
+            return False, ProbeResult(None, "The app has no database.")
         try:
             await self._databases.check_login(owned, fresh=fresh)
         except IkomaError as error:
             try:
                 exists = (await self._databases.state(app.name)).exists
             except IkomaError:
-                return None, Check(False, error.message)
-            return exists, Check(False, error.message if exists else f"The database {owned.database} is gone.")
-        return True, Check(True, f"The database accepts the role {owned.role}.")
+                return None, ProbeResult(False, error.message)
+            return exists, ProbeResult(False, error.message if exists else f"The database {owned.database} is gone.")
+        return True, ProbeResult(True, f"The database accepts the role {owned.role}.")
 
 
 def _is_down(app: App) -> bool:
@@ -184,9 +186,9 @@ def _is_down(app: App) -> bool:
     return serving is not None and serving.down
 
 
-def _containers(
+def _check_containers(
     release: Release | None, containers: Sequence[Container], none: Collection[str], loops: Mapping[str, str]
-) -> Check:
+) -> ProbeResult:
     """Whether the containers of what was deployed run and their healthchecks pass.
 
     Args:
@@ -194,8 +196,8 @@ def _containers(
         loops: containers that keep restarting, by id, and how.
     """
     if not containers:
-        return Check(False, "No containers." if release else "Nothing is deployed yet.")
-    wrong = [loops.get(container.id) or _trouble(container) for container in containers]
+        return ProbeResult(False, "No containers." if release else "Nothing is deployed yet.")
+    wrong = [loops.get(container.id) or _find_trouble(container) for container in containers]
     by_service = {container.service: container for container in containers}
     for name, record in (release.long_running if release else {}).items():
         if name not in by_service and (name in none or record.scale == 0 or record.is_job):
@@ -205,25 +207,25 @@ def _containers(
         elif record.configuration is not None and by_service[name].configuration != record.configuration:
             wrong.append(f"{name} runs another configuration than the one deployed")
     found = Counter(trouble for trouble in wrong if trouble)
-    ended = dict.fromkeys(said for item in containers if (said := _ended_well(item)))
+    ended = dict.fromkeys(said for item in containers if (said := _describe_end(item)))
     if found:
-        return Check(False, "; ".join((*(_times(*item) for item in found.items()), *ended)) + ".")
+        return ProbeResult(False, "; ".join((*(_format_times(*item) for item in found.items()), *ended)) + ".")
     running = sum(item.state == "running" for item in containers if not item.one_shot)
-    return Check(True, "; ".join((f"{running} running as deployed", *ended)) + ".")
+    return ProbeResult(True, "; ".join((f"{running} running as deployed", *ended)) + ".")
 
 
-def _times(trouble: str, number: int) -> str:
+def _format_times(trouble: str, number: int) -> str:
     return trouble if number == 1 else f"{trouble} ({number} containers)"
 
 
-def _ended_well(container: Container) -> str | None:
+def _describe_end(container: Container) -> str | None:
     """How a service that is to end has: others have their troubles told."""
     if container.is_done or (container.one_shot and container.state == "exited" and container.exit_code == 0):
         return f"{container.service} has ended well"
     return f"{container.service} is still at work" if container.one_shot and container.state == "running" else None
 
 
-def _trouble(container: Container) -> str | None:
+def _find_trouble(container: Container) -> str | None:
     if container.one_shot:
         failed = container.state != "running" and container.exit_code != 0
         return f"{container.service} ended with exit code {container.exit_code}" if failed else None
@@ -235,8 +237,8 @@ def _trouble(container: Container) -> str | None:
     return f"{container.service} is {container.health}" if container.health not in (None, "healthy") else None
 
 
-def _health(
-    release: Release | None, containers: Sequence[Container], checks: Mapping[str, Check], loops: Collection[str]
+def _judge(
+    release: Release | None, containers: Sequence[Container], checks: Mapping[str, ProbeResult], loops: Collection[str]
 ) -> str:
     lasting = [container for container in containers if not container.one_shot and not container.is_done]
     if not lasting and not any(container.is_done for container in containers):

@@ -29,7 +29,7 @@ _CUT = " …[cut]"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LogQuery:
     """Which lines. `grep` is plain text, looked for without regard to case; `since` a moment.
 
     `release` is a release's id; where it is left out, what serves is meant, or the newest release where nothing does.
@@ -44,7 +44,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LogExcerpt:
     """The lines, oldest first. `cut` is True when there are earlier ones."""
 
     lines: Sequence[str]
@@ -53,7 +53,7 @@ class Said:
     """A release that comes up beside what these lines are of."""
 
 
-def moment(text: str) -> datetime:
+def parse_since(text: str) -> datetime:
     """A time as RFC 3339 has it, or how long ago: 30s, 10m, 2h, 1d."""
     try:
         if found := _DURATION.fullmatch(text.strip()):
@@ -65,13 +65,13 @@ def moment(text: str) -> datetime:
         ) from None
 
 
-class Logs:
+class AppLogs:
     """Reads and follows the output of apps' containers."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def last(self, app: App, wanted: Wanted) -> Said:
+    async def last(self, app: App, wanted: LogQuery) -> LogExcerpt:
         """The last lines that are wanted."""
         containers, starting = await self._containers(app, wanted)
         if not containers:
@@ -81,27 +81,27 @@ class Logs:
         tail = _ANY_LINE if wanted.grep else wanted.tail + 1
         found = await asyncio.gather(*(self._engine.log(item, tail=tail, since=since) for item in containers))
         lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
-        return _said(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
+        return _select_lines(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
 
-    def _kept(self, app: App, wanted: Wanted) -> Said:
+    def _kept(self, app: App, wanted: LogQuery) -> LogExcerpt:
         """What was kept of a release whose containers are gone."""
         releases = Releases(app)
         release = releases.find(wanted.release) if wanted.release else releases.latest()
         lines = read_logs(app, release.id) if release else []
         services = sorted({service for service, _ in lines}.union(release.services if release else ()))
         if wanted.service is not None and wanted.service not in services:
-            raise _no_service(app, wanted.service, services)
+            raise _make_not_found(app, wanted.service, services)
         if not lines:
-            return Said(release.logs if release else (), cut=False)
+            return LogExcerpt(release.logs if release else (), cut=False)
         lines = [line for line in lines if wanted.service in (None, line[0])]
         if wanted.since is not None:
             lines = [line for line in lines if parse_moment(f"{line[1].at[:19]}Z") >= wanted.since]
-        return _said(app, wanted, lines)
+        return _select_lines(app, wanted, lines)
 
-    async def follow(self, app: App, wanted: Wanted, emit: Callable[[str], Awaitable[None]]) -> None:
+    async def follow(self, app: App, wanted: LogQuery, emit: Callable[[str], Awaitable[None]]) -> None:
         """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
         services = {item.service for item in (await self._containers(app, wanted, known=True))[0]}
-        shown = _Shown(app, wanted, many=len(services) > 1)
+        shown = _LineFilter(app, wanted, many=len(services) > 1)
         since = datetime.now(UTC).timestamp()
         followed: dict[str, asyncio.Task[None]] = {}
 
@@ -123,7 +123,9 @@ class Logs:
                 task.cancel()
             await asyncio.gather(*followed.values(), return_exceptions=True)
 
-    async def _containers(self, app: App, wanted: Wanted, *, known: bool = False) -> tuple[list[Container], str | None]:
+    async def _containers(
+        self, app: App, wanted: LogQuery, *, known: bool = False
+    ) -> tuple[list[Container], str | None]:
         """The containers whose lines are wanted; and the release that comes up beside them.
 
         Args:
@@ -145,26 +147,28 @@ class Logs:
         if service is None or not containers:
             return containers, starting
         if service not in services and not known:
-            raise _no_service(app, service, services)
+            raise _make_not_found(app, service, services)
         return [item for item in containers if item.service == service], starting
 
 
-def _no_service(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:
+def _make_not_found(app: App, service: str, services: Sequence[str]) -> ServiceNotFound:
     return no_service(f"{app.name} has no container of a service {service[:80]!r}.", service, services)
 
 
-def _said(app: App, wanted: Wanted, lines: Sequence[tuple[str, LogLine]], starting: str | None = None) -> Said:
+def _select_lines(
+    app: App, wanted: LogQuery, lines: Sequence[tuple[str, LogLine]], starting: str | None = None
+) -> LogExcerpt:
     """Those of these lines that are wanted, in their order."""
-    shown = _Shown(app, wanted, many=len({service for service, _ in lines}) > 1)
+    shown = _LineFilter(app, wanted, many=len({service for service, _ in lines}) > 1)
     texts = [text for service, line in lines if (text := shown(service, line)) is not None]
-    kept = _last_bytes(texts[-wanted.tail :])
-    return Said(kept, len(kept) < len(texts), starting)
+    kept = _keep_last_bytes(texts[-wanted.tail :])
+    return LogExcerpt(kept, len(kept) < len(texts), starting)
 
 
-class _Shown:
+class _LineFilter:
     """Decides of each line whether it is wanted, and how it reads."""
 
-    def __init__(self, app: App, wanted: Wanted, *, many: bool) -> None:
+    def __init__(self, app: App, wanted: LogQuery, *, many: bool) -> None:
         self._wanted = wanted
         self._grep = wanted.grep.lower() if wanted.grep else None
         self._many = many
@@ -182,7 +186,7 @@ class _Shown:
         return f"{line.at[:19]}Z {text}" if self._wanted.timestamps else text
 
 
-def _last_bytes(lines: Sequence[str]) -> list[str]:
+def _keep_last_bytes(lines: Sequence[str]) -> list[str]:
     kept: list[str] = []
     size = 0
     for line in reversed(lines):

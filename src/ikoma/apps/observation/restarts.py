@@ -86,10 +86,10 @@ class Restarts:
         code = self.last(item.id)[1] if item.exit_code is None else item.exit_code
         with_code = "" if code is None else f", with exit code {code}"
         return (
-            f"{item.service} keeps restarting: {lives.restarts} times since {_shown(lives.made)}, "
-            f"last at {_shown(lives.started)}{with_code}"
+            f"{item.service} keeps restarting: {lives.restarts} times since {_format_time(lives.made)}, "
+            f"last at {_format_time(lives.started)}{with_code}"
         )
 
 
-def _shown(unix: float) -> str:
+def _format_time(unix: float) -> str:
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

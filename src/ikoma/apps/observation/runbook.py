@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
-from ikoma.apps.database.backups import Backups, Manifest
+from ikoma.apps.database.backups import BackupManifest, Backups
 from ikoma.apps.environment import dotenv
-from ikoma.apps.environment.entries import entries
+from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.observation.health import HealthObserver, Observation
 from ikoma.apps.yaml import file_choice
 from ikoma.durable import write_file
@@ -20,15 +20,15 @@ from ikoma.settings import Settings
 _MOST_BYTES = 1 << 20
 
 
-async def describe(app: App, health: HealthObserver, backups: Backups, settings: Settings) -> str:
+async def render_runbook(app: App, health: HealthObserver, backups: Backups, settings: Settings) -> str:
     """The runbook's text, from how things are now."""
-    return _text(app, await health.observe(app), backups.latest(app.name), settings)
+    return _render(app, await health.observe(app), backups.latest(app.name), settings)
 
 
 async def write_runbook(app: App, health: HealthObserver, backups: Backups, settings: Settings) -> list[str]:
     """Write the app's RUNBOOK.md after a deploy; a warning where it cannot be: the release serves all the same."""
     try:
-        write_file(app.runbook, await describe(app, health, backups, settings))
+        write_file(app.runbook, await render_runbook(app, health, backups, settings))
     except (IkomaError, OSError) as error:
         why = error.message if isinstance(error, IkomaError) else f"{error.strerror}."
         return [f"RUNBOOK.md was not written: {why}"]
@@ -38,32 +38,32 @@ async def write_runbook(app: App, health: HealthObserver, backups: Backups, sett
 def is_current(app: App, release: str | None) -> bool:
     """Whether the app's runbook describes this release."""
     try:
-        return _mark(release).encode() in app.read_inside(app.runbook, _MOST_BYTES)
+        return _make_mark(release).encode() in app.read_inside(app.runbook, _MOST_BYTES)
     except IkomaError:
         return False
 
 
-def _mark(release: str | None) -> str:
+def _make_mark(release: str | None) -> str:
     return f"<!-- release: {release or 'none'} -->"
 
 
-def _text(app: App, seen: Observation, backup: Manifest | None, settings: Settings) -> str:
+def _render(app: App, seen: Observation, backup: BackupManifest | None, settings: Settings) -> str:
     release = seen.release
     sections = [
-        _mark(release.id if release else None),
+        _make_mark(release.id if release else None),
         f"# Runbook of {app.name}",
-        _overview(app, seen),
-        _calls(app, settings),
-        _variables(app),
-        _database(app, backup, settings),
-        _rollback(app, settings),
-        _trouble(app),
+        _render_overview(app, seen),
+        _render_calls(app, settings),
+        _render_variables(app),
+        _render_database(app, backup, settings),
+        _render_rollback(app, settings),
+        _render_trouble(app),
         _CHECKLIST,
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _overview(app: App, seen: Observation) -> str:
+def _render_overview(app: App, seen: Observation) -> str:
     release = seen.release
     rows = [
         ("Folder", f"`{app.path}`"),
@@ -80,7 +80,7 @@ def _overview(app: App, seen: Observation) -> str:
         ("Database", f"`{app.name.database}`" if credentials.find(app) else "none"),
     ]
     services = "\n".join(
-        f"| `{item.service}` | {item.image} | {_ports(item.published)} | {item.health or item.state} |"
+        f"| `{item.service}` | {item.image} | {_render_ports(item.published)} | {item.health or item.state} |"
         for item in seen.containers
     )
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
@@ -90,11 +90,11 @@ def _overview(app: App, seen: Observation) -> str:
     return text
 
 
-def _ports(published: tuple[tuple[str, int, int], ...]) -> str:
+def _render_ports(published: tuple[tuple[str, int, int], ...]) -> str:
     return ", ".join(f"{host}:{port} → {inside}" for host, port, inside in published) or "none"
 
 
-def _calls(app: App, settings: Settings) -> str:
+def _render_calls(app: App, settings: Settings) -> str:
     calls = [
         ("Status", "apps.status"),
         ("Health", "apps.health"),
@@ -106,19 +106,19 @@ def _calls(app: App, settings: Settings) -> str:
         ("Back up the database", "db.backup"),
         ("Verify the release", "artifact.verify_release"),
     ]
-    commands = "\n\n".join(f"# {what}\n{_curl(app, name, settings)}" for what, name in calls)
+    commands = "\n\n".join(f"# {what}\n{_render_curl(app, name, settings)}" for what, name in calls)
     files = " ".join(f"-f {path}" for path in file_choice.paths(app))
     logs = f"docker compose -p {app.name.project} {files} logs -f --tail=100"
     return f"## Operate\n\n```bash\nexport API_KEY=$(cat {settings.api_key_file})\n\n{commands}\n\n# Logs\n{logs}\n```"
 
 
-def _curl(app: App, capability: str, settings: Settings) -> str:
+def _render_curl(app: App, capability: str, settings: Settings) -> str:
     url = f"http://{settings.http_host}:{settings.http_port}/execute/{capability}"
     return f'curl -X POST {url} -H "X-Api-Key: $API_KEY" -d \'{{"appName":"{app.name}"}}\''
 
 
-def _variables(app: App) -> str:
-    written = entries(dotenv.content(app).decode(errors="replace"))
+def _render_variables(app: App) -> str:
+    written = parse_entries(dotenv.read_bytes(app).decode(errors="replace"))
     names = sorted({entry.name for entry in written if dotenv.NAME.fullmatch(entry.name)})
     if credentials.find(app):
         names += [name for name in dotenv.DATABASE_NAMES if name not in names]
@@ -126,7 +126,7 @@ def _variables(app: App) -> str:
     return f"## Variables\n\nNames only; values are in `{app.env_file}` or come from IKOMA.\n\n{listed or 'None.'}"
 
 
-def _database(app: App, backup: Manifest | None, settings: Settings) -> str:
+def _render_database(app: App, backup: BackupManifest | None, settings: Settings) -> str:
     if credentials.find(app) is None:
         return ""
     if backup is None:
@@ -146,19 +146,19 @@ def _database(app: App, backup: Manifest | None, settings: Settings) -> str:
     )
 
 
-def _rollback(app: App, settings: Settings) -> str:
+def _render_rollback(app: App, settings: Settings) -> str:
     return (
         f"## Roll back\n\nTo the release that served before, in one call:\n\n```bash\n"
-        f"{_curl(app, 'deploy.rollback', settings)}\n```\n\nOr by hand:\n\n```bash\n"
-        f"# 1. Stop the version that is wrong\n{_curl(app, 'deploy.down', settings)}\n\n"
+        f"{_render_curl(app, 'deploy.rollback', settings)}\n```\n\nOr by hand:\n\n```bash\n"
+        f"# 1. Stop the version that is wrong\n{_render_curl(app, 'deploy.down', settings)}\n\n"
         "# 2. Restore the database where the new version has changed it (see above)\n\n"
         "# 3. Put the earlier source back: source.checkout with its tag, or files.restore\n\n"
-        f"# 4. Deploy it and verify\n{_curl(app, 'deploy.up', settings)}\n"
-        f"{_curl(app, 'artifact.verify_release', settings)}\n```"
+        f"# 4. Deploy it and verify\n{_render_curl(app, 'deploy.up', settings)}\n"
+        f"{_render_curl(app, 'artifact.verify_release', settings)}\n```"
     )
 
 
-def _trouble(app: App) -> str:
+def _render_trouble(app: App) -> str:
     return (
         "## When something is wrong\n\n"
         "- **Containers won't start**: `apps.validate` names each problem and its fix; the error of `deploy.up` holds "

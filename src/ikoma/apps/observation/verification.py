@@ -30,7 +30,7 @@ _GATHER_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class ChecklistItem:
     """One line of the checklist."""
 
     name: str
@@ -57,22 +57,22 @@ class Verifier:
         self._health = health
         self._backups = backups
         self._web_services = web_services
-        self._looks: dict[App, Coalesced[list[Verified]]] = {}
+        self._looks: dict[App, Coalesced[list[ChecklistItem]]] = {}
 
-    async def verify(self, app: App) -> list[Verified]:
+    async def verify(self, app: App) -> list[ChecklistItem]:
         """The answers, in the order of the runbook's checklist."""
         look = self._looks.get(app)
         if look is None:
             look = self._looks[app] = Coalesced(lambda: self._look(app), gather=_GATHER_SECONDS)
         return await look.get()
 
-    async def _look(self, app: App) -> list[Verified]:
+    async def _look(self, app: App) -> list[ChecklistItem]:
         serving = Releases(app).current()
         seen, (compose, policy, choice), migrations = await asyncio.gather(
             self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app, serving)
         )
         return [
-            Verified(
+            ChecklistItem(
                 "folder",
                 all(path.is_file() for path in file_choice.paths(app)),
                 True,
@@ -80,115 +80,115 @@ class Verifier:
             ),
             compose,
             policy,
-            _from_check("containers", seen),
-            _health(seen),
-            _route(seen, choice),
-            _from_check("healthPath", seen),
-            _from_check("database", seen),
+            _make_item("containers", seen),
+            _check_health(seen),
+            _check_route(seen, choice),
+            _make_item("healthPath", seen),
+            _make_item("database", seen),
             migrations,
             self._backup(app, seen),
-            _runbook(app, seen),
-            Verified("alerts", False, False, "No alerts are configured."),
+            _check_runbook(app, seen),
+            ChecklistItem("alerts", False, False, "No alerts are configured."),
             *([_MAINTENANCE] if seen.maintenance else ()),
         ]
 
-    async def _compose(self, app: App) -> tuple[Verified, Verified, Choice | None]:
+    async def _compose(self, app: App) -> tuple[ChecklistItem, ChecklistItem, Choice | None]:
         """Whether the compose file resolves, whether the policy allows what it says, and what it has routed."""
         try:
             resolution = await self._resolutions.resolve(app)
             if resolution.model is None:
                 error = resolution.error or "Compose refused the file."
                 return (
-                    Verified("compose", False, True, error),
-                    Verified("policy", False, True, "Nothing to judge."),
+                    ChecklistItem("compose", False, True, error),
+                    ChecklistItem("policy", False, True, "Nothing to judge."),
                     None,
                 )
             settled = await self._web_services.settle(app, resolution.model)
             verdict = await self._policy.judge(app, settled.model)
         except IkomaError as error:
-            failed = [Verified(name, False, True, error.message) for name in ("compose", "policy")]
+            failed = [ChecklistItem(name, False, True, error.message) for name in ("compose", "policy")]
             return failed[0], failed[1], None
-        resolves = Verified("compose", True, True, "The compose file resolves.")
+        resolves = ChecklistItem("compose", True, True, "The compose file resolves.")
         if verdict.refused:
-            return resolves, Verified("policy", False, True, problem_of(verdict.refused[0])), settled.choice
+            return resolves, ChecklistItem("policy", False, True, problem_of(verdict.refused[0])), settled.choice
         waived = "; ".join(map(str, verdict.used))
-        judged = Verified("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
+        judged = ChecklistItem("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
         return resolves, judged, settled.choice
 
-    async def _migrations(self, app: App, serving: Release | None) -> Verified:
+    async def _migrations(self, app: App, serving: Release | None) -> ChecklistItem:
         """Whether no migration is pending, but those of another release, which the one that serves came back from."""
         owned = credentials.find(app)
         try:
-            known = migration_files.migrations(app)
+            known = migration_files.list_migrations(app)
             ledger = await self._databases.ledger(owned) if owned else []
         except IkomaError as error:
-            return Verified("migrations", False, True, error.message)
-        pending = [item.name for item in migration_files.pending(known, ledger)]
-        undone = _undone(app, serving) if pending and serving else frozenset()
+            return ChecklistItem("migrations", False, True, error.message)
+        pending = [item.name for item in migration_files.select_pending(known, ledger)]
+        undone = _find_undone(app, serving) if pending and serving else frozenset()
         waiting = [name for name in pending if name not in undone]
         applied = {entry.name: entry.checksum for entry in ledger}
         changed = [item.name for item in known if applied.get(item.name, item.checksum) != item.checksum]
         if waiting:
-            return Verified("migrations", False, True, f"Pending: {', '.join(waiting)}.")
+            return ChecklistItem("migrations", False, True, f"Pending: {', '.join(waiting)}.")
         if changed:
-            return Verified("migrations", False, True, f"Changed since they were applied: {', '.join(changed)}.")
+            return ChecklistItem("migrations", False, True, f"Changed since they were applied: {', '.join(changed)}.")
         later = f"the next deploy applies {', '.join(pending)}" if pending else "none pending"
-        return Verified("migrations", True, True, f"{len(ledger)} applied, {later}.")
+        return ChecklistItem("migrations", True, True, f"{len(ledger)} applied, {later}.")
 
-    def _backup(self, app: App, seen: Observation) -> Verified:
+    def _backup(self, app: App, seen: Observation) -> ChecklistItem:
         if credentials.find(app) is None:
-            return Verified("backup", True, False, "The app has no database.")
+            return ChecklistItem("backup", True, False, "The app has no database.")
         latest = self._backups.latest(app.name)
         if latest is None:
-            return Verified("backup", False, False, "There is no backup yet; db.backup makes one.")
+            return ChecklistItem("backup", False, False, "There is no backup yet; db.backup makes one.")
         if seen.release is None:
-            return Verified("backup", True, False, f"The last backup is {latest.name}; nothing is deployed yet.")
+            return ChecklistItem("backup", True, False, f"The last backup is {latest.name}; nothing is deployed yet.")
         newer = latest.created_at > seen.release.started_at
         age = "newer" if newer else "older"
-        return Verified("backup", newer, False, f"The last backup, {latest.name}, is {age} than the release.")
+        return ChecklistItem("backup", newer, False, f"The last backup, {latest.name}, is {age} than the release.")
 
 
-_MAINTENANCE = Verified("maintenance", False, False, "People get the page of maintenance instead of the app.")
+_MAINTENANCE = ChecklistItem("maintenance", False, False, "People get the page of maintenance instead of the app.")
 
 
-def _from_check(name: str, seen: Observation) -> Verified:
+def _make_item(name: str, seen: Observation) -> ChecklistItem:
     """A look at health as a line of the checklist; where there is nothing to look at, nothing is wrong."""
     check = seen.checks.get(name) or seen.checks["state"]  # what is noted of the app cannot be read: nothing is known
-    return Verified(name, check.passed is not False, check.passed is not None, check.details)
+    return ChecklistItem(name, check.passed is not False, check.passed is not None, check.details)
 
 
-def _route(seen: Observation, choice: Choice | None) -> Verified:
+def _check_route(seen: Observation, choice: Choice | None) -> ChecklistItem:
     """Which service gets the requests, as the release that serves has it."""
     if seen.release is not None and seen.release.web is not None:
         web = Web(**seen.release.web)
         reason = f": {choice.reason}" if choice is not None and choice.web == web and choice.reason else ""
-        return Verified("route", True, False, f"Requests go to {web.service}, port {web.port}{reason}.")
+        return ChecklistItem("route", True, False, f"Requests go to {web.service}, port {web.port}{reason}.")
     if choice is None or choice.declined:
         declined = choice is not None
-        return Verified("route", declined, False, "The app answers no HTTP." if declined else "Nothing is routed.")
+        return ChecklistItem("route", declined, False, "The app answers no HTTP." if declined else "Nothing is routed.")
     if choice.web is not None:
         waits = f"The next deploy routes requests to {choice.web.service}, port {choice.web.port}."
-        return Verified("route", False, False, waits)
-    return Verified("route", False, False, f"{choice.problem} {choice.advice}")
+        return ChecklistItem("route", False, False, waits)
+    return ChecklistItem("route", False, False, f"{choice.problem} {choice.advice}")
 
 
-def _health(seen: Observation) -> Verified:
-    return Verified("health", seen.health == "healthy", True, f"The app is {seen.health}.")
+def _check_health(seen: Observation) -> ChecklistItem:
+    return ChecklistItem("health", seen.health == "healthy", True, f"The app is {seen.health}.")
 
 
-def _undone(app: App, serving: Release) -> frozenset[str]:
+def _find_undone(app: App, serving: Release) -> frozenset[str]:
     """Migrations that other releases have, and the one that serves has not."""
     others = (item for item in Releases(app).all() if item.id != serving.id)
     return frozenset(name for item in others for name in item.migrations) - frozenset(serving.migrations)
 
 
-def _runbook(app: App, seen: Observation) -> Verified:
+def _check_runbook(app: App, seen: Observation) -> ChecklistItem:
     if seen.release is None:
-        return Verified("runbook", False, False, "There is no release yet that RUNBOOK.md could describe.")
+        return ChecklistItem("runbook", False, False, "There is no release yet that RUNBOOK.md could describe.")
     current = is_current(app, seen.release.id)
     details = (
         "RUNBOOK.md describes this release."
         if current
         else "RUNBOOK.md is not of this release; the next deploy writes it."
     )
-    return Verified("runbook", current, False, details)
+    return ChecklistItem("runbook", current, False, details)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.host_facts import Facts
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy.rules import RESERVED_LABEL
 from ikoma.apps.yaml.violation import Place, Violation, quoted
 
@@ -48,29 +48,29 @@ _LONGEST_STOP = 300.0
 _DURATION = re.compile(r"(?:([0-9.]+)h)?(?:([0-9.]+)m)?(?:([0-9.]+)s)?(?:[0-9.]+[mµn]s)*")
 
 
-def _privileged(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _privileged(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if value:
         yield Violation("privileged", place, "The container is privileged.")
 
 
-def _capabilities(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _capabilities(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, name in enumerate(value):
         if str(name).upper().removeprefix("CAP_") not in _CAPABILITIES:
             yield Violation("capabilities", (*place, index), f"{name} is added.")
 
 
-def _devices(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _devices(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, device in enumerate(value):
         if not isinstance(device, Mapping) or device.get("source") not in HARMLESS_DEVICES:
             yield Violation("devices", (*place, index), "A device is handed over.")
 
 
-def _gpus(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _gpus(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if value:
         yield Violation("gpus", place, "A graphics card is handed over.")
 
 
-def _namespace(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _namespace(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """pid, ipc, uts, userns_mode, cgroup."""
     text = str(value)
     if text == "host":
@@ -79,7 +79,7 @@ def _namespace(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         yield Violation("foreign-namespace", place, f"{quoted(text)} is not this app's.")
 
 
-def _network_mode(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _network_mode(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     text = str(value)
     if text == "host":
         yield Violation("host-namespace", place, "The container shares the server's network.")
@@ -87,18 +87,18 @@ def _network_mode(facts: Facts, place: Place, value: Any) -> Iterator[Violation]
         yield Violation("foreign-namespace", place, f"{quoted(text)} names a network that is shared with others.")
 
 
-def _volumes_from(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _volumes_from(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, item in enumerate(value):
         if str(item).startswith("container:"):
             yield Violation("foreign-namespace", (*place, index), f"{item} is a container of others.")
 
 
-def _external_links(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _external_links(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, item in enumerate(value):
         yield Violation("foreign-namespace", (*place, index), f"{item} is a container of others.")
 
 
-def _security(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _security(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, item in enumerate(value):
         if not _SECURITY.fullmatch(str(item)):
             yield Violation("security-options", (*place, index), f"{quoted(str(item))} weakens the container's walls.")
@@ -107,55 +107,55 @@ def _security(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
 def _never(rule: str, what: str) -> Any:
     """A check for a key that is refused whatever it says, false and empty excepted."""
 
-    def check(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+    def check(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
         if value:
             yield Violation(rule, place, what)
 
     return check
 
 
-def _hooks(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _hooks(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, hook in enumerate(value):
         if hook.get("privileged"):
             yield Violation("hooks", (*place, index, "privileged"), "The hook runs privileged.")
 
 
-def _annotations(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _annotations(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for name in value:
         yield Violation("unknown-key", (*place, name), "Annotations steer the runtime.")
 
 
-def _memory(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _memory(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if int(value) < 0:
         yield Violation("limits", place, "It is without limit.")
 
 
-def _processes(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _processes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     yield from _memory(facts, place, value)
     if int(value) > _MOST_PROCESSES:
         yield Violation("limits", place, f"{value} processes are more than {_MOST_PROCESSES}.")
 
 
-def ulimits(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def ulimits(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """Of a container or a build: `nice` and `rtprio` let it put itself before all that runs on the server."""
     for name in value:
         if name not in _ULIMITS:
             yield Violation("limits", (*place, name), f"{name} can put its processes before all others.")
 
 
-def _stop(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _stop(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     found = _DURATION.fullmatch(str(value))
     hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (_LONGEST_STOP, 0.0, 0.0)
     if hours * 3600 + minutes * 60 + seconds > _LONGEST_STOP:
         yield Violation("limits", place, f"To stop it takes {value}, more than {_LONGEST_STOP:.0f} seconds.")
 
 
-def _out_of_memory(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _out_of_memory(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if value is True or (not isinstance(value, bool) and int(value) < 0):
         yield Violation("limits", place, "When memory runs out, others are ended in its place.")
 
 
-def _replicas(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _replicas(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if int(value) > _MOST_REPLICAS:
         yield Violation("limits", place, f"{value} containers are more than {_MOST_REPLICAS}.")
 
@@ -168,12 +168,12 @@ def together(services: Mapping[str, Any]) -> Iterator[Violation]:
         yield Violation("limits", ("services",), f"{number} containers are more than {_MOST_REPLICAS}.")
 
 
-def _shares(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _shares(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if int(value) > _MOST_SHARES:
         yield Violation("limits", place, f"{value} is more than {_MOST_SHARES}, which all others have.")
 
 
-def _block_io(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _block_io(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if int(value.get("weight") or 0) > _MOST_WEIGHT:
         yield Violation("limits", (*place, "weight"), f"It is more than {_MOST_WEIGHT}, which all others have.")
     for name in value:
@@ -181,7 +181,7 @@ def _block_io(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
             yield Violation("unknown-key", (*place, name), f"{name} names devices of the server.")
 
 
-def _deploy(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _deploy(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for name in value:
         if name not in _DEPLOY and not name.startswith("x-"):
             yield Violation("unknown-key", (*place, name), f"{name} is not allowed.")
@@ -201,7 +201,7 @@ def _deploy(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
                 yield Violation("unknown-key", inside, f"{name} is not allowed.")
 
 
-def _logging(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _logging(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     driver = value.get("driver") or "json-file"
     if driver not in _LOGGING:
         yield Violation("logging-driver", (*place, "driver"), f"The logging driver is {driver}.")
@@ -211,7 +211,7 @@ def _logging(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
             yield Violation("logging-driver", (*place, "options", name), f"{name} is no option of {driver} here.")
 
 
-def labels(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def labels(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """No label may say whose a container is; IKOMA's own two say what is true."""
     for name, text in value.items():
         if name == "ikoma.app" and text == facts.app.name:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps.app import App, Apps
-from ikoma.apps.host_facts import Facts
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.addresses import used_by_the_server
 from ikoma.apps.policy.rules import RULES, fix_of, problem_of
@@ -119,10 +119,10 @@ class Policy:
         """Those that hold for this app now, used or not."""
         return self._waivers.live(app.name)
 
-    async def _facts(self, app: App) -> Facts:
+    async def _facts(self, app: App) -> HostFacts:
         running = await self._engine.containers(app.name)
         engine_root = Path(await self._engine.root())
-        return Facts(
+        return HostFacts(
             app=app,
             other_apps=frozenset(str(name) for name in self._apps.names() if name != app.name),
             platform_ports=self._platform_ports,

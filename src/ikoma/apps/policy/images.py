@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.host_facts import IMAGES, Facts, images_of, locate
+from ikoma.apps.host_facts import IMAGES, HostFacts, locate, name_images_prefix
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.policy.containers import labels, ulimits
 from ikoma.apps.yaml.violation import Place, Violation, quoted
@@ -34,12 +34,12 @@ _CACHE = re.compile(r"[a-z-]+")
 _MOST_BYTES = 1 << 20
 
 
-def reference(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
+def reference(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     """A reference to an image, as a registry would be asked for it."""
     name = text
     for alias in _ALIASES:
         name = name.removeprefix(alias)
-    if name.startswith(f"{IMAGES}/") and not name.startswith(images_of(facts.app.name)):
+    if name.startswith(f"{IMAGES}/") and not name.startswith(name_images_prefix(facts.app.name)):
         yield Violation("foreign-image", place, f"{text} was built by another app.")
     elif name.startswith("sha256:") or _HEX.fullmatch(name):
         yield Violation("foreign-image", place, f"{quoted(text)} may be the id of an image that is on the server.")
@@ -47,7 +47,7 @@ def reference(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
         yield from _registry(facts, place, text)
 
 
-def _registry(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
+def _registry(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     first, slash, _ = text.partition("/")
     named = slash and ("." in first or ":" in first or first == "localhost")
     if not facts.allows_registry(first if named else "docker.io"):
@@ -58,11 +58,11 @@ def _registry(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
         yield Violation("image-digest", place, f"{quoted(text)} has no digest.")
 
 
-def _image(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _image(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     yield from reference(facts, place, str(value))
 
 
-def _build(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _build(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for name, chosen in value.items():
         if name not in _BUILD and not name.startswith("x-"):
             yield Violation("unknown-key", (*place, name), f"{name} is not allowed.")
@@ -81,11 +81,11 @@ def _build(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
     yield from _caches(facts, place, value)
     yield from _contexts(facts, place, value)
     for index, tag in enumerate(value.get("tags") or []):
-        if not str(tag).startswith(images_of(facts.app.name)):
+        if not str(tag).startswith(name_images_prefix(facts.app.name)):
             yield Violation("foreign-image", (*place, "tags", index), f"The build takes the name {tag}.")
 
 
-def _caches(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
+def _caches(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
     for key in ("cache_from", "cache_to"):
         for index, text in enumerate(value.get(key) or []):
             inside = (*place, key, index)
@@ -105,7 +105,7 @@ def _cache_of(text: str) -> Mapping[str, str]:
     return dict(parts) if plain and len(dict(parts)) == len(parts) else {}
 
 
-def _contexts(facts: Facts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
+def _contexts(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterator[Violation]:
     context = str(value.get("context") or facts.app.path)
     yield from _folder(facts, (*place, "context"), context)
     for name, text in (value.get("additional_contexts") or {}).items():
@@ -141,7 +141,7 @@ def arguments(build: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(item).replace("$$", "$") for key, item in (build.get("args") or {}).items() if item is not None}
 
 
-def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
+def _folder(facts: HostFacts, place: Place, text: str) -> Iterator[Violation]:
     if REMOTE.match(text) or not text.startswith("/"):
         yield Violation("remote-source", place, f"{quoted(text)} is fetched from elsewhere.")
         return
@@ -150,7 +150,7 @@ def _folder(facts: Facts, place: Place, text: str) -> Iterator[Violation]:
         yield outside(facts, "build-outside", place, text)
 
 
-def outside(facts: Facts, rule: str, place: Place, source: str) -> Violation:
+def outside(facts: HostFacts, rule: str, place: Place, source: str) -> Violation:
     """The violation of what leads out of the app's folder; nobody waives it where that is others'."""
     if facts.is_platforms(locate(source).path):
         what = f"{source} is outside the app's folder, where the platform or another app is; no waiver lets it pass."

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ikoma.apps.host_facts import Facts, image_name
+from ikoma.apps.host_facts import HostFacts, name_image
 from ikoma.apps.policy import containers, images, network, storage
 from ikoma.apps.yaml.violation import Place, Violation
 
-Check = Callable[[Facts, Place, Any], Iterator[Violation]]
+Check = Callable[[HostFacts, Place, Any], Iterator[Violation]]
 
 
-def _anything(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _anything(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     return iter(())
 
 
@@ -61,12 +61,12 @@ TOP: Mapping[str, Check] = {
 """Keys of the file, besides its services."""
 
 
-def check(model: Mapping[str, Any], facts: Facts) -> list[Violation]:
+def check(model: Mapping[str, Any], facts: HostFacts) -> list[Violation]:
     """Every violation in a resolved compose file, in the file's order."""
     if endless := [*storage.too_deep(model), *storage.too_many(model)]:
         return endless
     services: Mapping[str, Any] = model.get("services") or {}
-    built = frozenset(image_name(facts.app.name, name) for name, service in services.items() if "build" in service)
+    built = frozenset(name_image(facts.app.name, name) for name, service in services.items() if "build" in service)
     facts = replace(facts, built=built)
     found = list(_keys(TOP, facts, (), {key: value for key, value in model.items() if key != "services"}))
     found += containers.together(services)
@@ -77,7 +77,7 @@ def check(model: Mapping[str, Any], facts: Facts) -> list[Violation]:
     return found
 
 
-def _keys(table: Mapping[str, Check], facts: Facts, place: Place, values: Mapping[str, Any]) -> Iterator[Violation]:
+def _keys(table: Mapping[str, Check], facts: HostFacts, place: Place, values: Mapping[str, Any]) -> Iterator[Violation]:
     for key, value in values.items():
         if str(key).startswith("x-") or value is None:
             continue

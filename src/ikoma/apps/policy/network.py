@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ikoma.apps.compose.host_ports import published_range
-from ikoma.apps.host_facts import Facts, IpNetwork
+from ikoma.apps.host_facts import HostFacts, IpNetwork
 from ikoma.apps.policy.containers import labels
 from ikoma.apps.yaml.violation import Place, Violation, quoted
 
@@ -38,17 +38,17 @@ _ANY_PORT = range(1)
 """Port 0: the engine takes a free one."""
 
 
-def project_name(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def project_name(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if value != facts.app.name.project:
         yield Violation("foreign-name", place, f"The project is named {value!r}, not after the app.")
 
 
-def _container_name(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _container_name(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if facts.is_taken(str(value)):
         yield Violation("foreign-name", place, f"The container's name {value!r} belongs to another.")
 
 
-def networks(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def networks(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """Top-level networks: the engine has about thirty for all apps together."""
     if len(value) > _MOST_NETWORKS:
         yield Violation("limits", place, f"{len(value)} networks are more than {_MOST_NETWORKS}.")
@@ -107,7 +107,7 @@ def _is_in(part: IpNetwork, whole: IpNetwork) -> bool:
     return part.version == whole.version and part.subnet_of(whole)  # type: ignore[arg-type]
 
 
-def _joined(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _joined(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """A service's networks."""
     for key, options in value.items() if isinstance(value, Mapping) else ():
         for option, chosen in (options or {}).items():
@@ -115,7 +115,7 @@ def _joined(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
                 yield Violation("network-driver", (*place, key, option), f"{option} is set.")
 
 
-def _ports(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _ports(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     if len(value) > _MOST_PORTS:
         yield Violation("limits", place, f"{len(value)} ports are more than {_MOST_PORTS}.")
         return
@@ -123,7 +123,7 @@ def _ports(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         yield from _port(facts, (*place, index), port)
 
 
-def _port(facts: Facts, place: Place, port: Mapping[str, Any]) -> Iterator[Violation]:
+def _port(facts: HostFacts, place: Place, port: Mapping[str, Any]) -> Iterator[Violation]:
     address = str(port.get("host_ip") or "")
     if address and not _is_plain(address):
         yield Violation("host-interface", place, f"It is published on {address}.")

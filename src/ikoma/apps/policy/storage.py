@@ -13,7 +13,7 @@ from typing import Any
 from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES
 from ikoma.apps.compose.mounts import Sources, sources
 from ikoma.apps.compose.x_ikoma import SOURCE
-from ikoma.apps.host_facts import Facts, locate
+from ikoma.apps.host_facts import HostFacts, locate
 from ikoma.apps.policy.containers import HARMLESS_DEVICES, labels
 from ikoma.apps.policy.images import outside, reference
 from ikoma.apps.yaml.violation import Place, Violation
@@ -49,7 +49,7 @@ _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CONTENT = frozenset(("name", "file", "content", "environment", "labels"))
 
 
-def _mounts(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def _mounts(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for index, mount in enumerate(value):
         inside = (*place, index)
         kind = mount.get("type")
@@ -75,7 +75,7 @@ def _bind_options(place: Place, options: Mapping[str, Any]) -> Iterator[Violatio
             yield Violation("unknown-key", (*place, "bind", name), f"{name} is not allowed.")
 
 
-def _source(facts: Facts, place: Place, source: str, *, writable: bool) -> Iterator[Violation]:
+def _source(facts: HostFacts, place: Place, source: str, *, writable: bool) -> Iterator[Violation]:
     path = locate(source).path
     if source in HARMLESS_DEVICES or (is_clock(source) and not writable):
         return
@@ -114,7 +114,7 @@ def _is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
+def read_files(model: Mapping[str, Any], facts: HostFacts) -> Iterator[Violation]:
     """What Compose reads and a container writes, by its mounts or as it runs: it would have a say in what runs next.
 
     What is mounted from a copy of the release's own changes nothing in the folder.
@@ -139,7 +139,7 @@ def read_files(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
             yield Violation("own-state", (), what, instead=_INSTEAD_OF_WRITTEN)
 
 
-def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
+def nested(model: Mapping[str, Any], facts: HostFacts) -> Iterator[Violation]:
     """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them.
 
     What is mounted read-only from a copy may lie there: the copy is made without following links.
@@ -152,12 +152,12 @@ def nested(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
             yield violation
 
 
-def swapped(model: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
+def swapped(model: Mapping[str, Any], facts: HostFacts) -> Iterator[Violation]:
     """Mounts, as they are made, on whose way lies a folder that a container may write."""
     yield from (violation for violation, _, _ in _below_written(model, facts))
 
 
-def _below_written(model: Mapping[str, Any], facts: Facts) -> Iterator[tuple[Violation, Path, set[Path]]]:
+def _below_written(model: Mapping[str, Any], facts: HostFacts) -> Iterator[tuple[Violation, Path, set[Path]]]:
     """What lies below folders that containers may write, with where it leads and these folders."""
     writable = {*writable_folders(model), *facts.writable} - {facts.root}
     for place, source in _sources(model):
@@ -167,7 +167,7 @@ def _below_written(model: Mapping[str, Any], facts: Facts) -> Iterator[tuple[Vio
             yield Violation("bind-nested", place, what, because=str(min(above))), located.path, above
 
 
-def _copied(model: Mapping[str, Any], facts: Facts) -> Sources:
+def _copied(model: Mapping[str, Any], facts: HostFacts) -> Sources:
     """What a release has copies of; nothing where the file says nonsense, which is refused by itself."""
     try:
         return sources(facts.app, model)
@@ -227,7 +227,7 @@ def writable_folders(model: Mapping[str, Any]) -> tuple[Path, ...]:
     return tuple(locate(source).path for _, source, writable in _binds(model) if writable)
 
 
-def volumes(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def volumes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     for key, volume in value.items():
         inside = (*place, key)
         for name in volume or {}:
@@ -251,7 +251,7 @@ def volumes(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
         yield from labels(facts, (*inside, "labels"), volume.get("labels") or {})
 
 
-def _own_volume(facts: Facts, key: str, name: str) -> str | None:
+def _own_volume(facts: HostFacts, key: str, name: str) -> str | None:
     """How the app comes to a volume of its own with what is in this one."""
     project = facts.app.name.project
     if name not in facts.owners:
@@ -266,7 +266,7 @@ def _own_volume(facts: Facts, key: str, name: str) -> str | None:
     )
 
 
-def contents(facts: Facts, place: Place, value: Any) -> Iterator[Violation]:
+def contents(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
     """Top-level configs and secrets."""
     for key, item in value.items():
         inside = (*place, key)

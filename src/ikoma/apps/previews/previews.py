@@ -27,11 +27,11 @@ from ikoma.apps.database.backups import Backups
 from ikoma.apps.deploying.release_tree import SQL
 from ikoma.apps.deploying.written_folders import bring_changes, entries_below
 from ikoma.apps.environment.editor import EnvFile
-from ikoma.apps.releases.release import now
+from ikoma.apps.releases.release import format_now
 from ikoma.apps.resolution import preview_files
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.resolution.resolver import Resolutions
-from ikoma.apps.snapshots.manifest import Entry
+from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
@@ -84,7 +84,7 @@ class Previews:
             return found, record, False
         if len(self.of(app)) >= MOST:
             raise TooManyPreviews(f"{app.name} has {MOST} previews.")
-        record = Preview(found.name, app.name, ref, caller, now(), ends)
+        record = Preview(found.name, app.name, ref, caller, format_now(), ends)
         self._make(found, record)
         return found, record, True
 
@@ -104,12 +104,14 @@ class Previews:
         """Give a preview the app's variables as they are resolved; those that were set for it keep their values."""
         reader = self.resolutions.reader
         wanted, known = (await reader.of(app)).require(), (await reader.of(into)).require()
-        copied = _read_copied(into)
-        own = {name for name, value in known.items() if _digest(value) not in copied.get(name, ())}
+        copied = _read_copied_values(into)
+        own = {name for name, value in known.items() if _compute_digest(value) not in copied.get(name, ())}
         changed = {name: value for name, value in wanted.items() if name not in own and known.get(name) != value}
         gone = known.keys() - wanted.keys() - own
         # Written first, with those of before: whatever is cut off now, what was copied is still known as such.
-        record = {name: [*copied.get(name, ())[-_MOST_COPIED:], _digest(value)] for name, value in wanted.items()}
+        record = {
+            name: [*copied.get(name, ())[-_MOST_COPIED:], _compute_digest(value)] for name, value in wanted.items()
+        }
         record |= {name: copied[name] for name in gone}
         write_file(into.state / _COPIED_VARIABLES, orjson.dumps(record), mode=0o600)
         file = EnvFile(into, reader)
@@ -185,7 +187,7 @@ def _read_dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, bytes]:
     return found
 
 
-def _without_source(root: Path, path: Path, data: Collection[Path]) -> Sequence[Path]:
+def _leave_out_source(root: Path, path: Path, data: Collection[Path]) -> Sequence[Path]:
     """What to copy of a source path: all but data, and src/, which a preview has from the repository."""
     if path == root:
         left = (root / "src", root / ".ikoma", root / ".env", *data)
@@ -198,7 +200,7 @@ def _copy(app: App, model: Mapping[str, Any], into: App) -> None:
     root = Path(os.path.realpath(app.path))
     source = sources(app, model, besides=(*SQL, "config"))
     data = {*source.data} - {root / "config" for path in deployed_data(app, model, source) if path == root / "config"}
-    wanted = [item for path in source.paths for item in _without_source(root, path, data)]
+    wanted = [item for path in source.paths for item in _leave_out_source(root, path, data)]
     paths = [item for item in wanted if os.path.lexists(item)]
     work = into.make_state() / "copying"
     if work.is_dir():
@@ -208,7 +210,8 @@ def _copy(app: App, model: Mapping[str, Any], into: App) -> None:
     taken = snapshots.take(paths, work / MANIFEST, data=source.left_out)
     snapshots.materialise(taken, work / TREE, writable=[taken.root])
     own = {
-        into.path / path.relative_to(root): entries_below(_copied(into), path.relative_to(root)) for path in source.data
+        into.path / path.relative_to(root): entries_below(_read_copied_files(into), path.relative_to(root))
+        for path in source.data
     }
     for item in sorted((work / TREE).iterdir()):
         _put(item, into.path / item.name, own)
@@ -216,7 +219,7 @@ def _copy(app: App, model: Mapping[str, Any], into: App) -> None:
     remove_tree(work)
 
 
-def _copied(into: App) -> Mapping[str, Entry]:
+def _read_copied_files(into: App) -> Mapping[str, SnapshotEntry]:
     """What was copied into a preview the last time."""
     try:
         return Snapshot.read(into.state / _COPIED, into.path).entries
@@ -224,7 +227,7 @@ def _copied(into: App) -> Mapping[str, Entry]:
         return {}
 
 
-def _put(new: Path, target: Path, data: Mapping[Path, Mapping[Path, Entry]]) -> None:
+def _put(new: Path, target: Path, data: Mapping[Path, Mapping[Path, SnapshotEntry]]) -> None:
     """Let something new take its place; of the preview's own data only what its containers have not changed.
 
     Args:
@@ -247,7 +250,7 @@ def _put(new: Path, target: Path, data: Mapping[Path, Mapping[Path, Entry]]) -> 
         os.rename(new, target)
 
 
-def _read_copied(into: App) -> dict[str, list[str]]:
+def _read_copied_values(into: App) -> dict[str, list[str]]:
     """Which values a preview had from the app; nothing is known of one that an earlier release made."""
     try:
         found: dict[str, list[str]] = orjson.loads((into.state / _COPIED_VARIABLES).read_bytes())
@@ -256,5 +259,5 @@ def _read_copied(into: App) -> dict[str, list[str]]:
     return found
 
 
-def _digest(value: str) -> str:
+def _compute_digest(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()

@@ -19,7 +19,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _AWAY = 503
 
 
-class Chores:
+class BackoffQueue:
     """Begins chores as tasks of a group, and ends with it."""
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:

@@ -13,16 +13,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-from ikoma.apps.app import App, Apps, logged
+from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.compose.x_ikoma import Extension
-from ikoma.apps.deploying.deployer import Deployments
+from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.previews.previews import Previews
-from ikoma.apps.reconciliation.backoff import Chores
+from ikoma.apps.reconciliation.backoff import BackoffQueue
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.resolution.preview_files import Preview
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.routes import Routes
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
 from ikoma.model import AppName
 from ikoma.ports.engine import Change, Container, Engine
@@ -43,7 +43,7 @@ EndPreview = Callable[[Preview], Awaitable[None]]
 """Calls preview.remove for a preview."""
 
 
-class Caretaker:
+class Reconciler:
     """Looks after the apps of one root.
 
     Args:
@@ -56,8 +56,8 @@ class Caretaker:
         self,
         engine: Engine,
         apps: Apps,
-        deployments: Deployments,
-        traffic: Traffic,
+        deployments: Deployer,
+        traffic: Routes,
         previews: Previews,
         *,
         restarts: Restarts,
@@ -87,9 +87,9 @@ class Caretaker:
         self._changed |= set(self._apps.names())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
-            chores = Chores(tasks)
+            chores = BackoffQueue(tasks)
             while True:
-                with logged("the caretaker"):
+                with log_failures("the caretaker"):
                     for (
                         preview
                     ) in self._due_previews():  # before it is looked at: both at once would be in each other's way
@@ -100,7 +100,7 @@ class Caretaker:
 
     async def _follow(self) -> None:
         while True:
-            with logged("following the engine"):
+            with log_failures("following the engine"):
                 await self._engine.watch(self._note)
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -143,7 +143,7 @@ class Releases:
                 folder.mkdir(parents=True, mode=0o700)
             write_file(folder / _MODEL, orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
             write_file(folder / _TEXTS, orjson.dumps(dict(texts)), mode=0o600)
-            write_file(folder / VARIABLES_FILE, _variables(model, given), mode=0o600)
+            write_file(folder / VARIABLES_FILE, _write_variables(model, given), mode=0o600)
             write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
             self.write(release)
         except DiskFull:
@@ -153,7 +153,13 @@ class Releases:
 
     def succeed(self, release: Release) -> Release:
         """Record that a release serves."""
-        ended = replace(release, state=SUCCEEDED, finished_at=release.finished_at or now(), served_at=now(), cause=None)
+        ended = replace(
+            release,
+            state=SUCCEEDED,
+            finished_at=release.finished_at or format_now(),
+            served_at=format_now(),
+            cause=None,
+        )
         self.write(ended)
         return ended
 
@@ -163,7 +169,7 @@ class Releases:
         Args:
             seen: what was seen of that: fields of the record, such as its last lines.
         """
-        self.write(replace(release, state=FAILED, finished_at=now(), cause=cause, **seen))
+        self.write(replace(release, state=FAILED, finished_at=format_now(), cause=cause, **seen))
 
     def interrupted(self) -> list[Release]:
         """Those that neither serve nor failed: under the app's lock, the ones of deploys that were killed."""
@@ -293,13 +299,13 @@ class Releases:
         if stored is None:
             raise FileNotFoundError(name)
         try:
-            services = {key: _made(ServiceRecord, record) for key, record in stored.pop("services").items()}
-            return _made(Release, {**stored, "services": services})
+            services = {key: _make(ServiceRecord, record) for key, record in stored.pop("services").items()}
+            return _make(Release, {**stored, "services": services})
         except (TypeError, AttributeError, KeyError) as error:
             raise self._app.unreadable(name, error) from error
 
 
-def _made(kind: type[T], stored: Mapping[str, Any]) -> T:
+def _make(kind: type[T], stored: Mapping[str, Any]) -> T:
     """A record as it was written, also by an earlier version."""
     known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
     return kind(
@@ -307,12 +313,12 @@ def _made(kind: type[T], stored: Mapping[str, Any]) -> T:
     )
 
 
-def _variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:
+def _write_variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:
     """The .env file of a release: only what its configs and secrets name, for Compose takes others as settings."""
     items = [item for kind in ("configs", "secrets") for item in (model.get(kind) or {}).values()]
     names = sorted({str(item["environment"]) for item in items if item and item.get("environment")})
-    return "".join(f"{name}={editor.written(given[name])}\n" for name in names if name in given)
+    return "".join(f"{name}={editor.write_value(given[name])}\n" for name in names if name in given)
 
 
-def now() -> str:
+def format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -135,13 +135,13 @@ class RolloutState:
         return underway is None or not underway.brings(container)
 
 
-def new_rollout() -> str:
+def name_rollout() -> str:
     """Names a rollout; later ones sort after earlier ones, and so do the networks that are named after them."""
     now = time.time()
     return f"{time.strftime('%y%m%d%H%M%S', time.gmtime(now))}{int(now * 1000) % 1000:03}{secrets.token_hex(1)}"
 
 
-def rollout_of(network: str) -> str | None:
+def parse_rollout(network: str) -> str | None:
     """The rollout that a network was made for; None for one that is none's."""
     found = _ROLLOUT.search(network)
     return found[1] if found else None

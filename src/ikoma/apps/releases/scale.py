@@ -18,15 +18,15 @@ from ikoma.durable import write_file
 _FILE, _FORMER = "scale.json", "scale-former.json"
 
 
-def scale_of_app(app: App) -> dict[str, int]:
+def read_scale(app: App) -> dict[str, int]:
     """service → number of containers."""
     return dict(app.read_state(_FILE) or {})
 
 
 @contextmanager
-def scaling(app: App, service: str, replicas: int) -> Iterator[None]:
+def apply_scale(app: App, service: str, replicas: int) -> Iterator[None]:
     """While the block rolls a number out: it stays if the rollout has taken over by the end."""
-    former, serving = scale_of_app(app), RolloutState(app).serving()
+    former, serving = read_scale(app), RolloutState(app).serving()
     note = {"scale": former, "rollout": serving.rollout if serving else None}
     write_file(app.make_state() / _FORMER, orjson.dumps(note), mode=0o600)
     _keep(app, {**former, service: replicas})

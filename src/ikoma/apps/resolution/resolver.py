@@ -15,7 +15,7 @@ from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv
-from ikoma.apps.environment.variables import ENV, Fault, VariableReader, Variables
+from ikoma.apps.environment.variables import ENV, VariableFault, VariableReader, Variables
 from ikoma.apps.policy.rules import problem_of
 from ikoma.apps.resolution.preview_files import adapted
 from ikoma.apps.resolution.remaining_errors import Remainder, remainder
@@ -50,9 +50,9 @@ class Resolution:
     """The files as they were read."""
     variables: Variables = field(default_factory=Variables)
     """What `.env` sets."""
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[VariableFault, ...] = ()
     """What keeps files of variables from being read."""
-    doubts: tuple[Fault, ...] = ()
+    doubts: tuple[VariableFault, ...] = ()
     uses: tuple[Use, ...] = ()
     """Where the compose files name variables."""
 
@@ -81,8 +81,8 @@ class _Read:
 
     resolved: Resolved | None
     variables: Variables
-    faults: tuple[Fault, ...]
-    doubts: tuple[Fault, ...]
+    faults: tuple[VariableFault, ...]
+    doubts: tuple[VariableFault, ...]
     uses: tuple[Use, ...]
 
 
@@ -215,10 +215,10 @@ class Resolutions:
 
     async def _variables_files(
         self, app: App, gathered: Gathered, resolved: Resolved | None
-    ) -> tuple[list[Fault], list[Fault]]:
+    ) -> tuple[list[VariableFault], list[VariableFault]]:
         """Faults and doubts of the files besides .env that services take variables from."""
-        faults: list[Fault] = []
-        doubts: list[Fault] = []
+        faults: list[VariableFault] = []
+        doubts: list[VariableFault] = []
         if resolved is None:
             return faults, doubts
         for file in await asyncio.to_thread(find_variables_files, gathered):
@@ -235,7 +235,7 @@ class Resolutions:
 def _env(app: App) -> bytes:
     """The app's .env; nothing where it cannot be had, which is said when all files are read."""
     try:
-        content = dotenv.content(app)
+        content = dotenv.read_bytes(app)
     except IkomaError:
         return b""
     return content if len(content) <= _LARGEST else b""

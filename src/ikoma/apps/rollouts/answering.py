@@ -12,7 +12,7 @@ from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.routing.probe import ON_NO_PORT, Check, Probe, misheard
+from ikoma.apps.routing.probe import ON_NO_PORT, Probe, ProbeResult, find_other_ports
 from ikoma.errors import DeployFailed
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine
@@ -64,7 +64,7 @@ class Answering:
                 raise await self._no_answer(web, check, containers, secrets, hint)
             await asyncio.sleep(min(_PAUSE + (clock() - began) / 50, _LONGEST_PAUSE))
 
-    async def _is_wrong(self, web: Web, check: Check, containers: Sequence[Container]) -> bool:
+    async def _is_wrong(self, web: Web, check: ProbeResult, containers: Sequence[Container]) -> bool:
         """Whether it is more than late. Where no path is known, the port is a guess: others say nothing."""
         if web.path is None:
             return False
@@ -74,12 +74,12 @@ class Answering:
             lives = await self._engine.lives(item.id)
             if lives is not None and lives.restarts >= _RESTARTS:
                 return True
-            if await misheard(self._engine, web, [item]) not in ("", ON_NO_PORT):
+            if await find_other_ports(self._engine, web, [item]) not in ("", ON_NO_PORT):
                 return True
         return False
 
     async def _no_answer(
-        self, web: Web, check: Check, containers: Sequence[Container], secrets: Sequence[Secret], hint: str | None
+        self, web: Web, check: ProbeResult, containers: Sequence[Container], secrets: Sequence[Secret], hint: str | None
     ) -> DeployFailed:
         logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
         ended = [item for item in containers if item.state in ("exited", "dead")]
@@ -100,7 +100,7 @@ class Answering:
         )
 
 
-def _hint(web: Web, check: Check, timeout: float | None) -> str | None:
+def _hint(web: Web, check: ProbeResult, timeout: float | None) -> str | None:
     """What mends it, where that is known.
 
     Args:

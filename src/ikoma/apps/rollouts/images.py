@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps.compose.compose_file import encoded
-from ikoma.apps.host_facts import image_name, images_of
+from ikoma.apps.host_facts import name_image, name_images_prefix
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.rollouts.injection import with_dockerfiles_in
 from ikoma.apps.rollouts.rendering import Placement, builds, release_image
@@ -61,7 +61,7 @@ async def provide(
         progress=progress,
         secrets=secrets,
     )
-    own = {image_name(place.app, name): name for name in makers}
+    own = {name_image(place.app, name): name for name in makers}
     found = {}
     for name, service in model["services"].items():
         reference = str(service.get("image"))
@@ -117,7 +117,7 @@ async def require(engine: Engine, release: str, images: Mapping[str, str]) -> No
 
 async def forget(engine: Engine, app: AppName, which: Callable[[str], bool] = lambda release: True) -> None:
     """Forget the names that those of the app's releases gave to their images; where no others are left, the images."""
-    for name in await engine.images(images_of(app)):
+    for name in await engine.images(name_images_prefix(app)):
         if which(name.rpartition(":")[2]):
             await engine.forget_image(name)
 
@@ -136,7 +136,7 @@ async def _vet_bases(
 
     The images are pulled for that. One that cannot be is left to the build, which cannot begin with it either.
     """
-    own = {image_name(place.app, name) for name in built}
+    own = {name_image(place.app, name) for name in built}
     for service, described in built.items():
         for base in sorted(await asyncio.to_thread(_bases, described["build"]) - own):
             wanted = {"image": base, **_platform(model["services"][service])}

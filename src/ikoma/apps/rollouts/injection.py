@@ -15,9 +15,9 @@ from ikoma.apps.app import App
 from ikoma.apps.compose import compose_file
 from ikoma.apps.compose.jobs import jobs
 from ikoma.apps.database import credentials
-from ikoma.apps.database.variables import KEPT_AS, gifts
+from ikoma.apps.database.variables import KEPT_AS, assign_database_variables
 from ikoma.apps.environment import dotenv
-from ikoma.apps.host_facts import image_name
+from ikoma.apps.host_facts import name_image
 from ikoma.apps.policy import fetched
 from ikoma.apps.policy.images import arguments
 from ikoma.apps.policy.storage import is_clock
@@ -51,7 +51,7 @@ def frozen(
         memory: the limit in bytes of a service that names none.
         variables: what the app's .env sets, as Compose read it for the model.
     """
-    variables = dotenv.as_written(app) if variables is None else variables
+    variables = dotenv.read_written(app) if variables is None else variables
     result: dict[str, Any] = copy.deepcopy(dict(model))
     result["name"] = app.name.project
     kinds = dict.fromkeys(compose_file.one_shot_services(model), "true") | dict.fromkeys(jobs(model), "job")
@@ -70,13 +70,13 @@ def frozen(
                 mount["bind"] = {**(mount.get("bind") or {}), "create_host_path": False}
         # A name without a value would get the value that it has where Compose runs.
         service["environment"] = _given(service.get("environment"))
-        service["environment"] |= dotenv.escaped(env)
+        service["environment"] |= dotenv.escape(env)
         # Said in any case: an image may have such labels too.
         labels = {"ikoma.app": str(app.name), "ikoma.one-shot": kinds.get(name, "false")}
         service["labels"] = {**(service.get("labels") or {}), **labels}
     # Now, since the .env of today says where its values come from: when the release runs again, it may be another.
     # And before the names of images change, which tell what is a database.
-    for name, gift in gifts(result, variables).items():
+    for name, gift in assign_database_variables(result, variables).items():
         result["services"][name][KEPT_AS] = dict(gift.names)
     _name_images(app, result["services"])
     return result
@@ -101,13 +101,13 @@ def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str
 def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     """The model with the variables of the app's own database, for those services that are to have them."""
     owned = credentials.find(app)
-    parts = credentials.parts(owned, endpoint) if owned else {}
+    parts = credentials.list_parts(owned, endpoint) if owned else {}
     result: dict[str, Any] = copy.deepcopy(dict(model))
-    of_now = gifts(model, dotenv.as_written(app))  # for releases of before it was kept
+    of_now = assign_database_variables(model, dotenv.read_written(app))  # for releases of before it was kept
     for name, service in result["services"].items():
         names = service.pop(KEPT_AS, of_now[name].names)
         if parts and names:
-            service["environment"] |= dotenv.escaped({key: parts[part] for key, part in names.items()})
+            service["environment"] |= dotenv.escape({key: parts[part] for key, part in names.items()})
             if endpoint.host_gateway:
                 service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
     return result
@@ -116,10 +116,10 @@ def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dic
 def _name_images(app: App, services: Mapping[str, Any]) -> None:
     """Images that are built here get names under the app's own, so that none can pass for another's."""
     built = {name: service for name, service in services.items() if "build" in service}
-    names = {service["image"]: image_name(app.name, name) for name, service in built.items() if "image" in service}
+    names = {service["image"]: name_image(app.name, name) for name, service in built.items() if "image" in service}
     for name, service in services.items():
         if name in built:
-            service["image"] = image_name(app.name, name)
+            service["image"] = name_image(app.name, name)
         elif service.get("image") in names:
             service["image"] = names[service["image"]]
 

@@ -20,14 +20,14 @@ from ikoma.apps.compose.release_command import ReleaseCommand, needed_by
 from ikoma.apps.compose.services import SHARED, shares_with, waits_for
 from ikoma.apps.compose.web_service import web
 from ikoma.apps.compose.x_ikoma import Extension
-from ikoma.apps.database.migrating import Change
-from ikoma.apps.releases.rollout_state import RolloutState, Serving, Underway, rollout_of
+from ikoma.apps.database.migrating import DatabaseChange
+from ikoma.apps.releases.rollout_state import RolloutState, Serving, Underway, parse_rollout
 from ikoma.apps.rollouts import one_off_commands
 from ikoma.apps.rollouts.drift import require_alike, with_existing
 from ikoma.apps.rollouts.new_folders import forget_list, hand_over
 from ikoma.apps.rollouts.rendering import Placed, Placement, placed
-from ikoma.apps.routing.probe import misheard
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.probe import find_other_ports
+from ikoma.apps.routing.routes import Routes
 from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, IkomaError, Next
@@ -62,7 +62,7 @@ class Target:
     files: Path
     answers: Callable[[Sequence[Container]], Awaitable[None]]
     check: Callable[[Mapping[str, Any]], Awaitable[None]]
-    change: Change | None = None
+    change: DatabaseChange | None = None
     again: bool = False
     watch: float = 0.0
     scale: Mapping[str, int] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Successor:
     def __init__(
         self,
         engine: Engine,
-        traffic: Traffic,
+        traffic: Routes,
         app: App,
         target: Target,
         rollout: str,
@@ -274,10 +274,10 @@ class Successor:
         if web is None or error.details.get("service") != web.service or error.details.get("state") != "running":
             return
         there = [item for item in await self._engine.containers(self._app.name) if item.id in ours]
-        if said := await misheard(self._engine, web, there):
+        if said := await find_other_ports(self._engine, web, there):
             error.add(said)
 
-    async def _change_database(self, change: Change, progress: Progress) -> None:
+    async def _change_database(self, change: DatabaseChange, progress: Progress) -> None:
         """Back the database up and change it; first stop what could not run with it, or would write what is lost."""
         if change.stops_first:
             await self._stop(self.old, progress)
@@ -295,7 +295,7 @@ class Successor:
         reached("migrated")
 
     async def _run_command(
-        self, change: Change, command: ReleaseCommand, progress: Progress, secrets: Sequence[Secret]
+        self, change: DatabaseChange, command: ReleaseCommand, progress: Progress, secrets: Sequence[Secret]
     ) -> None:
         """Run the release command on the code of the new release; DeployFailed where it does not end well."""
         name, output = command.service, one_off_commands.Output()
@@ -380,7 +380,7 @@ class Successor:
         await self._stop(running)
         reached(f"stopped {decision.service}")
         left = {network for item in running if item.service == decision.service for network in item.networks}
-        left = {network for network in left if rollout_of(network)}
+        left = {network for network in left if parse_rollout(network)}
         for new in self._new:
             if new.service == decision.service:
                 for network in left:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps.compose.mounts import Sources, strays
-from ikoma.apps.host_facts import image_name, locate
+from ikoma.apps.host_facts import locate, name_image
 from ikoma.apps.rollouts.drift import lasting_key, lasting_name
 from ikoma.model import AppName
 from ikoma.ports.engine import CarriedVolume
@@ -162,7 +162,7 @@ def placed(
 
 def release_image(app: AppName, service: str, release: str) -> str:
     """The name of the image that a service of a release runs."""
-    return f"{image_name(app, service)}:{release}"
+    return f"{name_image(app, service)}:{release}"
 
 
 def builds(model: Mapping[str, Any], place: Placement) -> dict[str, Any]:

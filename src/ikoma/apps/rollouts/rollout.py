@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.database.migrating import Schema
-from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, new_rollout, rollout_of
+from ikoma.apps.database.migrating import DatabaseMigrator
+from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, name_rollout, parse_rollout
 from ikoma.apps.rollouts import anonymous_volumes, one_off_commands
 from ikoma.apps.rollouts.drift import is_of_subnets
 from ikoma.apps.rollouts.kept_logs import keep_logs
 from ikoma.apps.rollouts.new_rollout import Successor, Target, reached
 from ikoma.apps.rollouts.standby import Returning
 from ikoma.apps.rollouts.way_out import tell_way_out
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.routes import Routes
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
 from ikoma.ports.engine import CarriedVolume, Container, Engine, Watching
@@ -67,7 +67,7 @@ class _Work:
 class Rollouts:
     """Rolls releases out. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, traffic: Traffic, schema: Schema) -> None:
+    def __init__(self, engine: Engine, traffic: Routes, schema: DatabaseMigrator) -> None:
         self._engine = engine
         self._traffic = traffic
         self._schema = schema
@@ -108,7 +108,7 @@ class Rollouts:
         standing_by = [item for item in everyone if item not in there]
         carried = await self._carried(app, target, [*standing_by, *there])
         beside = Counter(item.service for item in standing_by)
-        successor = Successor(self._engine, self._traffic, app, target, new_rollout(), there, carried, beside)
+        successor = Successor(self._engine, self._traffic, app, target, name_rollout(), there, carried, beside)
         async with self._engine.watching(app.name) as watching:
             try:
                 await successor.rehearse(work.progress)
@@ -331,7 +331,7 @@ class Rollouts:
         """Remove networks that no container is left of that they were made with, and take kept ones out of them."""
         containers = await self._engine.containers(app.name)
         for name in await self._engine.networks(app.name):
-            made_by, inside = rollout_of(name), [item for item in containers if name in item.networks]
+            made_by, inside = parse_rollout(name), [item for item in containers if name in item.networks]
             if any(item.rollout == made_by for item in inside) if made_by else (inside or not is_of_subnets(name)):
                 continue
             for item in inside:

@@ -11,7 +11,7 @@ from ikoma.apps.app import App
 from ikoma.apps.compose.services import in_order, scale_of, shares_with, waits_for
 from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, Underway
 from ikoma.apps.rollouts.new_rollout import Target, reached
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.routes import Routes
 from ikoma.apps.strategy.decision import is_active, why_alone
 from ikoma.apps.strategy.exclusive_resources import displaced
 from ikoma.model import Secret
@@ -27,7 +27,7 @@ class Returning:
     """
 
     def __init__(
-        self, engine: Engine, traffic: Traffic, app: App, target: Target, standby: Standby, there: Sequence[Container]
+        self, engine: Engine, traffic: Routes, app: App, target: Target, standby: Standby, there: Sequence[Container]
     ) -> None:
         self._engine = engine
         self._traffic = traffic

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from ikoma.apps.routing.request import unchecked_context
+from ikoma.apps.routing.request import make_unchecked_context
 from ikoma.ports.proxy import Entrance
 
 _OWN = "Caddy Local Authority"
@@ -32,14 +32,14 @@ class Certificate:
         return f"Signed by {self.issuer}, until {self.ends[:10]}."
 
 
-async def look(entrance: Entrance, name: str, seconds: float) -> Certificate | None:
+async def read_certificate(entrance: Entrance, name: str, seconds: float) -> Certificate | None:
     """The certificate of a name; None where the proxy has none, or has not shown it in so many seconds."""
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(
                 entrance.address,
                 entrance.port,
-                ssl=unchecked_context(),
+                ssl=make_unchecked_context(),
                 server_hostname=str(name),  # uvloop takes no kind of str
             )
         tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
@@ -52,11 +52,11 @@ async def look(entrance: Entrance, name: str, seconds: float) -> Certificate | N
 def _read(encoded: bytes) -> Certificate:
     found = x509.load_der_x509_certificate(encoded)
     ends = found.not_valid_after_utc.isoformat(timespec="seconds").replace("+00:00", "Z")
-    parts = [_part(found.issuer, kind) for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)]
+    parts = [_read_part(found.issuer, kind) for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)]
     issuer = " ".join(part for part in parts if part) or "an authority without a name"
     return Certificate(issuer, ends, is_own=_OWN in issuer)
 
 
-def _part(name: x509.Name, kind: x509.ObjectIdentifier) -> str:
+def _read_part(name: x509.Name, kind: x509.ObjectIdentifier) -> str:
     found = name.get_attributes_for_oid(kind)
     return str(found[0].value)[:100] if found else ""

@@ -22,7 +22,7 @@ _UNKNOWN = "the address by which the internet reaches this server (the setting P
 
 
 @dataclass(frozen=True, slots=True)
-class Pointing:
+class DnsTarget:
     """Where a name points. `here` is None where that cannot be told."""
 
     addresses: tuple[str, ...]
@@ -33,7 +33,7 @@ class Pointing:
     """What to set at its name server, where it does not point here."""
 
 
-class Names:
+class DnsLookup:
     """Looks names up.
 
     Args:
@@ -46,7 +46,7 @@ class Names:
         self._listens = listens
         self._asking: dict[str, asyncio.Future[list[str] | OSError]] = {}
 
-    async def look_up(self, name: str, seconds: float) -> Pointing:
+    async def look_up(self, name: str, seconds: float) -> DnsTarget:
         """Where a name points now; what is not known after so many seconds is said."""
         own = self._own()
         asking = self._asking.get(name) or self._ask(name)
@@ -55,23 +55,23 @@ class Names:
             with suppress(TimeoutError):
                 found = await asyncio.wait_for(asyncio.shield(asking), seconds)
         if found is None or (isinstance(found, OSError) and found.errno == socket.EAI_AGAIN):
-            return Pointing((), None, f"It is not known where {name} points: {_SILENT}.")
+            return DnsTarget((), None, f"It is not known where {name} points: {_SILENT}.")
         if isinstance(found, OSError) or not found:
-            return Pointing((), False, f"{name} points nowhere.", self._record(name, own))
+            return DnsTarget((), False, f"{name} points nowhere.", self._record(name, own))
         return self._judge(name, found, own)
 
-    def _judge(self, name: str, found: Sequence[str], own: Collection[str]) -> Pointing:
+    def _judge(self, name: str, found: Sequence[str], own: Collection[str]) -> DnsTarget:
         others = [address for address in found if address not in own]
         if not others:
-            return Pointing(tuple(found), True, f"{name} points to this server, {', '.join(found)}.")
+            return DnsTarget(tuple(found), True, f"{name} points to this server, {', '.join(found)}.")
         elsewhere = ", ".join(others)
         if len(others) < len(found):
             said = f"{name} points to this server, and also to {elsewhere}, which is another."
-            return Pointing(tuple(found), False, said, self._record(name, own))
+            return DnsTarget(tuple(found), False, said, self._record(name, own))
         if not self._known(own) and all(ipaddress.ip_address(item).is_global for item in others):
             said = f"{name} points to {elsewhere}. Whether that is this server is not known: it has private addresses."
-            return Pointing(tuple(found), None, said, self._record(name, own))
-        return Pointing(
+            return DnsTarget(tuple(found), None, said, self._record(name, own))
+        return DnsTarget(
             tuple(found), False, f"{name} points to {elsewhere}, not to this server.", self._record(name, own)
         )
 

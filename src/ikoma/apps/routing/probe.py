@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.readable import as_text
+from ikoma.apps.readable import decode_text
 from ikoma.engines.docker.readable import readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import forms, replaced
@@ -28,7 +28,7 @@ ON_NO_PORT = "It listens on no port."
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ProbeResult:
     """One thing that was looked at. `passed` is None where there is nothing to look at.
 
     `answer` holds what the app itself answered, where it was to say that all is well and did not, and `status` its
@@ -57,46 +57,48 @@ class Probe:
         if self._session is not None:
             await self._session.close()
 
-    async def ask_each(self, web: Web, containers: Sequence[Container]) -> Check:
+    async def ask_each(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
         """Whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
         asked = [item for item in containers if item.service == web.service]
         checks = await asyncio.gather(*(self.ask(web, [item]) for item in asked))
         failed = [check for check in checks if not check.passed]
-        return (failed or list(checks) or [Check(False, f"No container of {web.service} runs.")])[0]
+        return (failed or list(checks) or [ProbeResult(False, f"No container of {web.service} runs.")])[0]
 
-    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
+    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> ProbeResult:
         """Why the first of these that does not answer does not, with what it answered, without these secrets."""
         for item in containers:
             check = await self.explain(web, [item], lambda: secrets)
             if not check.passed:
                 return check
-        return Check(True, f"{web.service} answers.")
+        return ProbeResult(True, f"{web.service} answers.")
 
-    async def ask(self, web: Web, containers: Sequence[Container]) -> Check:
+    async def ask(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
         """Whether the first of these containers that is one of the web service and runs answers."""
         return await self._ask(web, containers, most=0)
 
     async def explain(
         self, web: Web, containers: Sequence[Container], secrets: Callable[[], Sequence[Secret]]
-    ) -> Check:
+    ) -> ProbeResult:
         """The same, with what is in the way: what it answered, without these secrets, or on which ports it listens."""
         check = await self._ask(web, containers, most=_MOST_BYTES)
         if check.passed:
             return check
         if check.answer:
-            return replace(check, answer=_shown(check.answer, secrets()))
-        said = await misheard(self._engine, web, containers)
+            return replace(check, answer=_redact_answer(check.answer, secrets()))
+        said = await find_other_ports(self._engine, web, containers)
         return replace(check, details=f"{check.details} {said}") if said else check
 
-    async def _ask(self, web: Web, containers: Sequence[Container], *, most: int) -> Check:
-        item = _asked(web, containers)
+    async def _ask(self, web: Web, containers: Sequence[Container], *, most: int) -> ProbeResult:
+        item = _select_container(web, containers)
         if item is None:
             runs = any(other.service == web.service and other.state == "running" for other in containers)
-            return Check(False, f"{web.service} has no address." if runs else f"No container of {web.service} runs.")
+            return ProbeResult(
+                False, f"{web.service} has no address." if runs else f"No container of {web.service} runs."
+            )
         [address] = web.addresses([item])
         return await (self._connect(web, address) if web.path is None else self._get(web, address, most))
 
-    async def _get(self, web: Web, address: str, most: int) -> Check:
+    async def _get(self, web: Web, address: str, most: int) -> ProbeResult:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_SECONDS)
             self._session = aiohttp.ClientSession(
@@ -106,48 +108,48 @@ class Probe:
         try:
             async with self._session.get(f"http://{address}{web.path}", allow_redirects=False) as response:
                 passed = 200 <= response.status <= worst
-                body = b"" if passed or not most else await _beginning(response.content, most)
+                body = b"" if passed or not most else await _read_beginning(response.content, most)
                 status = None if passed else response.status
-                return Check(passed, f"{web.path} answers {response.status}.", _text(body), status)
+                return ProbeResult(passed, f"{web.path} answers {response.status}.", _read_text(body), status)
         except aiohttp.ClientConnectorError:
-            return Check(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
+            return ProbeResult(False, f"{web.path} does not answer: nothing takes connections at port {web.port}.")
         except TimeoutError:
-            return Check(False, f"{web.path} has not answered within {_SECONDS:g} s.")
+            return ProbeResult(False, f"{web.path} has not answered within {_SECONDS:g} s.")
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
-            return Check(False, f"{web.path} does not answer: the connection was ended without a word.")
+            return ProbeResult(False, f"{web.path} does not answer: the connection was ended without a word.")
         except (aiohttp.ClientError, OSError) as error:  # it may quote what came
-            return Check(False, f"{web.path} does not answer as HTTP does.", str(error))
+            return ProbeResult(False, f"{web.path} does not answer as HTTP does.", str(error))
 
-    async def _connect(self, web: Web, address: str) -> Check:
+    async def _connect(self, web: Web, address: str) -> ProbeResult:
         """Whether the port takes connections: all that can be asked where no path is known."""
         host, port = address.rsplit(":", 1)
         try:
             async with asyncio.timeout(_SECONDS):
                 _, writer = await asyncio.open_connection(host, int(port))
         except (OSError, TimeoutError):
-            return Check(False, f"Nothing takes connections at port {web.port} of {web.service}.")
+            return ProbeResult(False, f"Nothing takes connections at port {web.port} of {web.service}.")
         writer.close()
-        return Check(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
+        return ProbeResult(True, f"Port {web.port} of {web.service} takes connections; no health path is named.")
 
 
-async def misheard(engine: Engine, web: Web, containers: Sequence[Container]) -> str:
+async def find_other_ports(engine: Engine, web: Web, containers: Sequence[Container]) -> str:
     """Where the first of these that runs of the web service listens instead of the port that requests go to.
 
     Empty where it listens there, or that cannot be seen.
     """
-    item = _asked(web, containers)
+    item = _select_container(web, containers)
     try:
         heard = None if item is None else await engine.listening(item)
     except IkomaError:
         return ""
-    return "" if heard is None else _heard(web, heard)
+    return "" if heard is None else _describe_listening(web, heard)
 
 
-def _asked(web: Web, containers: Sequence[Container]) -> Container | None:
+def _select_container(web: Web, containers: Sequence[Container]) -> Container | None:
     return next((item for item in containers if web.addresses([item])), None)
 
 
-async def _beginning(content: aiohttp.StreamReader, most: int) -> bytes:
+async def _read_beginning(content: aiohttp.StreamReader, most: int) -> bytes:
     found = bytearray()
     try:
         while len(found) < most and (piece := await content.read(most - len(found))):
@@ -157,14 +159,14 @@ async def _beginning(content: aiohttp.StreamReader, most: int) -> bytes:
     return bytes(found)
 
 
-def _text(body: bytes) -> str:
+def _read_text(body: bytes) -> str:
     if not body:
         return ""
-    text = as_text(body, is_part=True)
+    text = decode_text(body, is_part=True)
     return f"[{len(body)} bytes that are no text]" if text is None else text
 
 
-def _shown(answer: str, secrets: Sequence[Secret]) -> str:
+def _redact_answer(answer: str, secrets: Sequence[Secret]) -> str:
     """Its beginning, without what would steer a terminal.
 
     What is secret is taken out of the whole: one that was cut could end in half a secret.
@@ -173,7 +175,7 @@ def _shown(answer: str, secrets: Sequence[Secret]) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …[cut]"
 
 
-def _heard(web: Web, heard: Sequence[Listening]) -> str:
+def _describe_listening(web: Web, heard: Sequence[Listening]) -> str:
     """Where a container that cannot be connected to listens."""
     there = sorted({item.port for item in heard if not item.is_local})
     local = sorted({item.port for item in heard if item.is_local} - set(there))

@@ -30,7 +30,7 @@ _LARGEST_FIELD = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AppAnswer:
     """What an app answered. `headers` by their names in lower case; several of one name are lines."""
 
     url: str
@@ -41,7 +41,7 @@ class Answer:
     seconds: float
 
 
-async def visit(entrance: Entrance, path: RequestPath, *, method: str, limit: int, seconds: float) -> Answer:
+async def visit(entrance: Entrance, path: RequestPath, *, method: str, limit: int, seconds: float) -> AppAnswer:
     """Make one request.
 
     Args:
@@ -61,9 +61,9 @@ async def visit(entrance: Entrance, path: RequestPath, *, method: str, limit: in
     try:
         async with (
             asyncio.timeout(seconds),
-            _session() as session,
+            _make_session() as session,
             session.request(
-                method, url, headers=headers, allow_redirects=False, server_hostname=_name(entrance)
+                method, url, headers=headers, allow_redirects=False, server_hostname=_describe_entrance(entrance)
             ) as answer,
         ):
             left = seconds - (time.monotonic() - began)
@@ -71,24 +71,24 @@ async def visit(entrance: Entrance, path: RequestPath, *, method: str, limit: in
     except TimeoutError:
         raise AnswerTimeout(f"No answer to {method} {path[:200]} came within {seconds:g} s.") from None
     except aiohttp.ClientConnectorSSLError:
-        raise CertificateMissing(f"The proxy has no certificate for {_name(entrance)} yet.") from None
+        raise CertificateMissing(f"The proxy has no certificate for {_describe_entrance(entrance)} yet.") from None
     except aiohttp.ClientConnectorError as error:
         raise ProxyUnavailable from error
     except (aiohttp.ClientError, ValueError) as error:
         raise AnswerUnreadable(f"The answer to {method} {path[:200]} is no HTTP that can be read.") from error
-    return Answer(
+    return AppAnswer(
         f"{entrance.url}{target}",
         answer.status,
-        _readable(answer.raw_headers),
+        _decode_headers(answer.raw_headers),
         body,
         is_whole,
         time.monotonic() - began,
     )
 
 
-def _session() -> aiohttp.ClientSession:
+def _make_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=unchecked_context(), force_close=True),
+        connector=aiohttp.TCPConnector(ssl=make_unchecked_context(), force_close=True),
         timeout=aiohttp.ClientTimeout(),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
@@ -98,7 +98,7 @@ def _session() -> aiohttp.ClientSession:
     )
 
 
-def unchecked_context() -> ssl.SSLContext:
+def make_unchecked_context() -> ssl.SSLContext:
     """The proxy on this machine is asked, whoever has signed its certificate: domain.list says who."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -106,7 +106,7 @@ def unchecked_context() -> ssl.SSLContext:
     return context
 
 
-def _name(entrance: Entrance) -> str:
+def _describe_entrance(entrance: Entrance) -> str:
     return entrance.host.partition(":")[0]
 
 
@@ -124,7 +124,7 @@ async def _read(content: aiohttp.StreamReader, limit: int, seconds: float) -> tu
     return bytes(body), True
 
 
-def _readable(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in list(raw)[:_MOST_HEADERS]:
         key, text = (part.decode("utf-8", "replace")[:_LONGEST_HEADER] for part in (name.lower(), value))

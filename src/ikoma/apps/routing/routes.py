@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from ikoma.apps.app import App, Apps, logged
+from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.x_ikoma import Extension
 from ikoma.apps.releases.release import Releases
@@ -42,7 +42,7 @@ _NOWHERE = ("127.0.0.1:1",)
 """An address that refuses: requests are held there until a better one is known."""
 
 
-class Traffic:
+class Routes:
     """The routes of all apps."""
 
     def __init__(self, engine: Engine, proxy: Proxy, apps: Apps) -> None:
@@ -60,7 +60,7 @@ class Traffic:
         await self._proxy.start()
         await self.apply()
         for name in self._apps.names():
-            with logged(name):
+            with log_failures(name):
                 await self.refresh(self._apps.at(name))
 
     def condition(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Traffic:
         self._ahead.discard(app)
         web, containers = await self._serving(app)
         if web is not None and (addresses := web.addresses(containers)):
-            await _until_connected(addresses, _LONGEST_WAIT)
+            await _wait_until_connected(addresses, _LONGEST_WAIT)
             await asyncio.sleep(_HELD_GO_ON)
         with suppress(ProxyUnavailable):  # it is told when it is back
             await self.apply()
@@ -145,12 +145,12 @@ class Traffic:
             return 0
         if self._present(app) is None:
             return await self._withdraw(app, side)
-        return await self._until_idle(app, side.other, _drain(app))
+        return await self._until_idle(app, side.other, _read_drain_seconds(app))
 
     async def _withdraw(self, app: App, side: Side) -> int:
         """The release that serves answers no HTTP: what led to the one before ends with its requests."""
         self._lead(app, Side.DOWN)
-        milliseconds = await self._until_idle(app, side, _drain(app))
+        milliseconds = await self._until_idle(app, side, _read_drain_seconds(app))
         with suppress(ProxyUnavailable):  # it is told when it is back
             await self.forget(app)
         return milliseconds
@@ -162,7 +162,7 @@ class Traffic:
             return
         self._lead(app, Side.DOWN)
         if side in (Side.BLUE, Side.GREEN):
-            await self._until_idle(app, side, _drain(app))
+            await self._until_idle(app, side, _read_drain_seconds(app))
 
     async def refresh(self, app: App) -> None:
         """Let the route lead to where the containers that serve are now."""
@@ -190,14 +190,14 @@ class Traffic:
         if Releases(app).require_current().web is None:
             raise NoWebService(f"{app.name} answers no HTTP requests.")
         if not self.in_maintenance(app):
-            _keep_side(app, self._proxy.side(app.name))
+            _write_side(app, self._proxy.side(app.name))
             self._proxy.switch(app.name, Side.MAINTENANCE)
 
     async def end_maintenance(self, app: App) -> None:
         """Go back to what served, or was deployed meanwhile."""
         if self.in_maintenance(app):
             await self.refresh(app)
-            self._proxy.switch(app.name, _kept_side(app))
+            self._proxy.switch(app.name, _read_side(app))
         (app.state / _SIDE_FILE).unlink(missing_ok=True)
 
     async def serve_domains(self, app: App, domains: Sequence[str]) -> None:
@@ -206,12 +206,12 @@ class Traffic:
         Raises:
             ProxyRefused, ProxyUnavailable: all stays as it was.
         """
-        former = domains_of(app)
-        keep_domains(app, domains)
+        former = read_domains(app)
+        write_domains(app, domains)
         try:
             await self.apply()
         except BaseException:
-            keep_domains(app, former)
+            write_domains(app, former)
             raise
 
     def domain_urls(self, app: App) -> Mapping[str, str]:
@@ -267,7 +267,7 @@ class Traffic:
         others: set[str] = set()
         for other in (self._apps.at(name) for name in self._apps.names() if name != app.name):
             route = self._known(other)
-            others |= {other.name.host, *_added(other)}
+            others |= {other.name.host, *_read_others_domains(other)}
             others |= {*route.domains, *route.redirects} if route else set()
         return [domain for domain in domains if domain in others]
 
@@ -283,12 +283,12 @@ class Traffic:
     def _side(self, app: App) -> Side:
         """The side that serves, or would if there were no maintenance."""
         side = self._proxy.side(app.name)
-        return _kept_side(app) if side is Side.MAINTENANCE else side
+        return _read_side(app) if side is Side.MAINTENANCE else side
 
     def _lead(self, app: App, side: Side) -> None:
         """Let this side serve; during maintenance, from its end on."""
         if self.in_maintenance(app):
-            _keep_side(app, side)
+            _write_side(app, side)
         else:
             self._proxy.switch(app.name, side)
 
@@ -320,7 +320,7 @@ class Traffic:
         return self._route(app, Extension(**release.extension), slots)
 
     def _route(self, app: App, extension: Extension, slots: int) -> Route:
-        names = dict.fromkeys((*extension.domains, *domains_of(app)))
+        names = dict.fromkeys((*extension.domains, *read_domains(app)))
         return Route(
             app=app.name,
             port=self._port(app),
@@ -345,41 +345,41 @@ class Traffic:
         raise AssertionError("no port is free")
 
 
-def domains_of(app: App) -> tuple[DomainName, ...]:
+def read_domains(app: App) -> tuple[DomainName, ...]:
     """The domains that were added to an app, besides those of its compose file."""
     return app.read_state("domains.json", lambda stored: tuple(map(DomainName, stored))) or ()
 
 
-def _added(app: App) -> tuple[DomainName, ...]:
+def _read_others_domains(app: App) -> tuple[DomainName, ...]:
     """The same of another app, as far as its state can be read."""
     try:
-        return domains_of(app)
+        return read_domains(app)
     except StateUnreadable:
         return ()
 
 
-def keep_domains(app: App, domains: Sequence[str]) -> None:
+def write_domains(app: App, domains: Sequence[str]) -> None:
     write_file(app.make_state() / "domains.json", orjson.dumps(list(domains)), mode=0o600)
 
 
-def _keep_side(app: App, side: Side) -> None:
+def _write_side(app: App, side: Side) -> None:
     write_file(app.make_state() / _SIDE_FILE, side.value, mode=0o600)
 
 
-def _kept_side(app: App) -> Side:
+def _read_side(app: App) -> Side:
     try:
         return Side((app.state / _SIDE_FILE).read_text())
     except (FileNotFoundError, ValueError):
         return Side.DOWN
 
 
-def _drain(app: App) -> float:
+def _read_drain_seconds(app: App) -> float:
     """How long requests to what is replaced may go on: as the release that serves says."""
     release = Releases(app).current()
     return Extension(**release.extension).drain if release else 0.0
 
 
-async def _until_connected(addresses: Sequence[str], seconds: float) -> None:
+async def _wait_until_connected(addresses: Sequence[str], seconds: float) -> None:
     """Wait until one of these (host:port) can be connected to, but not for longer."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

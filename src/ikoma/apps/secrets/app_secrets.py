@@ -18,7 +18,7 @@ from typing import Any
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
 from ikoma.apps.environment import dotenv, variable_history
-from ikoma.apps.environment.entries import entries
+from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.source import access, webhook
 from ikoma.errors import IkomaError
@@ -136,25 +136,25 @@ def of_model(model: Mapping[str, Any]) -> list[Secret]:
     for service in (model.get("services") or {}).values():
         build = service.get("build")
         for values in (service.get("environment"), build.get("args") if isinstance(build, Mapping) else None):
-            found.update(dict.fromkeys(secret.reveal() for secret in of_variables(_as_given(values))))
+            found.update(dict.fromkeys(secret.reveal() for secret in of_variables(_unescape(values))))
     return [Secret(value) for value in found]
 
 
 def of_text(text: str) -> list[Secret]:
     """The secrets of a file of variables as they are written there, escapes included; also where it is malformed."""
     text = text.replace("\r\n", "\n")
-    written = [(entry.name, entry.written) for entry in entries(text)]
+    written = [(entry.name, entry.written) for entry in parse_entries(text)]
     written += [(line["name"], line["written"]) for line in _LINE.finditer(text)]
     found: dict[str, None] = {}
     for name, form in dict.fromkeys(written):
-        for value in dict.fromkeys(_spellings(form.strip())):
+        for value in dict.fromkeys(_list_spellings(form.strip())):
             found.update(dict.fromkeys(secret.reveal() for secret in of_variables({name: value})))
     return [Secret(value) for value in found]
 
 
 def of_app(app: App) -> list[Secret]:
     """The secrets of an app as its files say: as they are written in `.env`, of its releases, database and webhook."""
-    return [secret for source in _SOURCES for secret in _found(source, app)]
+    return [secret for source in _SOURCES for secret in _find(source, app)]
 
 
 def of_release(app: App, release: Any) -> list[Secret]:
@@ -170,7 +170,7 @@ def _is_certain(word: str) -> bool:
     return word in _CERTAIN or (len(word) > _SHORT and word.endswith(_CERTAIN_ENDS) and word not in _OTHER_WORDS)
 
 
-def _found(source: Any, app: App) -> list[Secret]:
+def _find(source: Any, app: App) -> list[Secret]:
     try:
         return list(source(app))
     except (IkomaError, OSError, ValueError):  # what cannot be read now is read when it changes
@@ -178,11 +178,11 @@ def _found(source: Any, app: App) -> list[Secret]:
 
 
 def _of_env_file(app: App) -> list[Secret]:
-    return of_text(dotenv.content(app).decode(errors="replace"))
+    return of_text(dotenv.read_bytes(app).decode(errors="replace"))
 
 
 def _of_former_env_files(app: App) -> Iterator[Secret]:
-    for path in variable_history.files(app):
+    for path in variable_history.list_files(app):
         yield from _of_former(path)
 
 
@@ -208,20 +208,20 @@ def _of_hook(app: App) -> Iterator[Secret]:
 
 
 def _of_source(app: App) -> Iterator[Secret]:
-    yield from (token.secret for token in access.tokens(app).values())
+    yield from (token.secret for token in access.read_tokens(app).values())
 
 
 _SOURCES = (_of_env_file, _of_former_env_files, _of_releases, _of_database, _of_hook, _of_source)
 
 
-def _as_given(values: Any) -> dict[str, str]:
+def _unescape(values: Any) -> dict[str, str]:
     """Variables as a container gets them: in a model `$` is `$$`."""
     if not isinstance(values, Mapping):
         return {}
     return {str(name): str(value).replace("$$", "$") for name, value in values.items() if value is not None}
 
 
-def _spellings(form: str) -> Iterator[str]:
+def _list_spellings(form: str) -> Iterator[str]:
     """What a container may get of a value that is written so. One too many hides nothing that matters."""
     quote = form[:1] if form[:1] in ("'", '"') else ""
     bare = form.removeprefix(quote).removesuffix(quote)
@@ -242,7 +242,7 @@ def _looks_drawn(value: str) -> bool:
 
 def _is_mixed_and_joined(run: str) -> bool:
     """The same of a run with signs between; of a long one, which could hold few digits or none by chance, also so."""
-    kinds, often = {*_kinds(run)}, _changes(run)
+    kinds, often = {*_classify(run)}, _count_changes(run)
     if {"d", "u", "l"} <= kinds and often * 4 >= len(run):
         return True
     return (
@@ -251,15 +251,15 @@ def _is_mixed_and_joined(run: str) -> bool:
 
 
 def _is_mixed(run: str) -> bool:
-    if "d" not in _kinds(run):
-        return {"u", "l"} <= {*_kinds(run)} and _changes(run) * 3 >= len(run)
-    return _changes(run) >= (_FEW if len(run) >= _LONG_RUN else _MANY)
+    if "d" not in _classify(run):
+        return {"u", "l"} <= {*_classify(run)} and _count_changes(run) * 3 >= len(run)
+    return _count_changes(run) >= (_FEW if len(run) >= _LONG_RUN else _MANY)
 
 
-def _kinds(run: str) -> str:
+def _classify(run: str) -> str:
     return run.translate(_KINDS)
 
 
-def _changes(run: str) -> int:
-    kinds = _kinds(run)
+def _count_changes(run: str) -> int:
+    kinds = _classify(run)
     return sum(kinds.count(pair) for pair in _PAIRS)

@@ -32,7 +32,7 @@ Resolved = Callable[[App], Sequence[Secret]]
 """The secrets in what Compose made of an app's files last; the same object for as long as it made nothing else."""
 
 
-class SecretBook:
+class SecretIndex:
     """Knows secrets.
 
     Args:
@@ -65,7 +65,7 @@ class SecretBook:
 
     def _look(self, app: App) -> None:
         """Read an app's secrets again where a file has changed."""
-        stamp = (*map(_stamp, _files(app)), self._resolved(app))
+        stamp = (*map(_read_stamp, _list_files(app)), self._resolved(app))
         if stamp == self._stamps.get(app.name):
             return
         self._stamps[app.name] = stamp
@@ -93,7 +93,7 @@ class SecretBook:
 
 
 @lru_cache(maxsize=1000)
-def _files(app: App) -> tuple[str, ...]:
+def _list_files(app: App) -> tuple[str, ...]:
     """What holds an app's secrets, or changes when they do. This is asked at every call."""
     return tuple(
         map(
@@ -110,7 +110,7 @@ def _files(app: App) -> tuple[str, ...]:
     )
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
+def _read_stamp(path: str) -> tuple[int, int, int] | None:
     try:
         status = os.stat(path)
     except OSError:

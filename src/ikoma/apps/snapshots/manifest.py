@@ -18,14 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from ikoma.apps.snapshots.store import object_name
+from ikoma.apps.snapshots.store import name_object
 from ikoma.durable import open_file, write_file
 
 MANIFEST = "snapshot.json.gz"
 _FORMAT = 1
 
 
-class Entry(NamedTuple):
+class SnapshotEntry(NamedTuple):
     """What stands at a path. `content`: a file's SHA-256, a link's target. `mtime`, `ctime` and `inode` tell whether
     a file was touched since (all 0: it must be read again)."""
 
@@ -45,10 +45,10 @@ class Entry(NamedTuple):
 
     @property
     def object(self) -> str:
-        return object_name(self.content, self.mode, self.uid, self.gid)
+        return name_object(self.content, self.mode, self.uid, self.gid)
 
 
-def file_digest(name: str | Path, *, dir_fd: int | None = None) -> str:
+def compute_file_digest(name: str | Path, *, dir_fd: int | None = None) -> str:
     """The digest of a file as it is now, as an entry has it."""
     with os.fdopen(open_file(name, dir_fd=dir_fd), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -60,7 +60,7 @@ class Snapshot:
 
     root: Path
     """The app's folder, its links resolved."""
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, SnapshotEntry]
     left_out: Sequence[str] = ()
     """For people: sockets, devices and such, and files that never stood still."""
 
@@ -71,7 +71,7 @@ class Snapshot:
             stored = json.loads(gzip.decompress(manifest.read_bytes()))
             if stored["format"] != _FORMAT:
                 raise ValueError(f"it has format {stored['format']}")
-            entries = {path: Entry._make(values) for path, values in stored["entries"].items()}
+            entries = {path: SnapshotEntry._make(values) for path, values in stored["entries"].items()}
             return cls(Path(os.path.realpath(root)), entries, stored["left_out"])
         except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{manifest} is no manifest of a snapshot: {error}") from error
@@ -102,7 +102,7 @@ class Snapshot:
         inside = self._names[bisect_left(self._names, f"{key}/") : bisect_left(self._names, f"{key}0")]
         return [key, *inside] if key in self.entries else inside
 
-    def objects(self) -> dict[str, tuple[str, Entry]]:
+    def objects(self) -> dict[str, tuple[str, SnapshotEntry]]:
         """The objects that it needs, each with one path and entry that need it."""
         files = ((path, entry) for path, entry in self.entries.items() if entry.kind == "file")
         return {entry.object: (path, entry) for path, entry in files}

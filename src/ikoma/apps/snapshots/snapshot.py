@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from ikoma.apps.app import App
-from ikoma.apps.snapshots.manifest import MANIFEST, Entry, Snapshot
-from ikoma.apps.snapshots.store import Objects
-from ikoma.apps.snapshots.taking import Course, Parts, Progress, Taking, opened
+from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
+from ikoma.apps.snapshots.store import ObjectStore
+from ikoma.apps.snapshots.taking import Parts, Progress, SnapshotProgress, Taking, open_root
 from ikoma.durable import disk_full_answered, open_file, sync_filesystem, sync_folder
 from ikoma.errors import FileMissing, PathOutside
 from ikoma.model import printable
@@ -35,7 +35,7 @@ class Snapshots:
             keep: a folder for the contents of snapshots that are no releases; the app's own state when omitted.
         """
         self._app = app
-        self._objects = Objects((keep or app.state) / "objects")
+        self._objects = ObjectStore((keep or app.state) / "objects")
         self._releases = (keep or app.state) / "releases"
 
     def take(
@@ -68,11 +68,13 @@ class Snapshots:
             raise ValueError(f"A manifest is named {MANIFEST}: others would not keep their objects.")
         root = Path(os.path.realpath(self._app.path))
         closed = frozenset(path.relative_to(root).parts for path in data)
-        wanted = _distinct(paths, root, closed)
+        wanted = _select_distinct(paths, root, closed)
         self._app.make_state()
-        known = _earlier(earlier, root)
-        with self._objects.incoming() as incoming, opened(root) as folder:
-            taking = Taking(folder, known.entries if known else {}, incoming, Course(cancelled, progress), closed)
+        known = _read_earlier(earlier, root)
+        with self._objects.incoming() as incoming, open_root(root) as folder:
+            taking = Taking(
+                folder, known.entries if known else {}, incoming, SnapshotProgress(cancelled, progress), closed
+            )
             for parts in wanted:
                 taking.take(parts)
         snapshot = Snapshot(root, {path: taking.entries[path] for path in sorted(taking.entries)}, taking.left_out)
@@ -114,7 +116,7 @@ class Snapshots:
         if os.path.lexists(target):
             return
         new = target.with_name(f"{target.name}.new")
-        course = Course(cancelled, lambda files, size: None)
+        course = SnapshotProgress(cancelled, lambda files, size: None)
         own = {path for folder in writable for path in snapshot.under(folder)}
         with disk_full_answered():
             _remove(new)
@@ -142,7 +144,7 @@ class Snapshots:
             _remove(unfinished)
         return self._objects.remove_all_but(named)
 
-    def open(self, path: str, entry: Entry) -> int:
+    def open(self, path: str, entry: SnapshotEntry) -> int:
         """The content of a file of a snapshot, open for reading; FileMissing where it is not there any more."""
         try:
             return open_file(self._objects.path(entry.object))
@@ -151,14 +153,14 @@ class Snapshots:
 
     def verify(self, snapshot: Snapshot, *, cancelled: Callable[[], bool] = lambda: False) -> list[str]:
         """What is wrong with the objects of a snapshot: a sentence for each that is missing or changed."""
-        course = Course(cancelled, lambda files, size: None)
+        course = SnapshotProgress(cancelled, lambda files, size: None)
         found = []
         for name, (path, entry) in snapshot.objects().items():
             if fault := self._objects.fault(name, entry.size, course.passed):
                 found.append(f"The copy of {printable(path)} {fault}.")
         return found
 
-    def _place(self, path: str, entry: Entry, place: str, is_own: bool, course: Course) -> None:
+    def _place(self, path: str, entry: SnapshotEntry, place: str, is_own: bool, course: SnapshotProgress) -> None:
         if path == ".":
             return
         if entry.kind == "folder":
@@ -177,7 +179,7 @@ class Snapshots:
                 raise FileMissing(f"The content of {printable(path)} is not there any more.") from None
 
 
-def _earlier(manifest: Path | None, root: Path) -> Snapshot | None:
+def _read_earlier(manifest: Path | None, root: Path) -> Snapshot | None:
     """What an earlier manifest holds; None where there is none, or none that can be read: then all is read."""
     try:
         return Snapshot.read(manifest, root) if manifest else None
@@ -194,7 +196,7 @@ def _share(earlier: Path, into: Path) -> None:
     sync_folder(into.parent)
 
 
-def _distinct(paths: Sequence[Path], root: Path, closed: Collection[Parts]) -> list[Parts]:
+def _select_distinct(paths: Sequence[Path], root: Path, closed: Collection[Parts]) -> list[Parts]:
     """The paths within the root, without those that the walk of another one comes to."""
     found: list[Parts] = []
     for path in paths:

@@ -37,7 +37,7 @@ Passed = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class StoredFile:
     """A file's content as it was kept. `status` is None where it never stood still while it was read."""
 
     digest: str
@@ -48,17 +48,17 @@ class Taken:
     status: os.stat_result | None
 
 
-def object_name(digest: str, mode: int, uid: int, gid: int) -> str:
+def name_object(digest: str, mode: int, uid: int, gid: int) -> str:
     """Hard links share mode and owner: what differs in them is another object."""
     return f"{digest}-{mode:o}-{uid}-{gid}"
 
 
-def owner(status: os.stat_result) -> tuple[int, int]:
+def choose_owner(status: os.stat_result) -> tuple[int, int]:
     """The owner that IKOMA can give to a copy: only root can give it to others."""
     return (status.st_uid, status.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 
 
-class Objects:
+class ObjectStore:
     """The objects of one app. The folder is made when the first is taken."""
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Objects:
         return found
 
     @contextmanager
-    def incoming(self) -> Iterator[Incoming]:
+    def incoming(self) -> Iterator[IncomingObjects]:
         """A way in for new objects. They have their names when the block ends well; otherwise none was taken."""
         self._sweep()
         aside = self._folder / f"{_INCOMING}{secrets.token_hex(6)}"
@@ -85,7 +85,7 @@ class Objects:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             aside.mkdir(mode=0o700)
             try:
-                incoming = Incoming(aside, self.names())
+                incoming = IncomingObjects(aside, self.names())
                 yield incoming
                 self._shelve(aside, incoming.new)
             finally:
@@ -108,8 +108,8 @@ class Objects:
             try:
                 status = os.fstat(source)
                 if not _clone(source, target):
-                    _pour(source, target, status, passed)
-                _dress(target, status)
+                    _copy_content(source, target, status, passed)
+                _apply_metadata(target, status)
             finally:
                 os.close(target)
         finally:
@@ -125,12 +125,12 @@ class Objects:
             status = os.fstat(source)
             if status.st_size != size:
                 return f"has {status.st_size} bytes instead of {size}"
-            digest, _ = _pour(source, None, status, passed)
+            digest, _ = _copy_content(source, None, status, passed)
         except OSError as error:  # a disk that fails is what one looks for
             return f"can't be read: {os.strerror(error.errno or 0)}"
         finally:
             os.close(source)
-        is_same = name == object_name(digest, status.st_mode & 0o7777, *owner(status))
+        is_same = name == name_object(digest, status.st_mode & 0o7777, *choose_owner(status))
         return None if is_same else "is not what it was"
 
     def remove_all_but(self, named: Collection[str]) -> int:
@@ -170,7 +170,7 @@ class Objects:
         return [shelf for shelf in self._folder.iterdir() if len(shelf.name) == 2]
 
 
-class Incoming:
+class IncomingObjects:
     """Files on their way to become objects. May be used from several threads."""
 
     def __init__(self, aside: Path, known: Set[str]) -> None:
@@ -184,7 +184,7 @@ class Incoming:
     def has(self, name: str) -> bool:
         return name in self._known or name in self.new
 
-    def take(self, source: int, passed: Passed) -> Taken:
+    def take(self, source: int, passed: Passed) -> StoredFile:
         """Keep the content of an open file. One that changes while it is read is read again, up to three times."""
         for number in range(_TRIES):
             if number:
@@ -192,10 +192,10 @@ class Incoming:
             before = os.fstat(source)
             digest, size = self._content(source, before, passed)
             after = os.fstat(source)
-            is_steady = mark(before) == mark(after)
+            is_steady = make_mark(before) == make_mark(after)
             if is_steady:
                 break
-        return Taken(digest, size, before.st_mode & 0o777, *owner(before), before if is_steady else None)
+        return StoredFile(digest, size, before.st_mode & 0o777, *choose_owner(before), before if is_steady else None)
 
     def _content(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int]:
         """Digest and size of what was kept: what was read, up to the size that the file had."""
@@ -203,10 +203,10 @@ class Incoming:
             return cloned
         if status.st_size > _PIECE:
             with self._file() as (file, target):
-                return self._keep(file, target, status, _pour(source, target, status, passed))
-        content = b"".join(_pieces(source, status.st_size, passed))
+                return self._keep(file, target, status, _copy_content(source, target, status, passed))
+        content = b"".join(_read_pieces(source, status.st_size, passed))
         read = hashlib.sha256(content).hexdigest(), len(content)
-        if not self.has(_named(read[0], status)):
+        if not self.has(_name_stored(read[0], status)):
             with self._file() as (file, target):
                 _write(target, content, 0)
                 self._keep(file, target, status, read)
@@ -219,14 +219,14 @@ class Incoming:
             if not self._clones:
                 os.unlink(f"{self._aside}/{file}")
                 return None
-            return self._keep(file, target, status, _pour(target, None, os.fstat(target), passed))
+            return self._keep(file, target, status, _copy_content(target, None, os.fstat(target), passed))
 
     def _keep(self, file: str, target: int, status: os.stat_result, read: tuple[str, int]) -> tuple[str, int]:
-        name = _named(read[0], status)
+        name = _name_stored(read[0], status)
         if name in self._known or self.new.setdefault(name, file) != file:
             os.unlink(f"{self._aside}/{file}")
         else:
-            _dress(target, status)
+            _apply_metadata(target, status)
         return read
 
     @contextmanager
@@ -239,13 +239,13 @@ class Incoming:
             os.close(target)
 
 
-def mark(status: os.stat_result) -> tuple[int, int, int, int]:
+def make_mark(status: os.stat_result) -> tuple[int, int, int, int]:
     """What is another as soon as a file's content, mode or owner is."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _named(digest: str, status: os.stat_result) -> str:
-    return object_name(digest, status.st_mode & 0o777, *owner(status))
+def _name_stored(digest: str, status: os.stat_result) -> str:
+    return name_object(digest, status.st_mode & 0o777, *choose_owner(status))
 
 
 def _clone(source: int, target: int) -> bool:
@@ -259,11 +259,11 @@ def _clone(source: int, target: int) -> bool:
     return True
 
 
-def _pour(source: int, target: int | None, status: os.stat_result, passed: Passed) -> tuple[str, int]:
+def _copy_content(source: int, target: int | None, status: os.stat_result, passed: Passed) -> tuple[str, int]:
     """Digest and size of what is read, and written to `target` where there is one; holes stay holes."""
     digest, size = hashlib.sha256(), 0
     has_holes = status.st_blocks * 512 < status.st_size
-    for piece in _pieces(source, status.st_size, passed):
+    for piece in _read_pieces(source, status.st_size, passed):
         digest.update(piece)
         size += len(piece)
         if target is not None and not (has_holes and piece == _ZEROS[: len(piece)]):
@@ -273,7 +273,7 @@ def _pour(source: int, target: int | None, status: os.stat_result, passed: Passe
     return digest.hexdigest(), size
 
 
-def _pieces(source: int, size: int, passed: Passed) -> Iterator[bytes]:
+def _read_pieces(source: int, size: int, passed: Passed) -> Iterator[bytes]:
     """At most so many bytes: a file that grows for ever is read up to where it was."""
     while size and (piece := os.read(source, min(size, _PIECE))):
         passed(len(piece))
@@ -288,9 +288,9 @@ def _write(target: int, piece: bytes, offset: int) -> None:
         left, offset = left[written:], offset + written
 
 
-def _dress(target: int, status: os.stat_result) -> None:
+def _apply_metadata(target: int, status: os.stat_result) -> None:
     """Give a new file what it has besides its content; never one that is an object already."""
-    os.fchown(target, *owner(status))
+    os.fchown(target, *choose_owner(status))
     os.fchmod(target, status.st_mode & 0o777)
     os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
 

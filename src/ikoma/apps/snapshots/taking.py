@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ikoma.apps.snapshots.manifest import Entry
-from ikoma.apps.snapshots.store import Incoming, mark, owner
+from ikoma.apps.snapshots.manifest import SnapshotEntry
+from ikoma.apps.snapshots.store import IncomingObjects, choose_owner, make_mark
 from ikoma.durable import open_file
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
 from ikoma.model import printable, shown
@@ -35,7 +35,7 @@ class _Gone(Exception):
     """What was there a moment ago is not."""
 
 
-class Course:
+class SnapshotProgress:
     """How far it has come, and whether it may go on."""
 
     def __init__(self, cancelled: Callable[[], bool], progress: Progress) -> None:
@@ -61,9 +61,9 @@ class Taking:
     def __init__(
         self,
         root: int,
-        known: Mapping[str, Entry],
-        incoming: Incoming,
-        course: Course,
+        known: Mapping[str, SnapshotEntry],
+        incoming: IncomingObjects,
+        course: SnapshotProgress,
         closed: frozenset[Parts] = frozenset(),
     ) -> None:
         self._root = root
@@ -71,7 +71,7 @@ class Taking:
         self._incoming = incoming
         self._course = course
         self._closed = closed
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, SnapshotEntry] = {}
         self.left_out: list[str] = []
 
     def take(self, parts: Parts) -> None:
@@ -81,12 +81,12 @@ class Taking:
             return
         try:
             for depth in range(len(parts)):
-                with _open(self._root, parts[:depth]) as folder:
+                with _open_folder(self._root, parts[:depth]) as folder:
                     self._folder(parts[:depth], os.fstat(folder))
-            with _open(self._root, parts[:-1]) as folder:
-                status = _status(folder, parts[-1] if parts else ".")
+            with _open_folder(self._root, parts[:-1]) as folder:
+                status = _read_status(folder, parts[-1] if parts else ".")
                 if stat.S_ISLNK(status.st_mode):
-                    raise _swapped("/".join(parts))
+                    raise _make_swapped_error("/".join(parts))
                 if not stat.S_ISDIR(status.st_mode):
                     self._note(folder, parts, status)
                     return
@@ -99,7 +99,7 @@ class Taking:
         pending = [start]
         while pending:
             parts = pending.pop()
-            with suppress(_Gone), _open(self._root, parts) as folder:
+            with suppress(_Gone), _open_folder(self._root, parts) as folder:
                 self._folder(parts, os.fstat(folder))
                 pending += () if parts in self._closed else self._inside(folder, parts)
 
@@ -114,38 +114,40 @@ class Taking:
                     folders.append((*parts, entry.name))
                     continue
                 with suppress(_Gone):
-                    self._note(folder, (*parts, entry.name), _status(folder, entry.name))
+                    self._note(folder, (*parts, entry.name), _read_status(folder, entry.name))
         return folders
 
     def _folder(self, parts: Parts, status: os.stat_result) -> None:
         path = "/".join(parts) or "."
         if len(os.fsencode(path)) > _LONGEST_PATH:
             raise SourceTooLarge(f"A path is longer than {_LONGEST_PATH} bytes: {shown(printable(path)[:100] + '…')}")
-        self.entries[path] = Entry("folder", status.st_mode & 0o1777, *owner(status))
+        self.entries[path] = SnapshotEntry("folder", status.st_mode & 0o1777, *choose_owner(status))
 
     def _note(self, folder: int, parts: Parts, status: os.stat_result) -> None:
         path = "/".join(parts)
         if stat.S_ISREG(status.st_mode):
             self._file(folder, parts[-1], path, status)
         elif stat.S_ISLNK(status.st_mode):
-            self.entries[path] = Entry("link", 0o777, *owner(status), _target(folder, parts[-1], path))
+            self.entries[path] = SnapshotEntry(
+                "link", 0o777, *choose_owner(status), _read_target(folder, parts[-1], path)
+            )
         else:
             self._leave_out(path, "neither a file nor a folder nor a link")
 
     def _file(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
         earlier = self._known.get(path)
-        if earlier and earlier.mark == mark(status) and self._incoming.has(earlier.object):
+        if earlier and earlier.mark == make_mark(status) and self._incoming.has(earlier.object):
             self.entries[path] = earlier
             return
         self._course.file()
         started = time.time_ns()
-        with _opened_file(folder, name, path) as source:
+        with _open_file(folder, name, path) as source:
             taken = self._incoming.take(source, self._course.passed)
         if taken.status is None:
             self._leave_out(path, "changed whenever it was read; taken as it was read last")
-        entry = Entry("file", taken.mode, taken.uid, taken.gid, taken.digest, taken.size)
+        entry = SnapshotEntry("file", taken.mode, taken.uid, taken.gid, taken.digest, taken.size)
         if taken.status and _is_settled(taken.status, started):
-            _, mtime, ctime, inode = mark(taken.status)
+            _, mtime, ctime, inode = make_mark(taken.status)
             entry = entry._replace(mtime=mtime, ctime=ctime, inode=inode)
         self.entries[path] = entry
 
@@ -160,7 +162,7 @@ def _is_settled(status: os.stat_result, started: int) -> bool:
 
 
 @contextmanager
-def opened(root: Path) -> Iterator[int]:
+def open_root(root: Path) -> Iterator[int]:
     """An app's folder, open."""
     folder = os.open(root, _FOLDER)
     try:
@@ -170,12 +172,12 @@ def opened(root: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _open(root: int, parts: Parts) -> Iterator[int]:
+def _open_folder(root: int, parts: Parts) -> Iterator[int]:
     """A folder beneath another, open."""
     folder = os.open(".", _FOLDER, dir_fd=root)
     try:
         for part in parts:
-            inside = _step(folder, part, "/".join(parts), _FOLDER)
+            inside = _open_step(folder, part, "/".join(parts), _FOLDER)
             os.close(folder)
             folder = inside
         yield folder
@@ -184,15 +186,15 @@ def _open(root: int, parts: Parts) -> Iterator[int]:
 
 
 @contextmanager
-def _opened_file(folder: int, name: str, path: str) -> Iterator[int]:
-    source = _step(folder, name, path)
+def _open_file(folder: int, name: str, path: str) -> Iterator[int]:
+    source = _open_step(folder, name, path)
     try:
         yield source
     finally:
         os.close(source)
 
 
-def _step(folder: int, name: str, path: str, flags: int | None = None) -> int:
+def _open_step(folder: int, name: str, path: str, flags: int | None = None) -> int:
     """What stands there, open: a file where no flags are given."""
     try:
         return open_file(name, dir_fd=folder) if flags is None else os.open(name, flags, dir_fd=folder)
@@ -200,27 +202,27 @@ def _step(folder: int, name: str, path: str, flags: int | None = None) -> int:
         raise _Gone from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
-            raise _swapped(path) from None
+            raise _make_swapped_error(path) from None
         raise
 
 
-def _status(folder: int, name: str) -> os.stat_result:
+def _read_status(folder: int, name: str) -> os.stat_result:
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         raise _Gone from None
 
 
-def _target(folder: int, name: str, path: str) -> str:
+def _read_target(folder: int, name: str, path: str) -> str:
     try:
         return os.readlink(name, dir_fd=folder)
     except FileNotFoundError:
         raise _Gone from None
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise _swapped(path) from None
+            raise _make_swapped_error(path) from None
         raise
 
 
-def _swapped(path: str) -> PathOutside:
+def _make_swapped_error(path: str) -> PathOutside:
     return PathOutside(f"{shown(path)} is not what it was a moment ago.")

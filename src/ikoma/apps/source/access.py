@@ -52,7 +52,7 @@ class SourcePlace(ParsedText):
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SourceToken:
     secret: Secret
     user: str | None = None
 
@@ -63,23 +63,23 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class SourceAccess:
     """What opens which place. `given` came with a call, for the repository of that call alone."""
 
-    tokens: Mapping[str, Token] = field(default_factory=dict)
+    tokens: Mapping[str, SourceToken] = field(default_factory=dict)
     keys: Mapping[str, Path] = field(default_factory=dict)
     given: tuple[SourceUrl, Secret] | None = None
 
-    def token(self, url: SourceUrl) -> Token | None:
+    def token(self, url: SourceUrl) -> SourceToken | None:
         """The token for a repository over https."""
         if self.given is not None and self.given[0].origin == url.origin:
-            return Token(self.given[1])
-        place = _nearest(self.tokens, url)
+            return SourceToken(self.given[1])
+        place = _find_nearest(self.tokens, url)
         return None if place is None else self.tokens[place]
 
     def key(self, url: SourceUrl) -> Path | None:
         """The private key for a repository over ssh."""
-        place = _nearest(self.keys, url)
+        place = _find_nearest(self.keys, url)
         return None if place is None else self.keys[place]
 
     @property
@@ -88,29 +88,33 @@ class Access:
         return [*(token.secret for token in self.tokens.values()), *([self.given[1]] if self.given else [])]
 
 
-def read(app: App, given: tuple[SourceUrl, Secret] | None = None) -> Access:
+def read(app: App, given: tuple[SourceUrl, Secret] | None = None) -> SourceAccess:
     """What an app's repositories are opened with now."""
     keys = {path.name.replace("%", "/"): path for path in (app.state / _KEYS).glob("*") if path.name[0] != "."}
-    return Access(tokens(app), keys, given)
+    return SourceAccess(read_tokens(app), keys, given)
 
 
-def tokens(app: App) -> dict[str, Token]:
+def read_tokens(app: App) -> dict[str, SourceToken]:
     stored = app.read_state(FILE, dict[str, Any]) or {}
-    return {place: Token(Secret(item["token"]), item.get("user")) for place, item in stored.items()}
+    return {place: SourceToken(Secret(item["token"]), item.get("user")) for place, item in stored.items()}
 
 
-def keep_token(app: App, place: SourcePlace, token: Token | None) -> list[str]:
+def keep_token(app: App, place: SourcePlace, token: SourceToken | None) -> list[str]:
     """Keep a token for a place, or forget it (None); the places that there are tokens for."""
-    known = {**tokens(app), str(place): token} if token else {at: it for at, it in tokens(app).items() if at != place}
+    known = (
+        {**read_tokens(app), str(place): token}
+        if token
+        else {at: it for at, it in read_tokens(app).items() if at != place}
+    )
     stored = {at: {"token": item.secret.reveal(), "user": item.user} for at, item in known.items() if item}
     write_file(app.make_state() / FILE, orjson.dumps(stored), mode=0o600)
     return sorted(stored)
 
 
-def public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str, bool]:
+def obtain_public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str, bool]:
     """The public half of the app's key for a place, which is made where there is none; whether it was made now."""
     make_folder(app.make_state() / _KEYS, 0o700)
-    path = _key_file(app, place)
+    path = _find_key_file(app, place)
     is_new = anew or not path.is_file()
     if is_new:
         made = Ed25519PrivateKey.generate()
@@ -122,7 +126,7 @@ def public_key(app: App, place: SourcePlace, *, anew: bool = False) -> tuple[str
 
 def has_key(app: App, place: SourcePlace) -> bool:
     """Whether there is a key of the app for a place."""
-    return _key_file(app, place).is_file()
+    return _find_key_file(app, place).is_file()
 
 
 def forget(app: App) -> None:
@@ -132,10 +136,10 @@ def forget(app: App) -> None:
         remove_tree(app.state / _KEYS)
 
 
-def _key_file(app: App, place: SourcePlace) -> Path:
+def _find_key_file(app: App, place: SourcePlace) -> Path:
     return app.state / _KEYS / place.replace("/", "%")
 
 
-def _nearest(places: Mapping[str, object], url: SourceUrl) -> str | None:
+def _find_nearest(places: Mapping[str, object], url: SourceUrl) -> str | None:
     fitting: Sequence[str] = [place for place in places if SourcePlace(place).holds(url)]
     return max(fitting, key=len, default=None)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ikoma.apps.app import can_be_a_path
 from ikoma.apps.compose.mounts import Sources
-from ikoma.apps.snapshots.manifest import Entry, Snapshot
+from ikoma.apps.snapshots.manifest import Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.taking import NEVER
 from ikoma.durable import open_file
 
@@ -36,7 +36,7 @@ class SourceChanges:
         )
 
 
-def look(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
+def find_changes(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
     """Compare the source of an app with what a release kept of it. Links are not followed."""
     now = dict(_walk(root, found.paths, found.left_out))
     known = {path: entry for path, entry in before.entries.items() if entry.kind != "folder"}
@@ -50,7 +50,7 @@ def look(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
     )
 
 
-def marks(root: Path, paths: Sequence[Path], data: Sequence[Path] = ()) -> str:
+def compute_marks(root: Path, paths: Sequence[Path], data: Sequence[Path] = ()) -> str:
     """A checksum that is another one after any change of these files, also one back."""
     digest = hashlib.sha256()
     for path, status in sorted(_walk(root, paths, data)):
@@ -82,7 +82,7 @@ def _walk(root: Path, paths: Sequence[Path], data: Sequence[Path]) -> Iterator[t
                     yield os.path.relpath(entry, root), status
 
 
-def _differs(path: Path, status: os.stat_result, known: Entry) -> bool:
+def _differs(path: Path, status: os.stat_result, known: SnapshotEntry) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return known.kind != "link" or str(path.readlink()) != known.content
     if known.kind != "file" or known.size != status.st_size or known.mode != status.st_mode & 0o777:

@@ -24,13 +24,20 @@ from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App
 from ikoma.apps.compose import mounts, watch_paths
 from ikoma.apps.environment import dotenv
 from ikoma.apps.files import retention
-from ikoma.apps.releases.release import Releases, now
+from ikoma.apps.releases.release import Releases, format_now
 from ikoma.apps.source import access as source_access
 from ikoma.apps.source import template
-from ikoma.apps.source.git import MOST_BYTES, Repository, folder_size
-from ikoma.apps.source.placing import Checkout, Differences, compare, digest, digests, place
-from ikoma.apps.source.submodules import WholeCheckout
-from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.source.git import MOST_BYTES, Repository, measure_folder
+from ikoma.apps.source.placing import (
+    CheckoutDifferences,
+    CheckoutFiles,
+    compare,
+    compute_digest,
+    compute_digests,
+    place,
+)
+from ikoma.apps.source.submodules import CheckoutWriter
+from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.apps.yaml import file_choice
 from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
 from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
@@ -48,7 +55,7 @@ _SERVERS = (".env", "RUNBOOK.md")
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class SourceRecord:
     """Where an app's source came from.
 
     `into` is what it is of the app: its src/ or its whole folder. `files` are digests of what was checked out, by paths
@@ -70,7 +77,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CheckoutRequest:
     """What to bring. `into` None: what it was before, else what the repository and the app's folder suggest.
 
     Args:
@@ -90,10 +97,10 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class CheckoutResult:
     """What came of it. `left` are paths of the repository that did not come, since the server's stay."""
 
-    recorded: Recorded
+    recorded: SourceRecord
     left: tuple[str, ...]
     kept: str | None
     """The folder into which something was moved aside."""
@@ -107,13 +114,15 @@ class NothingWatched(Exception):
         super().__init__(commit)
 
 
-class Sources:
+class Checkouts:
     """Brings apps' source to commits."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: SourceReach) -> None:
         self.reach = reach
 
-    async def bring(self, app: App, wanted: Wanted, *, caller: str, timeout: float, progress: Progress) -> Brought:
+    async def bring(
+        self, app: App, wanted: CheckoutRequest, *, caller: str, timeout: float, progress: Progress
+    ) -> CheckoutResult:
         """Make an app's src/, or its folder, what a ref of a repository holds now.
 
         Raises:
@@ -123,7 +132,7 @@ class Sources:
         """
         recover(app)
         await asyncio.to_thread(retention.tidy, app)
-        access = source_access.read(app if wanted.of is None else wanted.of, _given(wanted))
+        access = source_access.read(app if wanted.of is None else wanted.of, _pair_token(wanted))
         repository = Repository(app.make_state() / "source.git", self.reach, access)
         progress(f"fetch {wanted.ref}")
         commit = await repository.fetch(wanted.url, wanted.ref, depth=wanted.depth, timeout=timeout)
@@ -133,7 +142,7 @@ class Sources:
         staged.mkdir(mode=0o755)
         try:
             progress(f"check out {commit[:12]}")
-            whole = WholeCheckout(app.state / "source-modules", self.reach, access, timeout, progress)
+            whole = CheckoutWriter(app.state / "source-modules", self.reach, access, timeout, progress)
             await whole.write(repository, wanted.url, commit, wanted.path, staged)
             return await asyncio.to_thread(_take_over, app, wanted, commit, caller, staged)
         finally:
@@ -141,17 +150,17 @@ class Sources:
                 remove_tree(staged)
 
 
-def recorded(app: App) -> Recorded | None:
+def read_record(app: App) -> SourceRecord | None:
     """Where the app's source came from; None where not from a repository."""
     stored = app.read_state(_RECORD)
     if not stored:
         return None
-    known = {name: {_read(path): mark for path, mark in stored.get(name, {}).items()} for name in _OF_PATHS}
-    return Recorded(**stored | known)
+    known = {name: {_decode_path(path): mark for path, mark in stored.get(name, {}).items()} for name in _OF_PATHS}
+    return SourceRecord(**stored | known)
 
 
-def require(app: App) -> Recorded:
-    found = recorded(app)
+def require(app: App) -> SourceRecord:
+    found = read_record(app)
     if found is None:
         raise SourceMissing(f"The source of {app.name} did not come from a repository.")
     return found
@@ -159,32 +168,32 @@ def require(app: App) -> Recorded:
 
 def recover(app: App) -> None:
     """Go on with a change that was cut off, and clear away what was left."""
-    found = recorded(app)
+    found = read_record(app)
     if found is not None and found.staged is not None and (app.state / found.staged).is_dir():
         _finish(app, found)
     for leftover in app.state.glob("staged-*"):
         remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
-def _given(wanted: Wanted) -> tuple[SourceUrl, Secret] | None:
+def _pair_token(wanted: CheckoutRequest) -> tuple[SourceUrl, Secret] | None:
     return (wanted.url, wanted.token) if wanted.token else None
 
 
 async def _refuse_unwatched(
-    app: App, repository: Repository, wanted: Wanted, commit: str, since: str, globs: tuple[str, ...]
+    app: App, repository: Repository, wanted: CheckoutRequest, commit: str, since: str, globs: tuple[str, ...]
 ) -> None:
     """NothingWatched where the difference touches no watched path; the repository's own compose file says which are."""
     if wanted.into == APP:
-        found = await _globs(app, repository, commit, f"{wanted.path}/" if wanted.path else "")
+        found = await _read_globs(app, repository, commit, f"{wanted.path}/" if wanted.path else "")
         globs = globs if found is None else found
     changed = await repository.difference(since, commit) if globs else None
     if changed is not None and not watch_paths.touched(globs, changed, wanted.path):
         raise NothingWatched(commit, changed, globs)
 
 
-async def _globs(app: App, repository: Repository, commit: str, above: str) -> tuple[str, ...] | None:
+async def _read_globs(app: App, repository: Repository, commit: str, above: str) -> tuple[str, ...] | None:
     """The globs of the compose files that a commit holds."""
-    named = file_choice.named(dotenv.as_written(app))
+    named = file_choice.named(dotenv.read_written(app))
     choices: list[tuple[str, ...]] = [(name,) for name in named] or [COMPOSE_NAMES, OVERRIDE_NAMES]
     found = []
     for names in choices:
@@ -196,55 +205,65 @@ async def _globs(app: App, repository: Repository, commit: str, above: str) -> t
     return await asyncio.to_thread(watch_paths.in_files, found)
 
 
-def _take_over(app: App, wanted: Wanted, commit: str, caller: str, staged: Path) -> Brought:
+def _take_over(app: App, wanted: CheckoutRequest, commit: str, caller: str, staged: Path) -> CheckoutResult:
     """Compare what was checked out with what is there, and bring it."""
-    before = recorded(app)
-    into = wanted.into or (before.into if before else _suggested(app, staged))
-    coming = _examined(staged, into)
+    before = read_record(app)
+    into = wanted.into or (before.into if before else _suggest_target(app, staged))
+    coming = _examine(staged, into)
     left = _set_aside(app, staged, coming, before) if into == APP else []
     folder = app.path if into == APP else app.source
     make_folder(folder, 0o755)
-    data = _data(app, folder)
-    known = _known(app, before, into)
-    if wanted.of is not None and (origin := recorded(wanted.of)) is not None and origin.into == into == APP:
+    data = _list_data(app, folder)
+    known = _list_known(app, before, into)
+    if wanted.of is not None and (origin := read_record(wanted.of)) is not None and origin.into == into == APP:
         known = {**origin.files, **known}
-    found = compare(folder, Checkout(known, coming, data, alone=into == SRC))
+    found = compare(folder, CheckoutFiles(known, coming, data, alone=into == SRC))
     if into == APP:
         _compare_compose_files(app, coming, found)
-        found.changed = [path for path in found.changed if not template.wrote(path, folder / path)]
+        found.changed = [path for path in found.changed if not template.is_from_template(path, folder / path)]
     if found.changed and not wanted.overwrite:
-        raise _changed(app, into, found)
+        raise _make_changed_error(app, into, found)
     for path in (*found.left, *found.present):
         (staged / path).unlink(missing_ok=True)
     files = {path: mark for path, mark in coming.items() if path not in found.left}
-    record = Recorded(
-        wanted.url.text, wanted.ref, wanted.path, commit, caller, now(), {}, staged.name, into, files, found.clear
+    record = SourceRecord(
+        wanted.url.text,
+        wanted.ref,
+        wanted.path,
+        commit,
+        caller,
+        format_now(),
+        {},
+        staged.name,
+        into,
+        files,
+        found.clear,
     )
     sync_filesystem(staged)
-    write_file(app.state / _RECORD, _encoded(record), mode=0o600)  # from here on it is on record how to go on
+    write_file(app.state / _RECORD, _encode(record), mode=0o600)  # from here on it is on record how to go on
     kept = _finish(app, record)
-    return Brought(replace(record, staged=None, clear={}), tuple(sorted({*left, *found.left})), kept)
+    return CheckoutResult(replace(record, staged=None, clear={}), tuple(sorted({*left, *found.left})), kept)
 
 
-def _finish(app: App, coming: Recorded) -> str | None:
+def _finish(app: App, coming: SourceRecord) -> str | None:
     """Carry out what is on record; the folder of what was moved aside."""
     assert coming.staged is not None
     folder = app.path if coming.into == APP else app.source
     make_folder(folder, 0o755)
     aside = app.state / "replaced" / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-    clear = _still_to_clear(app, folder, coming)
+    clear = _list_still_to_clear(app, folder, coming)
     if coming.entries and not coming.files:  # an earlier version was cut off
         staged = [entry.name for entry in (app.state / coming.staged).iterdir()]
         others = [entry.name for entry in folder.iterdir() if entry.name not in coming.entries]
         clear = dict.fromkeys([*others, *staged])
-    stay = (*_data(app, folder), *(template.FOLDERS if coming.into == APP else ()))
+    stay = (*_list_data(app, folder), *(template.FOLDERS if coming.into == APP else ()))
     has_kept = place(folder, app.state / coming.staged, clear, aside, stay)
     sync_filesystem(folder)
-    write_file(app.state / _RECORD, _encoded(replace(coming, staged=None, clear={})), mode=0o600)
+    write_file(app.state / _RECORD, _encode(replace(coming, staged=None, clear={})), mode=0o600)
     return str(aside) if has_kept else None
 
 
-def _still_to_clear(app: App, folder: Path, coming: Recorded) -> dict[str, str | None]:
+def _list_still_to_clear(app: App, folder: Path, coming: SourceRecord) -> dict[str, str | None]:
     """What has to go, without what an earlier try has already put in its place."""
     assert coming.staged is not None
     put = {path for path in coming.files if not os.path.lexists(app.state / coming.staged / path)}
@@ -257,31 +276,31 @@ def _still_to_clear(app: App, folder: Path, coming: Recorded) -> dict[str, str |
     return {path: known for path, known in coming.clear.items() if is_left(path)}
 
 
-def _encoded(record: Recorded) -> bytes:
-    known = {name: {_written(path): mark for path, mark in getattr(record, name).items()} for name in _OF_PATHS}
+def _encode(record: SourceRecord) -> bytes:
+    known = {name: {_encode_path(path): mark for path, mark in getattr(record, name).items()} for name in _OF_PATHS}
     return orjson.dumps(asdict(record) | known, option=orjson.OPT_INDENT_2)
 
 
-def _written(path: str) -> str:
+def _encode_path(path: str) -> str:
     """A path as JSON can hold it: the names of files may be bytes that are no UTF-8."""
     return path if printable(path) == path else _BYTES + os.fsencode(path).decode("latin-1")
 
 
-def _read(path: str) -> str:
+def _decode_path(path: str) -> str:
     return os.fsdecode(path.removeprefix(_BYTES).encode("latin-1")) if path.startswith(_BYTES) else path
 
 
-def _suggested(app: App, staged: Path) -> str:
+def _suggest_target(app: App, staged: Path) -> str:
     """The whole folder, where the repository holds a compose file and the app has none but what apps.init wrote."""
-    names = file_choice.named(dotenv.as_written(app)) or COMPOSE_NAMES
+    names = file_choice.named(dotenv.read_written(app)) or COMPOSE_NAMES
     brings_one = any((staged / name).is_file() for name in names)
     own = [name for name in COMPOSE_NAMES if os.path.lexists(app.path / name)]
-    return APP if brings_one and all(template.wrote(name, app.path / name) for name in own) else SRC
+    return APP if brings_one and all(template.is_from_template(name, app.path / name) for name in own) else SRC
 
 
-def _examined(tree: Path, into: str) -> dict[str, str]:
+def _examine(tree: Path, into: str) -> dict[str, str]:
     """Digests of what was checked out; SourceTooLarge, or SourceUnsafe for what must not be in an app."""
-    if folder_size(tree) > MOST_BYTES:
+    if measure_folder(tree) > MOST_BYTES:
         raise SourceTooLarge(f"The source is larger than {MOST_BYTES >> 20} MiB.")
     root = Path(os.path.realpath(tree))
     for where, folders, names in os.walk(tree):
@@ -298,10 +317,10 @@ def _examined(tree: Path, into: str) -> dict[str, str]:
                     raise SourceUnsafe(f"{shown(path)} is a link to what is the server's own.")
             else:  # containers may run as any user
                 entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
-    return digests(tree)
+    return compute_digests(tree)
 
 
-def _set_aside(app: App, staged: Path, coming: dict[str, str], before: Recorded | None) -> list[str]:
+def _set_aside(app: App, staged: Path, coming: dict[str, str], before: SourceRecord | None) -> list[str]:
     """Leave out what is the server's. Only where it never had an .env, the repository's is where it begins."""
     left = []
     for name in _SERVERS:
@@ -317,11 +336,11 @@ def _set_aside(app: App, staged: Path, coming: dict[str, str], before: Recorded 
     return left
 
 
-def _known(app: App, before: Recorded | None, into: str) -> dict[str, str]:
+def _list_known(app: App, before: SourceRecord | None, into: str) -> dict[str, str]:
     """What was checked out before, by paths in the folder that it goes into now."""
     if before is None:
         return {}
-    files = dict(before.files) or _known_to_earlier(app, before)
+    files = dict(before.files) or _list_known_to_earlier(app, before)
     if before.into == into:
         return files
     if into == APP:
@@ -329,19 +348,19 @@ def _known(app: App, before: Recorded | None, into: str) -> dict[str, str]:
     return {path.removeprefix("src/"): mark for path, mark in files.items() if path.startswith("src/")}
 
 
-def _known_to_earlier(app: App, before: Recorded) -> dict[str, str]:
+def _list_known_to_earlier(app: App, before: SourceRecord) -> dict[str, str]:
     """An earlier version recorded what stands directly in src/: the files in it, where it is as it was."""
     known: dict[str, str] = {}
     for name, mark in before.entries.items():
         entry = app.source / name
-        if digest(entry) != mark or entry.is_symlink() or not entry.is_dir():
+        if compute_digest(entry) != mark or entry.is_symlink() or not entry.is_dir():
             known[name] = mark
         else:
-            known |= {f"{name}/{path}": found for path, found in digests(entry).items()}
+            known |= {f"{name}/{path}": found for path, found in compute_digests(entry).items()}
     return known
 
 
-def _data(app: App, folder: Path) -> list[str]:
+def _list_data(app: App, folder: Path) -> list[str]:
     """What containers of a kept release may have written, by paths in a folder of the app; "" for all of it."""
     root, found = Path(os.path.realpath(folder)), set[Path]()
     for release in (releases := Releases(app)).all():
@@ -351,9 +370,9 @@ def _data(app: App, folder: Path) -> list[str]:
     return sorted("" if path == Path() else str(path) for path in inside)
 
 
-def _compare_compose_files(app: App, coming: Mapping[str, str], found: Differences) -> None:
+def _compare_compose_files(app: App, coming: Mapping[str, str], found: CheckoutDifferences) -> None:
     """A compose file under another name must not stand beside the repository's: Compose would read only one."""
-    if file_choice.named(dotenv.as_written(app)) or not any(name in coming for name in COMPOSE_NAMES):
+    if file_choice.named(dotenv.read_written(app)) or not any(name in coming for name in COMPOSE_NAMES):
         return
     for name in COMPOSE_NAMES:
         if name not in coming and name not in found.clear and os.path.lexists(app.path / name):
@@ -361,7 +380,7 @@ def _compare_compose_files(app: App, coming: Mapping[str, str], found: Differenc
             found.changed.append(name)
 
 
-def _changed(app: App, into: str, found: Differences) -> SourceChanged:
+def _make_changed_error(app: App, into: str, found: CheckoutDifferences) -> SourceChanged:
     what = f"src/ of {app.name}" if into == SRC else f"The folder of {app.name}"
     changed = sorted(map(printable, found.changed))
     return SourceChanged(

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import orjson
 
 from ikoma.apps.source import fetching
-from ikoma.apps.source.url import Reach, SourceUrl
-from ikoma.apps.source.webhook import Statuses
+from ikoma.apps.source.url import SourceReach, SourceUrl
+from ikoma.apps.source.webhook import StatusTarget
 from ikoma.errors import IkomaError
 from ikoma.model import Secret
 
@@ -31,7 +31,7 @@ _GITLAB = {PENDING: "running", SUCCESS: "success", FAILURE: "failed"}
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class CommitStatus:
     """What is told: of which commit, in one of three states, in a few words. `link` leads a reader on."""
 
     commit: str
@@ -48,14 +48,16 @@ class _Message:
     body: Mapping[str, str]
 
 
-def kind_of(url: SourceUrl, delivered_by: str) -> str | None:
+def find_host_kind(url: SourceUrl, delivered_by: str) -> str | None:
     """Of which kind the git host is: as its deliveries show, else by its name."""
     return delivered_by or _KINDS.get(url.host)
 
 
-async def tell(reach: Reach, url: SourceUrl, kind: str | None, statuses: Statuses, status: Status) -> str:
+async def send_status(
+    reach: SourceReach, url: SourceUrl, kind: str | None, statuses: StatusTarget, status: CommitStatus
+) -> str:
     """Send one status; what came of it, in a sentence."""
-    message = _message(url, kind, statuses, status)
+    message = _make_message(url, kind, statuses, status)
     if message is None:
         return "Not sent: it is not known what kind of git host this is."
     if url.host in reach.hosts and url.host in _APIS:
@@ -77,7 +79,7 @@ async def tell(reach: Reach, url: SourceUrl, kind: str | None, statuses: Statuse
     return f"Sent: {status.state}."
 
 
-def _message(url: SourceUrl, kind: str | None, statuses: Statuses, status: Status) -> _Message | None:
+def _make_message(url: SourceUrl, kind: str | None, statuses: StatusTarget, status: CommitStatus) -> _Message | None:
     token, path = statuses.token.reveal(), quote(url.repository)
     bearer = ("Authorization", Secret(f"Bearer {token}"))
     words = status.words[:_LONGEST]
@@ -85,28 +87,28 @@ def _message(url: SourceUrl, kind: str | None, statuses: Statuses, status: Statu
     match kind:
         case "github":
             body = {"state": status.state, "context": status.name, **named}
-            base = _base(url, statuses, "/api/v3")
+            base = _find_api(url, statuses, "/api/v3")
             return _Message(f"{base}/repos/{path}/statuses/{status.commit}", bearer, body)
         case "gitea":
             body = {"state": status.state, "context": status.name, **named}
-            base = _base(url, statuses, "/api/v1")
+            base = _find_api(url, statuses, "/api/v1")
             secret = ("Authorization", Secret(f"token {token}"))
             return _Message(f"{base}/repos/{path}/statuses/{status.commit}", secret, body)
         case "gitlab":
             body = {"state": _GITLAB[status.state], "name": status.name, **named}
             project, secret = quote(url.repository, safe=""), ("PRIVATE-TOKEN", statuses.token)
-            base = _base(url, statuses, "/api/v4")
+            base = _find_api(url, statuses, "/api/v4")
             return _Message(f"{base}/projects/{project}/statuses/{status.commit}", secret, body)
         case "bitbucket":
             link = status.link or f"https://{url.host}/{path}/commits/{status.commit}"
             body = {"key": status.name, "name": status.name, "state": _BITBUCKET[status.state]}
             body |= {"description": words, "url": link}
-            base = _base(url, statuses, "/2.0")
+            base = _find_api(url, statuses, "/2.0")
             return _Message(f"{base}/repositories/{path}/commit/{status.commit}/statuses/build", bearer, body)
     return None
 
 
-def _base(url: SourceUrl, statuses: Statuses, below: str) -> str:
+def _find_api(url: SourceUrl, statuses: StatusTarget, below: str) -> str:
     """Where the API is: at its own name, or below the host that the source came from."""
     if statuses.url is not None:
         return statuses.url.rstrip("/")

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from ikoma.apps.source.url import Reach
+from ikoma.apps.source.url import SourceReach
 from ikoma.durable import whole_file
 from ikoma.errors import HostNotListed, SourceUnavailable
 from ikoma.model import Secret
@@ -28,7 +28,7 @@ _MOST_SAID = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FetchedAnswer:
     """What came back. `body` is empty where it went to a file; `digest` is its SHA-256."""
 
     status: int
@@ -39,7 +39,7 @@ class Answer:
 
 
 async def request(
-    reach: Reach,
+    reach: SourceReach,
     method: str,
     url: str,
     *,
@@ -49,7 +49,7 @@ async def request(
     into: Path | None = None,
     most: int = _MOST_SAID,
     timeout: float,
-) -> Answer:
+) -> FetchedAnswer:
     """One request and its answer.
 
     Args:
@@ -61,11 +61,11 @@ async def request(
         HostNotListed: the address is not https to a host that source may come from.
         SourceUnavailable: there is no answer, or a larger one.
     """
-    host = _host(url)
+    host = _check_host(url)
     pinned = await reach.address(host)
     resolver = _Pinned(pinned) if pinned else None
     sent = {"User-Agent": "ikoma", **(headers or {}), **({secret[0]: secret[1].reveal()} if secret else {})}
-    connector = aiohttp.TCPConnector(ssl=_trusting(reach.ca_file), resolver=resolver, use_dns_cache=False)
+    connector = aiohttp.TCPConnector(ssl=_make_tls_context(reach.ca_file), resolver=resolver, use_dns_cache=False)
     bounds = aiohttp.ClientTimeout(total=timeout, connect=15)
     try:
         async with (
@@ -77,7 +77,7 @@ async def request(
         raise SourceUnavailable(f"{host} does not answer ({type(error).__name__}).") from error
 
 
-def _host(url: str) -> str:
+def _check_host(url: str) -> str:
     """The host that an address leads to; HostNotListed where it is none of ours to ask."""
     try:
         parts = urlsplit(url)
@@ -89,7 +89,7 @@ def _host(url: str) -> str:
     return host
 
 
-async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) -> Answer:
+async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) -> FetchedAnswer:
     digest, size, kept = hashlib.sha256(), 0, bytearray()
     location = answer.headers.get("Location")
     if into is None or answer.status != 200:
@@ -97,7 +97,7 @@ async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) ->
             kept += piece
             if len(kept) > most:
                 raise SourceUnavailable(f"{answer.url.host} answers with more than {most} bytes.")
-        return Answer(answer.status, location, bytes(kept), hashlib.sha256(kept).hexdigest(), len(kept))
+        return FetchedAnswer(answer.status, location, bytes(kept), hashlib.sha256(kept).hexdigest(), len(kept))
     with whole_file(into) as stream:
         async for piece in answer.content.iter_chunked(_PIECE):
             digest.update(piece)
@@ -105,10 +105,10 @@ async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) ->
             if size > most:
                 raise SourceUnavailable(f"{answer.url.host} answers with more than {most} bytes.")
             await asyncio.to_thread(stream.write, piece)
-    return Answer(answer.status, location, b"", digest.hexdigest(), size)
+    return FetchedAnswer(answer.status, location, b"", digest.hexdigest(), size)
 
 
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+def _make_tls_context(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
         context.load_verify_locations(ca_file)

@@ -17,15 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ikoma.apps.source.access import Access
-from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.source.access import SourceAccess
+from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.durable import remove_tree, write_file
 from ikoma.errors import SourceTooLarge, SourceUnavailable
 from ikoma.kernel.redaction.redaction import scrub
 from ikoma.model import Secret
 from ikoma.run import Finished, SaidTooMuch, follow, run
 
-__all__ = ["DEEPEST", "MOST_BYTES", "MOST_FILES", "Reach", "Repository", "SourceUrl", "Submodule", "folder_size"]
+__all__ = [
+    "DEEPEST",
+    "MOST_BYTES",
+    "MOST_FILES",
+    "Repository",
+    "SourceReach",
+    "SourceUrl",
+    "Submodule",
+    "measure_folder",
+]
 
 MOST_BYTES = 1 << 30
 _MOST_KEPT = MOST_BYTES // 2
@@ -86,7 +95,7 @@ class Submodule:
 class Repository:
     """A bare repository of ours, into which one commit at a time is fetched. Its caller works on it alone."""
 
-    def __init__(self, folder: Path, reach: Reach, access: Access) -> None:
+    def __init__(self, folder: Path, reach: SourceReach, access: SourceAccess) -> None:
         self._folder = folder
         self._reach = reach
         self._access = access
@@ -145,7 +154,7 @@ class Repository:
 
     async def _fetch(self, url: SourceUrl, *arguments: str, timeout: float) -> None:
         pinned = await self._reach.check(url)
-        if await asyncio.to_thread(folder_size, self._folder) > _MOST_KEPT:  # of all fetches so far: it only grows
+        if await asyncio.to_thread(measure_folder, self._folder) > _MOST_KEPT:  # of all fetches so far: it only grows
             await asyncio.to_thread(remove_tree, self._folder)
         if not (self._folder / "HEAD").is_file():
             await self._git("init", "--quiet", "--bare", str(self._folder), timeout=30)
@@ -156,7 +165,7 @@ class Repository:
         argv += [*options, "--", url.text, refspec]
         fetching = asyncio.ensure_future(self._git(*argv, url=url, pinned=pinned, timeout=timeout))
         while not (await asyncio.wait([fetching], timeout=_LOOK_SECONDS))[0]:
-            if await asyncio.to_thread(folder_size, self._folder) > MOST_BYTES:
+            if await asyncio.to_thread(measure_folder, self._folder) > MOST_BYTES:
                 fetching.cancel()
                 with suppress(asyncio.CancelledError):
                     await fetching
@@ -203,7 +212,7 @@ class Repository:
         except (TimeoutError, SaidTooMuch) as error:
             raise SourceUnavailable("The host does not answer by ssh.") from error
         if finished.code != 0:
-            raise _failure(finished, self._access.secrets)
+            raise _make_error(finished, self._access.secrets)
         return finished.stdout
 
     async def _module_urls(self, commit: str) -> dict[str, str]:
@@ -257,7 +266,7 @@ class Repository:
         except TimeoutError as error:
             raise SourceUnavailable(f"git did not end within {timeout:.0f} s.") from error
         if finished.code != 0:
-            raise _failure(finished, self._access.secrets)
+            raise _make_error(finished, self._access.secrets)
         return finished
 
     def _command(self, *arguments: str, pinned: Mapping[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
@@ -307,7 +316,7 @@ class Repository:
         return program
 
 
-def folder_size(folder: Path) -> int:
+def measure_folder(folder: Path) -> int:
     """Bytes in a folder and all below it; files that go meanwhile count for nothing."""
     size = 0
     for place, _, names in os.walk(folder):
@@ -344,7 +353,7 @@ _OPENED_WITH = (
 )
 
 
-def _failure(finished: Finished, known: Sequence[Secret]) -> SourceUnavailable:
+def _make_error(finished: Finished, known: Sequence[Secret]) -> SourceUnavailable:
     said = scrub(finished.stderr.decode(errors="replace"), known)
     cause = next((cause for sign, cause in _CAUSES if sign in said), "git failed.")
     hint = _OPENED_WITH if "token" in cause or "key" in cause else None

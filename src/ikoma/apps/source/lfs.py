@@ -19,10 +19,10 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 
 from ikoma.apps.source import fetching
-from ikoma.apps.source.access import Access
+from ikoma.apps.source.access import SourceAccess
 from ikoma.apps.source.git import MOST_BYTES, Repository
-from ikoma.apps.source.placing import files
-from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.source.placing import list_files
+from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable
 from ikoma.model import Secret, printable
 
@@ -37,7 +37,7 @@ _NOT_PASSED_ON = frozenset({"host", "content-length", "transfer-encoding", "conn
 
 
 @dataclass(frozen=True, slots=True)
-class Pointer:
+class LfsPointer:
     """`path` is relative to the folder that was looked at; `size` is bytes."""
 
     path: str
@@ -46,7 +46,7 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _LfsApi:
     """Where the batch API is, and how to ask it."""
 
     url: str
@@ -54,22 +54,22 @@ class _Place:
     secret: tuple[str, Secret] | None
 
 
-def pointers(folder: Path) -> list[Pointer]:
+def find_pointers(folder: Path) -> list[LfsPointer]:
     """The pointers in a folder and below."""
     found = []
-    for path in files(folder):
+    for path in list_files(folder):
         entry = folder / path
         if entry.is_symlink() or entry.stat().st_size > _LARGEST_POINTER:
             continue
         if match := _POINTER.fullmatch(entry.read_bytes()):
-            found.append(Pointer(path, match[1].decode(), int(match[2])))
+            found.append(LfsPointer(path, match[1].decode(), int(match[2])))
     return sorted(found, key=lambda pointer: pointer.path)
 
 
 class LargeFiles:
     """Fetches what the pointers of one checked-out repository stand for."""
 
-    def __init__(self, reach: Reach, access: Access, repository: Repository) -> None:
+    def __init__(self, reach: SourceReach, access: SourceAccess, repository: Repository) -> None:
         self._reach = reach
         self._access = access
         self._repository = repository
@@ -84,7 +84,7 @@ class LargeFiles:
             SourceUnavailable, HostNotListed: names a path.
             SourceTooLarge
         """
-        found = await asyncio.to_thread(pointers, folder)
+        found = await asyncio.to_thread(find_pointers, folder)
         if sum({pointer.oid: pointer.size for pointer in found}.values()) > MOST_BYTES:
             raise SourceTooLarge(f"What Git LFS keeps of the source is larger than {MOST_BYTES >> 20} MiB.")
         for begin in range(0, len(found), _AT_ONCE):
@@ -93,13 +93,13 @@ class LargeFiles:
                 place = await self._place(url, commit, timeout)
                 answered = await self._batch(place, some, timeout)
             except IkomaError as error:
-                raise _named(above + some[0].path, error) from error
+                raise _add_path(above + some[0].path, error) from error
             await self._download_all(place, some, answered, folder, above, timeout)
 
     async def _download_all(
         self,
-        place: _Place,
-        wanted: Sequence[Pointer],
+        place: _LfsApi,
+        wanted: Sequence[LfsPointer],
         answered: Mapping[str, Mapping[str, Any]],
         folder: Path,
         above: str,
@@ -115,11 +115,11 @@ class LargeFiles:
                 else:
                     await self._download(place, pointer, answered.get(pointer.oid) or {}, target, timeout)
             except IkomaError as error:
-                raise _named(above + pointer.path, error) from error
+                raise _add_path(above + pointer.path, error) from error
             target.chmod(mode)
             had[pointer.oid] = target
 
-    async def _place(self, url: SourceUrl, commit: str, timeout: float) -> _Place:
+    async def _place(self, url: SourceUrl, commit: str, timeout: float) -> _LfsApi:
         written = await self._repository.settings(commit, ".lfsconfig")
         own = written.get("lfs.url") or written.get("remote.origin.lfsurl")
         if own is None and url.scheme == "ssh":
@@ -130,19 +130,21 @@ class LargeFiles:
         except InvalidArguments as error:
             raise HostNotListed("the address in .lfsconfig is not taken", hint="Only https is taken.") from error
         token = self._access.token(asked)
-        return _Place(base.rstrip("/"), {}, ("Authorization", Secret(token.basic(asked))) if token else None)
+        return _LfsApi(base.rstrip("/"), {}, ("Authorization", Secret(token.basic(asked))) if token else None)
 
-    async def _by_ssh(self, url: SourceUrl, timeout: float) -> _Place:
+    async def _by_ssh(self, url: SourceUrl, timeout: float) -> _LfsApi:
         """Where the host says that the API is, to who has a key for the repository."""
         path = urlsplit(url.text).path.lstrip("/")
         said = await self._repository.ask_by_ssh(url, f"git-lfs-authenticate {path} download", timeout=timeout)
         try:
             answer = orjson.loads(said)
-            return _Place(str(answer["href"]).rstrip("/"), _headers(answer.get("header")), None)
+            return _LfsApi(str(answer["href"]).rstrip("/"), _parse_headers(answer.get("header")), None)
         except (ValueError, KeyError, TypeError) as error:
             raise SourceUnavailable("the host does not say where its Git LFS is") from error
 
-    async def _batch(self, place: _Place, wanted: Sequence[Pointer], timeout: float) -> dict[str, Mapping[str, Any]]:
+    async def _batch(
+        self, place: _LfsApi, wanted: Sequence[LfsPointer], timeout: float
+    ) -> dict[str, Mapping[str, Any]]:
         """What the API says of each object, by its oid."""
         asked = {
             "operation": "download",
@@ -160,7 +162,9 @@ class LargeFiles:
             timeout=timeout,
         )
         if answer.status != 200:
-            raise SourceUnavailable(f"its Git LFS answers with status {answer.status}", hint=_hint(answer.status))
+            raise SourceUnavailable(
+                f"its Git LFS answers with status {answer.status}", hint=_choose_hint(answer.status)
+            )
         try:
             objects = orjson.loads(answer.body)["objects"]
             return {str(item["oid"]): item for item in objects}
@@ -168,11 +172,11 @@ class LargeFiles:
             raise SourceUnavailable("its Git LFS answers with something else than a list of objects") from error
 
     async def _download(
-        self, place: _Place, pointer: Pointer, said: Mapping[str, Any], target: Path, timeout: float
+        self, place: _LfsApi, pointer: LfsPointer, said: Mapping[str, Any], target: Path, timeout: float
     ) -> None:
         try:
             action = said["actions"]["download"]
-            href, headers = _joined(f"{place.url}/", str(action["href"])), _headers(action.get("header"))
+            href, headers = _join(f"{place.url}/", str(action["href"])), _parse_headers(action.get("header"))
         except (KeyError, TypeError):
             problem = said.get("error")
             code = problem.get("code") if isinstance(problem, Mapping) else None
@@ -192,7 +196,7 @@ class LargeFiles:
             )
             if answer.status not in (301, 302, 303, 307, 308) or not answer.location:
                 break
-            step = _joined(href, answer.location)
+            step = _join(href, answer.location)
             if urlsplit(step)[:2] != urlsplit(href)[:2]:  # what was meant for one host is not told to another
                 headers, secret = {}, None
             href = step
@@ -202,24 +206,24 @@ class LargeFiles:
             raise SourceUnavailable(f"{urlsplit(href).hostname} answers with something else than was committed")
 
 
-def _joined(address: str, other: str) -> str:
+def _join(address: str, other: str) -> str:
     try:
         return urljoin(address, other)
     except ValueError:  # brackets that do not close
         raise HostNotListed("It leads to an address that is not https://HOST/PATH.") from None
 
 
-def _headers(given: Any) -> dict[str, str]:
+def _parse_headers(given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping):
         return {}
     return {str(name): str(value) for name, value in given.items() if str(name).lower() not in _NOT_PASSED_ON}
 
 
-def _hint(status: int) -> str | None:
+def _choose_hint(status: int) -> str | None:
     return "Give a token that may read the repository: source.token." if status in (401, 403, 404) else None
 
 
-def _named(path: str, error: IkomaError) -> IkomaError:
+def _add_path(path: str, error: IkomaError) -> IkomaError:
     kind = HostNotListed if isinstance(error, HostNotListed) else SourceUnavailable
     why, path = error.message.rstrip("."), printable(path)
     return kind(f"{path} is kept in Git LFS, and could not be fetched: {why}.", hint=error.hint, path=path)

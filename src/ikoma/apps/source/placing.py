@@ -26,7 +26,7 @@ _NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(frozen=True, slots=True)
-class Checkout:
+class CheckoutFiles:
     """Paths relative to a folder → digests: what was checked out there before, and what comes.
 
     Args:
@@ -41,7 +41,7 @@ class Checkout:
 
 
 @dataclass(slots=True)
-class Differences:
+class CheckoutDifferences:
     """What a checkout meets.
 
     `clear` are paths that must go, with the digest of what may be thrown away; None where it is to be kept.
@@ -56,18 +56,18 @@ class Differences:
     """Paths that are already as they shall be."""
 
 
-def compare(folder: Path, checkout: Checkout) -> Differences:
+def compare(folder: Path, checkout: CheckoutFiles) -> CheckoutDifferences:
     """Look at a folder; nothing is changed."""
-    found = Differences()
+    found = CheckoutDifferences()
     for path in sorted({*checkout.before, *checkout.coming}):
         is_data = _touches(path, checkout.data)
         if any(place.startswith(f"{path}/") for place in checkout.data):  # a file where containers have a folder
             found.left.append(path)
             continue
-        there, blocked = _look(folder, path)
+        there, blocked = _examine(folder, path)
         if blocked is not None:
             if blocked not in checkout.before:
-                _meet(found, blocked, is_data, path)
+                _compare_path(found, blocked, is_data, path)
             continue
         before, coming = checkout.before.get(path), checkout.coming.get(path)
         if there == coming:
@@ -78,7 +78,7 @@ def compare(folder: Path, checkout: Checkout) -> Differences:
         elif (there is None and before is None) or _is_checked_out(folder, path, checkout.before):
             continue
         else:
-            _meet(found, path, is_data, path)
+            _compare_path(found, path, is_data, path)
     if checkout.alone and "" not in checkout.data:
         _find_others(folder, "", checkout, found)
     return found
@@ -92,14 +92,14 @@ def place(folder: Path, staged: Path, differences: Mapping[str, str | None], asi
         keep: folders that stay, also where nothing is left in them.
     """
     has_kept = False
-    coming = set(files(staged))
-    with _opened(folder) as base, _opened(staged) as source:
+    coming = set(list_files(staged))
+    with _open_folder(folder) as base, _open_folder(staged) as source:
         for path, known in sorted(differences.items(), reverse=True):  # what is inside goes first
             if path not in coming:
                 has_kept |= _clear(base, path, known, aside)
                 _remove_empty(base, path, keep)
         for path in sorted(coming):
-            with _parent(source, path) as (here, name), _parent(base, path, make=True) as (there, _):
+            with _open_parent(source, path) as (here, name), _open_parent(base, path, make=True) as (there, _):
                 if here is None or there is None:
                     raise OSError(errno.ENOTDIR, "is no folder", path)
                 has_kept |= _clear(base, path, differences.get(path), aside)
@@ -108,7 +108,7 @@ def place(folder: Path, staged: Path, differences: Mapping[str, str | None], asi
     return has_kept
 
 
-def files(folder: Path) -> Iterator[str]:
+def list_files(folder: Path) -> Iterator[str]:
     """Every file and link in a folder and below, relative to it."""
     for where, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(where, name))]  # noqa: PTH114, PTH118 - hot
@@ -116,12 +116,12 @@ def files(folder: Path) -> Iterator[str]:
             yield os.path.relpath(os.path.join(where, name), folder)  # noqa: PTH118
 
 
-def digests(folder: Path) -> dict[str, str]:
+def compute_digests(folder: Path) -> dict[str, str]:
     """Every file and link in a folder and below → its digest."""
-    return {path: digest(folder / path) or "" for path in files(folder)}
+    return {path: compute_digest(folder / path) or "" for path in list_files(folder)}
 
 
-def digest(entry: Path, depth: int = 0) -> str | None:
+def compute_digest(entry: Path, depth: int = 0) -> str | None:
     """Tells whether a file, link or folder is the same, name by name and byte by byte; None where it is not there.
 
     What lies deeper than any source may is not looked at: that it is there makes the difference.
@@ -137,7 +137,7 @@ def digest(entry: Path, depth: int = 0) -> str | None:
         found.update(b"deeper")
     elif stat.S_ISDIR(status.st_mode):
         for inside in sorted(entry.iterdir()):
-            found.update(f"{inside.name}\0{digest(inside, depth + 1)}\n".encode("utf-8", "surrogateescape"))
+            found.update(f"{inside.name}\0{compute_digest(inside, depth + 1)}\n".encode("utf-8", "surrogateescape"))
     elif stat.S_ISREG(status.st_mode):
         try:
             with os.fdopen(open_file(entry), "rb") as file:
@@ -152,10 +152,10 @@ def _is_checked_out(folder: Path, path: str, before: Mapping[str, str]) -> bool:
     place = folder / path
     if place.is_symlink() or not place.is_dir():
         return False
-    return all(before.get(f"{path}/{inside}") == mark for inside, mark in digests(place).items())
+    return all(before.get(f"{path}/{inside}") == mark for inside, mark in compute_digests(place).items())
 
 
-def _meet(found: Differences, path: str, is_data: bool, wanted: str) -> None:
+def _compare_path(found: CheckoutDifferences, path: str, is_data: bool, wanted: str) -> None:
     if is_data:
         found.left.append(wanted)
     elif path not in found.clear:
@@ -163,7 +163,7 @@ def _meet(found: Differences, path: str, is_data: bool, wanted: str) -> None:
         found.changed.append(path)
 
 
-def _look(folder: Path, path: str) -> tuple[str | None, str | None]:
+def _examine(folder: Path, path: str) -> tuple[str | None, str | None]:
     """The digest of what is at a path; and the step above it that is something else than a folder."""
     steps = path.split("/")
     for count in range(1, len(steps)):
@@ -174,10 +174,10 @@ def _look(folder: Path, path: str) -> tuple[str | None, str | None]:
             return None, None
         if not stat.S_ISDIR(mode):
             return None, above
-    return digest(folder / path), None
+    return compute_digest(folder / path), None
 
 
-def _find_others(folder: Path, inside: str, checkout: Checkout, found: Differences) -> None:
+def _find_others(folder: Path, inside: str, checkout: CheckoutFiles, found: CheckoutDifferences) -> None:
     """What was never checked out, by its outermost folder in which nothing else is."""
     place = folder / inside
     for entry in sorted(place.iterdir()) if place.is_dir() and not place.is_symlink() else ():
@@ -194,7 +194,7 @@ def _find_others(folder: Path, inside: str, checkout: Checkout, found: Differenc
 
 def _clear(base: int, path: str, known: str | None, aside: Path) -> bool:
     """Move what is at a path aside, and throw it away if it is what was checked out; whether it was kept."""
-    with _parent(base, path) as (there, name):
+    with _open_parent(base, path) as (there, name):
         if there is None:
             return False
         kept = aside / f"{path}-{secrets.token_hex(2)}"
@@ -210,7 +210,7 @@ def _clear(base: int, path: str, known: str | None, aside: Path) -> bool:
                 raise
             os.rename(name, f"{name}.{kept.name}", src_dir_fd=there, dst_dir_fd=there)  # on a disk of its own
             return True
-    if known is None or digest(kept) != known:
+    if known is None or compute_digest(kept) != known:
         return True
     kept.unlink()
     for folder in kept.parents:
@@ -225,7 +225,7 @@ def _remove_empty(base: int, path: str, keep: Sequence[str]) -> None:
     """Folders in which nothing is left were of the checkout alone."""
     above = posixpath.dirname(path)
     while above and above not in keep:
-        with _parent(base, above) as (there, name):
+        with _open_parent(base, above) as (there, name):
             try:
                 if there is not None:
                     os.rmdir(name, dir_fd=there)
@@ -235,7 +235,7 @@ def _remove_empty(base: int, path: str, keep: Sequence[str]) -> None:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
+def _open_folder(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield descriptor
@@ -244,14 +244,14 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _parent(base: int, path: str, *, make: bool = False) -> Iterator[tuple[int | None, str]]:
+def _open_parent(base: int, path: str, *, make: bool = False) -> Iterator[tuple[int | None, str]]:
     """The open folder of a path, each step from the one before it, and the last step; None where there is none."""
     steps = path.split("/")
     folder: int | None = os.dup(base)
     try:
         for step in steps[:-1]:
             assert folder is not None
-            is_new = make and _made(step, folder)
+            is_new = make and _make_folder(step, folder)
             try:
                 inside = os.open(step, _DIRECTORY, dir_fd=folder)
             except OSError as error:
@@ -270,7 +270,7 @@ def _parent(base: int, path: str, *, make: bool = False) -> Iterator[tuple[int |
             os.close(folder)
 
 
-def _made(name: str, folder: int) -> bool:
+def _make_folder(name: str, folder: int) -> bool:
     try:
         os.mkdir(name, 0o700, dir_fd=folder)
     except FileExistsError:

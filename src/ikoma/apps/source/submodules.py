@@ -12,10 +12,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.source.access import Access
+from ikoma.apps.source.access import SourceAccess
 from ikoma.apps.source.git import Repository, Submodule
 from ikoma.apps.source.lfs import LargeFiles
-from ikoma.apps.source.url import Reach, SourceUrl
+from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable, SourceUnsafe
 from ikoma.model import shown
 from ikoma.ports.progress import Progress
@@ -25,7 +25,7 @@ _MOST = 50
 
 
 @dataclass(slots=True)
-class WholeCheckout:
+class CheckoutWriter:
     """Checks out commits with their submodules.
 
     Args:
@@ -34,8 +34,8 @@ class WholeCheckout:
     """
 
     folder: Path
-    reach: Reach
-    access: Access
+    reach: SourceReach
+    access: SourceAccess
     timeout: float
     progress: Progress
     count: int = 0
@@ -91,7 +91,7 @@ class WholeCheckout:
                 path=path,
             ) from error
         except (SourceUnavailable, HostNotListed) as error:
-            raise _named(path, at, error) from error
+            raise _add_path(path, at, error) from error
         await self.write(repository, at, module.commit, None, place, f"{path}/", deep)
 
     def _repository(self, url: SourceUrl) -> Repository:
@@ -106,7 +106,7 @@ def _make_place(target: Path, inside: str, path: str) -> None:
     (target / inside).mkdir(parents=True, exist_ok=True)
 
 
-def _named(path: str, url: SourceUrl, error: IkomaError) -> IkomaError:
+def _add_path(path: str, url: SourceUrl, error: IkomaError) -> IkomaError:
     return type(error)(
         f"{shown(path)} is a submodule, of {url.repository} on {url.host}: {error.message}",
         hint="A private one takes source.key or source.token; an admin names hosts in SOURCE_HOSTS.",

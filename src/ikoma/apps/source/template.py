@@ -29,7 +29,7 @@ def write(app: App, template: str | None) -> list[str]:
             made.append(f"{folder.relative_to(app.path)}/")
     app.make_state()
     has_compose_file = any(path.is_file() for path in file_choice.paths(app))
-    for relative, source in _files(files("ikoma.apps") / "templates" / template) if template else ():
+    for relative, source in _list_files(files("ikoma.apps") / "templates" / template) if template else ():
         target = app.path / relative
         # A compose file under another of its names is the person's own: ours must not shadow it.
         if target.exists() or target.is_symlink() or (has_compose_file and relative == Path("docker-compose.yml")):
@@ -39,7 +39,7 @@ def write(app: App, template: str | None) -> list[str]:
     return [path for path in made if path != "./"]
 
 
-def wrote(relative: str, path: Path) -> bool:
+def is_from_template(relative: str, path: Path) -> bool:
     """Whether a file is as a template has it: nobody has made it their own yet."""
     try:
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else None
@@ -48,17 +48,19 @@ def wrote(relative: str, path: Path) -> bool:
     templates = files("ikoma.apps") / "templates"
     kinds = [templates / name for name in TEMPLATES]
     return content is not None and any(
-        str(place) == relative and source.read_bytes() == content for kind in kinds for place, source in _files(kind)
+        str(place) == relative and source.read_bytes() == content
+        for kind in kinds
+        for place, source in _list_files(kind)
     )
 
 
-def _files(folder: Traversable, prefix: Path = Path()) -> list[tuple[Path, Traversable]]:
+def _list_files(folder: Traversable, prefix: Path = Path()) -> list[tuple[Path, Traversable]]:
     found = []
     for item in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if item.name == "__pycache__":  # of what IKOMA itself reads there
             continue
         if item.is_dir():
-            found += _files(item, prefix / item.name)
+            found += _list_files(item, prefix / item.name)
         else:
             found.append((prefix / item.name, item))
     return found

@@ -30,29 +30,29 @@ class SourceUrl:
     def parse(cls, text: str) -> SourceUrl:
         """The address, or InvalidArguments that says what is wrong with it."""
         if not text.isprintable() or len(text) > 500 or text.startswith("-") or any(part.isspace() for part in text):
-            raise _refused("is no address")
+            raise _make_invalid("is no address")
         if "://" not in text:
             found = _SCP_LIKE.fullmatch(text)
             if found is None or not _PATH.fullmatch(found["path"]):
-                raise _refused("is neither https://HOST/PATH nor ssh://USER@HOST/PATH")
+                raise _make_invalid("is neither https://HOST/PATH nor ssh://USER@HOST/PATH")
             return cls(
                 f"ssh://{found['user']}@{found['host']}/{found['path'].lstrip('/')}", "ssh", found["host"].lower()
             )
         parts = urlsplit(text)
         if parts.scheme not in ("https", "ssh"):
-            raise _refused(f"begins with {parts.scheme}://; only https:// and ssh:// are taken")
+            raise _make_invalid(f"begins with {parts.scheme}://; only https:// and ssh:// are taken")
         if parts.password is not None or (parts.scheme == "https" and parts.username is not None):
             raise InvalidArguments("url: holds a user or password.", hint="Leave it out, and give a token as `token`.")
         if not parts.hostname or not _PATH.fullmatch(parts.path) or parts.query or parts.fragment:
-            raise _refused("has no host and path that could be a repository")
+            raise _make_invalid("has no host and path that could be a repository")
         if not re.fullmatch(r"[a-z0-9.:-]+", parts.hostname) or not re.fullmatch(r"[a-z0-9_.-]*", parts.username or ""):
-            raise _refused("has a host or user of a form that is not taken")
+            raise _make_invalid("has a host or user of a form that is not taken")
         try:
             port = parts.port
         except ValueError:
             port = 0
         if port == 0:
-            raise _refused("has a port that none has")
+            raise _make_invalid("has a port that none has")
         return cls(text, parts.scheme, parts.hostname)
 
     @property
@@ -80,7 +80,7 @@ class SourceUrl:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class SourceReach:
     """What may be fetched from where. `hosts` are names or `*`; the files are None where there are none."""
 
     hosts: Sequence[str]
@@ -120,5 +120,5 @@ class Reach:
         return addresses[0]
 
 
-def _refused(problem: str) -> InvalidArguments:
+def _make_invalid(problem: str) -> InvalidArguments:
     return InvalidArguments(f"url: {problem}.", hint="Give https://HOST/PATH, ssh://USER@HOST/PATH or USER@HOST:PATH.")

@@ -23,7 +23,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps.app import App, Apps
-from ikoma.apps.releases.release import now
+from ikoma.apps.releases.release import format_now
 from ikoma.durable import write_file
 from ikoma.errors import HookReplayed, HookWornOut, IkomaError, Next, NotFound, StateUnreadable
 from ikoma.kernel.state import connect
@@ -59,7 +59,7 @@ _COLUMNS = "at, host, event, delivery, ref, pushed, code, reason, operation, sta
 
 
 @dataclass(frozen=True, slots=True)
-class Statuses:
+class StatusTarget:
     """Where a git host is told what became of a commit. `url` None: the API of the host that the source came from."""
 
     token: Secret
@@ -67,14 +67,14 @@ class Statuses:
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class Webhook:
     """Who holds the secret may have the branch deployed."""
 
     secret: Secret
     branch: str
     caller: str
     created_at: str
-    statuses: Statuses | None = None
+    statuses: StatusTarget | None = None
 
     @property
     def ref(self) -> str:
@@ -87,7 +87,7 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class DeliveryMark:
     """What a delivery is known by. One that lasts is remembered until the secret is replaced."""
 
     text: str
@@ -115,47 +115,47 @@ class Delivery:
 
 
 @dataclass(slots=True)
-class Unproven:
+class UnprovenDeliveries:
     """Deliveries that were not signed rightly, since the server started."""
 
     count: int = 0
     at: str = ""
 
 
-def find(app: App) -> Hook | None:
+def find(app: App) -> Webhook | None:
     """The app's webhook, where it has one."""
-    return app.read_state(FILE, _hook)
+    return app.read_state(FILE, _parse_webhook)
 
 
-def _hook(stored: Mapping[str, Any]) -> Hook:
+def _parse_webhook(stored: Mapping[str, Any]) -> Webhook:
     token = stored.get("statusToken")
-    statuses = Statuses(Secret(token), stored.get("statusUrl")) if token else None
-    return Hook(Secret(stored["secret"]), stored["branch"], stored["caller"], stored["createdAt"], statuses)
+    statuses = StatusTarget(Secret(token), stored.get("statusUrl")) if token else None
+    return Webhook(Secret(stored["secret"]), stored["branch"], stored["caller"], stored["createdAt"], statuses)
 
 
-def new_secret() -> Secret:
+def generate_secret() -> Secret:
     """A secret in the form that every git host takes: those of Standard Webhooks want it to begin so."""
     return Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
 
 
-def require(app: App) -> Hook:
+def require(app: App) -> Webhook:
     found = find(app)
     if found is None:
         raise NotFound(f"{app.name} has no webhook.", hint="hook.create makes one.", next=Next("hook.show"))
     return found
 
 
-class Hooks:
+class Webhooks:
     """The webhooks of all apps, and what was taken of their deliveries, in the SQLite file `database`."""
 
     def __init__(self, database: Path, apps: Apps) -> None:
         self._connection = connect(database, _SCHEMA)
         self._apps = apps
-        self._unproven: dict[str, Unproven] = {}
+        self._unproven: dict[str, UnprovenDeliveries] = {}
         self.spool = database.parent
         """A folder for large bodies on their way."""
 
-    def find(self, name: AppName) -> Hook | None:
+    def find(self, name: AppName) -> Webhook | None:
         """The webhook of the app of that name; None where there is no such app, or nobody can read what it is."""
         app = self._apps.at(name)
         try:
@@ -165,14 +165,14 @@ class Hooks:
             return None
 
     def create(
-        self, app: App, branch: str, *, caller: str, secret: Secret | None = None, statuses: Statuses | None = None
-    ) -> Hook:
+        self, app: App, branch: str, *, caller: str, secret: Secret | None = None, statuses: StatusTarget | None = None
+    ) -> Webhook:
         """Make a webhook, in place of the one there was.
 
         Args:
             secret: the one that the git host has made; where there is none, one is made here.
         """
-        hook = Hook(secret or new_secret(), branch, caller, now(), statuses)
+        hook = Webhook(secret or generate_secret(), branch, caller, format_now(), statuses)
         content = {"secret": hook.secret.reveal(), "branch": branch, "caller": caller, "createdAt": hook.created_at}
         if statuses is not None:
             content |= {"statusToken": statuses.token.reveal()} | ({"statusUrl": statuses.url} if statuses.url else {})
@@ -188,7 +188,7 @@ class Hooks:
             connection.execute("DELETE FROM hook_deliveries WHERE app = ?", (app.name,))
         self._unproven.pop(app.name, None)
 
-    def take(self, app: AppName, marks: Sequence[Mark]) -> None:
+    def take(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
         """Remember a delivery, durably.
 
         Raises:
@@ -209,7 +209,7 @@ class Hooks:
             except sqlite3.IntegrityError:
                 raise HookReplayed() from None
 
-    def give_back(self, app: AppName, marks: Sequence[Mark]) -> None:
+    def give_back(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
         """Forget a delivery that began nothing: the git host may send it again."""
         with self._changing() as connection:
             connection.executemany(
@@ -245,11 +245,11 @@ class Hooks:
 
     def note_unproven(self, app: AppName) -> None:
         """Count a delivery that was not signed rightly, where there is such a webhook."""
-        seen = self._unproven.setdefault(app, Unproven())
-        seen.count, seen.at = seen.count + 1, now()
+        seen = self._unproven.setdefault(app, UnprovenDeliveries())
+        seen.count, seen.at = seen.count + 1, format_now()
 
-    def unproven(self, app: AppName) -> Unproven:
-        return self._unproven.get(app) or Unproven()
+    def unproven(self, app: AppName) -> UnprovenDeliveries:
+        return self._unproven.get(app) or UnprovenDeliveries()
 
     def deliveries(self, app: AppName) -> list[Delivery]:
         """The last ones, newest first."""

@@ -22,7 +22,7 @@ async def find_migrations(databases: Databases, app: App) -> list[Finding]:
     """What would make the migrations of a deploy fail, as far as it is known before."""
     if (owned := credentials.find(app)) is None:
         return []
-    known, wrong = await asyncio.to_thread(migration_files.look, app)
+    known, wrong = await asyncio.to_thread(migration_files.read_migrations, app)
     found = [Finding(path, None, error.message, error.hint) for path, error in wrong]
     try:
         ledger = await databases.ledger(owned)
@@ -32,7 +32,7 @@ async def find_migrations(databases: Databases, app: App) -> list[Finding]:
         return [*found, Finding("migrations", None, error.message, error.hint)]
     lost = {path.rpartition("/")[2] for path, _ in wrong}
     found += [item for item in _differences(known, ledger) if item.file.rpartition("/")[2] not in lost]
-    for item in migration_files.pending(known, ledger):
+    for item in migration_files.select_pending(known, ledger):
         found += [_finding(item.name, *refused) for refused in await read(_refused, item, owned.role)]
     return found
 
@@ -43,13 +43,13 @@ def _refused(migration: Migration, role: str) -> list[tuple[str, str, int | None
 
 def _differences(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> Iterator[Finding]:
     """Where the files and the ledger do not fit together."""
-    for item in migration_files.changed(known, ledger):
+    for item in migration_files.select_changed(known, ledger):
         problem = "It was applied before, and has been changed since."
         yield _finding(item.name, problem, "Undo the edit, and write what is to change as a new migration.")
-    for name in migration_files.missing(known, ledger):
+    for name in migration_files.select_missing(known, ledger):
         problem = "It was applied before, and the file is not there any more."
         yield _finding(name, problem, "Put the file back as it was; deploy.rollback brings an earlier release back.")
-    for name, later in migration_files.overtaken(known, ledger).items():
+    for name, later in migration_files.select_overtaken(known, ledger).items():
         problem = f"It is not applied, and {later}, which comes after it, is."
         yield _finding(
             name, problem, "Give it a number behind that one; or apply it by itself: db.migrate with `file`."

@@ -11,7 +11,7 @@ from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.dockerfiles import read_dockerfiles, stage_of
-from ikoma.apps.host_facts import image_name, locate
+from ikoma.apps.host_facts import locate, name_image
 from ikoma.apps.rollouts.new_folders import is_to_be_handed_over
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
@@ -87,7 +87,7 @@ async def _user_of_image(engine: Engine, app: App, name: str, service: Mapping[s
         return stage.user
     if stage.base and stage.base != "scratch" and (image := await engine.image(stage.base)) is not None:
         return image.user
-    built = await engine.images(f"{image_name(app.name, name)}:")
+    built = await engine.images(f"{name_image(app.name, name)}:")
     image = await engine.image(built[-1]) if built else None
     return image.user if image else ""
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps.app import App
-from ikoma.apps.releases.scale import scale_of_app
+from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.strategy.scaling import too_many
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
@@ -17,7 +17,7 @@ from ikoma.apps.yaml.lines import Source
 def find_scaled(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
     """Services that were scaled and now cannot run twice."""
     for name, reason in too_many(app, model).items():
-        problem = f"{name} was scaled to {scale_of_app(app)[name]} containers, and gets one: {reason}."
+        problem = f"{name} was scaled to {read_scale(app)[name]} containers, and gets one: {reason}."
         one = orjson.dumps({"service": name, "replicas": 1}).decode()
         fix = f"Take away what stands in the way, or give up the number: deploy.scale {one}."
         yield Finding(*source.at("services", name), problem, fix)

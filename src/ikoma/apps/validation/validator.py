@@ -21,7 +21,7 @@ from ikoma.apps.resolution.resolver import Resolution, Resolutions
 from ikoma.apps.resolution.routed_service import Settled, WebServices
 from ikoma.apps.resolution.unsupported_features import Impossible, impossible
 from ikoma.apps.rollouts.drift import differences
-from ikoma.apps.routing.routes import Traffic
+from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.builds import find_builds
 from ikoma.apps.validation.compose_errors import find_compose_error
 from ikoma.apps.validation.disk import look_at_disks
@@ -54,7 +54,7 @@ class Validator:
         engine: Engine,
         databases: Databases,
         policy: Policy,
-        traffic: Traffic,
+        traffic: Routes,
         resolutions: Resolutions,
         web_services: WebServices,
     ) -> None:

@@ -8,9 +8,14 @@ from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
-from ikoma.apps.database.variables import Gift, gifts, own_databases, to_use_the_platforms
+from ikoma.apps.database.variables import (
+    DatabaseVariables,
+    assign_database_variables,
+    explain_switch,
+    find_own_databases,
+)
 from ikoma.apps.environment import dotenv
-from ikoma.apps.environment.variables import ENV, Fault
+from ikoma.apps.environment.variables import ENV, VariableFault
 from ikoma.apps.resolution.resolver import Resolution
 from ikoma.apps.resolution.variable_uses import Use
 from ikoma.apps.validation.finding import Finding
@@ -24,7 +29,7 @@ _NEEDED = frozenset(("image", "ports", "volumes", "env_file", "devices"))
 """Keys of a service in which nothing works that is blank."""
 
 
-def find_faults(faults: Sequence[Fault]) -> list[Finding]:
+def find_faults(faults: Sequence[VariableFault]) -> list[Finding]:
     """Faults, or doubts, of files of variables."""
     return [Finding(fault.file, fault.line, fault.problem, fault.fix) for fault in faults]
 
@@ -97,7 +102,7 @@ def _finding(source: Source, use: Use, problem: str, fix: str) -> Finding:
 def find_missing_names(app: App, written: Mapping[str, str]) -> Iterator[Finding]:
     """Variables that the app's .env.example files ask for, and .env does not have."""
     known = {*written, *dotenv.DATABASE_NAMES}
-    for name, file in dotenv.expected(app).items():
+    for name, file in dotenv.read_expected(app).items():
         if name not in known:
             yield Finding(ENV, None, f"{name} is missing; {file} asks for it.", f"Add {name}= to .env.")
 
@@ -107,24 +112,24 @@ def find_database_variables(
 ) -> list[Finding]:
     """What is said of a database that the containers will not see, and which services keep one of their own."""
     owned = credentials.find(app)
-    found = gifts(model, written)
+    found = assign_database_variables(model, written)
     if owned is None:
         named = [name for name in dotenv.DATABASE_NAMES if written.get(name)]
-        if not named or own_databases(model):
+        if not named or find_own_databases(model):
             return []
         problem = f".env names a database ({', '.join(named)}), but the app has none on this platform yet."
-        return [Finding(ENV, dotenv.line_of(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
-    parts = credentials.parts(owned, databases.endpoint())
+        return [Finding(ENV, dotenv.find_line(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
+    parts = credentials.list_parts(owned, databases.endpoint())
     given = {name: parts[part] for gift in found.values() for name, part in gift.names.items()}
     findings = [
         Finding(
             ENV,
-            dotenv.line_of(app, name),
+            dotenv.find_line(app, name),
             f"{name} is replaced when the containers start.",
             f"They get the app's own database role {owned.role!r}: no app is given the platform's login. "
             "Remove the line, or leave it for running the app elsewhere.",
         )
-        for name in dotenv.replaced(written, given)
+        for name in dotenv.find_replaced(written, given)
     ]
     findings.sort(key=lambda finding: finding.line or 0)
     return findings + [
@@ -134,11 +139,11 @@ def find_database_variables(
     ]
 
 
-def _what_it_gets(service: str, gift: Gift) -> Iterator[tuple[str, str]]:
+def _what_it_gets(service: str, gift: DatabaseVariables) -> Iterator[tuple[str, str]]:
     if gift.own is not None:
         problem = f"{service} gets no variables of the app's database on this platform: {gift.own}."
         doubt = "" if gift.is_database else "That may be right. "
-        yield problem, f"{doubt}{to_use_the_platforms(service, gift)}"
+        yield problem, f"{doubt}{explain_switch(service, gift)}"
     elif gift.kept:
         problem = f"{service} sets {', '.join(gift.kept)} itself, and keeps what it set."
         yield problem, "Remove from its environment what the app's database on this platform is to give."

@@ -79,7 +79,7 @@ def read_chosen(app: App, path: str, limit: int, contents: Mapping[str, bytes]) 
 def paths(app: App) -> list[Path]:
     """The files as they are now; what should be there where none is."""
     try:
-        return [app.path / name for name in choose(app, dotenv.as_written(app)).files]
+        return [app.path / name for name in choose(app, dotenv.read_written(app)).files]
     except FileMissing:
         return [app.compose_file]
 

@@ -19,7 +19,7 @@ from typing import Any
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv, nesting
 from ikoma.apps.environment.entries import find_too_deep
-from ikoma.apps.host_facts import Located, locate
+from ikoma.apps.host_facts import LocatedPath, locate
 from ikoma.apps.yaml import differences, form
 from ikoma.apps.yaml.file_choice import Chosen, choose, read_chosen
 from ikoma.apps.yaml.lines import Parts, Source
@@ -124,7 +124,7 @@ class Gathered:
 
 def gather(
     app: App,
-    read: Callable[[bytes], Mapping[str, str]] = dotenv.unread,
+    read: Callable[[bytes], Mapping[str, str]] = dotenv.parse_written,
     paths: Mapping[str, str] | None = None,
     contents: Mapping[str, bytes] | None = None,
 ) -> Gathered:
@@ -208,7 +208,7 @@ def _document(app: App, gathered: Gathered, path: str, base: str, known: frozens
             _follow(app, gathered, _Step(path, base, known), place, reference)
 
 
-def read_paths(app: App) -> tuple[Located, ...]:
+def read_paths(app: App) -> tuple[LocatedPath, ...]:
     """Where the files are that are read to understand an app's; none where it has no compose file."""
     try:
         gathered = gather(app)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ikoma.capabilities.approvals.list import Item
+from ikoma.capabilities.approvals.list import ApprovalsListItem
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import APPROVED
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, capability
 from ikoma.model import Effect, Role
 
 
-class Approve(Request):
+class ApprovalsApproveRequest(Request):
     id: str
 
 
@@ -20,9 +21,10 @@ class Approve(Request):
     rare=True,
     harmless="it lets one call of another key be made, and no other",
 )
-async def approve(call: Call, request: Approve) -> Item:
+@listed("keys", "approvals approve", by_hand=True)
+async def approve(call: Call, request: ApprovalsApproveRequest) -> ApprovalsListItem:
     """Consent to one call of another key, once, within the hour.
 
     Use it when what would be lost may be. The caller then calls again.
     """
-    return Item.of(call.platform.approvals.decide(request.id, call.caller, APPROVED))
+    return ApprovalsListItem.of(call.platform.approvals.decide(request.id, call.caller, APPROVED))

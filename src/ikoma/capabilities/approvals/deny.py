@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ikoma.capabilities.approvals.list import Item
+from ikoma.capabilities.approvals.list import ApprovalsListItem
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import DENIED
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, capability
 from ikoma.model import Effect, Role
 
 
-class Deny(Request):
+class ApprovalsDenyRequest(Request):
     id: str
 
 
@@ -20,9 +21,10 @@ class Deny(Request):
     rare=True,
     harmless="the same call can be asked for again an hour later",
 )
-async def deny(call: Call, request: Deny) -> Item:
+@listed("keys", "approvals deny", by_hand=True)
+async def deny(call: Call, request: ApprovalsDenyRequest) -> ApprovalsListItem:
     """Refuse a call of another key.
 
     Use it when the call should not be made.
     """
-    return Item.of(call.platform.approvals.decide(request.id, call.caller, DENIED))
+    return ApprovalsListItem.of(call.platform.approvals.decide(request.id, call.caller, DENIED))

@@ -8,17 +8,18 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import Approval
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, Request, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
-class List(Request):
+class ApprovalsListRequest(Request):
     closed: bool = False
     """Also those that were decided or have ended."""
     limit: int = Field(default=50, ge=1, le=MOST_LISTED)
 
 
-class Item(Result):
+class ApprovalsListItem(Result):
     id: str
     capability: str
     app: str | None
@@ -35,22 +36,23 @@ class Item(Result):
     decided_at: str | None
 
     @classmethod
-    def of(cls, approval: Approval) -> Item:
+    def of(cls, approval: Approval) -> ApprovalsListItem:
         return cls.model_validate(approval, from_attributes=True)
 
 
-class Listing(Result):
-    approvals: list[Item]
+class ApprovalsListResult(Result):
+    approvals: list[ApprovalsListItem]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("approvals.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
-async def listing(call: Call, request: List) -> Listing:
+@listed("keys", "approvals list", by_hand=True)
+async def listing(call: Call, request: ApprovalsListRequest) -> ApprovalsListResult:
     """Calls that wait for another key's consent, newest first: who asks, for what, until when.
 
     Next: approvals.approve or approvals.deny.
     """
     found = call.platform.approvals.visible(call.caller, closed=request.closed)
-    listed = [Item.of(approval) for approval in found[: request.limit]]
-    return Listing(approvals=listed, truncated=len(found) > request.limit)
+    listed = [ApprovalsListItem.of(approval) for approval in found[: request.limit]]
+    return ApprovalsListResult(approvals=listed, truncated=len(found) > request.limit)

@@ -7,26 +7,27 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
-class Adapt(AppRequest):
+class AppsAdaptRequest(AppRequest):
     service: str | None = Field(default=None, max_length=200)
     """The service that answers requests, where several could."""
     write: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """The `sha256` of the changes that were shown: write them."""
 
 
-class AdaptedFile(Result):
+class AppsAdaptAdaptedFile(Result):
     path: str
     diff: Annotated[str, Untrusted("compose file")]
 
 
-class Adapted(Result):
+class AppsAdaptResult(Result):
     changes: Annotated[list[str], Untrusted("compose file")]
     """What the compose file would become, in words."""
-    files: list[AdaptedFile]
+    files: list[AppsAdaptAdaptedFile]
     left: Annotated[list[str], Untrusted("compose file")]
     """What is to be mended by hand."""
     sha256: str | None
@@ -35,7 +36,8 @@ class Adapted(Result):
 
 
 @capability("apps.adapt", role=Role.BUILDER, effect=Effect.CHANGES, undo="files.restore")
-async def adapt(call: Call, request: Adapt) -> Adapted:
+@listed("start", "adapt", "Show what an app's compose file would become here, and write it.")
+async def adapt(call: Call, request: AppsAdaptRequest) -> AppsAdaptResult:
     """Show what an app's compose file would become: own proxies left out, the service named that answers; or write it.
 
     Use it where apps.validate says so. files.restore undoes it.
@@ -45,9 +47,9 @@ async def adapt(call: Call, request: Adapt) -> Adapted:
     if request.write is not None:
         adapter.require_seen(found, request.write)
         await adapter.write(app, found)
-    return Adapted(
+    return AppsAdaptResult(
         changes=list(found.changes),
-        files=[AdaptedFile(path=item.path, diff=item.diff) for item in found.files],
+        files=[AppsAdaptAdaptedFile(path=item.path, diff=item.diff) for item in found.files],
         left=list(found.left),
         sha256=found.sha256 if found.files else None,
         written=request.write is not None,

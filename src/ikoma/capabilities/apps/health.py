@@ -7,6 +7,7 @@ from typing import Annotated
 from ikoma.capabilities.apps.status import next_of
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import Effect, Role
 
@@ -16,7 +17,7 @@ class Look(Result):
     details: str
 
 
-class Health(Result):
+class AppsHealthResult(Result):
     health: str
     status: str
     details: dict[str, Look]
@@ -28,7 +29,8 @@ class Health(Result):
 
 
 @capability("apps.health", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def health(call: Call, request: AppRequest) -> Health:
+@listed("look", "health", "Look at an app and say how it is.", well=("health", "healthy"))
+async def health(call: Call, request: AppRequest) -> AppsHealthResult:
     """Look at the app's containers, its HTTP health path and its database, and say how it is.
 
     Use it when something seems wrong. Next: apps.logs.
@@ -37,7 +39,7 @@ async def health(call: Call, request: AppRequest) -> Health:
     if not seen.exists:
         call.app(request.app_name)  # says so, with the nearest name
     details = {name: Look(passed=check.passed, details=check.details) for name, check in seen.checks.items()}
-    return Health(
+    return AppsHealthResult(
         health=seen.health,
         status=seen.health,
         details=details,

@@ -12,13 +12,14 @@ from ikoma.apps.files import files
 from ikoma.apps.source import template
 from ikoma.capabilities.context import Call
 from ikoma.errors import HasComposeFile, Next, NotAdaptable
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import AppName, Effect, FilePath, Role
 
 _LARGEST = 1 << 20
 
 
-class Init(AppRequest):
+class AppsInitRequest(AppRequest):
     template: Literal["node", "python", "static", "dockerfile"] = "node"
     compose: Annotated[str | None, Sensitive("compose file")] = Field(default=None, max_length=_LARGEST)
     """A compose file of one's own instead of a template's; it is adapted as apps.adapt does."""
@@ -31,7 +32,7 @@ class Init(AppRequest):
         return name
 
 
-class Details(Result):
+class AppsInitDetails(Result):
     path: str
     files: list[str]
     """What was made now, relative to path."""
@@ -41,10 +42,10 @@ class Details(Result):
     """What is still wrong with it."""
 
 
-class Initialised(Result):
+class AppsInitResult(Result):
     success: bool
     message: str
-    details: Details
+    details: AppsInitDetails
     next: Next | None = Next("apps.validate")
 
 
@@ -56,7 +57,10 @@ class Initialised(Result):
     idempotent=True,
     harmless="it adds what is missing, and touches nothing that is there",
 )
-async def init(call: Call, request: Init) -> Initialised:
+@listed(
+    "start", "init", "Create an app's folder from a template.", optional=("template",), from_files={"compose": "--from"}
+)
+async def init(call: Call, request: AppsInitRequest) -> AppsInitResult:
     """Create an app's folder from a template (node, python, static, dockerfile) or a compose file of one's own.
 
     Calling it again adds what is missing and touches nothing that is there.
@@ -68,10 +72,10 @@ async def init(call: Call, request: Init) -> Initialised:
         return await _from_compose(call, app, request.compose)
     made = template.write(app, request.template)
     message = f"{app.name} is ready: put its source into {app.source}." if made else f"{app.name} had all its files."
-    return Initialised(success=True, message=message, details=Details(path=str(app.path), files=made))
+    return AppsInitResult(success=True, message=message, details=AppsInitDetails(path=str(app.path), files=made))
 
 
-async def _from_compose(call: Call, app: App, compose: str) -> Initialised:
+async def _from_compose(call: Call, app: App, compose: str) -> AppsInitResult:
     """Begin with a person's own compose file; as it was given it is kept in the file's history."""
     if app.compose_file.is_file() and app.read_inside(app.compose_file, _LARGEST + 1) != compose.encode():
         raise HasComposeFile(f"{app.name} has a compose file.")
@@ -86,5 +90,5 @@ async def _from_compose(call: Call, app: App, compose: str) -> Initialised:
     except NotAdaptable as error:
         left = [error.message]
     message = f"{app.name} has your compose file{', with changes' if changes else ''}."
-    details = Details(path=str(app.path), files=[*made, path], changes=changes, left=left)
-    return Initialised(success=True, message=message, details=details)
+    details = AppsInitDetails(path=str(app.path), files=[*made, path], changes=changes, left=left)
+    return AppsInitResult(success=True, message=message, details=details)

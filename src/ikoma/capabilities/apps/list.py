@@ -10,15 +10,16 @@ from ikoma.apps.app import App
 from ikoma.apps.observation.health import UNKNOWN
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
 from ikoma.model import Effect, Role
 
 
-class List(Request):
+class AppsListRequest(Request):
     limit: int = Field(default=100, ge=1, le=MOST_LISTED)
 
 
-class Item(Result):
+class AppsListItem(Result):
     name: str
     health: str
     release: str | None
@@ -29,14 +30,15 @@ class Item(Result):
     """Why its health is unknown."""
 
 
-class Listing(Result):
-    apps: list[Item]
+class AppsListResult(Result):
+    apps: list[AppsListItem]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("apps.list", role=Role.OBSERVER, effect=Effect.READS)
-async def listing(call: Call, request: List) -> Listing:
+@listed("look", "list", "List all apps.")
+async def listing(call: Call, request: AppsListRequest) -> AppsListResult:
     """All apps with their health, the release that serves, and where they answer.
 
     Use it to find an app's name or to see what runs here.
@@ -45,17 +47,17 @@ async def listing(call: Call, request: List) -> Listing:
     names = [name for name in platform.apps.names() if call.caller.reaches(name)]
     apps = [platform.apps.at(name) for name in names[: request.limit]]
     items = await asyncio.gather(*(_item(call, app) for app in apps))
-    return Listing(apps=items, truncated=len(names) > request.limit)
+    return AppsListResult(apps=items, truncated=len(names) > request.limit)
 
 
-async def _item(call: Call, app: App) -> Item:
+async def _item(call: Call, app: App) -> AppsListItem:
     try:
         seen = await call.platform.health.observe(app)
     except EngineUnavailable as error:
-        return Item(name=app.name, health=UNKNOWN, release=None, urls=[], trouble=error.message)
+        return AppsListItem(name=app.name, health=UNKNOWN, release=None, urls=[], trouble=error.message)
     release = seen.release.id if seen.release else None
     trouble = seen.checks["state"].details if "state" in seen.checks else None
-    return Item(
+    return AppsListItem(
         name=app.name,
         health=seen.health,
         release=release,

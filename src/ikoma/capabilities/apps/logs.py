@@ -9,15 +9,16 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ikoma.apps.observation.logs import Wanted, moment
+from ikoma.apps.observation.logs import LogQuery, parse_since
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
 from ikoma.kernel.events import Changed
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ReleaseId, Role
 
 
-class Logs(AppRequest):
+class AppsLogsRequest(AppRequest):
     service: str | None = Field(default=None, max_length=200)
     release: ReleaseId | None = None
     """Of this one, also where it failed, is starting or was left."""
@@ -34,7 +35,7 @@ class Logs(AppRequest):
     """How long to follow."""
 
 
-class Lines(Result):
+class AppsLogsResult(Result):
     lines: Annotated[list[str], Untrusted("container logs")]
     """Oldest first; with the service in front where there are several."""
     truncated: bool
@@ -43,17 +44,25 @@ class Lines(Result):
 
 
 @capability("apps.logs", role=Role.OBSERVER, effect=Effect.READS)
-async def logs(call: Call, request: Logs) -> Lines:
+@listed(
+    "look",
+    "logs",
+    "Show what an app's containers say; --follow goes on.",
+    by_hand=True,
+    text_alone=True,
+    not_over_mcp=("follow", "seconds"),
+)
+async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     """Read the last lines of an app's containers, also of stopped ones; secrets are hidden.
 
     Use it when a deploy failed or an app is unhealthy.
     """
     app = call.app(request.app_name)
-    wanted = Wanted(
+    wanted = LogQuery(
         service=request.service,
         release=request.release,
         tail=request.tail,
-        since=moment(request.since) if request.since else None,
+        since=parse_since(request.since) if request.since else None,
         grep=request.grep,
         timestamps=request.timestamps,
     )
@@ -66,7 +75,7 @@ async def logs(call: Call, request: Logs) -> Lines:
         with suppress(TimeoutError), call.platform.events.listening() as changes:
             async with asyncio.timeout(request.seconds):
                 await _until_stopping(call.platform.logs.follow(app, wanted, call.emit), changes)
-        return Lines(lines=[], truncated=False, more=None)
+        return AppsLogsResult(lines=[], truncated=False, more=None)
     more = None
     if said.cut:
         more = "There are earlier lines: ask for a larger `tail`, or narrow with `since`, `service` or `grep`."
@@ -74,7 +83,7 @@ async def logs(call: Call, request: Logs) -> Lines:
         more = "No line is there, or none that fits; apps.status shows which containers there are."
     if said.starting is not None:
         more = f"{said.starting} is starting: ask with it as `release` for its lines. {more or ''}".strip()
-    return Lines(lines=list(said.lines), truncated=said.cut, more=more)
+    return AppsLogsResult(lines=list(said.lines), truncated=said.cut, more=more)
 
 
 async def _until_stopping(following: Coroutine[Any, Any, None], changes: AsyncIterator[Changed]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Maintenance(AppRequest):
+class AppsMaintenanceRequest(AppRequest):
     on: bool
 
 
-class Maintained(Result):
+class AppsMaintenanceResult(Result):
     success: bool
     message: str
     maintenance: bool
@@ -20,7 +21,8 @@ class Maintained(Result):
 @capability(
     "apps.maintenance", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True, undo="apps.maintenance"
 )
-async def maintenance(call: Call, request: Maintenance) -> Maintained:
+@listed("domains", "maintenance", "Show people a page instead of an app, or the app again.")
+async def maintenance(call: Call, request: AppsMaintenanceRequest) -> AppsMaintenanceResult:
     """Show people a page instead of an app, or the app again. Containers run on."""
     app, traffic = call.app(request.app_name), call.platform.traffic
     if request.on:
@@ -28,4 +30,4 @@ async def maintenance(call: Call, request: Maintenance) -> Maintained:
     else:
         await traffic.end_maintenance(app)
     what = "shows a page that says it is being worked on" if request.on else "answers again"
-    return Maintained(success=True, message=f"{app.name} {what}.", maintenance=request.on)
+    return AppsMaintenanceResult(success=True, message=f"{app.name} {what}.", maintenance=request.on)

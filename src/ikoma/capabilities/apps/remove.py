@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
-from ikoma.apps.releases.release import now
+from ikoma.apps.releases.release import format_now
 from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.apps.source import access
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role, shown
 
 
-class Details(Result):
+class AppsRemoveDetails(Result):
     trash: str
     backup: str | None
 
 
-class Removed(Result):
+class AppsRemoveResult(Result):
     success: bool
     message: str
-    details: Details
+    details: AppsRemoveDetails
 
 
 async def losses(call: Call, request: AppRequest) -> Loss:
@@ -46,7 +47,8 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("apps.remove", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses)
-async def remove(call: Call, request: AppRequest) -> Removed:
+@listed("server", "remove", "Move an app with its data to the trash.")
+async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     """Remove an app: its containers, networks, volumes, database and folder.
 
     A copy of everything goes to the trash first.
@@ -68,12 +70,12 @@ async def remove(call: Call, request: AppRequest) -> Removed:
     access.forget(app)
     call.platform.hooks.remove(app)
     backup = str(entry.dump) if entry.dump.is_file() else None
-    entry.describe(app=app.name, removedAt=now(), caller=call.caller.name, backup=backup)
+    entry.describe(app=app.name, removedAt=format_now(), caller=call.caller.name, backup=backup)
     if app.exists:
         call.platform.trash.move_folder(app, entry)
     await call.forget(app)
-    details = Details(trash=str(entry.path), backup=backup)
-    return Removed(success=True, message=f"{app.name} was moved to the trash.", details=details)
+    details = AppsRemoveDetails(trash=str(entry.path), backup=backup)
+    return AppsRemoveResult(success=True, message=f"{app.name} was moved to the trash.", details=details)
 
 
 async def _volumes(call: Call, app: App) -> list[str]:

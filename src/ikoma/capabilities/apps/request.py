@@ -6,14 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ikoma.apps.readable import as_text
+from ikoma.apps.readable import decode_text
 from ikoma.apps.routing.request import visit
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, RequestPath, Role
 
 
-class Visit(AppRequest):
+class AppsRequestRequest(AppRequest):
     path: RequestPath = Field(default=RequestPath("/"))
     """On the site, with its query."""
     method: Literal["GET", "HEAD"] = "GET"
@@ -25,7 +26,7 @@ class Visit(AppRequest):
     """Seconds."""
 
 
-class Visited(Result):
+class AppsRequestResult(Result):
     url: str
     status: int
     headers: Annotated[dict[str, str], Untrusted("headers of the app's answer")]
@@ -40,7 +41,8 @@ class Visited(Result):
 
 
 @capability("apps.request", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def request_app(call: Call, request: Visit) -> Visited:
+@listed("look", "request", "Ask an app for a page, as its visitors do.", optional=("path",), text_alone=True)
+async def request_app(call: Call, request: AppsRequestRequest) -> AppsRequestResult:
     """Ask an app for a page as its visitors do, through the proxy. Redirects are shown, not followed.
 
     Use it to see what people see. Next: apps.logs.
@@ -48,8 +50,8 @@ async def request_app(call: Call, request: Visit) -> Visited:
     app = call.app(request.app_name)
     entrance = call.platform.traffic.entrance(app, request.domain)
     answer = await visit(entrance, request.path, method=request.method, limit=request.limit, seconds=request.timeout)
-    text = as_text(answer.body, is_part=not answer.is_whole)
-    return Visited(
+    text = decode_text(answer.body, is_part=not answer.is_whole)
+    return AppsRequestResult(
         url=answer.url,
         status=answer.status,
         headers=dict(answer.headers),

@@ -11,11 +11,12 @@ from ikoma.apps.rollouts import one_off_commands
 from ikoma.apps.rollouts.one_off_commands import Output
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
-class Run(AppRequest):
+class AppsRunRequest(AppRequest):
     service: str | None = Field(default=None, max_length=63)
     """Default: the one that answers requests."""
     command: list[str] = Field(examples=[["ls"]])
@@ -31,7 +32,7 @@ class Run(AppRequest):
         return command
 
 
-class Ran(Result):
+class AppsRunResult(Result):
     exit_code: int
     lines: Annotated[list[str], Untrusted("output of a command")]
     """What it said, both streams: the last thousand lines."""
@@ -48,7 +49,8 @@ class Ran(Result):
     rare=True,
     harmless="nobody can tell before what a command of the app does to its data",
 )
-async def run(call: Call, request: Run) -> Ran:
+@listed("deploy", "run", "Run a command once on an app's code and data.", by_hand=True, text_alone=True)
+async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     """Run a command once, in a container of its own that has all that the service's have; its exit code and output."""
     app = call.app(request.app_name)
     release = await call.platform.deployments.allow_command(app)
@@ -66,4 +68,6 @@ async def run(call: Call, request: Run) -> Ran:
         secrets=secrets,
         output=output,
     )
-    return Ran(exit_code=code, lines=output.lines, count=output.count, service=like.service, release=release.id)
+    return AppsRunResult(
+        exit_code=code, lines=output.lines, count=output.count, service=like.service, release=release.id
+    )

@@ -8,11 +8,12 @@ from typing import Annotated
 from ikoma.apps.observation.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import AppName, Effect, Role
 
 
-class Service(Result):
+class AppsStatusService(Result):
     name: str
     container: str
     state: str
@@ -22,7 +23,7 @@ class Service(Result):
     created_at: str
 
 
-class Starting(Result):
+class AppsStatusStarting(Result):
     """A container of a release that does not serve yet."""
 
     release: str
@@ -32,35 +33,35 @@ class Starting(Result):
     health: str | None
 
 
-class UnderWay(Result):
+class AppsStatusUnderWay(Result):
     id: str
     capability: str
     since: str
     step: Annotated[str | None, Untrusted("progress", ours=True)]
 
 
-class Watch(Result):
+class AppsStatusWatch(Result):
     release: str
     until: str
     back_to: str
     """The release that serves again where this one turns unhealthy before."""
 
 
-class Status(Result):
+class AppsStatusResult(Result):
     name: str
     exists: bool
     docker_running: bool
     db_exists: bool | None
     health: str
-    services: list[Service]
+    services: list[AppsStatusService]
     release: str | None
     urls: list[str]
     maintenance: bool
     """Whether people get a page that says so instead of the app."""
-    operation: UnderWay | None = optional()
+    operation: AppsStatusUnderWay | None = optional()
     """What works on it now."""
-    starting: list[Starting] = optional([])
-    watch: Watch | None = optional()
+    starting: list[AppsStatusStarting] = optional([])
+    watch: AppsStatusWatch | None = optional()
     next: Next | None = None
 
 
@@ -74,7 +75,8 @@ def next_of(health: str, *, has_release: bool) -> Next | None:
 
 
 @capability("apps.status", role=Role.OBSERVER, effect=Effect.READS)
-async def status(call: Call, request: AppRequest) -> Status:
+@listed("look", "status", "Show an app, service by service.")
+async def status(call: Call, request: AppRequest) -> AppsStatusResult:
     """Whether an app runs, with each of its services, its database, its release and its addresses.
 
     Use it to see what serves now. Next: apps.logs or apps.health where something is wrong.
@@ -82,14 +84,14 @@ async def status(call: Call, request: AppRequest) -> Status:
     seen = await call.platform.health.observe(call.platform.apps.at(request.app_name))
     if not seen.exists:
         await call.app_or_remains(request.app_name)  # where nothing of it remains, this says so
-    return Status(
+    return AppsStatusResult(
         name=request.app_name,
         exists=seen.exists,
         docker_running=seen.docker_running,
         db_exists=seen.database,
         health=seen.health,
         services=[
-            Service(
+            AppsStatusService(
                 name=container.service,
                 container=container.name,
                 state=container.state,
@@ -105,7 +107,9 @@ async def status(call: Call, request: AppRequest) -> Status:
         maintenance=seen.maintenance,
         operation=_under_way(call, request.app_name),
         starting=[
-            Starting(release=release, service=item.service, container=item.name, state=item.state, health=item.health)
+            AppsStatusStarting(
+                release=release, service=item.service, container=item.name, state=item.state, health=item.health
+            )
             for release, item in seen.starting
         ],
         watch=_watch(seen),
@@ -113,16 +117,16 @@ async def status(call: Call, request: AppRequest) -> Status:
     )
 
 
-def _under_way(call: Call, app: AppName) -> UnderWay | None:
+def _under_way(call: Call, app: AppName) -> AppsStatusUnderWay | None:
     record = call.platform.operations.under_way(app, call.caller, call.role)
     if record is None:
         return None
     step = record.steps[-1].name if record.steps else None
-    return UnderWay(id=record.id, capability=record.capability, since=record.started_at, step=step)
+    return AppsStatusUnderWay(id=record.id, capability=record.capability, since=record.started_at, step=step)
 
 
-def _watch(seen: Observation) -> Watch | None:
+def _watch(seen: Observation) -> AppsStatusWatch | None:
     if seen.standby is None or seen.release is None:
         return None
     until = datetime.fromtimestamp(seen.standby.until, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Watch(release=seen.release.id, until=until, back_to=seen.standby.release)
+    return AppsStatusWatch(release=seen.release.id, until=until, back_to=seen.standby.release)

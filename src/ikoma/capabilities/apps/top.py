@@ -5,18 +5,19 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import AppName, Effect, Role
 from ikoma.ports.engine import Usage
 
 
-class Top(Request):
+class AppsTopRequest(Request):
     app_name: AppName | None = None
     """Of all when left out."""
     limit: int = Field(default=100, ge=1, le=1000)
 
 
-class Service(Result):
+class AppsTopService(Result):
     app: str
     service: str
     containers: int
@@ -27,14 +28,15 @@ class Service(Result):
     """Of all its containers together."""
 
 
-class Services(Result):
-    services: list[Service]
+class AppsTopResult(Result):
+    services: list[AppsTopService]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("apps.top", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def top(call: Call, request: Top) -> Services:
+@listed("look", "top", "Show what apps take of CPU and memory.", by_hand=True)
+async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
     """CPU and memory of each running service now, the busiest first.
 
     Use it when the machine is slow.
@@ -56,11 +58,11 @@ async def top(call: Call, request: Top) -> Services:
             grouped.setdefault((name, container.service), []).append(usage[container.id])
     services = [_service(app, service, found) for (app, service), found in grouped.items()]
     busiest = sorted(services, key=lambda item: (-item.cpu_percent, -item.memory_bytes, item.app, item.service))
-    return Services(services=busiest[: request.limit], truncated=len(busiest) > request.limit)
+    return AppsTopResult(services=busiest[: request.limit], truncated=len(busiest) > request.limit)
 
 
-def _service(app: str, service: str, found: list[Usage]) -> Service:
-    return Service(
+def _service(app: str, service: str, found: list[Usage]) -> AppsTopService:
+    return AppsTopService(
         app=app,
         service=service,
         containers=len(found),

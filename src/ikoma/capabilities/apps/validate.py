@@ -7,11 +7,12 @@ from dataclasses import asdict
 from ikoma.apps.validation.finding import Finding
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Found(Result):
+class AppsValidateFound(Result):
     file: str
     line: int | None
     problem: str
@@ -22,14 +23,14 @@ class Found(Result):
     """Where in the compose file, such as services.web.ports.0."""
 
 
-class Folder(Result):
+class AppsValidateFolder(Result):
     path: str
     kind: str
     """source (a copy is the release's) or data (mounted from where it is, and shared by all releases)."""
     reason: str
 
 
-class Waived(Result):
+class AppsValidateWaived(Result):
     id: str
     rule: str
     reason: str
@@ -37,31 +38,32 @@ class Waived(Result):
     expires_at: str
 
 
-class Validation(Result):
+class AppsValidateResult(Result):
     valid: bool
-    errors: list[Found]
-    warnings: list[Found]
-    folders: list[Folder]
+    errors: list[AppsValidateFound]
+    warnings: list[AppsValidateFound]
+    folders: list[AppsValidateFolder]
     """What the app mounts and builds from."""
-    waivers: list[Waived]
+    waivers: list[AppsValidateWaived]
     """Rules that an admin has waived for this app, and until when."""
     next: Next | None = None
 
 
 @capability("apps.validate", role=Role.OBSERVER, effect=Effect.READS, open_world=True)
-async def validate(call: Call, request: AppRequest) -> Validation:
+@listed("start", "validate", "Check an app before it is deployed.", well=("valid", True))
+async def validate(call: Call, request: AppRequest) -> AppsValidateResult:
     """Check an app before it is deployed: every problem with its file, its line and its fix. Changes nothing.
 
     Use it before every deploy.
     """
     report = await call.platform.validator.examine(call.app(request.app_name))
-    return Validation(
+    return AppsValidateResult(
         valid=not report.errors,
         errors=_found(report.errors),
         warnings=_found(report.warnings),
-        folders=[Folder.model_validate(item, from_attributes=True) for item in report.kinds],
+        folders=[AppsValidateFolder.model_validate(item, from_attributes=True) for item in report.kinds],
         next=_next(report.errors),
-        waivers=[Waived.model_validate(waiver, from_attributes=True) for waiver in report.waivers],
+        waivers=[AppsValidateWaived.model_validate(waiver, from_attributes=True) for waiver in report.waivers],
     )
 
 
@@ -72,5 +74,5 @@ def _next(errors: list[Finding]) -> Next | None:
     return Next("env.list") if errors[0].file == ".env" else Next("files.read", {"path": errors[0].file})
 
 
-def _found(findings: list[Finding]) -> list[Found]:
-    return [Found(**asdict(finding)) for finding in findings]
+def _found(findings: list[Finding]) -> list[AppsValidateFound]:
+    return [AppsValidateFound(**asdict(finding)) for finding in findings]

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from ikoma.apps.observation.runbook import describe
+from ikoma.apps.observation.runbook import render_runbook
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Runbook(Result):
+class ArtifactGenerateRunbookResult(Result):
     app_name: str
     markdown: str
     path: str
 
 
 @capability("artifact.generate_runbook", role=Role.OBSERVER, effect=Effect.READS)
-async def generate_runbook(call: Call, request: AppRequest) -> Runbook:
+@listed("look", "runbook", "Print the app's own runbook.", text_alone=True)
+async def generate_runbook(call: Call, request: AppRequest) -> ArtifactGenerateRunbookResult:
     """A Markdown runbook of the app as it is now; the path is that of the one written at the last deploy.
 
     Use it to tell a person how to operate the app.
     """
     platform = call.platform
     app = call.app(request.app_name)
-    markdown = await describe(app, platform.health, platform.backups, platform.settings)
-    return Runbook(app_name=app.name, markdown=markdown, path=str(app.runbook))
+    markdown = await render_runbook(app, platform.health, platform.backups, platform.settings)
+    return ArtifactGenerateRunbookResult(app_name=app.name, markdown=markdown, path=str(app.runbook))

@@ -7,26 +7,28 @@ from dataclasses import asdict
 from ikoma.apps.observation.health import HEALTHY, STOPPED
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Item(Result):
+class ArtifactVerifyReleaseItem(Result):
     name: str
     passed: bool
     required: bool
     details: str
 
 
-class Verification(Result):
+class ArtifactVerifyReleaseResult(Result):
     verified: bool
-    checks: list[Item]
+    checks: list[ArtifactVerifyReleaseItem]
     summary: str
     next: Next | None = None
 
 
 @capability("artifact.verify_release", role=Role.OBSERVER, effect=Effect.READS)
-async def verify_release(call: Call, request: AppRequest) -> Verification:
+@listed("look", "verify", "Answer the post-deployment checklist.", well=("verified", True))
+async def verify_release(call: Call, request: AppRequest) -> ArtifactVerifyReleaseResult:
     """Answer the post-deployment checklist from facts, each looked at now; verified when all required ones pass.
 
     Use it after every deploy.
@@ -37,9 +39,9 @@ async def verify_release(call: Call, request: AppRequest) -> Verification:
     summary = f"{passed} of {len(checks)} checks passed" + (f"; failed: {', '.join(failed)}." if failed else ".")
     if any(check.name == "maintenance" for check in checks):
         summary = f"In maintenance: people get a page instead of the app. {summary}"
-    return Verification(
+    return ArtifactVerifyReleaseResult(
         verified=not failed,
-        checks=[Item(**asdict(check)) for check in checks],
+        checks=[ArtifactVerifyReleaseItem(**asdict(check)) for check in checks],
         summary=summary,
         next=await _next(call, request, failed) if failed else None,
     )

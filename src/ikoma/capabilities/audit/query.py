@@ -8,11 +8,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, EntryTime, Role
 
 
-class Query(Request):
+class AuditQueryRequest(Request):
     app_name: str | None = None
     capability: str | None = None
     caller: str | None = None
@@ -22,7 +23,7 @@ class Query(Request):
     limit: int = Field(default=50, ge=1, le=1000)
 
 
-class Entries(Result):
+class AuditQueryResult(Result):
     entries: list[dict[str, Any]]
     """Newest last."""
     truncated: bool
@@ -32,7 +33,8 @@ class Entries(Result):
 
 
 @capability("audit.query", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def query(call: Call, request: Query) -> Entries:
+@listed("audit", "audit", "Show what was done, tried and refused.", by_hand=True)
+async def query(call: Call, request: AuditQueryRequest) -> AuditQueryResult:
     """The last entries of the audit log that match, oldest first.
 
     Use it to find out who changed what, and what was refused.
@@ -52,4 +54,4 @@ async def query(call: Call, request: Query) -> Entries:
         )
 
     entries, odd = await asyncio.to_thread(call.platform.audit.last, request.limit + 1, wanted, request.since)
-    return Entries(entries=entries[-request.limit :], truncated=len(entries) > request.limit, odd=odd)
+    return AuditQueryResult(entries=entries[-request.limit :], truncated=len(entries) > request.limit, odd=odd)

@@ -6,24 +6,25 @@ import asyncio
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.audit.chain import verify as verify_chain
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, Role
 
 
-class FirstBad(Result):
+class AuditVerifyFirstBad(Result):
     file: str
     line: int
     seq: int | None
     problem: str
 
 
-class Verdict(Result):
+class AuditVerifyResult(Result):
     valid: bool
     entries: int
-    first_bad: FirstBad | None
+    first_bad: AuditVerifyFirstBad | None
     bad: int
     """Places that are not as they were written."""
-    found: list[FirstBad]
+    found: list[AuditVerifyFirstBad]
     """The first 20 of them."""
     lost: int
     """Entries that could not be written, as audit.lost says: no tampering."""
@@ -35,7 +36,8 @@ class Verdict(Result):
 
 
 @capability("audit.verify", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def verify(call: Call, request: Request) -> Verdict:
+@listed("audit", "audit verify", by_hand=True, well=("valid", True))
+async def verify(call: Call, request: Request) -> AuditVerifyResult:
     """Check that no entry of the audit log was changed, removed, moved or cut off, and say where the first was.
 
     Use it regularly, and after an incident.
@@ -44,4 +46,4 @@ async def verify(call: Call, request: Request) -> Verdict:
     verdict = await asyncio.to_thread(
         verify_chain, settings.audit_log, settings.audit_head_file, settings.audit_anchor_files
     )
-    return Verdict.model_validate(verdict, from_attributes=True)
+    return AuditVerifyResult.model_validate(verdict, from_attributes=True)

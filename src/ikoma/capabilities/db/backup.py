@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from ikoma.apps.database import own_database
-from ikoma.apps.database.proof import Proof
+from ikoma.apps.database.proof import BackupProof
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import BackupName, Effect, Role
 
 
-class Backup(AppRequest):
+class DbBackupRequest(AppRequest):
     backup_name: BackupName | None = None
     """A file name ending .sql; by default the app's name with the time."""
 
 
-class BackedUp(Result):
+class DbBackupResult(Result):
     backup_path: str
     size: int
     sha256: str
@@ -31,7 +32,8 @@ class BackedUp(Result):
 
 
 @capability("db.backup", role=Role.OPERATOR, effect=Effect.CHANGES, harmless="it adds a file, and overwrites none")
-async def backup(call: Call, request: Backup) -> BackedUp:
+@listed("database", "backup", "Dump the app's database to a file.", optional=("backupName",))
+async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     """Dump the app's database to a file that `psql` restores over it. An existing backup is never overwritten.
 
     Use it before anything risky.
@@ -39,17 +41,17 @@ async def backup(call: Call, request: Backup) -> BackedUp:
     app = call.app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.model)
     target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.names())
-    proof = Proof(call.platform.databases, owned, target.name, call.progress)
+    proof = BackupProof(call.platform.databases, owned, target.name, call.progress)
     with call.step("dump"):
         dump = await call.platform.databases.dump(app.name, target, before=proof.make, progress=call.progress)
     call.platform.backups.record(app.name, dump, restored_in=proof.seconds)
     taken = proof.require()
-    return BackedUp(
+    return DbBackupResult(
         backup_path=str(dump.path),
         size=dump.size,
         sha256=dump.sha256,
         tables=dict(dump.tables),
         proven=True,
         restore_seconds=round(taken, 3),
-        warnings=own_database.told_when_backed_up(await call.platform.validator.model(app)),
+        warnings=own_database.explain_backup(await call.platform.validator.model(app)),
     )

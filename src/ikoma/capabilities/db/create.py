@@ -5,11 +5,12 @@ from __future__ import annotations
 from ikoma.apps.database import credentials, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import DatabaseForeign, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Created(Result):
+class DbCreateResult(Result):
     exists: bool
     name: str
     size: int
@@ -27,7 +28,8 @@ class Created(Result):
     idempotent=True,
     harmless="it adds what is missing, and touches nothing that is there",
 )
-async def create(call: Call, request: AppRequest) -> Created:
+@listed("database", "db-create", "Create the app's database.")
+async def create(call: Call, request: AppRequest) -> DbCreateResult:
     """Create the app's database with a login role of its own, isolated from all other databases.
 
     Containers get DATABASE_URL, PG* and POSTGRES_* at the next deploy.
@@ -44,13 +46,13 @@ async def create(call: Call, request: AppRequest) -> Created:
             credentials.forget(app)
         raise
     state = await call.platform.databases.state(app.name)
-    return Created(
+    return DbCreateResult(
         exists=state.exists,
         name=state.name,
         size=state.size,
         tables=list(state.tables),
         role=owned.role,
-        warnings=own_database.told_when_created(
+        warnings=own_database.explain_create(
             await call.platform.validator.model(app), (await call.platform.resolutions.reader.of(app)).values
         ),
     )

@@ -10,12 +10,13 @@ from ikoma.apps.app import App
 from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports.databases import Migration
 
 
-class Migrate(AppRequest):
+class DbMigrateRequest(AppRequest):
     sql: Annotated[str | None, Sensitive("SQL")] = None
     """The text of one migration."""
     file: SqlFileName | None = None
@@ -32,7 +33,7 @@ class Migrate(AppRequest):
         return self
 
 
-class Migrated(Result):
+class DbMigrateResult(Result):
     success: bool
     message: str
     applied: list[str]
@@ -40,11 +41,11 @@ class Migrated(Result):
     next: Next | None = Next("deploy.up")
 
 
-async def losses(call: Call, request: Migrate) -> Loss | None:
+async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text of what is pending tells."""
     app = call.app(request.app_name)
     schema = call.platform.schema
-    wanted = migration_files.pending(_wanted(app, request), await schema.ledger(app))
+    wanted = migration_files.select_pending(_wanted(app, request), await schema.ledger(app))
     lost = await schema.losses_of_sql(app, wanted)
     names = ", ".join(item.name for item in wanted)
     return (
@@ -53,7 +54,8 @@ async def losses(call: Call, request: Migrate) -> Loss | None:
 
 
 @capability("db.migrate", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True, idempotent=True)
-async def migrate(call: Call, request: Migrate) -> Migrated:
+@listed("database", "migrate", "Apply pending migrations.", optional=("file",))
+async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
     """Apply migrations as the app's own role: one given as text, one file, or all pending files in order.
 
     Each is one transaction; one that was applied before is passed over.
@@ -77,13 +79,13 @@ async def migrate(call: Call, request: Migrate) -> Migrated:
                 error.hint = f"Applied before it, and staying so: {', '.join(applied)}. {error.hint}"
             raise
     message = f"Applied {', '.join(applied)}." if applied else "Nothing to apply."
-    return Migrated(success=True, message=message, applied=applied)
+    return DbMigrateResult(success=True, message=message, applied=applied)
 
 
-def _wanted(app: App, request: Migrate) -> list[Migration]:
+def _wanted(app: App, request: DbMigrateRequest) -> list[Migration]:
     if request.sql is not None:
-        return [migration_files.as_migration(app, request.sql)]
+        return [migration_files.make_migration(app, request.sql)]
     if request.file is not None:
-        return [migration_files.migration(app, request.file)]
+        return [migration_files.find_migration(app, request.file)]
     # Applied ones are among them on purpose: one that was changed since is an error, not passed over.
-    return migration_files.migrations(app)
+    return migration_files.list_migrations(app)

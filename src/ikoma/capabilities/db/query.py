@@ -8,11 +8,12 @@ from pydantic import Field, WithJsonSchema
 
 from ikoma.apps.database import own_database
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
-class Query(AppRequest):
+class DbQueryRequest(AppRequest):
     sql: Annotated[str, Sensitive("SQL")]
     """One SELECT, VALUES, TABLE, WITH, EXPLAIN or SHOW."""
     limit: int = Field(default=100, ge=1, le=10_000)
@@ -25,7 +26,7 @@ _KINDS = ("null", "boolean", "number", "string", "array", "object")
 Value = Annotated[Any, WithJsonSchema({"anyOf": [{"type": kind} for kind in _KINDS]})]
 
 
-class Queried(Result):
+class DbQueryResult(Result):
     columns: Annotated[list[str], Untrusted("database columns")]
     types: list[str]
     """PostgreSQL's type of each column."""
@@ -37,7 +38,8 @@ class Queried(Result):
 
 
 @capability("db.query", role=Role.OPERATOR, effect=Effect.READS, takes_sql=True)
-async def query(call: Call, request: Query) -> Queried:
+@listed("database", "query", "Read the app's database with one SQL statement.")
+async def query(call: Call, request: DbQueryRequest) -> DbQueryResult:
     """Read the app's database with one SQL statement, as the app's own role.
 
     Use it to look at rows or plans; db.migrate and db.seed write.
@@ -45,7 +47,7 @@ async def query(call: Call, request: Query) -> Queried:
     app = call.app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.model)
     found = await call.platform.databases.query(owned, request.sql, limit=request.limit, timeout=request.timeout)
-    return Queried(
+    return DbQueryResult(
         columns=list(found.columns),
         types=list(found.types),
         rows=[list(row) for row in found.rows],

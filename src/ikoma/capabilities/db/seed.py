@@ -10,12 +10,13 @@ from ikoma.apps.app import App
 from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileMissing
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports.databases import Migration
 
 
-class Seed(AppRequest):
+class DbSeedRequest(AppRequest):
     sql: Annotated[str | None, Sensitive("SQL")] = None
     file: SqlFileName | None = None
     """One file in seeds/."""
@@ -29,12 +30,12 @@ class Seed(AppRequest):
         return self
 
 
-class Seeded(Result):
+class DbSeedResult(Result):
     success: bool
     message: str
 
 
-async def losses(call: Call, request: Seed) -> Loss | None:
+async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text tells."""
     app = call.app(request.app_name)
     wanted = _wanted(app, request)
@@ -46,7 +47,8 @@ async def losses(call: Call, request: Seed) -> Loss | None:
 
 
 @capability("db.seed", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, takes_sql=True)
-async def seed(call: Call, request: Seed) -> Seeded:
+@listed("database", "seed", "Run the app's seed files.", optional=("file",))
+async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     """Run seed SQL as the app's own role: given as text, one file of seeds/, or all of them in order.
 
     Seeds are not remembered: write them so that running them twice does no harm.
@@ -59,15 +61,15 @@ async def seed(call: Call, request: Seed) -> Seeded:
     for number, item in enumerate(wanted):
         call.progress(f"seed {item.name}", number / len(wanted))
         await call.platform.databases.run_sql(owned, item.name, item.sql, timeout=request.timeout)
-    return Seeded(success=True, message=f"Ran {', '.join(item.name for item in wanted)}.")
+    return DbSeedResult(success=True, message=f"Ran {', '.join(item.name for item in wanted)}.")
 
 
-def _wanted(app: App, request: Seed) -> list[Migration]:
+def _wanted(app: App, request: DbSeedRequest) -> list[Migration]:
     if request.sql is not None:
         return [Migration.of("sql", request.sql)]
     if request.file is not None:
-        return [migration_files.seed(app, request.file)]
-    found = migration_files.seeds(app)
+        return [migration_files.find_seed(app, request.file)]
+    found = migration_files.list_seeds(app)
     if not found:
         raise FileMissing(f"{app.name} has no files in seeds/.", hint="Put a .sql file there, or send sql.")
     return found

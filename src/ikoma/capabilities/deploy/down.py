@@ -8,11 +8,12 @@ from ikoma.apps.app import App
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Down(Result):
+class DeployDownResult(Result):
     success: bool
     message: str
     next: Next | None
@@ -22,7 +23,8 @@ class Down(Result):
 @capability(
     "deploy.down", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, unaudited=True, undo="deploy.restart"
 )
-async def down(call: Call, request: AppRequest) -> Down:
+@listed("deploy", "down", "Stop an app; its data stays.")
+async def down(call: Call, request: AppRequest) -> DeployDownResult:
     """Stop an app and remove its containers and networks. Volumes, database and files stay.
 
     Use it to take an app out of service. Next: deploy.restart brings the same release back.
@@ -31,9 +33,11 @@ async def down(call: Call, request: AppRequest) -> Down:
     await call.platform.deployments.take_down(app, call.progress)
     release = _stopped(app)
     if release is None:
-        return Down(success=True, message=f"{app.name} is stopped.", next=Next("deploy.up") if app.exists else None)
+        return DeployDownResult(
+            success=True, message=f"{app.name} is stopped.", next=Next("deploy.up") if app.exists else None
+        )
     back = f"deploy.restart starts {release.id} again; deploy.up, what the folder holds now."
-    return Down(success=True, message=f"{app.name} is stopped. {back}", next=Next("deploy.restart"))
+    return DeployDownResult(success=True, message=f"{app.name} is stopped. {back}", next=Next("deploy.restart"))
 
 
 def _stopped(app: App) -> Release | None:

@@ -6,22 +6,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ImageReference, Role
 
 
-class Image(AppRequest):
+class DeployImageRequest(AppRequest):
     service: str = Field(max_length=200)
     image: ImageReference = Field(max_length=400)
     reason: str = Field(default="", max_length=500)
     timeout: int = Field(default=300, ge=1, le=3600)
 
 
-class Details(Result):
+class DeployImageDetails(Result):
     release: str
     service: str
     image: str
@@ -35,26 +36,27 @@ class Details(Result):
     urls: list[str]
 
 
-class Deployed(Result):
+class DeployImageResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployImageDetails
     next: Next | None = Next("artifact.verify_release")
 
 
 @capability(
     "deploy.image", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, rare=True, undo="deploy.rollback"
 )
-async def image(call: Call, request: Image) -> Deployed:
+@listed("deploy", "image", "Let a service run another image.")
+async def image(call: Call, request: DeployImageRequest) -> DeployImageResult:
     """Deploy the release that serves with another image for one service. The compose file stays as it is."""
     app, platform = call.app(request.app_name), call.platform
-    wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployments.replace_image(app, request.service, request.image, wish)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
-    return Deployed(
+    return DeployImageResult(
         success=True,
         message=f"{app.name} serves release {release.id}.{rolled.rest}",
-        details=Details(
+        details=DeployImageDetails(
             release=release.id,
             service=request.service,
             image=request.image,

@@ -6,17 +6,18 @@ from typing import Annotated, Self
 
 from pydantic import model_validator
 
-from ikoma.apps.deploying.plan import Return
-from ikoma.apps.deploying.rollback import Wanted
+from ikoma.apps.deploying.plan import RollbackEffect
+from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ReleaseId, Role
 
 _MOST_FILES = 50
 
 
-class Planned(AppRequest):
+class DeployPlanRequest(AppRequest):
     rollback: bool = False
     """Plan deploy.rollback (with `to` and `database` as there)."""
     to: ReleaseId | None = None
@@ -29,7 +30,7 @@ class Planned(AppRequest):
         return self
 
 
-class Change(Result):
+class DeployPlanChange(Result):
     service: str
     action: str
     """add, replace, keep or remove."""
@@ -38,7 +39,7 @@ class Change(Result):
     """build or pull, where its image is not here yet."""
 
 
-class Migration(Result):
+class DeployPlanMigration(Result):
     name: str
     compatible: bool
     """Whether what serves can run with it; where not, it is stopped first."""
@@ -47,14 +48,14 @@ class Migration(Result):
     warnings: Annotated[list[str], Untrusted("plan", ours=True)]
 
 
-class Downtime(Result):
+class DeployPlanDowntime(Result):
     service: str
     expected: str
     """none, or how it is away."""
     reason: str
 
 
-class Files(Result):
+class DeployPlanFiles(Result):
     added: list[str]
     changed: list[str]
     removed: list[str]
@@ -63,14 +64,14 @@ class Files(Result):
     """Disk that the new content takes."""
 
 
-class Folder(Result):
+class DeployPlanFolder(Result):
     path: str
     kind: str
     """source (a copy is the release's) or data (mounted from where it is, and shared by all releases)."""
     reason: str
 
 
-class Rollback(Result):
+class DeployPlanRollback(Result):
     release: str
     database: str
     """What becomes of it."""
@@ -82,46 +83,47 @@ class Rollback(Result):
     """Migrations that it keeps."""
 
 
-class Plan(Result):
+class DeployPlanResult(Result):
     plan: str
     """Give it to deploy.up or deploy.rollback as `plan`: it then refuses where anything has changed since."""
     valid: bool
-    changes: list[Change]
+    changes: list[DeployPlanChange]
     rest: Annotated[list[str], Untrusted("plan", ours=True)]
     """Changes outside the services."""
-    source: Files
-    migrations: list[Migration]
+    source: DeployPlanFiles
+    migrations: list[DeployPlanMigration]
     findings: Annotated[list[str], Untrusted("plan", ours=True)]
-    downtime: list[Downtime]
+    downtime: list[DeployPlanDowntime]
     ports: list[str]
     route: str | None
     """Where requests go; None where nothing is routed."""
-    folders: list[Folder]
+    folders: list[DeployPlanFolder]
     """What the app mounts and builds from."""
-    rollback: Rollback | None
+    rollback: DeployPlanRollback | None
     next: Next | None = None
 
 
 @capability("deploy.plan", role=Role.OBSERVER, effect=Effect.READS)
-async def plan(call: Call, request: Planned) -> Plan:
+@listed("deploy", "plan", "Show what a deploy or a rollback would do.", well=("valid", True))
+async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
     """What deploy.up would do, or with `rollback` deploy.rollback: services, migrations, downtime, rows lost.
 
     Use it before a deploy that matters. Next: deploy.up with `plan`.
     """
     app = call.app(request.app_name)
     planner = call.platform.planner
-    wanted = Wanted(request.to, request.database)
+    wanted = RollbackRequest(request.to, request.database)
     made = await (planner.plan_rollback(app, wanted) if request.rollback else planner.plan(app))
     source = made.source
-    return Plan(
+    return DeployPlanResult(
         plan=made.hash,
         valid=not made.errors,
         changes=[
-            Change(service=item.service, action=item.action, reasons=list(item.reasons), image=item.image)
+            DeployPlanChange(service=item.service, action=item.action, reasons=list(item.reasons), image=item.image)
             for item in made.services
         ],
         rest=list(made.rest),
-        source=Files(
+        source=DeployPlanFiles(
             added=list(source.added[:_MOST_FILES]),
             changed=list(source.changed[:_MOST_FILES]),
             removed=list(source.removed[:_MOST_FILES]),
@@ -129,7 +131,7 @@ async def plan(call: Call, request: Planned) -> Plan:
             bytes=source.size,
         ),
         migrations=[
-            Migration(
+            DeployPlanMigration(
                 name=verdict.name,
                 compatible=verdict.compatible,
                 reasons=list(verdict.reasons),
@@ -140,20 +142,20 @@ async def plan(call: Call, request: Planned) -> Plan:
         ],
         findings=[*made.errors, *made.warnings],
         downtime=[
-            Downtime(service=item.service, expected=away.expected, reason=away.reason)
+            DeployPlanDowntime(service=item.service, expected=away.expected, reason=away.reason)
             for item in made.services
             if (away := item.downtime)
         ],
         ports=list(made.ports),
         route=made.route,
-        folders=[Folder.model_validate(item, from_attributes=True) for item in made.kinds],
+        folders=[DeployPlanFolder.model_validate(item, from_attributes=True) for item in made.kinds],
         rollback=_back(made.rollback) if made.rollback else None,
         next=_mending(request) if made.errors else _applying(request, made.hash),
     )
 
 
-def _back(found: Return) -> Rollback:
-    return Rollback(
+def _back(found: RollbackEffect) -> DeployPlanRollback:
+    return DeployPlanRollback(
         release=found.release,
         database=str(found.way),
         lost=list(found.lost),
@@ -162,12 +164,12 @@ def _back(found: Return) -> Rollback:
     )
 
 
-def _mending(request: Planned) -> Next | None:
+def _mending(request: DeployPlanRequest) -> Next | None:
     """Findings of the folder have a place and a fix there; why a rollback cannot be is said in the plan itself."""
     return None if request.rollback else Next("apps.validate")
 
 
-def _applying(request: Planned, plan: str) -> Next:
+def _applying(request: DeployPlanRequest, plan: str) -> Next:
     """The call that does what was planned, and nothing else."""
     if not request.rollback:
         return Next("deploy.up", {"plan": plan})

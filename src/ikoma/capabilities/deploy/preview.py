@@ -11,17 +11,18 @@ from ikoma.apps.app import App
 from ikoma.apps.resolution import preview_files as previews
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.source import checkout
-from ikoma.apps.source.checkout import Wanted
+from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.deploy.up import Deployed, Up, up
+from ikoma.capabilities.deploy.up import DeployUpRequest, DeployUpResult, up
 from ikoma.capabilities.preview.remove import take_away
 from ikoma.errors import IkomaError, PreviewOfPreview
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import AppName, Effect, GitRef, Role, Secret
 
 
-class PreviewRequest(AppRequest):
+class DeployPreviewRequest(AppRequest):
     ref: GitRef
     """Branch, tag or commit."""
     hours: int = Field(default=72, ge=1, le=720)
@@ -43,7 +44,7 @@ class PreviewRequest(AppRequest):
         return previews.name_of(self.app_name, self.ref)
 
 
-class Details(Result):
+class DeployPreviewDetails(Result):
     preview: str
     """Its name: whatever takes an app's name takes it."""
     ref: str
@@ -58,10 +59,10 @@ class Details(Result):
     expires_at: str
 
 
-class Previewed(Result):
+class DeployPreviewResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployPreviewDetails
 
 
 @capability(
@@ -72,7 +73,8 @@ class Previewed(Result):
     rare=True,
     harmless="a preview is a copy, and touches nothing of its app",
 )
-async def preview(call: Call, request: PreviewRequest) -> Previewed:
+@listed("previews", "preview", "Deploy another ref beside an app, for a time.")
+async def preview(call: Call, request: DeployPreviewRequest) -> DeployPreviewResult:
     """Deploy another ref of an app's source beside the app, with its own copy of the database. It ends by itself.
 
     The same ref again brings the preview up to date, and puts its end off. Next: preview.list.
@@ -100,8 +102,8 @@ async def preview(call: Call, request: PreviewRequest) -> Previewed:
     return _answer(record, commit, deployed)
 
 
-async def _bring(call: Call, request: PreviewRequest, known: checkout.Recorded, item: App) -> str:
-    wanted = Wanted(
+async def _bring(call: Call, request: DeployPreviewRequest, known: checkout.SourceRecord, item: App) -> str:
+    wanted = CheckoutRequest(
         url=SourceUrl.parse(known.url),
         ref=request.ref,
         path=known.path,
@@ -116,19 +118,19 @@ async def _bring(call: Call, request: PreviewRequest, known: checkout.Recorded, 
     return brought.recorded.commit
 
 
-async def _deploy(call: Call, request: PreviewRequest, item: App, commit: str) -> Deployed:
+async def _deploy(call: Call, request: DeployPreviewRequest, item: App, commit: str) -> DeployUpResult:
     arguments = {
         "appName": item.name,
         "env": {"IKOMA_PREVIEW_NAME": item.name, **request.env},
         "reason": f"preview of {request.ref} at {commit}",
         "timeout": request.timeout,
     }
-    deployed: Deployed = await up(call, Up.model_validate(arguments))
+    deployed: DeployUpResult = await up(call, DeployUpRequest.model_validate(arguments))
     return deployed
 
 
-def _answer(record: Preview, commit: str, deployed: Deployed) -> Previewed:
-    details = Details(
+def _answer(record: Preview, commit: str, deployed: DeployUpResult) -> DeployPreviewResult:
+    details = DeployPreviewDetails(
         preview=record.name,
         ref=record.ref,
         commit=commit,
@@ -139,4 +141,4 @@ def _answer(record: Preview, commit: str, deployed: Deployed) -> Previewed:
         urls=deployed.details.urls,
         expires_at=record.expires_at,
     )
-    return Previewed(success=True, message=f"{record.ref} is served as {record.name}.", details=details)
+    return DeployPreviewResult(success=True, message=f"{record.ref} is served as {record.name}.", details=details)

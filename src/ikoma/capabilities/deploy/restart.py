@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Restart(AppRequest):
+class DeployRestartRequest(AppRequest):
     timeout: int = Field(default=300, ge=1, le=3600)
     """Seconds until all must be healthy."""
 
 
-class Details(Result):
+class DeployRestartDetails(Result):
     downtime_ms: int
     drain_ms: int
     """How long requests to the old containers were waited for."""
     release: str
 
 
-class Restarted(Result):
+class DeployRestartResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployRestartDetails
     next: Next | None = Next("artifact.verify_release")
 
 
@@ -36,13 +37,14 @@ class Restarted(Result):
     effect=Effect.CHANGES,
     harmless="the containers are made anew from the same release; their volumes stay",
 )
-async def restart(call: Call, request: Restart) -> Restarted:
+@listed("deploy", "restart", "Restart an app.")
+async def restart(call: Call, request: DeployRestartRequest) -> DeployRestartResult:
     """Replace an app's containers by new ones of the same release, without losing a request.
 
     Use it when an app hangs; changes need deploy.up.
     """
     app = call.app(request.app_name)
-    wish = Wish(call.caller.name, request.timeout, call.progress)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployments.restart(app, wish)
-    details = Details(downtime_ms=rolled.downtime_ms, drain_ms=rolled.drain_ms, release=release.id)
-    return Restarted(success=True, message=f"{app.name} was restarted.{rolled.rest}", details=details)
+    details = DeployRestartDetails(downtime_ms=rolled.downtime_ms, drain_ms=rolled.drain_ms, release=release.id)
+    return DeployRestartResult(success=True, message=f"{app.name} was restarted.{rolled.rest}", details=details)

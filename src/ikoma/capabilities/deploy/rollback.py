@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.deploying.deployer import Wish
-from ikoma.apps.deploying.rollback import Wanted
+from ikoma.apps.deploying.deployer import DeployOptions
+from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, ReleaseId, Role
 
 
-class Rollback(AppRequest):
+class DeployRollbackRequest(AppRequest):
     to: ReleaseId | None = None
     """By default the one that served before."""
     database: bool = False
@@ -29,7 +30,7 @@ class Rollback(AppRequest):
     """Seconds until all must be healthy."""
 
 
-class Details(Result):
+class DeployRollbackDetails(Result):
     release: str
     left: str | None
     """The release that served before."""
@@ -43,42 +44,43 @@ class Details(Result):
     """How long requests to the old containers were waited for."""
 
 
-class RolledBack(Result):
+class DeployRollbackResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployRollbackDetails
     next: Next | None = Next("artifact.verify_release")
 
 
-async def losses(call: Call, request: Rollback) -> Loss | None:
+async def losses(call: Call, request: DeployRollbackRequest) -> Loss | None:
     """The rows of the database that go back with it; where it stays as it is, nothing."""
     app = call.app(request.app_name)
     if not request.database:
         return None
-    release, lost = await call.platform.planner.losses(app, Wanted(request.to, database=True))
+    release, lost = await call.platform.planner.losses(app, RollbackRequest(request.to, database=True))
     kept = ("the files of both releases", "a backup, which is made before")
     return Loss(f"Take the database of {app.name} back to release {release.id}.", tuple(lost), kept) if lost else None
 
 
 @capability("deploy.rollback", role=Role.OPERATOR, effect=Effect.CHANGES, loses=losses, undo="deploy.rollback")
-async def rollback(call: Call, request: Rollback) -> RolledBack:
+@listed("releases", "rollback", "Let an earlier release serve again.", optional=("to",))
+async def rollback(call: Call, request: DeployRollbackRequest) -> DeployRollbackResult:
     """Let an earlier release serve again, losing no request. The database stays unless `database` is true.
 
     Where it does not come up, the present one goes on. Use it when a deploy turns out bad.
     """
     app = call.app(request.app_name)
-    wanted = Wanted(request.to, request.database)
+    wanted = RollbackRequest(request.to, request.database)
     if request.plan is not None:
         await call.platform.planner.require_rollback(app, wanted, request.plan)
     left = Releases(app).current()
-    wish = Wish(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
     platform = call.platform
     release, rolled, way = await platform.deployments.go_back(app, wanted, wish)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
-    return RolledBack(
+    return DeployRollbackResult(
         success=True,
         message=" ".join([f"{app.name} serves release {release.id} again.{rolled.rest}", *unwritten]),
-        details=Details(
+        details=DeployRollbackDetails(
             release=release.id,
             left=left.id if left else None,
             services=list(rolled.services),

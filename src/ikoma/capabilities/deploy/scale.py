@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Scale(AppRequest):
+class DeployScaleRequest(AppRequest):
     service: str = Field(max_length=200)
     replicas: int = Field(ge=0, le=20)
     timeout: int = Field(default=300, ge=1, le=3600)
 
 
-class Details(Result):
+class DeployScaleDetails(Result):
     service: str
     replicas: int
     services: list[str]
@@ -27,23 +28,24 @@ class Details(Result):
     """How long requests to containers that went were waited for."""
 
 
-class Scaled(Result):
+class DeployScaleResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployScaleDetails
 
 
 @capability("deploy.scale", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, undo="deploy.scale")
-async def scale(call: Call, request: Scale) -> Scaled:
+@listed("deploy", "scale", "Give a service another number of containers.")
+async def scale(call: Call, request: DeployScaleRequest) -> DeployScaleResult:
     """Give a service that many containers, at most 20. Later deploys keep the number."""
     app = call.app(request.app_name)
-    wish = Wish(call.caller.name, request.timeout, call.progress)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress)
     release, rolled = await call.platform.deployments.scale(app, request.service, request.replicas, wish)
     many = "container" if request.replicas == 1 else "containers"
-    return Scaled(
+    return DeployScaleResult(
         success=True,
         message=f"{request.service} of {app.name} has {request.replicas or 'no'} {many}.{rolled.rest}",
-        details=Details(
+        details=DeployScaleDetails(
             service=request.service,
             replicas=request.replicas,
             services=list(rolled.services),

@@ -6,16 +6,17 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from ikoma.apps.deploying.deployer import Wish
+from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.environment import dotenv
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
-class Up(AppRequest):
+class DeployUpRequest(AppRequest):
     env: Annotated[dict[str, str], Sensitive("environment variables")] = Field(default_factory=dict)
     """Further variables for its containers."""
     plan: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
@@ -28,14 +29,14 @@ class Up(AppRequest):
     @field_validator("env")
     @classmethod
     def names_are_names(cls, env: dict[str, str]) -> dict[str, str]:
-        if bad := dotenv.bad_names(env):
+        if bad := dotenv.find_bad_names(env):
             raise ValueError(f"{bad[0][:40]!r} is no name of an environment variable")
         if any("\0" in value for value in env.values()):
             raise ValueError("a value holds a NUL character")
         return env
 
 
-class Details(Result):
+class DeployUpDetails(Result):
     release: str
     services: list[str]
     replaced: list[str]
@@ -51,15 +52,16 @@ class Details(Result):
     urls: list[str]
 
 
-class Deployed(Result):
+class DeployUpResult(Result):
     success: bool
     message: str
-    details: Details
+    details: DeployUpDetails
     next: Next | None = Next("artifact.verify_release")
 
 
 @capability("deploy.up", role=Role.OPERATOR, effect=Effect.CHANGES, open_world=True, undo="deploy.rollback")
-async def up(call: Call, request: Up) -> Deployed:
+@listed("deploy", "deploy", "Deploy an app and wait until it is healthy.")
+async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
     """Deploy an app from its folder: build, pull, migrate, start beside what serves, switch when all is healthy.
 
     On failure what served goes on, and the error says why.
@@ -73,15 +75,15 @@ async def up(call: Call, request: Up) -> Deployed:
         model = report.refuse_errors()
         if request.plan is not None:
             await platform.planner.require(app, report, request.plan)
-    wish = Wish(call.caller.name, request.timeout, call.progress, request.reason)
+    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployments.deploy(
         app, model, wish, variables=report.variables, env=request.env, texts=report.texts
     )
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
-    return Deployed(
+    return DeployUpResult(
         success=True,
         message=f"{app.name} serves release {release.id}.{rolled.rest}",
-        details=Details(
+        details=DeployUpDetails(
             release=release.id,
             services=list(rolled.services),
             replaced=list(rolled.replaced),

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from ikoma.apps.app import App
 from ikoma.apps.releases.release import Releases
-from ikoma.apps.routing.routes import domains_of
+from ikoma.apps.routing.routes import read_domains
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
+from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, NoWebService
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import DomainName, Effect, Role
 
 
-class Add(AppRequest):
+class DomainAddRequest(AppRequest):
     domain: DomainName
 
 
 @capability(
     "domain.add", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, open_world=True, undo="domain.remove"
 )
-async def add(call: Call, request: Add) -> Domains:
+@listed("domains", "domain-add", "Serve an app under one more domain.")
+async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
     """Serve an app under one more domain; the certificate comes by itself.
 
     Use it when the name points to this server.
@@ -27,7 +29,7 @@ async def add(call: Call, request: Add) -> Domains:
     app, traffic = call.app(request.app_name), call.platform.traffic
     traffic.check_domains(app, [request.domain])
     await _require_route(call, app)
-    named, added = named_in_compose(app), domains_of(app)
+    named, added = named_in_compose(app), read_domains(app)
     if named.get(request.domain) == "redirect":
         raise DomainInCompose(f"The compose file of {app.name} redirects {request.domain} to another name.")
     if request.domain not in (*named, *added):

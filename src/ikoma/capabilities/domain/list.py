@@ -11,10 +11,11 @@ from ikoma.apps.app import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing import certificates
 from ikoma.apps.routing.certificates import Certificate
-from ikoma.apps.routing.dns import Pointing
-from ikoma.apps.routing.routes import domains_of
+from ikoma.apps.routing.dns import DnsTarget
+from ikoma.apps.routing.routes import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -22,7 +23,7 @@ _SECONDS = 3.0
 """For name servers, and for the proxy, of all names at once."""
 
 
-class List(AppRequest):
+class DomainListRequest(AppRequest):
     limit: int = Field(default=100, ge=1, le=MOST_LISTED)
 
 
@@ -48,26 +49,27 @@ class Domain(Result):
     """Why it has no certificate, as the proxy was told."""
 
 
-class Domains(Result):
+class DomainListResult(Result):
     domains: list[Domain]
     truncated: bool = False
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("domain.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def list_domains(call: Call, request: List) -> Domains:
+@listed("domains", "domains", "List the domains of an app.")
+async def list_domains(call: Call, request: DomainListRequest) -> DomainListResult:
     """List an app's domains: where each points, the record to set where that is not here, and its certificate."""
     return await domains(call, call.app(request.app_name), request.limit)
 
 
-async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> Domains:
+async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> DomainListResult:
     """The names of an app, as they are now."""
     named = named_in_compose(app)
     found = [(name, "compose", kind) for name, kind in named.items()]
-    found += [(name, "added", "domain") for name in domains_of(app) if name not in named]
+    found += [(name, "added", "domain") for name in read_domains(app) if name not in named]
     urls = call.platform.traffic.domain_urls(app)
     looked = await asyncio.gather(*(_look(call, app, *item, urls.get(item[0])) for item in found[:limit]))
-    return Domains(domains=list(looked), truncated=len(found) > limit)
+    return DomainListResult(domains=list(looked), truncated=len(found) > limit)
 
 
 def named_in_compose(app: App) -> dict[str, str]:
@@ -108,7 +110,7 @@ async def _certificate(call: Call, app: App, name: str) -> tuple[Certificate | N
         return None, error.message
     if not entrance.encrypted:
         return None, _unencrypted(call)
-    return await certificates.look(entrance, name, _SECONDS), None
+    return await certificates.read_certificate(entrance, name, _SECONDS), None
 
 
 def _unencrypted(call: Call) -> str:
@@ -120,7 +122,7 @@ def _unencrypted(call: Call) -> str:
     return str(obstacles.get("PROXY_HTTPS_PORT") or "The proxy does not listen for HTTPS.")
 
 
-def _waiting(call: Call, pointing: Pointing) -> str:
+def _waiting(call: Call, pointing: DnsTarget) -> str:
     """Why the proxy has no certificate for a name that it serves."""
     if call.platform.settings.proxy_tls == "internal":
         return "it is being made; ask again in a moment."

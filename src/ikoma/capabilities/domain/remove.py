@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ikoma.apps.app import App
-from ikoma.apps.routing.routes import domains_of
+from ikoma.apps.routing.routes import read_domains
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.domain.list import Domains, domains, named_in_compose
+from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import DomainName, Effect, Role, shown
 
 
-class Remove(AppRequest):
+class DomainRemoveRequest(AppRequest):
     domain: DomainName
 
 
-class Removed(Domains):
+class DomainRemoveResult(DomainListResult):
     message: str
 
 
 @capability("domain.remove", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="domain.add")
-async def remove(call: Call, request: Remove) -> Removed:
+@listed("domains", "domain-remove", "Serve an app no longer under a domain.")
+async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult:
     """Serve an app no longer under a domain that was added."""
     app = call.app(request.app_name)
-    named, added = named_in_compose(app), domains_of(app)
+    named, added = named_in_compose(app), read_domains(app)
     if request.domain in added:
         await call.platform.traffic.serve_domains(app, [name for name in added if name != request.domain])
     elif request.domain in named:
@@ -33,7 +35,7 @@ async def remove(call: Call, request: Remove) -> Removed:
     else:
         raise DomainNotFound(f"{app.name} has no domain {request.domain}.")
     left = await domains(call, app)
-    return Removed(domains=left.domains, message=_said(app, request.domain, named))
+    return DomainRemoveResult(domains=left.domains, message=_said(app, request.domain, named))
 
 
 def _said(app: App, domain: str, named: Mapping[str, str]) -> str:

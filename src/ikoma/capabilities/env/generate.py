@@ -9,13 +9,14 @@ from pydantic import Field
 
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.env.list import Names
+from ikoma.capabilities.env.list import EnvNames
 from ikoma.errors import VariableExists
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
 
-class Generate(AppRequest):
+class EnvGenerateRequest(AppRequest):
     name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
     bits: int = Field(default=256, ge=128, le=4096)
     form: Literal["base64url", "hex"] = "base64url"
@@ -24,7 +25,8 @@ class Generate(AppRequest):
 
 
 @capability("env.generate", role=Role.BUILDER, effect=Effect.CHANGES, undo="env.restore")
-async def generate(call: Call, request: Generate) -> Names:
+@listed("variables", "env-generate", "Give a variable a random value that nobody sees.")
+async def generate(call: Call, request: EnvGenerateRequest) -> EnvNames:
     """Give a variable of an app's .env a random value that nobody sees.
 
     Next: deploy.up.
@@ -34,4 +36,4 @@ async def generate(call: Call, request: Generate) -> Names:
         raise VariableExists(f"{request.app_name} has a variable {request.name} already.")
     size = (request.bits + 7) // 8
     value = secrets.token_hex(size) if request.form == "hex" else secrets.token_urlsafe(size)
-    return Names(names=await file.put(request.name, value))
+    return EnvNames(names=await file.put(request.name, value))

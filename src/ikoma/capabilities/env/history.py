@@ -9,32 +9,34 @@ from pydantic import Field
 from ikoma.apps.environment import variable_history
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class History(AppRequest):
+class EnvHistoryRequest(AppRequest):
     name: str | None = Field(default=None, max_length=200, pattern=f"^{NAME.pattern}$")
     """Of all when left out."""
     limit: int = Field(default=50, ge=1, le=500)
 
 
-class Version(Result):
+class EnvHistoryVersion(Result):
     version: str
     until: str
     """When other values took their place."""
     names: list[str]
 
 
-class Versions(Result):
-    versions: list[Version]
+class EnvHistoryResult(Result):
+    versions: list[EnvHistoryVersion]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("env.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
-async def history(call: Call, request: History) -> Versions:
+@listed("variables", "env-history", "List which former values of variables are kept.", optional=("name",))
+async def history(call: Call, request: EnvHistoryRequest) -> EnvHistoryResult:
     """List which former values of variables are kept for 30 days, by name, newest first. Next: env.restore."""
-    found = await asyncio.to_thread(variable_history.formers, call.app(request.app_name), request.name)
-    listed = [Version.model_validate(item, from_attributes=True) for item in found[: request.limit]]
-    return Versions(versions=listed, truncated=len(found) > request.limit)
+    found = await asyncio.to_thread(variable_history.list_former, call.app(request.app_name), request.name)
+    listed = [EnvHistoryVersion.model_validate(item, from_attributes=True) for item in found[: request.limit]]
+    return EnvHistoryResult(versions=listed, truncated=len(found) > request.limit)

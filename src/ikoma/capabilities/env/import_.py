@@ -7,16 +7,17 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.env.list import Names
+from ikoma.capabilities.env.list import EnvNames
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Sensitive, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
-class Import(AppRequest):
+class EnvImportRequest(AppRequest):
     content: Annotated[str, Sensitive("a .env file")] = Field(max_length=1 << 20)
 
 
-class Imported(Names):
+class EnvImportResult(EnvNames):
     replaced: list[str]
     """Names whose former value is in the file no more: they have another one, or are gone."""
     former: str | None
@@ -26,11 +27,12 @@ class Imported(Names):
 
 
 @capability("env.import", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="env.restore")
-async def import_file(call: Call, request: Import) -> Imported:
+@listed("variables", "env-import", "Take a whole .env file for an app.", from_files={"content": "--from"})
+async def import_file(call: Call, request: EnvImportRequest) -> EnvImportResult:
     """Replace an app's whole .env, or nothing where a line is wrong."""
     imported = await call.env_file(request.app_name).replace(request.content)
     doubts = imported.variables.doubts
-    return Imported(
+    return EnvImportResult(
         names=list(imported.variables.values),
         replaced=list(imported.replaced),
         former=imported.former,

@@ -6,21 +6,22 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class List(AppRequest):
+class EnvListRequest(AppRequest):
     limit: int = Field(default=200, ge=1, le=MOST_LISTED)
 
 
-class Names(Result):
+class EnvNames(Result):
     names: list[str]
     """Names of the variables in the app's .env, as Compose reads them."""
     next: Next | None = Next("apps.validate")
 
 
-class Listed(Result):
+class EnvListResult(Result):
     names: list[str]
     """Names of the variables in the app's .env, as Compose reads them."""
     services: dict[str, list[str]]
@@ -30,7 +31,8 @@ class Listed(Result):
 
 
 @capability("env.list", role=Role.OBSERVER, effect=Effect.READS)
-async def list_names(call: Call, request: List) -> Listed:
+@listed("variables", "env-list", "List the names of an app's variables.")
+async def list_names(call: Call, request: EnvListRequest) -> EnvListResult:
     """List the names of an app's environment variables, never their values."""
     app = call.app(request.app_name)
     names = await call.env_file(app.name).names()
@@ -40,7 +42,7 @@ async def list_names(call: Call, request: List) -> Listed:
         model = {}
     services = (model.get("services") or {}).items()
     given = {name: sorted(service.get("environment") or {}) for name, service in services}
-    return Listed(
+    return EnvListResult(
         names=names[: request.limit],
         services={name: of_it[: request.limit] for name, of_it in given.items()},
         truncated=max(map(len, (names, *given.values()))) > request.limit,

@@ -6,25 +6,27 @@ from pydantic import Field, model_validator
 
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.env.list import Names
+from ikoma.capabilities.env.list import EnvNames
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
 
-class Restore(AppRequest):
+class EnvRestoreRequest(AppRequest):
     name: str | None = Field(default=None, max_length=200, pattern=f"^{NAME.pattern}$")
     """All of the version when left out."""
     version: str | None = Field(default=None, max_length=80)
     """From env.history; the newest with another value when left out."""
 
     @model_validator(mode="after")
-    def says_what(self) -> Restore:
+    def says_what(self) -> EnvRestoreRequest:
         if self.name is None and self.version is None:
             raise ValueError("give name, version or both")
         return self
 
 
 @capability("env.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="env.restore")
-async def restore(call: Call, request: Restore) -> Names:
+@listed("variables", "env-restore", "Bring back a former value of a variable.", optional=("name", "version"))
+async def restore(call: Call, request: EnvRestoreRequest) -> EnvNames:
     """Bring back a former value of a variable, unseen. The present one is kept in its stead. Next: deploy.up."""
-    return Names(names=await call.env_file(request.app_name).restore(request.name, request.version))
+    return EnvNames(names=await call.env_file(request.app_name).restore(request.name, request.version))

@@ -8,20 +8,22 @@ from pydantic import Field
 
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.env.list import Names
+from ikoma.capabilities.env.list import EnvNames
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Sensitive, capability
 from ikoma.model import Effect, Role
 
 
-class Set(AppRequest):
+class EnvSetRequest(AppRequest):
     name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
     value: Annotated[str, Sensitive("environment variable")] = Field(max_length=100_000)
 
 
 @capability("env.set", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, undo="env.restore")
-async def set_value(call: Call, request: Set) -> Names:
+@listed("variables", "env-set", "Set a variable of an app.")
+async def set_value(call: Call, request: EnvSetRequest) -> EnvNames:
     """Set an environment variable of an app in its .env. The value is never shown again.
 
     It reaches services that name it, as ${NAME} or by `env_file: .env`. Next: deploy.up.
     """
-    return Names(names=await call.env_file(request.app_name).put(request.name, request.value))
+    return EnvNames(names=await call.env_file(request.app_name).put(request.name, request.value))

@@ -6,16 +6,18 @@ from pydantic import Field
 
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.env.list import Names
+from ikoma.capabilities.env.list import EnvNames
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
 
-class Unset(AppRequest):
+class EnvUnsetRequest(AppRequest):
     name: str = Field(max_length=200, pattern=f"^{NAME.pattern}$")
 
 
 @capability("env.unset", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="env.restore")
-async def unset(call: Call, request: Unset) -> Names:
+@listed("variables", "env-unset", "Remove a variable of an app.")
+async def unset(call: Call, request: EnvUnsetRequest) -> EnvNames:
     """Remove an environment variable of an app from its .env. env.restore brings it back."""
-    return Names(names=await call.env_file(request.app_name).remove(request.name))
+    return EnvNames(names=await call.env_file(request.app_name).remove(request.name))

@@ -7,17 +7,18 @@ import asyncio
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, Role
 
 
-class Delete(AppRequest):
+class FilesDeleteRequest(AppRequest):
     path: FilePath
     recursive: bool = False
     """Needed for a folder that is not empty."""
 
 
-class Deleted(Result):
+class FilesDeleteResult(Result):
     path: str
     size: int
     sha256: str | None
@@ -26,11 +27,14 @@ class Deleted(Result):
 
 
 @capability("files.delete", role=Role.BUILDER, effect=Effect.CHANGES, idempotent=True, rare=True, undo="files.restore")
-async def delete(call: Call, request: Delete) -> Deleted:
+@listed("files", "rm", "Delete a file of an app.")
+async def delete(call: Call, request: FilesDeleteRequest) -> FilesDeleteResult:
     """Delete a file of an app, or with recursive a folder. It is kept for 30 days: files.restore brings it back.
 
     Use it for files that are in the way.
     """
     app = call.app(request.app_name)
     gone = await asyncio.to_thread(files.delete, app, request.path, recursive=request.recursive)
-    return Deleted(path=request.path, size=gone.size if gone else 0, sha256=(gone.sha256 or None) if gone else None)
+    return FilesDeleteResult(
+        path=request.path, size=gone.size if gone else 0, sha256=(gone.sha256 or None) if gone else None
+    )

@@ -10,11 +10,12 @@ from pydantic import Field
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, Role
 
 
-class Edit(AppRequest):
+class FilesEditRequest(AppRequest):
     path: FilePath
     old: Annotated[str, Sensitive("file content")] = Field(min_length=1)
     """Stands in the file once."""
@@ -23,7 +24,7 @@ class Edit(AppRequest):
     """Edit only if the file still has this."""
 
 
-class Edited(Result):
+class FilesEditResult(Result):
     path: str
     size: int
     sha256: str
@@ -31,7 +32,8 @@ class Edited(Result):
 
 
 @capability("files.edit", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, undo="files.restore")
-async def edit(call: Call, request: Edit) -> Edited:
+@listed("files", "edit", "Replace a text in a file of an app.")
+async def edit(call: Call, request: FilesEditRequest) -> FilesEditResult:
     """Replace a text in a file of an app. Next: apps.validate, deploy.up."""
     app = call.app(request.app_name)
     try:
@@ -40,4 +42,4 @@ async def edit(call: Call, request: Edit) -> Edited:
         )
     except UnicodeEncodeError:  # half a surrogate pair
         raise InvalidArguments("old and new: are not text.") from None
-    return Edited(path=request.path, size=piece.size, sha256=piece.sha256)
+    return FilesEditResult(path=request.path, size=piece.size, sha256=piece.sha256)

@@ -8,17 +8,18 @@ from pydantic import Field
 
 from ikoma.apps.files import file_history
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, Role
 
 
-class History(AppRequest):
+class FilesHistoryRequest(AppRequest):
     path: FilePath | None = None
     """Of all when left out."""
     limit: int = Field(default=50, ge=1, le=1000)
 
 
-class Version(Result):
+class FilesHistoryVersion(Result):
     version: str
     path: str
     kind: str
@@ -30,18 +31,19 @@ class Version(Result):
     sha256: str | None
 
 
-class Versions(Result):
-    versions: list[Version]
+class FilesHistoryResult(Result):
+    versions: list[FilesHistoryVersion]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("files.history", role=Role.BUILDER, effect=Effect.READS, rare=True)
-async def history(call: Call, request: History) -> Versions:
+@listed("files", "history", "List what is kept of overwritten and deleted files.", optional=("path",))
+async def history(call: Call, request: FilesHistoryRequest) -> FilesHistoryResult:
     """List what files of an app were before they were overwritten or deleted here, newest first; kept for 30 days.
 
     Next: files.restore.
     """
-    found = await asyncio.to_thread(file_history.versions, call.app(request.app_name), request.path)
-    listed = [Version.model_validate(item, from_attributes=True) for item in found[: request.limit]]
-    return Versions(versions=listed, truncated=len(found) > request.limit)
+    found = await asyncio.to_thread(file_history.list_versions, call.app(request.app_name), request.path)
+    listed = [FilesHistoryVersion.model_validate(item, from_attributes=True) for item in found[: request.limit]]
+    return FilesHistoryResult(versions=listed, truncated=len(found) > request.limit)

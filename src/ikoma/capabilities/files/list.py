@@ -11,11 +11,12 @@ from ikoma.apps.deploying.release_files import ReleaseFiles
 from ikoma.apps.files import files
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 
-class List(AppRequest):
+class FilesListRequest(AppRequest):
     path: FilePath | None = None
     """A folder; the app's own when left out."""
     recursive: bool = False
@@ -24,7 +25,7 @@ class List(AppRequest):
     limit: int = Field(default=200, ge=1, le=MOST_LISTED)
 
 
-class Entry(Result):
+class FilesListEntry(Result):
     path: str
     type: str
     """file, folder, link or other."""
@@ -32,28 +33,29 @@ class Entry(Result):
     modified: str
 
 
-class Listed(Result):
-    entries: list[Entry]
+class FilesListResult(Result):
+    entries: list[FilesListEntry]
     truncated: bool
     """Whether there are more: a larger limit, or a folder further down, shows them."""
 
 
 @capability("files.list", role=Role.BUILDER, effect=Effect.READS)
-async def list_files(call: Call, request: List) -> Listed:
+@listed("files", "files", "List an app's files.", optional=("path",))
+async def list_files(call: Call, request: FilesListRequest) -> FilesListResult:
     """List the files of an app's folder, or of a folder in it.
 
     Use it before reading or writing.
     """
     app = call.app(request.app_name)
     if request.release is None:
-        look = partial(files.entries, app, request.path, recursive=request.recursive)
+        look = partial(files.list_entries, app, request.path, recursive=request.recursive)
     else:
         kept = ReleaseFiles(app, Releases(app).find(request.release))
         look = partial(kept.list, request.path, recursive=request.recursive)
     found, truncated = await asyncio.to_thread(look)
-    return Listed(
+    return FilesListResult(
         entries=[
-            Entry(path=item.path, type=item.kind, size=item.size, modified=item.modified)
+            FilesListEntry(path=item.path, type=item.kind, size=item.size, modified=item.modified)
             for item in found[: request.limit]
         ],
         truncated=truncated or len(found) > request.limit,

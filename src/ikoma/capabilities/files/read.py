@@ -10,16 +10,17 @@ from pydantic import Field
 
 from ikoma.apps.deploying.release_files import ReleaseFiles
 from ikoma.apps.files import files
-from ikoma.apps.readable import as_text
+from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 
-class Read(AppRequest):
+class FilesReadRequest(AppRequest):
     path: FilePath | None = None
     """The compose file when left out."""
     encoding: Literal["utf-8", "base64"] | None = None
@@ -32,7 +33,7 @@ class Read(AppRequest):
     """As it was in that release: source or a compose file."""
 
 
-class Content(Result):
+class FilesReadResult(Result):
     content: Annotated[str, Untrusted("file content")]
     encoding: str
     sha256: str
@@ -44,7 +45,8 @@ class Content(Result):
 
 
 @capability("files.read", role=Role.BUILDER, effect=Effect.READS)
-async def read(call: Call, request: Read) -> Content:
+@listed("files", "cat", "Print a file of an app, byte for byte.", by_hand=True, text_alone=True)
+async def read(call: Call, request: FilesReadRequest) -> FilesReadResult:
     """Read a file of an app, or a part of it. Secrets in .env are not readable.
 
     Use it before changing a file.
@@ -61,10 +63,10 @@ async def read(call: Call, request: Read) -> Content:
         piece = await asyncio.to_thread(kept.read, path, offset=request.offset, limit=request.limit)
         secrets = forms(app_secrets.of_release(app, release))
     end = request.offset + len(piece.content)
-    text = None if request.encoding == "base64" else as_text(piece.content, is_part=end < piece.size)
+    text = None if request.encoding == "base64" else decode_text(piece.content, is_part=end < piece.size)
     if text is not None:
         end = request.offset + len(text.encode())
-    return Content(
+    return FilesReadResult(
         content=base64.b64encode(piece.content).decode() if text is None else replaced(text, secrets),
         encoding="base64" if text is None else "utf-8",
         sha256=piece.sha256,

@@ -13,13 +13,14 @@ from ikoma.apps.files import file_history, files
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role, printable
 
 _MOST_NAMES = 100
 
 
-class Restore(AppRequest):
+class FilesRestoreRequest(AppRequest):
     path: FilePath | None = None
     """All of the release when left out."""
     version: str | None = Field(default=None, max_length=80)
@@ -36,7 +37,7 @@ class Restore(AppRequest):
         return self
 
 
-class Restored(Result):
+class FilesRestoreResult(Result):
     path: str | None
     version: str | None
     size: int | None
@@ -52,7 +53,8 @@ class Restored(Result):
 
 
 @capability("files.restore", role=Role.BUILDER, effect=Effect.CHANGES, rare=True, undo="files.restore")
-async def restore(call: Call, request: Restore) -> Restored:
+@listed("files", "unrm", "Bring files back: overwritten, deleted, or of a release.", optional=("path", "version"))
+async def restore(call: Call, request: FilesRestoreRequest) -> FilesRestoreResult:
     """Bring back a file or folder that was overwritten or deleted; or source and compose files of a release.
 
     What stands there now is kept for 30 days. Next: deploy.up.
@@ -62,7 +64,7 @@ async def restore(call: Call, request: Restore) -> Restored:
         return await _restore_release(call, app, request.release, request.path)
     assert request.path is not None
     back = await asyncio.to_thread(files.restore, app, request.path, request.version)
-    return Restored(
+    return FilesRestoreResult(
         path=request.path,
         version=back.version,
         size=back.size,
@@ -73,7 +75,7 @@ async def restore(call: Call, request: Restore) -> Restored:
     )
 
 
-async def _restore_release(call: Call, app: App, release: ReleaseId, path: FilePath | None) -> Restored:
+async def _restore_release(call: Call, app: App, release: ReleaseId, path: FilePath | None) -> FilesRestoreResult:
     kept = ReleaseFiles(app, Releases(app).find(release))
     found = await asyncio.to_thread(kept.compare, path)
     await asyncio.to_thread(file_history.prune, app)
@@ -82,7 +84,7 @@ async def _restore_release(call: Call, app: App, release: ReleaseId, path: FileP
             call.progress("restore files", number / len(found.other))
         # One after another: whoever cancels this finds each as it was or as it is to be, and the same call goes on.
         await asyncio.to_thread(kept.put_back, name)
-    return Restored(
+    return FilesRestoreResult(
         path=path,
         version=None,
         size=None,

@@ -11,11 +11,12 @@ from pydantic import Field
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments, Next
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, Role
 
 
-class Write(AppRequest):
+class FilesWriteRequest(AppRequest):
     path: FilePath
     content: Annotated[str, Sensitive("file content")]
     encoding: Literal["utf-8", "base64"] = "utf-8"
@@ -24,7 +25,7 @@ class Write(AppRequest):
     executable: bool | None = None
 
 
-class Written(Result):
+class FilesWriteResult(Result):
     path: str
     size: int
     sha256: str
@@ -34,7 +35,8 @@ class Written(Result):
 @capability(
     "files.write", role=Role.BUILDER, effect=Effect.CHANGES, takes_files=True, idempotent=True, undo="files.restore"
 )
-async def write(call: Call, request: Write) -> Written:
+@listed("files", "put", "Write a file of an app, from stdin or a file.", by_hand=True)
+async def write(call: Call, request: FilesWriteRequest) -> FilesWriteResult:
     """Write a file of an app, whole; folders on the way are made. Source goes under src/, SQL under migrations/.
 
     Use it to put source in or mend it. Next: apps.validate, then deploy.up.
@@ -48,10 +50,10 @@ async def write(call: Call, request: Write) -> Written:
         expected=request.sha256,
         executable=request.executable,
     )
-    return Written(path=request.path, size=written.size, sha256=written.sha256)
+    return FilesWriteResult(path=request.path, size=written.size, sha256=written.sha256)
 
 
-def _content(request: Write) -> bytes:
+def _content(request: FilesWriteRequest) -> bytes:
     try:
         if request.encoding == "base64":
             return base64.b64decode(request.content, validate=True)

@@ -7,14 +7,15 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from ikoma.apps.source import checkout, webhook
-from ikoma.apps.source.webhook import Statuses
+from ikoma.apps.source.webhook import StatusTarget
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.hook.remove import secret_lost
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, GitRef, Role, Secret
 
 
-class Create(AppRequest):
+class HookCreateRequest(AppRequest):
     branch: GitRef = GitRef("main")
     secret: Annotated[str | None, Sensitive("webhook secret")] = Field(default=None, min_length=16, max_length=500)
     """The one that the git host has made, if any."""
@@ -32,13 +33,13 @@ class Create(AppRequest):
         return branch
 
     @model_validator(mode="after")
-    def address_needs_a_token(self) -> Create:
+    def address_needs_a_token(self) -> HookCreateRequest:
         if self.status_url and not self.status_token:
             raise ValueError("statusUrl needs a statusToken")
         return self
 
 
-class Created(Result):
+class HookCreateResult(Result):
     url: str
     """Where the git host posts to, at this server's address."""
     secret: Annotated[str, Sensitive("webhook secret")]
@@ -46,14 +47,15 @@ class Created(Result):
     branch: str
 
 
-async def losses(call: Call, request: Create) -> Loss | None:
+async def losses(call: Call, request: HookCreateRequest) -> Loss | None:
     """The secret of the webhook that there is."""
     app = call.app(request.app_name)
     return secret_lost(app) if webhook.find(app) else None
 
 
 @capability("hook.create", role=Role.ADMIN, effect=Effect.CHANGES, loses=losses, needs_approval=True, rare=True)
-async def create(call: Call, request: Create) -> Created:
+@listed("git", "hook-create", "Let pushes to a git host deploy an app.")
+async def create(call: Call, request: HookCreateRequest) -> HookCreateResult:
     """Make the webhook by which pushes to a branch deploy an app; a former one ends. Its secret is shown once."""
     app = call.app(request.app_name)
     checkout.require(app)
@@ -63,6 +65,6 @@ async def create(call: Call, request: Create) -> Created:
         request.branch,
         caller=call.caller.name,
         secret=Secret(request.secret) if request.secret else None,
-        statuses=Statuses(token, request.status_url) if token else None,
+        statuses=StatusTarget(token, request.status_url) if token else None,
     )
-    return Created(url=f"/hooks/{app.name}", secret=hook.secret.reveal(), branch=hook.branch)
+    return HookCreateResult(url=f"/hooks/{app.name}", secret=hook.secret.reveal(), branch=hook.branch)

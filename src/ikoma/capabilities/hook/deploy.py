@@ -16,13 +16,14 @@ from ikoma.apps.app import App
 from ikoma.apps.compose import watch_paths
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.source import checkout, commit_statuses, webhook
-from ikoma.apps.source.checkout import NothingWatched, Wanted
-from ikoma.apps.source.commit_statuses import FAILURE, PENDING, SUCCESS, Status
+from ikoma.apps.source.checkout import CheckoutRequest, NothingWatched
+from ikoma.apps.source.commit_statuses import FAILURE, PENDING, SUCCESS, CommitStatus
 from ikoma.apps.source.url import SourceUrl
 from ikoma.apps.yaml import file_choice
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.deploy.up import Details, Up, up
+from ikoma.capabilities.deploy.up import DeployUpDetails, DeployUpRequest, up
 from ikoma.errors import IkomaError
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role, printable
 
@@ -31,18 +32,18 @@ _LARGEST_COMPOSE = 1 << 20
 _SHOWN = 5
 
 
-class Deploy(AppRequest):
+class HookDeployRequest(AppRequest):
     commit: str | None = Field(default=None, pattern="^[0-9a-f]{40,64}$")
     """The one that was pushed, for the record."""
 
 
-class Deployed(Result):
+class HookDeployResult(Result):
     success: bool
     message: str
     commit: str
     deployed: bool
     """False where nothing has changed that x-ikoma: watch_paths names."""
-    details: Details | None
+    details: DeployUpDetails | None
 
 
 @capability(
@@ -54,7 +55,8 @@ class Deployed(Result):
     rare=True,
     undo="deploy.rollback",
 )
-async def deploy(call: Call, request: Deploy) -> Deployed:
+@listed("git", no_verb="a push deploys by it; people have deploy.up")
+async def deploy(call: Call, request: HookDeployRequest) -> HookDeployResult:
     """Check out what the branch of an app's webhook holds now, and deploy it, as a push would.
 
     It waits its turn; a newer call takes the place of one that waits.
@@ -66,17 +68,19 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
     if commit:
         teller.begin(commit)
     try:
-        wanted = Wanted(teller.url, hook.ref, known.path, into=known.into, watched=_watched(app))
+        wanted = CheckoutRequest(teller.url, hook.ref, known.path, into=known.into, watched=_watched(app))
         brought = await call.platform.sources.bring(
             app, wanted, caller=call.caller.name, timeout=_SECONDS, progress=call.progress
         )
         commit = brought.recorded.commit
         reason = f"{hook.ref} at {commit}"
-        deployed = await up(call, Up.model_validate({"appName": request.app_name, "reason": reason}))
+        deployed = await up(call, DeployUpRequest.model_validate({"appName": request.app_name, "reason": reason}))
     except NothingWatched as nothing:
         for told in {request.commit or nothing.commit, nothing.commit}:
             await teller.tell(told, SUCCESS, "Nothing that is watched has changed: nothing was deployed.")
-        return Deployed(success=True, message=_why(nothing), commit=nothing.commit, deployed=False, details=None)
+        return HookDeployResult(
+            success=True, message=_why(nothing), commit=nothing.commit, deployed=False, details=None
+        )
     except BaseException as error:
         await asyncio.shield(teller.tell_failure({request.commit, commit}, error))
         raise
@@ -88,7 +92,7 @@ async def deploy(call: Call, request: Deploy) -> Deployed:
         message = f"{message} {request.commit} was pushed, but {hook.ref} is at {commit}."
     if brought.left:
         message = f"{message} The server's own stays: {_some(brought.left)}."
-    return Deployed(success=True, message=message, commit=commit, deployed=True, details=deployed.details)
+    return HookDeployResult(success=True, message=message, commit=commit, deployed=True, details=deployed.details)
 
 
 @dataclass(slots=True)
@@ -97,7 +101,7 @@ class _Teller:
 
     call: Call
     app: App
-    hook: webhook.Hook
+    hook: webhook.Webhook
     url: SourceUrl
     telling: asyncio.Task[None] | None = None
 
@@ -115,10 +119,10 @@ class _Teller:
         if self.hook.statuses is None:
             return
         platform = self.call.platform
-        kind = commit_statuses.kind_of(self.url, platform.hooks.host(self.app.name))
+        kind = commit_statuses.find_host_kind(self.url, platform.hooks.host(self.app.name))
         link = next((url for url in platform.traffic.urls(self.app) if url.startswith("https://")), None)
-        status = Status(commit, state, words, f"ikoma/{self.app.name}", link)
-        said = await commit_statuses.tell(platform.sources.reach, self.url, kind, self.hook.statuses, status)
+        status = CommitStatus(commit, state, words, f"ikoma/{self.app.name}", link)
+        said = await commit_statuses.send_status(platform.sources.reach, self.url, kind, self.hook.statuses, status)
         with suppress(IkomaError):
             platform.hooks.note_status(self.call.request_id, said)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from ikoma.apps.app import App
 from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Removed(Result):
+class HookRemoveResult(Result):
     success: bool
     message: str
 
@@ -27,9 +28,10 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("hook.remove", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
-async def remove(call: Call, request: AppRequest) -> Removed:
+@listed("git", "hook-remove", "Let pushes deploy an app no more.")
+async def remove(call: Call, request: AppRequest) -> HookRemoveResult:
     """End an app's webhook."""
     app = call.app(request.app_name)
     webhook.require(app)
     call.platform.hooks.remove(app)
-    return Removed(success=True, message=f"Pushes do not deploy {app.name} any more.")
+    return HookRemoveResult(success=True, message=f"Pushes do not deploy {app.name} any more.")

@@ -12,16 +12,17 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import failure_of
 from ikoma.errors import OperationNotFound
 from ikoma.kernel.journal import Record
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
 
-class Show(AppRequest):
+class HookShowRequest(AppRequest):
     limit: int = Field(default=10, ge=1, le=webhook.MOST_SHOWN)
     """Of deliveries."""
 
 
-class Delivery(Result):
+class HookShowDelivery(Result):
     at: str
     host: str
     """github, gitea, gitlab, bitbucket or ikoma: in whose form it was signed."""
@@ -42,15 +43,15 @@ class Delivery(Result):
     """What came of telling the git host."""
 
 
-class Shown(Result):
+class HookShowResult(Result):
     exists: bool
     branch: str | None
     created_at: str | None
     statuses: bool = False
     """Whether the git host is told what became of a commit."""
-    last: Delivery | None
+    last: HookShowDelivery | None
     """The last delivery with a right signature."""
-    deliveries: list[Delivery]
+    deliveries: list[HookShowDelivery]
     """The last of them, newest first."""
     truncated: bool = False
     """Whether there are more: a larger limit shows up to 50."""
@@ -60,16 +61,17 @@ class Shown(Result):
 
 
 @capability("hook.show", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def show(call: Call, request: Show) -> Shown:
+@listed("git", "hook", "Show whether pushes deploy an app, and the last ones.")
+async def show(call: Call, request: HookShowRequest) -> HookShowResult:
     """Whether an app has a webhook, for which branch, and what its last deliveries came to."""
     app = call.app(request.app_name)
     hook = webhook.find(app)
     if hook is None:
-        return Shown(exists=False, branch=None, created_at=None, last=None, deliveries=[])
+        return HookShowResult(exists=False, branch=None, created_at=None, last=None, deliveries=[])
     found = call.platform.hooks.deliveries(app.name)
     deliveries = [_delivery(call, item) for item in found[: request.limit]]
     unproven = call.platform.hooks.unproven(app.name)
-    return Shown(
+    return HookShowResult(
         exists=True,
         branch=hook.branch,
         created_at=hook.created_at,
@@ -82,7 +84,7 @@ async def show(call: Call, request: Show) -> Shown:
     )
 
 
-def _delivery(call: Call, item: webhook.Delivery) -> Delivery:
+def _delivery(call: Call, item: webhook.Delivery) -> HookShowDelivery:
     state, reason, code, deployed = None, item.reason, item.code, item.operation is not None
     if item.operation is not None:
         try:
@@ -94,7 +96,7 @@ def _delivery(call: Call, item: webhook.Delivery) -> Delivery:
             failure, nothing = failure_of(record, call), _nothing(record)
             reason, code = (failure["error"], failure["code"]) if failure else (nothing, None)
             deployed = nothing is None
-    return Delivery(
+    return HookShowDelivery(
         at=item.at,
         host=item.host,
         event=item.event,

@@ -8,11 +8,12 @@ from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, Sensitive, capability
 from ikoma.model import Effect, FutureTime, Role
 
 
-class Create(Request):
+class KeysCreateRequest(Request):
     name: str = Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")
     """Whose key it is."""
     role: str
@@ -35,7 +36,7 @@ class Create(Request):
         return str(Role.parse(role))
 
 
-class Created(Result):
+class KeysCreateResult(Result):
     id: str
     key: Annotated[str, Sensitive("API key")]
     """Shown this once."""
@@ -44,7 +45,8 @@ class Created(Result):
 
 
 @capability("keys.create", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True, undo="keys.revoke")
-async def create(call: Call, request: Create) -> Created:
+@listed("keys", "keys create", by_hand=True)
+async def create(call: Call, request: KeysCreateRequest) -> KeysCreateResult:
     """Make an API key with a highest role, and optionally apps, capabilities and an end. It is shown once.
 
     Use it to let someone in with no more than they need.
@@ -72,4 +74,4 @@ async def create(call: Call, request: Create) -> Created:
         needs_approval=request.needs_approval,
         rate=request.rate,
     )
-    return Created(id=identity, key=key, name=request.name, role=request.role)
+    return KeysCreateResult(id=identity, key=key, name=request.name, role=request.role)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
 from ikoma.model import Effect, Role
 
 
-class List(Request):
+class KeysListRequest(Request):
     limit: int = Field(default=50, ge=1, le=MOST_LISTED)
 
 
-class Item(Result):
+class KeysListItem(Result):
     id: str
     name: str
     role: str
@@ -30,23 +31,24 @@ class Item(Result):
     """Until when the key before the last rotation is still taken."""
 
 
-class Listing(Result):
-    keys: list[Item]
+class KeysListResult(Result):
+    keys: list[KeysListItem]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("keys.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
-async def listing(call: Call, request: List) -> Listing:
+@listed("keys", "keys list", by_hand=True)
+async def listing(call: Call, request: KeysListRequest) -> KeysListResult:
     """All API keys but the admin key of the settings: names, roles, scopes and dates, never the keys.
 
     Use it to find the id of a key.
     """
     found = call.platform.callers.all()
-    return Listing(
+    return KeysListResult(
         truncated=len(found) > request.limit,
         keys=[
-            Item(
+            KeysListItem(
                 id=stored.caller.id,
                 name=stored.caller.name,
                 role=str(stored.caller.role),

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Loss, Request, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Revoke(Request):
+class KeysRevokeRequest(Request):
     id: str
 
 
-class Revoked(Result):
+class KeysRevokeResult(Result):
     id: str
     message: str
 
 
-async def losses(call: Call, request: Revoke) -> Loss:
+async def losses(call: Call, request: KeysRevokeRequest) -> Loss:
     """The key that would end, and what it may do."""
     call.caller.check_covers(call.platform.callers.find(request.id), given=False)
     found = [stored.caller for stored in call.platform.callers.all() if stored.caller.id == request.id]
@@ -25,11 +26,12 @@ async def losses(call: Call, request: Revoke) -> Loss:
 
 
 @capability("keys.revoke", role=Role.ADMIN, effect=Effect.DESTROYS, idempotent=True, loses=losses, rare=True)
-async def revoke(call: Call, request: Revoke) -> Revoked:
+@listed("keys", "keys revoke", by_hand=True)
+async def revoke(call: Call, request: KeysRevokeRequest) -> KeysRevokeResult:
     """End an API key at once, on every door.
 
     Use it when a key leaked or was replaced.
     """
     call.caller.check_covers(call.platform.callers.find(request.id), given=False)
     call.platform.callers.revoke(request.id)
-    return Revoked(id=request.id, message="The key no longer works.")
+    return KeysRevokeResult(id=request.id, message="The key no longer works.")

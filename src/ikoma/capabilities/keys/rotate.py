@@ -7,17 +7,18 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Loss, Request, Result, Sensitive, capability
 from ikoma.model import Effect, Role
 
 
-class Rotate(Request):
+class KeysRotateRequest(Request):
     id: str
     overlap: int = Field(default=3600, ge=0, le=30 * 86400)
     """Seconds the former key still works."""
 
 
-class Rotated(Result):
+class KeysRotateResult(Result):
     id: str
     key: Annotated[str, Sensitive("API key")]
     """Shown this once."""
@@ -25,7 +26,7 @@ class Rotated(Result):
     previous_until: str
 
 
-async def losses(call: Call, request: Rotate) -> Loss:
+async def losses(call: Call, request: KeysRotateRequest) -> Loss:
     """The key that ends, and when."""
     holder = call.platform.callers.find(request.id)
     call.caller.check_covers(holder)
@@ -41,7 +42,8 @@ def _in_words(seconds: int) -> str:
 
 
 @capability("keys.rotate", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)
-async def rotate(call: Call, request: Rotate) -> Rotated:
+@listed("keys", "keys rotate", by_hand=True)
+async def rotate(call: Call, request: KeysRotateRequest) -> KeysRotateResult:
     """Make a new key with the name, role and scope of an existing one. Both work for a while.
 
     Use it regularly, or with overlap 0 when a key leaked.
@@ -50,4 +52,4 @@ async def rotate(call: Call, request: Rotate) -> Rotated:
     holder = callers.find(request.id)
     call.caller.check_covers(holder)
     key, until = callers.rotate(request.id, overlap=request.overlap)
-    return Rotated(id=request.id, key=key, name=holder.name, previous_until=until)
+    return KeysRotateResult(id=request.id, key=key, name=holder.name, previous_until=until)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.operations.get import Get, Operation
+from ikoma.capabilities.operations.get import OperationsGetRequest, OperationsGetResult
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import capability
 from ikoma.model import Effect, Role
 
@@ -15,9 +16,12 @@ from ikoma.model import Effect, Role
     idempotent=True,
     harmless="what was begun is undone, and the call can be made again",
 )
-async def cancel(call: Call, request: Get) -> Operation:
+@listed("operations", "cancel", "Stop an operation.")
+async def cancel(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     """Stop a long call of your own; what it had begun is put right first.
 
     Use it when a long call should not go on. Next: apps.status.
     """
-    return Operation.of(await call.platform.operations.cancel(request.operation_id, call.caller, call.role), call)
+    return OperationsGetResult.of(
+        await call.platform.operations.cancel(request.operation_id, call.caller, call.role), call
+    )

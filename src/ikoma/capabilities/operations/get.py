@@ -15,6 +15,7 @@ from ikoma.kernel.answers.failures import as_told
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Capability, Failed, Request, Result, Untrusted, capability, registry
 from ikoma.model import Effect, Role
 
@@ -28,17 +29,17 @@ _AGAIN = "What is there is whole: make the call again."
 _BY_ITSELF = "What is there is whole, and IKOMA goes on with it by itself."
 
 
-class Get(Request):
+class OperationsGetRequest(Request):
     operation_id: str = Field(max_length=80)
 
 
-class Step(Result):
+class OperationsGetStep(Result):
     name: Annotated[str, Untrusted("progress", ours=True)]
     at: str
     fraction: float | None
 
 
-class Operation(Result):
+class OperationsGetResult(Result):
     id: str
     state: str
     """running, succeeded, failed, cancelled or interrupted."""
@@ -47,7 +48,7 @@ class Operation(Result):
     caller: str
     started_at: str
     finished_at: str | None
-    steps: list[Step]
+    steps: list[OperationsGetStep]
     result: dict[str, Any] | None = None
     """The call's own result, when it succeeded."""
     failure: Annotated[dict[str, Any] | None, Failed("what the failure quotes", ours=True)] = None
@@ -55,7 +56,7 @@ class Operation(Result):
     next: Next | None = None
 
     @classmethod
-    def of(cls, record: Record, call: Call) -> Operation:
+    def of(cls, record: Record, call: Call) -> OperationsGetResult:
         """As this caller may see it."""
         return cls(
             id=record.id,
@@ -65,7 +66,9 @@ class Operation(Result):
             caller=record.caller,
             started_at=record.started_at,
             finished_at=record.finished_at,
-            steps=[Step(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps[-_STEPS:]],
+            steps=[
+                OperationsGetStep(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps[-_STEPS:]
+            ],
             result=_result_of(record, call),
             failure=failure_of(record, call),
             next=_next(record),
@@ -80,12 +83,13 @@ def _next(record: Record) -> Next | None:
 
 
 @capability("operations.get", role=Role.OBSERVER, effect=Effect.READS)
-async def get(call: Call, request: Get) -> Operation:
+@listed("operations", no_verb="operations.wait shows the same, and with no seconds it does not wait")
+async def get(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     """See how far a long call is, or how it ended: state, steps, result or failure.
 
     Use it to look without waiting.
     """
-    return Operation.of(call.platform.operations.get(request.operation_id, call.caller, call.role), call)
+    return OperationsGetResult.of(call.platform.operations.get(request.operation_id, call.caller, call.role), call)
 
 
 def _result_of(record: Record, call: Call) -> dict[str, Any] | None:

@@ -7,16 +7,17 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, Untrusted, capability
 from ikoma.model import AppName, Effect, Role
 
 
-class List(Request):
+class OperationsListRequest(Request):
     app_name: AppName | None = None
     limit: int = Field(default=20, ge=1, le=200)
 
 
-class Line(Result):
+class OperationsListLine(Result):
     id: str
     state: str
     capability: str
@@ -28,14 +29,15 @@ class Line(Result):
     """The step it is at, or ended at."""
 
 
-class Operations(Result):
-    operations: list[Line]
+class OperationsListResult(Result):
+    operations: list[OperationsListLine]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("operations.list", role=Role.OBSERVER, effect=Effect.READS)
-async def list_operations(call: Call, request: List) -> Operations:
+@listed("operations", "operations", "List what is being done, and what was.", optional=("appName",))
+async def list_operations(call: Call, request: OperationsListRequest) -> OperationsListResult:
     """List the latest changing calls, newest first: what runs now, what ended how.
 
     Use it to find the operationId of work under way, or why an app is busy.
@@ -43,9 +45,9 @@ async def list_operations(call: Call, request: List) -> Operations:
     if request.app_name is not None:
         call.caller.check_app(request.app_name)
     records = call.platform.operations.last(request.limit + 1, request.app_name, call.caller, call.role)
-    return Operations(
+    return OperationsListResult(
         operations=[
-            Line(
+            OperationsListLine(
                 id=record.id,
                 state=record.state,
                 capability=record.capability,

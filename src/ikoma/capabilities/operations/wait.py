@@ -5,18 +5,20 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.operations.get import Get, Operation
+from ikoma.capabilities.operations.get import OperationsGetRequest, OperationsGetResult
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import capability
 from ikoma.model import Effect, Role
 
 
-class Wait(Get):
+class OperationsWaitRequest(OperationsGetRequest):
     seconds: int = Field(default=45, ge=0, le=3600)
     """The longest to wait."""
 
 
 @capability("operations.wait", role=Role.OPERATOR, effect=Effect.READS)
-async def wait(call: Call, request: Wait) -> Operation:
+@listed("operations", "wait", "Wait until an operation has ended.", well=("state", "succeeded"))
+async def wait(call: Call, request: OperationsWaitRequest) -> OperationsGetResult:
     """Wait until a long call has ended, and get its result. Still running afterwards? Call it again.
 
     Use it after an answer with an operationId.
@@ -24,4 +26,4 @@ async def wait(call: Call, request: Wait) -> Operation:
     record = await call.platform.operations.wait(
         request.operation_id, call.caller, call.role, seconds=request.seconds, progress=call.progress
     )
-    return Operation.of(record, call)
+    return OperationsGetResult.of(record, call)

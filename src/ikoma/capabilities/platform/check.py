@@ -11,24 +11,26 @@ from typing import Any
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Checks(Result):
+class PlatformCheckChecks(Result):
     docker: bool
     postgres: bool
     apps_root: bool
 
 
-class Check(Result):
+class PlatformCheckResult(Result):
     healthy: bool
-    checks: Checks
+    checks: PlatformCheckChecks
     details: dict[str, dict[str, Any]]
 
 
 @capability("platform.check", role=Role.OBSERVER, effect=Effect.READS)
-async def check(call: Call, request: Request) -> Check:
+@listed("server", "check", "Check Docker, PostgreSQL and the apps' folder.", well=("healthy", True))
+async def check(call: Call, request: Request) -> PlatformCheckResult:
     """Whether Docker, PostgreSQL and the apps' folder are usable, and what is wrong where they are not.
 
     Use it when several apps fail at once, or before blaming an app.
@@ -41,8 +43,8 @@ async def check(call: Call, request: Request) -> Check:
     if failing := platform.supervisor.failing:
         details["background"] = {"error": f"These failed, and are started again: {', '.join(sorted(failing))}."}
     details["proxy"] = platform.traffic.condition()  # apps are reached by their own ports in any case
-    checks = Checks(docker=passed["docker"], postgres=passed["postgres"], apps_root=passed["appsRoot"])
-    return Check(healthy=all(passed.values()), checks=checks, details=details)
+    checks = PlatformCheckChecks(docker=passed["docker"], postgres=passed["postgres"], apps_root=passed["appsRoot"])
+    return PlatformCheckResult(healthy=all(passed.values()), checks=checks, details=details)
 
 
 async def _engine(call: Call) -> dict[str, Any]:

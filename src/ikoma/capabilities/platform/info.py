@@ -7,11 +7,12 @@ import time
 from ikoma import __version__
 from ikoma.capabilities.context import Call
 from ikoma.kernel.answers.leading import may_call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import BODY_LIMIT, SQL_BODY_LIMIT, Request, Result, capability, registry
 from ikoma.model import Effect, Role
 
 
-class Info(Result):
+class PlatformInfoResult(Result):
     version: str
     uptime: float
     """Seconds since the server started."""
@@ -21,13 +22,14 @@ class Info(Result):
 
 
 @capability("platform.info", role=Role.OBSERVER, effect=Effect.READS)
-async def info(call: Call, request: Request) -> Info:
+@listed("server", "info", "Show version, uptime and limits.")
+async def info(call: Call, request: Request) -> PlatformInfoResult:
     """Version, uptime, what this key can call, and the limits of this server.
 
     Use it to learn what this server can do.
     """
     settings = call.platform.settings
-    return Info(
+    return PlatformInfoResult(
         version=__version__,
         uptime=round(time.monotonic() - call.platform.started, 3),
         capabilities=[item.name for item in registry if may_call(item, call.caller, call.role)],

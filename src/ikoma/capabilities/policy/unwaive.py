@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Unwaive(AppRequest):
+class PolicyUnwaiveRequest(AppRequest):
     id: str
     """As apps.validate shows it."""
 
 
-class Unwaived(Result):
+class PolicyUnwaiveResult(Result):
     id: str
     message: str
 
 
 @capability("policy.unwaive", role=Role.ADMIN, effect=Effect.CHANGES, rare=True, undo="policy.waive")
-async def unwaive(call: Call, request: Unwaive) -> Unwaived:
+@listed("start", "unwaive", "End a waiver.")
+async def unwaive(call: Call, request: PolicyUnwaiveRequest) -> PolicyUnwaiveResult:
     """End a waiver before its time. The next deploy is judged without it."""
     app = call.app(request.app_name)
     waiver = call.platform.waivers.end(app.name, request.id)
-    return Unwaived(id=waiver.id, message=f"The rule {waiver.rule} holds for {app.name} again.")
+    return PolicyUnwaiveResult(id=waiver.id, message=f"The rule {waiver.rule} holds for {app.name} again.")

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema
 from ikoma.apps.policy.rules import RULES
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotWaivable
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FutureTime, Role, parse_moment
 
@@ -34,7 +35,7 @@ class EndOfWaiver(FutureTime):
         return super().__get_pydantic_json_schema__(schema, handler) | {"examples": [f"{soon:%Y-%m-%dT00:00:00Z}"]}
 
 
-class Waive(AppRequest):
+class PolicyWaiveRequest(AppRequest):
     rule: str = Field(examples=["capabilities"])
     """As apps.validate names it."""
     reason: str = Field(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")
@@ -50,7 +51,7 @@ class Waive(AppRequest):
         return rule
 
 
-class Waived(Result):
+class PolicyWaiveResult(Result):
     id: str
     rule: str
     expires_at: str
@@ -60,7 +61,8 @@ class Waived(Result):
 @capability(
     "policy.waive", role=Role.ADMIN, effect=Effect.CHANGES, needs_approval=True, rare=True, undo="policy.unwaive"
 )
-async def waive(call: Call, request: Waive) -> Waived:
+@listed("start", "waive", "Let an app break one rule of the policy for a time.")
+async def waive(call: Call, request: PolicyWaiveRequest) -> PolicyWaiveResult:
     """Let an app break one rule of the compose policy until a time. It is audited and shown.
 
     Use it only when the safe way won't do.
@@ -72,4 +74,4 @@ async def waive(call: Call, request: Waive) -> Waived:
         app.name, request.rule, request.reason, caller=call.caller.name, expires_at=request.expires
     )
     message = f"{app.name} may break the rule {waiver.rule} until {waiver.expires_at}."
-    return Waived(id=waiver.id, rule=waiver.rule, expires_at=waiver.expires_at, message=message)
+    return PolicyWaiveResult(id=waiver.id, rule=waiver.rule, expires_at=waiver.expires_at, message=message)

@@ -12,15 +12,16 @@ from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.source import checkout
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class List(AppRequest):
+class PreviewListRequest(AppRequest):
     limit: int = Field(default=50, ge=1, le=MOST_LISTED)
 
 
-class Item(Result):
+class PreviewListItem(Result):
     preview: str
     """Its name: whatever takes an app's name takes it."""
     ref: str
@@ -34,27 +35,28 @@ class Item(Result):
     expires_at: str
 
 
-class Listing(Result):
-    previews: list[Item]
+class PreviewListResult(Result):
+    previews: list[PreviewListItem]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("preview.list", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def listing(call: Call, request: List) -> Listing:
+@listed("previews", "previews", "List the previews of an app.")
+async def listing(call: Call, request: PreviewListRequest) -> PreviewListResult:
     """The previews of an app: of which refs, where they answer, and when they end."""
     found = call.platform.previews.of(call.app(request.app_name))
     items = await asyncio.gather(*(_item(call, item, record) for item, record in found[: request.limit]))
-    return Listing(previews=items, truncated=len(found) > request.limit)
+    return PreviewListResult(previews=items, truncated=len(found) > request.limit)
 
 
-async def _item(call: Call, item: App, record: Preview) -> Item:
+async def _item(call: Call, item: App, record: Preview) -> PreviewListItem:
     try:
         seen = (await call.platform.health.observe(item)).health
     except EngineUnavailable:
         seen = UNKNOWN
-    brought = checkout.recorded(item)
-    return Item(
+    brought = checkout.read_record(item)
+    return PreviewListItem(
         preview=item.name,
         ref=record.ref,
         commit=brought.commit if brought else None,

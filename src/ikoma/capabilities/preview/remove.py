@@ -7,11 +7,12 @@ from ikoma.apps.resolution import preview_files
 from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.capabilities.context import Call
 from ikoma.errors import PreviewNotFound
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import AppName, Effect, GitRef, Role
 
 
-class Remove(AppRequest):
+class PreviewRemoveRequest(AppRequest):
     ref: GitRef
     """As deploy.preview was given it."""
 
@@ -20,7 +21,7 @@ class Remove(AppRequest):
         return preview_files.name_of(self.app_name, self.ref)
 
 
-class Removed(Result):
+class PreviewRemoveResult(Result):
     success: bool
     message: str
 
@@ -32,13 +33,14 @@ class Removed(Result):
     rare=True,
     harmless="a preview is a copy that ends by itself; deploy.preview makes it anew",
 )
-async def remove(call: Call, request: Remove) -> Removed:
+@listed("previews", "preview-remove", "End a preview.")
+async def remove(call: Call, request: PreviewRemoveRequest) -> PreviewRemoveResult:
     """End a preview: its containers, volumes, files and its copy of the database go. The app itself is not touched."""
     item = call.platform.apps.at(request.locked)
     if preview_files.read(item) is None:
         raise PreviewNotFound(f"{request.app_name} has no preview of {request.ref}.")
     await take_away(call, item)
-    return Removed(success=True, message=f"The preview of {request.ref} has ended.")
+    return PreviewRemoveResult(success=True, message=f"The preview of {request.ref} has ended.")
 
 
 async def take_away(call: Call, item: App) -> None:

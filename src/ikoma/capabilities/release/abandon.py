@@ -7,6 +7,7 @@ from typing import Annotated
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.rollouts.way_out import waiting
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability
 from ikoma.model import Effect, Role
 
@@ -24,7 +25,7 @@ class Details(Result):
     """In what the database differs from that backup."""
 
 
-class Abandoned(Result):
+class ReleaseAbandonResult(Result):
     success: bool
     message: str
     details: Details
@@ -41,7 +42,8 @@ async def losses(call: Call, request: AppRequest) -> Loss:
 
 
 @capability("release.abandon", role=Role.OPERATOR, effect=Effect.DESTROYS, loses=losses, rare=True)
-async def abandon(call: Call, request: AppRequest) -> Abandoned:
+@listed("releases", "release-abandon", "Go on where a database cannot be taken back.")
+async def abandon(call: Call, request: AppRequest) -> ReleaseAbandonResult:
     """Where a failed release's backup cannot be restored: let the database stay as it is, and start what served again.
 
     Use it only when a person agrees.
@@ -52,7 +54,7 @@ async def abandon(call: Call, request: AppRequest) -> Abandoned:
     given_up = await call.platform.deployments.abandon(app) is not None
     failed = next((item for item in Releases(app).all() if item.id == underway.release), None)
     message = f"The database stays as it is: {underway.backup} was not restored."
-    return Abandoned(
+    return ReleaseAbandonResult(
         success=True,
         message=message if given_up else f"Nothing was given up: the database equals {underway.backup} again.",
         details=Details(

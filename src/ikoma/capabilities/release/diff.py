@@ -10,19 +10,20 @@ from pydantic import Field
 
 from ikoma.apps.app import App
 from ikoma.apps.deploying import comparison, release_diff
-from ikoma.apps.deploying.release_files import snapshot_of
+from ikoma.apps.deploying.release_files import read_snapshot
 from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.errors import ReleaseNotFound
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 _MOST_FILES = 100
 
 
-class Diff(AppRequest):
+class ReleaseDiffRequest(AppRequest):
     release: ReleaseId | None = None
     """Default: the one that serves."""
     to: ReleaseId | None = None
@@ -33,19 +34,19 @@ class Diff(AppRequest):
     """The most characters of `diff`."""
 
 
-class Changed(Result):
+class ReleaseDiffChanged(Result):
     service: str
     changes: Annotated[list[str], Untrusted("compose file", ours=True)]
     """A line for each key; values of variables are not shown."""
 
 
-class Image(Result):
+class ReleaseDiffImage(Result):
     service: str
     before: str | None
     after: str | None
 
 
-class Files(Result):
+class ReleaseDiffFiles(Result):
     added: list[str]
     changed: list[str]
     removed: list[str]
@@ -53,29 +54,29 @@ class Files(Result):
     """How many there are in all; of each kind at most 100 are listed."""
 
 
-class Variables(Result):
+class ReleaseDiffVariables(Result):
     added: list[str]
     changed: list[str]
     removed: list[str]
 
 
-class Differences(Result):
+class ReleaseDiffResult(Result):
     release: str
     to: str
     added: list[str]
     """Services."""
     removed: list[str]
-    changed: list[Changed]
+    changed: list[ReleaseDiffChanged]
     rest: Annotated[list[str], Untrusted("compose file", ours=True)]
     """Changes outside the services."""
-    images: list[Image]
+    images: list[ReleaseDiffImage]
     migrations: list[str]
     """Those that its database has, and that of the other had not."""
     migrations_gone: list[str]
     """Those that the other's had, and its has not."""
-    variables: Variables
+    variables: ReleaseDiffVariables
     """Their names."""
-    source: Files
+    source: ReleaseDiffFiles
     diff: Annotated[str, Untrusted("what the files hold")]
     """Lines of compose files and source that differ, unified; without values of variables."""
     truncated: bool
@@ -83,7 +84,8 @@ class Differences(Result):
 
 
 @capability("release.diff", role=Role.OBSERVER, effect=Effect.READS, rare=True)
-async def diff(call: Call, request: Diff) -> Differences:
+@listed("releases", "diff", "Compare two deployments of an app.", optional=("release", "to"))
+async def diff(call: Call, request: ReleaseDiffRequest) -> ReleaseDiffResult:
     """What a release changed against an earlier one: services, images, migrations, variables, lines of its files.
 
     Use it to find what broke an app.
@@ -100,17 +102,17 @@ async def diff(call: Call, request: Diff) -> Differences:
     lines = partial(release_diff.compare_files, app, old, new, path=request.path, limit=request.limit)
     text, truncated = await asyncio.to_thread(lines)
     variables = release_diff.compare_variables(app, old, new)
-    return Differences(
+    return ReleaseDiffResult(
         release=new.id,
         to=old.id,
         added=list(services.added),
         removed=list(services.removed),
-        changed=[Changed(service=item.service, changes=list(item.lines)) for item in services.changed],
+        changed=[ReleaseDiffChanged(service=item.service, changes=list(item.lines)) for item in services.changed],
         rest=list(comparison.compare_rest(before, after, secrets)),
         images=_images(old, new),
         migrations=[name for name in new.migrations if name not in old.migrations],
         migrations_gone=[name for name in old.migrations if name not in new.migrations],
-        variables=Variables(
+        variables=ReleaseDiffVariables(
             added=list(variables.added), changed=list(variables.changed), removed=list(variables.removed)
         ),
         source=await asyncio.to_thread(_source, app, old, new),
@@ -127,19 +129,21 @@ def _before(app: App, release: records.Release) -> records.Release:
     raise ReleaseNotFound(f"{app.name} has no release before {release.id} that served.")
 
 
-def _images(old: records.Release, new: records.Release) -> list[Image]:
+def _images(old: records.Release, new: records.Release) -> list[ReleaseDiffImage]:
     pairs = {
         name: tuple(item.services[name].image if name in item.services else None for item in (old, new))
         for name in sorted({*old.services, *new.services})
     }
     return [
-        Image(service=name, before=before, after=after) for name, (before, after) in pairs.items() if before != after
+        ReleaseDiffImage(service=name, before=before, after=after)
+        for name, (before, after) in pairs.items()
+        if before != after
     ]
 
 
-def _source(app: App, old: records.Release, new: records.Release) -> Files:
-    files = comparison.compare_source(snapshot_of(app, old), snapshot_of(app, new))
-    return Files(
+def _source(app: App, old: records.Release, new: records.Release) -> ReleaseDiffFiles:
+    files = comparison.compare_source(read_snapshot(app, old), read_snapshot(app, new))
+    return ReleaseDiffFiles(
         added=list(files.added[:_MOST_FILES]),
         changed=list(files.changed[:_MOST_FILES]),
         removed=list(files.removed[:_MOST_FILES]),

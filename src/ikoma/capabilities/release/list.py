@@ -9,15 +9,16 @@ from pydantic import Field
 from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
-class List(AppRequest):
+class ReleaseListRequest(AppRequest):
     limit: int = Field(default=20, ge=1, le=MOST_LISTED)
 
 
-class Release(Result):
+class ReleaseListRelease(Result):
     id: str
     state: str
     """started, succeeded or failed."""
@@ -41,14 +42,15 @@ class Release(Result):
     """The backup that was made before its migrations."""
 
 
-class Listed(Result):
-    releases: list[Release]
+class ReleaseListResult(Result):
+    releases: list[ReleaseListRelease]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("release.list", role=Role.OBSERVER, effect=Effect.READS)
-async def list_releases(call: Call, request: List) -> Listed:
+@listed("releases", "releases", "List the deployments of an app.")
+async def list_releases(call: Call, request: ReleaseListRequest) -> ReleaseListResult:
     """List the deployments of an app, newest first, with how each ended.
 
     Use it to see what serves. Next: release.show, or deploy.rollback.
@@ -56,8 +58,8 @@ async def list_releases(call: Call, request: List) -> Listed:
     releases = Releases(call.app(request.app_name))
     current = releases.current()
     found = releases.all()
-    return Listed(
-        releases=[Release(**facts(item, current)) for item in found[: request.limit]],
+    return ReleaseListResult(
+        releases=[ReleaseListRelease(**facts(item, current)) for item in found[: request.limit]],
         truncated=len(found) > request.limit,
     )
 

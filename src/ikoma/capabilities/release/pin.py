@@ -6,20 +6,22 @@ from dataclasses import replace
 
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.release.list import Release, facts
+from ikoma.capabilities.release.list import ReleaseListRelease, facts
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, ReleaseId, Role
 
 
-class Pin(AppRequest):
+class ReleasePinRequest(AppRequest):
     release: ReleaseId
     pinned: bool = True
 
 
 @capability("release.pin", role=Role.OPERATOR, effect=Effect.CHANGES, idempotent=True, rare=True, undo="release.pin")
-async def pin(call: Call, request: Pin) -> Release:
+@listed("releases", "pin", "Keep a release whatever its age.")
+async def pin(call: Call, request: ReleasePinRequest) -> ReleaseListRelease:
     """Keep a release whatever its age, or no longer."""
     releases = Releases(call.app(request.app_name))
     release = replace(releases.find(request.release), pinned=request.pinned)
     releases.write(release)
-    return Release(**facts(release, releases.current()))
+    return ReleaseListRelease(**facts(release, releases.current()))

@@ -10,17 +10,18 @@ from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.release import list as listed
+from ikoma.capabilities.release.list import ReleaseListRelease, facts
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
 from ikoma.model import Effect, ReleaseId, Role
 
 
-class Show(AppRequest):
+class ReleaseShowRequest(AppRequest):
     release: ReleaseId | None = None
     """Default: the one that serves; before any has, the newest."""
 
 
-class Service(Result):
+class ReleaseShowService(Result):
     name: str
     image: str | None
     """Id of the image that it runs."""
@@ -28,12 +29,12 @@ class Service(Result):
     one_shot: bool
 
 
-class Source(Result):
+class ReleaseShowSource(Result):
     files: int
     bytes: int
 
 
-class Shown(listed.Release):
+class ReleaseShowResult(ReleaseListRelease):
     logs: Annotated[list[str], Untrusted("container logs")]
     """What the service that failed said last."""
     answer: Annotated[str | None, Untrusted("the app's answer")] = optional()
@@ -44,7 +45,7 @@ class Shown(listed.Release):
     """What its healthcheck said last, where it failed by that."""
     output: Annotated[list[str], Untrusted("output of the release command")]
     """What its release command said."""
-    services: list[Service]
+    services: list[ReleaseShowService]
     migrations: list[str]
     """Those that its database had."""
     applied: list[str]
@@ -53,11 +54,12 @@ class Shown(listed.Release):
     """Those that its compose file names."""
     environment: list[str]
     """Names of the variables that it was made with."""
-    source: Source | None
+    source: ReleaseShowSource | None
 
 
 @capability("release.show", role=Role.OBSERVER, effect=Effect.READS)
-async def show(call: Call, request: Show) -> Shown:
+@listed("releases", "release", "Show one deployment of an app.", optional=("release",))
+async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
     """Show one deployment: who, when, why, how it ended, services, migrations and source.
 
     Use it to see why one failed.
@@ -65,15 +67,15 @@ async def show(call: Call, request: Show) -> Shown:
     app = call.app(request.app_name)
     releases = Releases(app)
     release = releases.find(request.release) if request.release else _default(releases)
-    return Shown(
-        **listed.facts(release, releases.current()),
+    return ReleaseShowResult(
+        **facts(release, releases.current()),
         logs=list(release.logs),
         answer=release.answer or None,
         answer_status=release.answer_status,
         healthcheck=release.healthcheck or None,
         output=list(release.output),
         services=[
-            Service(name=name, image=record.image, scale=record.scale, one_shot=record.one_shot)
+            ReleaseShowService(name=name, image=record.image, scale=record.scale, one_shot=record.one_shot)
             for name, record in release.services.items()
         ],
         migrations=list(release.migrations),
@@ -91,11 +93,11 @@ def _default(releases: Releases) -> records.Release:
     return releases.require_current()
 
 
-def _source(app: App, release: records.Release) -> Source | None:
+def _source(app: App, release: records.Release) -> ReleaseShowSource | None:
     """How much source it has; None where nothing is kept of it."""
     try:
         snapshot = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
     except FileNotFoundError:
         return None
     files = [entry for entry in snapshot.entries.values() if entry.kind == "file"]
-    return Source(files=len(files), bytes=sum(entry.size for entry in files))
+    return ReleaseShowSource(files=len(files), bytes=sum(entry.size for entry in files))

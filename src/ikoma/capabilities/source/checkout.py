@@ -8,12 +8,13 @@ from pydantic import Field
 
 from ikoma.apps.source import checkout as source_checkout
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.source.clone import Brought, bring
+from ikoma.capabilities.source.clone import SourceCloneResult, bring
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Sensitive, capability
 from ikoma.model import Effect, GitRef, Role
 
 
-class Checkout(AppRequest):
+class SourceCheckoutRequest(AppRequest):
     ref: GitRef
     """Branch, tag or commit."""
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, max_length=2000)
@@ -24,7 +25,8 @@ class Checkout(AppRequest):
 
 
 @capability("source.checkout", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, undo="source.checkout")
-async def checkout(call: Call, request: Checkout) -> Brought:
+@listed("git", "checkout", "Bring an app to another commit of its repository.")
+async def checkout(call: Call, request: SourceCheckoutRequest) -> SourceCloneResult:
     """Bring an app's source to another branch, tag or commit of its repository.
 
     Next: apps.validate, then deploy.up.

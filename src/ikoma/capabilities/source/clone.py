@@ -8,17 +8,18 @@ from pydantic import Field
 
 from ikoma.apps.app import App
 from ikoma.apps.source import checkout
-from ikoma.apps.source.checkout import Wanted
+from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, GitRef, Role, Secret, printable
 
 if TYPE_CHECKING:
-    from ikoma.capabilities.source.checkout import Checkout
+    from ikoma.capabilities.source.checkout import SourceCheckoutRequest
 
 
-class Clone(AppRequest):
+class SourceCloneRequest(AppRequest):
     url: str = Field(max_length=500)
     """https://HOST/PATH or ssh://USER@HOST/PATH."""
     ref: GitRef = GitRef("HEAD")
@@ -34,7 +35,7 @@ class Clone(AppRequest):
     timeout: int = Field(default=300, ge=1, le=3600)
 
 
-class Brought(Result):
+class SourceCloneResult(Result):
     commit: str
     ref: str
     url: str
@@ -48,7 +49,7 @@ class Brought(Result):
     """Where on the server is what was moved aside."""
 
     @classmethod
-    def of(cls, brought: checkout.Brought) -> Brought:
+    def of(cls, brought: checkout.CheckoutResult) -> SourceCloneResult:
         recorded = brought.recorded
         return cls(
             commit=recorded.commit,
@@ -62,7 +63,8 @@ class Brought(Result):
 
 
 @capability("source.clone", role=Role.BUILDER, effect=Effect.CHANGES, open_world=True, undo="source.checkout")
-async def clone(call: Call, request: Clone) -> Brought:
+@listed("git", "clone", "Bring a git repository into an app.", optional=("ref",))
+async def clone(call: Call, request: SourceCloneRequest) -> SourceCloneResult:
     """Bring a git repository into an app: all of it where it holds a compose file, else src/.
 
     Next: apps.validate, then deploy.up.
@@ -72,10 +74,16 @@ async def clone(call: Call, request: Clone) -> Brought:
 
 
 async def bring(
-    call: Call, app: App, how: Clone | Checkout, *, url: str, path: str | None, into: str | None
-) -> Brought:
+    call: Call,
+    app: App,
+    how: SourceCloneRequest | SourceCheckoutRequest,
+    *,
+    url: str,
+    path: str | None,
+    into: str | None,
+) -> SourceCloneResult:
     """Bring this folder of a repository into an app."""
-    wanted = Wanted(
+    wanted = CheckoutRequest(
         url=SourceUrl.parse(url),
         ref=how.ref,
         path=path,
@@ -86,4 +94,4 @@ async def bring(
     )
     progress, caller = call.progress, call.caller.name
     brought = await call.platform.sources.bring(app, wanted, caller=caller, timeout=how.timeout, progress=progress)
-    return Brought.of(brought)
+    return SourceCloneResult.of(brought)

@@ -8,18 +8,19 @@ from ikoma.apps.source.access import SourcePlace
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
 
-class Key(AppRequest):
+class SourceKeyRequest(AppRequest):
     host: SourcePlace | None = None
     """Or a repository: github.com/you/shop. Default: where the source came from."""
     anew: bool = False
     """Replace the key."""
 
 
-class Made(Result):
+class SourceKeyResult(Result):
     public_key: str
     """Paste it into the git host as a deploy key that may only read."""
     host: str
@@ -27,7 +28,7 @@ class Made(Result):
     """Whether it was made now."""
 
 
-async def losses(call: Call, request: Key) -> Loss | None:
+async def losses(call: Call, request: SourceKeyRequest) -> Loss | None:
     """The key that is there, where another is to take its place."""
     app = call.app(request.app_name)
     place = _place(app, request)
@@ -37,21 +38,24 @@ async def losses(call: Call, request: Key) -> Loss | None:
 
 
 @capability("source.key", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
-async def key(call: Call, request: Key) -> Made:
+@listed(
+    "git", "source-key", "Show an app's deploy key for a git host; make it where there is none.", optional=("host",)
+)
+async def key(call: Call, request: SourceKeyRequest) -> SourceKeyResult:
     """The public half of an app's deploy key for a git host; the key is made where there is none.
 
     Next: source.clone with an ssh address.
     """
     app = call.app(request.app_name)
     place = _place(app, request)
-    public, is_new = access.public_key(app, place, anew=request.anew)
-    return Made(public_key=public, host=place, created=is_new)
+    public, is_new = access.obtain_public_key(app, place, anew=request.anew)
+    return SourceKeyResult(public_key=public, host=place, created=is_new)
 
 
-def _place(app: App, request: Key) -> SourcePlace:
+def _place(app: App, request: SourceKeyRequest) -> SourcePlace:
     if request.host is not None:
         return request.host
-    known = checkout.recorded(app)
+    known = checkout.read_record(app)
     if known is None:
         raise InvalidArguments("host: is missing.", hint="Name the git host, such as github.com.")
     return SourcePlace(SourceUrl.parse(known.url).host)

@@ -7,13 +7,14 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from ikoma.apps.source import access
-from ikoma.apps.source.access import SourcePlace, Token
+from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, Secret
 
 
-class Keep(AppRequest):
+class SourceTokenRequest(AppRequest):
     host: SourcePlace
     """Or a group or repository on it: github.com/you/shop."""
     token: Annotated[str | None, Sensitive("token")] = Field(default=None, min_length=8, max_length=2000)
@@ -22,31 +23,32 @@ class Keep(AppRequest):
     remove: bool = False
 
     @model_validator(mode="after")
-    def says_one_thing(self) -> Keep:
+    def says_one_thing(self) -> SourceTokenRequest:
         if self.remove is (self.token is not None):
             raise ValueError("give token, or remove: true")
         return self
 
 
-class Kept(Result):
+class SourceTokenResult(Result):
     hosts: list[str]
     """What the app has tokens for. The tokens are never shown."""
 
 
-async def losses(call: Call, request: Keep) -> Loss | None:
+async def losses(call: Call, request: SourceTokenRequest) -> Loss | None:
     """The token that is kept for that place."""
     app = call.app(request.app_name)
-    known = access.tokens(app).get(request.host)
+    known = access.read_tokens(app).get(request.host)
     if known is None or known.secret.reveal() == request.token:
         return None
     return Loss(f"Forget a token of {app.name}.", (f"the token for {request.host}, which is shown to nobody",))
 
 
 @capability("source.token", role=Role.BUILDER, effect=Effect.CHANGES, loses=losses, rare=True)
-async def token(call: Call, request: Keep) -> Kept:
+@listed("git", "source-token", "Keep a token for an app's private repositories.", unseen={"token": "remove"})
+async def token(call: Call, request: SourceTokenRequest) -> SourceTokenResult:
     """Keep a token with which an app's private repositories are fetched over https, also for pushes.
 
     Next: source.clone.
     """
-    given = Token(Secret(request.token), request.user) if request.token else None
-    return Kept(hosts=access.keep_token(call.app(request.app_name), request.host, given))
+    given = SourceToken(Secret(request.token), request.user) if request.token else None
+    return SourceTokenResult(hosts=access.keep_token(call.app(request.app_name), request.host, given))

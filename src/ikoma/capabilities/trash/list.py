@@ -8,15 +8,16 @@ from pydantic import Field
 
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, Role
 
 
-class List(Request):
+class TrashListRequest(Request):
     limit: int = Field(default=50, ge=1, le=1000)
 
 
-class Entry(Result):
+class TrashListEntry(Result):
     id: str
     app: str
     removed_at: str
@@ -27,23 +28,24 @@ class Entry(Result):
     """folder, database, volumes."""
 
 
-class Entries(Result):
-    entries: list[Entry]
+class TrashListResult(Result):
+    entries: list[TrashListEntry]
     truncated: bool
     """Whether there are more: a larger limit shows them."""
 
 
 @capability("trash.list", role=Role.ADMIN, effect=Effect.READS, rare=True)
-async def listing(call: Call, request: List) -> Entries:
+@listed("server", "trash", "List removed apps that can be brought back.")
+async def listing(call: Call, request: TrashListRequest) -> TrashListResult:
     """List removed apps that are kept, newest first: which app, when it was removed, its size and what is there."""
     found = await asyncio.to_thread(call.platform.trash.entries)
     reached = [entry for entry in found if call.caller.reaches(entry.app)]
     shown = await asyncio.to_thread(lambda: [_entry(entry) for entry in reached[: request.limit]])
-    return Entries(entries=shown, truncated=len(reached) > request.limit)
+    return TrashListResult(entries=shown, truncated=len(reached) > request.limit)
 
 
-def _entry(entry: TrashEntry) -> Entry:
-    return Entry(
+def _entry(entry: TrashEntry) -> TrashListEntry:
+    return TrashListEntry(
         id=entry.path.name,
         app=entry.app,
         removed_at=entry.removed_at,

@@ -16,10 +16,11 @@ class _Run(click.Command):
     """Says where the command begins when one of its options was taken for an own one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        typed = list(args)  # the parser takes words away
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            message = f"{error.message} Put -- before the command: {_with_dashes(args)}"
+            message = f"{error.message} Put -- before the command: {_with_dashes(typed)}"
             raise click.UsageError(message, ctx) from None
 
 

@@ -121,12 +121,12 @@ def _said(name: str, argv: list[str], fix: str) -> Finding:
 
 
 def _secrets(settings: Settings) -> Finding:
-    from ikoma.apps.environment.file_permissions import exposed, remedy
+    from ikoma.apps.environment.file_permissions import describe_remedy, find_exposed
 
-    found = exposed(settings)
+    found = find_exposed(settings)
     if not found:
         return Finding("secrets", True, "keys and passwords are closed to other users")
-    return Finding("secrets", False, f"open to other users: {', '.join(map(str, found))}", remedy(found))
+    return Finding("secrets", False, f"open to other users: {', '.join(map(str, found))}", describe_remedy(found))
 
 
 def _folders(settings: Settings) -> list[tuple[str, Path]]:

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
+from ikoma.cli.capability_index import read_commands
 from ikoma.cli.naming import command_line
 from ikoma.cli.words import flat, guess, label
 
@@ -25,18 +26,6 @@ class ForCall:
     """A view that names commands: it is given the call's arguments too, to name the very app."""
 
     view: Callable[[Any, Mapping[str, Any]], Sequence[Block]]
-
-
-_NOES: Mapping[str, Callable[[Any], bool]] = {
-    "apps.health": lambda result: result.get("health") != "healthy",
-    "apps.validate": lambda result: not result.get("valid"),
-    "artifact.verify_release": lambda result: not result.get("verified"),
-    "audit.verify": lambda result: not result.get("valid"),
-    "deploy.plan": lambda result: not result.get("valid"),
-    "operations.wait": lambda result: result.get("state") != "succeeded",
-    "platform.check": lambda result: not result.get("healthy"),
-}
-"""Capabilities that answer a question with yes or no: when it is a no."""
 
 
 _SAY_MORE = ("apps.request", "db.query", "files.list")
@@ -58,8 +47,11 @@ def blocks_of(capability: str, result: Any, given: Mapping[str, Any]) -> Sequenc
 
 def is_well(capability: str, result: Any) -> bool:
     """Whether the answer is no `no`: a command ends with exit code 1 then."""
-    says_no = _NOES.get(capability)
-    return says_no is None or not isinstance(result, dict) or not says_no(result)
+    known = read_commands().get(capability)
+    if known is None or not known.listing.well or not isinstance(result, dict):
+        return True
+    name, value = known.listing.well
+    return bool(result.get(name) == value)
 
 
 def default(result: Any) -> Sequence[Block]:

@@ -16,7 +16,6 @@ from mcp_types import Tool, ToolAnnotations
 from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, registry
 from ikoma.model import Effect
-from ikoma.transports.mcp.wording import sentences
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -69,9 +68,6 @@ _USE = re.compile(r" Use it [^.]*\.")
 _WITHOUT_WORDS = frozenset({"timeout", "reason"})
 """Arguments whose name says all: the instructions have that times are in seconds."""
 
-_NOT_HERE: Mapping[str, frozenset[str]] = {"apps.logs": frozenset({"follow", "seconds"})}
-"""Arguments that are of no use over this door."""
-
 
 def named_as_tools(text: str) -> str:
     """The same text with capabilities named as a model calls them."""
@@ -99,7 +95,7 @@ def input_schema(item: Capability) -> dict[str, Any]:
     properties = {
         name: _compact(value, has_words=name not in _WITHOUT_WORDS)
         for name, value in schema.get("properties", {}).items()
-        if name not in _NOT_HERE.get(item.name, ())
+        if name not in item.listing.not_over_mcp
     }
     if model := controls.model_for(item):
         for name, value in model.model_json_schema(by_alias=True)["properties"].items():
@@ -119,7 +115,7 @@ def output_schema(item: Capability) -> dict[str, Any] | None:
     them the whole list with it. The reference of the server has them. What changes something has none: it may go on as
     an operation, and no host needs to be told that an object comes.
     """
-    return None if item.name in sentences.TEXT_ALONE or item.effect is not Effect.READS else {"type": "object"}
+    return None if item.listing.text_alone or item.effect is not Effect.READS else {"type": "object"}
 
 
 ALL = "all"
@@ -127,7 +123,7 @@ ALL = "all"
 
 
 def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capability]:
-    """The capabilities of the chosen namespaces; those that most conversations need where none is chosen.
+    """The capabilities of the chosen toolsets; those that most conversations need where none is chosen.
 
     The platform's own and operations stay. What is not listed can be called all the same.
     """
@@ -136,7 +132,7 @@ def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capabil
 
 def is_chosen(item: Capability, toolsets: Sequence[str]) -> bool:
     """Whether a client of these toolsets lists it, if its key may call it."""
-    if ALL in toolsets or item.name.partition(".")[0] in (*toolsets, "platform", "operations"):
+    if ALL in toolsets or item.toolset in (*toolsets, "platform", "operations"):
         return True
     return not (toolsets or item.rare)
 

@@ -11,8 +11,8 @@ from ikoma.apps.app import App
 from ikoma.apps.compose.dockerfiles import with_dockerfiles
 from ikoma.apps.database import credentials
 from ikoma.apps.database.images import is_database, keeps_rows
-from ikoma.apps.database.own_database import told_when_backed_up, told_when_created
-from ikoma.apps.database.variables import gifts, own_databases
+from ikoma.apps.database.own_database import explain_backup, explain_create
+from ikoma.apps.database.variables import assign_database_variables, find_own_databases
 from ikoma.apps.environment.dotenv import DATABASE_PARTS
 from ikoma.apps.rollouts import injection
 from ikoma.model import AppName
@@ -29,7 +29,7 @@ def given(
     model: dict[str, Any] = {"services": {"web": {"image": "shop:1", **web}, **others}}
     if wish is not None:
         model["x-ikoma"] = {"database": wish}
-    return dict(gifts(model, written or {})["web"].names)
+    return dict(assign_database_variables(model, written or {})["web"].names)
 
 
 def env(**values: str | None) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_a_database_is_known_by_its_image(image: str) -> None:
 def test_other_databases_get_none_but_are_not_those_of_the_variables(image: str) -> None:
     assert is_database({"image": image})
     assert not keeps_rows({"image": image})
-    assert gifts({"services": {"x": {"image": image}}}, {})["x"].names == {}
+    assert assign_database_variables({"services": {"x": {"image": image}}}, {})["x"].names == {}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_names_can_be_mapped_for_each_service() -> None:
     names = {"DBUSER": "user", "DBPASS": "password", "DBHOST": "host", "DBNAME": "name", "DBPORT": "port", "URL": "url"}
     assert given(env(DBUSER="wiki", DB_HOST="db"), RUNBOOK, {"web": names}, db=DB) == names
     model = {"services": {"web": env(DBUSER="wiki", DBPASS="", PORT="80")}, "x-ikoma": {"database": {"web": names}}}
-    assert gifts(model, {})["web"].replaced == ("DBUSER",)
+    assert assign_database_variables(model, {})["web"].replaced == ("DBUSER",)
     assert given({}, RUNBOOK, {"worker": names}, worker={}) == {}
     assert given({}, RUNBOOK, {"web": {"X": "nonsense", "Y": []}}) == {}  # said as an error
 
@@ -219,8 +219,8 @@ def test_who_is_not_named_gets_none(wish: Any) -> None:
 @pytest.mark.parametrize("wish", [True, ["db", "web"], {"db": {"POSTGRES_USER": "user"}}])
 def test_a_database_gets_none_even_where_it_is_named(wish: Any) -> None:
     model = {"services": {"web": {}, "db": DB}, "x-ikoma": {"database": wish}}
-    assert gifts(model, {})["db"].names == {}
-    assert own_databases(model) == ["db"]
+    assert assign_database_variables(model, {})["db"].names == {}
+    assert find_own_databases(model) == ["db"]
 
 
 # --- in containers ----------------------------------------------------------------------------------------
@@ -321,33 +321,33 @@ def test_a_database_that_is_built_from_a_file_is_told_and_gets_nothing(
     tmp_path: Path, dockerfile: str, build: dict[str, Any]
 ) -> None:
     model = built(tmp_path, dockerfile, **build)
-    assert own_databases(model) == ["data"]
-    assert gifts(model, {})["data"].names == {}
-    assert "data is a database that the app runs itself" in told_when_created(model, {})[0]
+    assert find_own_databases(model) == ["data"]
+    assert assign_database_variables(model, {})["data"].names == {}
+    assert "data is a database that the app runs itself" in explain_create(model, {})[0]
 
 
 @pytest.mark.parametrize("dockerfile", ["FROM mongo:7\n", "FROM redis:7 AS r\nFROM r\n"])
 def test_a_store_of_another_kind_that_is_built_gets_nothing_and_is_told(tmp_path: Path, dockerfile: str) -> None:
     model = built(tmp_path, dockerfile)
-    assert own_databases(model) == []
-    assert gifts(model, {})["data"].names == {}
-    assert gifts(model, {})["web"].names == ALL
-    assert "gets no variables of this one" in told_when_created(model, {})[0]
-    assert "What data keeps" in told_when_backed_up(model)[0]
+    assert find_own_databases(model) == []
+    assert assign_database_variables(model, {})["data"].names == {}
+    assert assign_database_variables(model, {})["web"].names == ALL
+    assert "gets no variables of this one" in explain_create(model, {})[0]
+    assert "What data keeps" in explain_backup(model)[0]
 
 
 @pytest.mark.parametrize("dockerfile", ["FROM postgres AS dump\nFROM node:22\n", "# FROM postgres\nFROM node\n", ""])
 def test_what_is_built_on_no_database_gets_the_variables(tmp_path: Path, dockerfile: str) -> None:
     model = built(tmp_path, dockerfile)
-    assert gifts(model, {})["data"].names == ALL
-    assert told_when_created(model, {}) == []
+    assert assign_database_variables(model, {})["data"].names == ALL
+    assert explain_create(model, {}) == []
 
 
 def test_a_service_that_runs_what_another_builds_is_the_same_database(tmp_path: Path) -> None:
     model = built(tmp_path, "FROM postgres:16\n")
     model["services"]["data"]["image"] = "acme/rows"
     model["services"]["second"] = {"image": "acme/rows"}
-    assert own_databases(model) == ["data", "second"]
+    assert find_own_databases(model) == ["data", "second"]
 
 
 def test_a_release_gives_nothing_to_what_only_its_own_name_tells_is_a_database(tmp_path: Path) -> None:
@@ -362,6 +362,6 @@ def test_a_release_gives_nothing_to_what_only_its_own_name_tells_is_a_database(t
 def test_a_database_that_the_app_names_to_get_variables_gets_none_and_is_told(tmp_path: Path) -> None:
     model = built(tmp_path, "FROM postgres:16\n")
     model["x-ikoma"] = {"database": ["data", "web"]}
-    found = gifts(model, {})
+    found = assign_database_variables(model, {})
     assert (found["data"].names, dict(found["web"].names)) == ({}, ALL)
-    assert "Take data out of `x-ikoma: database`." in " ".join(told_when_created(model, {}))
+    assert "Take data out of `x-ikoma: database`." in " ".join(explain_create(model, {}))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps.deploying.comparison import compare_rest, compare_services, compare_source
-from ikoma.apps.snapshots.manifest import Entry, Snapshot
+from ikoma.apps.snapshots.manifest import Snapshot, SnapshotEntry
 from ikoma.model import Secret
 
 
@@ -78,17 +78,19 @@ def test_services_and_what_stands_beside_them_come_and_go() -> None:
 
 
 def test_files_differ_by_content_kind_mode_and_owner_but_not_by_time() -> None:
-    def snapshot(**entries: Entry) -> Snapshot:
+    def snapshot(**entries: SnapshotEntry) -> Snapshot:
         return Snapshot(Path("/app"), {f"src/{name}": entry for name, entry in entries.items()})
 
-    file = Entry("file", 0o644, 0, 0, "aa", 1, 5, 5, 5)
-    before = snapshot(same=file, touched=file, mode=file, content=file, gone=file, folder=Entry("folder", 0o755, 0, 0))
+    file = SnapshotEntry("file", 0o644, 0, 0, "aa", 1, 5, 5, 5)
+    before = snapshot(
+        same=file, touched=file, mode=file, content=file, gone=file, folder=SnapshotEntry("folder", 0o755, 0, 0)
+    )
     after = snapshot(
         same=file,
         touched=file._replace(mtime=6, ctime=6, inode=6),
         mode=file._replace(mode=0o755),
         content=file._replace(content="bb"),
-        new=Entry("link", 0o777, 0, 0, "same"),
+        new=SnapshotEntry("link", 0o777, 0, 0, "same"),
     )
     found = compare_source(before, after)
     assert found.added == ("src/new",)

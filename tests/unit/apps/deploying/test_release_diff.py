@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ikoma.apps.deploying.release_diff import _unified, without_values
+from ikoma.apps.deploying.release_diff import _format_difference, hide_values
 
 COMPOSE = """\
 x-env: &env
@@ -33,7 +33,7 @@ services:
 
 
 def test_values_of_variables_are_hidden_and_all_else_stays() -> None:
-    shown = without_values(COMPOSE)
+    shown = hide_values(COMPOSE)
     for value in ("-value", "quoted", "several", "lines"):
         assert value not in shown
     for name in ("SHARED: ***", "PLAIN: ***", "QUOTED: ***", "a.b=***", "ARG: ***", "LISTED=***", "FROM_ENV", "EMPTY:"):
@@ -44,23 +44,23 @@ def test_values_of_variables_are_hidden_and_all_else_stays() -> None:
 
 @pytest.mark.parametrize("text", ["a: [", "\t- x", "a: b: c", "[" * 5000])
 def test_what_cannot_be_read_is_not_shown(text: str) -> None:
-    assert without_values(f"{text}\nSECRET: value") == "# This file cannot be read.\n"
+    assert hide_values(f"{text}\nSECRET: value") == "# This file cannot be read.\n"
 
 
 def test_a_text_of_nothing_is_one() -> None:
-    assert without_values("") == ""
+    assert hide_values("") == ""
 
 
 def test_lines_are_those_of_both_texts() -> None:
-    assert list(_unified("a\nb\nc\n", "a\nB\nc\n")) == ["@@ -1,3 +1,3 @@", " a", "-b", "+B", " c"]
-    assert list(_unified("", "new\n")) == ["@@ -0,0 +1 @@", "+new"]
-    assert list(_unified("a", "a\n")) == ["@@ -1 +1 @@", "-a\n\\ No newline at end of file", "+a"]
-    assert list(_unified("same\n", "same\n")) == []
+    assert list(_format_difference("a\nb\nc\n", "a\nB\nc\n")) == ["@@ -1,3 +1,3 @@", " a", "-b", "+B", " c"]
+    assert list(_format_difference("", "new\n")) == ["@@ -0,0 +1 @@", "+new"]
+    assert list(_format_difference("a", "a\n")) == ["@@ -1 +1 @@", "-a\n\\ No newline at end of file", "+a"]
+    assert list(_format_difference("same\n", "same\n")) == []
 
 
 def test_what_would_take_long_is_one_change() -> None:
     lots = random.Random(1)
     old, new = ([f"{first}", *(str(lots.randrange(100)) for _ in range(60_000)), f"{first}"] for first in "ab")
-    head, *lines = _unified("\n".join(["same", *old, ""]), "\n".join(["same", *new, ""]))
+    head, *lines = _format_difference("\n".join(["same", *old, ""]), "\n".join(["same", *new, ""]))
     assert head == "@@ -2,60002 +2,60002 @@"
     assert lines == [*(f"-{line}" for line in old), *(f"+{line}" for line in new)]

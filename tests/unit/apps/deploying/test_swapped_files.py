@@ -12,8 +12,8 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv
-from ikoma.apps.environment.entries import entries
-from ikoma.apps.snapshots.manifest import Entry
+from ikoma.apps.environment.entries import parse_entries
+from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.apps.source import changes, placing
 from ikoma.errors import EnvUnreadable, FileMissing, PathOutside
 from ikoma.model import AppName
@@ -51,12 +51,12 @@ def swapping(path: Path, target: Path) -> Iterator[None]:
 
 
 def _names(app: App) -> dict[str, str]:
-    return dict.fromkeys(entry.name for entry in entries(dotenv.content(app).decode()))
+    return dict.fromkeys(entry.name for entry in parse_entries(dotenv.read_bytes(app).decode()))
 
 
 @pytest.mark.parametrize(
     ("name", "read"),
-    [("src/.env.example", dotenv.expected), (".env", _names)],
+    [("src/.env.example", dotenv.read_expected), (".env", _names)],
 )
 def test_no_link_is_read_that_a_file_became(app: App, name: str, read: Callable[[App], dict[str, str]]) -> None:
     seen: set[str] = set()
@@ -71,13 +71,13 @@ def test_a_pipe_that_a_file_became_holds_nothing_up(app: App, monkeypatch: pytes
     path = app.source / "file"
     path.write_text("x")
     status = path.lstat()
-    known = Entry("file", status.st_mode & 0o777, 0, 0, "0" * 64, status.st_size)
-    digest = placing.digest(path)
+    known = SnapshotEntry("file", status.st_mode & 0o777, 0, 0, "0" * 64, status.st_size)
+    digest = placing.compute_digest(path)
     path.unlink()
     os.mkfifo(path)
     assert changes._differs(path, status, known)
     monkeypatch.setattr(Path, "lstat", lambda _: status)
-    assert placing.digest(path) not in (None, digest)
+    assert placing.compute_digest(path) not in (None, digest)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a" * 300, "/".join(["a" * 200] * 40)])
@@ -90,4 +90,4 @@ def test_a_name_that_no_file_can_have_is_said_to_be_none(app: App, name: str) ->
 def test_variables_are_not_read_without_end(app: App) -> None:
     app.env_file.write_bytes(b"A=" + b"x" * (17 << 20))
     with pytest.raises(EnvUnreadable):
-        dotenv.content(app)
+        dotenv.read_bytes(app)

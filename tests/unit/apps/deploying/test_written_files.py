@@ -10,7 +10,7 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.mounts import Sources
-from ikoma.apps.deploying.written_files import continue_files, keep_written, not_taken
+from ikoma.apps.deploying.written_files import continue_files, find_not_taken, keep_written
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
@@ -80,7 +80,7 @@ def test_a_file_that_an_earlier_version_mounted_from_the_folder_goes_on(app: App
 def test_a_release_of_an_earlier_version_has_no_copy(app: App) -> None:
     root = Path(os.path.realpath(app.path))
     source = Sources((root / "app.db", root / "gone"), (root / "app.db", root / "gone"))
-    assert not_taken(Snapshot(root, {}), source) == [root / "app.db"]
+    assert find_not_taken(Snapshot(root, {}), source) == [root / "app.db"]
 
 
 @pytest.mark.parametrize(("written", "kept"), [("written", ["written"]), (None, [])])

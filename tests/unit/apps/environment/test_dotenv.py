@@ -28,12 +28,12 @@ def app(tmp_path: Path) -> App:
     ],
 )
 def test_references_are_found_with_line_and_default(text: str, found: list[tuple[str, int, str | None]]) -> None:
-    assert [(item.name, item.line, item.default) for item in dotenv.references(text)] == found
+    assert [(item.name, item.line, item.default) for item in dotenv.find_references(text)] == found
 
 
 def test_the_example_asks_for_what_the_files_use(app: App) -> None:
     (app.path / ".env.example").write_text("API_TOKEN=\nPOSTGRES_HOST=\n")
-    text = dotenv.example(app, "a: ${PORT:-3000}\nb: ${MAIL}\n")
+    text = dotenv.make_example(app, "a: ${PORT:-3000}\nb: ${MAIL}\n")
     lines = text.splitlines()
     for line in ("PORT=3000", "MAIL=", "API_TOKEN=", "POSTGRES_DB=shop", "POSTGRES_PASSWORD="):
         assert line in lines
@@ -43,10 +43,10 @@ def test_the_example_asks_for_what_the_files_use(app: App) -> None:
 def test_a_dollar_sign_in_a_value_is_kept(app: App) -> None:
     app.env_file.write_text("PASSWORD='a$b'\nexport TOKEN=x\n")
     assert composed.read(app).values == {"PASSWORD": "a$b", "TOKEN": "x"}
-    assert dotenv.escaped({"A": "a$b"}) == {"A": "a$$b"}
+    assert dotenv.escape({"A": "a$b"}) == {"A": "a$$b"}
 
 
 def test_only_values_that_differ_count_as_replaced() -> None:
     written = {"POSTGRES_USER": "ikoma", "POSTGRES_DB": "shop", "PORT": "1", "PGHOST": ""}
     given = {"POSTGRES_USER": "shop", "POSTGRES_DB": "shop", "PGHOST": "x"}
-    assert dotenv.replaced(written, given) == ["POSTGRES_USER"]
+    assert dotenv.find_replaced(written, given) == ["POSTGRES_USER"]

@@ -63,7 +63,7 @@ def test_compose_reads_tricky_values_as_they_are(app: App) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40), max_size=9))
 def test_any_text_is_read_back(values: list[str]) -> None:
-    text = "".join(f"V{number}={editor.written(value)}\n" for number, value in enumerate(values))
+    text = "".join(f"V{number}={editor.write_value(value)}\n" for number, value in enumerate(values))
     with tempfile.TemporaryDirectory() as folder:
         found = composed.read(App(AppName("shop"), Path(folder)), text)
     assert found.values == {f"V{number}": value for number, value in enumerate(values)}

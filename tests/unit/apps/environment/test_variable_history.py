@@ -37,7 +37,7 @@ def test_a_whole_file_comes_back_by_its_version(app: App) -> None:
     before = "# mine\nA=1\nB='two # 2'\n"
     composed.replace(app, before)
     composed.replace(app, "C=3\n")
-    version = variable_history.formers(app)[0].version
+    version = variable_history.list_former(app)[0].version
     assert composed.restore(app, None, version) == ["A", "B"]
     assert app.env_file.read_text() == before
 
@@ -45,10 +45,10 @@ def test_a_whole_file_comes_back_by_its_version(app: App) -> None:
 def test_what_was_edited_by_hand_is_kept_by_the_next_call(app: App) -> None:
     composed.put(app, "A", "by-call")
     write_file(app.env_file, "A=by-hand\n", mode=0o600)
-    variable_history.note_present(app)  # as a deploy does
+    variable_history.keep_present(app)  # as a deploy does
     write_file(app.env_file, "A=by-hand-again\n", mode=0o600)
     composed.put(app, "B", "1")
-    kept = [variable_history.read(app, item.version) for item in variable_history.formers(app, "A")]
+    kept = [variable_history.read(app, item.version) for item in variable_history.list_former(app, "A")]
     assert [line.splitlines()[-1] for line in kept] == [b"A=by-hand", b"A=by-call"]
     assert composed.restore(app, "A") == ["A", "B"]
     assert as_compose_reads(app.path)["A"] == "by-hand"
@@ -58,11 +58,11 @@ def test_what_is_kept_is_named_without_its_values(app: App) -> None:
     composed.put_all(app, {"A": "aaaaaa", "B": "bbbbbb"})
     composed.put(app, "A", "changed")
     composed.remove(app, "B")
-    found = variable_history.formers(app)
+    found = variable_history.list_former(app)
     assert [item.names for item in found] == [("B",), ("A",)]
     assert "aaaaaa" not in repr(found)
-    assert [item.names for item in variable_history.formers(app, "A")] == [("A",)]
-    assert variable_history.formers(app, "NONE") == []
+    assert [item.names for item in variable_history.list_former(app, "A")] == [("A",)]
+    assert variable_history.list_former(app, "NONE") == []
 
 
 def test_kept_files_are_secrets_like_others(app: App) -> None:
@@ -79,18 +79,20 @@ def test_kept_files_are_secrets_like_others(app: App) -> None:
 def test_what_ended_thirty_days_ago_goes_and_what_holds_stays(app: App) -> None:
     for value in ("1", "2", "3"):
         composed.put(app, "A", value)
-    assert len(variable_history.formers(app)) == 2
+    assert len(variable_history.list_former(app)) == 2
     later = datetime.now(UTC) + timedelta(days=29)
     assert variable_history.prune(app, now=later) == 0
     assert variable_history.prune(app, now=later + timedelta(days=2)) == 2
-    assert [path.read_text().splitlines()[-1] for path in variable_history.files(app)] == ["A=3"]
+    assert [path.read_text().splitlines()[-1] for path in variable_history.list_files(app)] == ["A=3"]
 
 
 def test_who_writes_without_end_fills_no_disk(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(variable_history, "_MOST", 5)
     for number in range(12):
-        variable_history.note(app, f"A={number}\n".encode())
-    assert [path.read_text() for path in variable_history.files(app)] == [f"A={number}\n" for number in range(7, 12)]
+        variable_history.keep(app, f"A={number}\n".encode())
+    assert [path.read_text() for path in variable_history.list_files(app)] == [
+        f"A={number}\n" for number in range(7, 12)
+    ]
 
 
 def test_what_is_not_kept_is_said(app: App) -> None:
@@ -100,7 +102,7 @@ def test_what_is_not_kept_is_said(app: App) -> None:
             composed.restore(app, name, version)
     composed.put(app, "A", "2")
     with pytest.raises(VersionNotFound, match="B had no value then"):
-        composed.restore(app, "B", variable_history.formers(app)[0].version)
+        composed.restore(app, "B", variable_history.list_former(app)[0].version)
 
 
 def test_a_clock_that_is_set_back_keeps_the_order(app: App) -> None:
@@ -109,6 +111,6 @@ def test_a_clock_that_is_set_back_keeps_the_order(app: App) -> None:
     (folder / "29990101-000000-000000.env").write_text("A=future\n")
     write_file(app.env_file, "A=future\n", mode=0o600)
     composed.put(app, "A", "now")
-    assert [path.read_text() for path in variable_history.files(app)] == ["A=future\n", "A=now\n"]
+    assert [path.read_text() for path in variable_history.list_files(app)] == ["A=future\n", "A=now\n"]
     composed.restore(app, "A")
     assert as_compose_reads(app.path)["A"] == "future"

@@ -32,7 +32,7 @@ def test_an_overwritten_file_comes_back_with_its_bytes_and_permissions(app: App)
     put(app, b"first \xff")
     (app.path / INDEX).chmod(0o755)
     put(app, b"second")
-    (kept,) = file_history.versions(app, INDEX)
+    (kept,) = file_history.list_versions(app, INDEX)
     assert (kept.kind, kept.happened, kept.size) == ("file", "overwritten", 7)
     files.restore(app, INDEX, kept.version)
     assert (app.path / INDEX).read_bytes() == b"first \xff"
@@ -44,7 +44,7 @@ def test_an_overwritten_file_comes_back_with_its_bytes_and_permissions(app: App)
 def test_the_same_content_again_keeps_nothing(app: App) -> None:
     for _ in range(3):
         put(app, b"same")
-    assert file_history.versions(app, None) == []
+    assert file_history.list_versions(app, None) == []
 
 
 def test_a_deleted_folder_comes_back_whole_and_what_took_its_place_is_kept(app: App) -> None:
@@ -71,7 +71,7 @@ def test_a_file_comes_back_though_its_folder_is_gone(app: App) -> None:
 def test_a_deleted_link_comes_back_as_a_link(app: App) -> None:
     (app.path / "src" / "link").symlink_to("/etc/passwd")
     files.delete(app, FilePath("src/link"), recursive=False)
-    assert file_history.versions(app, None)[0].kind == "link"
+    assert file_history.list_versions(app, None)[0].kind == "link"
     files.restore(app, FilePath("src/link"), None)
     assert os.readlink(app.path / "src" / "link") == "/etc/passwd"
 
@@ -79,7 +79,7 @@ def test_a_deleted_link_comes_back_as_a_link(app: App) -> None:
 def test_versions_of_other_paths_are_not_taken(app: App) -> None:
     put(app, b"one")
     put(app, b"two")
-    (kept,) = file_history.versions(app, None)
+    (kept,) = file_history.list_versions(app, None)
     for path, version in (("src/other.js", kept.version), ("src/index.js", "../../x"), ("src/index.js", "nonsense")):
         with pytest.raises(VersionNotFound):
             files.restore(app, FilePath(path), version)
@@ -89,13 +89,13 @@ def test_versions_of_other_paths_are_not_taken(app: App) -> None:
 def test_an_entry_that_a_kill_left_without_content_is_no_version_and_goes(app: App) -> None:
     put(app, b"one")
     put(app, b"two")
-    (kept,) = file_history.versions(app, None)
+    (kept,) = file_history.list_versions(app, None)
     (app.state / "history" / kept.version / "kept").unlink()
-    assert file_history.versions(app, None) == []
+    assert file_history.list_versions(app, None) == []
     with pytest.raises(VersionNotFound):
         files.restore(app, INDEX, None)
     put(app, b"three")
-    assert [item.size for item in file_history.versions(app, None)] == [3]
+    assert [item.size for item in file_history.list_versions(app, None)] == [3]
     assert len(list((app.state / "history").iterdir())) == 1
 
 
@@ -104,14 +104,14 @@ def test_versions_go_after_thirty_days_and_not_before(app: App) -> None:
     put(app, b"two")
     assert file_history.prune(app, now=datetime.now(UTC) + timedelta(days=29)) == 0
     assert file_history.prune(app, now=datetime.now(UTC) + timedelta(days=31)) == 1
-    assert file_history.versions(app, None) == []
+    assert file_history.list_versions(app, None) == []
 
 
 def test_what_is_too_old_is_not_brought_back_and_what_stands_there_stays(app: App) -> None:
     put(app, b"old", FilePath("src/box/a"))
     files.delete(app, box := FilePath("src/box"), recursive=True)
     put(app, b"new", FilePath("src/box/a"))
-    (kept,) = file_history.versions(app, box)
+    (kept,) = file_history.list_versions(app, box)
     old = kept.version.replace(kept.version.split("-")[0], "20200101T000000000000Z")
     history = app.state / "history"
     (history / kept.version).rename(history / old)
@@ -128,8 +128,8 @@ def test_one_path_has_a_hundred_versions_at_most_and_leaves_others_alone(app: Ap
     for number in range(105):
         put(app, str(number).encode())
     file_history.prune(app)
-    assert len(file_history.versions(app, INDEX)) == 100
-    assert len(file_history.versions(app, FilePath("src/other.js"))) == 1
+    assert len(file_history.list_versions(app, INDEX)) == 100
+    assert len(file_history.list_versions(app, FilePath("src/other.js"))) == 1
 
 
 def test_one_text_is_replaced_and_only_where_it_stands_once(app: App) -> None:
@@ -177,7 +177,7 @@ def test_what_lies_on_another_disk_is_deleted_and_comes_back_too(app: App, disk:
     assert (disk / "box" / "deep").stat().st_mode & 0o777 == 0o751
     assert (disk / "box" / "deep" / "file").stat().st_uid == 1234
     assert sorted(entry.name for entry in disk.iterdir()) == ["box", "note"]
-    assert file_history.versions(app, None) == []
+    assert file_history.list_versions(app, None) == []
 
 
 def test_a_mounted_disk_itself_is_not_deleted(app: App, disk: Path) -> None:

@@ -25,11 +25,11 @@ def app(tmp_path: Path) -> App:
     return App(AppName("shop"), tmp_path / "shop")
 
 
-def put(app: App, path: str, content: bytes = b"x", **more: object) -> files.Piece:
+def put(app: App, path: str, content: bytes = b"x", **more: object) -> files.FilePart:
     return files.write(app, FilePath.parse(path), content, **{"expected": None, "executable": None, **more})
 
 
-def get(app: App, path: str, offset: int = 0, limit: int = 1000) -> files.Piece:
+def get(app: App, path: str, offset: int = 0, limit: int = 1000) -> files.FilePart:
     return files.read(app, FilePath.parse(path), offset=offset, limit=limit)
 
 
@@ -58,9 +58,9 @@ def test_a_path_that_is_taken_stays_inside(text: str) -> None:
 
 def test_what_is_written_is_read_back_and_listed(app: App) -> None:
     written = put(app, "src/deep/er/index.js", b"hello \xff")
-    assert get(app, "src/deep/er/index.js") == files.Piece(b"hello \xff", 7, written.sha256)
+    assert get(app, "src/deep/er/index.js") == files.FilePart(b"hello \xff", 7, written.sha256)
     assert get(app, "src/deep/er/index.js", 6, 1).content == b"\xff"
-    found, truncated = files.entries(app, None, recursive=True)
+    found, truncated = files.list_entries(app, None, recursive=True)
     assert [(entry.path, entry.kind) for entry in found] == [
         ("src", "folder"),
         ("src/deep", "folder"),
@@ -68,7 +68,7 @@ def test_what_is_written_is_read_back_and_listed(app: App) -> None:
         ("src/deep/er/index.js", "file"),
     ]
     assert not truncated
-    assert [entry.path for entry in files.entries(app, FilePath("src"), recursive=False)[0]] == ["src/deep"]
+    assert [entry.path for entry in files.list_entries(app, FilePath("src"), recursive=False)[0]] == ["src/deep"]
 
 
 def test_replacing_keeps_permissions_and_other_names_of_the_file(app: App) -> None:
@@ -98,7 +98,7 @@ def test_links_are_shown_and_never_followed(app: App) -> None:
             put(app, path)
     assert (outside / "secret").read_text() == "secret"
     assert os.listdir(outside) == ["secret"]
-    kinds = {entry.path: entry.kind for entry in files.entries(app, None, recursive=True)[0]}
+    kinds = {entry.path: entry.kind for entry in files.list_entries(app, None, recursive=True)[0]}
     assert kinds["src/file"] == kinds["src/folder"] == "link"
     files.delete(app, FilePath("src/folder"), recursive=True)
     assert (outside / "secret").exists()
@@ -175,7 +175,7 @@ def test_a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere(app: App) -
 def test_a_listing_that_is_too_long_says_so(app: App) -> None:
     for number in range(files.MOST_ENTRIES + 5):
         (app.path / "src" / f"{number}").touch()
-    found, truncated = files.entries(app, FilePath("src"), recursive=True)
+    found, truncated = files.list_entries(app, FilePath("src"), recursive=True)
     assert (len(found), truncated) == (files.MOST_ENTRIES, True)
 
 
@@ -188,15 +188,15 @@ def test_folders_in_one_another_without_end_are_cut_off_in_a_listing_and_deleted
         os.close(folder)
         folder = inside
     os.close(folder)
-    found, more = files.entries(app, None, recursive=True)
+    found, more = files.list_entries(app, None, recursive=True)
     assert (100 < len(found) < 110, more) == (True, True)
     files.delete(app, FilePath.parse("data"), recursive=True)
-    assert [entry.path for entry in files.entries(app, None, recursive=True)[0]] == ["src"]
+    assert [entry.path for entry in files.list_entries(app, None, recursive=True)[0]] == ["src"]
     assert file_history.prune(app, now=datetime.now(UTC) + timedelta(days=31)) == 1
 
 
 def test_what_a_killed_writer_left_is_swept_away(app: App) -> None:
     (app.path / "src" / ".ikoma-writing-123").write_text("half")
-    assert files.entries(app, FilePath("src"), recursive=False)[0] == []
+    assert files.list_entries(app, FilePath("src"), recursive=False)[0] == []
     put(app, "src/a")
     assert os.listdir(app.path / "src") == ["a"]

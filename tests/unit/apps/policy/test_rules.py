@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.apps.app import App
-from ikoma.apps.host_facts import Facts
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model
 from ikoma.apps.policy.rules import RULES, fix_of
 from ikoma.apps.yaml.violation import Violation
@@ -25,7 +25,7 @@ def test_a_folder_outside_that_a_waiver_gives_leads_no_further(running: bool, tm
         {"type": "bind", "source": str(source), "target": "/m"}
         for source in ([media / "x"] if running else [media, media / "x"])
     ]
-    facts = Facts(App(AppName("shop"), tmp_path / "shop"), writable=(media,) if running else ())
+    facts = HostFacts(App(AppName("shop"), tmp_path / "shop"), writable=(media,) if running else ())
     found = model.check({"services": {"web": {"image": "nginx:1", "volumes": mounts}}}, facts)
     assert [item.rule for item in found if item.rule != "bind-outside"] == ["bind-nested"]
     assert not RULES["bind-nested"].waivable

@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import dotenv
-from ikoma.apps.host_facts import Facts, locate
+from ikoma.apps.host_facts import HostFacts, locate
 from ikoma.apps.policy import dockerfile, model
 from ikoma.model import AppName
 
@@ -17,8 +17,8 @@ _LARGE = 1_000_000
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> Facts:
-    return Facts(App(AppName("shop"), tmp_path))
+def facts(tmp_path: Path) -> HostFacts:
+    return HostFacts(App(AppName("shop"), tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def test_a_dockerfile_is_read_in_time(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["a", "${a", "${a:-", "$a", "$"])
 def test_variables_are_found_in_time(piece: str) -> None:
-    dotenv.references("x-a: '${a" + piece * (_LARGE // len(piece)) + "'")
+    dotenv.find_references("x-a: '${a" + piece * (_LARGE // len(piece)) + "'")
 
 
-def test_deep_paths_are_refused(facts: Facts) -> None:
+def test_deep_paths_are_refused(facts: HostFacts) -> None:
     def folder(name: str) -> str:
         return str(facts.app.path) + f"/{name}" * 20_000
 
@@ -59,13 +59,13 @@ def test_deep_paths_are_refused(facts: Facts) -> None:
     assert len(found) == 5
 
 
-def test_a_deep_dockerfile_is_outside(facts: Facts) -> None:
+def test_a_deep_dockerfile_is_outside(facts: HostFacts) -> None:
     build = {"context": str(facts.app.path), "dockerfile": "a/" * 100_000}
     found = model.check({"services": {"web": {"build": build}}}, facts)
     assert {item.rule for item in found} == {"build-outside"}
 
 
-def test_many_mounts_are_compared_in_time(facts: Facts) -> None:
+def test_many_mounts_are_compared_in_time(facts: HostFacts) -> None:
     def services(count: int, mounts: int) -> dict[str, object]:
         folder = f"{facts.app.path}/SERVICE/NUMBER/a/b/c/d/e/f"
         return {

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ikoma.apps.reconciliation.backoff import Chores
+from ikoma.apps.reconciliation.backoff import BackoffQueue
 from ikoma.errors import AppBusy, BackupMissing, EngineUnavailable
 
 
 async def many_times(work: Callable[[], Awaitable[None]], name: str = "shop", times: int = 5) -> None:
     async with asyncio.TaskGroup() as tasks:
-        chores = Chores(tasks)
+        chores = BackoffQueue(tasks)
         for _ in range(times):
             chores.begin(name, work)
             await asyncio.sleep(0.001)
@@ -36,7 +36,7 @@ def test_one_that_lasts_is_begun_once_and_others_do_not_wait_for_it() -> None:
     async def both() -> None:
         event = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            chores = Chores(tasks)
+            chores = BackoffQueue(tasks)
             for name in ("slow", "slow", "quick", "slow"):
                 chores.begin(name, lambda name=name: work(name, event))
             await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.apps.app import App
-from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, Underway, new_rollout, rollout_of
+from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, Underway, name_rollout, parse_rollout
 from ikoma.model import AppName
 from tests.unit.apps.containers import container
 
@@ -86,11 +86,11 @@ def test_what_returns_is_in_standby_until_it_takes_over(state: RolloutState) -> 
 
 
 def test_rollouts_have_names_in_order_that_networks_carry() -> None:
-    first, second = new_rollout(), new_rollout()
+    first, second = name_rollout(), name_rollout()
     assert first[:15] <= second[:15]
-    assert rollout_of(f"shop_default-{first}") == first
-    assert rollout_of("shop_default") is None
-    assert rollout_of(f"shop_default-{first}x") is None
+    assert parse_rollout(f"shop_default-{first}") == first
+    assert parse_rollout("shop_default") is None
+    assert parse_rollout(f"shop_default-{first}x") is None
 
 
 def test_a_container_is_of_the_release_that_made_it_serves_with_it_or_could_again(state: RolloutState) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.apps.app import App
-from ikoma.apps.host_facts import Facts
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.resolution.remaining_errors import Remainder
 from ikoma.apps.resolution.resolver import Resolutions
@@ -76,7 +76,7 @@ def test_what_compose_refuses_has_its_line_and_hides_nothing(service: str, line:
     found = remainder(tmp_path, **{"docker-compose.yml": f"services:\n{web}{AFTER}"})
     assert said(found) == [("docker-compose.yml", line)], found.refusals
     assert found.model is not None
-    rules = {violation.rule for violation in policy.check(found.model, Facts(app=App(AppName("shop"), tmp_path)))}
+    rules = {violation.rule for violation in policy.check(found.model, HostFacts(app=App(AppName("shop"), tmp_path)))}
     assert "privileged" in rules
 
 
@@ -132,5 +132,5 @@ def test_a_file_that_is_refused_hides_nothing_of_what_uses_it(tmp_path: Path, ki
     assert [violation.place for violation in found.violations] == [(kind, "k", "file")]
     assert found.refusals == []
     assert found.model is not None
-    rules = {item.rule for item in policy.check(found.model, Facts(app=App(AppName("shop"), tmp_path)))}
+    rules = {item.rule for item in policy.check(found.model, HostFacts(app=App(AppName("shop"), tmp_path)))}
     assert rules >= ({"privileged", "build-privileges"} if kind == "secrets" else {"privileged"})

@@ -9,7 +9,7 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import nesting
-from ikoma.apps.host_facts import Facts
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.rules import problem_of
 from ikoma.apps.resolution.resolver import Resolution, Resolutions, without_parts
@@ -39,7 +39,7 @@ def said(folder: Path, service: str, *files: tuple[str, str]) -> str:
             await engine.close()
         if resolution.model is None:
             return [resolution.error or ""]
-        found = policy.check(resolution.model, Facts(app=app, registries=("docker.io",), pinned=True))
+        found = policy.check(resolution.model, HostFacts(app=app, registries=("docker.io",), pinned=True))
         return [problem_of(violation) for violation in found]
 
     problems = asyncio.run(resolve())

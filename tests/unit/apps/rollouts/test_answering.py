@@ -13,16 +13,16 @@ import pytest
 from ikoma.apps.app import App
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.rollouts.answering import Answering
-from ikoma.apps.routing.probe import Check, Probe
+from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName, Secret
 from ikoma.ports.engine import Container, Engine, Listening, Lives
 from tests.unit.apps.containers import container
 
-NOTHING = Check(False, "/health does not answer: nothing takes connections at port 3000.")
-WELL = Check(True, "/health answers 200.")
-NO = Check(False, "/health answers 500.", status=500)
-LATE = Check(False, "/health has not answered within 3 s.")
+NOTHING = ProbeResult(False, "/health does not answer: nothing takes connections at port 3000.")
+WELL = ProbeResult(True, "/health answers 200.")
+NO = ProbeResult(False, "/health answers 500.", status=500)
+LATE = ProbeResult(False, "/health has not answered within 3 s.")
 OWN, OTHER, LOCAL = Listening("0.0.0.0", 3000, False), Listening("0.0.0.0", 8080, False), Listening("::1", 3000, True)
 
 
@@ -50,16 +50,16 @@ class _Skipping(selectors.SelectSelector):
 class Machine:
     """An engine with one container, and what asks it, as they are so many seconds after the start."""
 
-    def __init__(self, answers: Callable[[float], Check], heard: Sequence[Listening], **more: Any) -> None:
+    def __init__(self, answers: Callable[[float], ProbeResult], heard: Sequence[Listening], **more: Any) -> None:
         self._answers, self._heard = answers, heard
         self._restarts, self._is_there = more.pop("restarts", 0), more.pop("is_there", True)
         self._container = container("web1", addresses=("10.0.0.2",), **more)
         self._began = asyncio.get_running_loop().time()
 
-    async def ask_each(self, web: Web, containers: Sequence[Container]) -> Check:
+    async def ask_each(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
         return self._answers(asyncio.get_running_loop().time() - self._began)
 
-    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> Check:
+    async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> ProbeResult:
         return await self.ask_each(web, containers)
 
     async def containers(self, app: AppName) -> Sequence[Container]:
@@ -76,7 +76,11 @@ class Machine:
 
 
 def waited(
-    answers: Callable[[float], Check], heard: Sequence[Listening] = (), *, path: str | None = "/health", **more: Any
+    answers: Callable[[float], ProbeResult],
+    heard: Sequence[Listening] = (),
+    *,
+    path: str | None = "/health",
+    **more: Any,
 ) -> tuple[float, DeployFailed | None]:
     """For how many of 120 seconds it was waited, and the failure, where it came to one."""
 
@@ -121,7 +125,7 @@ def test_what_never_listens_has_the_whole_timeout_and_is_told_of_it() -> None:
         (NOTHING, {"is_there": False}),
     ],
 )
-def test_what_is_wrong_for_long_is_not_waited_for(answers: Check, more: dict[str, Any]) -> None:
+def test_what_is_wrong_for_long_is_not_waited_for(answers: ProbeResult, more: dict[str, Any]) -> None:
     seconds, failed = waited(lambda after: answers, **more)
     assert seconds == 15
     assert failed is not None
@@ -149,7 +153,7 @@ def test_a_port_that_is_a_guess_is_waited_for_whatever_else_listens() -> None:
 
 
 def test_what_says_that_it_is_not_ready_is_told_what_waits_for_that() -> None:
-    seconds, failed = waited(lambda after: Check(False, "/health answers 503.", "warming up", 503))
+    seconds, failed = waited(lambda after: ProbeResult(False, "/health answers 503.", "warming up", 503))
     assert seconds == 15
     assert failed is not None
     assert "`start_period`" in failed.hint

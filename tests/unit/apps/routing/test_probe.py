@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.routing.probe import Check, Probe
+from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine, Listening
 from tests.unit.apps.containers import container
@@ -28,7 +28,9 @@ class Ears:
         return self._heard
 
 
-def explained(sent: bytes | None, *, heard: Sequence[Listening] | None = None, path: str | None = "/health") -> Check:
+def explained(
+    sent: bytes | None, *, heard: Sequence[Listening] | None = None, path: str | None = "/health"
+) -> ProbeResult:
     """How a server is explained that sends this and hangs up; None: nothing listens at the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,7 +39,7 @@ def explained(sent: bytes | None, *, heard: Sequence[Listening] | None = None, p
         await writer.drain()
         writer.close()
 
-    async def scenario() -> Check:
+    async def scenario() -> ProbeResult:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         if sent is None:
@@ -59,8 +61,8 @@ def answer(status: str, body: bytes) -> bytes:
 
 def test_an_answer_that_says_no_is_kept_without_secrets_and_what_steers_a_terminal() -> None:
     check = explained(answer("500 No", f"\x1b[31mno {SECRET}\nat all\n".encode()))
-    assert check == Check(False, "/health answers 500.", "no ***\nat all", status=500)
-    assert explained(answer("200 OK", b"fine")) == Check(True, "/health answers 200.", "")
+    assert check == ProbeResult(False, "/health answers 500.", "no ***\nat all", status=500)
+    assert explained(answer("200 OK", b"fine")) == ProbeResult(True, "/health answers 200.", "")
 
 
 def test_a_secret_at_the_cut_is_taken_out_whole() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ikoma.apps.app import Apps
 from ikoma.apps.secrets import secret_index
-from ikoma.apps.secrets.secret_index import SecretBook
+from ikoma.apps.secrets.secret_index import SecretIndex
 from ikoma.kernel.redaction.redaction import Scrubber
 from ikoma.model import AppName, Secret
 from tests.unit.apps import composed
@@ -23,7 +23,7 @@ def apps(tmp_path: Path) -> Apps:
 
 
 def test_a_value_is_known_as_soon_as_it_is_set_and_after_it_was_replaced(apps: Apps) -> None:
-    scrubber = Scrubber(SecretBook(apps, []))
+    scrubber = Scrubber(SecretIndex(apps, []))
     app = apps.at(SHOP)
     composed.put(app, "TOKEN", "first-value-1")
     assert scrubber.text("say first-value-1", "shop") == "say ***"
@@ -34,7 +34,7 @@ def test_a_value_is_known_as_soon_as_it_is_set_and_after_it_was_replaced(apps: A
 
 
 def test_secrets_of_other_apps_and_of_the_platform_are_known_too(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = SecretBook(apps, [Secret("platform-password")])
+    book = SecretIndex(apps, [Secret("platform-password")])
     composed.put(apps.at(AppName("bank")), "PASSWORD", "vault-of-bank")
     monkeypatch.setattr(secret_index, "_LOOK_SECONDS", 0.0)
     assert Scrubber(book).text("vault-of-bank platform-password", "shop") == "*** ***"
@@ -52,7 +52,7 @@ def test_short_secrets_are_hidden_from_those_whose_key_reaches_their_app(
     composed.put(apps.at(AppName("bank--next")), "PASSWORD", "next-pin-1")
     composed.put(apps.at(AppName("bank")), "LONG_SECRET", "more than anybody could guess")
     text = "shop-pin-1 bank-pin-1 next-pin-1 more than anybody could guess"
-    scrubber = Scrubber(SecretBook(apps, []))
+    scrubber = Scrubber(SecretIndex(apps, []))
     assert scrubber.text(text, "shop", ("shop",)) == "*** bank-pin-1 next-pin-1 ***"
     assert scrubber.text(text, None, ("bank",)) == "shop-pin-1 *** *** ***"
     assert scrubber.text(text, None, ("s*", "bank--*")) == "*** bank-pin-1 *** ***"
@@ -64,7 +64,7 @@ def test_what_cannot_be_read_keeps_no_other_secret_from_being_known(apps: Apps) 
     app.env_file.write_bytes(b"TOKEN=known-value-1\nLATIN_PASSWORD=p\xe4ssword-2\n")
     app.make_state()
     (app.state / "database.json").write_text("{")
-    scrubber = Scrubber(SecretBook(apps, []))
+    scrubber = Scrubber(SecretIndex(apps, []))
     assert scrubber.text("known-value-1 p\ufffdssword-2", "shop") == "*** ***"
 
 
@@ -72,7 +72,7 @@ def test_a_plain_word_is_hidden_as_a_whole_in_what_others_wrote_alone(apps: Apps
     app = apps.at(SHOP)
     for name, value in {"PASSWORD": "postgres", "APP_NAME": "front", "SECRET": "healthy", "TOKEN": "shop"}.items():
         composed.put(app, name, value)
-    scrubber = Scrubber(SecretBook(apps, []))
+    scrubber = Scrubber(SecretIndex(apps, []))
     own = "shop is healthy: postgres, front, d-shop-web, http://shop:25420/shop"
     assert scrubber.own(own, "shop") == own
     assert scrubber.text(own, "shop") == "*** is ***: ***, front, d-shop-web, http://shop:25420/shop"
@@ -88,7 +88,7 @@ def test_what_ikoma_calls_files_and_calls_stays_whatever_an_app_takes_for_its_pa
     monkeypatch.setattr(secret_index, "NAMES_OF_CALLS", {"artifact.verify_release"})
     composed.put(apps.at(SHOP), "A_PASSWORD", "docker-compose.yml")
     composed.put(apps.at(SHOP), "B_PASSWORD", "artifact.verify_release")
-    scrubber = Scrubber(SecretBook(apps, []))
+    scrubber = Scrubber(SecretIndex(apps, []))
     own = "docker-compose.yml:4: artifact.verify_release"
     assert scrubber.own(own, "bank", ("bank",)) == own
     assert scrubber.text(own, "shop") == "***:4: ***"
@@ -96,7 +96,7 @@ def test_what_ikoma_calls_files_and_calls_stays_whatever_an_app_takes_for_its_pa
 
 def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
     composed.put(apps.at(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
-    scrubber = Scrubber(SecretBook(apps, []))
+    scrubber = Scrubber(SecretIndex(apps, []))
     assert scrubber.text("hunter22 and redis://:hunter22@cache:6379/0", "shop") == "*** and ***"
 
 
@@ -105,7 +105,7 @@ def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
 )
 def test_an_answer_stays_json_whatever_the_secret_is_made_of(apps: Apps, value: str) -> None:
     composed.put(apps.at(SHOP), "THE_SECRET", value)
-    scrubber = Scrubber(SecretBook(apps, []))
+    scrubber = Scrubber(SecretIndex(apps, []))
     for dump in (orjson.dumps, lambda item: __import__("json").dumps(item).encode()):
         body = dump({"lines": [f"before {value} after", value], "number": 1234567890, "nested": {"key": value}})
         scrubbed = scrubber.json(body, "shop")
@@ -117,4 +117,4 @@ def test_an_answer_stays_json_whatever_the_secret_is_made_of(apps: Apps, value: 
 
 def test_an_unreadable_file_keeps_nobody_from_an_answer(apps: Apps) -> None:
     (apps.root / "shop" / ".env").symlink_to("/etc/shadow")
-    assert Scrubber(SecretBook(apps, [])).text("text", "shop") == "text"
+    assert Scrubber(SecretIndex(apps, [])).text("text", "shop") == "text"

@@ -25,8 +25,8 @@ from ikoma.apps.app import App
 from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.snapshots import store
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
-from ikoma.apps.snapshots.store import Incoming
-from ikoma.apps.source.changes import SourceChanges, look, marks
+from ikoma.apps.snapshots.store import IncomingObjects
+from ikoma.apps.source.changes import SourceChanges, compute_marks, find_changes
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
 from ikoma.model import AppName
 
@@ -207,14 +207,14 @@ def test_a_look_at_the_whole_folder_sees_what_a_snapshot_takes(shop: Shop) -> No
         shop.write(path)
     root, data = shop.app.path, (shop.app.path / "data",)
     snapshot = shop.take(1, ".", data=data)
-    marked = marks(root, [root], data)
+    marked = compute_marks(root, [root], data)
     for path in (".env", "data/a", "data/b", ".ikoma/x"):
         shop.write(path, "another")
-    assert look(root, Sources((root,), (), data, data), snapshot) == SourceChanges()
-    assert marks(root, [root], data) == marked
+    assert find_changes(root, Sources((root,), (), data, data), snapshot) == SourceChanges()
+    assert compute_marks(root, [root], data) == marked
     shop.write("src/file", "another")
-    assert look(root, Sources((root,), (), data, data), snapshot).changed == ("src/file",)
-    assert marks(root, [root], data) != marked
+    assert find_changes(root, Sources((root,), (), data, data), snapshot).changed == ("src/file",)
+    assert compute_marks(root, [root], data) != marked
 
 
 def test_what_is_no_file_is_left_out_and_said(shop: Shop) -> None:
@@ -301,13 +301,13 @@ def test_any_tree_comes_back_and_so_does_the_next_one(first: dict[bytes, Any], s
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Inodes of the files whose content was read, as they are read."""
     found: list[int] = []
-    take = Incoming.take
+    take = IncomingObjects.take
 
-    def noted(self: Incoming, source: int, passed: Callable[[int], None]) -> store.Taken:
+    def noted(self: IncomingObjects, source: int, passed: Callable[[int], None]) -> store.StoredFile:
         found.append(os.fstat(source).st_ino)
         return take(self, source, passed)
 
-    monkeypatch.setattr(Incoming, "take", noted)
+    monkeypatch.setattr(IncomingObjects, "take", noted)
     return found
 
 
@@ -723,4 +723,4 @@ def test_what_is_asked_for_inside_closed_data_is_taken_alone(shop: Shop) -> None
     snapshot = shop.take(1, ".", "data/certs", "src", data=data)
     assert {path for path, entry in snapshot.entries.items() if entry.kind == "file"} == {"src/file", "data/certs/key"}
     found = Sources((shop.app.path, shop.app.path / "data" / "certs"), (), data, data)
-    assert look(shop.app.path, found, snapshot) == SourceChanges()
+    assert find_changes(shop.app.path, found, snapshot) == SourceChanges()

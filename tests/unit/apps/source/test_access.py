@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.source import access as source_access
-from ikoma.apps.source.access import SourcePlace, Token
+from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.apps.source.url import SourceUrl
 from ikoma.model import AppName, Secret
 
@@ -53,7 +53,7 @@ def test_the_nearest_token_is_used_and_none_of_another_host(app: App) -> None:
         ("github.com/you/lib", "one-for-lib"),
         ("gitlab.com", "other-host"),
     ):
-        source_access.keep_token(app, SourcePlace(place), Token(Secret(token)))
+        source_access.keep_token(app, SourcePlace(place), SourceToken(Secret(token)))
     access = source_access.read(app)
 
     def used(url: str) -> str | None:
@@ -76,10 +76,10 @@ def test_a_token_of_a_call_goes_to_its_own_host_alone(app: App) -> None:
 
 
 def test_keys_stay_the_same_until_another_is_wanted_and_go_with_the_app(app: App) -> None:
-    first, made = source_access.public_key(app, SourcePlace("github.com/you/shop"))
+    first, made = source_access.obtain_public_key(app, SourcePlace("github.com/you/shop"))
     assert made
-    assert source_access.public_key(app, SourcePlace("github.com/you/shop")) == (first, False)
-    second, made = source_access.public_key(app, SourcePlace("github.com/you/shop"), anew=True)
+    assert source_access.obtain_public_key(app, SourcePlace("github.com/you/shop")) == (first, False)
+    second, made = source_access.obtain_public_key(app, SourcePlace("github.com/you/shop"), anew=True)
     assert (made, second == first) == (True, False)
     key = source_access.read(app).key(SourceUrl.parse("git@github.com:you/shop.git"))
     assert key is not None

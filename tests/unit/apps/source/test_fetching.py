@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ikoma.apps.source import fetching, lfs
-from ikoma.apps.source.url import Reach
+from ikoma.apps.source.url import SourceReach
 from ikoma.errors import HostNotListed, IkomaError, SourceUnavailable
 
-ANY_HOST = Reach(("*",), Path("known_hosts"), Path("helpers"))
+ANY_HOST = SourceReach(("*",), Path("known_hosts"), Path("helpers"))
 
 
 def error_of(url: str) -> IkomaError:
@@ -39,4 +39,4 @@ def test_a_name_that_no_host_can_have_is_told(host: str) -> None:
 
 def test_a_redirect_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(HostNotListed):
-        lfs._joined("https://h/objects/", "https://[::1")
+        lfs._join("https://h/objects/", "https://[::1")

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.apps.source.git import Reach, SourceUrl
+from ikoma.apps.source.git import SourceReach, SourceUrl
 from ikoma.errors import HostNotListed, InvalidArguments
 
 
-def reach(*hosts: str) -> Reach:
-    return Reach(hosts=hosts, known_hosts=Path("/nowhere"), helpers=Path("/nowhere"))
+def reach(*hosts: str) -> SourceReach:
+    return SourceReach(hosts=hosts, known_hosts=Path("/nowhere"), helpers=Path("/nowhere"))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.source import checkout
-from ikoma.apps.source.checkout import APP, SRC, Wanted
-from ikoma.apps.source.placing import Checkout, compare, digests, files
+from ikoma.apps.source.checkout import APP, SRC, CheckoutRequest
+from ikoma.apps.source.placing import CheckoutFiles, compare, compute_digests, list_files
 from ikoma.apps.source.url import SourceUrl
 from ikoma.errors import SourceChanged
 from ikoma.model import AppName
@@ -63,17 +63,19 @@ def stage(app: App, contents: Mapping[str, str]) -> Path:
     return staged
 
 
-def bring(app: App, contents: Mapping[str, str], *, overwrite: bool = False, into: str = APP) -> checkout.Brought:
-    wanted = Wanted(URL, "main", into=into, overwrite=overwrite)
+def bring(
+    app: App, contents: Mapping[str, str], *, overwrite: bool = False, into: str = APP
+) -> checkout.CheckoutResult:
+    wanted = CheckoutRequest(URL, "main", into=into, overwrite=overwrite)
     return checkout._take_over(app, wanted, "c" * 40, "ann", stage(app, contents))
 
 
 def held(app: App) -> dict[str, str]:
-    return {path: (app.path / path).read_text() for path in files(app.path) if not path.startswith(".ikoma/")}
+    return {path: (app.path / path).read_text() for path in list_files(app.path) if not path.startswith(".ikoma/")}
 
 
 def kept(app: App) -> list[str]:
-    return sorted((app.state / "replaced" / path).read_text() for path in files(app.state / "replaced"))
+    return sorted((app.state / "replaced" / path).read_text() for path in list_files(app.state / "replaced"))
 
 
 def test_what_is_the_repositorys_changes_and_what_is_the_servers_stays(app: App) -> None:
@@ -115,7 +117,7 @@ def test_killed_at_any_step_the_next_start_comes_to_the_same_end(
                 was_killed = False
             except Killed:
                 was_killed = True
-        record = checkout.recorded(app)
+        record = checkout.read_record(app)
         assert record is not None
         is_on_record = record.staged is not None
         checkout.recover(app)
@@ -184,9 +186,9 @@ def test_in_data_the_containers_have_the_last_word(tmp_path: Path) -> None:
     def marks(contents: Mapping[str, str]) -> dict[str, str]:
         folder = tmp_path / f"marks-{len(os.listdir(tmp_path))}"
         write(folder, contents)
-        return digests(folder)
+        return compute_digests(folder)
 
-    found = compare(tmp_path, Checkout(marks(before), marks(coming), ["data"]))
+    found = compare(tmp_path, CheckoutFiles(marks(before), marks(coming), ["data"]))
     assert found.left == ["data/db", "data/mine", "data/removed"]
     assert (found.changed, set(found.clear)) == ([], {"data/logo"})
     assert found.present == {"data/both", "data/went"}
@@ -194,5 +196,5 @@ def test_in_data_the_containers_have_the_last_word(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_data_altogether_keeps_all_that_was_not_checked_out(tmp_path: Path) -> None:
     write(tmp_path, {"made/by": "containers", "a": "changed"})
-    found = compare(tmp_path, Checkout({"a": "1"}, {"a": "2"}, [""], alone=True))
+    found = compare(tmp_path, CheckoutFiles({"a": "1"}, {"a": "2"}, [""], alone=True))
     assert (found.left, found.changed, found.clear) == (["a"], [], {})

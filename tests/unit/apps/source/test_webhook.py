@@ -10,7 +10,7 @@ import pytest
 
 from ikoma.apps.app import App, Apps
 from ikoma.apps.source import webhook
-from ikoma.apps.source.webhook import Hooks, Mark
+from ikoma.apps.source.webhook import DeliveryMark, Webhooks
 from ikoma.errors import HookReplayed, HookWornOut
 from ikoma.model import AppName
 
@@ -24,26 +24,30 @@ def app(tmp_path: Path) -> App:
 
 
 @pytest.fixture
-def house(tmp_path: Path, app: App) -> Iterator[Hooks]:
-    made = Hooks(tmp_path / "state.db", Apps(tmp_path))
+def house(tmp_path: Path, app: App) -> Iterator[Webhooks]:
+    made = Webhooks(tmp_path / "state.db", Apps(tmp_path))
     made.create(app, "main", caller="ann")
     yield made
     made.close()
 
 
-def test_of_a_delivery_that_is_refused_nothing_is_remembered(house: Hooks, app: App) -> None:
-    body, one, two = Mark("body x", lasts=True), Mark("delivery 1", lasts=False), Mark("delivery 2", lasts=False)
+def test_of_a_delivery_that_is_refused_nothing_is_remembered(house: Webhooks, app: App) -> None:
+    body, one, two = (
+        DeliveryMark("body x", lasts=True),
+        DeliveryMark("delivery 1", lasts=False),
+        DeliveryMark("delivery 2", lasts=False),
+    )
     house.take(app.name, [body, one])
     with pytest.raises(HookReplayed):
         house.take(app.name, [two, body])
-    house.take(app.name, [Mark("body y", lasts=True), two])
+    house.take(app.name, [DeliveryMark("body y", lasts=True), two])
     house.take(AppName("bank"), [body, one])
 
 
 def test_what_has_no_time_of_its_own_is_remembered_however_old(
-    house: Hooks, app: App, monkeypatch: pytest.MonkeyPatch
+    house: Webhooks, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lasting, passing = Mark("body x", lasts=True), Mark("signature y", lasts=False)
+    lasting, passing = DeliveryMark("body x", lasts=True), DeliveryMark("signature y", lasts=False)
     house.take(app.name, [lasting, passing])
     later = time.time() + YEAR
     monkeypatch.setattr(time, "time", lambda: later)
@@ -52,20 +56,20 @@ def test_what_has_no_time_of_its_own_is_remembered_however_old(
     house.take(app.name, [passing])
 
 
-def test_a_full_memory_refuses_rather_than_forgets(house: Hooks, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_memory_refuses_rather_than_forgets(house: Webhooks, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "MOST_REMEMBERED", 2)
-    house.take(app.name, [Mark("body 1", lasts=True)])
-    house.take(app.name, [Mark("body 2", lasts=True)])
+    house.take(app.name, [DeliveryMark("body 1", lasts=True)])
+    house.take(app.name, [DeliveryMark("body 2", lasts=True)])
     with pytest.raises(HookWornOut):
-        house.take(app.name, [Mark("body 3", lasts=True)])
+        house.take(app.name, [DeliveryMark("body 3", lasts=True)])
     former = house.find(app.name)
     house.create(app, "main", caller="ann")
     assert former != house.find(app.name)
-    house.take(app.name, [Mark("body 3", lasts=True)])
+    house.take(app.name, [DeliveryMark("body 3", lasts=True)])
 
 
-def test_a_delivery_that_began_nothing_may_come_again(house: Hooks, app: App) -> None:
-    marks = [Mark("body 1", lasts=True), Mark("delivery 1", lasts=False)]
+def test_a_delivery_that_began_nothing_may_come_again(house: Webhooks, app: App) -> None:
+    marks = [DeliveryMark("body 1", lasts=True), DeliveryMark("delivery 1", lasts=False)]
     house.take(app.name, marks)
     house.give_back(app.name, marks)
     house.take(app.name, marks)

@@ -15,7 +15,7 @@ import pytest
 import ikoma
 from ikoma import capabilities
 from ikoma.cli import main
-from ikoma.cli.catalogue import VERBS
+from ikoma.cli.capability_index import read_verbs
 from ikoma.cli.naming import Answers
 from ikoma.errors.base import error_classes
 from ikoma.kernel.access import controls
@@ -79,7 +79,7 @@ def test_on_the_command_line_a_sentence_names_commands_that_exist() -> None:
         said = Answers("apps.status", {"appName": "shop"}).sentence(text)
         assert not DOTTED.search(re.sub(r"`ikoma call [a-z._]+", "", said)), said
         for line in re.findall(r"`ikoma ([^`]*)`", said):
-            _check_command(shlex.split(line))
+            _find_command(shlex.split(line))
 
 
 OF_ONE_DOOR = {
@@ -167,13 +167,16 @@ def test_a_hint_marks_the_arguments_that_it_names() -> None:
     assert [text for text in {*_errors()} - of_a_field if bare.search(text)] == []
 
 
-def _check_command(words: list[str]) -> None:
-    command: click.Command | None = main
+def _find_command(words: list[str]) -> click.Command:
+    """The command that a line calls; what follows its words is not read."""
+    command: click.Command = main
     for word in words:
         if not isinstance(command, click.Group):
-            return
-        command = command.get_command(click.Context(command), word)
-        assert command is not None, words
+            break
+        found = command.get_command(click.Context(command), word)
+        assert found is not None, words
+        command = found
+    return command
 
 
 @pytest.mark.parametrize(
@@ -266,8 +269,7 @@ def test_details_of_failures_are_worded_too() -> None:
 
 
 def test_the_help_of_a_command_names_commands() -> None:
-    for name in VERBS:
-        command = main.get_command(click.Context(main), name)
-        assert command is not None
+    for name in read_verbs():
+        command = _find_command(name.split())
         said = command.get_help(click.Context(command, info_name=name))
         assert not DOTTED.search(re.sub(r"ikoma\s+call\s+[a-z._]+", "", said)), said

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ikoma.capabilities import load
-from ikoma.capabilities.audit.query import Query, query
+from ikoma.capabilities.audit.query import AuditQueryRequest, query
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.audit.log import AuditLog, Entry
@@ -40,7 +40,7 @@ LINES = (JSON | NEARLY | GAP).map(lambda value: json.dumps(value).encode())
 def asked(log: AuditLog, caller: Caller) -> bytes:
     """What audit.query answers, as the pipeline sends it."""
     call: Any = SimpleNamespace(platform=SimpleNamespace(audit=log), caller=caller, role=caller.role)
-    found = asyncio.run(query(call, Query(since="2000-01-01T00:00:00Z", limit=1000)))  # type: ignore[call-arg]
+    found = asyncio.run(query(call, AuditQueryRequest(since="2000-01-01T00:00:00Z", limit=1000)))  # type: ignore[call-arg]
     answer = load().get("audit.query").encode(found)
     return Scrubber().json(answer, None)
 

@@ -7,11 +7,13 @@ import asyncio
 from ikoma.apps.environment import dotenv
 from ikoma.apps.yaml.reading import gather
 from ikoma.capabilities.context import Call
+from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
 from ikoma.model import Effect, Role
 
 
 @capability("apps.env.example", role=Role.OBSERVER, effect=Effect.READS, rare=True)
+@listed("variables", "env-example", "Print a .env file to start from.", text_alone=True)
 async def example(call: Call, request: AppRequest) -> str:
     """A .env file to start from: every variable the app's compose file uses, with its default.
 
@@ -19,4 +21,4 @@ async def example(call: Call, request: AppRequest) -> str:
     """
     app = call.app(request.app_name)
     gathered = await asyncio.to_thread(gather, app)
-    return await asyncio.to_thread(dotenv.example, app, "\n".join(gathered.source.texts.values()))
+    return await asyncio.to_thread(dotenv.make_example, app, "\n".join(gathered.source.texts.values()))

@@ -49,7 +49,7 @@ def success(
     text = _text_of(capability.name, wrapper.rest(fields), ours, quoted, marked)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
     answer: dict[str, Any] = {"content": [{"type": "text", "text": text}], "resultType": "complete"}
-    if pending or capability.name not in sentences.TEXT_ALONE:
+    if pending or not capability.listing.text_alone:
         answer["structuredContent"] = ours | (wrapper.fence(theirs, what) if theirs else {})
     return answer
 

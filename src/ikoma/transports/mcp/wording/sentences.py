@@ -13,12 +13,6 @@ import orjson
 
 Fields = Mapping[str, Any]
 
-TEXT_ALONE = frozenset(
-    {"apps.env.example", "apps.logs", "apps.request", "apps.run", "artifact.generate_runbook", "files.read"}
-)
-"""Capabilities whose answer is a text. It goes out once, with no fields beside it: of a text and fields, some hosts
-show a model the one alone and some the other, and a file must be readable in all of them."""
-
 _MOST_LINES = 50
 _MOST_ROWS = 20
 _MOST_NAMES = 200

@@ -1,0 +1,42 @@
+"""The command of each capability, as the reference and the documentation show it: with what must be given."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+from ikoma.kernel.registry import Capability
+from ikoma.web import schemas
+
+
+def example_command(item: Capability) -> str:
+    """A command that makes such a call."""
+    request, listing = item.request.model_json_schema(by_alias=True), item.listing
+    given = {name: schemas.example(name, request["properties"][name], request) for name in request.get("required", ())}
+    if not listing.verb:
+        app = f" --app {given.pop('appName')}" if "appName" in given else ""
+        return f"ikoma call {item.name}{app}" + "".join(f" --arg {name}={_word(given[name])}" for name in given)
+    placed = ["id", "name", "path"] if listing.by_hand else [name for name in given if name not in item.sensitive]
+    behind = dict.fromkeys(["appName", *placed])
+    words = ["ikoma", listing.verb, *(_word(given.pop(name)) for name in behind if name in given)]
+    unseen = [name for name in given if name in item.sensitive]
+    for name, value in given.items():
+        if listing.by_hand and isinstance(value, list):
+            words += ["--", *map(_word, value)]
+        elif name not in unseen:
+            words += [_flag(name), *([] if value is True else [_word(value)])]
+    if len(unseen) == 1:
+        return " ".join([*words, "< FILE"])
+    return " ".join([*words, *(f"{_flag(name)} @FILE" for name in unseen)])
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
+
+
+def _flag(name: str) -> str:
+    return f"--{re.sub('([A-Z])', lambda found: f'-{found[1].lower()}', name)}"
