@@ -339,7 +339,7 @@ class Deployer:
         Earlier versions kept what was written in src/ and config/ in a copy of the release's own.
         """
         state = RolloutState(app)
-        there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        there = state.select_serving(await self._engine.containers(app.name))
         in_use = copies_in_use(app, [item.release for item in there if item.release])
         await asyncio.to_thread(retention.tidy, app)
         kept = await asyncio.to_thread(adopt_folders, app, in_use, x_ikoma.read(model).source)

@@ -216,7 +216,7 @@ class Planner:
     async def _state(self, app: App) -> list[Any]:
         """What serves, and what its database has."""
         state = RolloutState(app)
-        serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        serving = state.select_serving(await self._engine.containers(app.name))
         containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
         return [containers, state.serving(), await self._schema.ledger(app)]
 
@@ -273,7 +273,7 @@ class Planner:
     ) -> ServiceChanges:
         """All that a rollout would decide by."""
         state, current = RolloutState(app), Releases(app).current()
-        there = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        there = state.select_serving(await self._engine.containers(app.name))
         return ServiceChanges(
             app=app,
             before=before,

@@ -113,7 +113,7 @@ class ReleaseHistory:
     async def _finish(self, app: App, release: Release) -> None:
         """Record of a release that it serves, as far as can be told after its server was killed."""
         state, earlier = RolloutState(app), Releases(app).last_good(other_than=release.id)
-        serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+        serving = state.select_serving(await self._engine.containers(app.name))
         if release.served_at is None:
             had = earlier.migrations if earlier else ()
             applied = tuple(entry.name for entry in await self._schema.ledger(app) if entry.name not in had)
@@ -182,7 +182,7 @@ class ReleaseHistory:
         """What the containers of the release that serves said last; those that are in trouble, where some are."""
         state = RolloutState(app)
         try:
-            serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
+            serving = state.select_serving(await self._engine.containers(app.name))
             ill = [item for item in serving if item.health == "unhealthy" or item.state not in ("running", "created")]
             ill = [item for item in ill if not item.is_done and not (item.one_shot and item.exit_code == 0)] or serving
             secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]

@@ -19,7 +19,7 @@ from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.database import credentials
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.releases.release import Release, Releases
-from ikoma.apps.releases.rollout_state import RolloutState, Standby
+from ikoma.apps.releases.rollout_state import RolloutState, RolloutView, Standby
 from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.apps.routing.routes import Routes
@@ -114,12 +114,11 @@ class HealthObserver:
             )
 
     async def _look_at(self, app: App, fresh_login: bool) -> Observation:
-        release = Releases(app).current()
-        web = Web(**release.web) if release and release.web else None
-        (there, containers, path), (exists, database) = await asyncio.gather(
-            self._serving(app, web), self._login(app, fresh_login)
+        (there, state, release, path), (exists, database) = await asyncio.gather(
+            self._serving(app), self._login(app, fresh_login)
         )
-        if release is None or _is_down(app):
+        containers = [item for item in there if state.serves(item)]
+        if release is None or (state.serving is not None and state.serving.down):
             path = ProbeResult(False, "Nothing serves." if release else "Nothing serves yet.")
         none = {name for name, number in read_scale(app).items() if number == 0}
         loops = await self._loops(containers)
@@ -128,27 +127,28 @@ class HealthObserver:
             "healthPath": path,
             "database": database,
         }
-        state = RolloutState(app)
-        if (underway := state.underway()) is not None and underway.trouble is not None:
-            checks["rollout"] = ProbeResult(False, underway.trouble)
+        if state.underway is not None and state.underway.trouble is not None:
+            checks["rollout"] = ProbeResult(False, state.underway.trouble)
         return Observation(
             health=_judge(release, containers, checks, loops),
             exists=app.exists,
             containers=containers,
             release=release,
-            urls=self._traffic.urls(app) if release is not None and containers else (),
+            urls=self._traffic.urls(app, release) if containers else (),
             database=exists,
             maintenance=self._traffic.in_maintenance(app),
             checks=checks,
-            starting=[(name, item) for item in there if (name := state.starts(item))] if underway else (),
-            standby=state.standby(),
+            starting=[(name, item) for item in there if (name := state.starts(item))],
+            standby=state.standby,
         )
 
-    async def _serving(self, app: App, web: Web | None) -> tuple[Sequence[Container], Sequence[Container], ProbeResult]:
-        """All containers, those that serve, and whether these answer."""
-        there, state = await self._engine.containers(app.name), RolloutState(app)
-        containers = [item for item in there if state.serves(item)]
-        return there, containers, await self._probe(app, web, containers)
+    async def _serving(self, app: App) -> tuple[Sequence[Container], RolloutView, Release | None, ProbeResult]:
+        """All containers, which of them serve and what, and whether these answer."""
+        there = await self._engine.containers(app.name)
+        state = RolloutState(app).view()
+        release = Releases(app).find_serving(state.serving)
+        web = Web(**release.web) if release and release.web else None
+        return there, state, release, await self._probe(app, web, [item for item in there if state.serves(item)])
 
     async def _loops(self, containers: Sequence[Container]) -> dict[str, str]:
         """Containers that keep restarting, by id, and how."""
@@ -179,11 +179,6 @@ class HealthObserver:
                 return None, ProbeResult(False, error.message)
             return exists, ProbeResult(False, error.message if exists else f"The database {owned.database} is gone.")
         return True, ProbeResult(True, f"The database accepts the role {owned.role}.")
-
-
-def _is_down(app: App) -> bool:
-    serving = RolloutState(app).serving()
-    return serving is not None and serving.down
 
 
 def _check_containers(

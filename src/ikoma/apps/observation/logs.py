@@ -131,8 +131,9 @@ class AppLogs:
         Args:
             known: a service that has none now had some before.
         """
-        state, service = RolloutState(app), wanted.service
+        service = wanted.service
         there = await self._engine.containers(app.name)
+        state = RolloutState(app).view()
         coming = [item for item in there if state.starts(item)]
         starting = state.starts(coming[0]) if coming else None
         if wanted.release is not None:

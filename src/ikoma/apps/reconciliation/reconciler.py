@@ -156,8 +156,8 @@ class Reconciler:
             return None
         since, ends = self._moment(serving.since), self._moment(standby.until, at_most=_watch(app))
         if serving.rollout not in self._left and ends > self._began - _LATE_SECONDS:
-            for item in await self._engine.containers(app.name):
-                if state.serves(item) and item.id not in standby.kept and (trouble := self._wrong(item, since)):
+            for item in state.select_serving(await self._engine.containers(app.name)):
+                if item.id not in standby.kept and (trouble := self._wrong(item, since)):
                     return trouble
         if time.monotonic() >= ends and not self._deployments.is_ending(app):
             progress(f"{serving.release} has stood its time: what was kept of {standby.release} goes")

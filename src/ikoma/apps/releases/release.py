@@ -20,7 +20,7 @@ import orjson
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import editor
-from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.durable import disk_full_answered, write_file
 from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
 from ikoma.model import ReleaseId
@@ -183,7 +183,10 @@ class Releases:
 
     def current(self) -> Release | None:
         """The release that serves, or None before the first deploy."""
-        serving = RolloutState(self._app).serving()
+        return self.find_serving(RolloutState(self._app).serving())
+
+    def find_serving(self, serving: Serving | None) -> Release | None:
+        """The release of the rollout that serves."""
         if serving is None:
             return None
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
@@ -73,11 +74,62 @@ class Standby:
     done: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """The rollouts of an app as its files said at one moment: read once, asked for every container.
+
+    Read it after the containers are listed: a rollout that takes over in between is then seen as having done so.
+    """
+
+    serving: Serving | None
+    underway: Underway | None
+    standby: Standby | None
+
+    @property
+    def _has_taken_over(self) -> bool:
+        """Whether the rollout under way serves already."""
+        if self.underway is None or self.serving is None:
+            return False
+        return self.serving.rollout == self.underway.rollout
+
+    def starts(self, container: Container) -> str | None:
+        """The release that a container is of, where a rollout has made it and it does not serve yet; else None."""
+        if self.underway is None or self._has_taken_over:
+            return None
+        return self.underway.release if self.underway.brings(container) else None
+
+    def releases_of(self, container: Container) -> set[str]:
+        """The releases of a container: the one that made it, and those it serves, is to serve or could serve."""
+        found = {container.release, self.starts(container)}
+        if self.serving is not None and self.serves(container):
+            found.add(self.serving.release)
+        if self.standby is not None and container.id in (*self.standby.containers, *self.standby.kept):
+            found.add(self.standby.release)
+        return {item for item in found if item is not None}
+
+    def serves(self, container: Container) -> bool:
+        """Whether a container is of what serves: not in standby, and of the one side or the other of a rollout."""
+        if self.underway is not None and self._has_taken_over:
+            return self.underway.brings(container) or container.id in self.underway.kept
+        if self.standby is not None and container.id in self.standby.containers:
+            return False
+        return self.underway is None or not self.underway.brings(container)
+
+
 class RolloutState:
     """The state of one app."""
 
     def __init__(self, app: App) -> None:
         self._app = app
+
+    def view(self) -> RolloutView:
+        underway = self.underway()  # first: it is written before what serves, and removed after
+        return RolloutView(self.serving(), underway, self.standby())
+
+    def select_serving(self, containers: Iterable[Container]) -> list[Container]:
+        """Those of these containers that serve."""
+        view = self.view()
+        return [item for item in containers if view.serves(item)]
 
     def serving(self) -> Serving | None:
         return _read(self._app, "serving.json", Serving)
@@ -107,32 +159,6 @@ class RolloutState:
         self.end_standby()
         if serving is not None:
             self.write(replace(serving, down=True))
-
-    def starts(self, container: Container) -> str | None:
-        """The release that a container is of, where a rollout has made it and it does not serve yet; else None."""
-        underway, serving = self.underway(), self.serving()
-        if underway is None or (serving is not None and serving.rollout == underway.rollout):
-            return None
-        return underway.release if underway.brings(container) else None
-
-    def releases_of(self, container: Container) -> set[str]:
-        """The releases that a container is of: which made it, and which it serves, is to serve or could serve again."""
-        serving, standby = self.serving(), self.standby()
-        found = {container.release, self.starts(container)}
-        if serving is not None and self.serves(container):
-            found.add(serving.release)
-        if standby is not None and container.id in (*standby.containers, *standby.kept):
-            found.add(standby.release)
-        return {item for item in found if item is not None}
-
-    def serves(self, container: Container) -> bool:
-        """Whether a container is of what serves: not in standby, and of the one side or the other of a rollout."""
-        underway, serving, standby = self.underway(), self.serving(), self.standby()
-        if underway is not None and serving is not None and serving.rollout == underway.rollout:  # it has taken over
-            return underway.brings(container) or container.id in underway.kept
-        if standby is not None and container.id in standby.containers:
-            return False
-        return underway is None or not underway.brings(container)
 
 
 def name_rollout() -> str:

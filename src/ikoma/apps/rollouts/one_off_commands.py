@@ -106,7 +106,8 @@ async def find_like(engine: Engine, app: App, release: Release, service: str | N
     model, state = Releases(app).model(release), RolloutState(app)
     name = service or str((release.web or {}).get("service") or next(iter(model["services"])))
     service_of(app.name, model, name)
-    found = [item for item in await engine.containers(app.name) if item.service == name and state.serves(item)]
+    serving = state.select_serving(await engine.containers(app.name))
+    found = [item for item in serving if item.service == name]
     if not found:
         raise NotDeployed(f"{name} of {app.name} has no container now.", hint="deploy.scale gives it one.")
     return min(found, key=lambda item: item.state != "running")

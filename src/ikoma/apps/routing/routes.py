@@ -23,7 +23,7 @@ import orjson
 from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.x_ikoma import Extension
-from ikoma.apps.releases.release import Releases
+from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.durable import write_file
@@ -251,11 +251,13 @@ class Routes:
         self._last.pop(app.name, None)
         self._proxy.forget(app.name)
 
-    def urls(self, app: App) -> tuple[str, ...]:
-        """Where the app is reached; none before it is first deployed."""
-        route = self._present(app)
+    def urls(self, app: App, release: Release | None) -> tuple[str, ...]:
+        """Where the app is reached while a release serves; none before it is first deployed."""
+        if release is None or release.web is None:
+            return ()
+        route = self._route(app, Extension(**release.extension), slots=1)
         # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
-        return tuple(sorted(self._proxy.urls(route), key=lambda url: ".localhost" in url)) if route else ()
+        return tuple(sorted(self._proxy.urls(route), key=lambda url: ".localhost" in url))
 
     def check_domains(self, app: App, domains: Sequence[str]) -> None:
         """Raises DomainTaken where another app has one of these domains."""
@@ -278,7 +280,7 @@ class Routes:
             return None, []
         web, state = Web(**release.web), RolloutState(app)
         there = await self._engine.containers(app.name)
-        return web, [item for item in there if state.serves(item) and web.addresses([item])]
+        return web, [item for item in state.select_serving(there) if web.addresses([item])]
 
     def _side(self, app: App) -> Side:
         """The side that serves, or would if there were no maintenance."""

@@ -69,6 +69,6 @@ async def image(call: Call, request: DeployImageRequest) -> DeployImageResult:
                 "there. Write this one into it if it is to stay.",
                 *unwritten,
             ],
-            urls=list(platform.traffic.urls(app)),
+            urls=list(platform.traffic.urls(app, release)),
         ),
     )

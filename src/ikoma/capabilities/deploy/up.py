@@ -92,6 +92,6 @@ async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
             migrations=list(release.applied),
             backup=release.backup,
             warnings=[*map(str, report.warnings), *unwritten],
-            urls=list(platform.traffic.urls(app)),
+            urls=list(platform.traffic.urls(app, release)),
         ),
     )

@@ -120,7 +120,8 @@ class _Teller:
             return
         platform = self.call.platform
         kind = commit_statuses.find_host_kind(self.url, platform.hooks.host(self.app.name))
-        link = next((url for url in platform.traffic.urls(self.app) if url.startswith("https://")), None)
+        urls = platform.traffic.urls(self.app, Releases(self.app).current())
+        link = next((url for url in urls if url.startswith("https://")), None)
         status = CommitStatus(commit, state, words, f"ikoma/{self.app.name}", link)
         said = await commit_statuses.send_status(platform.sources.reach, self.url, kind, self.hook.statuses, status)
         with suppress(IkomaError):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ikoma.apps.app import App
 from ikoma.apps.observation.health import UNKNOWN
+from ikoma.apps.releases.release import Releases
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.source import checkout
 from ikoma.capabilities.context import Call
@@ -61,7 +62,7 @@ async def _item(call: Call, item: App, record: Preview) -> PreviewListItem:
         ref=record.ref,
         commit=brought.commit if brought else None,
         health=seen,
-        urls=list(call.platform.traffic.urls(item)),
+        urls=list(call.platform.traffic.urls(item, Releases(item).current())),
         database=record.database,
         caller=record.caller,
         created_at=record.created_at,

@@ -73,16 +73,16 @@ def test_one_side_of_a_rollout_serves(
     if underway:
         state.write(UNDERWAY)
     state.write(Standby("z", "1", ("waiting",), 9.0))
-    assert {name for name, item in CONTAINERS.items() if state.serves(item)} == serves
+    assert {name for name, item in CONTAINERS.items() if state.view().serves(item)} == serves
 
 
 def test_what_returns_is_in_standby_until_it_takes_over(state: RolloutState) -> None:
     state.write(Standby("a", OLD, ("back",), 9.0))
     state.write(Underway("a", OLD, kept=("kept",), returned=("back",)))
     state.write(SERVING["new"])
-    assert not state.serves(CONTAINERS["back"])
+    assert not state.view().serves(CONTAINERS["back"])
     state.write(SERVING["old"])
-    assert state.serves(CONTAINERS["back"])
+    assert state.view().serves(CONTAINERS["back"])
 
 
 def test_rollouts_have_names_in_order_that_networks_carry() -> None:
@@ -97,17 +97,17 @@ def test_a_container_is_of_the_release_that_made_it_serves_with_it_or_could_agai
     made = {name: replace(item, release="a" if item.rollout == OLD else "b") for name, item in CONTAINERS.items()}
     state.write(SERVING["old"])
     state.write(UNDERWAY)
-    assert {name: state.releases_of(item) for name, item in made.items()} == {
+    assert {name: state.view().releases_of(item) for name, item in made.items()} == {
         "kept": {"a"},
         "stopped": {"a"},
         "back": {"a", "b"},  # it is started again for that one
         "fresh": {"b"},
         "waiting": {"a"},
     }
-    assert (state.starts(made["fresh"]), state.starts(made["kept"])) == ("b", None)
+    assert (state.view().starts(made["fresh"]), state.view().starts(made["kept"])) == ("b", None)
     state.write(SERVING["new"])
     state.finish()
     state.write(Standby("a", OLD, ("waiting",), 3.0, kept=("kept",)))
-    assert state.releases_of(made["waiting"]) == {"a"}
-    assert state.releases_of(made["kept"]) == {"a", "b"}
-    assert state.starts(made["fresh"]) is None
+    assert state.view().releases_of(made["waiting"]) == {"a"}
+    assert state.view().releases_of(made["kept"]) == {"a", "b"}
+    assert state.view().starts(made["fresh"]) is None

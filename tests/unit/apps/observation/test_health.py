@@ -1,0 +1,101 @@
+"""A look at an app, and the files that it opens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from ikoma.apps.app import Apps
+from ikoma.apps.database.credentials import obtain
+from ikoma.apps.observation.health import HEALTHY, HealthObserver, Observation
+from ikoma.apps.observation.restarts import Restarts
+from ikoma.apps.releases.release import Release, Releases, ServiceRecord
+from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby
+from ikoma.apps.routing.probe import Probe, ProbeResult
+from ikoma.apps.routing.routes import Routes
+from ikoma.model import AppName
+from ikoma.ports.databases import Databases
+from ikoma.ports.engine import Container, Engine
+from ikoma.ports.proxy import Proxy, Route, Side
+from tests.unit.apps.containers import container
+
+OLD, NEW = "20260101-000000-aaaa", "20260102-000000-bbbb"
+_opened: list[str] = []
+_counts = False
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if _counts and event == "open" and isinstance(arguments[0], str):
+        _opened.append(os.path.realpath(arguments[0]))
+
+
+sys.addaudithook(_note)
+
+
+@contextmanager
+def opens_below(folder: Path) -> Iterator[Counter[str]]:
+    """How often each file below a folder is opened meanwhile; filled at the end."""
+    global _counts
+    _opened.clear()
+    found: Counter[str] = Counter()
+    _counts = True
+    try:
+        yield found
+    finally:
+        _counts = False
+        found.update(name for name in _opened if name.startswith(f"{folder}/"))
+
+
+class Machine:
+    """Docker, PostgreSQL, the proxy and a web service, all well."""
+
+    async def containers(self, app: AppName) -> Sequence[Container]:
+        return [container(f"web{number}", release=NEW, rollout="2") for number in range(3)]
+
+    async def check_login(self, owned: object, *, fresh: bool) -> None:
+        pass
+
+    async def explain(self, *asked: object) -> ProbeResult:
+        return ProbeResult(True, "/ answers 200.")
+
+    def side(self, app: AppName) -> Side:
+        return Side.BLUE
+
+    def urls(self, route: Route) -> tuple[str, ...]:
+        return tuple(f"https://{name}" for name in route.domains)
+
+
+def test_a_look_opens_no_file_of_the_app_twice(tmp_path: Path) -> None:
+    apps = Apps(tmp_path)
+    app = apps.at(AppName("shop"))
+    app.path.mkdir()
+    obtain(app)
+    for name in (OLD, NEW):
+        web = {"service": "web", "port": 3000, "path": "/"}
+        services = {"web": ServiceRecord(one_shot=False, scale=3)}
+        release = Release(name, "a key", "2026-01-01T00:00:00Z", web=web, services=services)
+        Releases(app).open(release, {"services": {"web": {"image": "busybox"}}}, {}, {})
+        Releases(app).succeed(release)
+    RolloutState(app).write(Serving(NEW, "2", 1.0))
+    RolloutState(app).write(Standby(OLD, "1", ("gone",), 9.0))
+    machine = Machine()
+    routes = Routes(cast(Engine, machine), cast(Proxy, machine), apps)
+
+    def look() -> Observation:
+        observer = HealthObserver(
+            cast(Engine, machine), cast(Databases, machine), routes, Restarts(), cast(Probe, machine)
+        )
+        return asyncio.run(observer.observe(app))
+
+    look()  # chooses the app's port
+    with opens_below(tmp_path) as opened:
+        seen = look()
+    assert (seen.health, len(seen.containers), seen.release and seen.release.id) == (HEALTHY, 3, NEW)
+    assert opened
+    assert {name: often for name, often in opened.items() if often > 1} == {}
