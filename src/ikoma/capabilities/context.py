@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,8 @@ class Call:
     """Whether its caller is told paths on the server."""
     lists: Lists = lists_all
     """To which capabilities its caller may be led."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server stops."""
 
     def app(self, name: AppName) -> App:
         """The app of that name; AppNotFound, with the nearest name this caller may know of."""
@@ -144,4 +147,5 @@ def make_call(platform: Platform, identified: Identified) -> Call:
         identified.emit,
         identified.sees_paths,
         identified.lists,
+        identified.stopping,
     )

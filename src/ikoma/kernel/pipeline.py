@@ -127,6 +127,7 @@ class Pipeline:
         self._scrubber = scrubber or Scrubber()
         self._telling = Telling(registry, paths)
         self._make_call = make_call
+        self._stopping = asyncio.Event()
 
     async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> Answer:
         """Do what was asked; every refusal and failure is an IkomaError.
@@ -228,6 +229,10 @@ class Pipeline:
         entry = Entry(f"{random.getrandbits(96):024x}", what, caller=caller, result=ERROR)
         entry.error, entry.code = error.audit_message, error.code
         self._record_refusal(entry, address)
+
+    def stop(self) -> None:
+        """Tell the calls that are answered in a stream that the server stops."""
+        self._stopping.set()
 
     def close(self) -> None:
         """Put on record what was only counted so far."""
@@ -396,7 +401,7 @@ class Pipeline:
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
         identity = admitted.attempt.request_id
-        told = (admitted.reader.sees_paths, admitted.attempt.lists)
+        told = (admitted.reader.sees_paths, admitted.attempt.lists, self._stopping)
         return self._make_call(Identified(admitted.caller, admitted.role, identity, progress, emit, *told))
 
     def _lock(self, admitted: _Admitted, progress: Progress) -> AbstractAsyncContextManager[None]:

@@ -53,6 +53,13 @@ async def follow(call: Identified, request: Request) -> Answer:
     return Answer()
 
 
+@capability("test.stream", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def stream(call: Identified, request: Request) -> Answer:
+    """Read until the server stops."""
+    await call.stopping.wait()
+    return Answer()
+
+
 @capability("test.write", role=Role.BUILDER, effect=Effect.CHANGES, into=REGISTRY)
 async def write(call: Identified, request: Write) -> Answer:
     """Write."""
