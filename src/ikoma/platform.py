@@ -67,6 +67,7 @@ from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import Scrubber, ScrubbingFormatter
+from ikoma.kernel.store import Store
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Databases
@@ -137,21 +138,18 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.callback(audit.close)
         anchors = Anchors(audit, _anchor_places(settings), settings.audit_anchor_seconds)
         stack.push_async_callback(anchors.anchor)
-        callers = Callers(settings.database_file, settings.env_file, settings.api_key_hash)
-        stack.callback(callers.close)
-        approvals = Approvals(settings.database_file)
-        stack.callback(approvals.close)
-        journal = Journal(settings.database_file)
-        stack.callback(journal.close)
-        journal.recover()
+        store = await asyncio.to_thread(Store, settings.database_file)  # it waits where another process migrates it
+        stack.callback(store.close)
+        callers = Callers(store, settings.env_file, settings.api_key_hash)
+        approvals = Approvals(store)
+        journal = Journal(store)
+        await journal.change(journal.recover)
         operations = Operations(journal)
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         events = Events()
         backups = Backups(settings.backups_root)
-        waivers = Waivers(settings.database_file)
-        stack.callback(waivers.close)
-        hooks = Webhooks(settings.database_file, apps)
-        stack.callback(hooks.close)
+        waivers = Waivers(store)
+        hooks = Webhooks(store, apps)
         policy = Policy(
             engine,
             apps,
@@ -311,9 +309,11 @@ async def _let_go(apps: Apps) -> None:
 async def _alone(locks: Locks, operations: Operations, app: AppName) -> AsyncIterator[Progress]:
     """Hold an app for what IKOMA does by itself: an operation, so that who waits for it can see it."""
     holder = Holder("ikoma.settle", secrets.token_hex(12), own=True)
-    async with locks.hold(app, holder, patience=0):
-        with operations.own(holder.operation, holder.capability, app) as progress:
-            yield progress
+    async with (
+        locks.hold(app, holder, patience=0),
+        operations.own(holder.operation, holder.capability, app) as progress,
+    ):
+        yield progress
 
 
 async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:

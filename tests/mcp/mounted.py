@@ -32,6 +32,7 @@ from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability, Registry, Request, Result, capability
+from ikoma.kernel.store import Store
 from ikoma.model import Effect, Role
 from ikoma.transports import headers
 from ikoma.transports.mcp.adapter import Adapter, connection_of, exchange
@@ -129,16 +130,17 @@ def endpoint(folder: Path) -> tuple[McpEndpoint, str]:
         declare(registry, fixture)
     for name in change_tools(None):  # type: ignore[arg-type]
         declare(registry, Fixture(name, "Announces a change.", lambda ctx, params: late[params.name].run(ctx, params)))
-    callers = Callers(folder / "state.db", folder / ".env", None)
+    store = Store(folder / "state.db")
+    callers = Callers(store, folder / ".env", None)
     pipeline = Pipeline(
         registry,
         callers=callers,
         rate_limit=RateLimit(60_000, 1_000_000),
         audit=AuditLog(folder / "audit.jsonl", folder / "audit-head"),
-        approvals=Approvals(folder / "state.db"),
+        approvals=Approvals(store),
         throttle=Throttle(1_000_000),
         locks=Locks(folder),
-        operations=Operations(Journal(folder / "state.db")),
+        operations=Operations(Journal(store)),
         make_call=lambda identified: identified,
     )
     FixtureAdapter.fixtures = {

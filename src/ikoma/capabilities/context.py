@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from ikoma.apps.app import App, Apps
 from ikoma.apps.database.backups import Backups
@@ -128,7 +129,7 @@ class Call:
         """An app's folder is gone: so is all that is kept of it elsewhere."""
         await self.platform.deployments.forget(app)
         self.platform.health.forget(app)
-        self.platform.waivers.forget(app.name)
+        await self.platform.waivers.change(partial(self.platform.waivers.forget, app.name))
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

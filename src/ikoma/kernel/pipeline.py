@@ -289,7 +289,7 @@ class Pipeline:
             work = partial(self._work, admitted, entry)
             keeps = partial(mask_result, admitted.capability)
             unaudited = admitted.capability.unaudited
-            operation = self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
+            operation = await self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
             if admitted.capability.queued:
                 self.operations.withdraw_others(operation.record)
         if operation.record.id != record.id:  # a retry: the first call has its own entries
@@ -311,21 +311,31 @@ class Pipeline:
     async def _approve(self, admitted: _Admitted, entry: Entry, take: bool) -> None:
         """Go on with the consent of another key, or where this call needs none after all."""
         caller, capability = admitted.caller, admitted.capability
-        if self._approvals.allows(
-            caller, capability.name, admitted.digest, has_ended=self.callers.has_ended, take=take
+        if await self._approvals.change(
+            partial(
+                self._approvals.allows,
+                caller,
+                capability.name,
+                admitted.digest,
+                has_ended=self.callers.has_ended,
+                take=take,
+            )
         ):
             return
         loss = await self._loss(admitted)
         if loss is None and not capability.needs_approval:
             return
         summary = f"Call {capability.name}." if loss is None else _whole(loss)
-        raise self._approvals.ask(
-            caller,
-            capability.name,
-            admitted.digest,
-            app=admitted.app,
-            arguments=entry.arguments,
-            summary=self._scrubber.own(summary, admitted.app, caller.apps),
+        raise await self._approvals.change(
+            partial(
+                self._approvals.ask,
+                caller,
+                capability.name,
+                admitted.digest,
+                app=admitted.app,
+                arguments=entry.arguments,
+                summary=self._scrubber.own(summary, admitted.app, caller.apps),
+            )
         )
 
     async def _confirm(self, admitted: _Admitted, take: bool) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -108,11 +109,11 @@ class Deliver:
             _check_fresh(proven.signed)
             told = await self._read(proven, body)
             if told.reason is not None or told.push is None:
-                self._hooks.note(proven.app, proven.as_delivery(told))
+                await self._hooks.change(partial(self._hooks.note, proven.app, proven.as_delivery(told)))
                 return 200, orjson.dumps({"deployed": False, "reason": told.reason})
-            self._hooks.take(proven.app, proven.signed.marks)
+            await self._hooks.change(partial(self._hooks.take, proven.app, proven.signed.marks))
         except IkomaError as error:
-            self._refused(proven, told, error)
+            await self._refused(proven, told, error)
             raise
         return 202, await self._deploy(proven, told)
 
@@ -123,10 +124,10 @@ class Deliver:
             members = _object(bytes(body))
         return pushes.told(proven.signed.host, proven.signed.event, members, proven.hook.ref)
 
-    def _refused(self, proven: _Proven, told: Told | None, error: IkomaError) -> None:
+    async def _refused(self, proven: _Proven, told: Told | None, error: IkomaError) -> None:
         delivery = replace(proven.as_delivery(told), code=error.code, reason=error.audit_message)
         with suppress(IkomaError):
-            self._hooks.note(proven.app, delivery)
+            await self._hooks.change(partial(self._hooks.note, proven.app, delivery))
         self._pipeline.refused(f"{PREFIX}{proven.app}", error, of_hook(proven.app).name)
 
     async def _deploy(self, proven: _Proven, told: Told) -> bytes:
@@ -139,14 +140,15 @@ class Deliver:
         attempt = Attempt("hook.deploy", None, None, proven.request_id, read, wait=0, caller=of_hook(app))
         number: int | None = None
         with suppress(IkomaError):  # the deploy begins, whether or not this can be written down
-            number = self._hooks.note(app, replace(proven.as_delivery(told), operation=proven.request_id))
+            delivery = replace(proven.as_delivery(told), operation=proven.request_id)
+            number = await self._hooks.change(partial(self._hooks.note, app, delivery))
         try:
             answer = await self._pipeline.execute(attempt)
         except IkomaError as error:
-            self._hooks.give_back(app, proven.signed.marks)
+            await self._hooks.change(partial(self._hooks.give_back, app, proven.signed.marks))
             with suppress(IkomaError):
                 if number is not None:
-                    self._hooks.note_failure(number, error)
+                    await self._hooks.change(partial(self._hooks.note_failure, number, error))
             raise
         return answer.body
 

@@ -23,6 +23,7 @@ from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import Known, Scrubber
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
+from ikoma.kernel.store import Store
 from ikoma.model import Effect, Role
 
 SECRET = "hunter2-hunter2"  # that the platform knows
@@ -151,9 +152,10 @@ class House:
         failures: int = 1_000_000,
     ) -> None:
         self.log = audit or folder / "audit.jsonl"
-        self.callers = Callers(folder / "state.db", folder / ".env", None)
+        self.store = Store(folder / "state.db")
+        self.callers = Callers(self.store, folder / ".env", None)
         self.locks = Locks(folder)
-        self.approvals = Approvals(folder / "state.db")
+        self.approvals = Approvals(self.store)
         self.pipeline = Pipeline(
             REGISTRY,
             callers=self.callers,
@@ -162,7 +164,7 @@ class House:
             approvals=self.approvals,
             throttle=Throttle(failures),
             locks=self.locks,
-            operations=Operations(Journal(folder / "state.db")),
+            operations=Operations(Journal(self.store)),
             make_call=lambda identified: identified,
             scrubber=Scrubber(lambda app, _reach=(): Known.of([SECRET, *([OWN] if app else [])])),
         )

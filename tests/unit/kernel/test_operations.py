@@ -35,6 +35,7 @@ from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
+from ikoma.kernel.store import Store
 from ikoma.model import AppName, Effect, Role
 
 REGISTRY = Registry()
@@ -103,15 +104,16 @@ async def destroy(call: Identified, request: AppRequest) -> Done:
 class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.callers = Callers(folder / "state.db", folder / ".env", None)
-        self.operations = Operations(Journal(folder / "state.db"))
+        self.store = Store(folder / "state.db")
+        self.callers = Callers(self.store, folder / ".env", None)
+        self.operations = Operations(Journal(self.store))
         self.locks = Locks(folder)
         self.pipeline = Pipeline(
             REGISTRY,
             callers=self.callers,
             rate_limit=RateLimit(60_000, 1000),
             audit=AuditLog(folder / "audit.jsonl", folder / "audit-head"),
-            approvals=Approvals(folder / "state.db"),
+            approvals=Approvals(self.store),
             throttle=Throttle(1_000_000),
             locks=self.locks,
             operations=self.operations,
@@ -294,7 +296,7 @@ def test_a_server_that_was_killed_leaves_an_operation_that_says_so(house: House)
     asyncio.run(house.call("test.work", {"appName": "shop", "idempotencyKey": "k4"}))
     with sqlite3.connect(house.folder / "state.db") as database:
         database.execute("UPDATE operations SET state = 'running', result = NULL, process = '4194304@1.00'")
-    journal = Journal(house.folder / "state.db")
+    journal = Journal(Store(house.folder / "state.db"))
     assert [record.id for record in journal.recover()] == ["request-1"]
     later = House(house.folder)
     later.key, later.calls = house.key, 10
@@ -405,7 +407,7 @@ def test_what_ikoma_does_by_itself_is_an_operation_that_callers_of_the_app_wait_
         def hear(text: str, fraction: float | None = None) -> None:
             said.append(text)
 
-        with house.operations.own(*SETTLE) as progress:
+        async with house.operations.own(*SETTLE) as progress:
             [listed] = house.operations.last(10, "shop", limited, Role.OPERATOR)
             assert (listed.id, listed.capability, listed.caller, listed.state) == (*SETTLE[:2], "ikoma", "running")
             waiting = asyncio.ensure_future(
@@ -422,12 +424,12 @@ def test_what_ikoma_does_by_itself_is_an_operation_that_callers_of_the_app_wait_
         return said
 
     assert asyncio.run(scenario()) == ["undoing"]
-    assert Journal(house.folder / "state.db").find("own-1") is not None
+    assert Journal(Store(house.folder / "state.db")).find("own-1") is not None
 
 
 def test_a_glance_that_nobody_asks_for_leaves_no_record(house: House) -> None:
     async def scenario() -> None:
-        with house.operations.own(*SETTLE):
+        async with house.operations.own(*SETTLE):
             await asyncio.sleep(0)
 
     asyncio.run(scenario())
@@ -436,9 +438,10 @@ def test_a_glance_that_nobody_asks_for_leaves_no_record(house: House) -> None:
 
 def test_what_fails_again_and_again_is_listed_once(house: House) -> None:
     async def fail(number: int) -> None:
-        with pytest.raises(DeployFailed), house.operations.own(f"own-{number}", *SETTLE[1:]) as progress:
-            progress("undoing")
-            raise DeployFailed("The database cannot be restored.")
+        with pytest.raises(DeployFailed):
+            async with house.operations.own(f"own-{number}", *SETTLE[1:]) as progress:
+                progress("undoing")
+                raise DeployFailed("The database cannot be restored.")
 
     for number in range(3):
         asyncio.run(fail(number))
@@ -450,7 +453,7 @@ def test_what_fails_again_and_again_is_listed_once(house: House) -> None:
 
 def test_what_lasts_is_journalled_though_it_says_nothing(house: House) -> None:
     async def scenario() -> None:
-        with house.operations.own(*SETTLE):
+        async with house.operations.own(*SETTLE):
             await asyncio.sleep(0.8)
 
     asyncio.run(scenario())

@@ -12,15 +12,31 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.errors import AuditUnavailable
+from ikoma.apps.app import App, Apps
+from ikoma.apps.policy.waivers import Waivers
+from ikoma.apps.source.webhook import Delivery, Webhooks
+from ikoma.errors import ApprovalNeeded, AuditUnavailable, DiskFull
+from ikoma.kernel import store as store_module
 from ikoma.kernel.audit import head
 from ikoma.kernel.audit.chain import verify
 from ikoma.kernel.audit.log import AuditLog, Entry
+from ikoma.kernel.store import Store
+from ikoma.model import AppName, Role
+from tests.unit.kernel.house import House
+
+SHOP = {"appName": "shop"}
 
 AUDIT = """
 import fcntl, os, sys
 file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 fcntl.flock(file, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+STATE = """
+import sqlite3, sys
+state = sqlite3.connect(sys.argv[1], isolation_level=None)
+state.execute("BEGIN IMMEDIATE")
 print(flush=True)
 sys.stdin.read()
 """
@@ -111,3 +127,105 @@ def test_a_log_that_another_keeps_for_long_refuses_changes_and_tells_later(
     asyncio.run(scenario())
     found = verify(tmp_path / "audit.jsonl", tmp_path / "head")
     assert (found.valid, found.lost) == (True, 2)
+
+
+def test_a_read_is_answered_while_a_change_waits_for_another_writer_of_the_state(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    key = house.key(Role.ADMIN)
+
+    async def scenario() -> None:
+        async with kept_by_another(STATE, tmp_path / "state.db") as other:
+            change = asyncio.ensure_future(house.call("test.write", SHOP, key=key))
+            for _ in range(5):
+                began = time.monotonic()
+                assert await house.call("test.read", key=key) == {"done": True}
+                assert time.monotonic() - began < 1
+                await asyncio.sleep(0.05)
+            assert not change.done()
+            other.kill()
+            assert await asyncio.wait_for(change, 20) == {"done": True}
+
+    asyncio.run(scenario())
+
+
+def test_a_call_asks_for_consent_once_the_state_can_be_written(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    key = house.key(Role.ADMIN, needs_approval=True)
+
+    async def ask() -> None:
+        with pytest.raises(ApprovalNeeded):
+            await house.call("test.destroy", SHOP, key=key)
+
+    asyncio.run(waits(ask, STATE, tmp_path / "state.db"))
+
+
+def test_work_ends_while_the_state_cannot_be_written_and_is_journalled_after(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    operations = house.pipeline.operations
+
+    async def settle() -> None:
+        async with operations.own("own-1", "ikoma.settle", "shop") as progress:
+            progress("undoing")
+            async with kept_by_another(STATE, tmp_path / "state.db") as other:
+                began = time.monotonic()
+                progress("still undoing")  # told of, though it cannot be written now
+                assert time.monotonic() - began < 1
+                asyncio.get_running_loop().call_later(0.3, other.kill)
+                await asyncio.sleep(0)
+                # The other is let go of while the end of the work waits for it.
+                await asyncio.shield(asyncio.sleep(0.1))
+
+    asyncio.run(settle())
+    admin = house.callers.authenticate(house.key(Role.ADMIN))
+    record = operations.get("own-1", admin, Role.ADMIN)
+    assert (record.state, [step.name for step in record.steps][1:]) == ("succeeded", ["undoing", "still undoing"])
+
+
+def test_nothing_that_is_written_on_the_loop_waits_there(tmp_path: Path) -> None:
+    """What forgets to wait its turn is refused at once: it never holds up the others."""
+    state = Store(tmp_path / "state.db")
+    hooks, waivers = Webhooks(state, Apps(tmp_path)), Waivers(state)
+    app = App(AppName("shop"), tmp_path / "shop")
+
+    async def scenario() -> None:
+        async with kept_by_another(STATE, tmp_path / "state.db"):
+            for work in (
+                lambda: hooks.note(app.name, Delivery("now", "github", "push", "1")),
+                lambda: waivers.forget(app.name),
+            ):
+                began = time.monotonic()
+                with pytest.raises(DiskFull, match="locked"):
+                    work()
+                assert time.monotonic() - began < 1
+
+    asyncio.run(scenario())
+
+
+def test_a_state_that_another_keeps_for_long_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE", 0.2)
+    house = House(tmp_path)
+    key = house.key(Role.ADMIN)
+
+    async def scenario() -> None:
+        async with kept_by_another(STATE, tmp_path / "state.db"):
+            with pytest.raises(DiskFull, match="locked"):
+                await house.call("test.write", SHOP, key=key)
+            assert await house.call("test.stop", SHOP, key=key) == {"done": True}  # takes load off, whatever happens
+
+    asyncio.run(scenario())
+
+
+def test_a_key_that_is_used_while_another_writes_is_noted_with_its_next_call(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    key = house.key(Role.OBSERVER)
+
+    async def scenario() -> None:
+        async with kept_by_another(STATE, tmp_path / "state.db"):
+            began = time.monotonic()
+            await house.call("test.read", key=key)
+            assert time.monotonic() - began < 1
+            assert house.callers.all()[0].last_used_at is None
+        await house.call("test.read", key=key)
+        assert house.callers.all()[0].last_used_at is not None
+
+    asyncio.run(scenario())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import format_now
@@ -68,7 +70,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
     access.forget(app)
-    call.platform.hooks.remove(app)
+    await call.platform.hooks.change(partial(call.platform.hooks.remove, app))
     backup = str(entry.dump) if entry.dump.is_file() else None
     entry.describe(app=app.name, removedAt=format_now(), caller=call.caller.name, backup=backup)
     if app.exists:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import Field
 
@@ -124,7 +125,7 @@ class _Teller:
         status = CommitStatus(commit, state, words, f"ikoma/{self.app.name}", link)
         said = await commit_statuses.send_status(platform.sources.reach, self.url, kind, self.hook.statuses, status)
         with suppress(IkomaError):
-            platform.hooks.note_status(self.call.request_id, said)
+            await platform.hooks.change(partial(platform.hooks.note_status, self.call.request_id, said))
 
     async def tell_failure(self, commits: set[str | None], error: BaseException) -> None:
         code = error.code if isinstance(error, IkomaError) else "operation_cancelled"

@@ -12,6 +12,7 @@ from ikoma.apps.app import App, Apps
 from ikoma.apps.source import webhook
 from ikoma.apps.source.webhook import DeliveryMark, Webhooks
 from ikoma.errors import HookReplayed, HookWornOut
+from ikoma.kernel.store import Store
 from ikoma.model import AppName
 
 YEAR = 366 * 24 * 3600
@@ -25,10 +26,11 @@ def app(tmp_path: Path) -> App:
 
 @pytest.fixture
 def house(tmp_path: Path, app: App) -> Iterator[Webhooks]:
-    made = Webhooks(tmp_path / "state.db", Apps(tmp_path))
+    store = Store(tmp_path / "state.db")
+    made = Webhooks(store, Apps(tmp_path))
     made.create(app, "main", caller="ann")
     yield made
-    made.close()
+    store.close()
 
 
 def test_of_a_delivery_that_is_refused_nothing_is_remembered(house: Webhooks, app: App) -> None:

@@ -12,6 +12,7 @@ from ikoma.engines.docker.readable import readable
 from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.audit.log import Entry
 from ikoma.kernel.redaction.redaction import Known, Scrubber, forms, is_plain, scrub
+from ikoma.kernel.store import Store
 from ikoma.model import Role, Secret
 
 
@@ -60,7 +61,7 @@ def test_no_secret_is_left(before: str, after: str, secret: str) -> None:
 
 
 def test_api_keys_go_by_their_form_also_where_they_were_cut(tmp_path: Path) -> None:
-    callers = Callers(tmp_path / "state.db", tmp_path / ".env", None)
+    callers = Callers(Store(tmp_path / "state.db"), tmp_path / ".env", None)
     key = callers.create("someone", Role.OBSERVER)[1]
     assert hidden(f"a {key}, '{key[:40]}'") == "a ***, '***'"
     body = orjson.dumps({"id": key, key: [key]})
