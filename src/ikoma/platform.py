@@ -76,7 +76,7 @@ from ikoma.ports.proxy import Proxy
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres
-from ikoma.postgres.server.resource_guard import Limits, guard
+from ikoma.postgres.server.resource_guard import SessionLimits, guard
 from ikoma.postgres.server.unauthenticated_connections import turn_away
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings, read_api_key_hash
@@ -89,7 +89,7 @@ _GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningPlatform:
     """A started platform."""
 
     platform: Platform
@@ -110,7 +110,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
+async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
     """Start everything, and stop it in the reverse order when the block ends. The folders are prepared before."""
     async with AsyncExitStack() as stack:
         engine = ComposeEngine(settings.docker_host)
@@ -247,10 +247,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         supervisor.start("former files and variables", partial(_let_go, apps))
         supervisor.start("docker gateway", partial(_follow_gateway, engine, server))
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
-            limits = Limits(settings.db_session_memory, settings.db_statement_seconds)
+            limits = SessionLimits(settings.db_session_memory, settings.db_statement_seconds)
             supervisor.start("database guard", partial(guard, server, limits))
             supervisor.start("database logins", partial(turn_away, server))
-        yield Running(platform, pipeline, proxy)
+        yield RunningPlatform(platform, pipeline, proxy)
 
 
 def prepare(settings: Settings) -> bool:

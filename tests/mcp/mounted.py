@@ -26,7 +26,7 @@ from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.call import Answer, Identified
+from ikoma.kernel.call import CallAnswer, CallContext
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
@@ -35,7 +35,7 @@ from ikoma.kernel.registry import Capability, Registry, Request, Result, capabil
 from ikoma.kernel.store import Store
 from ikoma.model import Effect, Role
 from ikoma.transports import headers
-from ikoma.transports.mcp.adapter import Adapter, connection_of, exchange
+from ikoma.transports.mcp.adapter import McpAdapter, connection_of, exchange
 from ikoma.transports.mcp.calls import Calls
 from ikoma.transports.mcp.streams.http import McpEndpoint
 from tests.mcp.fixtures import TOOLS, Fixture, FixturePrompts, FixtureResources, Tasks, change_tools
@@ -55,7 +55,7 @@ class Raw(Result):
 
 def declare(registry: Registry, fixture: Fixture) -> None:
     @capability(fixture.name.replace("_", ".", 1), role=Role.OBSERVER, effect=Effect.READS, into=registry)
-    async def run(call: Identified, request: Anything) -> Raw:
+    async def run(call: CallContext, request: Anything) -> Raw:
         """A fixture."""
         now = exchange.get()
         try:
@@ -67,7 +67,7 @@ def declare(registry: Registry, fixture: Fixture) -> None:
         return Raw(result=outcome)
 
 
-class FixtureAdapter(Adapter):
+class FixtureAdapter(McpAdapter):
     """The product's adapter; results and listings are the fixtures' own."""
 
     fixtures: dict[str, Fixture]
@@ -81,7 +81,7 @@ class FixtureAdapter(Adapter):
         listed.tools.sort(key=lambda tool: tool.name != "test_simple_text")
         return listed
 
-    def present(self, capability: Capability, answer: Answer) -> Any:
+    def present(self, capability: Capability, answer: CallAnswer) -> Any:
         raw = orjson.loads(answer.body)
         if raw["error"] is not None:
             raise MCPError(raw["error"]["code"], raw["error"]["message"], raw["error"].get("data"))

@@ -33,7 +33,7 @@ from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.answers.leading import Lists, lists_all
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.call import Emit, Identified
+from ikoma.kernel.call import CallContext, Emit
 from ikoma.kernel.events import Events
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.supervisor import Supervisor
@@ -138,7 +138,7 @@ class Call:
         yield
 
 
-def make_call(platform: Platform, identified: Identified) -> Call:
+def make_call(platform: Platform, identified: CallContext) -> Call:
     return Call(
         platform,
         identified.caller,

@@ -45,7 +45,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CallAnswer:
     """What a call came to: JSON. `operation` is set when the work goes on as that operation."""
 
     body: bytes
@@ -53,7 +53,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Identified:
+class CallContext:
     """The part of a call that every capability has: who calls, as what, and where progress goes."""
 
     caller: Caller

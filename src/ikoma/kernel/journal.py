@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class OperationStep:
     """A part of the work. `at` is when it began (RFC 3339, UTC); `fraction` how far it is (0..1), where known."""
 
     name: str
@@ -50,7 +50,7 @@ class Record:
     digest: str
     idempotency_key: str | None
     state: str = RUNNING
-    steps: tuple[Step, ...] = ()
+    steps: tuple[OperationStep, ...] = ()
     result: bytes | None = None
     failure: dict[str, Any] | None = None
     started_at: str = field(default_factory=lambda: now())
@@ -65,7 +65,7 @@ class Record:
 
 STEPS = Codec(
     lambda steps: orjson.dumps([[step.name, step.at, step.fraction] for step in steps]).decode(),
-    lambda text: tuple(Step(*step) for step in orjson.loads(text)),
+    lambda text: tuple(OperationStep(*step) for step in orjson.loads(text)),
 )
 BYTES = Codec(bytes.decode, str.encode)
 _CODECS = {"arguments": JSON, "steps": STEPS, "result": BYTES, "failure": JSON}
@@ -115,7 +115,7 @@ class Journal:
             raise IdempotencyMismatch(f"The request id {record.id} was used for another call.") from None
         return None
 
-    def note(self, identity: str, steps: Sequence[Step]) -> None:
+    def note(self, identity: str, steps: Sequence[OperationStep]) -> None:
         """Write down how far an operation is."""
         with self._store.transaction():
             self._store.execute("UPDATE operations SET steps = ? WHERE id = ?", (STEPS.write(steps), identity))

@@ -37,7 +37,7 @@ from ikoma.errors import (
 )
 from ikoma.kernel.access.callers import CARETAKER, Caller, is_own
 from ikoma.kernel.answers.leading import as_json
-from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, Record, Step, now
+from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, OperationStep, Record, now
 from ikoma.kernel.redaction.redaction import whole
 from ikoma.model import Role
 from ikoma.ports.progress import BUILD_LINE, Progress
@@ -63,7 +63,7 @@ class Operation:
     record: Record
     keeps: Callable[[bytes], bytes]
     """The result as records may keep it: without what is shown once."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[OperationStep] = field(default_factory=list)
     followers: list[Progress] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     answer: bytes | None = None
@@ -148,7 +148,7 @@ class Operations:
         operation = Operation(
             record,
             bytes,
-            steps=[Step(f"looking after {app}", now())],
+            steps=[OperationStep(f"looking after {app}", now())],
             task=asyncio.current_task(),
             began=True,
             own=True,
@@ -338,9 +338,9 @@ class Operations:
         if steps and steps[-1].name == message:
             steps[-1] = replace(steps[-1], fraction=fraction)
         elif steps and message.startswith(BUILD_LINE) and steps[-1].name.startswith(BUILD_LINE):
-            steps[-1] = Step(message[:200], now(), fraction)  # steps are kept, and of lines the last
+            steps[-1] = OperationStep(message[:200], now(), fraction)  # steps are kept, and of lines the last
         else:
-            steps.append(Step(message[:200], now(), fraction))
+            steps.append(OperationStep(message[:200], now(), fraction))
             del steps[:-_MOST_STEPS]
         if time.monotonic() - operation.noted >= _NOTE_SECONDS:
             operation.noted = time.monotonic()

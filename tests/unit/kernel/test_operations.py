@@ -29,7 +29,7 @@ from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.call import Answer, Attempt, Identified
+from ikoma.kernel.call import Attempt, CallAnswer, CallContext
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
@@ -58,7 +58,7 @@ class World:
 
 
 @capability("test.work", role=Role.OPERATOR, effect=Effect.CHANGES, into=REGISTRY)
-async def work(call: Identified, request: Work) -> Done:
+async def work(call: CallContext, request: Work) -> Done:
     """Work for a while."""
     World.number += 1
     number = World.number
@@ -75,7 +75,7 @@ async def work(call: Identified, request: Work) -> Done:
 
 
 @capability("test.queue", role=Role.OPERATOR, effect=Effect.CHANGES, queued=True, into=REGISTRY)
-async def queue(call: Identified, request: Work) -> Done:
+async def queue(call: CallContext, request: Work) -> Done:
     """Work when it is free."""
     return await work(call, request)
 
@@ -85,17 +85,17 @@ class Made(Result):
 
 
 @capability("test.secret", role=Role.ADMIN, effect=Effect.CHANGES, into=REGISTRY)
-async def secret(call: Identified, request: Request) -> Made:
+async def secret(call: CallContext, request: Request) -> Made:
     """Show something once."""
     return Made(key="hunter2-hunter2")
 
 
-async def losses(call: Identified, request: AppRequest) -> Loss:
+async def losses(call: CallContext, request: AppRequest) -> Loss:
     return Loss(f"Remove {request.app_name}.", ("table orders (3 rows)",), ("backup a.sql",))
 
 
 @capability("test.destroy", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, into=REGISTRY)
-async def destroy(call: Identified, request: AppRequest) -> Done:
+async def destroy(call: CallContext, request: AppRequest) -> Done:
     """Destroy."""
     World.number += 1
     return Done(number=World.number)
@@ -122,7 +122,7 @@ class House:
         self.key = self.callers.create("ann", Role.ADMIN)[1]
         self.calls = 0
 
-    async def call(self, name: str, arguments: Mapping[str, Any], *, key: str | None = None, **more: Any) -> Answer:
+    async def call(self, name: str, arguments: Mapping[str, Any], *, key: str | None = None, **more: Any) -> CallAnswer:
         async def body(limit: int) -> Mapping[str, Any]:
             return arguments
 
@@ -234,8 +234,8 @@ def test_what_is_queued_waits_its_turn_and_only_the_newest_gets_one(house: House
         return await asyncio.gather(*calls, return_exceptions=True)
 
     first, other, second, third = asyncio.run(scenario())
-    assert isinstance(other, Answer)
-    assert isinstance(third, Answer)
+    assert isinstance(other, CallAnswer)
+    assert isinstance(third, CallAnswer)
     for withdrawn in (first, second):
         assert isinstance(withdrawn, OperationCancelled)
         assert withdrawn.message == "A newer call took the place of this one."

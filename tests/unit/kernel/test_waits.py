@@ -19,7 +19,7 @@ from ikoma.errors import ApprovalNeeded, AuditUnavailable, DiskFull
 from ikoma.kernel import store as store_module
 from ikoma.kernel.audit import head
 from ikoma.kernel.audit.chain import verify
-from ikoma.kernel.audit.log import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditEntry, AuditLog
 from ikoma.kernel.store import Store
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import House
@@ -73,13 +73,13 @@ def audit(folder: Path) -> AuditLog:
 
 def test_an_intent_waits_for_another_writer_of_the_log_and_nobody_else_does(tmp_path: Path) -> None:
     log = audit(tmp_path)
-    asyncio.run(waits(lambda: log.append_durably(Entry("1", "test.write")), AUDIT, tmp_path / "head"))
+    asyncio.run(waits(lambda: log.append_durably(AuditEntry("1", "test.write")), AUDIT, tmp_path / "head"))
     assert b'"requestId":"1"' in (tmp_path / "audit.jsonl").read_bytes()
 
 
 def test_a_read_and_an_anchor_wait_for_another_writer_of_the_log(tmp_path: Path) -> None:
     log = audit(tmp_path)
-    asyncio.run(waits(lambda: log.append_with_others(Entry("1", "test.read")), AUDIT, tmp_path / "head"))
+    asyncio.run(waits(lambda: log.append_with_others(AuditEntry("1", "test.read")), AUDIT, tmp_path / "head"))
     asyncio.run(waits(log.head, AUDIT, tmp_path / "head"))
 
 
@@ -90,9 +90,9 @@ def test_what_nobody_waits_for_is_written_once_the_log_is_free(tmp_path: Path) -
         async with kept_by_another(AUDIT, tmp_path / "head"):
             for number in range(3):
                 began = time.monotonic()
-                log.append_if_possible(Entry(f"{number}", "test.read"))
+                log.append_if_possible(AuditEntry(f"{number}", "test.read"))
                 assert time.monotonic() - began < 1
-        await log.append_with_others(Entry("3", "test.read"))
+        await log.append_with_others(AuditEntry("3", "test.read"))
 
     asyncio.run(scenario())
     found = verify(tmp_path / "audit.jsonl", tmp_path / "head")
@@ -104,7 +104,7 @@ def test_what_still_waits_at_the_end_is_written_then(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         async with kept_by_another(AUDIT, tmp_path / "head"):
-            log.append_if_possible(Entry("1", "test.read"))
+            log.append_if_possible(AuditEntry("1", "test.read"))
 
     asyncio.run(scenario())
     log.close()
@@ -120,9 +120,9 @@ def test_a_log_that_another_keeps_for_long_refuses_changes_and_tells_later(
     async def scenario() -> None:
         async with kept_by_another(AUDIT, tmp_path / "head"):
             with pytest.raises(AuditUnavailable, match="another process keeps it locked"):
-                await log.append_durably(Entry("1", "test.write"))
-            await log.append_with_others(Entry("2", "test.read"))
-        await log.append_durably(Entry("3", "test.write"))
+                await log.append_durably(AuditEntry("1", "test.write"))
+            await log.append_with_others(AuditEntry("2", "test.read"))
+        await log.append_durably(AuditEntry("3", "test.write"))
 
     asyncio.run(scenario())
     found = verify(tmp_path / "audit.jsonl", tmp_path / "head")

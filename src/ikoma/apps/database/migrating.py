@@ -24,7 +24,7 @@ from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlF
 from ikoma.model import BackupName, shown
 from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration
 from ikoma.ports.progress import Progress, no_progress
-from ikoma.postgres.migrations.lint import Verdict, lint_all
+from ikoma.postgres.migrations.lint import MigrationVerdict, lint_all
 from ikoma.postgres.migrations.losses import counted, losses
 from ikoma.postgres.sql.parser import read
 
@@ -91,7 +91,7 @@ class DatabaseMigrator:
             return []
         return migration_files.select_pending(migration_files.list_migrations(app), await self.ledger(app))
 
-    async def verdicts(self, app: App) -> list[Verdict]:
+    async def verdicts(self, app: App) -> list[MigrationVerdict]:
         """What the pending migrations do: locks they take, and whether what serves can run with them."""
         pending = await self.pending(app)
         names = {item.name for item in pending}

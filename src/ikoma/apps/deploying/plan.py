@@ -45,7 +45,7 @@ from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Nex
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases
 from ikoma.ports.engine import Engine
-from ikoma.postgres.migrations.lint import Verdict
+from ikoma.postgres.migrations.lint import MigrationVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class DeployPlan:
     services: tuple[ServicePlan, ...] = ()
     rest: tuple[str, ...] = ()
     source: SourceChanges = field(default_factory=SourceChanges)
-    migrations: tuple[Verdict, ...] = ()
+    migrations: tuple[MigrationVerdict, ...] = ()
     ports: tuple[str, ...] = ()
     rollback: RollbackEffect | None = None
     route: str | None = None

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ikoma.ports.engine import Change, Container, Lives
+from ikoma.ports.engine import Container, EngineEvent, RestartHistory
 
 WINDOW = 600.0
 """How far back restarts count, in seconds."""
@@ -36,7 +36,7 @@ class Restarts:
         self._began = clock()
         self._deaths: dict[str, deque[tuple[float, int | None]]] = {}
 
-    def note(self, change: Change) -> None:
+    def note(self, change: EngineEvent) -> None:
         """Take in what happened to a container."""
         if change.container is None:
             return
@@ -66,7 +66,7 @@ class Restarts:
             return True
         return item.state == "running" and (item.started_again or self.since(item.id, self._clock() - WINDOW) > 0)
 
-    def trouble(self, item: Container, lives: Lives, now: float) -> str | None:
+    def trouble(self, item: Container, lives: RestartHistory, now: float) -> str | None:
         """What to say of a container that keeps restarting; None where it does not, or no longer.
 
         Args:

@@ -25,7 +25,7 @@ from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.routing.routes import Routes
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
 from ikoma.model import AppName
-from ikoma.ports.engine import Change, Container, Engine
+from ikoma.ports.engine import Container, Engine, EngineEvent
 from ikoma.ports.progress import Progress
 
 log = logging.getLogger("ikoma")
@@ -104,7 +104,7 @@ class Reconciler:
                 await self._engine.watch(self._note)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _note(self, change: Change) -> None:
+    def _note(self, change: EngineEvent) -> None:
         self._changed.add(AppName(change.project))
         self._restarts.note(change)
 

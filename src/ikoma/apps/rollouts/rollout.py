@@ -27,7 +27,7 @@ from ikoma.apps.rollouts.way_out import tell_way_out
 from ikoma.apps.routing.routes import Routes
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
-from ikoma.ports.engine import CarriedVolume, Container, Engine, Watching
+from ikoma.ports.engine import AnonymousVolume, Container, ContainerWatch, Engine
 from ikoma.ports.progress import Progress, no_progress
 
 log = logging.getLogger("ikoma")
@@ -126,12 +126,12 @@ class Rollouts:
 
     async def _carried(
         self, app: App, target: Target, containers: Sequence[Container]
-    ) -> dict[str, Sequence[CarriedVolume]]:
+    ) -> dict[str, Sequence[AnonymousVolume]]:
         """Of each service the volumes without a name that its data is in: the last container's, else those it had."""
         gone = sorted(set(target.model["services"]) - {item.service for item in containers})
         return {**await anonymous_volumes.last_of(self._engine, app, gone), **await self._held(containers)}
 
-    async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[CarriedVolume]]:
+    async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
         return {item.service: found for item in containers if (found := await self._engine.carried(item.id))}
 
     async def _resume(self, work: _Work, returning: Returning) -> Rolled:
@@ -150,7 +150,7 @@ class Rollouts:
     async def _settle(
         self,
         work: _Work,
-        watching: Watching,
+        watching: ContainerWatch,
         containers: Sequence[Container],
         old: Sequence[Container],
         before: Serving | None,

@@ -19,7 +19,7 @@ from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App, Apps
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import access, webhook
 from ikoma.kernel.access.callers import reaches
-from ikoma.kernel.redaction.redaction import Known, forms
+from ikoma.kernel.redaction.redaction import KnownSecrets, forms
 from ikoma.model import NAMES_OF_CALLS, AppName, Secret
 
 _LOOK_SECONDS = 2.0
@@ -47,10 +47,10 @@ class SecretIndex:
         self._stamps: dict[str, _Stamp] = {}
         self._values: dict[str, dict[str, None]] = {}
         self._looked = 0.0
-        self._long: Known | None = None
-        self._known: dict[tuple[str, ...], Known] = {}
+        self._long: KnownSecrets | None = None
+        self._known: dict[tuple[str, ...], KnownSecrets] = {}
 
-    def __call__(self, app: str | None, reach: tuple[str, ...] = ()) -> Known:
+    def __call__(self, app: str | None, reach: tuple[str, ...] = ()) -> KnownSecrets:
         """What is known now and to be hidden from one who reaches these apps (globs; none: all)."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
@@ -78,14 +78,14 @@ class SecretIndex:
             self._long = None
             self._known.clear()
 
-    def _gather(self, reach: tuple[str, ...]) -> Known:
+    def _gather(self, reach: tuple[str, ...]) -> KnownSecrets:
         names = {*map(str, self._apps.names()), *COMPOSE_NAMES, *OVERRIDE_NAMES, *NAMES_OF_CALLS}
         if self._long is None:
             everything = self._forms(self._values)
-            self._long = Known.of([text for text in everything if len(text) >= _UNGUESSABLE], names)
+            self._long = KnownSecrets.of([text for text in everything if len(text) >= _UNGUESSABLE], names)
         reached = self._forms([name for name in self._values if reaches(name, reach)])
         # The long ones go first: one may hold a short one.
-        return self._long + Known.of([text for text in reached if len(text) < _UNGUESSABLE], names)
+        return self._long + KnownSecrets.of([text for text in reached if len(text) < _UNGUESSABLE], names)
 
     def _forms(self, names: Iterable[str]) -> tuple[str, ...]:
         """Of the secrets of these apps and of the platform."""

@@ -23,7 +23,7 @@ from ikoma.durable import remove_tree, write_file
 from ikoma.errors import SourceTooLarge, SourceUnavailable
 from ikoma.kernel.redaction.redaction import scrub
 from ikoma.model import Secret
-from ikoma.run import Finished, SaidTooMuch, follow, run
+from ikoma.run import OutputTooLong, ProcessResult, follow, run
 
 __all__ = [
     "DEEPEST",
@@ -139,7 +139,7 @@ class Repository:
         argv, variables = self._command("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
         try:
             finished = await run(argv, env=variables, timeout=60, most=_MOST_SAID)
-        except (TimeoutError, SaidTooMuch):
+        except (TimeoutError, OutputTooLong):
             return None
         return [os.fsdecode(name) for name in finished.stdout.split(b"\0") if name] if finished.code == 0 else None
 
@@ -148,7 +148,7 @@ class Repository:
         argv, variables = self._command("cat-file", "blob", f"{commit}:{path}")
         try:
             finished = await run(argv, env=variables, timeout=30, most=most)
-        except SaidTooMuch:
+        except OutputTooLong:
             return None
         return finished.stdout if finished.code == 0 else None
 
@@ -196,7 +196,7 @@ class Repository:
         argv, variables = self._command("config", "-z", f"--blob={commit}:{path}", "--list")
         try:
             finished = await run(argv, env=variables, timeout=30, most=1 << 20)
-        except SaidTooMuch:
+        except OutputTooLong:
             return {}
         said = finished.stdout.decode("utf-8", "surrogateescape") if finished.code == 0 else ""
         return {key: value for key, _, value in (entry.partition("\n") for entry in said.split("\0")) if key}
@@ -209,7 +209,7 @@ class Repository:
         argv = [str(self._ssh_program()), "-p", str(url.port), "--", f"{user}@{name}" if user else name, command]
         try:
             finished = await run(argv, env=self._credentials(url), timeout=timeout, most=1 << 20)
-        except (TimeoutError, SaidTooMuch) as error:
+        except (TimeoutError, OutputTooLong) as error:
             raise SourceUnavailable("The host does not answer by ssh.") from error
         if finished.code != 0:
             raise _make_error(finished, self._access.secrets)
@@ -258,7 +258,7 @@ class Repository:
         pinned: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float,
-    ) -> Finished:
+    ) -> ProcessResult:
         argv, variables = self._command(*arguments, pinned=pinned)
         variables |= {**self._credentials(url), **(env or {})}
         try:
@@ -353,7 +353,7 @@ _OPENED_WITH = (
 )
 
 
-def _make_error(finished: Finished, known: Sequence[Secret]) -> SourceUnavailable:
+def _make_error(finished: ProcessResult, known: Sequence[Secret]) -> SourceUnavailable:
     said = scrub(finished.stderr.decode(errors="replace"), known)
     cause = next((cause for sign, cause in _CAUSES if sign in said), "git failed.")
     hint = _OPENED_WITH if "token" in cause or "key" in cause else None

@@ -23,7 +23,7 @@ import orjson
 from ikoma.errors import AuditUnavailable
 from ikoma.kernel.audit.files import first_link, first_seq, last_line, line_hash, parsed, rotated, rotated_name, seq_of
 from ikoma.kernel.audit.head import NOTHING, Head, HeadFile
-from ikoma.kernel.audit.lost_entries import Lost, stamp
+from ikoma.kernel.audit.lost_entries import LostEntries, stamp
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.kernel.redaction.redaction import whole, without_keys
 
@@ -51,7 +51,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 
 
 @dataclass(slots=True)
-class Entry:
+class AuditEntry:
     """What one call leaves behind. `arguments` are already masked; `duration` is milliseconds."""
 
     request_id: str
@@ -133,12 +133,12 @@ class AuditLog:
         self._seen = (-1, -1)
         """(size, seq) as we left them: while both are so, the end of the log is known to be ours."""
         self._synced = Coalesced(self._sync)
-        self._lost = Lost()
-        self._waiting: list[Entry] = []
+        self._lost = LostEntries()
+        self._waiting: list[AuditEntry] = []
         self._together = Coalesced(self._append_waiting)
         self._later: asyncio.Future[None] | None = None
 
-    def append(self, *entries: Entry) -> None:
+    def append(self, *entries: AuditEntry) -> None:
         """Write entries; raises AuditUnavailable where that fails. What is lost, the log says itself later.
 
         Waits for another process that writes, and holds its thread up: not for the event loop of a server.
@@ -147,14 +147,14 @@ class AuditLog:
         with self._noting_lost(left), self._head.locked():
             self._append(left)
 
-    async def append_in_turn(self, *entries: Entry) -> None:
+    async def append_in_turn(self, *entries: AuditEntry) -> None:
         """Like `append`, but the event loop goes on while another process writes."""
         left = list(entries)
         with self._noting_lost(left):
             async with self._head.locked_in_turn():
                 self._append(left)
 
-    async def append_durably(self, entry: Entry) -> None:
+    async def append_durably(self, entry: AuditEntry) -> None:
         """Write an entry and return when it is on the disk. Calls at the same time share one fsync."""
         await self.append_in_turn(entry)
         try:
@@ -162,7 +162,7 @@ class AuditLog:
         except OSError as error:
             raise AuditUnavailable(f"The audit log cannot be written ({error.strerror}).") from error
 
-    def append_if_possible(self, *entries: Entry) -> None:
+    def append_if_possible(self, *entries: AuditEntry) -> None:
         """Write entries of calls that have no say in it: reads, or changes that have happened.
 
         They are written now or, where another process writes, by the event loop as soon as it has ended.
@@ -182,7 +182,7 @@ class AuditLog:
         else:
             self._write_the_rest()
 
-    async def append_with_others(self, entry: Entry) -> None:
+    async def append_with_others(self, entry: AuditEntry) -> None:
         """Write an entry, if possible; returns when it is written. Calls at the same time share the work around it."""
         self._waiting.append(entry)
         await self._together.get()
@@ -220,7 +220,7 @@ class AuditLog:
         self._head.close()
 
     @contextmanager
-    def _noting_lost(self, left: list[Entry]) -> Iterator[None]:
+    def _noting_lost(self, left: list[AuditEntry]) -> Iterator[None]:
         """Count what could not be written in the block, and say why."""
         try:
             yield
@@ -230,7 +230,7 @@ class AuditLog:
                 self._lost.add(entry.kind)
             raise AuditUnavailable(f"The audit log cannot be written ({error.strerror or error}).") from error
 
-    def _append(self, left: list[Entry]) -> None:
+    def _append(self, left: list[AuditEntry]) -> None:
         """Write the entries, with the lock held; each leaves `left` when it is written."""
         descriptor = self._open()
         head = self._continue(descriptor)
@@ -278,17 +278,17 @@ class AuditLog:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             os.write(descriptor, b"\n")
-        return self._write(descriptor, head, [Entry("audit.gap", "audit.gap", result=ERROR, error=what, code=GAP)])
+        return self._write(descriptor, head, [AuditEntry("audit.gap", "audit.gap", result=ERROR, error=what, code=GAP)])
 
     def _say_lost(self, descriptor: int, head: Head) -> Head:
         lost = self._lost
         what = f"{lost.count} entries could not be written from {lost.since} to {lost.until}."
-        entry = Entry("audit.lost", "audit.lost", arguments=lost.facts(), result=ERROR, error=what, code=LOST)
+        entry = AuditEntry("audit.lost", "audit.lost", arguments=lost.facts(), result=ERROR, error=what, code=LOST)
         head = self._write(descriptor, head, [entry])
-        self._lost = Lost()
+        self._lost = LostEntries()
         return head
 
-    def _write(self, descriptor: int, head: Head, left: list[Entry]) -> Head:
+    def _write(self, descriptor: int, head: Head, left: list[AuditEntry]) -> Head:
         """Write the entries, each of which leaves `left` when it is written."""
         size = os.fstat(descriptor).st_size
         while left:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ikoma.apps.observation.restarts import WINDOW, Restarts
-from ikoma.ports.engine import Change, Lives
+from ikoma.ports.engine import EngineEvent, RestartHistory
 from tests.unit.apps.containers import container
 
 NOW = 1_800_000_000.0
@@ -24,13 +24,13 @@ def restarts(*, followed: float = 2 * WINDOW, every: float | None = None, times:
     for number in reversed(range(times)):
         assert every is not None
         clock.now = end - number * every
-        made.note(Change("shop", "1", "die", 3))
+        made.note(EngineEvent("shop", "1", "die", 3))
     clock.now = end
     return made, clock
 
 
-def lives(count: int, *, age: float = 3600.0, up: float = 1.0) -> Lives:
-    return Lives(count, NOW - age, NOW - up)
+def lives(count: int, *, age: float = 3600.0, up: float = 1.0) -> RestartHistory:
+    return RestartHistory(count, NOW - age, NOW - up)
 
 
 RUNNING = container("1", "worker", state="running", started_again=True)
@@ -80,10 +80,10 @@ def test_a_loop_that_begins_after_a_month_is_seen() -> None:
 
 def test_what_somebody_stopped_or_removed_does_not_count() -> None:
     found, _ = restarts(every=5, times=3)
-    found.note(Change("shop", "1", "die", 137))
-    found.note(Change("shop", "1", "stop"))
+    found.note(EngineEvent("shop", "1", "die", 137))
+    found.note(EngineEvent("shop", "1", "stop"))
     assert found.since("1", 0) == 3
-    found.note(Change("shop", "1", "destroy"))
+    found.note(EngineEvent("shop", "1", "destroy"))
     assert found.since("1", 0) == 0
 
 
