@@ -98,7 +98,7 @@ class RunningPlatform:
 
     async def summary(self) -> Mapping[str, Any]:
         """What GET /health tells anyone."""
-        apps = [self.platform.apps.at(name) for name in self.platform.apps.names()]
+        apps = [self.platform.apps.at(name) for name in self.platform.apps.list_names()]
         try:
             seen = [
                 observation.health for observation in await asyncio.gather(*map(self.platform.health.observe, apps))
@@ -191,10 +191,10 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             validator=validator,
             adapter=Adapter(validator),
             health=health,
-            deployments=deployments,
+            deployer=deployments,
             planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
             schema=schema,
-            traffic=traffic,
+            routes=traffic,
             resolutions=resolutions,
             verifier=Verifier(resolutions, policy, databases, health, backups, web_services),
             waivers=waivers,
@@ -274,7 +274,7 @@ def prepare(settings: Settings) -> bool:
     apps = Apps(settings.apps_root)
     apps.sweep()
     sweep_previews(settings.apps_root)
-    for name in apps.names():
+    for name in apps.list_names():
         with log_failures(name):
             file_permissions.close(apps.at(name))
             checkout.recover(apps.at(name))
@@ -298,7 +298,7 @@ async def _sweep(databases: Databases) -> None:
 async def _let_go(apps: Apps) -> None:
     """Let go of the files and variables of before that were kept long enough, also of apps that nobody touches."""
     while True:
-        for name in apps.names():
+        for name in apps.list_names():
             with log_failures(name):
                 await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
                 await asyncio.to_thread(variable_history.prune, apps.at(name))

@@ -59,10 +59,10 @@ class Platform:
     adapter: Adapter
     health: HealthObserver
     verifier: Verifier
-    deployments: Deployer
+    deployer: Deployer
     planner: Planner
     schema: DatabaseMigrator
-    traffic: Routes
+    routes: Routes
     waivers: Waivers
     approvals: Approvals
     callers: Callers
@@ -120,14 +120,14 @@ class Call:
 
     def kept_of_database(self, app: App) -> tuple[str]:
         """What remains of an app's database whatever becomes of it, for a person who is asked."""
-        latest = self.platform.backups.latest(app.name)
+        latest = self.platform.backups.find_latest(app.name)
         return (
             f"the last backup, {latest.name} of {latest.created_at}" if latest else "no backup: none was ever made",
         )
 
     async def forget(self, app: App) -> None:
         """An app's folder is gone: so is all that is kept of it elsewhere."""
-        await self.platform.deployments.forget(app)
+        await self.platform.deployer.forget(app)
         self.platform.health.forget(app)
         await self.platform.waivers.change(partial(self.platform.waivers.forget, app.name))
 

@@ -97,7 +97,7 @@ class WebhookEndpoint:
         signed, proven = await asyncio.to_thread(look) if len(body) > SMALL else look()
         if name is None or hook is None or not proven:
             if name is not None and hook is not None:
-                self._hooks.note_unproven(name)
+                self._hooks.count_unproven(name)
             what = f"{PREFIX}{name}" if name else PREFIX
             raise self._pipeline.unproven(what, HookRefused(), headers.address(scope))
         return _ProvenDelivery(name, hook, signed, request_id)
@@ -109,9 +109,9 @@ class WebhookEndpoint:
             _check_fresh(proven.signed)
             told = await self._read(proven, body)
             if told.reason is not None or told.push is None:
-                await self._hooks.change(partial(self._hooks.note, proven.app, proven.as_delivery(told)))
+                await self._hooks.change(partial(self._hooks.record_delivery, proven.app, proven.as_delivery(told)))
                 return 200, orjson.dumps({"deployed": False, "reason": told.reason})
-            await self._hooks.change(partial(self._hooks.take, proven.app, proven.signed.marks))
+            await self._hooks.change(partial(self._hooks.remember_delivery, proven.app, proven.signed.marks))
         except IkomaError as error:
             await self._refused(proven, told, error)
             raise
@@ -127,7 +127,7 @@ class WebhookEndpoint:
     async def _refused(self, proven: _ProvenDelivery, told: DeliveryOutcome | None, error: IkomaError) -> None:
         delivery = replace(proven.as_delivery(told), code=error.code, reason=error.audit_message)
         with suppress(IkomaError):
-            await self._hooks.change(partial(self._hooks.note, proven.app, delivery))
+            await self._hooks.change(partial(self._hooks.record_delivery, proven.app, delivery))
         self._pipeline.refused(f"{PREFIX}{proven.app}", error, of_hook(proven.app).name)
 
     async def _deploy(self, proven: _ProvenDelivery, told: DeliveryOutcome) -> bytes:
@@ -141,14 +141,14 @@ class WebhookEndpoint:
         number: int | None = None
         with suppress(IkomaError):  # the deploy begins, whether or not this can be written down
             delivery = replace(proven.as_delivery(told), operation=proven.request_id)
-            number = await self._hooks.change(partial(self._hooks.note, app, delivery))
+            number = await self._hooks.change(partial(self._hooks.record_delivery, app, delivery))
         try:
             answer = await self._pipeline.execute(attempt)
         except IkomaError as error:
-            await self._hooks.change(partial(self._hooks.give_back, app, proven.signed.marks))
+            await self._hooks.change(partial(self._hooks.forget_delivery, app, proven.signed.marks))
             with suppress(IkomaError):
                 if number is not None:
-                    await self._hooks.change(partial(self._hooks.note_failure, number, error))
+                    await self._hooks.change(partial(self._hooks.record_failure, number, error))
             raise
         return answer.body
 

@@ -341,7 +341,7 @@ class Successor:
         )
         # Slots that are not needed any more stay until the requests that they have are finished, and the routes change.
         slots = max(coming, len(self._target.of_web(self._there)))
-        await self._traffic.route(self._app, web, self._target.extension, slots)
+        await self._traffic.set_route(self._app, web, self._target.extension, slots)
 
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
@@ -397,7 +397,7 @@ class Successor:
         self._stopped += [item.id for item in running]
         self._note()
         if answers:
-            await self._traffic.hold(self._app, self._target.extension.drain)
+            await self._traffic.pause(self._app, self._target.extension.drain)
         for item in running:
             progress(f"stopping {item.service}")
         await self._engine.stop_containers([item.id for item in running])

@@ -197,7 +197,7 @@ class Rollouts:
             watch: for how long they are kept; those of the same release are nothing to go back to.
         """
         anonymous_volumes.note(work.app, await self._held([*old, *containers]))
-        drained = await self._traffic.drained(work.app)
+        drained = await self._traffic.drain(work.app)
         reached("drained")
         await self._retire(work.app, old, before, watch)
         await self._name(work.app, work.target, containers)
@@ -225,8 +225,8 @@ class Rollouts:
             await self._undo(app)
             return f"The rollout of {underway.release} was interrupted, and undone."
         progress(f"finishing the rollout of {underway.release}, which was cut off")
-        await self._traffic.switch_again(app)
-        await self._traffic.drained(app)
+        await self._traffic.restore_switch(app)
+        await self._traffic.drain(app)
         old = [
             item
             for item in await self._engine.containers(app.name)
@@ -273,7 +273,7 @@ class Rollouts:
         await self._traffic.refresh(app)
         await self._tidy_networks(app)
         state.finish()
-        await self._traffic.route_back(app)
+        await self._traffic.restore_route(app)
 
     async def _retire(self, app: App, old: Sequence[Container], before: Serving | None, watch: float) -> None:
         """Stop what was replaced; it is removed then, or kept stopped while the new release is watched."""

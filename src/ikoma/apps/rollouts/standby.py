@@ -85,7 +85,7 @@ class Returning:
     async def _route(self, containers: Sequence[Container]) -> None:
         web = self._target.web
         slots = len(self._target.of_web(containers))
-        await self._traffic.route(self._app, web, self._target.extension, slots)
+        await self._traffic.set_route(self._app, web, self._target.extension, slots)
 
     def _note(self) -> None:
         kept = tuple(item.id for item in self._kept)
@@ -121,5 +121,5 @@ class Returning:
         self._stopped += [item.id for item in running]
         self._note()
         if answers:
-            await self._traffic.hold(self._app, self._target.extension.drain)
+            await self._traffic.pause(self._app, self._target.extension.drain)
         await self._engine.stop_containers([item.id for item in running])

@@ -173,7 +173,7 @@ class Webhooks:
             self._store.execute("DELETE FROM hook_deliveries WHERE app = ?", (app.name,))
         self._unproven.pop(app.name, None)
 
-    def take(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
+    def remember_delivery(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
         """Remember a delivery, durably.
 
         Raises:
@@ -193,13 +193,13 @@ class Webhooks:
             except sqlite3.IntegrityError:
                 raise HookReplayed() from None
 
-    def give_back(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
+    def forget_delivery(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
         """Forget a delivery that began nothing: the git host may send it again."""
         with self._store.transaction():
             for mark in marks:
                 self._store.execute("DELETE FROM hook_marks WHERE app = ? AND mark = ?", (app, mark.text))
 
-    def note(self, app: AppName, delivery: Delivery) -> int:
+    def record_delivery(self, app: AppName, delivery: Delivery) -> int:
         """Keep a delivery to be shown, and let go of the oldest; its number."""
         with self._store.transaction():
             number = self._deliveries.insert(delivery, app=app)
@@ -210,7 +210,7 @@ class Webhooks:
             )
         return number
 
-    def note_failure(self, number: int, error: IkomaError) -> None:
+    def record_failure(self, number: int, error: IkomaError) -> None:
         """A delivery that was to begin an operation has not."""
         with self._store.transaction():
             self._store.execute(
@@ -218,24 +218,24 @@ class Webhooks:
                 (error.code, error.audit_message, number),
             )
 
-    def note_status(self, operation: str, status: str) -> None:
+    def record_status(self, operation: str, status: str) -> None:
         """What came of telling the git host how an operation goes."""
         with self._store.transaction():
             self._store.execute("UPDATE hook_deliveries SET status = ? WHERE operation = ?", (status, operation))
 
-    def note_unproven(self, app: AppName) -> None:
+    def count_unproven(self, app: AppName) -> None:
         """Count a delivery that was not signed rightly, where there is such a webhook."""
         seen = self._unproven.setdefault(app, UnprovenDeliveries())
         seen.count, seen.at = seen.count + 1, format_now()
 
-    def unproven(self, app: AppName) -> UnprovenDeliveries:
+    def read_unproven(self, app: AppName) -> UnprovenDeliveries:
         return self._unproven.get(app) or UnprovenDeliveries()
 
-    def deliveries(self, app: AppName) -> list[Delivery]:
+    def list_deliveries(self, app: AppName) -> list[Delivery]:
         """The last ones, newest first."""
         return self._deliveries.select("app = ? ORDER BY number DESC LIMIT ?", (app, MOST_SHOWN))
 
-    def host(self, app: AppName) -> str:
+    def find_host_kind(self, app: AppName) -> str:
         """Of which kind the git host is, by the deliveries that it sent; "" where that is not known."""
         row = self._store.execute(
             "SELECT host FROM hook_deliveries WHERE app = ? AND host NOT IN ('', 'ikoma') ORDER BY number DESC LIMIT 1",

@@ -67,7 +67,7 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     )
     if request.follow and call.emit is None:
         raise NotFollowing()
-    said = await call.platform.logs.last(app, wanted)
+    said = await call.platform.logs.read_last(app, wanted)
     if request.follow and call.emit is not None:
         for line in said.lines:
             await call.emit(line)

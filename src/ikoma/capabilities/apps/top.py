@@ -43,7 +43,7 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
     """
     if request.app_name is not None:
         call.caller.check_app(request.app_name)
-    names = [call.app(request.app_name).name] if request.app_name else call.platform.apps.names()
+    names = [call.app(request.app_name).name] if request.app_name else call.platform.apps.list_names()
     running = [
         (name, container)
         for name in names

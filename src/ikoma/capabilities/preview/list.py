@@ -45,7 +45,7 @@ class PreviewListResult(Result):
 @listed("previews", "previews", "List the previews of an app.")
 async def listing(call: Call, request: PreviewListRequest) -> PreviewListResult:
     """The previews of an app: of which refs, where they answer, and when they end."""
-    found = call.platform.previews.of(call.app(request.app_name))
+    found = call.platform.previews.list_of(call.app(request.app_name))
     items = await asyncio.gather(*(_item(call, item, record) for item, record in found[: request.limit]))
     return PreviewListResult(previews=items, truncated=len(found) > request.limit)
 
@@ -61,7 +61,7 @@ async def _item(call: Call, item: App, record: Preview) -> PreviewListItem:
         ref=record.ref,
         commit=brought.commit if brought else None,
         health=seen,
-        urls=list(call.platform.traffic.urls(item)),
+        urls=list(call.platform.routes.list_urls(item)),
         database=record.database,
         caller=record.caller,
         created_at=record.created_at,
