@@ -57,7 +57,7 @@ def waiving(store: Store) -> Callable[[str], object]:
 
 def noting(store: Store) -> Callable[[str], object]:
     hooks = Webhooks(store, Apps(store.folder))
-    return lambda name: hooks.note(AppName(name), Delivery("now", "github", LONG, name))
+    return lambda name: hooks.record_delivery(AppName(name), Delivery("now", "github", LONG, name))
 
 
 WRITERS = [asking, making_keys, beginning, waiving, noting]

@@ -190,7 +190,7 @@ def test_nothing_that_is_written_on_the_loop_waits_there(tmp_path: Path) -> None
     async def scenario() -> None:
         async with kept_by_another(STATE, tmp_path / "state.db"):
             for work in (
-                lambda: hooks.note(app.name, Delivery("now", "github", "push", "1")),
+                lambda: hooks.record_delivery(app.name, Delivery("now", "github", "push", "1")),
                 lambda: waivers.forget(app.name),
             ):
                 began = time.monotonic()
