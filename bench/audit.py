@@ -14,7 +14,7 @@ import uvloop
 from bench.figures import Figure, at_least, rate
 from bench.load import call
 from bench.world import World, ratio
-from ikoma.kernel.audit.log import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditEntry, AuditLog
 from ikoma.model import Role
 from tests.unit.kernel.house import DONE, House
 
@@ -25,7 +25,7 @@ _RATE, _RATIO = 1000, 0.7
 class _Hasty(AuditLog):
     """Writes the same entries in the same order, and leaves it to the kernel when they reach the disk."""
 
-    async def append_durably(self, entry: Entry) -> None:
+    async def append_durably(self, entry: AuditEntry) -> None:
         self.append(entry)
 
 

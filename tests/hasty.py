@@ -10,10 +10,10 @@ import uvloop
 
 from ikoma.cli.commands.up import stay_up
 from ikoma.settings import load_settings
-from ikoma.transports.protocol import Limits
+from ikoma.transports.protocol import ConnectionLimits
 
 COMMAND = [sys.executable, "-P", str(Path(__file__).resolve())]  # -P: tests/mcp is not the package mcp
-LIMITS = Limits(
+LIMITS = ConnectionLimits(
     header_seconds=0.4,
     body_seconds=0.4,
     idle_seconds=0.6,

@@ -67,6 +67,7 @@ from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.redaction.redaction import Scrubber, ScrubbingFormatter
+from ikoma.kernel.store import Store
 from ikoma.kernel.supervisor import Supervisor
 from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Databases
@@ -75,7 +76,7 @@ from ikoma.ports.proxy import Proxy
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.external import ExternalPostgres
-from ikoma.postgres.server.resource_guard import Limits, guard
+from ikoma.postgres.server.resource_guard import SessionLimits, guard
 from ikoma.postgres.server.unauthenticated_connections import turn_away
 from ikoma.proxy.caddy import CaddyProxy
 from ikoma.settings import Settings, read_api_key_hash
@@ -88,7 +89,7 @@ _GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningPlatform:
     """A started platform."""
 
     platform: Platform
@@ -97,7 +98,7 @@ class Running:
 
     async def summary(self) -> Mapping[str, Any]:
         """What GET /health tells anyone."""
-        apps = [self.platform.apps.at(name) for name in self.platform.apps.names()]
+        apps = [self.platform.apps.at(name) for name in self.platform.apps.list_names()]
         try:
             seen = [
                 observation.health for observation in await asyncio.gather(*map(self.platform.health.observe, apps))
@@ -109,7 +110,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Running]:
+async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
     """Start everything, and stop it in the reverse order when the block ends. The folders are prepared before."""
     async with AsyncExitStack() as stack:
         engine = ComposeEngine(settings.docker_host)
@@ -137,21 +138,18 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         stack.callback(audit.close)
         anchors = Anchors(audit, _anchor_places(settings), settings.audit_anchor_seconds)
         stack.push_async_callback(anchors.anchor)
-        callers = Callers(settings.database_file, settings.env_file, settings.api_key_hash)
-        stack.callback(callers.close)
-        approvals = Approvals(settings.database_file)
-        stack.callback(approvals.close)
-        journal = Journal(settings.database_file)
-        stack.callback(journal.close)
-        journal.recover()
+        store = await asyncio.to_thread(Store, settings.database_file)  # it waits where another process migrates it
+        stack.callback(store.close)
+        callers = Callers(store, settings.env_file, settings.api_key_hash)
+        approvals = Approvals(store)
+        journal = Journal(store)
+        await journal.change(journal.recover)
         operations = Operations(journal)
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
         events = Events()
         backups = Backups(settings.backups_root)
-        waivers = Waivers(settings.database_file)
-        stack.callback(waivers.close)
-        hooks = Webhooks(settings.database_file, apps)
-        stack.callback(hooks.close)
+        waivers = Waivers(store)
+        hooks = Webhooks(store, apps)
         policy = Policy(
             engine,
             apps,
@@ -193,10 +191,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             validator=validator,
             adapter=Adapter(validator),
             health=health,
-            deployments=deployments,
+            deployer=deployments,
             planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
             schema=schema,
-            traffic=traffic,
+            routes=traffic,
             resolutions=resolutions,
             verifier=Verifier(resolutions, policy, databases, health, backups, web_services),
             waivers=waivers,
@@ -249,10 +247,10 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         supervisor.start("former files and variables", partial(_let_go, apps))
         supervisor.start("docker gateway", partial(_follow_gateway, engine, server))
         if isinstance(server, EmbeddedPostgres):  # another's server runs where its processes cannot be seen
-            limits = Limits(settings.db_session_memory, settings.db_statement_seconds)
+            limits = SessionLimits(settings.db_session_memory, settings.db_statement_seconds)
             supervisor.start("database guard", partial(guard, server, limits))
             supervisor.start("database logins", partial(turn_away, server))
-        yield Running(platform, pipeline, proxy)
+        yield RunningPlatform(platform, pipeline, proxy)
 
 
 def prepare(settings: Settings) -> bool:
@@ -276,7 +274,7 @@ def prepare(settings: Settings) -> bool:
     apps = Apps(settings.apps_root)
     apps.sweep()
     sweep_previews(settings.apps_root)
-    for name in apps.names():
+    for name in apps.list_names():
         with log_failures(name):
             file_permissions.close(apps.at(name))
             checkout.recover(apps.at(name))
@@ -300,7 +298,7 @@ async def _sweep(databases: Databases) -> None:
 async def _let_go(apps: Apps) -> None:
     """Let go of the files and variables of before that were kept long enough, also of apps that nobody touches."""
     while True:
-        for name in apps.names():
+        for name in apps.list_names():
             with log_failures(name):
                 await asyncio.to_thread(file_history.prune, apps.at(name), unfinished=False)
                 await asyncio.to_thread(variable_history.prune, apps.at(name))
@@ -311,9 +309,11 @@ async def _let_go(apps: Apps) -> None:
 async def _alone(locks: Locks, operations: Operations, app: AppName) -> AsyncIterator[Progress]:
     """Hold an app for what IKOMA does by itself: an operation, so that who waits for it can see it."""
     holder = Holder("ikoma.settle", secrets.token_hex(12), own=True)
-    async with locks.hold(app, holder, patience=0):
-        with operations.own(holder.operation, holder.capability, app) as progress:
-            yield progress
+    async with (
+        locks.hold(app, holder, patience=0),
+        operations.own(holder.operation, holder.capability, app) as progress,
+    ):
+        yield progress
 
 
 async def _go_back(pipeline: Pipeline, app: App, to: str, reason: str) -> None:

@@ -29,7 +29,7 @@ _LOW_PORTS = ("--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bin
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class ProcessResult:
     """How a child ended. `code` is negative for a signal, as in the standard library."""
 
     code: int
@@ -37,7 +37,7 @@ class Finished:
     stderr: bytes
 
 
-class SaidTooMuch(Exception):
+class OutputTooLong(Exception):
     """A child said more than it may, and was ended."""
 
 
@@ -58,7 +58,7 @@ async def run(
     memory: int | None = None,
     most: int | None = None,
     bare: bool = False,
-) -> Finished:
+) -> ProcessResult:
     """Run a program to its end and return what it said.
 
     Args:
@@ -68,19 +68,19 @@ async def run(
         user: run as this system user (name or id), without its groups; needs root.
         timeout: seconds, after which the child is killed and TimeoutError raised.
         memory: bytes that it may take.
-        most: bytes that it may say, on either stream, before it is killed and SaidTooMuch raised; not with `stdin`.
+        most: bytes that it may say, on either stream, before it is killed and OutputTooLong raised; not with `stdin`.
         bare: the child knows the variables of `env` and no others, not even a PATH.
     """
     if memory is not None:
         argv = ["prlimit", f"--data={memory}", "--", *_located(argv)]
     process = await _start(argv, env, cwd, user, stdin=PIPE if stdin is not None else DEVNULL, bare=bare)
-    async with _Ended(process), asyncio.timeout(timeout):
+    async with _ProcessEnd(process), asyncio.timeout(timeout):
         if most is None:
             stdout, stderr = await process.communicate(stdin)
         else:
             stdout, stderr = await asyncio.gather(_read(process.stdout, most), _read(process.stderr, most))
             await process.wait()
-    return Finished(_code(process), stdout, stderr)
+    return ProcessResult(_code(process), stdout, stderr)
 
 
 async def follow(
@@ -105,7 +105,7 @@ async def follow(
         while line := await _read_line(stream):
             on_line(line.decode(errors="replace").rstrip("\r\n"))
 
-    async with _Ended(process), asyncio.timeout(timeout):
+    async with _ProcessEnd(process), asyncio.timeout(timeout):
         await asyncio.gather(read(process.stdout), read(process.stderr))
         await process.wait()
     return _code(process)
@@ -118,7 +118,7 @@ async def fill(
     alongside: Callable[[threading.Event], None],
     env: Mapping[str, str] | None = None,
     timeout: float,
-) -> Finished:
+) -> ProcessResult:
     """Run a program whose output goes straight to an open file, so that not a byte of it passes through us.
 
     Args:
@@ -130,7 +130,7 @@ async def fill(
     ended = threading.Event()
     working = asyncio.ensure_future(asyncio.to_thread(alongside, ended))
     try:
-        async with _Ended(process), asyncio.timeout(timeout):
+        async with _ProcessEnd(process), asyncio.timeout(timeout):
             assert process.stderr is not None
             stderr = await process.stderr.read()
             await process.wait()
@@ -138,7 +138,7 @@ async def fill(
         ended.set()
         await asyncio.wait([working])
     working.result()
-    return Finished(_code(process), b"", stderr)
+    return ProcessResult(_code(process), b"", stderr)
 
 
 async def serve(argv: Sequence[str], *, log: Path, user: str | None, env: Mapping[str, str] | None = None) -> Process:
@@ -236,7 +236,7 @@ async def _read(stream: asyncio.StreamReader | None, most: int) -> bytes:
     while piece := await stream.read(_CHUNK):
         said += piece
         if len(said) > most:
-            raise SaidTooMuch
+            raise OutputTooLong
     return bytes(said)
 
 
@@ -247,7 +247,7 @@ async def _read_line(stream: asyncio.StreamReader) -> bytes:
         return b"[a line of more than 1 MiB was left out]\n"
 
 
-class _Ended:
+class _ProcessEnd:
     """Sees that a child and all it started have ended when the block ends, however it ends."""
 
     def __init__(self, process: Process) -> None:

@@ -156,8 +156,8 @@ def test_an_app_that_an_earlier_version_cloned_into_src_goes_on(server: Server, 
     now = json.loads(record.read_text())
     earlier = {name: now[name] for name in ("url", "ref", "path", "commit", "caller", "at", "staged")}
     code = (
-        "import sys\nfrom pathlib import Path\nfrom ikoma.apps.source.placing import digest\n"
-        "print(*(f'{p.name} {digest(p)}' for p in Path(sys.argv[1]).iterdir()), sep='\\n')"
+        "import sys\nfrom pathlib import Path\nfrom ikoma.apps.source.placing import compute_digest\n"
+        "print(*(f'{p.name} {compute_digest(p)}' for p in Path(sys.argv[1]).iterdir()), sep='\\n')"
     )
     said = support.subprocess.run(
         [support.sys.executable, "-c", code, str(folder / "src")], check=True, capture_output=True, text=True

@@ -20,6 +20,7 @@ from ikoma.apps.routing.routes import Routes
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.kernel.store import Store
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases
 from ikoma.ports.proxy import Proxy
@@ -82,8 +83,10 @@ def examined(case: Case, text: str, root: Path) -> Report:
 
     async def examine() -> Report:
         engine, apps = EveryImage(DOCKER_HOST), Apps(root)
-        with closing(Waivers(root / "state.db")) as waivers:
-            policy = Policy(engine, apps, waivers, platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"})
+        with closing(Store(root / "state.db")) as store:
+            policy = Policy(
+                engine, apps, Waivers(store), platform_ports={3000: "IKOMA itself", 5433: "IKOMA's PostgreSQL"}
+            )
             traffic, web = Routes(engine, cast(Proxy, None), apps), WebServices(engine, policy)
             resolutions = Resolutions(engine, policy.waived)
             validator = Validator(engine, cast(Databases, None), policy, traffic, resolutions, web)

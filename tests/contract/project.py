@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName, Secret
-from ikoma.ports.engine import Container, Start
+from ikoma.ports.engine import Container, ServiceStart
 from tests.images import busybox_image
 from tests.support import DOCKER_HOST
 
@@ -81,7 +81,7 @@ class Project:
                 secrets=secrets,
             )
             starts = [
-                Start(
+                ServiceStart(
                     name,
                     tuple(item.id for item in made if item.service == name),
                     {other: need["condition"] for other, need in service.get("depends_on", {}).items()},

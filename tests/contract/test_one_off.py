@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.ports.engine import Ended, NotStarted
+from ikoma.ports.engine import CommandResult, ContainerNotStarted
 from tests.contract.project import Project, a_project, docker, shell
 
 SERVICE: dict[str, Any] = {
@@ -39,7 +39,7 @@ def project() -> Iterator[Project]:
         yield made
 
 
-def run(project: Project, like: str, command: Sequence[str], timeout: float = 30) -> tuple[Ended, list[str]]:
+def run(project: Project, like: str, command: Sequence[str], timeout: float = 30) -> tuple[CommandResult, list[str]]:
     lines: list[str] = []
 
     async def hear(line: str) -> None:
@@ -81,7 +81,7 @@ def test_a_command_finds_all_that_the_other_container_has_and_leaves_nothing(pro
         " /sys/fs/cgroup/memory.max; ls /sys/class/net; exit 7"
     )
     ended, lines = run(project, like, ["/bin/busybox", "sh", "-c", script])
-    assert ended == Ended(7)
+    assert ended == CommandResult(7)
     assert {"hello $HOME", "kept", str(64 << 20), "eth0"} <= set(lines)
     assert any("Read-only file system" in line for line in lines)
     assert ("eth1" in lines) == (state != "created"), "it is in both networks"
@@ -107,7 +107,7 @@ def test_nobody_takes_it_for_a_container_of_the_app(project: Project) -> None:
     work = project.engine.run_once(
         project.app, web.id, ["/bin/busybox", "echo", "here"], name=name, on_line=look, timeout=30
     )
-    assert project.do(work) == Ended(0)
+    assert project.do(work) == CommandResult(0)
     first, second, ports, restarts, dropped, aliases = seen
     assert (first.id, second.id) == (web.id, web.id)
     assert (ports or {}, restarts, dropped) == ({}, "no", ["ALL"])
@@ -132,7 +132,7 @@ def test_one_that_takes_too_long_is_ended_and_gone(project: Project) -> None:
 def test_one_that_cannot_be_started_says_why(project: Project) -> None:
     [web] = project.up({"web": shell("sleep 1000", init=False)})
     before = everyone(project)
-    with pytest.raises(NotStarted, match="no-such-program"):
+    with pytest.raises(ContainerNotStarted, match="no-such-program"):
         run(project, web.id, ["no-such-program"])
     assert everyone(project) == before
 
@@ -140,4 +140,4 @@ def test_one_that_cannot_be_started_says_why(project: Project) -> None:
 def test_many_lines_come_whole_and_in_order(project: Project) -> None:
     [web] = project.up({"web": shell("sleep 1000")})
     ended, lines = run(project, web.id, ["/bin/busybox", "seq", "5000"])
-    assert (ended, lines) == (Ended(0), [str(number) for number in range(1, 5001)])
+    assert (ended, lines) == (CommandResult(0), [str(number) for number in range(1, 5001)])

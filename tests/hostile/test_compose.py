@@ -28,6 +28,7 @@ from ikoma.apps.rollouts.rendering import Placement, placed
 from ikoma.apps.yaml.violation import Violation
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
+from ikoma.kernel.store import Store
 from ikoma.ports.engine import VARIABLES_FILE
 from ikoma.run import run
 from tests.hostile.corpus import MODELS, Case, cases, judged, judged_model, lay_out
@@ -143,7 +144,8 @@ def test_no_waiver_gives_what_is_the_platforms_or_of_another_app(source: str, tm
 
 def less_waived(app: App, violations: Sequence[Violation], folder: Path) -> Sequence[Violation]:
     """What is left of violations once each of their rules is waived."""
-    with closing(Waivers(folder / "state.db")) as waivers:
+    with closing(Store(folder / "state.db")) as store:
+        waivers = Waivers(store)
         for rule in {violation.rule for violation in violations}:
             waivers.grant(app.name, rule, "to be tried", caller="test", expires_at="2999-01-01T00:00:00Z")
         judge = Policy(ComposeEngine(DOCKER_HOST), Apps(folder), waivers, platform_ports={})

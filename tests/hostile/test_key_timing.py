@@ -20,6 +20,7 @@ import pytest
 
 from ikoma.errors import Unauthenticated
 from ikoma.kernel.access.callers import Callers
+from ikoma.kernel.store import Store
 from ikoma.model import Role
 
 ROUNDS, TRIES = 1500, 5
@@ -75,7 +76,7 @@ def _spread(check: Check, keys: Mapping[str, str]) -> float:
 @pytest.fixture
 def stored(tmp_path: Path) -> tuple[Callers, str]:
     """A few keys in state.db, and one of them."""
-    callers = Callers(tmp_path / "state.db", tmp_path / ".env", None)
+    callers = Callers(Store(tmp_path / "state.db"), tmp_path / ".env", None)
     return callers, [callers.create(f"key {number}", Role.OPERATOR)[1] for number in range(3)][1]
 
 
@@ -84,7 +85,7 @@ def of_settings(tmp_path: Path) -> tuple[Callers, str]:
     """The admin key, whose hash is in the file of the settings."""
     key = "ikoma_" + "k" * 43
     (tmp_path / ".env").write_text(f"API_KEY_HASH={sha256(key.encode()).hexdigest()}\n")
-    return Callers(tmp_path / "state.db", tmp_path / ".env", None), key
+    return Callers(Store(tmp_path / "state.db"), tmp_path / ".env", None), key
 
 
 @pytest.fixture(params=["stored", "of_settings"])

@@ -21,7 +21,7 @@ from ikoma.errors import IkomaError
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.registry import AppRequest, Capability, example_of
 from ikoma.model import Effect
-from ikoma.platform import Running, prepare, running
+from ikoma.platform import RunningPlatform, prepare, running
 from ikoma.settings import load_settings
 from tests.hostile.payloads import PAYLOADS
 from tests.support import DOCKER_HOST, free_port
@@ -81,7 +81,7 @@ def fitting(item: Capability) -> dict[str, Any]:
     return given | ({"appName": APP} if issubclass(item.request, AppRequest) else {})
 
 
-async def call(house: Running, key: str, capability: str, arguments: Mapping[str, Any], number: int) -> str:
+async def call(house: RunningPlatform, key: str, capability: str, arguments: Mapping[str, Any], number: int) -> str:
     """Make a call; its code, "" for success."""
 
     async def read(limit: int) -> Mapping[str, Any]:

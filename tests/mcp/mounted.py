@@ -26,15 +26,16 @@ from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.call import Answer, Identified
+from ikoma.kernel.call import CallAnswer, CallContext
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability, Registry, Request, Result, capability
+from ikoma.kernel.store import Store
 from ikoma.model import Effect, Role
 from ikoma.transports import headers
-from ikoma.transports.mcp.adapter import Adapter, connection_of, exchange
+from ikoma.transports.mcp.adapter import McpAdapter, connection_of, exchange
 from ikoma.transports.mcp.calls import Calls
 from ikoma.transports.mcp.streams.http import McpEndpoint
 from tests.mcp.fixtures import TOOLS, Fixture, FixturePrompts, FixtureResources, Tasks, change_tools
@@ -54,7 +55,7 @@ class Raw(Result):
 
 def declare(registry: Registry, fixture: Fixture) -> None:
     @capability(fixture.name.replace("_", ".", 1), role=Role.OBSERVER, effect=Effect.READS, into=registry)
-    async def run(call: Identified, request: Anything) -> Raw:
+    async def run(call: CallContext, request: Anything) -> Raw:
         """A fixture."""
         now = exchange.get()
         try:
@@ -66,7 +67,7 @@ def declare(registry: Registry, fixture: Fixture) -> None:
         return Raw(result=outcome)
 
 
-class FixtureAdapter(Adapter):
+class FixtureAdapter(McpAdapter):
     """The product's adapter; results and listings are the fixtures' own."""
 
     fixtures: dict[str, Fixture]
@@ -80,7 +81,7 @@ class FixtureAdapter(Adapter):
         listed.tools.sort(key=lambda tool: tool.name != "test_simple_text")
         return listed
 
-    def present(self, capability: Capability, answer: Answer) -> Any:
+    def present(self, capability: Capability, answer: CallAnswer) -> Any:
         raw = orjson.loads(answer.body)
         if raw["error"] is not None:
             raise MCPError(raw["error"]["code"], raw["error"]["message"], raw["error"].get("data"))
@@ -129,16 +130,17 @@ def endpoint(folder: Path) -> tuple[McpEndpoint, str]:
         declare(registry, fixture)
     for name in change_tools(None):  # type: ignore[arg-type]
         declare(registry, Fixture(name, "Announces a change.", lambda ctx, params: late[params.name].run(ctx, params)))
-    callers = Callers(folder / "state.db", folder / ".env", None)
+    store = Store(folder / "state.db")
+    callers = Callers(store, folder / ".env", None)
     pipeline = Pipeline(
         registry,
         callers=callers,
         rate_limit=RateLimit(60_000, 1_000_000),
         audit=AuditLog(folder / "audit.jsonl", folder / "audit-head"),
-        approvals=Approvals(folder / "state.db"),
+        approvals=Approvals(store),
         throttle=Throttle(1_000_000),
         locks=Locks(folder),
-        operations=Operations(Journal(folder / "state.db")),
+        operations=Operations(Journal(store)),
         make_call=lambda identified: identified,
     )
     FixtureAdapter.fixtures = {

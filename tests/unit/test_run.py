@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.errors import ToolMissing
-from ikoma.run import SaidTooMuch, fill, follow, run
+from ikoma.run import OutputTooLong, fill, follow, run
 
 
 def test_a_child_sees_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_a_child_that_takes_too_long_is_ended_with_all_it_started() -> None:
 
 @pytest.mark.parametrize("stream", ["", ">&2"])
 def test_a_child_that_says_too_much_is_ended(stream: str) -> None:
-    with pytest.raises(SaidTooMuch):
+    with pytest.raises(OutputTooLong):
         asyncio.run(run(["sh", "-c", f"yes 0815 {stream}; sleep 4712"], most=1 << 20))
     assert b"sleep 4712" not in subprocess.check_output(["ps", "-eo", "args"])
     assert asyncio.run(run(["sh", "-c", f"echo one {stream}"], most=4)) != asyncio.run(run(["true"], most=0))

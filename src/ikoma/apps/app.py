@@ -104,9 +104,9 @@ class App:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
-            raise self.unreadable(name, error) from error
+            raise self.make_unreadable(name, error) from error
 
-    def unreadable(self, name: str, error: Exception) -> StateUnreadable:
+    def make_unreadable(self, name: str, error: Exception) -> StateUnreadable:
         """The answer where one of these files is not what was written there."""
         why = error.strerror if isinstance(error, OSError) else type(error).__name__
         return StateUnreadable(f".ikoma/{name} of {self.name} cannot be read: {why}.")
@@ -196,7 +196,7 @@ class Apps:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def names(self) -> list[AppName]:
+    def list_names(self) -> list[AppName]:
         """The names of all apps, sorted. Other folders and files under the root are passed over."""
         found = []
         with os.scandir(self.root) as entries:
@@ -212,7 +212,7 @@ class Apps:
 
     def sweep(self) -> None:
         """Remove the temporary files that killed processes left where IKOMA writes inside apps."""
-        for name in self.names():
+        for name in self.list_names():
             with log_failures(name):
                 _sweep(self.at(name))
 
@@ -231,13 +231,13 @@ class Apps:
         """
         app = self.at(name)
         if not app.exists:
-            if visible(name) and (when := self._removed(name)):
+            if visible(name) and (when := self._find_removal(name)):
                 raise AppNotFound(f"There is no app {name!r}: it was removed on {when}.", hint=_IN_THE_TRASH)
-            near = difflib.get_close_matches(name, [other for other in self.names() if visible(other)], n=1)
+            near = difflib.get_close_matches(name, [other for other in self.list_names() if visible(other)], n=1)
             raise AppNotFound(f"There is no app {name!r}.", guess=near[0] if near else None)
         return app
 
-    def _removed(self, name: AppName) -> str | None:
+    def _find_removal(self, name: AppName) -> str | None:
         """The day on which an app of that name was removed last, if the trash keeps a copy of it."""
         form = re.compile(re.escape(name) + r"-([0-9]{4})([0-9]{2})([0-9]{2})-[0-9]{6}-[0-9a-f]{4}")
         trash = self.root / ".ikoma" / "trash"

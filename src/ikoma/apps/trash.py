@@ -32,7 +32,7 @@ class TrashEntry:
     def dump(self) -> Path:
         return self.path / "database.sql"
 
-    def volume(self, name: str) -> Path:
+    def volume_path(self, name: str) -> Path:
         return self.path / "volumes" / f"{name}.tar"
 
     @property
@@ -49,12 +49,12 @@ class TrashEntry:
     def caller(self) -> str:
         return str(self._described.get("caller") or "")
 
-    def holds(self) -> list[str]:
+    def list_parts(self) -> list[str]:
         """Which parts of the app are there: folder, database, volumes."""
-        parts = {"folder": self.path / "folder", "database": self.dump, "volumes": next(self._volumes(), None)}
+        parts = {"folder": self.path / "folder", "database": self.dump, "volumes": next(self._list_volumes(), None)}
         return [name for name, path in parts.items() if path is not None and path.exists()]
 
-    def size(self) -> int:
+    def measure(self) -> int:
         """Bytes of all its files; a link counts for itself."""
         found = 0
         for folder, _, names in os.walk(self.path):
@@ -63,7 +63,7 @@ class TrashEntry:
                     found += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118  # names may be no text
         return found
 
-    def _volumes(self) -> Iterator[Path]:
+    def _list_volumes(self) -> Iterator[Path]:
         return (self.path / "volumes").glob("*.tar")
 
     @property
@@ -85,7 +85,7 @@ class Trash:
     def __init__(self, apps_root: Path) -> None:
         self._folder = apps_root / ".ikoma" / "trash"
 
-    def entry(self, app: App) -> TrashEntry:
+    def begin_entry(self, app: App) -> TrashEntry:
         """The entry for this app: the one an interrupted removal began, else a new one."""
         marker = app.state / "removing"
         if marker.is_file():
@@ -101,7 +101,7 @@ class Trash:
         sweep(entry.path / "volumes")
         return entry
 
-    def entries(self) -> list[TrashEntry]:
+    def list_entries(self) -> list[TrashEntry]:
         """All entries, the newest first."""
         if not self._folder.is_dir():
             return []

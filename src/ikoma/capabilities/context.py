@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from ikoma.apps.app import App, Apps
 from ikoma.apps.database.backups import Backups
@@ -31,7 +33,7 @@ from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.answers.leading import Lists, lists_all
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.call import Emit, Identified
+from ikoma.kernel.call import CallContext, Emit
 from ikoma.kernel.events import Events
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.supervisor import Supervisor
@@ -57,10 +59,10 @@ class Platform:
     adapter: Adapter
     health: HealthObserver
     verifier: Verifier
-    deployments: Deployer
+    deployer: Deployer
     planner: Planner
     schema: DatabaseMigrator
-    traffic: Routes
+    routes: Routes
     waivers: Waivers
     approvals: Approvals
     callers: Callers
@@ -90,6 +92,8 @@ class Call:
     """Whether its caller is told paths on the server."""
     lists: Lists = lists_all
     """To which capabilities its caller may be led."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server stops."""
 
     def app(self, name: AppName) -> App:
         """The app of that name; AppNotFound, with the nearest name this caller may know of."""
@@ -116,16 +120,16 @@ class Call:
 
     def kept_of_database(self, app: App) -> tuple[str]:
         """What remains of an app's database whatever becomes of it, for a person who is asked."""
-        latest = self.platform.backups.latest(app.name)
+        latest = self.platform.backups.find_latest(app.name)
         return (
             f"the last backup, {latest.name} of {latest.created_at}" if latest else "no backup: none was ever made",
         )
 
     async def forget(self, app: App) -> None:
         """An app's folder is gone: so is all that is kept of it elsewhere."""
-        await self.platform.deployments.forget(app)
+        await self.platform.deployer.forget(app)
         self.platform.health.forget(app)
-        self.platform.waivers.forget(app.name)
+        await self.platform.waivers.change(partial(self.platform.waivers.forget, app.name))
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -134,7 +138,7 @@ class Call:
         yield
 
 
-def make_call(platform: Platform, identified: Identified) -> Call:
+def make_call(platform: Platform, identified: CallContext) -> Call:
     return Call(
         platform,
         identified.caller,
@@ -144,4 +148,5 @@ def make_call(platform: Platform, identified: Identified) -> Call:
         identified.emit,
         identified.sees_paths,
         identified.lists,
+        identified.stopping,
     )

@@ -14,7 +14,7 @@ from unicodedata import combining, east_asian_width
 
 from click import style
 
-from ikoma.cli.words import Phrase, Verdict, clean_lines, colour_of, text_of
+from ikoma.cli.words import Phrase, YesNo, clean_lines, colour_of, text_of
 
 _GAP = 2
 _LEAST = 12  # columns that a cut cell keeps
@@ -31,7 +31,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class LabelledSentence:
     """A sentence behind the word for what it is: error, hint, next, code."""
 
     word: str
@@ -39,7 +39,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class FactList:
     """Names and values, one below the other; what has no value is not shown."""
 
     pairs: Sequence[tuple[str, Any]]
@@ -76,7 +76,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class ItemList:
     """Sentences below a title, each with a mark."""
 
     title: str
@@ -85,14 +85,14 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Checks:
+class CheckList:
     """What was looked at: well or not, its name, what was seen, and where it is not well what to do."""
 
     rows: Sequence[tuple[bool | None, str, Any, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class FindingList:
     """Problems of files: where, what, and what to change. `word` is error or warning."""
 
     word: str
@@ -111,7 +111,7 @@ class Raw:
     title: str = ""
 
 
-Block = Message | Said | Facts | Table | Items | Checks | Findings | Raw
+Block = Message | LabelledSentence | FactList | Table | ItemList | CheckList | FindingList | Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Paper:
         before: Block | None = None
         for block in blocks:
             made = list(self._lines(block))
-            if made and lines and (_stands_apart(block) or (isinstance(before, Table) and isinstance(block, Facts))):
+            if made and lines and (_stands_apart(block) or (isinstance(before, Table) and isinstance(block, FactList))):
                 lines.append("")
             lines += made
             before = block if made else before
@@ -142,17 +142,17 @@ class Paper:
         match block:
             case Message(text, kind):
                 yield from self._message(text, kind)
-            case Said(word, text):
+            case LabelledSentence(word, text):
                 yield from self._said(word, text)
-            case Facts(pairs, title):
+            case FactList(pairs, title):
                 yield from self._facts(pairs, title)
             case Table():
                 yield from self._table(block)
-            case Items(title, items, kind):
+            case ItemList(title, items, kind):
                 yield from self._items(title, items, kind)
-            case Checks(rows):
+            case CheckList(rows):
                 yield from self._checks(rows)
-            case Findings(word, rows):
+            case FindingList(word, rows):
                 yield from self._findings(word, rows)
             case Raw():
                 yield from self._raw(block)
@@ -273,7 +273,7 @@ class Paper:
         margin = max((width(name) for _, name, _, _ in rows), default=0) + 2 + _GAP
         for well, name, seen, remedy in rows:
             mark = {True: "✓", False: "✗", None: "–"}[well]
-            head = f"{self._paint(mark, colour_of(Verdict(well)))} {name.ljust(margin - 2)}"
+            head = f"{self._paint(mark, colour_of(YesNo(well)))} {name.ljust(margin - 2)}"
             said = seen if isinstance(seen, str) else text_of(seen, people=self.people)
             first, *rest = self._wrapped(said, margin) or [""]
             yield (head + first).rstrip()
@@ -328,11 +328,11 @@ class Paper:
 
 def _stands_apart(block: Block) -> bool:
     match block:
-        case Facts(_, title) | Items(title):
+        case FactList(_, title) | ItemList(title):
             return bool(title)
         case Raw():
             return bool(block.title) or not block.quoted
-        case Findings() | Table():
+        case FindingList() | Table():
             return True
         case _:
             return False

@@ -35,7 +35,7 @@ class _UnixConnection(http.client.HTTPConnection):
             self.sock = made
 
 
-class Failed(Exception):
+class CallFailed(Exception):
     """The server's answer was a failure; `answer` is its envelope."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ def call(
     Raises:
         Failed: the server refused, is not there, or the work failed.
     """
-    words = naming.Answers(capability, arguments)
+    words = naming.AnswerWording(capability, arguments)
     told = None if progress is None else _in_words(progress, words)
     settings = settings_or_exit()
     headers = {"X-Api-Key": _key(settings), "Content-Type": "application/json"}
@@ -89,7 +89,7 @@ def call(
         try:
             connection.connect()
         except (OSError, http.client.HTTPException) as error:
-            raise Failed(_no_server(settings, error)) from None
+            raise CallFailed(_no_server(settings, error)) from None
         try:
             connection.request("POST", f"/execute/{capability}", body, headers)
             response = connection.getresponse()
@@ -97,17 +97,17 @@ def call(
                 on_begin(identity)
             answer = _read(response, told, on_line, on_gap)
         except (OSError, http.client.HTTPException) as error:
-            raise Failed(_gone(error)) from None
+            raise CallFailed(_gone(error)) from None
         except ValueError:
-            raise Failed(_stranger(settings)) from None
+            raise CallFailed(_stranger(settings)) from None
     finally:
         connection.close()
     if not answer.get("success"):
-        raise Failed(words.failure(answer))
+        raise CallFailed(words.failure(answer))
     return words.result(answer["result"])
 
 
-def _in_words(progress: Progress, words: naming.Answers) -> Progress:
+def _in_words(progress: Progress, words: naming.AnswerWording) -> Progress:
     """Progress that names commands; what containers and builds say behind a bar stays as it is."""
 
     def tell(message: str, fraction: float | None) -> None:
@@ -164,7 +164,7 @@ def _key(settings: Settings) -> str:
     except OSError:
         said = f"There is no API key: {settings.api_key_file} cannot be read."
         hint = "Set IKOMA_API_KEY, or run as the user who started the server."
-        raise Failed(_refusal("unauthenticated", said, hint)) from None
+        raise CallFailed(_refusal("unauthenticated", said, hint)) from None
 
 
 def _no_server(settings: Settings, error: Exception) -> Mapping[str, Any]:

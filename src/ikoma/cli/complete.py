@@ -18,7 +18,7 @@ _PATIENCE = 2.0
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-class Source(NamedTuple):
+class ValueSource(NamedTuple):
     """Where the values of an argument come from: a list in a capability's result, and in it a field."""
 
     capability: str
@@ -30,24 +30,24 @@ class Source(NamedTuple):
 
 
 _OF_AN_APP = {
-    "service": Source("apps.status", "services", "name"),
-    "release": Source("release.list", "releases", "id", "state"),
-    "to": Source("release.list", "releases", "id", "state"),
-    "domain": Source("domain.list", "domains", "name"),
-    "path": Source("files.list", "entries", "path"),
-    "version": Source("files.history", "versions", "version", "path"),
-    "backupName": Source("backup.list", "backups", "name"),
-    "ref": Source("preview.list", "previews", "ref"),
-    "name": Source("env.list", "names"),
+    "service": ValueSource("apps.status", "services", "name"),
+    "release": ValueSource("release.list", "releases", "id", "state"),
+    "to": ValueSource("release.list", "releases", "id", "state"),
+    "domain": ValueSource("domain.list", "domains", "name"),
+    "path": ValueSource("files.list", "entries", "path"),
+    "version": ValueSource("files.history", "versions", "version", "path"),
+    "backupName": ValueSource("backup.list", "backups", "name"),
+    "ref": ValueSource("preview.list", "previews", "ref"),
+    "name": ValueSource("env.list", "names"),
 }
-_OF_ONE = {("env.restore", "version"): Source("env.history", "versions", "version", "until")}
+_OF_ONE = {("env.restore", "version"): ValueSource("env.history", "versions", "version", "until")}
 """(capability, argument) → where its values come from, which is not where others of that name have theirs."""
 _OF_ALL = {
-    "appName": Source("apps.list", "apps", "name", "health"),
-    "operationId": Source("operations.list", "operations", "id", "capability"),
-    "key": Source("keys.list", "keys", "id", "name"),
-    "approval": Source("approvals.list", "approvals", "id", "summary"),
-    "trash": Source("trash.list", "entries", "id", "app"),
+    "appName": ValueSource("apps.list", "apps", "name", "health"),
+    "operationId": ValueSource("operations.list", "operations", "id", "capability"),
+    "key": ValueSource("keys.list", "keys", "id", "name"),
+    "approval": ValueSource("approvals.list", "approvals", "id", "summary"),
+    "trash": ValueSource("trash.list", "entries", "id", "app"),
 }
 
 
@@ -87,12 +87,12 @@ def capabilities(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     ]
 
 
-def _offered(source: Source, wanted: dict[str, Any]) -> list[CompletionItem]:
+def _offered(source: ValueSource, wanted: dict[str, Any]) -> list[CompletionItem]:
     if source.capability not in read_commands():
         return []
     try:
         found = client.call(source.capability, wanted, timeout=_PATIENCE)[source.listed]
-    except (client.Failed, SystemExit, KeyError):
+    except (client.CallFailed, SystemExit, KeyError):
         return []
     if not source.field:
         return [CompletionItem(str(item)) for item in found]

@@ -35,7 +35,7 @@ def perform(capability: str, arguments: Mapping[str, Any], act: Act, *, yes: boo
     """
     try:
         return act(arguments, asks=not yes)
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         if failed.answer["code"] != "confirmation_needed":
             raise
         answer = failed.answer

@@ -48,7 +48,7 @@ def _cancel(identity: str) -> NoReturn:
     click.echo("\nCancelling it; what it had begun is put right first …", err=True)
     try:
         ended = client.call("operations.cancel", {"operationId": identity})
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json=False)
     except KeyboardInterrupt:
         click.echo(f"\nIt is still being cancelled: ikoma wait {identity}", err=True)
@@ -63,7 +63,7 @@ def _find(capability: str, arguments: Mapping[str, Any]) -> str | None:
     wanted = {"appName": arguments["appName"]} if "appName" in arguments else {}
     try:
         found = client.call("operations.list", {**wanted, "limit": 10}, timeout=5)["operations"]
-    except (client.Failed, KeyboardInterrupt):
+    except (client.CallFailed, KeyboardInterrupt):
         return None
     running = [item["id"] for item in found if item["capability"] == capability and item["state"] == "running"]
     return str(running[0]) if running else None

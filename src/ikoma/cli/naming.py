@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ikoma.cli.capability_index import read_commands
-from ikoma.kernel.words import Names, in_failure, in_result, texts
+from ikoma.kernel.words import CapabilityNames, in_failure, in_result, texts
 
 _ARGUMENTS = {"app": "appName", "identity": "id"}
 """Parameter of a command → the argument that it gives, where that has another name."""
@@ -47,7 +47,7 @@ def said(capability: str) -> str:
     return shlex.join(command_words(capability)) if capability in read_commands() else capability
 
 
-class Answers:
+class AnswerWording:
     """Words the answer to one call.
 
     Args:
@@ -83,7 +83,7 @@ class Answers:
             return result
         result = _led(in_result(result, [*known.sentences, ("message",)], self.sentence))
         if capability.startswith("operations.") and "capability" in result:
-            made = Answers(result["capability"], {"appName": result.get("appName")})
+            made = AnswerWording(result["capability"], {"appName": result.get("appName")})
             result["result"] = made.result(result.get("result"))
             if result.get("failure"):
                 result["failure"] = made.failure(result["failure"])
@@ -151,8 +151,8 @@ def _as_typed(parameter: click.Parameter) -> str:
 
 
 @cache
-def _names() -> Names:
-    return Names(read_commands())
+def _names() -> CapabilityNames:
+    return CapabilityNames(read_commands())
 
 
 def _given(words: list[str], arguments: Mapping[str, Any]) -> list[str] | None:
@@ -192,7 +192,7 @@ def _command(words: list[str]) -> click.Command:
 def _argument_of(parameter: click.Parameter) -> str:
     from ikoma.cli import verbs
 
-    if isinstance(parameter, verbs.Place):
+    if isinstance(parameter, verbs.NamelessArgument):
         return parameter.argument
     name = parameter.name or ""
     first, *rest = _ARGUMENTS.get(name, name).split("_")

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from ikoma.cli.blocks import Block, Facts, Findings, Items, Paper, Raw, Said
+from ikoma.cli.blocks import Block, FactList, FindingList, ItemList, LabelledSentence, Paper, Raw
 from ikoma.cli.words import flat, guess, label, plural
 
 _QUOTED = ("sql", "healthcheck", "answer", "logs", "output")
@@ -79,13 +79,16 @@ def failure_blocks(
 ) -> list[Block]:
     """A failure as a page: the sentence, what it quotes, what to do, the command that leads on, and its code."""
     quoted = [line for name in _QUOTED for line in _quote(details.get(name))]
-    blocks: list[Block] = [Said("error", _without_finding(message, details)), Raw("\n".join(quoted), quoted=True)]
+    blocks: list[Block] = [
+        LabelledSentence("error", _without_finding(message, details)),
+        Raw("\n".join(quoted), quoted=True),
+    ]
     facts: list[tuple[str, Any]] = []
     for name, value in flat(details):
         if name in (*_OWN, *_QUOTED) or value in (None, False, "", [], {}):
             continue
         if _are_findings(value):
-            blocks.append(Findings("warning" if name == "warnings" else "error", value))
+            blocks.append(FindingList("warning" if name == "warnings" else "error", value))
         elif name == "arguments" and isinstance(value, list):
             facts += [
                 (str(item.get("word") or item.get("argument")), _argument(item))
@@ -93,16 +96,16 @@ def failure_blocks(
                 if isinstance(item, dict)
             ]
         elif isinstance(value, list):
-            blocks.append(Items(label(name), [str(item) for item in value]))
+            blocks.append(ItemList(label(name), [str(item) for item in value]))
         else:
             facts.append((label(name), guess(name, value)))
     if facts:
-        blocks.append(Facts([(f"  {name}", value) for name, value in facts]))
+        blocks.append(FactList([(f"  {name}", value) for name, value in facts]))
     if hint:
-        blocks.append(Said("hint", hint))
+        blocks.append(LabelledSentence("hint", hint))
     if command:
-        blocks.append(Said("next", command))
-    return [*blocks, Said("code", code)]
+        blocks.append(LabelledSentence("next", command))
+    return [*blocks, LabelledSentence("code", code)]
 
 
 def _quote(value: Any) -> list[str]:

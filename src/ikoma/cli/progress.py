@@ -23,7 +23,7 @@ _TICK = 0.1
 _BAR = 16
 
 
-class Progress:
+class ProgressDisplay:
     """Told of each step: its message, and how far it is (0..1, or None)."""
 
     def __call__(self, message: str, fraction: float | None) -> None:
@@ -34,7 +34,7 @@ class Progress:
         """Leave nothing behind that moves."""
 
 
-class _Moving(Progress):
+class _MovingDisplay(ProgressDisplay):
     """One line that moves, and below it the last line of what is being built."""
 
     def __init__(self, columns: int, colour: bool) -> None:
@@ -90,11 +90,11 @@ class _Moving(Progress):
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[ProgressDisplay]:
     """Shows progress for as long as the block takes."""
     sheet = output.paper(sys.stderr)
     moves = sheet.people and os.environ.get("TERM", "dumb") != "dumb"
-    made = _Moving(sheet.width, sheet.colour) if moves else Progress()
+    made = _MovingDisplay(sheet.width, sheet.colour) if moves else ProgressDisplay()
     try:
         yield made
     finally:

@@ -16,7 +16,7 @@ import click
 
 from ikoma.cli import client, complete, consent, interrupts, output, views
 from ikoma.cli.capability_index import Command, read_commands, read_verbs
-from ikoma.cli.naming import Answers
+from ikoma.cli.naming import AnswerWording
 from ikoma.cli.progress import progress_bar
 
 LIMIT_OPTION = click.option("--limit", type=int, help="How many to show.")
@@ -33,7 +33,7 @@ _OPTIONS = {"appName": "--app"}
 _YES, _NO = ("on", "true", "yes"), ("off", "false", "no")
 
 
-class Place(click.Argument):
+class NamelessArgument(click.Argument):
     """An argument that needs no name."""
 
     def __init__(self, declared: list[str], *, argument: str, **more: Any) -> None:
@@ -47,7 +47,7 @@ def verb_command(name: str) -> click.Command:
     described = read_commands()[capability]
     listing, places = described.listing, _places(described)
     parameters: list[click.Parameter] = [
-        Place(
+        NamelessArgument(
             [f"place_{number}"],
             argument=place,
             required=False,
@@ -85,7 +85,7 @@ class _Command(click.Command):
     """Names other commands in its help, which is worded only when it is asked for."""
 
     def get_help(self, ctx: click.Context) -> str:
-        say = Answers(read_verbs()[self.name or ""], {}).sentence
+        say = AnswerWording(read_verbs()[self.name or ""], {}).sentence
         self.help = say(self.help or "")
         for parameter in self.params:
             if isinstance(parameter, click.Option) and parameter.help:
@@ -150,7 +150,7 @@ def call(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool = 
 
     try:
         return consent.perform(name, arguments, act, yes=yes, as_json=as_json)
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
 
 

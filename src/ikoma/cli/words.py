@@ -87,7 +87,7 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class YesNo:
     """Whether it is well: yes or no, in colours."""
 
     well: bool | None
@@ -114,7 +114,7 @@ def text_of(value: Any, *, people: bool) -> str:
             return "" if milliseconds is None else (span_in_words(milliseconds) if people else f"{milliseconds:.0f}")
         case State(word):
             return clean(word or "")
-        case Verdict(well):
+        case YesNo(well):
             return text_of(well, people=people)
         case Phrase(parts, between):
             return between.join(text_of(part, people=people) for part in parts)
@@ -133,7 +133,7 @@ def colour_of(value: Any) -> str | None:
     match value:
         case State(word):
             return _COLOUR_OF.get((word or "").split(" ")[0])
-        case Verdict(well):
+        case YesNo(well):
             return {True: "green", False: "red"}.get(well) if well is not None else None
         case _:
             return None

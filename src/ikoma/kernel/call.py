@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ikoma.kernel.access.callers import Caller
@@ -44,7 +45,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CallAnswer:
     """What a call came to: JSON. `operation` is set when the work goes on as that operation."""
 
     body: bytes
@@ -52,7 +53,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Identified:
+class CallContext:
     """The part of a call that every capability has: who calls, as what, and where progress goes."""
 
     caller: Caller
@@ -65,3 +66,5 @@ class Identified:
     """Whether it is told paths on the server."""
     lists: Lists = lists_all
     """To which capabilities it may be led."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server stops: what would go on for as long as its client likes ends then."""

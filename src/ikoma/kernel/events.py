@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 _BACKLOG = 256
@@ -25,7 +25,7 @@ class Events:
     """Hands each event to all who listen. Who does not keep up misses the oldest."""
 
     def __init__(self) -> None:
-        self._queues: set[asyncio.Queue[Changed | None]] = set()
+        self._queues: set[asyncio.Queue[Changed]] = set()
 
     def publish(self, changed: Changed) -> None:
         for queue in self._queues:
@@ -36,22 +36,14 @@ class Events:
     @contextmanager
     def listening(self) -> Iterator[AsyncIterator[Changed]]:
         """In the block, no event is missed."""
-        queue: asyncio.Queue[Changed | None] = asyncio.Queue(_BACKLOG)
+        queue: asyncio.Queue[Changed] = asyncio.Queue(_BACKLOG)
         self._queues.add(queue)
         try:
             yield _events(queue)
         finally:
             self._queues.discard(queue)
 
-    def close(self) -> None:
-        """Tell all who listen that nothing more comes."""
-        for queue in self._queues:
-            with suppress(asyncio.QueueEmpty):
-                while queue.full():
-                    queue.get_nowait()
-            queue.put_nowait(None)
 
-
-async def _events(queue: asyncio.Queue[Changed | None]) -> AsyncIterator[Changed]:
-    while (changed := await queue.get()) is not None:
-        yield changed
+async def _events(queue: asyncio.Queue[Changed]) -> AsyncIterator[Changed]:
+    while True:
+        yield await queue.get()

@@ -15,8 +15,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -37,7 +37,7 @@ from ikoma.errors import (
 )
 from ikoma.kernel.access.callers import CARETAKER, Caller, is_own
 from ikoma.kernel.answers.leading import as_json
-from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, Record, Step, now
+from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, OperationStep, Record, now
 from ikoma.kernel.redaction.redaction import whole
 from ikoma.model import Role
 from ikoma.ports.progress import BUILD_LINE, Progress
@@ -63,7 +63,7 @@ class Operation:
     record: Record
     keeps: Callable[[bytes], bytes]
     """The result as records may keep it: without what is shown once."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[OperationStep] = field(default_factory=list)
     followers: list[Progress] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     answer: bytes | None = None
@@ -113,7 +113,7 @@ class Operations:
             )
         return self._here.get(found.id) or self._from_journal(found)
 
-    def start(
+    async def start(
         self,
         record: Record,
         work: Work,
@@ -128,29 +128,27 @@ class Operations:
             keeps: the result as records may keep it.
             unjournalled: it begins, also where the journal cannot be written.
         """
-        if self._closing:
-            raise ShuttingDown()
         try:
-            earlier = self._journal.begin(record)
+            earlier = await self._journal.change(partial(self._begin, record))
         except DiskFull:
             if not unjournalled:
                 raise
             earlier = None
         if earlier is not None:
-            return self.earlier(record) or self.start(record, work, progress, keeps=keeps)
+            return self.earlier(record) or await self.start(record, work, progress, keeps=keeps)
         operation = Operation(record, keeps, followers=[progress])
         self._here[record.id] = operation
         operation.task = asyncio.ensure_future(self._perform(operation, work))
         return operation
 
-    @contextmanager
-    def own(self, identity: str, capability: str, app: str) -> Iterator[Progress]:
+    @asynccontextmanager
+    async def own(self, identity: str, capability: str, app: str) -> AsyncIterator[Progress]:
         """Around what IKOMA does by itself to an app: an operation of that id. Yields what takes its steps."""
         record = Record(identity, capability, app, CARETAKER.id, CARETAKER.name, {}, digest="", idempotency_key=None)
         operation = Operation(
             record,
             bytes,
-            steps=[Step(f"looking after {app}", now())],
+            steps=[OperationStep(f"looking after {app}", now())],
             task=asyncio.current_task(),
             began=True,
             own=True,
@@ -173,7 +171,7 @@ class Operations:
             raise
         finally:
             lasting.cancel()
-            self._end(operation, state)
+            await self._end(operation, state)
             self._forget_old(identity)
 
     async def outcome(self, operation: Operation, seconds: float | None) -> bytes | None:
@@ -301,10 +299,15 @@ class Operations:
                 else ShuttingDown("The server stopped before this was done.")
             )
         finally:
-            self._end(operation, state)
+            await self._end(operation, state)
             self._forget_old(operation.record.id)
 
-    def _end(self, operation: Operation, state: str) -> None:
+    def _begin(self, record: Record) -> Record | None:
+        if self._closing:
+            raise ShuttingDown()
+        return self._journal.begin(record)
+
+    async def _end(self, operation: Operation, state: str) -> None:
         error = operation.error
         operation.record = replace(
             operation.record,
@@ -318,28 +321,32 @@ class Operations:
         if not operation.journalled:
             return
         try:
-            self._journal.end(operation.record)
-            if operation.own:
-                self._journal.forget_failures(operation.record)
-            if state == INTERRUPTED or not operation.began:
-                self._journal.release_key(operation.record.id)
+            await self._journal.change(partial(self._write_end, operation))
         except IkomaError as failed:
             log.error("operation %s: its end is not journalled: %s", operation.record.id, failed.message)
+
+    def _write_end(self, operation: Operation) -> None:
+        record = operation.record
+        self._journal.end(record)
+        if operation.own:
+            self._journal.forget_failures(record)
+        if record.state == INTERRUPTED or not operation.began:
+            self._journal.release_key(record.id)
 
     def _note(self, operation: Operation, message: str, fraction: float | None = None) -> None:
         steps = operation.steps
         if steps and steps[-1].name == message:
             steps[-1] = replace(steps[-1], fraction=fraction)
         elif steps and message.startswith(BUILD_LINE) and steps[-1].name.startswith(BUILD_LINE):
-            steps[-1] = Step(message[:200], now(), fraction)  # steps are kept, and of lines the last
+            steps[-1] = OperationStep(message[:200], now(), fraction)  # steps are kept, and of lines the last
         else:
-            steps.append(Step(message[:200], now(), fraction))
+            steps.append(OperationStep(message[:200], now(), fraction))
             del steps[:-_MOST_STEPS]
         if time.monotonic() - operation.noted >= _NOTE_SECONDS:
             operation.noted = time.monotonic()
             self._journalise(operation)
             with contextlib.suppress(IkomaError):  # a full disk must not end work that is nearly done
-                self._journal.note(operation.record.id, steps)
+                self._journal.change_now(partial(self._journal.note, operation.record.id, steps))
         for follower in list(operation.followers):
             follower(message, fraction)
 
@@ -364,8 +371,7 @@ class Operations:
         """Give what IKOMA does by itself a record, unless it has one."""
         if not operation.journalled and not operation.ended.is_set():
             with contextlib.suppress(IkomaError):  # a full disk: it is known for as long as it runs
-                self._journal.begin(operation.record)
-                operation.journalled = True
+                operation.journalled = self._journal.change_now(partial(self._journal.begin, operation.record))
 
     def _from_journal(self, record: Record) -> Operation:
         operation = Operation(record, bytes, steps=list(record.steps))

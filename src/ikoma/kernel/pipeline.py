@@ -39,17 +39,17 @@ from ikoma.kernel.access import controls
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.access.confirmations import Confirmations
-from ikoma.kernel.access.key_guard import EndsWithKey
+from ikoma.kernel.access.key_guard import KeyGuard
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.access.tokens import Tokens
 from ikoma.kernel.answers.leading import as_json
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
-from ikoma.kernel.audit.log import ERROR, STARTED, SUCCESS, AuditLog, Entry
+from ikoma.kernel.audit.log import ERROR, STARTED, SUCCESS, AuditEntry, AuditLog
 from ikoma.kernel.audit.masking import mask_arguments, mask_result
 from ikoma.kernel.audit.refusals import Refusals
-from ikoma.kernel.call import LOCAL, Answer, Attempt, Emit, Identified
+from ikoma.kernel.call import LOCAL, Attempt, CallAnswer, CallContext, Emit
 from ikoma.kernel.events import Changed, Events
 from ikoma.kernel.journal import Record
 from ikoma.kernel.locks import PATIENCE, Holder, Locks
@@ -104,7 +104,7 @@ class Pipeline:
         audit: AuditLog,
         locks: Locks,
         operations: Operations,
-        make_call: Callable[[Identified], Any],
+        make_call: Callable[[CallContext], Any],
         approvals: Approvals,
         throttle: Throttle,
         events: Events | None = None,
@@ -127,14 +127,15 @@ class Pipeline:
         self._scrubber = scrubber or Scrubber()
         self._telling = Telling(registry, paths)
         self._make_call = make_call
+        self._stopping = asyncio.Event()
 
-    async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> Answer:
+    async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> CallAnswer:
         """Do what was asked; every refusal and failure is an IkomaError.
 
         Args:
             emit: takes lines of the answer of a read that streams.
         """
-        entry, began = Entry(attempt.request_id, self._recorded(attempt.capability)), time.perf_counter()
+        entry, began = AuditEntry(attempt.request_id, self._recorded(attempt.capability)), time.perf_counter()
         caller, role, admitted = None, Role.OBSERVER, None
         try:
             caller, role = await self._authenticate(attempt, entry)
@@ -151,7 +152,7 @@ class Pipeline:
             return await self._outcome(operation, admitted)
         self._end(entry, began)
         await self._audit.append_with_others(entry)
-        return Answer(body)
+        return CallAnswer(body)
 
     async def caller(self, key: str | None, address: str = LOCAL) -> Caller:
         """Whose key or token this is; Unauthenticated where it is nobody's, TooManyFailures after many of those."""
@@ -172,10 +173,10 @@ class Pipeline:
             return await asyncio.to_thread(self._tokens.caller, key)
         return self.callers.authenticate(key)
 
-    def while_valid(self, key: str | None) -> EndsWithKey:
+    def while_valid(self, key: str | None) -> KeyGuard:
         """Around what may take long: it ends with the key. A token ends by itself, and was looked at once."""
         known = key is None or self._is_token(key)
-        return EndsWithKey((lambda: None) if known else partial(self.callers.authenticate, key))
+        return KeyGuard((lambda: None) if known else partial(self.callers.authenticate, key))
 
     def _is_token(self, key: str) -> bool:
         return self._tokens is not None and self._tokens.looks_like_one(key)
@@ -225,9 +226,13 @@ class Pipeline:
 
     def refused(self, what: str, error: IkomaError, caller: str | None, address: str = LOCAL) -> None:
         """Put on record what a door refused by itself, before there was a call."""
-        entry = Entry(f"{random.getrandbits(96):024x}", what, caller=caller, result=ERROR)
+        entry = AuditEntry(f"{random.getrandbits(96):024x}", what, caller=caller, result=ERROR)
         entry.error, entry.code = error.audit_message, error.code
         self._record_refusal(entry, address)
+
+    def stop(self) -> None:
+        """Tell the calls that are answered in a stream that the server stops."""
+        self._stopping.set()
 
     def close(self) -> None:
         """Put on record what was only counted so far."""
@@ -237,7 +242,7 @@ class Pipeline:
         """The name of what was asked for, as the log has it: what only looks like one of ours is marked."""
         return capability if capability in self.registry else f"[unknown] {whole(capability, LONGEST_NAME, 'name')}"
 
-    async def _admit(self, attempt: Attempt, caller: Caller, role: Role, entry: Entry) -> _Admitted:
+    async def _admit(self, attempt: Attempt, caller: Caller, role: Role, entry: AuditEntry) -> _Admitted:
         capability = self.registry.get(attempt.capability)
         self._authorise(caller, role, capability)
         sent = await attempt.read_arguments(capability.body_limit)
@@ -249,7 +254,7 @@ class Pipeline:
             caller.check_app(request.app_name)
         return _Admitted(attempt, caller, role, capability, given, request)
 
-    async def _authenticate(self, attempt: Attempt, entry: Entry) -> tuple[Caller, Role]:
+    async def _authenticate(self, attempt: Attempt, entry: AuditEntry) -> tuple[Caller, Role]:
         caller = attempt.caller or await self.caller(attempt.key, attempt.address)
         entry.caller, entry.key = caller.name, caller.id
         self._rate_limit.count(caller.id, caller.rate)
@@ -262,7 +267,7 @@ class Pipeline:
             raise RoleTooLow(f"This needs the role {capability.role}; the call has {role}.")
         caller.check_capability(capability.name, capability.effect)
 
-    def _record(self, admitted: _Admitted, entry: Entry) -> Record:
+    def _record(self, admitted: _Admitted, entry: AuditEntry) -> Record:
         attempt, caller = admitted.attempt, admitted.caller
         return Record(
             id=attempt.request_id,
@@ -275,7 +280,7 @@ class Pipeline:
             idempotency_key=admitted.given.idempotency_key,
         )
 
-    async def _begin(self, admitted: _Admitted, entry: Entry, began: float, progress: Progress) -> Operation:
+    async def _begin(self, admitted: _Admitted, entry: AuditEntry, began: float, progress: Progress) -> Operation:
         """Begin the operation of a changing call, or find the one that an earlier try has begun."""
         record = self._record(admitted, entry)
         operation = self.operations.earlier(record)
@@ -284,14 +289,14 @@ class Pipeline:
             work = partial(self._work, admitted, entry)
             keeps = partial(mask_result, admitted.capability)
             unaudited = admitted.capability.unaudited
-            operation = self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
+            operation = await self.operations.start(record, work, progress, keeps=keeps, unjournalled=unaudited)
             if admitted.capability.queued:
                 self.operations.withdraw_others(operation.record)
         if operation.record.id != record.id:  # a retry: the first call has its own entries
             self._settle(entry, began, code="replayed")
         return operation
 
-    async def _consent(self, admitted: _Admitted, entry: Entry, *, take: bool) -> None:
+    async def _consent(self, admitted: _Admitted, entry: AuditEntry, *, take: bool) -> None:
         """Go on only with the consent that this call needs: of another key, or of the person at the door.
 
         Args:
@@ -303,24 +308,34 @@ class Pipeline:
         elif capability.loses is not None:
             await self._confirm(admitted, take)
 
-    async def _approve(self, admitted: _Admitted, entry: Entry, take: bool) -> None:
+    async def _approve(self, admitted: _Admitted, entry: AuditEntry, take: bool) -> None:
         """Go on with the consent of another key, or where this call needs none after all."""
         caller, capability = admitted.caller, admitted.capability
-        if self._approvals.allows(
-            caller, capability.name, admitted.digest, has_ended=self.callers.has_ended, take=take
+        if await self._approvals.change(
+            partial(
+                self._approvals.allows,
+                caller,
+                capability.name,
+                admitted.digest,
+                has_ended=self.callers.has_ended,
+                take=take,
+            )
         ):
             return
         loss = await self._loss(admitted)
         if loss is None and not capability.needs_approval:
             return
         summary = f"Call {capability.name}." if loss is None else _whole(loss)
-        raise self._approvals.ask(
-            caller,
-            capability.name,
-            admitted.digest,
-            app=admitted.app,
-            arguments=entry.arguments,
-            summary=self._scrubber.own(summary, admitted.app, caller.apps),
+        raise await self._approvals.change(
+            partial(
+                self._approvals.ask,
+                caller,
+                capability.name,
+                admitted.digest,
+                app=admitted.app,
+                arguments=entry.arguments,
+                summary=self._scrubber.own(summary, admitted.app, caller.apps),
+            )
         )
 
     async def _confirm(self, admitted: _Admitted, take: bool) -> None:
@@ -344,7 +359,9 @@ class Pipeline:
             error.withhold_guess()
             raise
 
-    async def _work(self, admitted: _Admitted, entry: Entry, began: Callable[[], None], progress: Progress) -> bytes:
+    async def _work(
+        self, admitted: _Admitted, entry: AuditEntry, began: Callable[[], None], progress: Progress
+    ) -> bytes:
         """A changing call's own work, in its operation."""
         since = time.perf_counter()
         try:
@@ -362,7 +379,7 @@ class Pipeline:
         self.events.publish(Changed(admitted.capability.name, admitted.app))
         return answer
 
-    async def _intend(self, entry: Entry, capability: Capability) -> None:
+    async def _intend(self, entry: AuditEntry, capability: Capability) -> None:
         """Put on the disk what is about to be done."""
         try:
             await self._audit.append_durably(entry)
@@ -396,8 +413,8 @@ class Pipeline:
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
         identity = admitted.attempt.request_id
-        told = (admitted.reader.sees_paths, admitted.attempt.lists)
-        return self._make_call(Identified(admitted.caller, admitted.role, identity, progress, emit, *told))
+        told = (admitted.reader.sees_paths, admitted.attempt.lists, self._stopping)
+        return self._make_call(CallContext(admitted.caller, admitted.role, identity, progress, emit, *told))
 
     def _lock(self, admitted: _Admitted, progress: Progress) -> AbstractAsyncContextManager[None]:
         capability, request, own = admitted.capability, admitted.request, admitted.caller.own
@@ -408,7 +425,7 @@ class Pipeline:
             return self._locks.hold(request.locked, holder, patience=patience, progress=progress)
         return nullcontext()
 
-    async def _outcome(self, operation: Operation, admitted: _Admitted) -> Answer:
+    async def _outcome(self, operation: Operation, admitted: _Admitted) -> CallAnswer:
         given = admitted.given.wait
         seconds = admitted.attempt.wait if given is None else given
         if admitted.capability.secret_results:
@@ -418,8 +435,8 @@ class Pipeline:
         except IkomaError as error:
             raise self._told(error, admitted.reader) from error.__cause__
         if answer is not None:
-            return Answer(answer)
-        return Answer(self._going_on(operation.view(), admitted), operation=operation.record.id)
+            return CallAnswer(answer)
+        return CallAnswer(self._going_on(operation.view(), admitted), operation=operation.record.id)
 
     def _going_on(self, record: Record, admitted: _Admitted) -> bytes:
         """What a caller is told whose call goes on as an operation."""
@@ -435,16 +452,16 @@ class Pipeline:
         lead = self._telling.leading.choose(known, admitted.caller, admitted.role, lists=admitted.attempt.lists)
         return orjson.dumps(told | ({} if lead is None else {"next": as_json(lead)}))
 
-    def _end(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
+    def _end(self, entry: AuditEntry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
         entry.result, entry.code = result, code
         entry.duration = (time.perf_counter() - began) * 1000
 
-    def _settle(self, entry: Entry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
+    def _settle(self, entry: AuditEntry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
         """Write a call's last entry."""
         self._end(entry, began, result, code)
         self._audit.append_if_possible(entry)
 
-    def _record_refusal(self, entry: Entry, address: str) -> None:
+    def _record_refusal(self, entry: AuditEntry, address: str) -> None:
         if entry.caller is None:
             self._refusals.add(entry, address)
         else:
@@ -452,7 +469,7 @@ class Pipeline:
 
     def _failed(
         self,
-        entry: Entry,
+        entry: AuditEntry,
         began: float,
         error: BaseException,
         caller: Caller | None,
@@ -542,7 +559,7 @@ def _whole(loss: Loss) -> str:
     return f"{loss.summary.removesuffix('.')}: {'; '.join(loss.lost)}" if loss.lost else loss.summary
 
 
-def _as_answer(error: BaseException, entry: Entry) -> BaseException:
+def _as_answer(error: BaseException, entry: AuditEntry) -> BaseException:
     """What the caller sees of a failure; the audit entry is filled to match."""
     if isinstance(error, IkomaError):
         entry.error, entry.code = error.audit_message, error.code

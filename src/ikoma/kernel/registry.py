@@ -32,13 +32,13 @@ from ikoma.model import NAMES_OF_CALLS, AppName, Effect, Role, shown
 __all__ = [
     "AppRequest",
     "Capability",
-    "Failed",
     "Loses",
     "Loss",
     "Registry",
     "Request",
     "Result",
     "Sensitive",
+    "StoredFailure",
     "Untrusted",
     "capability",
     "optional",
@@ -114,7 +114,7 @@ class Untrusted:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed(Untrusted):
+class StoredFailure(Untrusted):
     """Marks a failure that was written down: each door tells it as one that has just happened."""
 
 

@@ -27,7 +27,7 @@ Say = Callable[[str, Mapping[str, Any]], str]
 """Words a call: the capability, and the arguments that the sentence gives it."""
 
 
-class Names:
+class CapabilityNames:
     """Finds what can be called in a sentence. Arguments may follow it, as JSON: `deploy.plan {"rollback": true}`."""
 
     def __init__(self, names: Iterable[str]) -> None:

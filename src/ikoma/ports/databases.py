@@ -68,7 +68,7 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class QueryRows:
     """What a query gave: values as JSON has them, and as text, as psql shows it, where JSON has nothing like it."""
 
     columns: tuple[str, ...]
@@ -130,7 +130,7 @@ class Databases(Protocol):
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
         """Run a seed file in one transaction as the app's role."""
 
-    async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> Rows:
+    async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> QueryRows:
         """Run one reading statement as the app's role, in a transaction that cannot write and is rolled back.
 
         Raises NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge.

@@ -64,7 +64,7 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
-class Lives:
+class RestartHistory:
     """How often the engine has started a container again by itself. Moments are Unix time."""
 
     restarts: int
@@ -74,7 +74,7 @@ class Lives:
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class ListeningPort:
     """A TCP port that a container listens on; `is_local` where only what is inside it can reach that."""
 
     address: str
@@ -83,7 +83,7 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ContainerUsage:
     """What a running container takes of the machine. CPU is in percent of one core."""
 
     cpu_percent: float
@@ -103,7 +103,7 @@ class Resolved:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ServiceStart:
     """The containers of one service that are to be started, and what must be true before."""
 
     service: str
@@ -123,7 +123,7 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedVolume:
+class AnonymousVolume:
     """A volume without a name of its own, and where its container has it."""
 
     name: str
@@ -131,7 +131,7 @@ class CarriedVolume:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ResourceInfo:
     """A volume or a network as it was made."""
 
     project: str
@@ -145,26 +145,26 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Existing:
+class ResourceInventory:
     """All volumes and all networks of the engine, by name."""
 
-    volumes: Mapping[str, Made] = field(default_factory=dict)
-    networks: Mapping[str, Made] = field(default_factory=dict)
+    volumes: Mapping[str, ResourceInfo] = field(default_factory=dict)
+    networks: Mapping[str, ResourceInfo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CommandResult:
     """How a command has ended."""
 
     exit_code: int
     out_of_memory: bool = False
 
 
-class NotStarted(Exception):
+class ContainerNotStarted(Exception):
     """The engine cannot start a container; the text is its reason."""
 
 
-class Watching(Protocol):
+class ContainerWatch(Protocol):
     """What happens to an app's containers from a moment on."""
 
     def downtime_ms(self, after: Sequence[Container]) -> int:
@@ -194,7 +194,7 @@ VARIABLES_FILE = "compose.env"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class EngineEvent:
     """Something happened in a project: to this container, or nobody knows what."""
 
     project: str
@@ -205,7 +205,7 @@ class Change:
     """Of one that died."""
 
 
-OnChange = Callable[[Change], None]
+OnEngineEvent = Callable[[EngineEvent], None]
 
 
 class Engine(Protocol):
@@ -225,16 +225,16 @@ class Engine(Protocol):
     async def container_owners(self) -> Mapping[str, str]:
         """Names of all containers on the engine → their Compose project, empty where they have none."""
 
-    async def lives(self, container: str) -> Lives | None:
+    async def lives(self, container: str) -> RestartHistory | None:
         """How often a container was started again; None where it is gone."""
 
-    async def listening(self, container: Container) -> Sequence[Listening] | None:
+    async def listening(self, container: Container) -> Sequence[ListeningPort] | None:
         """On which TCP ports a container that runs listens; None where that cannot be seen from here."""
 
-    async def usage(self, containers: Sequence[str]) -> Mapping[str, Usage]:
+    async def usage(self, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
         """What these containers take of the machine now, by id; those that do not run are left out."""
 
-    async def watch(self, on_change: OnChange) -> None:
+    async def watch(self, on_change: OnEngineEvent) -> None:
         """Tell of each container that starts, ends or changes its health. Never returns.
 
         After a reconnection every project is told of, without a container: what happened meanwhile is unknown.
@@ -284,16 +284,16 @@ class Engine(Protocol):
         Returns the new ones.
         """
 
-    def watching(self, app: AppName) -> AbstractAsyncContextManager[Watching]:
+    def watching(self, app: AppName) -> AbstractAsyncContextManager[ContainerWatch]:
         """Follows what happens to an app's containers while the block runs."""
 
     async def bring_up(
         self,
         app: AppName,
-        starts: Sequence[Start],
+        starts: Sequence[ServiceStart],
         *,
         kept: Collection[str],
-        watching: Watching,
+        watching: ContainerWatch,
         timeout: float,
         progress: Progress,
         secrets: Sequence[Secret],
@@ -316,7 +316,7 @@ class Engine(Protocol):
         name: str,
         on_line: Callable[[str], Awaitable[None]],
         timeout: float,
-    ) -> Ended:
+    ) -> CommandResult:
         """Run a command in a container of its own, made as one of the app's is: with its image, variables, mounts,
         networks and limits. It is removed at the end.
 
@@ -339,7 +339,7 @@ class Engine(Protocol):
 
     async def rename(self, container: str, name: str) -> None: ...
 
-    async def carried(self, container: str) -> Sequence[CarriedVolume]:
+    async def carried(self, container: str) -> Sequence[AnonymousVolume]:
         """The volumes without a name that a container has its data in."""
 
     async def user(self, container: str) -> Owner | None:
@@ -389,7 +389,7 @@ class Engine(Protocol):
     async def owners(self) -> Mapping[str, str]:
         """Names of all volumes and networks → the Compose project that made each, "" where none did."""
 
-    async def existing(self) -> Existing:
+    async def existing(self) -> ResourceInventory:
         """All volumes and networks that are there, as they were made."""
 
     async def volumes(self, app: AppName) -> Sequence[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ikoma.errors import DatabasesUnavailable, DiskFull
 from ikoma.model import AppName, Secret
-from ikoma.ports.databases import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, Rows
+from ikoma.ports.databases import Credentials, DatabaseState, Dump, Endpoint, LedgerEntry, Migration, QueryRows
 from ikoma.ports.progress import Progress
 from ikoma.postgres import provision
 from ikoma.postgres.backup import dump, proof, restore
@@ -77,7 +77,7 @@ class PostgresDatabases:
     async def run_sql(self, credentials: Credentials, name: str, sql: str, *, timeout: float) -> None:
         await apply.run_sql(self._server, credentials, name, sql, timeout=timeout)
 
-    async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> Rows:
+    async def query(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> QueryRows:
         return await self._queries.ask(credentials, sql, limit=limit, timeout=timeout)
 
     async def dump(

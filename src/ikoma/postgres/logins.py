@@ -22,7 +22,7 @@ _ANSWER_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class _Session:
+class _KeptSession:
     connection: Connection
     ends: float
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -63,7 +63,7 @@ class _Checks:
     def __init__(self, server: PostgresServer, credentials: Credentials) -> None:
         self._server = server
         self._credentials = credentials
-        self._session: _Session | None = None
+        self._session: _KeptSession | None = None
         self._closed = False
         self.fresh = Coalesced(self._log_in_once)
         self.quick = Coalesced(self._ask)
@@ -82,7 +82,7 @@ class _Checks:
             return
         await self._drop(session)
         loop = asyncio.get_running_loop()
-        session = _Session(await self._log_in(), loop.time() + _KEEP_SECONDS)
+        session = _KeptSession(await self._log_in(), loop.time() + _KEEP_SECONDS)
         self._session = session
         if self._closed:
             await self._drop(session)
@@ -98,7 +98,7 @@ class _Checks:
             raise unavailable(error) from error
         return connection
 
-    async def _alive(self, session: _Session) -> bool:
+    async def _alive(self, session: _KeptSession) -> bool:
         if asyncio.get_running_loop().time() >= session.ends:
             return False
         try:
@@ -108,13 +108,13 @@ class _Checks:
             return False
         return True
 
-    async def _drop(self, session: _Session | None) -> None:
+    async def _drop(self, session: _KeptSession | None) -> None:
         if session is not None:
             if self._session is session:
                 self._session = None
             async with session.in_use:
                 await session.connection.close()
 
-    def _expire(self, session: _Session) -> None:
+    def _expire(self, session: _KeptSession) -> None:
         closing = asyncio.ensure_future(self._drop(session))
         closing.add_done_callback(lambda task: task.exception())

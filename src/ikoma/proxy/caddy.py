@@ -19,7 +19,7 @@ from ikoma.model import AppName
 from ikoma.ports.proxy import Entrance, Route, Side
 from ikoma.proxy import pages
 from ikoma.proxy.admin import Admin
-from ikoma.proxy.config import HTTP, HTTPS, Place, build, site
+from ikoma.proxy.config import HTTP, HTTPS, ProxySetup, build, site
 from ikoma.proxy.listeners import Openings, listening, obstacle, own_address
 from ikoma.proxy.own_log import certificate_trouble
 from ikoma.proxy.process import USER, CaddyProcess, give
@@ -39,7 +39,7 @@ class CaddyProxy:
 
     def __init__(self, settings: Settings) -> None:
         self._root = settings.ikoma_state / "proxy"
-        self._place = Place(
+        self._place = ProxySetup(
             root=self._root,
             host=settings.proxy_host,
             http_port=settings.proxy_http_port,

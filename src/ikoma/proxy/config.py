@@ -27,7 +27,7 @@ _ROLL = {"roll_size_mb": 10, "roll_gzip": True, "mode": "0640"}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProxySetup:
     """What does not depend on routes: the settings, and where files are."""
 
     root: Path
@@ -44,7 +44,7 @@ class Place:
         return self.root / "run" / "admin.sock"
 
 
-def bare(place: Place) -> dict[str, Any]:
+def bare(place: ProxySetup) -> dict[str, Any]:
     """A Caddy that serves nothing yet and can be told what."""
     return {
         "admin": {"listen": f"unix/{place.socket}|0600", "config": {"persist": False}},
@@ -53,7 +53,7 @@ def bare(place: Place) -> dict[str, Any]:
     }
 
 
-def build(routes: Sequence[Route], place: Place, openings: Openings) -> dict[str, Any]:
+def build(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> dict[str, Any]:
     """The configuration that serves exactly these routes, on the listeners that can be had."""
     config = bare(place)
     if place.access_logs is not None:
@@ -69,13 +69,13 @@ def build(routes: Sequence[Route], place: Place, openings: Openings) -> dict[str
     return config
 
 
-def site(place: Place, scheme: str, name: str) -> str:
+def site(place: ProxySetup, scheme: str, name: str) -> str:
     """The address of a name on a public listener."""
     port = place.http_port if scheme == HTTP else place.https_port
     return f"{scheme}://{name}" + ("" if port == _STANDARD_PORTS[scheme] else f":{port}")
 
 
-def _servers(routes: Sequence[Route], place: Place, openings: Openings) -> Iterator[tuple[str, dict[str, Any]]]:
+def _servers(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> Iterator[tuple[str, dict[str, Any]]]:
     for route in routes:
         if route.port not in openings.closed:
             yield f"app-{route.app}", _loopback_server(route)
@@ -92,7 +92,7 @@ def _loopback_server(route: Route) -> dict[str, Any]:
     }
 
 
-def _public_server(routes: Sequence[Route], place: Place, openings: Openings, scheme: str) -> dict[str, Any]:
+def _public_server(routes: Sequence[Route], place: ProxySetup, openings: Openings, scheme: str) -> dict[str, Any]:
     encrypted = openings.https
     served: Routes = []
     for route in routes:
@@ -141,7 +141,7 @@ def _logger_names(routes: Sequence[Route]) -> Iterator[tuple[str, list[AppName]]
 # --- certificates ---
 
 
-def _tls(routes: Sequence[Route], place: Place, openings: Openings) -> dict[str, Any]:
+def _tls(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> dict[str, Any]:
     inside = sorted(name for route in routes for name in local_names(route))
     outside = sorted(name for route in routes for name in (*public_names(route), *route.redirects))
     policies = [
@@ -151,7 +151,7 @@ def _tls(routes: Sequence[Route], place: Place, openings: Openings) -> dict[str,
     return {"certificates": {"automate": [*inside, *outside]}, "automation": {"policies": policies}}
 
 
-def _issuer(place: Place, openings: Openings) -> Mapping[str, Any]:
+def _issuer(place: ProxySetup, openings: Openings) -> Mapping[str, Any]:
     if place.tls == "internal":
         return {"module": "internal"}
     over_http = {"alternate_port": place.http_port} if openings.http else {"disabled": True}
@@ -174,7 +174,7 @@ def _access_log(folder: Path, route: Route) -> dict[str, Any]:
     }
 
 
-def _own_log(place: Place) -> dict[str, Any]:
+def _own_log(place: ProxySetup) -> dict[str, Any]:
     path = place.root / "log" / "caddy.log"
     return {
         "writer": {"output": "file", "filename": str(path), "roll_keep": 3, **_ROLL},

@@ -23,7 +23,7 @@ from ikoma.durable import make_folder, sweep, write_file
 from ikoma.errors import StartRefused, ToolMissing
 from ikoma.processes import ended, identity
 from ikoma.proxy.admin import Admin
-from ikoma.proxy.config import Place, bare
+from ikoma.proxy.config import ProxySetup, bare
 from ikoma.run import detach
 from ikoma.users import closed_folder, make_user, when_root
 
@@ -36,7 +36,7 @@ _POLL = 0.02
 class CaddyProcess:
     """The one Caddy of a folder."""
 
-    def __init__(self, place: Place, admin: Admin) -> None:
+    def __init__(self, place: ProxySetup, admin: Admin) -> None:
         self._place = place
         self._root = place.root
         self._admin = admin

@@ -39,7 +39,7 @@ class Door:
 
     def close(self) -> None:
         """End what would stay open for as long as its client likes."""
-        self._pipeline.events.close()
+        self._pipeline.stop()
         if self._mcp is not None:
             self._mcp.close()
 

@@ -25,13 +25,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ikoma.apps.source.webhook import Webhooks
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
-from ikoma.kernel.call import Answer, Attempt, Emit
+from ikoma.kernel.call import Attempt, CallAnswer, Emit
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.ports.progress import Progress, no_progress
 from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
 from ikoma.transports.outbox import Outbox
-from ikoma.transports.webhook import PREFIX, Deliver
+from ikoma.transports.webhook import PREFIX, WebhookEndpoint
 from ikoma.web import guides
 from ikoma.web.page import HERE
 from ikoma.web.policy import content_security_policy
@@ -63,7 +63,7 @@ def http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None) -> AS
         ],
         exception_handlers=_HANDLERS,
     )
-    execute, deliver = Execute(pipeline), Deliver(pipeline, hooks)
+    execute, deliver = ExecuteEndpoint(pipeline), WebhookEndpoint(pipeline, hooks)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # The one hot path does not go through the router.
@@ -77,7 +77,7 @@ def http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None) -> AS
     return app
 
 
-class Execute:
+class ExecuteEndpoint:
     """POST /execute/<capability>."""
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -160,7 +160,7 @@ def _preferred_wait(given: headers.Headers) -> float | None:
     return float(found[1]) if found else None
 
 
-def _status(answer: Answer) -> int:
+def _status(answer: CallAnswer) -> int:
     return 200 if answer.operation is None else 202
 
 

@@ -36,7 +36,7 @@ _SPARE = 128  # connections beyond the limit that are still told so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ConnectionLimits:
     """How much of what a connection may have; times are seconds."""
 
     url_bytes: int = 8 << 10
@@ -61,7 +61,7 @@ class Limits:
         return min(self.header_seconds, self.body_seconds, self.write_seconds, self.linger_seconds) / 4
 
 
-class _Awaited(enum.Enum):
+class _AwaitedPart(enum.Enum):
     """What the client is to send next."""
 
     REQUEST = enum.auto()
@@ -74,11 +74,11 @@ class _Awaited(enum.Enum):
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol within limits."""
 
-    limits: ClassVar[Limits] = Limits()
+    limits: ClassVar[ConnectionLimits] = ConnectionLimits()
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._awaited = _Awaited.REQUEST
+        self._awaited = _AwaitedPart.REQUEST
         self._since = self._heard = self.loop.time()
         self._head_bytes = 0  # of the head that is being read: as many or more
         self._body_bytes = 0
@@ -98,23 +98,23 @@ class BoundedProtocol(HttpToolsProtocol):
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        if self._awaited is _Awaited.NOTHING:
+        if self._awaited is _AwaitedPart.NOTHING:
             return
         self._heard = self.loop.time()
-        if self._awaited is _Awaited.REQUEST:
-            self._await(_Awaited.HEAD)  # also for line feeds before a request, which the parser passes over
+        if self._awaited is _AwaitedPart.REQUEST:
+            self._await(_AwaitedPart.HEAD)  # also for line feeds before a request, which the parser passes over
         self._head_bytes += len(data)
         self._fruitless_bytes += len(data)
         self._has_ended = False
         super().data_received(data)
-        if self._awaited is _Awaited.HEAD:
+        if self._awaited is _AwaitedPart.HEAD:
             if self._has_ended:  # how much of this piece belongs to the next head is not known
                 self._head_bytes = 0
             if self._head_bytes > self.limits.header_bytes:
                 self._refuse(HeadersTooLarge())
         else:
             self._head_bytes = 0
-        if self._awaited is _Awaited.BODY and self._fruitless_bytes > self.limits.header_bytes:
+        if self._awaited is _AwaitedPart.BODY and self._fruitless_bytes > self.limits.header_bytes:
             self._refuse(HeadersTooLarge("What follows the body, or stands between its chunks, is too long."))
 
     def resume_writing(self) -> None:
@@ -125,8 +125,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._awaited is _Awaited.REQUEST:  # in the same piece as the end of the one before
-            self._await(_Awaited.HEAD)
+        if self._awaited is _AwaitedPart.REQUEST:  # in the same piece as the end of the one before
+            self._await(_AwaitedPart.HEAD)
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -141,7 +141,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(HeadersTooLarge())
         super().on_headers_complete()
         self.headers = []  # a chunked body may end with more of them: those are not of the request
-        self._await(_Awaited.BODY)
+        self._await(_AwaitedPart.BODY)
         self._body_bytes = self._fruitless_bytes = 0
 
     def on_body(self, body: bytes) -> None:
@@ -151,7 +151,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._await(_Awaited.REQUEST)
+        self._await(_AwaitedPart.REQUEST)
         self._has_ended = True
 
     def on_response_complete(self) -> None:
@@ -170,10 +170,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif self.transport.is_closing():
             return
-        elif self._awaited is _Awaited.NOTHING:
+        elif self._awaited is _AwaitedPart.NOTHING:
             if now - self._since > self.limits.linger_seconds:
                 self.transport.close()
-        elif self._awaited is _Awaited.BODY:
+        elif self._awaited is _AwaitedPart.BODY:
             self._look_at_body(now)
         elif not self._is_answering():
             self._look_at_silence(now)
@@ -193,7 +193,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _look_at_silence(self, now: float) -> None:
         silent = now - self._since
-        if self._awaited is _Awaited.HEAD:
+        if self._awaited is _AwaitedPart.HEAD:
             if silent > self.limits.header_seconds:
                 self._refuse(RequestTooSlow("The headers did not arrive in time."))
         elif silent > (self.limits.idle_seconds if self.cycle else self.limits.header_seconds):
@@ -225,13 +225,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _is_silent(self) -> bool:
-        waits = self._awaited in (_Awaited.REQUEST, _Awaited.HEAD)
+        waits = self._awaited in (_AwaitedPart.REQUEST, _AwaitedPart.HEAD)
         return waits and not self._is_answering() and not self._is_local
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _await(self, what: _Awaited) -> None:
+    def _await(self, what: _AwaitedPart) -> None:
         self._awaited, self._since = what, self.loop.time()
 
     def _fail(self, error: IkomaError) -> None:
@@ -241,26 +241,26 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: IkomaError) -> None:
         """Answer, and take nothing more. Where another answer is under way, there is only the end."""
-        if self.transport.is_closing() or self._awaited is _Awaited.NOTHING:
+        if self.transport.is_closing() or self._awaited is _AwaitedPart.NOTHING:
             return
         if self._is_answering():
-            if self._awaited is not _Awaited.BODY or self.cycle.response_started or self.pipeline:
+            if self._awaited is not _AwaitedPart.BODY or self.cycle.response_started or self.pipeline:
                 self.transport.abort()
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._unset_keepalive_if_required()
-        self._await(_Awaited.NOTHING)
+        self._await(_AwaitedPart.NOTHING)
         self.transport.write(_answer(error))
         self.transport.write_eof()
 
 
-def bounded(limits: Limits) -> type[BoundedProtocol]:
+def bounded(limits: ConnectionLimits) -> type[BoundedProtocol]:
     """The protocol within these limits."""
     return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits})
 
 
-async def look_after(connections: Collection[Any], limits: Limits) -> None:
+async def look_after(connections: Collection[Any], limits: ConnectionLimits) -> None:
     """Look at all connections now and then, for ever."""
     loop = asyncio.get_running_loop()
     while True:

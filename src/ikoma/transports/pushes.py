@@ -32,14 +32,14 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DeliveryOutcome:
     """What a delivery comes to for one branch: a push that deploys it, or why it deploys nothing."""
 
     push: Push | None
     reason: str | None = None
 
 
-def told(host: str, event: str, body: Mapping[str, Any], ref: str) -> Told:
+def told(host: str, event: str, body: Mapping[str, Any], ref: str) -> DeliveryOutcome:
     """What a delivery says of a branch.
 
     Raises:
@@ -47,16 +47,18 @@ def told(host: str, event: str, body: Mapping[str, Any], ref: str) -> Told:
     """
     kind = str(body.get("object_kind"))[:100] if host == GITLAB else event
     if kind not in _PUSHES.get(host, ("push",)):
-        return Told(None, f"The event is {event or kind or 'not named'}, not {_PUSHES.get(host, ('push',))[0]}.")
+        return DeliveryOutcome(
+            None, f"The event is {event or kind or 'not named'}, not {_PUSHES.get(host, ('push',))[0]}."
+        )
     pushes = _of_bitbucket(body) if host == BITBUCKET else [_push(body.get("ref"), body.get("after"), body)]
     if not pushes:
-        return Told(None, "It names no branch or tag.")
+        return DeliveryOutcome(None, "It names no branch or tag.")
     found = next((push for push in pushes if push.ref == ref), None)
     if found is None:
         names = [push.ref for push in pushes]
         more = f" and {len(names) - _SHOWN} more are" if len(names) > _SHOWN else " is" if len(names) == 1 else " are"
-        return Told(pushes[0], f"{', '.join(names[:_SHOWN])}{more} not {ref}.")
-    return Told(found, f"{found.ref} was deleted." if found.deleted else None)
+        return DeliveryOutcome(pushes[0], f"{', '.join(names[:_SHOWN])}{more} not {ref}.")
+    return DeliveryOutcome(found, f"{found.ref} was deleted." if found.deleted else None)
 
 
 def _of_bitbucket(body: Mapping[str, Any]) -> list[Push]:

@@ -18,14 +18,14 @@ from starlette.types import ASGIApp
 
 from ikoma.errors import StartRefused
 from ikoma.settings import Settings
-from ikoma.transports.protocol import Limits, bounded, look_after
+from ikoma.transports.protocol import ConnectionLimits, bounded, look_after
 
 log = logging.getLogger("ikoma")
 
 _GRACE_SECONDS = 60
 
 
-class _Server(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Signals are ours: the platform stops after the server has, not with it."""
@@ -38,7 +38,7 @@ async def serve(
     *,
     on_ready: Callable[[], None],
     on_stop: Callable[[signal.Signals], None] = lambda number: None,
-    limits: Limits | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> None:
     """Answer on the sockets until SIGTERM or SIGINT; calls under way get a minute to end.
 
@@ -46,7 +46,7 @@ async def serve(
         on_stop: called with the signal that asks it to stop; ends what would stay open as long as its client likes.
         limits: what a connection may have; the product's own when omitted.
     """
-    limits = limits or Limits()
+    limits = limits or ConnectionLimits()
     config = uvicorn.Config(
         app,
         http=bounded(limits),
@@ -59,7 +59,7 @@ async def serve(
         timeout_keep_alive=math.ceil(limits.idle_seconds),
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    server = _Server(config)
+    server = _UvicornServer(config)
 
     def stop(number: signal.Signals) -> None:
         if server.should_exit:

@@ -43,7 +43,7 @@ _FORGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedDelivery:
     """A delivery as it says it is; `is_by` tells whether it is.
 
     Args:
@@ -66,7 +66,7 @@ class Signed:
         return proven and hook is not None
 
 
-def read(headers: Headers, body: Body) -> Signed:
+def read(headers: Headers, body: Body) -> SignedDelivery:
     """The delivery of these headers; one without a proof of a known form is nobody's. A large body takes a moment."""
 
     def said(name: bytes) -> str:
@@ -75,7 +75,7 @@ def read(headers: Headers, body: Body) -> Signed:
     if found := _OURS.fullmatch(text(headers.get(b"x-ikoma-signature")) or ""):
         at, signature = found.groups()
         mark = DeliveryMark(f"signature {signature}", lasts=False)
-        return Signed(_signs(signature, f"{at}.".encode(), body), OURS, "push", "", int(at), (mark,))
+        return SignedDelivery(_signs(signature, f"{at}.".encode(), body), OURS, "push", "", int(at), (mark,))
     if _TIME.fullmatch(said(b"webhook-timestamp")) and headers.get(b"webhook-signature"):
         return _standard(headers, body, said)
     # Signed or not, the body is what must not come twice: what else there is of a delivery is not proven.
@@ -83,15 +83,15 @@ def read(headers: Headers, body: Body) -> Signed:
     for host, *names in _FORGES:
         signature, delivery, event = map(said, names)
         if (found := _HEX.fullmatch(signature)) and (event or host != BITBUCKET):
-            return Signed(_signs(found[1], b"", body), host, event, delivery, None, (digest, *_named(delivery)))
+            return SignedDelivery(_signs(found[1], b"", body), host, event, delivery, None, (digest, *_named(delivery)))
     if token := headers.get(b"x-gitlab-token"):
         delivery = said(b"idempotency-key") or said(b"x-gitlab-event-uuid")
         marks = (digest, *_named(delivery))
-        return Signed(_is(token), GITLAB, said(b"x-gitlab-event"), delivery, None, marks)
-    return Signed(_signs("", b"", body), "", "", "", None, (digest,))
+        return SignedDelivery(_is(token), GITLAB, said(b"x-gitlab-event"), delivery, None, marks)
+    return SignedDelivery(_signs("", b"", body), "", "", "", None, (digest,))
 
 
-def _standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> Signed:
+def _standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> SignedDelivery:
     """A delivery in the form of Standard Webhooks: its id and its time are signed too."""
     identity, at = text(headers.get(b"webhook-id")) or "", said(b"webhook-timestamp")
     given = (text(headers.get(b"webhook-signature")) or "").split(" ")[:_MOST_SIGNATURES]
@@ -104,7 +104,7 @@ def _standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> Sig
         return sum(hmac.compare_digest(right, signature) for signature in signatures) > 0
 
     mark = DeliveryMark(f"id {hashlib.sha256(identity.encode()).hexdigest()}", lasts=False)
-    signed = Signed(proves, GITLAB, said(b"x-gitlab-event"), identity[:_LONGEST], int(at), (mark,))
+    signed = SignedDelivery(proves, GITLAB, said(b"x-gitlab-event"), identity[:_LONGEST], int(at), (mark,))
     if (token := headers.get(b"x-gitlab-token")) is None:
         return signed
     is_token = _is(token)  # GitLab signs with a token of its own making, where it was given none of ours

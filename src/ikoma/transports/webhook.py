@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -27,8 +28,8 @@ from ikoma.kernel.pipeline import Pipeline
 from ikoma.model import AppName
 from ikoma.transports import envelope, headers, pushes, signatures, skimming
 from ikoma.transports.body import SMALL, Body, LargeBodies, parse_object
-from ikoma.transports.pushes import Told
-from ikoma.transports.signatures import Signed
+from ikoma.transports.pushes import DeliveryOutcome
+from ikoma.transports.signatures import SignedDelivery
 
 PREFIX = "/hooks/"
 MOST_BYTES = 25 << 20
@@ -38,15 +39,15 @@ _FRESH_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class _Proven:
+class _ProvenDelivery:
     """A delivery that was signed rightly."""
 
     app: AppName
     hook: Webhook
-    signed: Signed
+    signed: SignedDelivery
     request_id: str
 
-    def as_delivery(self, told: Told | None = None) -> Delivery:
+    def as_delivery(self, told: DeliveryOutcome | None = None) -> Delivery:
         push = told.push if told else None
         signed = self.signed
         return Delivery(
@@ -60,7 +61,7 @@ class _Proven:
         )
 
 
-class Deliver:
+class WebhookEndpoint:
     """POST /hooks/APP."""
 
     def __init__(self, pipeline: Pipeline, hooks: Webhooks) -> None:
@@ -83,53 +84,53 @@ class Deliver:
         else:
             await headers.answer(send, status, envelope.success(request_id, answer))
 
-    async def _prove(self, scope: Scope, body: Body, request_id: str) -> _Proven:
+    async def _prove(self, scope: Scope, body: Body, request_id: str) -> _ProvenDelivery:
         """The app whose hook the delivery is signed for; the same refusal whatever is amiss."""
         name = _name(scope["path"].removeprefix(PREFIX))
         hook = self._hooks.find(name) if name else None
         given = dict(scope["headers"])
 
-        def look() -> tuple[Signed, bool]:
+        def look() -> tuple[SignedDelivery, bool]:
             signed = signatures.read(given, body)
             return signed, signed.is_by(hook)
 
         signed, proven = await asyncio.to_thread(look) if len(body) > SMALL else look()
         if name is None or hook is None or not proven:
             if name is not None and hook is not None:
-                self._hooks.note_unproven(name)
+                self._hooks.count_unproven(name)
             what = f"{PREFIX}{name}" if name else PREFIX
             raise self._pipeline.unproven(what, HookRefused(), headers.address(scope))
-        return _Proven(name, hook, signed, request_id)
+        return _ProvenDelivery(name, hook, signed, request_id)
 
-    async def _take(self, proven: _Proven, body: Body) -> tuple[int, bytes]:
+    async def _take(self, proven: _ProvenDelivery, body: Body) -> tuple[int, bytes]:
         """Deploy, or say why not: (HTTP status, the result as JSON)."""
-        told: Told | None = None
+        told: DeliveryOutcome | None = None
         try:
             _check_fresh(proven.signed)
             told = await self._read(proven, body)
             if told.reason is not None or told.push is None:
-                self._hooks.note(proven.app, proven.as_delivery(told))
+                await self._hooks.change(partial(self._hooks.record_delivery, proven.app, proven.as_delivery(told)))
                 return 200, orjson.dumps({"deployed": False, "reason": told.reason})
-            self._hooks.take(proven.app, proven.signed.marks)
+            await self._hooks.change(partial(self._hooks.remember_delivery, proven.app, proven.signed.marks))
         except IkomaError as error:
-            self._refused(proven, told, error)
+            await self._refused(proven, told, error)
             raise
         return 202, await self._deploy(proven, told)
 
-    async def _read(self, proven: _Proven, body: Body) -> Told:
+    async def _read(self, proven: _ProvenDelivery, body: Body) -> DeliveryOutcome:
         if len(body) > SMALL:
             members: Mapping[str, Any] = await asyncio.to_thread(skimming.members, body, pushes.MEMBERS)
         else:
             members = _object(bytes(body))
         return pushes.told(proven.signed.host, proven.signed.event, members, proven.hook.ref)
 
-    def _refused(self, proven: _Proven, told: Told | None, error: IkomaError) -> None:
+    async def _refused(self, proven: _ProvenDelivery, told: DeliveryOutcome | None, error: IkomaError) -> None:
         delivery = replace(proven.as_delivery(told), code=error.code, reason=error.audit_message)
         with suppress(IkomaError):
-            self._hooks.note(proven.app, delivery)
+            await self._hooks.change(partial(self._hooks.record_delivery, proven.app, delivery))
         self._pipeline.refused(f"{PREFIX}{proven.app}", error, of_hook(proven.app).name)
 
-    async def _deploy(self, proven: _Proven, told: Told) -> bytes:
+    async def _deploy(self, proven: _ProvenDelivery, told: DeliveryOutcome) -> bytes:
         app, push = proven.app, told.push
         arguments = {"appName": app} | ({"commit": push.commit} if push and push.commit else {})
 
@@ -139,14 +140,15 @@ class Deliver:
         attempt = Attempt("hook.deploy", None, None, proven.request_id, read, wait=0, caller=of_hook(app))
         number: int | None = None
         with suppress(IkomaError):  # the deploy begins, whether or not this can be written down
-            number = self._hooks.note(app, replace(proven.as_delivery(told), operation=proven.request_id))
+            delivery = replace(proven.as_delivery(told), operation=proven.request_id)
+            number = await self._hooks.change(partial(self._hooks.record_delivery, app, delivery))
         try:
             answer = await self._pipeline.execute(attempt)
         except IkomaError as error:
-            self._hooks.give_back(app, proven.signed.marks)
+            await self._hooks.change(partial(self._hooks.forget_delivery, app, proven.signed.marks))
             with suppress(IkomaError):
                 if number is not None:
-                    self._hooks.note_failure(number, error)
+                    await self._hooks.change(partial(self._hooks.record_failure, number, error))
             raise
         return answer.body
 
@@ -158,7 +160,7 @@ def _name(text: str) -> AppName | None:
         return None
 
 
-def _check_fresh(signed: Signed) -> None:
+def _check_fresh(signed: SignedDelivery) -> None:
     if signed.at is not None and abs(time.time() - signed.at) > _FRESH_SECONDS:
         raise HookReplayed(
             f"This was not signed within {_FRESH_SECONDS // 60} minutes of now.",

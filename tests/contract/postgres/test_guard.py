@@ -14,7 +14,7 @@ from ikoma.errors import DatabasesUnavailable
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.connect import connected
-from ikoma.postgres.server.resource_guard import Limits, guard, look
+from ikoma.postgres.server.resource_guard import SessionLimits, guard, look
 from tests.contract.postgres.conftest import Postgres, make_database
 
 MIB = 1 << 20
@@ -22,7 +22,7 @@ HOLDS = b"DO $$ DECLARE held text := repeat('x', 300 << 20); BEGIN PERFORM pg_sl
 SHARED = b"SELECT count(*) FROM pg_class; DO $$ BEGIN PERFORM pg_sleep(1); END $$"
 
 
-async def ended(postgres: Postgres, parameters: dict[str, object], statement: bytes, limits: Limits) -> bool:
+async def ended(postgres: Postgres, parameters: dict[str, object], statement: bytes, limits: SessionLimits) -> bool:
     """Whether the guard ends a session with this statement before it ends by itself."""
     guarding = asyncio.ensure_future(guard(postgres.server, limits, pause=0.1))
     try:
@@ -41,7 +41,7 @@ def test_a_session_that_takes_too_much_memory_is_ended(
     postgres: Postgres, owned: Credentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "ikoma.postgres"):
-        assert postgres.do(ended(postgres, postgres.server.as_app(owned), HOLDS, Limits(200 * MIB, 3600)))
+        assert postgres.do(ended(postgres, postgres.server.as_app(owned), HOLDS, SessionLimits(200 * MIB, 3600)))
     assert owned.role in caplog.text
     assert "DB_SESSION_MEMORY_MB" in caplog.text
 
@@ -50,12 +50,14 @@ def test_a_statement_that_takes_too_long_is_ended(
     postgres: Postgres, owned: Credentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "ikoma.postgres"):
-        assert postgres.do(ended(postgres, postgres.server.as_app(owned), b"SELECT pg_sleep(60)", Limits(200 * MIB, 1)))
+        assert postgres.do(
+            ended(postgres, postgres.server.as_app(owned), b"SELECT pg_sleep(60)", SessionLimits(200 * MIB, 1))
+        )
     assert "DB_STATEMENT_MAX_MINUTES" in caplog.text
 
 
 def test_within_the_limits_nothing_is_ended(postgres: Postgres, owned: Credentials) -> None:
-    assert not postgres.do(ended(postgres, postgres.server.as_app(owned), SHARED, Limits(100 * MIB, 3600)))
+    assert not postgres.do(ended(postgres, postgres.server.as_app(owned), SHARED, SessionLimits(100 * MIB, 3600)))
 
 
 def test_sessions_of_others_are_left_alone(postgres: Postgres, app: AppName, owned: Credentials) -> None:
@@ -66,7 +68,7 @@ def test_sessions_of_others_are_left_alone(postgres: Postgres, app: AppName, own
         try:
             other = {**postgres.server.admin("someone-else"), "user": "someone-else", "password": "x", "options": ""}
             for parameters in (postgres.server.admin(app), other):
-                assert not postgres.do(ended(postgres, parameters, SHARED, Limits(1, 0)))
+                assert not postgres.do(ended(postgres, parameters, SHARED, SessionLimits(1, 0)))
         finally:
             session.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier("someone-else")))
             session.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier("someone-else")))
@@ -80,7 +82,7 @@ def test_a_session_that_rests_takes_no_time(postgres: Postgres, owned: Credentia
         ):
             await session.execute("SELECT 1")
             await wait(0.2)
-            await look(admin, Limits(500 * MIB, 0.1))
+            await look(admin, SessionLimits(500 * MIB, 0.1))
             await session.execute("SELECT 1")
 
     postgres.do(rests(asyncio.sleep))
@@ -90,7 +92,7 @@ def test_an_app_that_takes_every_lock_does_not_shut_the_others_out(
     postgres: Postgres, owned: Credentials, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def taken() -> None:
-        guarding = asyncio.ensure_future(guard(postgres.server, Limits(4096 * MIB, 3600), pause=5))
+        guarding = asyncio.ensure_future(guard(postgres.server, SessionLimits(4096 * MIB, 3600), pause=5))
         try:
             async with await psycopg.AsyncConnection.connect(
                 **postgres.server.as_app(owned), autocommit=True
@@ -129,7 +131,7 @@ def test_the_app_with_the_most_locks_loses_its_sessions_first(postgres: Postgres
     async def looked() -> list[bool]:
         sessions = [await hold(owned, number * 1000, 400) for number in range(3)] + [await hold(other, 0, 700)]
         async with connected(postgres.server.admin()) as admin:
-            await look(admin, Limits(4096 * MIB, 3600, locks=1300))
+            await look(admin, SessionLimits(4096 * MIB, 3600, locks=1300))
         alive = []
         for session in sessions:
             try:

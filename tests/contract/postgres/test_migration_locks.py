@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Migration
-from ikoma.postgres.migrations.lint import Verdict, lint_all
+from ikoma.postgres.migrations.lint import MigrationVerdict, lint_all
 from tests.contract.postgres.conftest import Postgres, make_database
 
 BEFORE = """
@@ -163,7 +163,7 @@ _ORDER = [
 ]
 
 
-def judged(statement: str) -> Verdict:
+def judged(statement: str) -> MigrationVerdict:
     return lint_all([Migration.of("2.sql", statement)], [Migration.of("1.sql", BEFORE)])[0]
 
 

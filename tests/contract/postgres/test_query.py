@@ -12,12 +12,12 @@ import pytest
 
 from ikoma.errors import DatabasesUnavailable, NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge
 from ikoma.model import Secret
-from ikoma.ports.databases import Credentials, Rows
+from ikoma.ports.databases import Credentials, QueryRows
 from tests.contract.postgres.conftest import Postgres
 
 
-def ask(postgres: Postgres, owned: Credentials, sql: str, *, limit: int = 100, timeout: float = 10) -> Rows:
-    found: Rows = postgres.do(postgres.databases.query(owned, sql, limit=limit, timeout=timeout))
+def ask(postgres: Postgres, owned: Credentials, sql: str, *, limit: int = 100, timeout: float = 10) -> QueryRows:
+    found: QueryRows = postgres.do(postgres.databases.query(owned, sql, limit=limit, timeout=timeout))
     return found
 
 

@@ -14,7 +14,7 @@ def test_only_folders_with_an_apps_name_are_apps(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "shop")
-    assert Apps(tmp_path).names() == ["my-app", "shop"]
+    assert Apps(tmp_path).list_names() == ["my-app", "shop"]
 
 
 def test_a_link_is_no_app(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ikoma.cli import words
-from ikoma.cli.blocks import Block, Column, Facts, Findings, Items, Message, Paper, Raw, Table
+from ikoma.cli.blocks import Block, Column, FactList, FindingList, ItemList, Message, Paper, Raw, Table
 from ikoma.cli.words import Size, Span, State, Time
 
 NARROW = Paper(people=True, width=40)
@@ -65,11 +65,11 @@ def test_wide_letters_take_two_places() -> None:
 def test_control_characters_are_shown_and_not_sent() -> None:
     blocks: list[Block] = [
         Message("a\x1b[31m"),
-        Facts([("x", "b\x07")]),
-        Items("t", ["c\x1b"]),
+        FactList([("x", "b\x07")]),
+        ItemList("t", ["c\x1b"]),
         Raw("d\x9b"),
         table(("e\x08", "f\rg", "h")),
-        Findings("error", [{"file": "f\x1b", "line": 1, "problem": "p\x1b", "fix": "f\x1b"}]),
+        FindingList("error", [{"file": "f\x1b", "line": 1, "problem": "p\x1b", "fix": "f\x1b"}]),
     ]
     for paper in (NARROW, PIPE):
         text = "\n".join(paper.lay_out(blocks))
@@ -78,7 +78,7 @@ def test_control_characters_are_shown_and_not_sent() -> None:
 
 def test_colours_say_how_something_is() -> None:
     lines = Paper(True, 80, True).lay_out(
-        [Facts([("a", State("healthy")), ("b", State("failed (1)")), ("c", State("starting"))])]
+        [FactList([("a", State("healthy")), ("b", State("failed (1)")), ("c", State("starting"))])]
     )
     assert "\x1b[32mhealthy" in lines[0]
     assert "\x1b[31mfailed (1)" in lines[1]

@@ -16,13 +16,14 @@ from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.call import Attempt, Identified
+from ikoma.kernel.call import Attempt, CallContext
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.kernel.redaction.redaction import Known, Scrubber
+from ikoma.kernel.redaction.redaction import KnownSecrets, Scrubber
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
+from ikoma.kernel.store import Store
 from ikoma.model import Effect, Role
 
 SECRET = "hunter2-hunter2"  # that the platform knows
@@ -41,33 +42,40 @@ class Answer(Result):
 
 
 @capability("test.read", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
-async def read(call: Identified, request: Request) -> Answer:
+async def read(call: CallContext, request: Request) -> Answer:
     """Read."""
     return Answer()
 
 
 @capability("test.follow", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
-async def follow(call: Identified, request: Request) -> Answer:
+async def follow(call: CallContext, request: Request) -> Answer:
     """Read for a long time."""
     await asyncio.sleep(60)
     return Answer()
 
 
+@capability("test.stream", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
+async def stream(call: CallContext, request: Request) -> Answer:
+    """Read until the server stops."""
+    await call.stopping.wait()
+    return Answer()
+
+
 @capability("test.write", role=Role.BUILDER, effect=Effect.CHANGES, into=REGISTRY)
-async def write(call: Identified, request: Write) -> Answer:
+async def write(call: CallContext, request: Write) -> Answer:
     """Write."""
     DONE.append(request.app_name)
     return Answer()
 
 
 @capability("test.fail", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
-async def fail(call: Identified, request: Request) -> Answer:
+async def fail(call: CallContext, request: Request) -> Answer:
     """Fail in a way nobody foresaw."""
     raise ZeroDivisionError("a detail that nobody outside should see")
 
 
 @capability("test.full", role=Role.OBSERVER, effect=Effect.CHANGES, into=REGISTRY)
-async def full(call: Identified, request: Request) -> Answer:
+async def full(call: CallContext, request: Request) -> Answer:
     """Meet a full disk."""
     raise OSError(28, "No space left on device")
 
@@ -77,7 +85,7 @@ class Tell(AppRequest):
 
 
 @capability("test.tell", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)
-async def tell(call: Identified, request: Tell) -> dict[str, str]:
+async def tell(call: CallContext, request: Tell) -> dict[str, str]:
     """Say a secret in every way there is."""
     call.progress(f"progress {SECRET}")
     if call.emit is not None:
@@ -87,18 +95,18 @@ async def tell(call: Identified, request: Tell) -> dict[str, str]:
     return {"said": f"{SECRET} {OWN}"}
 
 
-async def _losses(call: Identified, request: AppRequest) -> Loss:
+async def _losses(call: CallContext, request: AppRequest) -> Loss:
     return Loss(f"{request.app_name} goes, and {SECRET} with it.", ("all rows",))
 
 
 @capability("test.destroy", role=Role.ADMIN, effect=Effect.DESTROYS, loses=_losses, into=REGISTRY)
-async def destroy(call: Identified, request: AppRequest) -> Answer:
+async def destroy(call: CallContext, request: AppRequest) -> Answer:
     """Destroy."""
     DONE.append(request.app_name)
     return Answer()
 
 
-async def _looked_up(call: Identified, request: AppRequest) -> Loss | None:
+async def _looked_up(call: CallContext, request: AppRequest) -> Loss | None:
     """What a call loses that looks for what its caller means, here or when it is carried out."""
     if request.app_name == "shopp":
         raise IkomaError("There is no app 'shopp'.", hint="Look it up.", guess="shop")
@@ -106,20 +114,20 @@ async def _looked_up(call: Identified, request: AppRequest) -> Loss | None:
 
 
 @capability("test.drop", role=Role.ADMIN, effect=Effect.DESTROYS, loses=_looked_up, into=REGISTRY)
-async def drop(call: Identified, request: AppRequest) -> Answer:
+async def drop(call: CallContext, request: AppRequest) -> Answer:
     """Destroy what is found by its name."""
     raise IkomaError(f"There is no {request.app_name}.", hint="Look it up.", guess="blog")
 
 
 @capability("test.stop", role=Role.OPERATOR, effect=Effect.CHANGES, unaudited=True, into=REGISTRY)
-async def stop(call: Identified, request: AppRequest) -> Answer:
+async def stop(call: CallContext, request: AppRequest) -> Answer:
     """Take load off, whatever happens."""
     DONE.append(request.app_name)
     return Answer()
 
 
 @capability("test.bring", role=Role.BUILDER, effect=Effect.CHANGES, queued=True, into=REGISTRY)
-async def bring(call: Identified, request: Write) -> Answer:
+async def bring(call: CallContext, request: Write) -> Answer:
     """Bring the newest of what comes in."""
     DONE.append(request.text)
     return Answer()
@@ -144,9 +152,10 @@ class House:
         failures: int = 1_000_000,
     ) -> None:
         self.log = audit or folder / "audit.jsonl"
-        self.callers = Callers(folder / "state.db", folder / ".env", None)
+        self.store = Store(folder / "state.db")
+        self.callers = Callers(self.store, folder / ".env", None)
         self.locks = Locks(folder)
-        self.approvals = Approvals(folder / "state.db")
+        self.approvals = Approvals(self.store)
         self.pipeline = Pipeline(
             REGISTRY,
             callers=self.callers,
@@ -155,9 +164,9 @@ class House:
             approvals=self.approvals,
             throttle=Throttle(failures),
             locks=self.locks,
-            operations=Operations(Journal(folder / "state.db")),
+            operations=Operations(Journal(self.store)),
             make_call=lambda identified: identified,
-            scrubber=Scrubber(lambda app, _reach=(): Known.of([SECRET, *([OWN] if app else [])])),
+            scrubber=Scrubber(lambda app, _reach=(): KnownSecrets.of([SECRET, *([OWN] if app else [])])),
         )
         self.bodies_read = 0
         self.calls = 0

@@ -29,12 +29,13 @@ from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
-from ikoma.kernel.call import Answer, Attempt, Identified
+from ikoma.kernel.call import Attempt, CallAnswer, CallContext
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import AppRequest, Loss, Registry, Request, Result, Sensitive, capability
+from ikoma.kernel.store import Store
 from ikoma.model import AppName, Effect, Role
 
 REGISTRY = Registry()
@@ -57,7 +58,7 @@ class World:
 
 
 @capability("test.work", role=Role.OPERATOR, effect=Effect.CHANGES, into=REGISTRY)
-async def work(call: Identified, request: Work) -> Done:
+async def work(call: CallContext, request: Work) -> Done:
     """Work for a while."""
     World.number += 1
     number = World.number
@@ -74,7 +75,7 @@ async def work(call: Identified, request: Work) -> Done:
 
 
 @capability("test.queue", role=Role.OPERATOR, effect=Effect.CHANGES, queued=True, into=REGISTRY)
-async def queue(call: Identified, request: Work) -> Done:
+async def queue(call: CallContext, request: Work) -> Done:
     """Work when it is free."""
     return await work(call, request)
 
@@ -84,17 +85,17 @@ class Made(Result):
 
 
 @capability("test.secret", role=Role.ADMIN, effect=Effect.CHANGES, into=REGISTRY)
-async def secret(call: Identified, request: Request) -> Made:
+async def secret(call: CallContext, request: Request) -> Made:
     """Show something once."""
     return Made(key="hunter2-hunter2")
 
 
-async def losses(call: Identified, request: AppRequest) -> Loss:
+async def losses(call: CallContext, request: AppRequest) -> Loss:
     return Loss(f"Remove {request.app_name}.", ("table orders (3 rows)",), ("backup a.sql",))
 
 
 @capability("test.destroy", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, into=REGISTRY)
-async def destroy(call: Identified, request: AppRequest) -> Done:
+async def destroy(call: CallContext, request: AppRequest) -> Done:
     """Destroy."""
     World.number += 1
     return Done(number=World.number)
@@ -103,15 +104,16 @@ async def destroy(call: Identified, request: AppRequest) -> Done:
 class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.callers = Callers(folder / "state.db", folder / ".env", None)
-        self.operations = Operations(Journal(folder / "state.db"))
+        self.store = Store(folder / "state.db")
+        self.callers = Callers(self.store, folder / ".env", None)
+        self.operations = Operations(Journal(self.store))
         self.locks = Locks(folder)
         self.pipeline = Pipeline(
             REGISTRY,
             callers=self.callers,
             rate_limit=RateLimit(60_000, 1000),
             audit=AuditLog(folder / "audit.jsonl", folder / "audit-head"),
-            approvals=Approvals(folder / "state.db"),
+            approvals=Approvals(self.store),
             throttle=Throttle(1_000_000),
             locks=self.locks,
             operations=self.operations,
@@ -120,7 +122,7 @@ class House:
         self.key = self.callers.create("ann", Role.ADMIN)[1]
         self.calls = 0
 
-    async def call(self, name: str, arguments: Mapping[str, Any], *, key: str | None = None, **more: Any) -> Answer:
+    async def call(self, name: str, arguments: Mapping[str, Any], *, key: str | None = None, **more: Any) -> CallAnswer:
         async def body(limit: int) -> Mapping[str, Any]:
             return arguments
 
@@ -232,8 +234,8 @@ def test_what_is_queued_waits_its_turn_and_only_the_newest_gets_one(house: House
         return await asyncio.gather(*calls, return_exceptions=True)
 
     first, other, second, third = asyncio.run(scenario())
-    assert isinstance(other, Answer)
-    assert isinstance(third, Answer)
+    assert isinstance(other, CallAnswer)
+    assert isinstance(third, CallAnswer)
     for withdrawn in (first, second):
         assert isinstance(withdrawn, OperationCancelled)
         assert withdrawn.message == "A newer call took the place of this one."
@@ -294,7 +296,7 @@ def test_a_server_that_was_killed_leaves_an_operation_that_says_so(house: House)
     asyncio.run(house.call("test.work", {"appName": "shop", "idempotencyKey": "k4"}))
     with sqlite3.connect(house.folder / "state.db") as database:
         database.execute("UPDATE operations SET state = 'running', result = NULL, process = '4194304@1.00'")
-    journal = Journal(house.folder / "state.db")
+    journal = Journal(Store(house.folder / "state.db"))
     assert [record.id for record in journal.recover()] == ["request-1"]
     later = House(house.folder)
     later.key, later.calls = house.key, 10
@@ -405,7 +407,7 @@ def test_what_ikoma_does_by_itself_is_an_operation_that_callers_of_the_app_wait_
         def hear(text: str, fraction: float | None = None) -> None:
             said.append(text)
 
-        with house.operations.own(*SETTLE) as progress:
+        async with house.operations.own(*SETTLE) as progress:
             [listed] = house.operations.last(10, "shop", limited, Role.OPERATOR)
             assert (listed.id, listed.capability, listed.caller, listed.state) == (*SETTLE[:2], "ikoma", "running")
             waiting = asyncio.ensure_future(
@@ -422,12 +424,12 @@ def test_what_ikoma_does_by_itself_is_an_operation_that_callers_of_the_app_wait_
         return said
 
     assert asyncio.run(scenario()) == ["undoing"]
-    assert Journal(house.folder / "state.db").find("own-1") is not None
+    assert Journal(Store(house.folder / "state.db")).find("own-1") is not None
 
 
 def test_a_glance_that_nobody_asks_for_leaves_no_record(house: House) -> None:
     async def scenario() -> None:
-        with house.operations.own(*SETTLE):
+        async with house.operations.own(*SETTLE):
             await asyncio.sleep(0)
 
     asyncio.run(scenario())
@@ -436,9 +438,10 @@ def test_a_glance_that_nobody_asks_for_leaves_no_record(house: House) -> None:
 
 def test_what_fails_again_and_again_is_listed_once(house: House) -> None:
     async def fail(number: int) -> None:
-        with pytest.raises(DeployFailed), house.operations.own(f"own-{number}", *SETTLE[1:]) as progress:
-            progress("undoing")
-            raise DeployFailed("The database cannot be restored.")
+        with pytest.raises(DeployFailed):
+            async with house.operations.own(f"own-{number}", *SETTLE[1:]) as progress:
+                progress("undoing")
+                raise DeployFailed("The database cannot be restored.")
 
     for number in range(3):
         asyncio.run(fail(number))
@@ -450,7 +453,7 @@ def test_what_fails_again_and_again_is_listed_once(house: House) -> None:
 
 def test_what_lasts_is_journalled_though_it_says_nothing(house: House) -> None:
     async def scenario() -> None:
-        with house.operations.own(*SETTLE):
+        async with house.operations.own(*SETTLE):
             await asyncio.sleep(0.8)
 
     asyncio.run(scenario())

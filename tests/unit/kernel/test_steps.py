@@ -79,6 +79,19 @@ def test_a_long_read_ends_with_its_key_and_with_a_cancel_of_its_own(
     assert [(entry["capability"], entry["code"]) for entry in house.entries()][-1] == ("test.follow", "unauthenticated")
 
 
+def test_a_stop_ends_what_would_be_followed_for_long(house: House) -> None:
+    key = house.key(Role.OBSERVER)
+
+    async def scenario() -> None:
+        following = asyncio.ensure_future(house.call("test.stream", key=key))
+        await asyncio.sleep(0.1)
+        assert not following.done()
+        house.pipeline.stop()
+        await asyncio.wait_for(following, 20)
+
+    asyncio.run(scenario())
+
+
 def test_an_entry_tells_two_keys_of_one_name_apart(house: House) -> None:
     made = [house.callers.create("same", Role.ADMIN) for _ in range(2)]
     for _, key in made:

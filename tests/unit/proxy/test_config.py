@@ -9,17 +9,17 @@ import pytest
 
 from ikoma.model import AppName
 from ikoma.ports.proxy import Route
-from ikoma.proxy.config import Place, build, site
+from ikoma.proxy.config import ProxySetup, build, site
 from ikoma.proxy.handlers import app_routes
 from ikoma.proxy.listeners import Openings
 
-PLACE = Place(Path("/state/proxy"), "", 80, 443, "acme", "me@example.com", Path("/log/access"))
+PLACE = ProxySetup(Path("/state/proxy"), "", 80, 443, "acme", "me@example.com", Path("/log/access"))
 ALL = Openings(http=True, https=True, http3=True)
 SHOP = Route(AppName("shop"), 20001, domains=("shop.example.com",), redirects={"www.example.com": "shop.example.com"})
 BLOG = Route(AppName("blog"), 20002)
 
 
-def servers(routes: list[Route], openings: Openings = ALL, place: Place = PLACE) -> dict[str, Any]:
+def servers(routes: list[Route], openings: Openings = ALL, place: ProxySetup = PLACE) -> dict[str, Any]:
     found: dict[str, Any] = build(routes, place, openings)["apps"]["http"]["servers"]
     return found
 

@@ -13,7 +13,7 @@ from mcp_types import TextContent
 from ikoma.errors import DeployFailed, IkomaError, InvalidArguments, Next, SqlFailed
 from ikoma.kernel.answers.failures import as_told
 from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Failed, Registry, Request, Result, Untrusted, capability
+from ikoma.kernel.registry import Registry, Request, Result, StoredFailure, Untrusted, capability
 from ikoma.model import Effect, Role, is_name, shown
 from ikoma.transports.mcp.wording import answers, marking, sentences
 
@@ -328,7 +328,7 @@ class Ended(Result):
     state: str
     capability: str
     steps: list[Line]
-    failure: Annotated[dict[str, Any] | None, Failed("what the failure quotes", ours=True)] = None
+    failure: Annotated[dict[str, Any] | None, StoredFailure("what the failure quotes", ours=True)] = None
 
 
 @capability("operations.ended", role=Role.OBSERVER, effect=Effect.READS, into=REGISTRY)

@@ -10,7 +10,7 @@ import pytest
 
 from ikoma.apps.source.webhook import Webhook, generate_secret
 from ikoma.model import Secret
-from ikoma.transports.signatures import Signed, read
+from ikoma.transports.signatures import SignedDelivery, read
 
 BODY = b'{"ref": "refs/heads/main"}'
 KEY = bytes(range(32))
@@ -21,7 +21,7 @@ def hook(secret: str) -> Webhook:
     return Webhook(Secret(secret), "main", "ann", "2026-01-01T00:00:00Z")
 
 
-def signed(headers: dict[str, str], body: bytes = BODY) -> Signed:
+def signed(headers: dict[str, str], body: bytes = BODY) -> SignedDelivery:
     return read({name.lower().encode(): value.encode() for name, value in headers.items()}, body)
 
 

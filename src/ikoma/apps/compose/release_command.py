@@ -13,7 +13,7 @@ from typing import Any
 
 from ikoma.errors import InvalidCompose
 from ikoma.model import shown
-from ikoma.postgres.migrations.lint import Verdict
+from ikoma.postgres.migrations.lint import MigrationVerdict
 
 _KEYS = ("service", "command", "timeout", "breaking")
 _TAKES = "it takes service, command (a list such as [python, manage.py, migrate]), timeout and breaking"
@@ -32,10 +32,10 @@ class ReleaseCommand:
     """Whether what serves cannot run with the database as it will be."""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> MigrationVerdict:
         """What a plan says of it."""
         said = "It is marked `breaking`: what serves is stopped first." if self.breaking else None
-        return Verdict(
+        return MigrationVerdict(
             f"release command of {self.service}: {' '.join(self.command)}",
             compatible=not self.breaking,
             reasons=(said,) if said else (),

@@ -61,7 +61,7 @@ class Backups:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         sweep(self.root)
         if name is None:
-            return next(path for path in self._names(app) if not _is_there(path))
+            return next(path for path in self._propose_names(app) if not _is_there(path))
         for other in others:
             if other != app and re.fullmatch(_OWN_NAME.format(re.escape(other)), name):
                 raise BackupForeign(f"{name} is a name that backups of {other} get.", hint="Choose another backupName.")
@@ -69,7 +69,7 @@ class Backups:
             raise BackupExists(f"A backup named {name} exists already.")
         return self.root / name
 
-    def _names(self, app: AppName) -> Iterator[Path]:
+    def _propose_names(self, app: AppName) -> Iterator[Path]:
         """The app's name with the time, numbered from the second within a second."""
         own = f"{app}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
         yield self.root / f"{own}.sql"
@@ -102,11 +102,11 @@ class Backups:
         path.with_name(f"{path.name}.json").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
-    def latest(self, app: AppName) -> BackupManifest | None:
+    def find_latest(self, app: AppName) -> BackupManifest | None:
         """The app's newest backup whose file is still there."""
-        return max(self.of(app), key=lambda manifest: manifest.created_at, default=None)
+        return max(self.list_of(app), key=lambda manifest: manifest.created_at, default=None)
 
-    def of(self, app: AppName) -> list[BackupManifest]:
+    def list_of(self, app: AppName) -> list[BackupManifest]:
         """The app's backups whose files are still there."""
         found = []
         for path in self.root.glob("*.sql.json"):

@@ -36,7 +36,7 @@ class KnownBackup:
 class DatabaseRollbackPlan:
     """What to do to the database, and what that costs."""
 
-    way: RollbackMethod
+    method: RollbackMethod
     sentence: str
     """What a person reads before it is done."""
     undo: tuple[str, ...] = ()

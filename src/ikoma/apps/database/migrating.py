@@ -24,7 +24,7 @@ from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlF
 from ikoma.model import BackupName, shown
 from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration
 from ikoma.ports.progress import Progress, no_progress
-from ikoma.postgres.migrations.lint import Verdict, lint_all
+from ikoma.postgres.migrations.lint import MigrationVerdict, lint_all
 from ikoma.postgres.migrations.losses import counted, losses
 from ikoma.postgres.sql.parser import read
 
@@ -80,76 +80,76 @@ class DatabaseMigrator:
         self._databases = databases
         self._backups = backups
 
-    async def ledger(self, app: App) -> Sequence[LedgerEntry]:
+    async def read_ledger(self, app: App) -> Sequence[LedgerEntry]:
         """What the app's database has; nothing where it has none."""
         owned = credentials.find(app)
         return await self._databases.ledger(owned) if owned else []
 
-    async def pending(self, app: App) -> list[Migration]:
+    async def list_pending(self, app: App) -> list[Migration]:
         """Migrations of the folder that the database does not have; none where the app has no database."""
         if credentials.find(app) is None:
             return []
-        return migration_files.select_pending(migration_files.list_migrations(app), await self.ledger(app))
+        return migration_files.select_pending(migration_files.list_migrations(app), await self.read_ledger(app))
 
-    async def verdicts(self, app: App) -> list[Verdict]:
+    async def lint_pending(self, app: App) -> list[MigrationVerdict]:
         """What the pending migrations do: locks they take, and whether what serves can run with them."""
-        pending = await self.pending(app)
+        pending = await self.list_pending(app)
         names = {item.name for item in pending}
         applied = [item for item in migration_files.list_migrations(app) if item.name not in names]
         return await read(lint_all, pending, applied)
 
-    async def forward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
+    async def plan_forward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
         """The way to what the app's folder says, for a release that is under way."""
-        breaking = any(not verdict.compatible for verdict in await self.verdicts(app))
-        return self._forward(app, release, await self.pending(app), command, breaking=breaking)
+        breaking = any(not verdict.compatible for verdict in await self.lint_pending(app))
+        return self._plan(app, release, await self.list_pending(app), command, breaking=breaking)
 
-    def onward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
+    def plan_command(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
         """The same for a release that brings no migrations of its own."""
-        return self._forward(app, release, [], command, breaking=False)
+        return self._plan(app, release, [], command, breaking=False)
 
-    def _forward(
+    def _plan(
         self, app: App, release: str, pending: Sequence[Migration], command: ReleaseCommand | None, *, breaking: bool
     ) -> ForwardMigration:
         entry = Migration.of(f"{_COMMAND}{release}", "") if command and credentials.find(app) else None
         breaking = breaking or (command is not None and command.breaking)
         return ForwardMigration(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
 
-    async def back(self, app: App, older: Release, newer: Release | None) -> DatabaseRollback:
+    async def prepare_rollback(self, app: App, older: Release, newer: Release | None) -> DatabaseRollback:
         """The way to what the database was for an earlier release.
 
         Raises:
             CannotGoBack: with the honest reason.
         """
-        way = await self.way_back(app, older, newer)
-        if way.way is RollbackMethod.CANNOT:
+        way = await self.plan_rollback(app, older, newer)
+        if way.method is RollbackMethod.CANNOT:
             raise CannotGoBack(str(way))
         downs = migration_files.list_down_migrations(app, _find_kept_migrations(app, newer)) if way.undo else {}
         return DatabaseRollback(self, app, way, [(name, downs[name]) for name in way.undo])
 
-    async def way_back(self, app: App, older: Release, newer: Release | None) -> DatabaseRollbackPlan:
+    async def plan_rollback(self, app: App, older: Release, newer: Release | None) -> DatabaseRollbackPlan:
         """How the database could go back to an earlier release, and what that costs."""
         if credentials.find(app) is None:
             return DatabaseRollbackPlan(RollbackMethod.NOTHING, "The app has no database.")
         folder = _find_kept_migrations(app, newer)
         return plan_rollback(
             [LedgerEntry(**entry) for entry in older.ledger],
-            await self.ledger(app),
+            await self.read_ledger(app),
             files=migration_files.list_migrations(app),
             downs=migration_files.list_down_migrations(app, folder).keys(),
-            backups=self._kept(app),
+            backups=self._list_backups(app),
         )
 
-    async def losses(self, app: App, back: DatabaseRollback) -> list[str]:
+    async def count_losses(self, app: App, back: DatabaseRollback) -> list[str]:
         """What going back takes away, counted now: one line for each table or column."""
         if not back.stops_first:
             return []
         rows = await self._databases.rows(credentials.require(app))
-        if back.way.backup is None:
+        if back.plan.backup is None:
             found = [await read(losses, down, rows) for _, down in back.downs]
             return list(dict.fromkeys(line for lines in found for line in lines))
-        return self._compared(app, back.way.backup, rows)
+        return self._compare_rows(app, back.plan.backup, rows)
 
-    async def losses_of_sql(self, app: App, sql: Sequence[Migration]) -> list[str]:
+    async def count_sql_losses(self, app: App, sql: Sequence[Migration]) -> list[str]:
         """The rows that some SQL takes away, as far as its text tells: a line for each table or column, counted now."""
         owned = credentials.find(app)
         if owned is None or not sql:
@@ -158,13 +158,13 @@ class DatabaseMigrator:
         found = [line for item in sql for line in await read(losses, item, rows, only_rows=True)]
         return list(dict.fromkeys(found))
 
-    async def not_taken_back(self, app: App, backup: str) -> list[str]:
+    async def compare_with_backup(self, app: App, backup: str) -> list[str]:
         """In what the database differs from a backup: a line for each table with other rows, counted now."""
         rows = await self._databases.rows(credentials.require(app))
-        return self._compared(app, backup, rows)
+        return self._compare_rows(app, backup, rows)
 
-    def _compared(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
-        held = next((item.tables for item in self._backups.of(app.name) if item.name == backup), {})
+    def _compare_rows(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
+        held = next((item.tables for item in self._backups.list_of(app.name) if item.name == backup), {})
         return [f"{shown(table)}: {_describe_rows(table, rows, held)}" for table in sorted({*rows, *held})]
 
     async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
@@ -224,7 +224,7 @@ class DatabaseMigrator:
         """Undo a migration, which is the newest."""
         await self._databases.revert(where, name, down, timeout=_STATEMENT_SECONDS, lock_timeout=_LOCK_SECONDS)
 
-    def _kept(self, app: App) -> list[KnownBackup]:
+    def _list_backups(self, app: App) -> list[KnownBackup]:
         """The app's backups; of those that deploys made it is known which migrations they hold."""
         held = {}
         for release in Releases(app).all():
@@ -232,14 +232,16 @@ class DatabaseMigrator:
                 held[release.backup] = {
                     entry["name"]: entry["checksum"] for entry in release.ledger if entry["name"] not in release.applied
                 }
-        return [KnownBackup(item.name, item.created_at, held.get(item.name)) for item in self._backups.of(app.name)]
+        return [
+            KnownBackup(item.name, item.created_at, held.get(item.name)) for item in self._backups.list_of(app.name)
+        ]
 
 
 @dataclass(slots=True)
 class ForwardMigration:
     """Applies what is pending."""
 
-    schema: DatabaseMigrator
+    migrator: DatabaseMigrator
     app: App
     release: str
     pending: Sequence[Migration]
@@ -258,12 +260,12 @@ class ForwardMigration:
 
     async def rehearse(self, progress: Progress) -> None:
         if self.stops_first and self.applied:
-            await self.schema.rehearse(self.app, self._try, progress)
+            await self.migrator.rehearse(self.app, self._try, progress)
 
     async def back_up(self, progress: Progress) -> str | None:
         if not self.applied:
             return None
-        name = await self.schema.back_up(self.app, progress)
+        name = await self.migrator.back_up(self.app, progress)
         releases = Releases(self.app)  # at once: however the deploy ends, its record says which backup preceded it
         releases.write(replace(releases.find(self.release), backup=name))
         return name
@@ -273,7 +275,7 @@ class ForwardMigration:
             progress(f"migrate {migration.name}", number / len(self.pending))
             before, self.is_untouched = self.is_untouched, False
             try:
-                await self.schema.migrate(credentials.require(self.app), migration)
+                await self.migrator.migrate(credentials.require(self.app), migration)
             except SqlFailed:  # nothing of it was kept
                 self.is_untouched = before
                 raise
@@ -281,7 +283,7 @@ class ForwardMigration:
     async def enter_command(self) -> None:
         self.is_untouched = False
         if self.entry is not None:
-            await self.schema.migrate(credentials.require(self.app), self.entry)
+            await self.migrator.migrate(credentials.require(self.app), self.entry)
 
     def keep_output(self, lines: Sequence[str]) -> None:
         self.output = tuple(lines)
@@ -290,16 +292,16 @@ class ForwardMigration:
 
     async def _try(self, place: Credentials) -> None:
         for migration in self.pending:
-            await self.schema.migrate(place, migration)
+            await self.migrator.migrate(place, migration)
 
 
 @dataclass(slots=True)
 class DatabaseRollback:
     """Takes the database back. What serves is stopped first: it would go on writing into what is given up."""
 
-    schema: DatabaseMigrator
+    migrator: DatabaseMigrator
     app: App
-    way: DatabaseRollbackPlan
+    plan: DatabaseRollbackPlan
     downs: Sequence[tuple[str, Migration]]
     is_untouched: bool = True
     command: ReleaseCommand | None = None
@@ -307,14 +309,14 @@ class DatabaseRollback:
 
     @property
     def stops_first(self) -> bool:
-        return self.way.way is not RollbackMethod.NOTHING
+        return self.plan.method is not RollbackMethod.NOTHING
 
     async def rehearse(self, progress: Progress) -> None:
         if self.stops_first:
-            await self.schema.rehearse(self.app, partial(self._go_back, no_progress), progress)
+            await self.migrator.rehearse(self.app, partial(self._go_back, no_progress), progress)
 
     async def back_up(self, progress: Progress) -> str | None:
-        return await self.schema.back_up(self.app, progress) if self.stops_first else None
+        return await self.migrator.back_up(self.app, progress) if self.stops_first else None
 
     async def apply(self, progress: Progress) -> None:
         self.is_untouched = False
@@ -327,11 +329,11 @@ class DatabaseRollback:
         return None
 
     async def _go_back(self, progress: Progress, where: Credentials) -> None:
-        if self.way.backup is not None:
-            await self.schema.restore(self.app, self.way.backup, progress, into=where)
+        if self.plan.backup is not None:
+            await self.migrator.restore(self.app, self.plan.backup, progress, into=where)
         for name, down in self.downs:
             progress(f"undo {name}")
-            await self.schema.revert(where, name, down)
+            await self.migrator.revert(where, name, down)
 
 
 def _rehearsal_path(app: App) -> Path:

@@ -99,12 +99,12 @@ class Deployer:
         self._databases = databases
         self._answering = Answering(engine, probe)
         self._policy = policy
-        self._traffic = traffic
+        self._routes = traffic
         self._rollouts = rollouts
-        self._schema = schema
+        self._migrator = schema
         self._rollbacks = rollbacks
         self._memory = memory
-        self._outcomes = ReleaseHistory(engine, schema, rollouts, keep)
+        self._history = ReleaseHistory(engine, schema, rollouts, keep)
 
     async def deploy(
         self,
@@ -130,23 +130,23 @@ class Deployer:
         await self._settle(app, wish.progress)
         await asyncio.to_thread(variable_history.keep_present, app)
         frozen = injection.frozen(app, model, env=env, memory=self._memory, variables=variables)
-        runs = await self._checked(app, frozen)
+        runs = await self._check(app, frozen)
         in_use = await self._adopt(app, frozen, wish.progress)
         given = {**variables, **env}
         secrets = [*app_secrets.of_app(app), *app_secrets.of_variables(given), *app_secrets.of_model(frozen)]
         release = _begin_release(app, frozen, wish)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given, texts)
-        async with self._outcomes.recorded(app, release, secrets):
+        async with self._history.record_failure(app, release, secrets):
             wish.progress("keeping the source")
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
             found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
-            change = await self._schema.forward(app, release.id, x_ikoma.read(frozen).release_command)
+            change = await self._migrator.plan_forward(app, release.id, x_ikoma.read(frozen).release_command)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
-        return await self._outcomes.served(app, release, rolled.configurations), rolled
+        return await self._history.record_served(app, release, rolled.configurations), rolled
 
     async def restart(self, app: App, wish: DeployOptions) -> tuple[Release, Rolled]:
         """Replace the containers of the release that serves by new ones."""
@@ -165,11 +165,11 @@ class Deployer:
             CannotGoBack: the database cannot be taken back.
         """
         await self._settle(app, wish.progress)
-        release, left = self._rollbacks.target(app, wanted.to), Releases(app).current()
-        change = await self._rollbacks.change(app, release, database=wanted.database)
-        async with self._outcomes.leaving(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
+        release, left = self._rollbacks.find_target(app, wanted.to), Releases(app).current()
+        change = await self._rollbacks.plan_change(app, release, database=wanted.database)
+        async with self._history.leave(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
             served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
-        return served, rolled, change.way if change else STAYS
+        return served, rolled, change.plan if change else STAYS
 
     async def scale(self, app: App, service: str, replicas: int, wish: DeployOptions) -> tuple[Release, Rolled]:
         """Give a service of the release that serves another number of containers, which later releases keep.
@@ -196,25 +196,25 @@ class Deployer:
         releases = Releases(app)
         earlier = self._require_serving(app)
         model = with_image(app.name, releases.model(earlier), service, image)
-        runs = await self._checked(app, model, judged=f"{image[:80]} is not allowed")
+        runs = await self._check(app, model, judged=f"{image[:80]} is not allowed")
         in_use = await self._adopt(app, model, wish.progress)
         given = releases.given(earlier)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
         release = replace(_begin_release(app, model, wish), commit=earlier.commit)
         folder = releases.open(release, model, given, releases.texts(earlier))
-        async with self._outcomes.recorded(app, release, secrets):
+        async with self._history.record_failure(app, release, secrets):
             kept = earlier.images
             share_source(app, earlier, folder)
             place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
             found = await images.provide_one(
                 self._engine, service, model, place, folder, kept=kept, progress=wish.progress, secrets=secrets
             )
-            change = self._schema.onward(app, release.id, x_ikoma.read(model).release_command)
+            change = self._migrator.plan_command(app, release.id, x_ikoma.read(model).release_command)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
             releases.write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
-        return await self._outcomes.served(app, release, rolled.configurations), rolled
+        return await self._history.record_served(app, release, rolled.configurations), rolled
 
     async def allow_command(self, app: App) -> Release:
         """The release that serves, once the policy of now has seen what a command in it may do.
@@ -232,29 +232,29 @@ class Deployer:
         """Take an app out of service: requests under way may end, then its containers and networks go."""
         await self.check_project(app)
         try:
-            await self._traffic.take_down(app)
+            await self._routes.take_down(app)
             await keep_logs(self._engine, app, await self._engine.containers(app.name))
             await self._engine.down(app.name, volumes=False, progress=progress)
         except BaseException:
-            await asyncio.shield(self._serve_on(app))
+            await asyncio.shield(self._resume_serving(app))
             raise
         RolloutState(app).take_down()
 
     async def forget(self, app: App) -> None:
         """The app is gone: so are its route and the names of its images."""
-        await self._traffic.forget(app)
+        await self._routes.forget(app)
         await images.forget(self._engine, app.name)
 
     async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
         """After a start: finish or undo what a killed server left; what was done, or None."""
         settle_scale(app)
         await asyncio.to_thread(resume_adoptions, app)
-        return await self._outcomes.recover(app, progress)
+        return await self._history.recover(app, progress)
 
     async def abandon(self, app: App) -> Underway | None:
         """Give up taking the database of a failed rollout back; what was given up, None where it was taken back."""
         await self.check_project(app)
-        return await self._outcomes.abandon(app)
+        return await self._history.abandon(app)
 
     def is_ending(self, app: App) -> bool:
         """Whether containers that were replaced are still ending."""
@@ -263,7 +263,7 @@ class Deployer:
     async def end_standby(self, app: App) -> None:
         """The release that serves has stood its time: what was kept of the one before goes."""
         await self._rollouts.end_standby(app)
-        await self._outcomes.tidy(app)
+        await self._history.tidy(app)
 
     async def check_project(self, app: App) -> None:
         """Raises ProjectNameTaken where containers of this name are not this app's."""
@@ -273,10 +273,10 @@ class Deployer:
                     f"The containers named {app.name} belong to a Compose project in {container.working_dir}."
                 )
 
-    async def _serve_on(self, app: App) -> None:
+    async def _resume_serving(self, app: App) -> None:
         """After taking an app down has failed or was cancelled: the containers that are left get the requests."""
         with suppress(EngineUnavailable):  # the caretaker does it when the engine is back
-            await self._traffic.refresh(app)
+            await self._routes.refresh(app)
 
     def _require_serving(self, app: App) -> Release:
         release, serving = Releases(app).current(), RolloutState(app).serving()
@@ -311,17 +311,17 @@ class Deployer:
         """Roll out a release that was made before: from its own record, judged by the policy of now."""
         releases = Releases(app)
         model = releases.model(release)
-        runs = await self._checked(app, model)
+        runs = await self._check(app, model)
         in_use = await self._adopt(app, model, wish.progress)
         found = release.images
         await images.present(self._engine, app.name, release.id, found)
         place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
-        async with self._outcomes.serving_on(app, release):
+        async with self._history.explain_failure(app, release):
             rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
-        return await self._outcomes.served(app, release, rolled.configurations), rolled
+        return await self._history.record_served(app, release, rolled.configurations), rolled
 
-    async def _checked(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
+    async def _check(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
         """What runs, once the policy has seen all of it and its domains are free; nothing is read again in between.
 
         Args:
@@ -330,7 +330,7 @@ class Deployer:
         runs = injection.equipped(app, frozen, self._databases.endpoint())
         await self._policy.require(app, runs, judged=judged)
         wishes = x_ikoma.read(frozen)
-        self._traffic.check_domains(app, (*wishes.domains, *wishes.redirects))
+        self._routes.check_domains(app, (*wishes.domains, *wishes.redirects))
         return runs
 
     async def _adopt(self, app: App, model: Mapping[str, Any], progress: Progress) -> Sequence[str]:
@@ -384,7 +384,7 @@ def _begin_release(app: App, model: Mapping[str, Any], wish: DeployOptions) -> R
     one_shot, may_end = compose_file.one_shot_services(model), jobs(model)
     brought = checkout.read_record(app)
     return Release(
-        id=Releases(app).new_id(),
+        id=Releases(app).make_id(),
         caller=wish.caller,
         started_at=format_now(),
         reason=wish.reason,

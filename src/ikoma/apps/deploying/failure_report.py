@@ -21,46 +21,48 @@ class FailureReport:
 
     def __init__(self, engine: Engine, schema: DatabaseMigrator) -> None:
         self._engine = engine
-        self._schema = schema
+        self._migrator = schema
 
-    async def applied(self, app: App) -> Applied:
+    async def list_applied(self, app: App) -> Applied:
         with suppress(IkomaError):
-            return frozenset(entry.name for entry in await self._schema.ledger(app) if not is_command(entry.name))
+            return frozenset(
+                entry.name for entry in await self._migrator.read_ledger(app) if not is_command(entry.name)
+            )
         return None
 
-    async def tell_release(self, app: App, release: Release, error: IkomaError, before: Applied) -> None:
+    async def describe_release(self, app: App, release: Release, error: IkomaError, before: Applied) -> None:
         """Say in its error what a release that never served leaves, and what the next deploy does.
 
         Args:
             before: what the database had when it began.
         """
         facts: dict[str, Any] = {"releaseId": release.id, "backup": Releases(app).find(release.id).backup}
-        after = await self.applied(app)
+        after = await self.list_applied(app)
         if before is not None and after is not None:
             facts["migrationsApplied"] = sorted(after - before)
         with suppress(IkomaError):
             facts["nextDeploy"] = {
-                "migrations": [item.name for item in await self._schema.pending(app)],
+                "migrations": [item.name for item in await self._migrator.list_pending(app)],
                 "releaseCommand": bool(release.extension.get("release_command")),
             }
         error.details = {**error.details, **facts}
         shown = Next("release.show", {"appName": str(app.name), "release": release.id})
         if isinstance(error, DeployFailed) or not error.next:
             error.next = (shown, *error.next)
-        await self.tell_serving(app, error)
+        await self.describe_serving(app, error)
 
-    async def tell_rollout(self, app: App, release: Release, error: IkomaError) -> None:
+    async def describe_rollout(self, app: App, release: Release, error: IkomaError) -> None:
         """The same of a release that was made before, and was to serve again."""
         error.details = {"releaseId": release.id, "backup": None, "migrationsApplied": [], **error.details}
-        await self.tell_serving(app, error)
+        await self.describe_serving(app, error)
 
-    async def tell_serving(self, app: App, error: IkomaError) -> None:
-        serving = await self._serving(app)
+    async def describe_serving(self, app: App, error: IkomaError) -> None:
+        serving = await self._find_serving(app)
         error.details = {**error.details, "serving": serving}
         if serving is not None:
             error.hint += f" The release {serving} goes on serving."
 
-    async def _serving(self, app: App) -> str | None:
+    async def _find_serving(self, app: App) -> str | None:
         """The release that serves, as far as can be told."""
         state = RolloutState(app)
         serving = state.serving()

@@ -45,7 +45,7 @@ from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Nex
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases
 from ikoma.ports.engine import Engine
-from ikoma.postgres.migrations.lint import Verdict
+from ikoma.postgres.migrations.lint import MigrationVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class RollbackEffect:
     """What a rollback leads to, besides the services."""
 
     release: str
-    way: DatabaseRollbackPlan
+    database: DatabaseRollbackPlan
     """What becomes of the database."""
     lost: tuple[str, ...] = ()
     """What is gone from the database afterwards."""
@@ -72,7 +72,7 @@ class DeployPlan:
     services: tuple[ServicePlan, ...] = ()
     rest: tuple[str, ...] = ()
     source: SourceChanges = field(default_factory=SourceChanges)
-    migrations: tuple[Verdict, ...] = ()
+    migrations: tuple[MigrationVerdict, ...] = ()
     ports: tuple[str, ...] = ()
     rollback: RollbackEffect | None = None
     route: str | None = None
@@ -99,7 +99,7 @@ class Planner:
         self._databases = databases
         self._policy = policy
         self._validator = validator
-        self._schema = schema
+        self._migrator = schema
         self._rollbacks = rollbacks
         self._memory = memory
 
@@ -107,7 +107,7 @@ class Planner:
         """What deploy.up would do now."""
         report = await self._validator.examine(app, images=False)
         errors, warnings = (tuple(map(str, found)) for found in (report.errors, report.warnings))
-        identity = await self._hash(app, report)
+        identity = await self._compute_hash(app, report)
         if report.model is None or report.errors:
             return DeployPlan(identity, errors, warnings)
         frozen = injection.frozen(app, report.model, env={}, memory=self._memory, variables=report.variables)
@@ -116,7 +116,7 @@ class Planner:
         found = await _find_sources(app, frozen)
         kept = read_snapshot(app, current)
         changes = await asyncio.to_thread(find_changes, _root(app), found, kept)
-        verdicts = await self._schema.verdicts(app)
+        verdicts = await self._migrator.lint_pending(app)
         if (command := x_ikoma.read(frozen).release_command) is not None:
             verdicts.append(command.verdict)
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
@@ -132,9 +132,11 @@ class Planner:
         )
 
         def contents(path: Path) -> str:
-            return "changed" if changes.below(kept.root, path) else kept.digest_of(path)
+            return "changed" if changes.has_any_below(kept.root, path) else kept.compute_digest(path)
 
-        step = await self._step(app, before, frozen, found, changes, secrets, found_images, given, contents, stops)
+        step = await self._gather_changes(
+            app, before, frozen, found, changes, secrets, found_images, given, contents, stops
+        )
         marks = await asyncio.to_thread(mark_data, app, frozen, found)
         step = replace(
             step, dotenv=read_dotenv(app, frozen), marks=marks, marked=read_kept_marks(app, current) if current else {}
@@ -158,94 +160,96 @@ class Planner:
         Raises:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
         """
-        release, left = self._rollbacks.target(app, wanted.to), Releases(app).current()
+        release, left = self._rollbacks.find_target(app, wanted.to), Releases(app).current()
         before, after = (Releases(app).model(item) if item else {} for item in (left, release))
-        change, errors = await self._change(app, release, wanted)
-        errors += await self._refusals(app, release, after)
-        lost = await self._schema.losses(app, change) if change else []
-        way = change.way if change else STAYS
+        change, errors = await self._plan_change(app, release, wanted)
+        errors += await self._list_refusals(app, release, after)
+        lost = await self._migrator.count_losses(app, change) if change else []
+        way = change.plan if change else STAYS
         stops = "the database is taken back" if change and change.stops_first else None
         files = comparison.compare_source(*(read_snapshot(app, item) for item in (left, release)))
         changes = SourceChanges(files.added, files.changed, files.removed)
         secrets = [*_collect_secrets(app, left), *_collect_secrets(app, release)]
-        given, contents = Releases(app).given(release), read_snapshot(app, release).digest_of
+        given, contents = Releases(app).given(release), read_snapshot(app, release).compute_digest
         found = await _find_sources(app, after)
-        step = await self._step(app, before, after, found, changes, secrets, release.images, given, contents, stops)
+        step = await self._gather_changes(
+            app, before, after, found, changes, secrets, release.images, given, contents, stops
+        )
         marked = read_kept_marks(app, left) if left else {}
         step = replace(step, dotenv=read_kept_dotenv(app, release), marks=read_kept_marks(app, release), marked=marked)
         return DeployPlan(
-            await self._rollback_hash(app, wanted, release, way),
+            await self._compute_rollback_hash(app, wanted, release, way),
             tuple(errors),
             services=await plan_services(self._engine, step, fetched=True),
             rest=comparison.compare_rest(before, after, secrets) if before else (),
             source=changes,
             ports=tuple(_list_ports(after)),
             kinds=await asyncio.to_thread(list_kinds, app, after),
-            rollback=RollbackEffect(release.id, way, tuple(lost), *await self._migrations(app, release, way)),
+            rollback=RollbackEffect(release.id, way, tuple(lost), *await self._split_migrations(app, release, way)),
             route=_describe_route(Web(**release.web)) if release.web else None,
         )
 
     async def require(self, app: App, report: Report, expected: str) -> None:
         """Raises PlanDrifted where what a plan was made of is not as it was."""
-        if await self._hash(app, report) != expected:
+        if await self._compute_hash(app, report) != expected:
             raise PlanDrifted(f"{app.name} is not as it was when the plan was made.")
 
     async def require_rollback(self, app: App, wanted: RollbackRequest, expected: str) -> None:
         """Raises PlanDrifted where a rollback would not do what the plan said."""
-        release = self._rollbacks.target(app, wanted.to)
-        change, _ = await self._change(app, release, wanted)
-        if await self._rollback_hash(app, wanted, release, change.way if change else STAYS) != expected:
+        release = self._rollbacks.find_target(app, wanted.to)
+        change, _ = await self._plan_change(app, release, wanted)
+        if await self._compute_rollback_hash(app, wanted, release, change.plan if change else STAYS) != expected:
             asked = {"rollback": True, "to": wanted.to, "database": wanted.database or None}
             again = Next("deploy.plan", {name: value for name, value in asked.items() if value is not None})
             raise PlanDrifted(f"{app.name} is not as it was when the plan was made.", next=again)
 
-    async def _hash(self, app: App, report: Report) -> str:
+    async def _compute_hash(self, app: App, report: Report) -> str:
         """One checksum of the folder, the containers and the database, as far as a deploy depends on them."""
         found = await _find_sources(app, report.model) if report.model else Sources((), ())
         paths = [*file_choice.paths(app), app.env_file, *found.paths]
         marked = await asyncio.to_thread(compute_marks, app.path, paths, found.left_out)
         owned = credentials.find(app)
         variables = credentials.list_parts(owned, self._databases.endpoint()) if owned else {}
-        return _compute_digest(marked, report.model, variables, await self._state(app))
+        return _compute_digest(marked, report.model, variables, await self._read_state(app))
 
-    async def _rollback_hash(
+    async def _compute_rollback_hash(
         self, app: App, wanted: RollbackRequest, release: Release, way: DatabaseRollbackPlan
     ) -> str:
-        return _compute_digest("rollback", release.id, wanted.database, str(way), await self._state(app))
+        return _compute_digest("rollback", release.id, wanted.database, str(way), await self._read_state(app))
 
-    async def _state(self, app: App) -> list[Any]:
+    async def _read_state(self, app: App) -> list[Any]:
         """What serves, and what its database has."""
         state = RolloutState(app)
         serving = state.select_serving(await self._engine.containers(app.name))
         containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
-        return [containers, state.serving(), await self._schema.ledger(app)]
+        return [containers, state.serving(), await self._migrator.read_ledger(app)]
 
-    async def losses(self, app: App, wanted: RollbackRequest) -> tuple[Release, list[str]]:
+    async def count_losses(self, app: App, wanted: RollbackRequest) -> tuple[Release, list[str]]:
         """What a rollback takes away for good, counted now; the release that it leads to."""
-        release = self._rollbacks.target(app, wanted.to)
-        change = await self._rollbacks.change(app, release, database=wanted.database)
-        return release, await self._schema.losses(app, change) if change else []
+        release = self._rollbacks.find_target(app, wanted.to)
+        change = await self._rollbacks.plan_change(app, release, database=wanted.database)
+        return release, await self._migrator.count_losses(app, change) if change else []
 
-    async def _change(
+    async def _plan_change(
         self, app: App, release: Release, wanted: RollbackRequest
     ) -> tuple[DatabaseRollback | None, list[str]]:
         """What a rollback does to the database, or why it would be refused."""
         try:
-            return await self._rollbacks.change(app, release, database=wanted.database), []
+            return await self._rollbacks.plan_change(app, release, database=wanted.database), []
         except (CannotGoBack, DatabaseAhead) as error:
             return None, [_describe_error(error)]
 
-    async def _migrations(
+    async def _split_migrations(
         self, app: App, release: Release, way: DatabaseRollbackPlan
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The migrations of the database that go with its way back, and those that stay."""
-        has = [entry.name for entry in await self._schema.ledger(app)]
+        has = [entry.name for entry in await self._migrator.read_ledger(app)]
         undone = way.undo
-        if way.way is RollbackMethod.RESTORE:
+        if way.method is RollbackMethod.RESTORE:
             undone = tuple(name for name in reversed(has) if name not in release.migrations)
         return undone, tuple(name for name in has if name not in undone)
 
-    async def _refusals(self, app: App, release: Release, model: Mapping[str, Any]) -> list[str]:
+    async def _list_refusals(self, app: App, release: Release, model: Mapping[str, Any]) -> list[str]:
         """Why a release could not run now as it did then."""
         underway = RolloutState(app).underway()
         found = [underway.trouble] if underway is not None and underway.trouble else []
@@ -258,7 +262,7 @@ class Planner:
         found += [f"The domain {item} belongs to another app." for item in self._validator.taken_domains(app, model)]
         return found + [item.problem for item in await self._validator.occupied(app, model)]
 
-    async def _step(
+    async def _gather_changes(
         self,
         app: App,
         before: Mapping[str, Any],

@@ -125,9 +125,9 @@ async def plan_services(engine: Engine, step: ServiceChanges, *, fetched: bool) 
     planned = _Planned(step)
     plans = []
     for name in (*step.after["services"], *(name for name in planned.decisions if name not in step.after["services"])):
-        action, service = planned.action(name), step.after["services"].get(name)
+        action, service = planned.choose_action(name), step.after["services"].get(name)
         image = None if fetched or service is None else await _find_image(engine, step.app, service, action)
-        plans.append(ServicePlan(name, action, planned.reasons(name), image, planned.downtime(name)))
+        plans.append(ServicePlan(name, action, planned.list_reasons(name), image, planned.expect_downtime(name)))
     return tuple(plans)
 
 
@@ -165,7 +165,7 @@ class _Planned:
         for name in compared.removed:
             self.decisions.setdefault(name, Decision(name))
 
-    def action(self, name: str) -> str:
+    def choose_action(self, name: str) -> str:
         decision = self.decisions[name]
         if name not in self._step.after["services"]:
             return "remove"
@@ -177,8 +177,8 @@ class _Planned:
             return "keep"
         return "replace" if name in (self._step.before.get("services") or {}) else "add"
 
-    def reasons(self, name: str) -> tuple[str, ...]:
-        decision, action = self.decisions[name], self.action(name)
+    def list_reasons(self, name: str) -> tuple[str, ...]:
+        decision, action = self.decisions[name], self.choose_action(name)
         service = self._step.after["services"].get(name)
         if service is None:
             return ()
@@ -191,21 +191,25 @@ class _Planned:
         if action != "replace":
             return (*lines, *many)
         lines += find_touched(self._step.app, self._step.after, service, self._step.changes)
-        lines += self._touched_data(service)
+        lines += self._find_touched_data(service)
         lines += [self._step.stops] if self._step.stops else []
         if not lines:
             other_image = self._step.images.get(name) != self._step.former.get(name)
-            lines = ["its image is another"] if other_image and decision.replaced else [self._otherwise(name, service)]
+            lines = (
+                ["its image is another"]
+                if other_image and decision.replaced
+                else [self._explain_without_files(name, service)]
+            )
         return (*lines, *many)
 
-    def _touched_data(self, service: Mapping[str, Any]) -> list[str]:
+    def _find_touched_data(self, service: Mapping[str, Any]) -> list[str]:
         """Which of the data has changed that a service mounts and a person deploys too."""
         step, root = self._step, Path(os.path.realpath(self._step.app.path))
         ways = [Path(os.path.realpath(mount["source"])) for mount in bind_mounts({"services": {"": service}})]
         other = [place for place, mark in step.marks.items() if step.marked.get(place, mark) != mark]
         return [f"{place} has changed" for place in other if any(root / place in (way, *way.parents) for way in ways)]
 
-    def _otherwise(self, name: str, service: Mapping[str, Any]) -> str:
+    def _explain_without_files(self, name: str, service: Mapping[str, Any]) -> str:
         """Why a service is replaced whose files say nothing."""
         replaced, shared = self.decisions[name].replaced, shares_with(service)
         if name in self._one_shot:
@@ -224,8 +228,8 @@ class _Planned:
             return "it gets the variables of the app's database"
         return "what it is given has changed: a variable, a network, a config or a secret"
 
-    def downtime(self, name: str) -> ServiceDowntime | None:
-        action, decision = self.action(name), self.decisions[name]
+    def expect_downtime(self, name: str) -> ServiceDowntime | None:
+        action, decision = self.choose_action(name), self.decisions[name]
         taken = [
             f"{item.service} gets its {item.displaces[name]}"
             for item in self.decisions.values()
@@ -270,7 +274,7 @@ def find_touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any],
     return [
         f"{os.path.relpath(path, app.path)} has changed"
         for path in dict.fromkeys((*mounted, *given, *_list_contexts(service)))
-        if path.startswith("/") and changes.below(root, Path(os.path.realpath(path)))
+        if path.startswith("/") and changes.has_any_below(root, Path(os.path.realpath(path)))
     ]
 
 
@@ -278,7 +282,8 @@ def has_build_changes(app: App, service: Mapping[str, Any], changes: SourceChang
     """Whether something has changed of what a service is built from."""
     root = Path(os.path.realpath(app.path))
     return any(
-        path.startswith("/") and changes.below(root, Path(os.path.realpath(path))) for path in _list_contexts(service)
+        path.startswith("/") and changes.has_any_below(root, Path(os.path.realpath(path)))
+        for path in _list_contexts(service)
     )
 
 

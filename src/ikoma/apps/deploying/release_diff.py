@@ -130,7 +130,7 @@ def _read_text(files: ReleaseFiles, name: str) -> str | None:
     entry = files.entries.get(name)
     if entry is None or entry.kind == "folder":
         return ""
-    content = files.content(name, _LARGEST)
+    content = files.read_whole(name, _LARGEST)
     return None if content is None or b"\0" in content else decode_text(content, is_part=False)
 
 

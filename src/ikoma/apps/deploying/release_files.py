@@ -81,10 +81,12 @@ class ReleaseFiles:
         """What stands in a folder of it, sorted by path; and whether there is more than is listed."""
         before = f"{path}/" if path else ""
         inside = {name: entry for name, entry in self.entries.items() if name.startswith(before)}
-        if path and not inside and self._entry(path).kind != "folder":
+        if path and not inside and self._find_entry(path).kind != "folder":
             raise NotAFile(f"{path} is no folder.")
         shown = [
-            files.FolderEntry(printable(name), entry.kind, entry.size if entry.kind == "file" else 0, self._time(entry))
+            files.FolderEntry(
+                printable(name), entry.kind, entry.size if entry.kind == "file" else 0, self._format_time(entry)
+            )
             for name, entry in inside.items()
             if recursive or "/" not in name[len(before) :]
         ]
@@ -92,27 +94,27 @@ class ReleaseFiles:
 
     def read(self, path: FilePath, *, offset: int, limit: int) -> files.FilePart:
         """A part of a file, from `offset` on."""
-        entry = self._entry(path)
+        entry = self._find_entry(path)
         if entry.kind != "file":
             raise NotAFile(f"{path} is a {entry.kind}, not a file.")
-        with self._opened(path, entry) as file:
+        with self._open(path, entry) as file:
             file.seek(min(offset, entry.size))
             return files.FilePart(file.read(limit), entry.size, entry.content)
 
-    def content(self, path: str, most: int) -> bytes | None:
+    def read_whole(self, path: str, most: int) -> bytes | None:
         """A whole file, or a link as what it leads to; None where it is larger."""
         entry = self.entries[path]
         if entry.kind == "link":
             return os.fsencode(entry.content)
         if entry.size > most:
             return None
-        with self._opened(path, entry) as file:
+        with self._open(path, entry) as file:
             return file.read()
 
     def compare(self, path: FilePath | None) -> FolderDifferences:
         """How the app's folder differs from it, at a path or at all of them."""
         if path is not None and not any(is_below(name, path) for name in self.entries):
-            self._entry(path)
+            self._find_entry(path)
         root = Path(os.path.realpath(self._app.path))
         found = sources(self._app, Releases(self._app).model(self._release), besides=SQL)
         seen = find_changes(root, found, self.snapshot)
@@ -157,7 +159,7 @@ class ReleaseFiles:
 
     def _write(self, folder: int, path: FilePath, entry: SnapshotEntry) -> None:
         with (
-            self._opened(path, entry) as source,
+            self._open(path, entry) as source,
             whole_file_at(folder, path.parts[-1], mode=entry.mode) as target,
         ):
             os.fchown(target.fileno(), entry.uid, entry.gid)
@@ -169,7 +171,7 @@ class ReleaseFiles:
             return self._app.read_inside(self._app.path / name, len(self.texts[name]) + 1) == self.texts[name]
         return False
 
-    def _entry(self, path: FilePath) -> SnapshotEntry:
+    def _find_entry(self, path: FilePath) -> SnapshotEntry:
         entry = self.entries.get(path)
         if entry is None:
             problem = f"The release {self._release.id} has no file {path}."
@@ -180,14 +182,14 @@ class ReleaseFiles:
         return entry
 
     @contextmanager
-    def _opened(self, path: str, entry: SnapshotEntry) -> Iterator[BinaryIO]:
+    def _open(self, path: str, entry: SnapshotEntry) -> Iterator[BinaryIO]:
         if path in self.texts and path not in self.snapshot.entries:
             yield BytesIO(self.texts[path])
             return
         with os.fdopen(Snapshots(self._app).open(path, entry), "rb") as file:
             yield file
 
-    def _time(self, entry: SnapshotEntry) -> str:
+    def _format_time(self, entry: SnapshotEntry) -> str:
         if not entry.mtime:
             return f"{self._release.started_at[:19]}Z"
         return datetime.fromtimestamp(entry.mtime / 1e9, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -48,7 +48,7 @@ class ReleaseHistory:
 
     def __init__(self, engine: Engine, schema: DatabaseMigrator, rollouts: Rollouts, keep: ReleaseRetention) -> None:
         self._engine = engine
-        self._schema = schema
+        self._migrator = schema
         self._rollouts = rollouts
         self._keep = keep
         self._aftermath = FailureReport(engine, schema)
@@ -66,10 +66,10 @@ class ReleaseHistory:
         current = releases.current()
         if current is not None and serving is not None and not current.says_served_since(serving.since):
             await self._finish(app, current)
-        for release in releases.interrupted():
+        for release in releases.list_interrupted():
             await self._discard(app, release, why)
         releases.sweep()
-        await self._schema.tidy(app)
+        await self._migrator.tidy(app)
         return done
 
     async def abandon(self, app: App) -> Underway | None:
@@ -91,7 +91,7 @@ class ReleaseHistory:
             return underway
         return None
 
-    async def served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
+    async def record_served(self, app: App, release: Release, configurations: Mapping[str, str]) -> Release:
         """Record that a release serves, and let go of those that need not be kept.
 
         It serves whatever is away by now: what cannot be done is left to whoever looks at the app next.
@@ -103,7 +103,7 @@ class ReleaseHistory:
         }
         release = replace(release, services=services)
         try:
-            ledger = tuple(asdict(entry) for entry in await self._schema.ledger(app))
+            ledger = tuple(asdict(entry) for entry in await self._migrator.read_ledger(app))
             release = Releases(app).succeed(replace(release, ledger=ledger))
             await self.tidy(app)
         except (EngineUnavailable, DatabasesUnavailable) as error:
@@ -112,19 +112,19 @@ class ReleaseHistory:
 
     async def _finish(self, app: App, release: Release) -> None:
         """Record of a release that it serves, as far as can be told after its server was killed."""
-        state, earlier = RolloutState(app), Releases(app).last_good(other_than=release.id)
+        state, earlier = RolloutState(app), Releases(app).find_last_good(other_than=release.id)
         serving = state.select_serving(await self._engine.containers(app.name))
         if release.served_at is None:
             had = earlier.migrations if earlier else ()
-            applied = tuple(entry.name for entry in await self._schema.ledger(app) if entry.name not in had)
+            applied = tuple(entry.name for entry in await self._migrator.read_ledger(app) if entry.name not in had)
             release = replace(release, applied=applied)
-        await self.served(app, release, {item.service: item.configuration or "" for item in serving})
+        await self.record_served(app, release, {item.service: item.configuration or "" for item in serving})
 
     async def tidy(self, app: App) -> None:
         """Remove releases that need not be kept, with their images and the content that only they have."""
         releases = Releases(app)
         mounted = {item.release for item in await self._engine.containers(app.name) if item.release}
-        expired = releases.expired(self._keep.releases, self._keep.days, mounted)
+        expired = releases.list_expired(self._keep.releases, self._keep.days, mounted)
         for release in expired:
             await images.forget(self._engine, app.name, release.id.__eq__)
             await asyncio.to_thread(keep_written, app, release.id)
@@ -134,12 +134,12 @@ class ReleaseHistory:
             await asyncio.to_thread(Snapshots(app).collect_garbage)
 
     @asynccontextmanager
-    async def recorded(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[None]:
+    async def record_failure(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[None]:
         """A failure inside the block is that of the release; what was made for it alone goes.
 
         Once the release has taken over, nothing leads back: the caretaker finishes then what was left undone.
         """
-        before = await self._aftermath.applied(app)
+        before = await self._aftermath.list_applied(app)
         try:
             yield
         except IkomaError as error:
@@ -148,7 +148,7 @@ class ReleaseHistory:
                 await self._discard(
                     app, release, _describe_cause(error, secrets), frees=frees, **_collect_evidence(error)
                 )
-                await self._aftermath.tell_release(app, release, error, before)
+                await self._aftermath.describe_release(app, release, error, before)
             raise
         except asyncio.CancelledError:
             if not _is_serving(app, release):
@@ -156,21 +156,21 @@ class ReleaseHistory:
             raise
 
     @asynccontextmanager
-    async def serving_on(self, app: App, release: Release) -> AsyncIterator[None]:
+    async def explain_failure(self, app: App, release: Release) -> AsyncIterator[None]:
         """A failure inside the block, to let a release serve again, leaves what served serving, and says so."""
         try:
             yield
         except IkomaError as error:
-            await self._aftermath.tell_rollout(app, release, error)
+            await self._aftermath.describe_rollout(app, release, error)
             raise
 
     @asynccontextmanager
-    async def leaving(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:
+    async def leave(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:
         """A release that is known to be broken is recorded so before it is left: a kill in between changes nothing."""
         if left is None or not final:
             yield
             return
-        Releases(app).fail(left, why, logs=await self._last_lines(app, left))
+        Releases(app).fail(left, why, logs=await self._read_last_lines(app, left))
         try:
             yield
         except BaseException:
@@ -178,7 +178,7 @@ class ReleaseHistory:
                 Releases(app).write(left)
             raise
 
-    async def _last_lines(self, app: App, release: Release) -> tuple[str, ...]:
+    async def _read_last_lines(self, app: App, release: Release) -> tuple[str, ...]:
         """What the containers of the release that serves said last; those that are in trouble, where some are."""
         state = RolloutState(app)
         try:
@@ -207,7 +207,7 @@ class ReleaseHistory:
             with suppress(DiskFull):
                 state.write(replace(underway, trouble=said))
         if underway.backup is not None and (serving is None or serving.rollout != underway.rollout):
-            for release in Releases(app).interrupted():  # its containers are gone already
+            for release in Releases(app).list_interrupted():  # its containers are gone already
                 await self._discard(app, release, why)
             tell_cause(app, underway, error)
 

@@ -125,7 +125,7 @@ def _place(app: App, release: Release, taken: Snapshot, found: Sources, in_use: 
         found,
         {},
         Releases(app).given(release),
-        taken.digest_of,
+        taken.compute_digest,
         read_kept_dotenv(app, release),
         read_kept_marks(app, release),
     )

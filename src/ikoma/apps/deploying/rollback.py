@@ -25,9 +25,9 @@ class Rollbacks:
     """Says whether and how apps can go back. It changes nothing."""
 
     def __init__(self, schema: DatabaseMigrator) -> None:
-        self._schema = schema
+        self._migrator = schema
 
-    def target(self, app: App, to: str | None) -> Release:
+    def find_target(self, app: App, to: str | None) -> Release:
         """The release that going back leads to.
 
         Raises:
@@ -35,7 +35,7 @@ class Rollbacks:
         """
         releases, current = Releases(app), Releases(app).current()
         if to is None:
-            found = releases.last_good(other_than=current.id if current else None)
+            found = releases.find_last_good(other_than=current.id if current else None)
             if found is None:
                 raise NothingToGoBackTo(f"No other release of {app.name} has served.")
             return found
@@ -47,7 +47,7 @@ class Rollbacks:
             raise NothingToGoBackTo(f"The release {found.id} never served.", cause=found.cause)
         return found
 
-    async def change(self, app: App, release: Release, *, database: bool) -> DatabaseRollback | None:
+    async def plan_change(self, app: App, release: Release, *, database: bool) -> DatabaseRollback | None:
         """What is done to the database, so that a release can run with it; None where it stays as it is.
 
         Raises:
@@ -55,22 +55,22 @@ class Rollbacks:
             CannotGoBack: the database cannot be taken back, or does not have what the release relies on.
         """
         if database:
-            return await self._schema.back(app, release, Releases(app).current())
-        if breaking := self._breaking_since(app, release):
+            return await self._migrator.prepare_rollback(app, release, Releases(app).current())
+        if breaking := self._find_breaking_since(app, release):
             raise DatabaseAhead(f"The migrations of {breaking.id} changed what {release.id} relies on.")
-        if lacking := await self._lacking(app, release):
+        if lacking := await self._list_lacking(app, release):
             raise CannotGoBack(
                 f"{release.id} relies on {', '.join(lacking)}, which the database does not have any more.",
                 hint="deploy.up applies the migrations of the folder and deploys it.",
             )
         return None
 
-    async def _lacking(self, app: App, release: Release) -> list[str]:
+    async def _list_lacking(self, app: App, release: Release) -> list[str]:
         """Migrations that a release was deployed with, and that its database does not have now."""
-        has = {entry.name for entry in await self._schema.ledger(app)} if release.ledger else set()
+        has = {entry.name for entry in await self._migrator.read_ledger(app)} if release.ledger else set()
         return [name for name in release.migrations if name not in has]
 
-    def _breaking_since(self, app: App, release: Release) -> Release | None:
+    def _find_breaking_since(self, app: App, release: Release) -> Release | None:
         """A later release whose migrations an earlier one cannot run with, as long as the database has them."""
         has = {entry["name"] for entry in (Releases(app).require_current()).ledger}
         later = [item for item in Releases(app).all() if item.id > release.id and not item.compatible]

@@ -36,7 +36,7 @@ def continue_files(app: App, release: str, taken: Snapshot, source: Sources, in_
     tree = Releases(app).folder(release) / TREE
     earlier = [_Earlier(app, name, taken.root) for name in _list_served(app, release, in_use)]
     for path in files:
-        live = next((found for item in earlier if (found := item.live(path, taken))), None)
+        live = next((found for item in earlier if (found := item.find_live_file(path, taken))), None)
         if live is not None:
             _link(live, tree / path.relative_to(taken.root))
 
@@ -75,7 +75,7 @@ class _Earlier:
         self._taken = Snapshot.read(manifest, app.path) if manifest.is_file() else Snapshot(root, {})
         self._mounted = set(_list_mounted(rendered)) if rendered else set()
 
-    def live(self, path: Path, taken: Snapshot) -> Path | None:
+    def find_live_file(self, path: Path, taken: Snapshot) -> Path | None:
         """The file that its containers write, where that may go on in a release with this snapshot."""
         name = str(path.relative_to(self._root))
         if path in self._mounted and name not in self._taken.entries:  # as earlier versions mounted it

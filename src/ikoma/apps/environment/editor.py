@@ -37,7 +37,7 @@ class EnvFile:
         self._app = app
         self._reader = reader
 
-    async def names(self) -> list[str]:
+    async def list_names(self) -> list[str]:
         """Names of the variables as Compose reads them, in the order of the file; none where there is no file."""
         text, now = await self._read_now()
         return _sort_names(text, now.require())

@@ -79,7 +79,7 @@ class VariableReader:
         self._engine = engine
         self._known: OrderedDict[bytes, Variables] = OrderedDict()
 
-    async def of(self, app: App) -> Variables:
+    async def read_env(self, app: App) -> Variables:
         """What the app's .env sets now; nothing where there is none."""
         return await self.read(app, await asyncio.to_thread(dotenv.read_bytes, app))
 
@@ -102,7 +102,7 @@ class VariableReader:
         self._known.move_to_end(key)
         return known
 
-    def known(self, app: App, content: bytes) -> Variables | None:
+    def find_known(self, app: App, content: bytes) -> Variables | None:
         """What a .env of this content sets, where that was read before."""
         return self._known.get(_make_key(app, content, ENV, b"", False))
 
@@ -134,7 +134,7 @@ class VariableReader:
             return Variables(faults=(_describe_too_deep(reading.file, deep),))
         resolved = await self._compose(app, reading)
         if resolved.model is None:
-            return Variables(faults=(await self._fault(app, reading, text, resolved.error or ""),))
+            return Variables(faults=(await self._find_fault(app, reading, text, resolved.error or ""),))
         found = resolved.model["services"][_SERVICE].get("environment") or {}
         values = {name: _unescape(value or "") for name, value in found.items() if name}
         doubts = () if reading.raw else tuple(_find_doubts(reading.file, text, values, resolved.warnings))
@@ -148,7 +148,7 @@ class VariableReader:
     async def _resolve(self, app: App, model: Mapping[str, object], files: Mapping[str, bytes]) -> Resolved:
         return await self._engine.resolve(app.name, app.path, [_MODEL], {_MODEL: orjson.dumps(model), **files})
 
-    async def _fault(self, app: App, reading: _KnownFile, text: str, error: str) -> VariableFault:
+    async def _find_fault(self, app: App, reading: _KnownFile, text: str, error: str) -> VariableFault:
         """The first entry that Compose cannot read, found by halves: it reads one after the other, from the top."""
         found = parse_entries(text)
         good, bad = 0, len(found)

@@ -73,7 +73,7 @@ class HealthObserver:
     def __init__(self, engine: Engine, databases: Databases, traffic: Routes, restarts: Restarts, probe: Probe) -> None:
         self._engine = engine
         self._databases = databases
-        self._traffic = traffic
+        self._routes = traffic
         self._restarts = restarts
         self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
         self._web = probe
@@ -87,7 +87,7 @@ class HealthObserver:
         look = self._looks.get((app, fresh_login))
         if look is None:
             look = self._looks[app, fresh_login] = Coalesced(
-                lambda: self._look(app, fresh_login), gather=_GATHER_SECONDS
+                lambda: self._observe(app, fresh_login), gather=_GATHER_SECONDS
             )
         seen = await look.get()
         if not seen.exists:
@@ -98,9 +98,9 @@ class HealthObserver:
         for fresh in (True, False):
             self._looks.pop((app, fresh), None)
 
-    async def _look(self, app: App, fresh_login: bool) -> Observation:
+    async def _observe(self, app: App, fresh_login: bool) -> Observation:
         try:
-            return await self._look_at(app, fresh_login)
+            return await self._observe_release(app, fresh_login)
         except StateUnreadable as error:
             return Observation(
                 health=UNKNOWN,
@@ -109,19 +109,19 @@ class HealthObserver:
                 release=None,
                 urls=(),
                 database=None,
-                maintenance=self._traffic.in_maintenance(app),
+                maintenance=self._routes.is_in_maintenance(app),
                 checks={"state": ProbeResult(False, error.message)},
             )
 
-    async def _look_at(self, app: App, fresh_login: bool) -> Observation:
+    async def _observe_release(self, app: App, fresh_login: bool) -> Observation:
         (there, state, release, path), (exists, database) = await asyncio.gather(
-            self._serving(app), self._login(app, fresh_login)
+            self._find_serving(app), self._try_login(app, fresh_login)
         )
         containers = [item for item in there if state.serves(item)]
         if release is None or (state.serving is not None and state.serving.down):
             path = ProbeResult(False, "Nothing serves." if release else "Nothing serves yet.")
         none = {name for name, number in read_scale(app).items() if number == 0}
-        loops = await self._loops(containers)
+        loops = await self._find_loops(containers)
         checks = {
             "containers": _check_containers(release, containers, none, loops),
             "healthPath": path,
@@ -134,15 +134,15 @@ class HealthObserver:
             exists=app.exists,
             containers=containers,
             release=release,
-            urls=self._traffic.urls(app, release) if containers else (),
+            urls=self._routes.list_urls(app, release) if containers else (),
             database=exists,
-            maintenance=self._traffic.in_maintenance(app),
+            maintenance=self._routes.is_in_maintenance(app),
             checks=checks,
             starting=[(name, item) for item in there if (name := state.starts(item))],
             standby=state.standby,
         )
 
-    async def _serving(self, app: App) -> tuple[Sequence[Container], RolloutView, Release | None, ProbeResult]:
+    async def _find_serving(self, app: App) -> tuple[Sequence[Container], RolloutView, Release | None, ProbeResult]:
         """All containers, which of them serve and what, and whether these answer."""
         there = await self._engine.containers(app.name)
         state = RolloutState(app).view()
@@ -150,12 +150,12 @@ class HealthObserver:
         web = Web(**release.web) if release and release.web else None
         return there, state, release, await self._probe(app, web, [item for item in there if state.serves(item)])
 
-    async def _loops(self, containers: Sequence[Container]) -> dict[str, str]:
+    async def _find_loops(self, containers: Sequence[Container]) -> dict[str, str]:
         """Containers that keep restarting, by id, and how."""
 
         async def look(item: Container) -> str | None:
             lives = await self._engine.lives(item.id)
-            return None if lives is None else self._restarts.trouble(item, lives, time.time())
+            return None if lives is None else self._restarts.describe_trouble(item, lives, time.time())
 
         asked = [item for item in containers if self._restarts.may_loop(item)]
         said = await asyncio.gather(*map(look, asked))
@@ -166,7 +166,7 @@ class HealthObserver:
             return ProbeResult(None, "Nothing is routed to the app, so no health path is asked.")
         return await self._web.explain(web, containers, partial(app_secrets.of_app, app))
 
-    async def _login(self, app: App, fresh: bool) -> tuple[bool | None, ProbeResult]:
+    async def _try_login(self, app: App, fresh: bool) -> tuple[bool | None, ProbeResult]:
         owned = credentials.find(app)
         if owned is None:
             return False, ProbeResult(None, "The app has no database.")

@@ -71,11 +71,11 @@ class AppLogs:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def last(self, app: App, wanted: LogQuery) -> LogExcerpt:
+    async def read_last(self, app: App, wanted: LogQuery) -> LogExcerpt:
         """The last lines that are wanted."""
-        containers, starting = await self._containers(app, wanted)
+        containers, starting = await self._find_containers(app, wanted)
         if not containers:
-            return self._kept(app, wanted)
+            return self._read_kept(app, wanted)
         since = wanted.since.timestamp() if wanted.since else None
         # Where only some lines are wanted, those are looked for among more.
         tail = _ANY_LINE if wanted.grep else wanted.tail + 1
@@ -83,7 +83,7 @@ class AppLogs:
         lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
         return _select_lines(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
 
-    def _kept(self, app: App, wanted: LogQuery) -> LogExcerpt:
+    def _read_kept(self, app: App, wanted: LogQuery) -> LogExcerpt:
         """What was kept of a release whose containers are gone."""
         releases = Releases(app)
         release = releases.find(wanted.release) if wanted.release else releases.latest()
@@ -100,7 +100,7 @@ class AppLogs:
 
     async def follow(self, app: App, wanted: LogQuery, emit: Callable[[str], Awaitable[None]]) -> None:
         """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
-        services = {item.service for item in (await self._containers(app, wanted, known=True))[0]}
+        services = {item.service for item in (await self._find_containers(app, wanted, known=True))[0]}
         shown = _LineFilter(app, wanted, many=len(services) > 1)
         since = datetime.now(UTC).timestamp()
         followed: dict[str, asyncio.Task[None]] = {}
@@ -112,7 +112,7 @@ class AppLogs:
 
         try:
             while True:
-                for container in (await self._containers(app, wanted, known=bool(followed)))[0]:
+                for container in (await self._find_containers(app, wanted, known=bool(followed)))[0]:
                     task = followed.get(container.id)
                     if container.state == "running" and (task is None or task.done()):
                         begin = since if task is None else datetime.now(UTC).timestamp() - _LOOK_SECONDS
@@ -123,7 +123,7 @@ class AppLogs:
                 task.cancel()
             await asyncio.gather(*followed.values(), return_exceptions=True)
 
-    async def _containers(
+    async def _find_containers(
         self, app: App, wanted: LogQuery, *, known: bool = False
     ) -> tuple[list[Container], str | None]:
         """The containers whose lines are wanted; and the release that comes up beside them.
@@ -170,7 +170,7 @@ class _LineFilter:
     """Decides of each line whether it is wanted, and how it reads."""
 
     def __init__(self, app: App, wanted: LogQuery, *, many: bool) -> None:
-        self._wanted = wanted
+        self._query = wanted
         self._grep = wanted.grep.lower() if wanted.grep else None
         self._many = many
         of_release = app_secrets.of_release(app, Releases(app).find(wanted.release)) if wanted.release else []
@@ -184,7 +184,7 @@ class _LineFilter:
             return None
         if self._many:
             text = f"{service} | {text}"
-        return f"{line.at[:19]}Z {text}" if self._wanted.timestamps else text
+        return f"{line.at[:19]}Z {text}" if self._query.timestamps else text
 
 
 def _keep_last_bytes(lines: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ikoma.ports.engine import Change, Container, Lives
+from ikoma.ports.engine import Container, EngineEvent, RestartHistory
 
 WINDOW = 600.0
 """How far back restarts count, in seconds."""
@@ -36,7 +36,7 @@ class Restarts:
         self._began = clock()
         self._deaths: dict[str, deque[tuple[float, int | None]]] = {}
 
-    def note(self, change: Change) -> None:
+    def record(self, change: EngineEvent) -> None:
         """Take in what happened to a container."""
         if change.container is None:
             return
@@ -51,12 +51,12 @@ class Restarts:
             if len(self._deaths) > _MOST_CONTAINERS:
                 self._deaths.pop(next(iter(self._deaths)))
 
-    def last(self, container: str) -> tuple[float, int | None]:
+    def find_last(self, container: str) -> tuple[float, int | None]:
         """When a container ended last by itself, in monotonic time, and its exit code; long ago where it did not."""
         deaths = self._deaths.get(container)
         return deaths[-1] if deaths else (-math.inf, None)
 
-    def since(self, container: str, moment: float) -> int:
+    def count_since(self, container: str, moment: float) -> int:
         """How often a container ended by itself since a moment of monotonic time."""
         return sum(at > moment for at, _ in self._deaths.get(container, ()))
 
@@ -64,9 +64,9 @@ class Restarts:
         """Whether it is worth asking Docker how often a container was started."""
         if item.state == "restarting":
             return True
-        return item.state == "running" and (item.started_again or self.since(item.id, self._clock() - WINDOW) > 0)
+        return item.state == "running" and (item.started_again or self.count_since(item.id, self._clock() - WINDOW) > 0)
 
-    def trouble(self, item: Container, lives: Lives, now: float) -> str | None:
+    def describe_trouble(self, item: Container, lives: RestartHistory, now: float) -> str | None:
         """What to say of a container that keeps restarting; None where it does not, or no longer.
 
         Args:
@@ -83,7 +83,7 @@ class Restarts:
         steady = min(max(_TIMES_AS_LONG * usual, _LEAST_STEADY), WINDOW)
         if item.state == "running" and now - lives.started >= steady:
             return None
-        code = self.last(item.id)[1] if item.exit_code is None else item.exit_code
+        code = self.find_last(item.id)[1] if item.exit_code is None else item.exit_code
         with_code = "" if code is None else f", with exit code {code}"
         return (
             f"{item.service} keeps restarting: {lives.restarts} times since {_format_time(lives.made)}, "

@@ -63,13 +63,13 @@ class Verifier:
         """The answers, in the order of the runbook's checklist."""
         look = self._looks.get(app)
         if look is None:
-            look = self._looks[app] = Coalesced(lambda: self._look(app), gather=_GATHER_SECONDS)
+            look = self._looks[app] = Coalesced(lambda: self._check(app), gather=_GATHER_SECONDS)
         return await look.get()
 
-    async def _look(self, app: App) -> list[ChecklistItem]:
+    async def _check(self, app: App) -> list[ChecklistItem]:
         serving = Releases(app).current()
         seen, (compose, policy, choice), migrations = await asyncio.gather(
-            self._health.observe(app, fresh_login=True), self._compose(app), self._migrations(app, serving)
+            self._health.observe(app, fresh_login=True), self._check_compose(app), self._check_migrations(app, serving)
         )
         return [
             ChecklistItem(
@@ -86,13 +86,13 @@ class Verifier:
             _make_item("healthPath", seen),
             _make_item("database", seen),
             migrations,
-            self._backup(app, seen),
+            self._check_backup(app, seen),
             _check_runbook(app, seen),
             ChecklistItem("alerts", False, False, "No alerts are configured."),
             *([_MAINTENANCE] if seen.maintenance else ()),
         ]
 
-    async def _compose(self, app: App) -> tuple[ChecklistItem, ChecklistItem, Choice | None]:
+    async def _check_compose(self, app: App) -> tuple[ChecklistItem, ChecklistItem, Choice | None]:
         """Whether the compose file resolves, whether the policy allows what it says, and what it has routed."""
         try:
             resolution = await self._resolutions.resolve(app)
@@ -115,7 +115,7 @@ class Verifier:
         judged = ChecklistItem("policy", True, True, f"{waived}." if waived else "No rule is broken, none waived.")
         return resolves, judged, settled.choice
 
-    async def _migrations(self, app: App, serving: Release | None) -> ChecklistItem:
+    async def _check_migrations(self, app: App, serving: Release | None) -> ChecklistItem:
         """Whether no migration is pending, but those of another release, which the one that serves came back from."""
         owned = credentials.find(app)
         try:
@@ -135,10 +135,10 @@ class Verifier:
         later = f"the next deploy applies {', '.join(pending)}" if pending else "none pending"
         return ChecklistItem("migrations", True, True, f"{len(ledger)} applied, {later}.")
 
-    def _backup(self, app: App, seen: Observation) -> ChecklistItem:
+    def _check_backup(self, app: App, seen: Observation) -> ChecklistItem:
         if credentials.find(app) is None:
             return ChecklistItem("backup", True, False, "The app has no database.")
-        latest = self._backups.latest(app.name)
+        latest = self._backups.find_latest(app.name)
         if latest is None:
             return ChecklistItem("backup", False, False, "There is no backup yet; db.backup makes one.")
         if seen.release is None:

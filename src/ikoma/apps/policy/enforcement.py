@@ -124,7 +124,7 @@ class Policy:
         engine_root = Path(await self._engine.root())
         return HostFacts(
             app=app,
-            other_apps=frozenset(str(name) for name in self._apps.names() if name != app.name),
+            other_apps=frozenset(str(name) for name in self._apps.list_names() if name != app.name),
             platform_ports=self._platform_ports,
             registries=self._registries,
             pinned=self._pinned,

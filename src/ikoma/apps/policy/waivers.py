@@ -6,23 +6,14 @@ They live in state.db and end by themselves; ended ones stay on record.
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ikoma.apps.yaml.violation import quoted
 from ikoma.errors import Next, NotFound
-from ikoma.kernel.state import connect
+from ikoma.kernel.store import Store, Table
 from ikoma.model import AppName
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS waivers (
-    id TEXT PRIMARY KEY, app TEXT NOT NULL, rule TEXT NOT NULL, reason TEXT NOT NULL, caller TEXT NOT NULL,
-    created_at TEXT NOT NULL, expires_at TEXT NOT NULL
-) STRICT
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +33,17 @@ class Waiver:
 
 
 class Waivers:
-    """All waivers, in the SQLite file `database`."""
+    """All waivers. What writes is called through `change` by a server."""
 
-    def __init__(self, database: Path) -> None:
-        self._connection: sqlite3.Connection = connect(database, _SCHEMA)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.change = store.change
+        self._waivers = Table(store, "waivers", Waiver)
 
     def grant(self, app: AppName, rule: str, reason: str, *, caller: str, expires_at: str) -> Waiver:
         waiver = Waiver(f"waiver_{secrets.token_hex(6)}", app, rule, reason, caller, _now(), expires_at)
-        values = (waiver.id, app, rule, reason, caller, waiver.created_at, expires_at)
-        self._connection.execute("INSERT INTO waivers VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        with self._store.transaction():
+            self._waivers.insert(waiver)
         return waiver
 
     def end(self, app: AppName, identity: str) -> Waiver:
@@ -62,24 +55,20 @@ class Waivers:
                 hint="apps.validate shows those that hold.",
                 next=Next("apps.validate"),
             )
-        self._connection.execute("UPDATE waivers SET expires_at = ? WHERE id = ?", (_now(), identity))
+        with self._store.transaction():
+            self._store.execute("UPDATE waivers SET expires_at = ? WHERE id = ?", (_now(), identity))
         return found
 
     def live(self, app: AppName) -> Sequence[Waiver]:
         """Those that hold now, oldest first."""
-        rows = self._connection.execute(
-            "SELECT * FROM waivers WHERE app = ? AND expires_at > ? ORDER BY created_at, id", (app, _now())
-        )
-        return [Waiver(*row) for row in rows.fetchall()]
+        return self._waivers.select("app = ? AND expires_at > ? ORDER BY created_at, id", (app, _now()))
 
     def forget(self, app: AppName) -> None:
         """End all of an app that is removed: another of its name begins without."""
-        self._connection.execute(
-            "UPDATE waivers SET expires_at = ? WHERE app = ? AND expires_at > ?", (_now(), app, _now())
-        )
-
-    def close(self) -> None:
-        self._connection.close()
+        with self._store.transaction():
+            self._store.execute(
+                "UPDATE waivers SET expires_at = ? WHERE app = ? AND expires_at > ?", (_now(), app, _now())
+            )
 
 
 def _now() -> str:

@@ -60,14 +60,14 @@ class Previews:
     backups: Backups
     resolutions: Resolutions
 
-    def of(self, app: App) -> list[tuple[App, Preview]]:
+    def list_of(self, app: App) -> list[tuple[App, Preview]]:
         """An app's previews."""
-        return [(item, found) for item, found in self._among(self.apps.names()) if found.of == app.name]
+        return [(item, found) for item, found in self._select(self.apps.list_names()) if found.of == app.name]
 
-    def due(self) -> list[Preview]:
+    def list_due(self) -> list[Preview]:
         """Those that have expired, and those whose app is gone."""
-        names = self.apps.names()
-        return [found for _, found in self._among(names) if found.has_expired or found.of not in names]
+        names = self.apps.list_names()
+        return [found for _, found in self._select(names) if found.has_expired or found.of not in names]
 
     def open(self, app: App, ref: str, *, hours: int, caller: str) -> tuple[App, Preview, bool]:
         """The folder and record of an app's preview of a ref, and whether they were made now; an end is put off.
@@ -82,7 +82,7 @@ class Previews:
             record = replace(known, expires_at=ends)
             record.write(found)
             return found, record, False
-        if len(self.of(app)) >= MOST:
+        if len(self.list_of(app)) >= MOST:
             raise TooManyPreviews(f"{app.name} has {MOST} previews.")
         record = Preview(found.name, app.name, ref, caller, format_now(), ends)
         self._make(found, record)
@@ -103,7 +103,7 @@ class Previews:
     async def _copy_variables(self, app: App, into: App) -> None:
         """Give a preview the app's variables as they are resolved; those that were set for it keep their values."""
         reader = self.resolutions.reader
-        wanted, known = (await reader.of(app)).require(), (await reader.of(into)).require()
+        wanted, known = (await reader.read_env(app)).require(), (await reader.read_env(into)).require()
         copied = _read_copied_values(into)
         own = {name for name, value in known.items() if _compute_digest(value) not in copied.get(name, ())}
         changed = {name: value for name, value in wanted.items() if name not in own and known.get(name) != value}
@@ -141,7 +141,7 @@ class Previews:
     async def remove_data(self, item: App) -> None:
         """Drop a preview's database, and remove its backups and its folder: all is a copy of what the app has."""
         await self.databases.drop(item.name)
-        for backup in self.backups.of(item.name):
+        for backup in self.backups.list_of(item.name):
             self.backups.remove(backup.name)
         if item.path.is_dir() and not item.path.is_symlink():
             leaving = self.apps.root / ".ikoma" / f"{_LEAVING}{secrets.token_hex(6)}"
@@ -149,7 +149,7 @@ class Previews:
             sync_folder(self.apps.root)
             await asyncio.to_thread(remove_tree, leaving)
 
-    def _among(self, names: Sequence[AppName]) -> list[tuple[App, Preview]]:
+    def _select(self, names: Sequence[AppName]) -> list[tuple[App, Preview]]:
         apps = [self.apps.at(name) for name in names if name.previewed]
         return [(item, found) for item in apps if (found := preview_files.read(item)) is not None]
 

@@ -33,15 +33,15 @@ class BackoffQueue:
         """Do it now, unless it is under way already or has just failed."""
         if name not in self._under_way and time.monotonic() >= self._not_before.get(name, 0.0):
             self._under_way.add(name)
-            self._tasks.create_task(self._do(name, work))
+            self._tasks.create_task(self._run(name, work))
 
-    async def _do(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except AppBusy:
             return
         except IkomaError as error:
-            self._failed(name, error)
+            self._record_failure(name, error)
         except Exception:
             log.exception("%s: this should not have happened; the other apps go on", name)
             self._put_off(name)
@@ -51,7 +51,7 @@ class BackoffQueue:
         finally:
             self._under_way.discard(name)
 
-    def _failed(self, name: str, error: IkomaError) -> None:
+    def _record_failure(self, name: str, error: IkomaError) -> None:
         if error.status != _AWAY:
             self._put_off(name)
         elif self._said.get(name) == error.message:

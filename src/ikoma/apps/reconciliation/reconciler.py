@@ -25,7 +25,7 @@ from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.routing.routes import Routes
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
 from ikoma.model import AppName
-from ikoma.ports.engine import Change, Container, Engine
+from ikoma.ports.engine import Container, Engine, EngineEvent
 from ikoma.ports.progress import Progress
 
 log = logging.getLogger("ikoma")
@@ -67,8 +67,8 @@ class Reconciler:
     ) -> None:
         self._engine = engine
         self._apps = apps
-        self._deployments = deployments
-        self._traffic = traffic
+        self._deployer = deployments
+        self._routes = traffic
         self._restarts = restarts
         self._alone = alone
         self._go_back = go_back
@@ -84,7 +84,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Never returns. What it has begun ends with it."""
-        self._changed |= set(self._apps.names())
+        self._changed |= set(self._apps.list_names())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
             chores = BackoffQueue(tasks)
@@ -92,60 +92,60 @@ class Reconciler:
                 with log_failures("the caretaker"):
                     for (
                         preview
-                    ) in self._due_previews():  # before it is looked at: both at once would be in each other's way
-                        chores.begin(preview.name, partial(self._end, preview))
-                    for name in self._due():
-                        chores.begin(name, partial(self._look, self._apps.at(name)))
+                    ) in self._find_due_previews():  # before it is looked at: both at once would be in each other's way
+                        chores.begin(preview.name, partial(self._remove_preview, preview))
+                    for name in self._take_due():
+                        chores.begin(name, partial(self._reconcile, self._apps.at(name)))
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def _follow(self) -> None:
         while True:
             with log_failures("following the engine"):
-                await self._engine.watch(self._note)
+                await self._engine.watch(self._enqueue)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _note(self, change: Change) -> None:
+    def _enqueue(self, change: EngineEvent) -> None:
         self._changed.add(AppName(change.project))
-        self._restarts.note(change)
+        self._restarts.record(change)
 
-    def _due(self) -> list[AppName]:
+    def _take_due(self) -> list[AppName]:
         """Apps to look at: those of which something was heard, and those that are not settled."""
-        return [name for name in self._apps.names() if name in self._changed or _is_unsettled(self._apps.at(name))]
+        return [name for name in self._apps.list_names() if name in self._changed or _is_unsettled(self._apps.at(name))]
 
-    async def _look(self, app: App) -> None:
+    async def _reconcile(self, app: App) -> None:
         """Finish what was cut off, and leave a release that is broken."""
         self._changed.discard(app.name)
         try:
             async with self._alone(app.name) as progress:
-                trouble = await self._care(app, progress)
+                trouble = await self._recover(app, progress)
         except BaseException:
             self._changed.add(app.name)  # who works on it leaves it in order, or may be cut off
             raise
         if trouble is not None:
             await self._leave(app, trouble)
 
-    async def _care(self, app: App, progress: Progress) -> str | None:
-        if self._deployments.is_ending(app):
+    async def _recover(self, app: App, progress: Progress) -> str | None:
+        if self._deployer.is_ending(app):
             self._changed.add(app.name)  # once they have ended, the rest
-        elif done := await self._deployments.recover(app, progress):
+        elif done := await self._deployer.recover(app, progress):
             log.warning("%s: %s", app.name, done)
-        await self._traffic.refresh(app)
-        return await self._trouble(app, progress)
+        await self._routes.refresh(app)
+        return await self._find_trouble(app, progress)
 
-    def _due_previews(self) -> Iterator[Preview]:
+    def _find_due_previews(self) -> Iterator[Preview]:
         """Previews whose time is over or whose app is gone, each once in a while."""
-        for preview in self._previews.due():
+        for preview in self._previews.list_due():
             if time.monotonic() - self._tried.get(preview.name, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
                 yield preview
 
-    async def _end(self, preview: Preview) -> None:
+    async def _remove_preview(self, preview: Preview) -> None:
         """End a preview by the call that a person would make."""
         self._tried[preview.name] = time.monotonic()
         await self._end_preview(preview)
         del self._tried[preview.name]
         log.info("%s: the preview has ended", preview.name)
 
-    async def _trouble(self, app: App, progress: Progress) -> str | None:
+    async def _find_trouble(self, app: App, progress: Progress) -> str | None:
         """Why the release that serves is broken, while the one before is in standby.
 
         That ends with its window, but not before somebody has looked: what happened while another held the lock counts.
@@ -154,30 +154,30 @@ class Reconciler:
         standby, serving = state.standby(), state.serving()
         if standby is None or serving is None:
             return None
-        since, ends = self._moment(serving.since), self._moment(standby.until, at_most=_watch(app))
+        since, ends = self._to_monotonic(serving.since), self._to_monotonic(standby.until, at_most=_watch(app))
         if serving.rollout not in self._left and ends > self._began - _LATE_SECONDS:
             for item in state.select_serving(await self._engine.containers(app.name)):
-                if item.id not in standby.kept and (trouble := self._wrong(item, since)):
+                if item.id not in standby.kept and (trouble := self._find_fault(item, since)):
                     return trouble
-        if time.monotonic() >= ends and not self._deployments.is_ending(app):
+        if time.monotonic() >= ends and not self._deployer.is_ending(app):
             progress(f"{serving.release} has stood its time: what was kept of {standby.release} goes")
-            await self._deployments.end_standby(app)
+            await self._deployer.end_standby(app)
         return None
 
-    def _wrong(self, item: Container, since: float) -> str | None:
+    def _find_fault(self, item: Container, since: float) -> str | None:
         """What is wrong with a container, or was since it serves."""
         if item.one_shot or item.is_done:
             return None
-        died, code = self._restarts.last(item.id)
+        died, code = self._restarts.find_last(item.id)
         code = item.exit_code if code is None else code
         if item.is_job and item.state in ("running", "restarting"):  # it may need a few attempts
-            often = self._restarts.since(item.id, since) >= _ATTEMPTS_OF_A_JOB
+            often = self._restarts.count_since(item.id, since) >= _ATTEMPTS_OF_A_JOB
             return f"{item.service} keeps exiting with code {code}" if often else None
         if died > since or item.state in ("restarting", "exited", "dead"):
             return f"{item.service} exited" + ("" if code is None else f" with code {code}")
         return f"{item.service} is unhealthy" if item.health == "unhealthy" else None
 
-    def _moment(self, unix: float, *, at_most: float = 0.0) -> float:
+    def _to_monotonic(self, unix: float, *, at_most: float = 0.0) -> float:
         """A Unix time in monotonic time, as it was when first seen, and so many seconds from then at most."""
         if unix not in self._moments:
             self._moments[unix] = time.monotonic() + min(unix - time.time(), at_most)

@@ -119,9 +119,9 @@ class Releases:
         self._app = app
         self._folder = app.state / "releases"
 
-    def new_id(self) -> str:
+    def make_id(self) -> str:
         """An id for the next release: the newest one's sorts last."""
-        return str(ReleaseId.new(max(self._names(), default=None)))
+        return str(ReleaseId.new(max(self._list_names(), default=None)))
 
     def open(
         self, release: Release, model: Mapping[str, Any], given: Mapping[str, str], texts: Mapping[str, str]
@@ -171,7 +171,7 @@ class Releases:
         """
         self.write(replace(release, state=FAILED, finished_at=format_now(), cause=cause, **seen))
 
-    def interrupted(self) -> list[Release]:
+    def list_interrupted(self) -> list[Release]:
         """Those that neither serve nor failed: under the app's lock, the ones of deploys that were killed."""
         return [item for item in self.all() if item.state == STARTED]
 
@@ -196,12 +196,12 @@ class Releases:
 
     def require_current(self) -> Release:
         """The release that serves, or did before it was taken down."""
-        release = self.current() or self.last_good()
+        release = self.current() or self.find_last_good()
         if release is None:
             raise NotDeployed(f"{self._app.name} has not been deployed yet.")
         return release
 
-    def last_good(self, other_than: str | None = None) -> Release | None:
+    def find_last_good(self, other_than: str | None = None) -> Release | None:
         """The release that served last, besides one."""
         good = [item for item in self.all() if item.state == SUCCEEDED and item.served_at and item.id != other_than]
         return max(good, key=lambda item: item.served_at or "", default=None)
@@ -247,14 +247,14 @@ class Releases:
 
     def all(self) -> list[Release]:
         """Every release that is kept, newest first."""
-        return [self._read(name) for name in reversed(self._names())]
+        return [self._read(name) for name in reversed(self._list_names())]
 
     def latest(self) -> Release | None:
         """The newest release, however it ended."""
-        names = self._names()
+        names = self._list_names()
         return self._read(names[-1]) if names else None
 
-    def expired(self, keep: int, days: int, mounted: Collection[str]) -> list[Release]:
+    def list_expired(self, keep: int, days: int, mounted: Collection[str]) -> list[Release]:
         """Releases that need not be kept: beyond a number and an age, neither in use, nor pinned, nor the last good.
 
         Args:
@@ -262,7 +262,7 @@ class Releases:
         """
         serving, standby = RolloutState(self._app).serving(), RolloutState(self._app).standby()
         used = {item.release for item in (serving, standby) if item} | set(mounted)
-        last = self.last_good(other_than=serving.release if serving else None)
+        last = self.find_last_good(other_than=serving.release if serving else None)
         oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
         return [
             item
@@ -291,7 +291,7 @@ class Releases:
         content = orjson.dumps(asdict(release), option=orjson.OPT_INDENT_2)
         write_file(self._folder / release.id / _RECORD, content, mode=0o600)
 
-    def _names(self) -> list[str]:
+    def _list_names(self) -> list[str]:
         if not self._folder.is_dir():
             return []
         return sorted(entry.name for entry in self._folder.iterdir() if (entry / _RECORD).is_file())
@@ -305,7 +305,7 @@ class Releases:
             services = {key: _make(ServiceRecord, record) for key, record in stored.pop("services").items()}
             return _make(Release, {**stored, "services": services})
         except (TypeError, AttributeError, KeyError) as error:
-            raise self._app.unreadable(name, error) from error
+            raise self._app.make_unreadable(name, error) from error
 
 
 def _make(kind: type[T], stored: Mapping[str, Any]) -> T:

@@ -180,4 +180,4 @@ def _read(app: App, name: str, kind: type[T]) -> T | None:
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
     except (TypeError, AttributeError) as error:
-        raise app.unreadable(name, error) from error
+        raise app.make_unreadable(name, error) from error

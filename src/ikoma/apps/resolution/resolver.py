@@ -154,7 +154,7 @@ class Resolutions:
             unread: list[bytes] = []
 
             def read(content: bytes, unread: list[bytes] = unread) -> Mapping[str, str]:
-                known = self.reader.known(app, content)
+                known = self.reader.find_known(app, content)
                 if known is None and len(content) <= _LARGEST:
                     unread.append(content)
                 return {} if known is None else known.values
@@ -167,7 +167,7 @@ class Resolutions:
                 paths |= await self.reader.substitute(app, texts, _beside(gathered))
             elif not unread:
                 break
-        own = self.reader.known(app, gathered.files.get(ENV, b""))
+        own = self.reader.find_known(app, gathered.files.get(ENV, b""))
         if own is not None and own.faults:
             return gathered  # that is what is wrong
         for path in sorted(gathered.unresolved):

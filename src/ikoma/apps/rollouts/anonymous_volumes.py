@@ -14,22 +14,22 @@ import orjson
 
 from ikoma.apps.app import App
 from ikoma.durable import write_file
-from ikoma.ports.engine import CarriedVolume, Engine
+from ikoma.ports.engine import AnonymousVolume, Engine
 from ikoma.ports.progress import Progress
 
 _FILE = "volumes.json"
 
 
-def noted(app: App) -> dict[str, list[CarriedVolume]]:
+def noted(app: App) -> dict[str, list[AnonymousVolume]]:
     """service → its volumes, the one that it had last at the end."""
     return app.read_state(_FILE, _carried) or {}
 
 
-def _carried(stored: Mapping[str, Any]) -> dict[str, list[CarriedVolume]]:
-    return {service: [CarriedVolume(**volume) for volume in volumes] for service, volumes in stored.items()}
+def _carried(stored: Mapping[str, Any]) -> dict[str, list[AnonymousVolume]]:
+    return {service: [AnonymousVolume(**volume) for volume in volumes] for service, volumes in stored.items()}
 
 
-def note(app: App, found: Mapping[str, Sequence[CarriedVolume]]) -> None:
+def note(app: App, found: Mapping[str, Sequence[AnonymousVolume]]) -> None:
     """Remember these volumes of services beside those that are known."""
     known = noted(app)
     merged = dict(known)
@@ -40,7 +40,7 @@ def note(app: App, found: Mapping[str, Sequence[CarriedVolume]]) -> None:
         write_file(app.make_state() / _FILE, orjson.dumps(content), mode=0o600)
 
 
-async def last_of(engine: Engine, app: App, services: Sequence[str]) -> dict[str, list[CarriedVolume]]:
+async def last_of(engine: Engine, app: App, services: Sequence[str]) -> dict[str, list[AnonymousVolume]]:
     """Of services that have no container now, the volumes that they had last and that are still there."""
     known = {service: volumes for service, volumes in noted(app).items() if service in services}
     present = await engine.owners() if known else {}

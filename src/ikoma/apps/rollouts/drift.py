@@ -17,7 +17,7 @@ import orjson
 
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName
-from ikoma.ports.engine import Existing, Made
+from ikoma.ports.engine import ResourceInfo, ResourceInventory
 
 _AT = re.compile(r"-at-[0-9a-f]{12}$")
 _WAY_OUT = {
@@ -70,7 +70,7 @@ def is_of_subnets(network: str) -> bool:
     return _AT.search(network) is not None
 
 
-def with_existing(model: Mapping[str, Any], existing: Existing) -> dict[str, Any]:
+def with_existing(model: Mapping[str, Any], existing: ResourceInventory) -> dict[str, Any]:
     """The model for Compose: what is there of its volumes and networks is not its own to make."""
     return {
         **model,
@@ -79,7 +79,7 @@ def with_existing(model: Mapping[str, Any], existing: Existing) -> dict[str, Any
     }
 
 
-def differences(app: AppName, model: Mapping[str, Any], existing: Existing) -> Iterator[Difference]:
+def differences(app: AppName, model: Mapping[str, Any], existing: ResourceInventory) -> Iterator[Difference]:
     """What is there of an app's own volumes and networks, and is not as its model says."""
     for key, volume in (model.get("volumes") or {}).items():
         wanted = volume or {}
@@ -99,7 +99,7 @@ def differences(app: AppName, model: Mapping[str, Any], existing: Existing) -> I
                 yield Difference("network", key, "labels", False)
 
 
-def require_alike(app: AppName, model: Mapping[str, Any], existing: Existing) -> None:
+def require_alike(app: AppName, model: Mapping[str, Any], existing: ResourceInventory) -> None:
     """Raises DeployFailed where something is there that would not do what the model says."""
     for found in differences(app, model, existing):
         if found.matters:
@@ -110,7 +110,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _kept(item: Mapping[str, Any], there: Mapping[str, Made]) -> Mapping[str, Any]:
+def _kept(item: Mapping[str, Any], there: Mapping[str, ResourceInfo]) -> Mapping[str, Any]:
     name = str(item.get("name"))
     if name in there:
         return {"name": name, "external": True}
@@ -121,7 +121,7 @@ def _kept(item: Mapping[str, Any], there: Mapping[str, Made]) -> Mapping[str, An
     return item
 
 
-def _otherwise(network: Mapping[str, Any], made: Made) -> Iterator[str]:
+def _otherwise(network: Mapping[str, Any], made: ResourceInfo) -> Iterator[str]:
     if made.internal != bool(network.get("internal")):
         yield "internal"
     if network.get("driver") not in (None, "default", made.driver):
@@ -137,7 +137,7 @@ def _subnets(network: Mapping[str, Any]) -> set[str]:
     return {str(item["subnet"]) for item in given if item.get("subnet")}
 
 
-def _labelled(item: Mapping[str, Any], made: Made) -> bool:
+def _labelled(item: Mapping[str, Any], made: ResourceInfo) -> bool:
     """Whether labels are the same, less those that Compose adds."""
     return _texts(item, "labels") == {
         key: value for key, value in made.labels.items() if not key.startswith("com.docker.compose.")

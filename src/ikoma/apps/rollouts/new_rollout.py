@@ -32,7 +32,7 @@ from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
-from ikoma.ports.engine import CarriedVolume, Container, Engine, Start, Watching
+from ikoma.ports.engine import AnonymousVolume, Container, ContainerWatch, Engine, ServiceStart
 from ikoma.ports.progress import Progress, no_progress
 
 log = logging.getLogger("ikoma")
@@ -113,7 +113,7 @@ class Successor:
         target: Target,
         rollout: str,
         there: Sequence[Container],
-        carried: Mapping[str, Sequence[CarriedVolume]],
+        carried: Mapping[str, Sequence[AnonymousVolume]],
         beside: Mapping[str, int],
     ) -> None:
         self._engine = engine
@@ -227,14 +227,16 @@ class Successor:
         forget_list(self._app)
         reached("handed over")
 
-    async def bring_up(self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]) -> None:
+    async def bring_up(
+        self, watching: ContainerWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
+    ) -> None:
         """Start the new containers, in order, and see them healthy and answering."""
         if self._target.change is not None:
             await self._change_database(self._target.change, progress)
         starts = [self._start(decision) for decision in self.decisions if decision.new]
         kept = [item.id for item in self.kept]
 
-        async def bring_up(what: Sequence[Start]) -> Sequence[Container]:
+        async def bring_up(what: Sequence[ServiceStart]) -> Sequence[Container]:
             try:
                 up = await self._engine.bring_up(
                     self._app.name,
@@ -339,7 +341,7 @@ class Successor:
         )
         # Slots that are not needed any more stay until the requests that they have are finished, and the routes change.
         slots = max(coming, len(self._target.of_web(self._there)))
-        await self._traffic.route(self._app, web, self._target.extension, slots)
+        await self._traffic.set_route(self._app, web, self._target.extension, slots)
 
     def _note(self) -> None:
         """Write down what is under way: who stays, and who was stopped."""
@@ -369,10 +371,10 @@ class Successor:
         services |= {name: told(services[name], hosts) for name in dependent}
         return replace(self._placed, model={**self._placed.model, "services": services})
 
-    def _start(self, decision: Decision) -> Start:
+    def _start(self, decision: Decision) -> ServiceStart:
         new = tuple(item.id for item in self._new if item.service == decision.service)
         first = partial(self._make_room, decision) if decision.first else None
-        return Start(decision.service, new, waits_for(self._target.model["services"][decision.service]), first)
+        return ServiceStart(decision.service, new, waits_for(self._target.model["services"][decision.service]), first)
 
     async def _make_room(self, decision: Decision) -> None:
         """Stop what cannot run beside the new containers; those join the networks that their own ones leave."""
@@ -395,7 +397,7 @@ class Successor:
         self._stopped += [item.id for item in running]
         self._note()
         if answers:
-            await self._traffic.hold(self._app, self._target.extension.drain)
+            await self._traffic.pause(self._app, self._target.extension.drain)
         for item in running:
             progress(f"stopping {item.service}")
         await self._engine.stop_containers([item.id for item in running])

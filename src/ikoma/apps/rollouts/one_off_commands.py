@@ -23,7 +23,7 @@ from ikoma.durable import write_file
 from ikoma.errors import CommandNotStarted, CommandTimedOut, EngineUnavailable, NotDeployed
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, Engine, NotStarted
+from ikoma.ports.engine import Container, ContainerNotStarted, Engine
 from ikoma.ports.progress import Progress
 
 MOST_LINES = 1000
@@ -80,7 +80,7 @@ async def run(
     write_file(app.make_state() / _FILE, orjson.dumps({"container": name}), mode=0o600)
     try:
         ended = await engine.run_once(app.name, like, command, name=name, on_line=hear, timeout=timeout)
-    except NotStarted as error:
+    except ContainerNotStarted as error:
         said = f"The command of {service} could not be started"
         raise CommandNotStarted(f"{said}: {error}", audit_message=f"{said}.") from error
     except TimeoutError:

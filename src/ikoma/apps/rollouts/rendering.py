@@ -21,7 +21,7 @@ from ikoma.apps.compose.mounts import Sources, strays
 from ikoma.apps.host_facts import locate, name_image
 from ikoma.apps.rollouts.drift import lasting_key, lasting_name
 from ikoma.model import AppName
-from ikoma.ports.engine import CarriedVolume
+from ikoma.ports.engine import AnonymousVolume
 
 CONFIGURATION, ROLLOUT, RELEASE = "ikoma.configuration", "ikoma.rollout", "ikoma.release"
 
@@ -130,7 +130,7 @@ def placed(
     *,
     rollout: str,
     configurations: Mapping[str, str],
-    carried: Mapping[str, Sequence[CarriedVolume]],
+    carried: Mapping[str, Sequence[AnonymousVolume]],
 ) -> Placed:
     """The compose file of one rollout.
 
@@ -247,7 +247,7 @@ def _mount_from(place: Placement, service: dict[str, Any]) -> dict[Path, GivenFi
     return {}
 
 
-def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[CarriedVolume]) -> None:
+def _carry(model: dict[str, Any], service: dict[str, Any], carried: Sequence[AnonymousVolume]) -> None:
     """Data in volumes without a name goes on to the next container, as Compose lets it."""
     mounts = service.setdefault("volumes", [])
     taken = {os.path.normpath(str(mount.get("target"))): mount for mount in mounts}

@@ -27,7 +27,7 @@ from ikoma.apps.rollouts.way_out import tell_way_out
 from ikoma.apps.routing.routes import Routes
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
-from ikoma.ports.engine import CarriedVolume, Container, Engine, Watching
+from ikoma.ports.engine import AnonymousVolume, Container, ContainerWatch, Engine
 from ikoma.ports.progress import Progress, no_progress
 
 log = logging.getLogger("ikoma")
@@ -126,12 +126,12 @@ class Rollouts:
 
     async def _carried(
         self, app: App, target: Target, containers: Sequence[Container]
-    ) -> dict[str, Sequence[CarriedVolume]]:
+    ) -> dict[str, Sequence[AnonymousVolume]]:
         """Of each service the volumes without a name that its data is in: the last container's, else those it had."""
         gone = sorted(set(target.model["services"]) - {item.service for item in containers})
         return {**await anonymous_volumes.last_of(self._engine, app, gone), **await self._held(containers)}
 
-    async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[CarriedVolume]]:
+    async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
         return {item.service: found for item in containers if (found := await self._engine.carried(item.id))}
 
     async def _resume(self, work: _Work, returning: Returning) -> Rolled:
@@ -150,7 +150,7 @@ class Rollouts:
     async def _settle(
         self,
         work: _Work,
-        watching: Watching,
+        watching: ContainerWatch,
         containers: Sequence[Container],
         old: Sequence[Container],
         before: Serving | None,
@@ -197,7 +197,7 @@ class Rollouts:
             watch: for how long they are kept; those of the same release are nothing to go back to.
         """
         anonymous_volumes.note(work.app, await self._held([*old, *containers]))
-        drained = await self._traffic.drained(work.app)
+        drained = await self._traffic.drain(work.app)
         reached("drained")
         await self._retire(work.app, old, before, watch)
         await self._name(work.app, work.target, containers)
@@ -225,8 +225,8 @@ class Rollouts:
             await self._undo(app)
             return f"The rollout of {underway.release} was interrupted, and undone."
         progress(f"finishing the rollout of {underway.release}, which was cut off")
-        await self._traffic.switch_again(app)
-        await self._traffic.drained(app)
+        await self._traffic.restore_switch(app)
+        await self._traffic.drain(app)
         old = [
             item
             for item in await self._engine.containers(app.name)
@@ -273,7 +273,7 @@ class Rollouts:
         await self._traffic.refresh(app)
         await self._tidy_networks(app)
         state.finish()
-        await self._traffic.route_back(app)
+        await self._traffic.restore_route(app)
 
     async def _retire(self, app: App, old: Sequence[Container], before: Serving | None, watch: float) -> None:
         """Stop what was replaced; it is removed then, or kept stopped while the new release is watched."""

@@ -15,7 +15,7 @@ from ikoma.apps.routing.routes import Routes
 from ikoma.apps.strategy.decision import is_active, why_alone
 from ikoma.apps.strategy.exclusive_resources import displaced
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, Engine, Start, Watching
+from ikoma.ports.engine import Container, ContainerWatch, Engine, ServiceStart
 from ikoma.ports.progress import Progress
 
 
@@ -49,7 +49,7 @@ class Returning:
         return enough and there.total() == len(self._standby.containers) + len(self._standby.kept)
 
     async def bring_up(
-        self, watching: Watching, timeout: float, progress: Progress, secrets: Sequence[Secret]
+        self, watching: ContainerWatch, timeout: float, progress: Progress, secrets: Sequence[Secret]
     ) -> list[Container]:
         """Start the earlier containers and see them healthy and answering; these and the kept ones."""
         self._note()
@@ -85,7 +85,7 @@ class Returning:
     async def _route(self, containers: Sequence[Container]) -> None:
         web = self._target.web
         slots = len(self._target.of_web(containers))
-        await self._traffic.route(self._app, web, self._target.extension, slots)
+        await self._traffic.set_route(self._app, web, self._target.extension, slots)
 
     def _note(self) -> None:
         kept = tuple(item.id for item in self._kept)
@@ -93,7 +93,7 @@ class Returning:
         stopped = tuple(self._stopped)
         self._state.write(Underway(self._standby.release, self._standby.rollout, kept, stopped, returned))
 
-    def _start(self, service: str, lasting: Sequence[Container]) -> Start:
+    def _start(self, service: str, lasting: Sequence[Container]) -> ServiceStart:
         containers = tuple(item.id for item in lasting if item.service == service)
         described = self._target.model["services"].get(service) or {}
         present = {item.service for item in (*lasting, *self._kept)}
@@ -109,7 +109,7 @@ class Returning:
         away = set(displaced(self._app, self._target.before, self._target.model, service, source, wish))
         alone = why_alone(self._app, self._target.model, service, source, wish, self._target.before)
         away |= {service} if alone else set()
-        return Start(service, containers, after, partial(self._make_room, away) if away else None)
+        return ServiceStart(service, containers, after, partial(self._make_room, away) if away else None)
 
     async def _make_room(self, services: Collection[str]) -> None:
         """Stop the newer containers of these services: they cannot run beside an earlier one that starts."""
@@ -121,5 +121,5 @@ class Returning:
         self._stopped += [item.id for item in running]
         self._note()
         if answers:
-            await self._traffic.hold(self._app, self._target.extension.drain)
+            await self._traffic.pause(self._app, self._target.extension.drain)
         await self._engine.stop_containers([item.id for item in running])

@@ -48,7 +48,7 @@ class DnsLookup:
 
     async def look_up(self, name: str, seconds: float) -> DnsTarget:
         """Where a name points now; what is not known after so many seconds is said."""
-        own = self._own()
+        own = self._list_own()
         asking = self._asking.get(name) or self._ask(name)
         found: list[str] | OSError | None = None
         if asking is not None:
@@ -57,7 +57,7 @@ class DnsLookup:
         if found is None or (isinstance(found, OSError) and found.errno == socket.EAI_AGAIN):
             return DnsTarget((), None, f"It is not known where {name} points: {_SILENT}.")
         if isinstance(found, OSError) or not found:
-            return DnsTarget((), False, f"{name} points nowhere.", self._record(name, own))
+            return DnsTarget((), False, f"{name} points nowhere.", self._describe_record(name, own))
         return self._judge(name, found, own)
 
     def _judge(self, name: str, found: Sequence[str], own: Collection[str]) -> DnsTarget:
@@ -67,25 +67,25 @@ class DnsLookup:
         elsewhere = ", ".join(others)
         if len(others) < len(found):
             said = f"{name} points to this server, and also to {elsewhere}, which is another."
-            return DnsTarget(tuple(found), False, said, self._record(name, own))
-        if not self._known(own) and all(ipaddress.ip_address(item).is_global for item in others):
+            return DnsTarget(tuple(found), False, said, self._describe_record(name, own))
+        if not self._list_public(own) and all(ipaddress.ip_address(item).is_global for item in others):
             said = f"{name} points to {elsewhere}. Whether that is this server is not known: it has private addresses."
-            return DnsTarget(tuple(found), None, said, self._record(name, own))
+            return DnsTarget(tuple(found), None, said, self._describe_record(name, own))
         return DnsTarget(
-            tuple(found), False, f"{name} points to {elsewhere}, not to this server.", self._record(name, own)
+            tuple(found), False, f"{name} points to {elsewhere}, not to this server.", self._describe_record(name, own)
         )
 
-    def _record(self, name: str, own: Collection[str]) -> str:
-        best = sorted(self._known(own), key=lambda item: (":" in item, item))
+    def _describe_record(self, name: str, own: Collection[str]) -> str:
+        best = sorted(self._list_public(own), key=lambda item: (":" in item, item))
         if not best:
             return f"A {name} → {_UNKNOWN}"
         return f"{'AAAA' if ':' in best[0] else 'A'} {name} → {best[0]}"
 
-    def _known(self, own: Collection[str]) -> list[str]:
+    def _list_public(self, own: Collection[str]) -> list[str]:
         """Addresses by which the internet reaches this server, where that can be told."""
         return list(self._public) or [item for item in own if ipaddress.ip_address(item).is_global]
 
-    def _own(self) -> set[str]:
+    def _list_own(self) -> set[str]:
         """Addresses of this server at which the proxy can be reached by others."""
         listens = ipaddress.ip_address(self._listens) if self._listens else None
         if listens is not None and not listens.is_unspecified:

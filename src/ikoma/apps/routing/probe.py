@@ -18,7 +18,7 @@ from ikoma.engines.docker.readable import readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, Engine, Listening
+from ikoma.ports.engine import Container, Engine, ListeningPort
 
 _SECONDS = 3.0
 _WORST_OF_A_NAMED_PATH, _WORST_ANSWER = 399, 499
@@ -175,7 +175,7 @@ def _redact_answer(answer: str, secrets: Sequence[Secret]) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …[cut]"
 
 
-def _describe_listening(web: Web, heard: Sequence[Listening]) -> str:
+def _describe_listening(web: Web, heard: Sequence[ListeningPort]) -> str:
     """Where a container that cannot be connected to listens."""
     there = sorted({item.port for item in heard if not item.is_local})
     local = sorted({item.port for item in heard if item.is_local} - set(there))

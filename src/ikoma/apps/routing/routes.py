@@ -59,11 +59,11 @@ class Routes:
         """Serve the routes of all apps, and let each lead to where its containers are now."""
         await self._proxy.start()
         await self.apply()
-        for name in self._apps.names():
+        for name in self._apps.list_names():
             with log_failures(name):
                 await self.refresh(self._apps.at(name))
 
-    def condition(self) -> dict[str, Any]:
+    def describe_condition(self) -> dict[str, Any]:
         """Which public listeners are up, and what is in the way of the others."""
         return {"listeners": dict(self._proxy.listeners), "obstacles": dict(self._proxy.obstacles)}
 
@@ -74,13 +74,17 @@ class Routes:
             coming: the route of an app that is about to serve, in place of the one it has.
         """
         async with self._applying:
-            routes = {name: route for name in self._apps.names() if (route := self._known(self._apps.at(name)))}
+            routes = {
+                name: route
+                for name in self._apps.list_names()
+                if (route := self._find_route_leniently(self._apps.at(name)))
+            }
             if coming is not None:
                 routes[coming.app] = self._last[coming.app] = coming
             # Always in the same order: another one would be another configuration, and loading it ends connections.
             await self._proxy.apply([routes[name] for name in sorted(routes)])
 
-    async def route(self, app: App, web: Web | None, extension: Extension, slots: int) -> None:
+    async def set_route(self, app: App, web: Web | None, extension: Extension, slots: int) -> None:
         """Make sure that an app has the route that a release of it wants.
 
         Raises:
@@ -90,12 +94,12 @@ class Routes:
         if web is None:
             return
         self.check_domains(app, (*extension.domains, *extension.redirects))
-        coming = self._route(app, extension, slots)
-        if coming != self._present(app):
+        coming = self._make_route(app, extension, slots)
+        if coming != self._find_route(app):
             self._ahead.add(app)
         await self.apply(coming)
 
-    async def route_back(self, app: App) -> None:
+    async def restore_route(self, app: App) -> None:
         """After a rollout that was undone: let the app have the route of the release that serves.
 
         Requests that waited for a container go to it first: a new configuration would end their wait.
@@ -103,7 +107,7 @@ class Routes:
         if app not in self._ahead:
             return
         self._ahead.discard(app)
-        web, containers = await self._serving(app)
+        web, containers = await self._find_serving(app)
         if web is not None and (addresses := web.addresses(containers)):
             await _wait_until_connected(addresses, _LONGEST_WAIT)
             await asyncio.sleep(_HELD_GO_ON)
@@ -116,68 +120,68 @@ class Routes:
             return
         self._ahead.discard(app)
         addresses = web.addresses(containers)
-        side = self._side(app).other
+        side = self._read_side(app).other
         self._proxy.point(app.name, side, addresses)
-        self._lead(app, side)
+        self._set_side(app, side)
         # Requests that are still held on the other side go on to the new containers too.
         self._proxy.point(app.name, side.other, addresses)
 
-    async def switch_again(self, app: App) -> None:
+    async def restore_switch(self, app: App) -> None:
         """After a kill: send requests to the containers that serve, whether or not that had been done."""
-        web, containers = await self._serving(app)
+        web, containers = await self._find_serving(app)
         if containers:
             self.switch(app, web, containers)
 
-    async def hold(self, app: App, limit: float) -> None:
+    async def pause(self, app: App, limit: float) -> None:
         """Let new requests wait, and give those that are under way the time to end."""
-        side = self._side(app)
+        side = self._read_side(app)
         if side in (Side.BLUE, Side.GREEN):
             self._proxy.point(app.name, side, _NOWHERE)
-            await self._until_idle(app, side, limit)
+            await self._wait_until_idle(app, side, limit)
 
-    async def drained(self, app: App) -> int:
+    async def drain(self, app: App) -> int:
         """Wait for requests of the side that was switched away from, as long as the release that serves allows.
 
         Returns milliseconds.
         """
-        side = self._side(app)
+        side = self._read_side(app)
         if side not in (Side.BLUE, Side.GREEN):
             return 0
-        if self._present(app) is None:
+        if self._find_route(app) is None:
             return await self._withdraw(app, side)
-        return await self._until_idle(app, side.other, _read_drain_seconds(app))
+        return await self._wait_until_idle(app, side.other, _read_drain_seconds(app))
 
     async def _withdraw(self, app: App, side: Side) -> int:
         """The release that serves answers no HTTP: what led to the one before ends with its requests."""
-        self._lead(app, Side.DOWN)
-        milliseconds = await self._until_idle(app, side, _read_drain_seconds(app))
+        self._set_side(app, Side.DOWN)
+        milliseconds = await self._wait_until_idle(app, side, _read_drain_seconds(app))
         with suppress(ProxyUnavailable):  # it is told when it is back
             await self.forget(app)
         return milliseconds
 
     async def take_down(self, app: App) -> None:
         """Tell new requests that the app is down, and give those that are under way the time to end."""
-        side = self._side(app)
+        side = self._read_side(app)
         if side is Side.DOWN:
             return
-        self._lead(app, Side.DOWN)
+        self._set_side(app, Side.DOWN)
         if side in (Side.BLUE, Side.GREEN):
-            await self._until_idle(app, side, _read_drain_seconds(app))
+            await self._wait_until_idle(app, side, _read_drain_seconds(app))
 
     async def refresh(self, app: App) -> None:
         """Let the route lead to where the containers that serve are now."""
-        web, containers = await self._serving(app)
+        web, containers = await self._find_serving(app)
         if web is None or not (addresses := web.addresses(containers)):
             return  # it comes back, or goes down with a word
         state = RolloutState(app)
-        side = self._side(app)
+        side = self._read_side(app)
         if side in (Side.BLUE, Side.GREEN):
             self._proxy.point(app.name, side, addresses)
         elif side is Side.DOWN and (serving := state.serving()) is not None and not serving.down:
             self._proxy.point(app.name, Side.BLUE, addresses)
-            self._lead(app, Side.BLUE)
+            self._set_side(app, Side.BLUE)
 
-    def in_maintenance(self, app: App) -> bool:
+    def is_in_maintenance(self, app: App) -> bool:
         return self._proxy.side(app.name) is Side.MAINTENANCE
 
     def begin_maintenance(self, app: App) -> None:
@@ -189,13 +193,13 @@ class Routes:
         """
         if Releases(app).require_current().web is None:
             raise NoWebService(f"{app.name} answers no HTTP requests.")
-        if not self.in_maintenance(app):
+        if not self.is_in_maintenance(app):
             _write_side(app, self._proxy.side(app.name))
             self._proxy.switch(app.name, Side.MAINTENANCE)
 
     async def end_maintenance(self, app: App) -> None:
         """Go back to what served, or was deployed meanwhile."""
-        if self.in_maintenance(app):
+        if self.is_in_maintenance(app):
             await self.refresh(app)
             self._proxy.switch(app.name, _read_side(app))
         (app.state / _SIDE_FILE).unlink(missing_ok=True)
@@ -214,15 +218,15 @@ class Routes:
             write_domains(app, former)
             raise
 
-    def domain_urls(self, app: App) -> Mapping[str, str]:
+    def list_domain_urls(self, app: App) -> Mapping[str, str]:
         """Where each name of an app is reached; none before it is first deployed."""
-        route = self._present(app)
+        route = self._find_route(app)
         if route is None:
             return {}
         urls = self._proxy.urls(replace(route, domains=(*route.domains, *route.redirects)))
         return {name: url for url in urls if (name := urlsplit(url).hostname)}
 
-    def entrance(self, app: App, name: str | None) -> Entrance:
+    def find_entrance(self, app: App, name: str | None) -> Entrance:
         """Where people's requests for an app come in.
 
         Args:
@@ -232,7 +236,7 @@ class Routes:
             NotDeployed, NoWebService, DomainNotFound, ProxyUnavailable
         """
         Releases(app).require_current()
-        route = self._present(app)
+        route = self._find_route(app)
         if route is None:
             raise NoWebService(f"{app.name} answers no HTTP requests.")
         names = (*route.domains, app.name.host, *route.redirects)
@@ -241,7 +245,7 @@ class Routes:
             raise DomainNotFound(f"{app.name} is not reached by that name.", hint=f"It is by {', '.join(names)}.")
         return self._proxy.entrance(route, name or names[0])
 
-    def certificate_trouble(self, name: str) -> str | None:
+    def find_certificate_trouble(self, name: str) -> str | None:
         """Why a name has no certificate, as the authority said last; None where it said nothing."""
         return self._proxy.certificate_trouble(name)
 
@@ -251,29 +255,29 @@ class Routes:
         self._last.pop(app.name, None)
         self._proxy.forget(app.name)
 
-    def urls(self, app: App, release: Release | None) -> tuple[str, ...]:
+    def list_urls(self, app: App, release: Release | None) -> tuple[str, ...]:
         """Where the app is reached while a release serves; none before it is first deployed."""
         if release is None or release.web is None:
             return ()
-        route = self._route(app, Extension(**release.extension), slots=1)
+        route = self._make_route(app, Extension(**release.extension), slots=1)
         # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
         return tuple(sorted(self._proxy.urls(route), key=lambda url: ".localhost" in url))
 
     def check_domains(self, app: App, domains: Sequence[str]) -> None:
         """Raises DomainTaken where another app has one of these domains."""
-        for domain in self.taken(app, domains):
+        for domain in self.list_taken(app, domains):
             raise DomainTaken(f"{shown(domain)} belongs to another app.")
 
-    def taken(self, app: App, domains: Sequence[str]) -> list[str]:
+    def list_taken(self, app: App, domains: Sequence[str]) -> list[str]:
         """Those of these domains that another app has."""
         others: set[str] = set()
-        for other in (self._apps.at(name) for name in self._apps.names() if name != app.name):
-            route = self._known(other)
+        for other in (self._apps.at(name) for name in self._apps.list_names() if name != app.name):
+            route = self._find_route_leniently(other)
             others |= {other.name.host, *_read_others_domains(other)}
             others |= {*route.domains, *route.redirects} if route else set()
         return [domain for domain in domains if domain in others]
 
-    async def _serving(self, app: App) -> tuple[Web | None, list[Container]]:
+    async def _find_serving(self, app: App) -> tuple[Web | None, list[Container]]:
         """How the release that serves answers HTTP, and which containers do so now."""
         release = Releases(app).current()
         if release is None or release.web is None:
@@ -282,19 +286,19 @@ class Routes:
         there = await self._engine.containers(app.name)
         return web, [item for item in state.select_serving(there) if web.addresses([item])]
 
-    def _side(self, app: App) -> Side:
+    def _read_side(self, app: App) -> Side:
         """The side that serves, or would if there were no maintenance."""
         side = self._proxy.side(app.name)
         return _read_side(app) if side is Side.MAINTENANCE else side
 
-    def _lead(self, app: App, side: Side) -> None:
+    def _set_side(self, app: App, side: Side) -> None:
         """Let this side serve; during maintenance, from its end on."""
-        if self.in_maintenance(app):
+        if self.is_in_maintenance(app):
             _write_side(app, side)
         else:
             self._proxy.switch(app.name, side)
 
-    async def _until_idle(self, app: App, side: Side, limit: float) -> int:
+    async def _wait_until_idle(self, app: App, side: Side, limit: float) -> int:
         """Wait until a side has no requests; milliseconds.
 
         One that has just looked up where it goes does not count yet, so a side is idle only when it stays so.
@@ -306,26 +310,26 @@ class Routes:
                 busy = time.monotonic()
         return int((busy - began) * 1000)
 
-    def _known(self, app: App) -> Route | None:
+    def _find_route_leniently(self, app: App) -> Route | None:
         """The route of an app among others: where its state cannot be read, that is nothing to those."""
         with suppress(IkomaError, OSError, LookupError, TypeError, ValueError):
-            self._last[app.name] = self._present(app)
+            self._last[app.name] = self._find_route(app)
         return self._last.get(app.name)
 
-    def _present(self, app: App) -> Route | None:
+    def _find_route(self, app: App) -> Route | None:
         """The route of the release that serves."""
         release = Releases(app).current()
         if release is None or release.web is None:
             return None
         service = release.web["service"]
         slots = fitting_scale(app, Releases(app).model(release)).get(service, release.replicas(service))
-        return self._route(app, Extension(**release.extension), slots)
+        return self._make_route(app, Extension(**release.extension), slots)
 
-    def _route(self, app: App, extension: Extension, slots: int) -> Route:
+    def _make_route(self, app: App, extension: Extension, slots: int) -> Route:
         names = dict.fromkeys((*extension.domains, *read_domains(app)))
         return Route(
             app=app.name,
-            port=self._port(app),
+            port=self._choose_port(app),
             domains=tuple(name for name in names if name not in extension.redirects),
             redirects=extension.redirects,
             slots=max(1, slots),
@@ -334,11 +338,11 @@ class Routes:
             largest_body=extension.max_body,
         )
 
-    def _port(self, app: App) -> int:
+    def _choose_port(self, app: App) -> int:
         """The app's port on loopback, chosen when it is first asked for."""
         if (known := _read_port(app.state / "port")) is not None:
             return known
-        others = {_read_port(self._apps.at(name).state / "port") for name in self._apps.names()}
+        others = {_read_port(self._apps.at(name).state / "port") for name in self._apps.list_names()}
         first: int = _FIRST_PORT + zlib.crc32(app.name.encode()) % (_LAST_PORT - _FIRST_PORT)
         for port in (*range(first, _LAST_PORT + 1), *range(_FIRST_PORT, first)):
             if port not in others and _is_free(port):

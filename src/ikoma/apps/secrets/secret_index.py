@@ -19,7 +19,7 @@ from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App, Apps
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import access, webhook
 from ikoma.kernel.access.callers import reaches
-from ikoma.kernel.redaction.redaction import Known, forms
+from ikoma.kernel.redaction.redaction import KnownSecrets, forms
 from ikoma.model import NAMES_OF_CALLS, AppName, Secret
 
 _LOOK_SECONDS = 2.0
@@ -47,23 +47,23 @@ class SecretIndex:
         self._stamps: dict[str, _Stamp] = {}
         self._values: dict[str, dict[str, None]] = {}
         self._looked = 0.0
-        self._long: Known | None = None
-        self._known: dict[tuple[str, ...], Known] = {}
+        self._long: KnownSecrets | None = None
+        self._known: dict[tuple[str, ...], KnownSecrets] = {}
 
-    def __call__(self, app: str | None, reach: tuple[str, ...] = ()) -> Known:
+    def __call__(self, app: str | None, reach: tuple[str, ...] = ()) -> KnownSecrets:
         """What is known now and to be hidden from one who reaches these apps (globs; none: all)."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
-            for name in self._apps.names():
-                self._look(self._apps.at(name))
+            for name in self._apps.list_names():
+                self._refresh(self._apps.at(name))
         elif app is not None:
-            self._look(self._apps.at(AppName(app)))
+            self._refresh(self._apps.at(AppName(app)))
         if (known := self._known.get(reach)) is None:
             known = self._known[reach] = self._gather(reach)
         return known
 
-    def _look(self, app: App) -> None:
+    def _refresh(self, app: App) -> None:
         """Read an app's secrets again where a file has changed."""
         stamp = (*map(_read_stamp, _list_files(app)), self._resolved(app))
         if stamp == self._stamps.get(app.name):
@@ -78,16 +78,16 @@ class SecretIndex:
             self._long = None
             self._known.clear()
 
-    def _gather(self, reach: tuple[str, ...]) -> Known:
-        names = {*map(str, self._apps.names()), *COMPOSE_NAMES, *OVERRIDE_NAMES, *NAMES_OF_CALLS}
+    def _gather(self, reach: tuple[str, ...]) -> KnownSecrets:
+        names = {*map(str, self._apps.list_names()), *COMPOSE_NAMES, *OVERRIDE_NAMES, *NAMES_OF_CALLS}
         if self._long is None:
-            everything = self._forms(self._values)
-            self._long = Known.of([text for text in everything if len(text) >= _UNGUESSABLE], names)
-        reached = self._forms([name for name in self._values if reaches(name, reach)])
+            everything = self._collect_forms(self._values)
+            self._long = KnownSecrets.of([text for text in everything if len(text) >= _UNGUESSABLE], names)
+        reached = self._collect_forms([name for name in self._values if reaches(name, reach)])
         # The long ones go first: one may hold a short one.
-        return self._long + Known.of([text for text in reached if len(text) < _UNGUESSABLE], names)
+        return self._long + KnownSecrets.of([text for text in reached if len(text) < _UNGUESSABLE], names)
 
-    def _forms(self, names: Iterable[str]) -> tuple[str, ...]:
+    def _collect_forms(self, names: Iterable[str]) -> tuple[str, ...]:
         """Of the secrets of these apps and of the platform."""
         return forms([*self._platform, *(Secret(value) for name in names for value in self._values[name])])
 

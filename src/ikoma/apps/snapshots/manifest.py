@@ -81,20 +81,20 @@ class Snapshot:
         text = json.dumps(stored, separators=(",", ":"))
         write_file(manifest, gzip.compress(text.encode("ascii"), compresslevel=1, mtime=0), mode=0o600)
 
-    def digest_of(self, path: Path) -> str:
+    def compute_digest(self, path: Path) -> str:
         """One digest of a file, or a folder with all in it: names, contents, modes, owners and targets, not times.
 
         Empty where the snapshot holds nothing of that path, which is absolute or relative to the app's folder.
         """
         digest = hashlib.sha256()
-        names = self.under(path)
+        names = self.list_under(path)
         for name in names:
             entry = self.entries[name]
             seen = (name[len(names[0]) :] if names[0] != "." else name, *entry[:5])
             digest.update(json.dumps(seen).encode("ascii"))
         return digest.hexdigest() if names else ""
 
-    def under(self, path: Path) -> Sequence[str]:
+    def list_under(self, path: Path) -> Sequence[str]:
         """The path and all below it, as far as the snapshot holds them, sorted."""
         key = str(path.relative_to(self.root) if path.is_absolute() else path)
         if key == ".":
@@ -102,7 +102,7 @@ class Snapshot:
         inside = self._names[bisect_left(self._names, f"{key}/") : bisect_left(self._names, f"{key}0")]
         return [key, *inside] if key in self.entries else inside
 
-    def objects(self) -> dict[str, tuple[str, SnapshotEntry]]:
+    def list_objects(self) -> dict[str, tuple[str, SnapshotEntry]]:
         """The objects that it needs, each with one path and entry that need it."""
         files = ((path, entry) for path, entry in self.entries.items() if entry.kind == "file")
         return {entry.object: (path, entry) for path, entry in files}

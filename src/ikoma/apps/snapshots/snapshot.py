@@ -71,7 +71,7 @@ class Snapshots:
         wanted = _select_distinct(paths, root, closed)
         self._app.make_state()
         known = _read_earlier(earlier, root)
-        with self._objects.incoming() as incoming, open_root(root) as folder:
+        with self._objects.receive() as incoming, open_root(root) as folder:
             taking = Taking(
                 folder, known.entries if known else {}, incoming, SnapshotProgress(cancelled, progress), closed
             )
@@ -117,7 +117,7 @@ class Snapshots:
             return
         new = target.with_name(f"{target.name}.new")
         course = SnapshotProgress(cancelled, lambda files, size: None)
-        own = {path for folder in writable for path in snapshot.under(folder)}
+        own = {path for folder in writable for path in snapshot.list_under(folder)}
         with disk_full_answered():
             _remove(new)
             new.mkdir(mode=0o700)
@@ -139,7 +139,7 @@ class Snapshots:
         """
         named: set[str] = set()
         for manifest in self._releases.glob(f"*/{MANIFEST}"):
-            named |= Snapshot.read(manifest, self._app.path).objects().keys()
+            named |= Snapshot.read(manifest, self._app.path).list_objects().keys()
         for unfinished in self._releases.glob(f"*/{TREE}.new"):
             _remove(unfinished)
         return self._objects.remove_all_but(named)
@@ -147,7 +147,7 @@ class Snapshots:
     def open(self, path: str, entry: SnapshotEntry) -> int:
         """The content of a file of a snapshot, open for reading; FileMissing where it is not there any more."""
         try:
-            return open_file(self._objects.path(entry.object))
+            return open_file(self._objects.path_of(entry.object))
         except FileNotFoundError:
             raise FileMissing(f"The content of {printable(path)} is not there any more.") from None
 
@@ -155,8 +155,8 @@ class Snapshots:
         """What is wrong with the objects of a snapshot: a sentence for each that is missing or changed."""
         course = SnapshotProgress(cancelled, lambda files, size: None)
         found = []
-        for name, (path, entry) in snapshot.objects().items():
-            if fault := self._objects.fault(name, entry.size, course.passed):
+        for name, (path, entry) in snapshot.list_objects().items():
+            if fault := self._objects.find_fault(name, entry.size, course.advance):
                 found.append(f"The copy of {printable(path)} {fault}.")
         return found
 
@@ -169,10 +169,10 @@ class Snapshots:
             os.symlink(entry.content, place)
             os.chown(place, entry.uid, entry.gid, follow_symlinks=False)
         else:
-            course.passed(0)
+            course.advance(0)
             try:
                 if is_own:
-                    self._objects.copy(entry.object, place, course.passed)
+                    self._objects.copy(entry.object, place, course.advance)
                 else:
                     self._objects.link(entry.object, place)
             except FileNotFoundError:

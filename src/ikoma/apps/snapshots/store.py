@@ -64,20 +64,20 @@ class ObjectStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def path(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
         return f"{self._folder}/{name[:2]}/{name[2:]}"
 
-    def names(self) -> set[str]:
+    def list_names(self) -> set[str]:
         """The names of all objects."""
         found: set[str] = set()
-        for shelf in self._shelves():
+        for shelf in self._list_shelves():
             first = shelf.name
             with os.scandir(shelf) as entries:
                 found.update([first + entry.name for entry in entries])
         return found
 
     @contextmanager
-    def incoming(self) -> Iterator[IncomingObjects]:
+    def receive(self) -> Iterator[IncomingObjects]:
         """A way in for new objects. They have their names when the block ends well; otherwise none was taken."""
         self._sweep()
         aside = self._folder / f"{_INCOMING}{secrets.token_hex(6)}"
@@ -85,7 +85,7 @@ class ObjectStore:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             aside.mkdir(mode=0o700)
             try:
-                incoming = IncomingObjects(aside, self.names())
+                incoming = IncomingObjects(aside, self.list_names())
                 yield incoming
                 self._shelve(aside, incoming.new)
             finally:
@@ -94,7 +94,7 @@ class ObjectStore:
     def link(self, name: str, place: str) -> None:
         """Make the object appear at a place; by a copy where the filesystem takes no more links to it."""
         try:
-            os.link(self.path(name), place)
+            os.link(self.path_of(name), place)
         except OSError as error:
             if error.errno != errno.EMLINK:
                 raise
@@ -102,7 +102,7 @@ class ObjectStore:
 
     def copy(self, name: str, place: str, passed: Passed) -> None:
         """A file of its own with the object's content, mode, owner and time."""
-        source = os.open(self.path(name), _READ)
+        source = os.open(self.path_of(name), _READ)
         try:
             target = os.open(place, _CREATE, 0o600)
             try:
@@ -115,10 +115,10 @@ class ObjectStore:
         finally:
             os.close(source)
 
-    def fault(self, name: str, size: int, passed: Passed) -> str | None:
+    def find_fault(self, name: str, size: int, passed: Passed) -> str | None:
         """What is wrong with an object, or None."""
         try:
-            source = os.open(self.path(name), _READ)
+            source = os.open(self.path_of(name), _READ)
         except FileNotFoundError:
             return "is missing"
         try:
@@ -137,10 +137,10 @@ class ObjectStore:
         """Remove the objects that have none of these names, and what killed processes left; how many bytes it freed."""
         self._sweep()
         freed = 0
-        for name in self.names().difference(named):
-            status = os.lstat(self.path(name))
+        for name in self.list_names().difference(named):
+            status = os.lstat(self.path_of(name))
             freed += status.st_blocks * 512 if status.st_nlink == 1 else 0
-            os.unlink(self.path(name))
+            os.unlink(self.path_of(name))
         return freed
 
     def _shelve(self, aside: Path, new: dict[str, str]) -> None:
@@ -154,7 +154,7 @@ class ObjectStore:
         for shelf in shelves:
             shelf.mkdir(mode=0o700, exist_ok=True)
         for name, file in new.items():
-            os.rename(f"{aside}/{file}", self.path(name))
+            os.rename(f"{aside}/{file}", self.path_of(name))
         for folder in (*shelves, self._folder, self._folder.parent) if is_few else ():
             sync_folder(folder)
         if not is_few:
@@ -164,7 +164,7 @@ class ObjectStore:
         for leftover in self._folder.glob(f"{_INCOMING}*"):
             shutil.rmtree(leftover)
 
-    def _shelves(self) -> list[Path]:
+    def _list_shelves(self) -> list[Path]:
         if not self._folder.is_dir():
             return []
         return [shelf for shelf in self._folder.iterdir() if len(shelf.name) == 2]
@@ -184,37 +184,37 @@ class IncomingObjects:
     def has(self, name: str) -> bool:
         return name in self._known or name in self.new
 
-    def take(self, source: int, passed: Passed) -> StoredFile:
+    def store(self, source: int, passed: Passed) -> StoredFile:
         """Keep the content of an open file. One that changes while it is read is read again, up to three times."""
         for number in range(_TRIES):
             if number:
                 os.lseek(source, 0, os.SEEK_SET)
             before = os.fstat(source)
-            digest, size = self._content(source, before, passed)
+            digest, size = self._store_content(source, before, passed)
             after = os.fstat(source)
             is_steady = make_mark(before) == make_mark(after)
             if is_steady:
                 break
         return StoredFile(digest, size, before.st_mode & 0o777, *choose_owner(before), before if is_steady else None)
 
-    def _content(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int]:
+    def _store_content(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int]:
         """Digest and size of what was kept: what was read, up to the size that the file had."""
-        if self._clones and (cloned := self._cloned(source, status, passed)):
+        if self._clones and (cloned := self._try_clone(source, status, passed)):
             return cloned
         if status.st_size > _PIECE:
-            with self._file() as (file, target):
+            with self._make_file() as (file, target):
                 return self._keep(file, target, status, _copy_content(source, target, status, passed))
         content = b"".join(_read_pieces(source, status.st_size, passed))
         read = hashlib.sha256(content).hexdigest(), len(content)
         if not self.has(_name_stored(read[0], status)):
-            with self._file() as (file, target):
+            with self._make_file() as (file, target):
                 _write(target, content, 0)
                 self._keep(file, target, status, read)
         return read
 
-    def _cloned(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int] | None:
+    def _try_clone(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int] | None:
         """None where the filesystem can't. A clone is of one moment, and costs no space while both are the same."""
-        with self._file() as (file, target):
+        with self._make_file() as (file, target):
             self._clones = _clone(source, target)
             if not self._clones:
                 os.unlink(f"{self._aside}/{file}")
@@ -230,7 +230,7 @@ class IncomingObjects:
         return read
 
     @contextmanager
-    def _file(self) -> Iterator[tuple[str, int]]:
+    def _make_file(self) -> Iterator[tuple[str, int]]:
         file = str(next(self._numbers))
         target = os.open(f"{self._aside}/{file}", _CREATE, 0o600)
         try:

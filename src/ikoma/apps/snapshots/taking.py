@@ -43,15 +43,15 @@ class SnapshotProgress:
         self._progress = progress
         self._files = self._size = 0
 
-    def passed(self, size: int) -> None:
+    def advance(self, size: int) -> None:
         if self._cancelled():
             raise OperationCancelled
         self._size += size
         if size:
             self._progress(self._files, self._size)
 
-    def file(self) -> None:
-        self.passed(0)
+    def count_file(self) -> None:
+        self.advance(0)
         self._files += 1
 
 
@@ -82,13 +82,13 @@ class Taking:
         try:
             for depth in range(len(parts)):
                 with _open_folder(self._root, parts[:depth]) as folder:
-                    self._folder(parts[:depth], os.fstat(folder))
+                    self._record_folder(parts[:depth], os.fstat(folder))
             with _open_folder(self._root, parts[:-1]) as folder:
                 status = _read_status(folder, parts[-1] if parts else ".")
                 if stat.S_ISLNK(status.st_mode):
                     raise _make_swapped_error("/".join(parts))
                 if not stat.S_ISDIR(status.st_mode):
-                    self._note(folder, parts, status)
+                    self._record(folder, parts, status)
                     return
         except _Gone:
             raise FileMissing(f"There is no {shown('/'.join(parts))} to take.") from None
@@ -100,10 +100,10 @@ class Taking:
         while pending:
             parts = pending.pop()
             with suppress(_Gone), _open_folder(self._root, parts) as folder:
-                self._folder(parts, os.fstat(folder))
-                pending += () if parts in self._closed else self._inside(folder, parts)
+                self._record_folder(parts, os.fstat(folder))
+                pending += () if parts in self._closed else self._record_inside(folder, parts)
 
-    def _inside(self, folder: int, parts: Parts) -> list[Parts]:
+    def _record_inside(self, folder: int, parts: Parts) -> list[Parts]:
         """Record what stands in an open folder; the folders in it."""
         folders = []
         with os.scandir(folder) as found:
@@ -114,19 +114,19 @@ class Taking:
                     folders.append((*parts, entry.name))
                     continue
                 with suppress(_Gone):
-                    self._note(folder, (*parts, entry.name), _read_status(folder, entry.name))
+                    self._record(folder, (*parts, entry.name), _read_status(folder, entry.name))
         return folders
 
-    def _folder(self, parts: Parts, status: os.stat_result) -> None:
+    def _record_folder(self, parts: Parts, status: os.stat_result) -> None:
         path = "/".join(parts) or "."
         if len(os.fsencode(path)) > _LONGEST_PATH:
             raise SourceTooLarge(f"A path is longer than {_LONGEST_PATH} bytes: {shown(printable(path)[:100] + '…')}")
         self.entries[path] = SnapshotEntry("folder", status.st_mode & 0o1777, *choose_owner(status))
 
-    def _note(self, folder: int, parts: Parts, status: os.stat_result) -> None:
+    def _record(self, folder: int, parts: Parts, status: os.stat_result) -> None:
         path = "/".join(parts)
         if stat.S_ISREG(status.st_mode):
-            self._file(folder, parts[-1], path, status)
+            self._record_file(folder, parts[-1], path, status)
         elif stat.S_ISLNK(status.st_mode):
             self.entries[path] = SnapshotEntry(
                 "link", 0o777, *choose_owner(status), _read_target(folder, parts[-1], path)
@@ -134,15 +134,15 @@ class Taking:
         else:
             self._leave_out(path, "neither a file nor a folder nor a link")
 
-    def _file(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
+    def _record_file(self, folder: int, name: str, path: str, status: os.stat_result) -> None:
         earlier = self._known.get(path)
         if earlier and earlier.mark == make_mark(status) and self._incoming.has(earlier.object):
             self.entries[path] = earlier
             return
-        self._course.file()
+        self._course.count_file()
         started = time.time_ns()
         with _open_file(folder, name, path) as source:
-            taken = self._incoming.take(source, self._course.passed)
+            taken = self._incoming.store(source, self._course.advance)
         if taken.status is None:
             self._leave_out(path, "changed whenever it was read; taken as it was read last")
         entry = SnapshotEntry("file", taken.mode, taken.uid, taken.gid, taken.digest, taken.size)

@@ -27,7 +27,7 @@ class SourceChanges:
     removed: tuple[str, ...] = ()
     size: int = 0
 
-    def below(self, root: Path, path: Path) -> bool:
+    def has_any_below(self, root: Path, path: Path) -> bool:
         """Whether something has changed at a path or below it."""
         place = os.path.relpath(path, root)
         return any(

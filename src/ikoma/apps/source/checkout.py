@@ -186,7 +186,7 @@ async def _refuse_unwatched(
     if wanted.into == APP:
         found = await _read_globs(app, repository, commit, f"{wanted.path}/" if wanted.path else "")
         globs = globs if found is None else found
-    changed = await repository.difference(since, commit) if globs else None
+    changed = await repository.compare_commits(since, commit) if globs else None
     if changed is not None and not watch_paths.touched(globs, changed, wanted.path):
         raise NothingWatched(commit, changed, globs)
 

@@ -62,7 +62,7 @@ async def request(
         SourceUnavailable: there is no answer, or a larger one.
     """
     host = _check_host(url)
-    pinned = await reach.address(host)
+    pinned = await reach.find_address(host)
     resolver = _Pinned(pinned) if pinned else None
     sent = {"User-Agent": "ikoma", **(headers or {}), **({secret[0]: secret[1].reveal()} if secret else {})}
     connector = aiohttp.TCPConnector(ssl=_make_tls_context(reach.ca_file), resolver=resolver, use_dns_cache=False)

@@ -23,7 +23,7 @@ from ikoma.durable import remove_tree, write_file
 from ikoma.errors import SourceTooLarge, SourceUnavailable
 from ikoma.kernel.redaction.redaction import scrub
 from ikoma.model import Secret
-from ikoma.run import Finished, SaidTooMuch, follow, run
+from ikoma.run import OutputTooLong, ProcessResult, follow, run
 
 __all__ = [
     "DEEPEST",
@@ -117,38 +117,38 @@ class Repository:
         Raises:
             SourceUnavailable, SourceTooLarge
         """
-        if await self.has(commit):
+        if await self.has_commit(commit):
             return
         try:
             await self._fetch(url, "--depth=1", f"{commit}:refs/ikoma/fetched", timeout=timeout)
         except SourceUnavailable:
             await self._fetch(url, "--refmap=", "+refs/heads/*:refs/ikoma/heads/*", timeout=timeout)
-            if not await self.has(commit):
+            if not await self.has_commit(commit):
                 raise
 
-    async def has(self, commit: str) -> bool:
+    async def has_commit(self, commit: str) -> bool:
         if not (self._folder / "HEAD").is_file():
             return False
-        argv, variables = self._command("cat-file", "-e", f"{commit}^{{tree}}")
+        argv, variables = self._make_command("cat-file", "-e", f"{commit}^{{tree}}")
         return (await run(argv, env=variables, timeout=30)).code == 0
 
-    async def difference(self, before: str, after: str) -> list[str] | None:
+    async def compare_commits(self, before: str, after: str) -> list[str] | None:
         """The paths that two commits have not alike; None where that cannot be told."""
-        if not (await self.has(before) and await self.has(after)):
+        if not (await self.has_commit(before) and await self.has_commit(after)):
             return None
-        argv, variables = self._command("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
+        argv, variables = self._make_command("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
         try:
             finished = await run(argv, env=variables, timeout=60, most=_MOST_SAID)
-        except (TimeoutError, SaidTooMuch):
+        except (TimeoutError, OutputTooLong):
             return None
         return [os.fsdecode(name) for name in finished.stdout.split(b"\0") if name] if finished.code == 0 else None
 
     async def read(self, commit: str, path: str, most: int) -> bytes | None:
         """A file of a commit; None where there is none, or a larger one."""
-        argv, variables = self._command("cat-file", "blob", f"{commit}:{path}")
+        argv, variables = self._make_command("cat-file", "blob", f"{commit}:{path}")
         try:
             finished = await run(argv, env=variables, timeout=30, most=most)
-        except SaidTooMuch:
+        except OutputTooLong:
             return None
         return finished.stdout if finished.code == 0 else None
 
@@ -187,16 +187,16 @@ class Repository:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(index["GIT_INDEX_FILE"])
-        urls = await self._module_urls(commit) if modules else {}
+        urls = await self._read_module_urls(commit) if modules else {}
         above = f"{path}/" if path else ""
         return [Submodule(inside, of, urls.get(f"{above}{inside}")) for inside, of in modules.items()]
 
-    async def settings(self, commit: str, path: str) -> dict[str, str]:
+    async def read_settings(self, commit: str, path: str) -> dict[str, str]:
         """What a file of a commit says in the form of git's own configuration; nothing where there is none."""
-        argv, variables = self._command("config", "-z", f"--blob={commit}:{path}", "--list")
+        argv, variables = self._make_command("config", "-z", f"--blob={commit}:{path}", "--list")
         try:
             finished = await run(argv, env=variables, timeout=30, most=1 << 20)
-        except SaidTooMuch:
+        except OutputTooLong:
             return {}
         said = finished.stdout.decode("utf-8", "surrogateescape") if finished.code == 0 else ""
         return {key: value for key, _, value in (entry.partition("\n") for entry in said.split("\0")) if key}
@@ -206,19 +206,19 @@ class Repository:
         await self._reach.check(url)
         user, _, host = urlsplit(url.text).netloc.rpartition("@")
         name = host.partition(":")[0]
-        argv = [str(self._ssh_program()), "-p", str(url.port), "--", f"{user}@{name}" if user else name, command]
+        argv = [str(self._write_ssh_program()), "-p", str(url.port), "--", f"{user}@{name}" if user else name, command]
         try:
-            finished = await run(argv, env=self._credentials(url), timeout=timeout, most=1 << 20)
-        except (TimeoutError, SaidTooMuch) as error:
+            finished = await run(argv, env=self._make_credentials(url), timeout=timeout, most=1 << 20)
+        except (TimeoutError, OutputTooLong) as error:
             raise SourceUnavailable("The host does not answer by ssh.") from error
         if finished.code != 0:
             raise _make_error(finished, self._access.secrets)
         return finished.stdout
 
-    async def _module_urls(self, commit: str) -> dict[str, str]:
+    async def _read_module_urls(self, commit: str) -> dict[str, str]:
         """Path of a submodule → where .gitmodules says that it is."""
         found: dict[str, dict[str, str]] = {}
-        for key, value in (await self.settings(commit, ".gitmodules")).items():
+        for key, value in (await self.read_settings(commit, ".gitmodules")).items():
             section, _, name = key.rpartition(".")
             found.setdefault(section, {})[name] = value
         return {item["path"]: item["url"] for item in found.values() if "path" in item and "url" in item}
@@ -244,7 +244,7 @@ class Repository:
             if files > MOST_FILES or size > MOST_BYTES:
                 raise SourceTooLarge(f"The source has more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB.")
 
-        argv, variables = self._command("ls-tree", "-r", "-l", tree)
+        argv, variables = self._make_command("ls-tree", "-r", "-l", tree)
         try:
             await follow(argv, on_line=count, env=variables, timeout=timeout)
         except TimeoutError as error:
@@ -258,9 +258,9 @@ class Repository:
         pinned: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float,
-    ) -> Finished:
-        argv, variables = self._command(*arguments, pinned=pinned)
-        variables |= {**self._credentials(url), **(env or {})}
+    ) -> ProcessResult:
+        argv, variables = self._make_command(*arguments, pinned=pinned)
+        variables |= {**self._make_credentials(url), **(env or {})}
         try:
             finished = await run(argv, env=variables, timeout=timeout)
         except TimeoutError as error:
@@ -269,30 +269,32 @@ class Repository:
             raise _make_error(finished, self._access.secrets)
         return finished
 
-    def _command(self, *arguments: str, pinned: Mapping[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
+    def _make_command(
+        self, *arguments: str, pinned: Mapping[str, str] | None = None
+    ) -> tuple[list[str], dict[str, str]]:
         """What to start git with, and in which environment."""
         config = [part for name, value in (_CONFIG | dict(pinned or {})).items() for part in ("-c", f"{name}={value}")]
         folder = [] if arguments[0] == "init" else [f"--git-dir={self._folder}"]
         return ["git", *config, *folder, *arguments], dict(_VARIABLES)
 
-    def _credentials(self, url: SourceUrl | None) -> dict[str, str]:
+    def _make_credentials(self, url: SourceUrl | None) -> dict[str, str]:
         if url is None:
             return {}
         if url.scheme == "ssh":
-            keys = [str(key) for key in (self._access.key(url), self._reach.ssh_key) if key]
-            return {"GIT_SSH": str(self._ssh_program()), "GIT_SSH_VARIANT": "ssh", _IDENTITIES: json.dumps(keys)}
+            keys = [str(key) for key in (self._access.find_key(url), self._reach.ssh_key) if key]
+            return {"GIT_SSH": str(self._write_ssh_program()), "GIT_SSH_VARIANT": "ssh", _IDENTITIES: json.dumps(keys)}
         found = {"GIT_SSL_CAINFO": str(self._reach.ca_file)} if self._reach.ca_file else {}
-        if token := self._access.token(
+        if token := self._access.find_token(
             url
         ):  # in the environment, which only root may read; never in arguments or files
             found |= {
                 "GIT_CONFIG_COUNT": "1",
                 "GIT_CONFIG_KEY_0": f"http.{url.origin}.extraHeader",
-                "GIT_CONFIG_VALUE_0": f"Authorization: {token.basic(url)}",
+                "GIT_CONFIG_VALUE_0": f"Authorization: {token.make_header(url)}",
             }
         return found
 
-    def _ssh_program(self) -> Path:
+    def _write_ssh_program(self) -> Path:
         """A program that starts ssh with our options: git's own way to give options goes through a shell."""
         options = {
             "BatchMode": "yes",
@@ -353,7 +355,7 @@ _OPENED_WITH = (
 )
 
 
-def _make_error(finished: Finished, known: Sequence[Secret]) -> SourceUnavailable:
+def _make_error(finished: ProcessResult, known: Sequence[Secret]) -> SourceUnavailable:
     said = scrub(finished.stderr.decode(errors="replace"), known)
     cause = next((cause for sign, cause in _CAUSES if sign in said), "git failed.")
     hint = _OPENED_WITH if "token" in cause or "key" in cause else None

@@ -90,8 +90,8 @@ class LargeFiles:
         for begin in range(0, len(found), _AT_ONCE):
             some = found[begin : begin + _AT_ONCE]
             try:
-                place = await self._place(url, commit, timeout)
-                answered = await self._batch(place, some, timeout)
+                place = await self._find_api(url, commit, timeout)
+                answered = await self._request_batch(place, some, timeout)
             except IkomaError as error:
                 raise _add_path(above + some[0].path, error) from error
             await self._download_all(place, some, answered, folder, above, timeout)
@@ -119,20 +119,20 @@ class LargeFiles:
             target.chmod(mode)
             had[pointer.oid] = target
 
-    async def _place(self, url: SourceUrl, commit: str, timeout: float) -> _LfsApi:
-        written = await self._repository.settings(commit, ".lfsconfig")
+    async def _find_api(self, url: SourceUrl, commit: str, timeout: float) -> _LfsApi:
+        written = await self._repository.read_settings(commit, ".lfsconfig")
         own = written.get("lfs.url") or written.get("remote.origin.lfsurl")
         if own is None and url.scheme == "ssh":
-            return await self._by_ssh(url, timeout)
+            return await self._ask_by_ssh(url, timeout)
         base = (url.text.removesuffix("/").removesuffix(".git") + ".git/info/lfs") if own is None else own
         try:
             asked = SourceUrl.parse(base)
         except InvalidArguments as error:
             raise HostNotListed("the address in .lfsconfig is not taken", hint="Only https is taken.") from error
-        token = self._access.token(asked)
-        return _LfsApi(base.rstrip("/"), {}, ("Authorization", Secret(token.basic(asked))) if token else None)
+        token = self._access.find_token(asked)
+        return _LfsApi(base.rstrip("/"), {}, ("Authorization", Secret(token.make_header(asked))) if token else None)
 
-    async def _by_ssh(self, url: SourceUrl, timeout: float) -> _LfsApi:
+    async def _ask_by_ssh(self, url: SourceUrl, timeout: float) -> _LfsApi:
         """Where the host says that the API is, to who has a key for the repository."""
         path = urlsplit(url.text).path.lstrip("/")
         said = await self._repository.ask_by_ssh(url, f"git-lfs-authenticate {path} download", timeout=timeout)
@@ -142,7 +142,7 @@ class LargeFiles:
         except (ValueError, KeyError, TypeError) as error:
             raise SourceUnavailable("the host does not say where its Git LFS is") from error
 
-    async def _batch(
+    async def _request_batch(
         self, place: _LfsApi, wanted: Sequence[LfsPointer], timeout: float
     ) -> dict[str, Mapping[str, Any]]:
         """What the API says of each object, by its oid."""

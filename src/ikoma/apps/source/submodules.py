@@ -81,8 +81,8 @@ class CheckoutWriter:
             )
         self.progress(f"fetch the submodule {shown(path)}")
         try:
-            at = url.joined(module.url)
-            repository = self._repository(at)
+            at = url.join(module.url)
+            repository = self._open_repository(at)
             await repository.fetch_commit(at, module.commit, timeout=self.timeout)
         except InvalidArguments as error:
             raise SourceUnavailable(
@@ -94,7 +94,7 @@ class CheckoutWriter:
             raise _add_path(path, at, error) from error
         await self.write(repository, at, module.commit, None, place, f"{path}/", deep)
 
-    def _repository(self, url: SourceUrl) -> Repository:
+    def _open_repository(self, url: SourceUrl) -> Repository:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         name = hashlib.sha256(url.text.encode()).hexdigest()[:24]
         return Repository(self.folder / f"{name}.git", self.reach, self.access)

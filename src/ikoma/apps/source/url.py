@@ -70,7 +70,7 @@ class SourceUrl:
         """The path of the repository on its host, such as you/shop."""
         return urlsplit(self.text).path.strip("/").removesuffix(".git")
 
-    def joined(self, text: str) -> SourceUrl:
+    def join(self, text: str) -> SourceUrl:
         """What a submodule's address means in this repository: `../other.git` is beside it."""
         if not text.startswith(("./", "../")):
             return SourceUrl.parse(text)
@@ -95,10 +95,10 @@ class SourceReach:
 
         A host that only `*` allows must not be this machine or its neighbours, now or when git looks again.
         """
-        pinned = await self.address(url.host, is_https=url.scheme == "https")
+        pinned = await self.find_address(url.host, is_https=url.scheme == "https")
         return {} if pinned is None else {"http.curloptResolve": f"{url.host}:{url.port}:{pinned}"}
 
-    async def address(self, host: str, *, is_https: bool = True) -> str | None:
+    async def find_address(self, host: str, *, is_https: bool = True) -> str | None:
         """Where to find a host: None for one that is named, wherever it is; else the public address that it has now.
 
         Raises:

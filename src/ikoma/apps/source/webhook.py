@@ -14,10 +14,8 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -26,7 +24,7 @@ from ikoma.apps.app import App, Apps
 from ikoma.apps.releases.release import format_now
 from ikoma.durable import write_file
 from ikoma.errors import HookReplayed, HookWornOut, IkomaError, Next, NotFound, StateUnreadable
-from ikoma.kernel.state import connect
+from ikoma.kernel.store import Store, Table
 from ikoma.model import AppName, Secret
 
 log = logging.getLogger("ikoma")
@@ -38,24 +36,6 @@ MOST_SHOWN = 50
 """Deliveries of one app that are kept to be shown."""
 
 _KEEP_SECONDS = 7 * 24 * 3600
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS hook_marks (
-    app TEXT NOT NULL, mark TEXT NOT NULL, forget_at INTEGER, PRIMARY KEY (app, mark)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS hook_deliveries (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, at TEXT NOT NULL, host TEXT NOT NULL,
-    event TEXT NOT NULL, delivery TEXT NOT NULL, ref TEXT, pushed TEXT, code TEXT, reason TEXT, operation TEXT,
-    status TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS hook_deliveries_of ON hook_deliveries (app, number);
-CREATE TABLE IF NOT EXISTS hook_last (
-    app TEXT PRIMARY KEY, at TEXT NOT NULL, event TEXT NOT NULL, delivery TEXT NOT NULL, reason TEXT, operation TEXT
-) STRICT;
-INSERT INTO hook_deliveries (app, at, host, event, delivery, reason, operation)
-    SELECT app, at, '', event, delivery, reason, operation FROM hook_last;
-DELETE FROM hook_last
-"""
-_COLUMNS = "at, host, event, delivery, ref, pushed, code, reason, operation, status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +126,18 @@ def require(app: App) -> Webhook:
 
 
 class Webhooks:
-    """The webhooks of all apps, and what was taken of their deliveries, in the SQLite file `database`."""
+    """The webhooks of all apps, and what was taken of their deliveries.
 
-    def __init__(self, database: Path, apps: Apps) -> None:
-        self._connection = connect(database, _SCHEMA)
+    What writes is called through `change` by a server.
+    """
+
+    def __init__(self, store: Store, apps: Apps) -> None:
+        self._store = store
+        self._deliveries = Table(store, "hook_deliveries", Delivery)
+        self.change = store.change
         self._apps = apps
         self._unproven: dict[str, UnprovenDeliveries] = {}
-        self.spool = database.parent
+        self.spool = store.folder
         """A folder for large bodies on their way."""
 
     def find(self, name: AppName) -> Webhook | None:
@@ -177,18 +162,18 @@ class Webhooks:
         if statuses is not None:
             content |= {"statusToken": statuses.token.reveal()} | ({"statusUrl": statuses.url} if statuses.url else {})
         write_file(app.make_state() / FILE, orjson.dumps(content), mode=0o600)
-        with self._changing() as connection:  # only now: what the former secret has signed is proven no more
-            connection.execute("DELETE FROM hook_marks WHERE app = ?", (app.name,))
+        with self._store.transaction():  # only now: what the former secret has signed is proven no more
+            self._store.execute("DELETE FROM hook_marks WHERE app = ?", (app.name,))
         return hook
 
     def remove(self, app: App) -> None:
         (app.state / FILE).unlink(missing_ok=True)
-        with self._changing() as connection:
-            connection.execute("DELETE FROM hook_marks WHERE app = ?", (app.name,))
-            connection.execute("DELETE FROM hook_deliveries WHERE app = ?", (app.name,))
+        with self._store.transaction():
+            self._store.execute("DELETE FROM hook_marks WHERE app = ?", (app.name,))
+            self._store.execute("DELETE FROM hook_deliveries WHERE app = ?", (app.name,))
         self._unproven.pop(app.name, None)
 
-    def take(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
+    def remember_delivery(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
         """Remember a delivery, durably.
 
         Raises:
@@ -196,83 +181,64 @@ class Webhooks:
             HookWornOut: no more can be remembered.
         """
         moment = int(time.time())
-        with self._changing() as connection:
-            connection.execute("DELETE FROM hook_marks WHERE forget_at < ?", (moment,))
-            known = connection.execute("SELECT count(*) FROM hook_marks WHERE app = ?", (app,)).fetchone()[0]
+        with self._store.transaction():
+            self._store.execute("DELETE FROM hook_marks WHERE forget_at < ?", (moment,))
+            known = self._store.execute("SELECT count(*) FROM hook_marks WHERE app = ?", (app,)).fetchone()[0]
             if known + len(marks) > MOST_REMEMBERED:
                 raise HookWornOut()
             try:
-                connection.executemany(
-                    "INSERT INTO hook_marks VALUES (?, ?, ?)",
-                    [(app, mark.text, None if mark.lasts else moment + _KEEP_SECONDS) for mark in marks],
-                )
+                for mark in marks:
+                    forget_at = None if mark.lasts else moment + _KEEP_SECONDS
+                    self._store.execute("INSERT INTO hook_marks VALUES (?, ?, ?)", (app, mark.text, forget_at))
             except sqlite3.IntegrityError:
                 raise HookReplayed() from None
 
-    def give_back(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
+    def forget_delivery(self, app: AppName, marks: Sequence[DeliveryMark]) -> None:
         """Forget a delivery that began nothing: the git host may send it again."""
-        with self._changing() as connection:
-            connection.executemany(
-                "DELETE FROM hook_marks WHERE app = ? AND mark = ?", [(app, mark.text) for mark in marks]
-            )
+        with self._store.transaction():
+            for mark in marks:
+                self._store.execute("DELETE FROM hook_marks WHERE app = ? AND mark = ?", (app, mark.text))
 
-    def note(self, app: AppName, delivery: Delivery) -> int:
+    def record_delivery(self, app: AppName, delivery: Delivery) -> int:
         """Keep a delivery to be shown, and let go of the oldest; its number."""
-        with self._changing() as connection:
-            number = connection.execute(
-                f"INSERT INTO hook_deliveries (app, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                (app, *astuple(delivery)),
-            ).lastrowid
-            connection.execute(
+        with self._store.transaction():
+            number = self._deliveries.insert(delivery, app=app)
+            self._store.execute(
                 "DELETE FROM hook_deliveries WHERE app = ? AND number <= (SELECT number FROM hook_deliveries"
                 " WHERE app = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",
                 (app, app, MOST_SHOWN),
             )
-        return number or 0
+        return number
 
-    def note_failure(self, number: int, error: IkomaError) -> None:
+    def record_failure(self, number: int, error: IkomaError) -> None:
         """A delivery that was to begin an operation has not."""
-        with self._changing() as connection:
-            connection.execute(
+        with self._store.transaction():
+            self._store.execute(
                 "UPDATE hook_deliveries SET code = ?, reason = ?, operation = NULL WHERE number = ?",
                 (error.code, error.audit_message, number),
             )
 
-    def note_status(self, operation: str, status: str) -> None:
+    def record_status(self, operation: str, status: str) -> None:
         """What came of telling the git host how an operation goes."""
-        with self._changing() as connection:
-            connection.execute("UPDATE hook_deliveries SET status = ? WHERE operation = ?", (status, operation))
+        with self._store.transaction():
+            self._store.execute("UPDATE hook_deliveries SET status = ? WHERE operation = ?", (status, operation))
 
-    def note_unproven(self, app: AppName) -> None:
+    def count_unproven(self, app: AppName) -> None:
         """Count a delivery that was not signed rightly, where there is such a webhook."""
         seen = self._unproven.setdefault(app, UnprovenDeliveries())
         seen.count, seen.at = seen.count + 1, format_now()
 
-    def unproven(self, app: AppName) -> UnprovenDeliveries:
+    def read_unproven(self, app: AppName) -> UnprovenDeliveries:
         return self._unproven.get(app) or UnprovenDeliveries()
 
-    def deliveries(self, app: AppName) -> list[Delivery]:
+    def list_deliveries(self, app: AppName) -> list[Delivery]:
         """The last ones, newest first."""
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM hook_deliveries WHERE app = ? ORDER BY number DESC LIMIT ?",  # noqa: S608
-            (app, MOST_SHOWN),
-        )
-        return [Delivery(*row) for row in rows]
+        return self._deliveries.select("app = ? ORDER BY number DESC LIMIT ?", (app, MOST_SHOWN))
 
-    def host(self, app: AppName) -> str:
+    def find_host_kind(self, app: AppName) -> str:
         """Of which kind the git host is, by the deliveries that it sent; "" where that is not known."""
-        row = self._connection.execute(
+        row = self._store.execute(
             "SELECT host FROM hook_deliveries WHERE app = ? AND host NOT IN ('', 'ikoma') ORDER BY number DESC LIMIT 1",
             (app,),
         ).fetchone()
         return str(row[0]) if row else ""
-
-    def close(self) -> None:
-        self._connection.close()
-
-    @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """All that is written in the block, or nothing of it; on the disk when it ends."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        with self._connection:
-            yield self._connection

@@ -177,7 +177,7 @@ class Validator:
     def taken_domains(self, app: App, model: Mapping[str, Any]) -> list[str]:
         """Domains of a model's x-ikoma block that another app has."""
         wishes = x_ikoma.read(model)
-        return self._traffic.taken(app, (*wishes.domains, *wishes.redirects))
+        return self._traffic.list_taken(app, (*wishes.domains, *wishes.redirects))
 
     def _taken(self, app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ikoma.capabilities.approvals.list import ApprovalsListItem
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import APPROVED
@@ -27,4 +29,5 @@ async def approve(call: Call, request: ApprovalsApproveRequest) -> ApprovalsList
 
     Use it when what would be lost may be. The caller then calls again.
     """
-    return ApprovalsListItem.of(call.platform.approvals.decide(request.id, call.caller, APPROVED))
+    approvals = call.platform.approvals
+    return ApprovalsListItem.of(await approvals.change(partial(approvals.decide, request.id, call.caller, APPROVED)))

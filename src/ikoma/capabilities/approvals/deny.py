@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ikoma.capabilities.approvals.list import ApprovalsListItem
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import DENIED
@@ -27,4 +29,5 @@ async def deny(call: Call, request: ApprovalsDenyRequest) -> ApprovalsListItem:
 
     Use it when the call should not be made.
     """
-    return ApprovalsListItem.of(call.platform.approvals.decide(request.id, call.caller, DENIED))
+    approvals = call.platform.approvals
+    return ApprovalsListItem.of(await approvals.change(partial(approvals.decide, request.id, call.caller, DENIED)))

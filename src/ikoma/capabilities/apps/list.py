@@ -44,7 +44,7 @@ async def listing(call: Call, request: AppsListRequest) -> AppsListResult:
     Use it to find an app's name or to see what runs here.
     """
     platform = call.platform
-    names = [name for name in platform.apps.names() if call.caller.reaches(name)]
+    names = [name for name in platform.apps.list_names() if call.caller.reaches(name)]
     apps = [platform.apps.at(name) for name in names[: request.limit]]
     items = await asyncio.gather(*(_item(call, app) for app in apps))
     return AppsListResult(apps=items, truncated=len(names) > request.limit)

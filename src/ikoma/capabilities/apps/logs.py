@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -12,7 +12,6 @@ from pydantic import Field
 from ikoma.apps.observation.logs import LogQuery, parse_since
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
-from ikoma.kernel.events import Changed
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, ReleaseId, Role
@@ -68,13 +67,13 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     )
     if request.follow and call.emit is None:
         raise NotFollowing()
-    said = await call.platform.logs.last(app, wanted)
+    said = await call.platform.logs.read_last(app, wanted)
     if request.follow and call.emit is not None:
         for line in said.lines:
             await call.emit(line)
-        with suppress(TimeoutError), call.platform.events.listening() as changes:
+        with suppress(TimeoutError):
             async with asyncio.timeout(request.seconds):
-                await _until_stopping(call.platform.logs.follow(app, wanted, call.emit), changes)
+                await until(call.stopping, call.platform.logs.follow(app, wanted, call.emit))
         return AppsLogsResult(lines=[], truncated=False, more=None)
     more = None
     if said.cut:
@@ -86,14 +85,9 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     return AppsLogsResult(lines=list(said.lines), truncated=said.cut, more=more)
 
 
-async def _until_stopping(following: Coroutine[Any, Any, None], changes: AsyncIterator[Changed]) -> None:
-    """Follow until the server stops: then there are no more changes to hear of."""
-
-    async def stopping() -> None:
-        async for _ in changes:
-            pass
-
-    tasks = [asyncio.ensure_future(following), asyncio.ensure_future(stopping())]
+async def until(stopping: asyncio.Event, following: Coroutine[Any, Any, None]) -> None:
+    """Follow until the server stops."""
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(following), asyncio.create_task(stopping.wait())]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -24,7 +24,7 @@ class AppsMaintenanceResult(Result):
 @listed("domains", "maintenance", "Show people a page instead of an app, or the app again.")
 async def maintenance(call: Call, request: AppsMaintenanceRequest) -> AppsMaintenanceResult:
     """Show people a page instead of an app, or the app again. Containers run on."""
-    app, traffic = call.app(request.app_name), call.platform.traffic
+    app, traffic = call.app(request.app_name), call.platform.routes
     if request.on:
         traffic.begin_maintenance(app)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import format_now
@@ -41,7 +43,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
         ]
         lost.append(f"database {app.name.database}: {', '.join(tables) or 'no tables'}")
     lost.append(f"folder {app.path}")
-    lost += [f"preview {item.name}" for item, _ in platform.previews.of(app)]
+    lost += [f"preview {item.name}" for item, _ in platform.previews.list_of(app)]
     kept = ("a copy of all of it in the trash, which is brought back by hand alone", *call.kept_of_database(app))
     return Loss(f"Remove {app.name} with all its data.", tuple(lost), kept)
 
@@ -56,9 +58,9 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     Use it only when a person wants the app gone; deploy.down merely stops it.
     """
     app = await call.app_or_remains(request.app_name)
-    await call.platform.deployments.check_project(app)
+    await call.platform.deployer.check_project(app)
     has_database = await call.platform.databases.owns(app.name)
-    entry = call.platform.trash.entry(app)
+    entry = call.platform.trash.begin_entry(app)
     await _keep_volumes(call, app, entry)
     if has_database:
         await _keep_database(call, app, entry)
@@ -68,7 +70,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
         await call.platform.databases.drop(app.name)
     credentials.forget(app)
     access.forget(app)
-    call.platform.hooks.remove(app)
+    await call.platform.hooks.change(partial(call.platform.hooks.remove, app))
     backup = str(entry.dump) if entry.dump.is_file() else None
     entry.describe(app=app.name, removedAt=format_now(), caller=call.caller.name, backup=backup)
     if app.exists:
@@ -89,9 +91,9 @@ async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:
     if volumes:
         await engine.stop(app.name, progress=call.progress)
     for name in volumes:
-        if not entry.volume(name).is_file():
+        if not entry.volume_path(name).is_file():
             with call.step(f"keep the volume {name}"):
-                await engine.save_volume(app.name, name, entry.volume(name))
+                await engine.save_volume(app.name, name, entry.volume_path(name))
 
 
 async def _keep_database(call: Call, app: App, entry: TrashEntry) -> None:

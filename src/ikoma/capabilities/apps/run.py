@@ -53,7 +53,7 @@ class AppsRunResult(Result):
 async def run(call: Call, request: AppsRunRequest) -> AppsRunResult:
     """Run a command once, in a container of its own that has all that the service's have; its exit code and output."""
     app = call.app(request.app_name)
-    release = await call.platform.deployments.allow_command(app)
+    release = await call.platform.deployer.allow_command(app)
     like = await one_off_commands.find_like(call.platform.engine, app, release, request.service)
     secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
     output = Output()

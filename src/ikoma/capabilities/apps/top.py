@@ -8,7 +8,7 @@ from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import AppName, Effect, Role
-from ikoma.ports.engine import Usage
+from ikoma.ports.engine import ContainerUsage
 
 
 class AppsTopRequest(Request):
@@ -43,7 +43,7 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
     """
     if request.app_name is not None:
         call.caller.check_app(request.app_name)
-    names = [call.app(request.app_name).name] if request.app_name else call.platform.apps.names()
+    names = [call.app(request.app_name).name] if request.app_name else call.platform.apps.list_names()
     running = [
         (name, container)
         for name in names
@@ -52,7 +52,7 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
         if container.state == "running"
     ]
     usage = await call.platform.engine.usage([container.id for _, container in running])
-    grouped: dict[tuple[str, str], list[Usage]] = {}
+    grouped: dict[tuple[str, str], list[ContainerUsage]] = {}
     for name, container in running:
         if container.id in usage:
             grouped.setdefault((name, container.service), []).append(usage[container.id])
@@ -61,7 +61,7 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
     return AppsTopResult(services=busiest[: request.limit], truncated=len(busiest) > request.limit)
 
 
-def _service(app: str, service: str, found: list[Usage]) -> AppsTopService:
+def _service(app: str, service: str, found: list[ContainerUsage]) -> AppsTopService:
     return AppsTopService(
         app=app,
         service=service,

@@ -40,7 +40,7 @@ async def backup(call: Call, request: DbBackupRequest) -> DbBackupResult:
     """
     app = call.app(request.app_name)
     owned = await own_database.require(app, call.platform.validator.model)
-    target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.names())
+    target = call.platform.backups.reserve(app.name, request.backup_name, others=call.platform.apps.list_names())
     proof = BackupProof(call.platform.databases, owned, target.name, call.progress)
     with call.step("dump"):
         dump = await call.platform.databases.dump(app.name, target, before=proof.make, progress=call.progress)

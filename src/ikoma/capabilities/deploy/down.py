@@ -30,7 +30,7 @@ async def down(call: Call, request: AppRequest) -> DeployDownResult:
     Use it to take an app out of service. Next: deploy.restart brings the same release back.
     """
     app = await call.app_or_remains(request.app_name)
-    await call.platform.deployments.take_down(app, call.progress)
+    await call.platform.deployer.take_down(app, call.progress)
     release = _stopped(app)
     if release is None:
         return DeployDownResult(

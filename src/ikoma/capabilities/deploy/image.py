@@ -51,7 +51,7 @@ async def image(call: Call, request: DeployImageRequest) -> DeployImageResult:
     """Deploy the release that serves with another image for one service. The compose file stays as it is."""
     app, platform = call.app(request.app_name), call.platform
     wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
-    release, rolled = await platform.deployments.replace_image(app, request.service, request.image, wish)
+    release, rolled = await platform.deployer.replace_image(app, request.service, request.image, wish)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return DeployImageResult(
         success=True,
@@ -69,6 +69,6 @@ async def image(call: Call, request: DeployImageRequest) -> DeployImageResult:
                 "there. Write this one into it if it is to stay.",
                 *unwritten,
             ],
-            urls=list(platform.traffic.urls(app, release)),
+            urls=list(platform.routes.list_urls(app, release)),
         ),
     )

@@ -157,7 +157,7 @@ async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
 def _back(found: RollbackEffect) -> DeployPlanRollback:
     return DeployPlanRollback(
         release=found.release,
-        database=str(found.way),
+        database=str(found.database),
         lost=list(found.lost),
         undone=list(found.undone),
         stay=list(found.stay),

@@ -45,6 +45,6 @@ async def restart(call: Call, request: DeployRestartRequest) -> DeployRestartRes
     """
     app = call.app(request.app_name)
     wish = DeployOptions(call.caller.name, request.timeout, call.progress)
-    release, rolled = await call.platform.deployments.restart(app, wish)
+    release, rolled = await call.platform.deployer.restart(app, wish)
     details = DeployRestartDetails(downtime_ms=rolled.downtime_ms, drain_ms=rolled.drain_ms, release=release.id)
     return DeployRestartResult(success=True, message=f"{app.name} was restarted.{rolled.rest}", details=details)

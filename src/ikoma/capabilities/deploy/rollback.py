@@ -56,7 +56,7 @@ async def losses(call: Call, request: DeployRollbackRequest) -> Loss | None:
     app = call.app(request.app_name)
     if not request.database:
         return None
-    release, lost = await call.platform.planner.losses(app, RollbackRequest(request.to, database=True))
+    release, lost = await call.platform.planner.count_losses(app, RollbackRequest(request.to, database=True))
     kept = ("the files of both releases", "a backup, which is made before")
     return Loss(f"Take the database of {app.name} back to release {release.id}.", tuple(lost), kept) if lost else None
 
@@ -75,7 +75,7 @@ async def rollback(call: Call, request: DeployRollbackRequest) -> DeployRollback
     left = Releases(app).current()
     wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
     platform = call.platform
-    release, rolled, way = await platform.deployments.go_back(app, wanted, wish)
+    release, rolled, way = await platform.deployer.go_back(app, wanted, wish)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return DeployRollbackResult(
         success=True,

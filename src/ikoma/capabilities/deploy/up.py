@@ -76,7 +76,7 @@ async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
         if request.plan is not None:
             await platform.planner.require(app, report, request.plan)
     wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
-    release, rolled = await platform.deployments.deploy(
+    release, rolled = await platform.deployer.deploy(
         app, model, wish, variables=report.variables, env=request.env, texts=report.texts
     )
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
@@ -92,6 +92,6 @@ async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
             migrations=list(release.applied),
             backup=release.backup,
             warnings=[*map(str, report.warnings), *unwritten],
-            urls=list(platform.traffic.urls(app, release)),
+            urls=list(platform.routes.list_urls(app, release)),
         ),
     )

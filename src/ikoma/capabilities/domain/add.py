@@ -26,7 +26,7 @@ async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
 
     Use it when the name points to this server.
     """
-    app, traffic = call.app(request.app_name), call.platform.traffic
+    app, traffic = call.app(request.app_name), call.platform.routes
     traffic.check_domains(app, [request.domain])
     await _require_route(call, app)
     named, added = named_in_compose(app), read_domains(app)

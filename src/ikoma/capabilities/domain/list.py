@@ -67,7 +67,7 @@ async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> DomainListR
     named = named_in_compose(app)
     found = [(name, "compose", kind) for name, kind in named.items()]
     found += [(name, "added", "domain") for name in read_domains(app) if name not in named]
-    urls = call.platform.traffic.domain_urls(app)
+    urls = call.platform.routes.list_domain_urls(app)
     looked = await asyncio.gather(*(_look(call, app, *item, urls.get(item[0])) for item in found[:limit]))
     return DomainListResult(domains=list(looked), truncated=len(found) > limit)
 
@@ -85,7 +85,7 @@ async def _look(call: Call, app: App, name: str, source: str, kind: str, url: st
     )
     trouble = None
     if certificate is None and why is None:
-        trouble = await asyncio.to_thread(call.platform.traffic.certificate_trouble, name)
+        trouble = await asyncio.to_thread(call.platform.routes.find_certificate_trouble, name)
     return Domain(
         name=name,
         source=source,
@@ -105,7 +105,7 @@ async def _look(call: Call, app: App, name: str, source: str, kind: str, url: st
 async def _certificate(call: Call, app: App, name: str) -> tuple[Certificate | None, str | None]:
     """The certificate that visitors get; or why there can be none."""
     try:
-        entrance = call.platform.traffic.entrance(app, name)
+        entrance = call.platform.routes.find_entrance(app, name)
     except IkomaError as error:
         return None, error.message
     if not entrance.encrypted:
@@ -118,7 +118,7 @@ def _unencrypted(call: Call) -> str:
         return "PROXY_TLS is off, so names are served without encryption."
     if call.platform.settings.proxy_https_port == 0:
         return "PROXY_HTTPS_PORT is 0, so names are served without encryption."
-    obstacles = call.platform.traffic.condition()["obstacles"]
+    obstacles = call.platform.routes.describe_condition()["obstacles"]
     return str(obstacles.get("PROXY_HTTPS_PORT") or "The proxy does not listen for HTTPS.")
 
 

@@ -29,7 +29,7 @@ async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult
     app = call.app(request.app_name)
     named, added = named_in_compose(app), read_domains(app)
     if request.domain in added:
-        await call.platform.traffic.serve_domains(app, [name for name in added if name != request.domain])
+        await call.platform.routes.serve_domains(app, [name for name in added if name != request.domain])
     elif request.domain in named:
         raise DomainInCompose(f"{request.domain} stands in the compose file of {app.name}.")
     else:

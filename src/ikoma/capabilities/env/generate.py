@@ -32,7 +32,7 @@ async def generate(call: Call, request: EnvGenerateRequest) -> EnvNames:
     Next: deploy.up.
     """
     file = call.env_file(request.app_name)
-    if not request.replace and request.name in await file.names():
+    if not request.replace and request.name in await file.list_names():
         raise VariableExists(f"{request.app_name} has a variable {request.name} already.")
     size = (request.bits + 7) // 8
     value = secrets.token_hex(size) if request.form == "hex" else secrets.token_urlsafe(size)

@@ -35,7 +35,7 @@ class EnvListResult(Result):
 async def list_names(call: Call, request: EnvListRequest) -> EnvListResult:
     """List the names of an app's environment variables, never their values."""
     app = call.app(request.app_name)
-    names = await call.env_file(app.name).names()
+    names = await call.env_file(app.name).list_names()
     try:
         model = (await call.platform.resolutions.resolve(app)).model or {}
     except IkomaError:  # without a compose file, or without Docker, there are variables too

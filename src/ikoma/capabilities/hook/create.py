@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
@@ -60,11 +61,13 @@ async def create(call: Call, request: HookCreateRequest) -> HookCreateResult:
     app = call.app(request.app_name)
     checkout.require(app)
     token = Secret(request.status_token) if request.status_token else None
-    hook = call.platform.hooks.create(
+    make = partial(
+        call.platform.hooks.create,
         app,
         request.branch,
         caller=call.caller.name,
         secret=Secret(request.secret) if request.secret else None,
         statuses=StatusTarget(token, request.status_url) if token else None,
     )
+    hook = await call.platform.hooks.change(make)
     return HookCreateResult(url=f"/hooks/{app.name}", secret=hook.secret.reveal(), branch=hook.branch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import Field
 
@@ -119,13 +120,13 @@ class _Teller:
         if self.hook.statuses is None:
             return
         platform = self.call.platform
-        kind = commit_statuses.find_host_kind(self.url, platform.hooks.host(self.app.name))
-        urls = platform.traffic.urls(self.app, Releases(self.app).current())
+        kind = commit_statuses.find_host_kind(self.url, platform.hooks.find_host_kind(self.app.name))
+        urls = platform.routes.list_urls(self.app, Releases(self.app).current())
         link = next((url for url in urls if url.startswith("https://")), None)
         status = CommitStatus(commit, state, words, f"ikoma/{self.app.name}", link)
         said = await commit_statuses.send_status(platform.sources.reach, self.url, kind, self.hook.statuses, status)
         with suppress(IkomaError):
-            platform.hooks.note_status(self.call.request_id, said)
+            await platform.hooks.change(partial(platform.hooks.record_status, self.call.request_id, said))
 
     async def tell_failure(self, commits: set[str | None], error: BaseException) -> None:
         code = error.code if isinstance(error, IkomaError) else "operation_cancelled"

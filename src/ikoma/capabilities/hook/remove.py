@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ikoma.apps.app import App
 from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
@@ -33,5 +35,5 @@ async def remove(call: Call, request: AppRequest) -> HookRemoveResult:
     """End an app's webhook."""
     app = call.app(request.app_name)
     webhook.require(app)
-    call.platform.hooks.remove(app)
+    await call.platform.hooks.change(partial(call.platform.hooks.remove, app))
     return HookRemoveResult(success=True, message=f"Pushes do not deploy {app.name} any more.")

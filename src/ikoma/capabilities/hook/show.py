@@ -68,9 +68,9 @@ async def show(call: Call, request: HookShowRequest) -> HookShowResult:
     hook = webhook.find(app)
     if hook is None:
         return HookShowResult(exists=False, branch=None, created_at=None, last=None, deliveries=[])
-    found = call.platform.hooks.deliveries(app.name)
+    found = call.platform.hooks.list_deliveries(app.name)
     deliveries = [_delivery(call, item) for item in found[: request.limit]]
-    unproven = call.platform.hooks.unproven(app.name)
+    unproven = call.platform.hooks.read_unproven(app.name)
     return HookShowResult(
         exists=True,
         branch=hook.branch,

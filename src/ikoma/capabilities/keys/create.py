@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -64,7 +65,8 @@ async def create(call: Call, request: KeysCreateRequest) -> KeysCreateResult:
             rate=request.rate,
         )
     )
-    identity, key = call.platform.callers.create(
+    make = partial(
+        call.platform.callers.create,
         request.name,
         role,
         apps=request.apps,
@@ -74,4 +76,5 @@ async def create(call: Call, request: KeysCreateRequest) -> KeysCreateResult:
         needs_approval=request.needs_approval,
         rate=request.rate,
     )
+    identity, key = await call.platform.callers.change(make)
     return KeysCreateResult(id=identity, key=key, name=request.name, role=request.role)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Loss, Request, Result, capability
@@ -32,6 +34,7 @@ async def revoke(call: Call, request: KeysRevokeRequest) -> KeysRevokeResult:
 
     Use it when a key leaked or was replaced.
     """
-    call.caller.check_covers(call.platform.callers.find(request.id), given=False)
-    call.platform.callers.revoke(request.id)
+    callers = call.platform.callers
+    call.caller.check_covers(callers.find(request.id), given=False)
+    await callers.change(partial(callers.revoke, request.id))
     return KeysRevokeResult(id=request.id, message="The key no longer works.")

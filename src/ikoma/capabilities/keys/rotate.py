@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
@@ -51,5 +52,5 @@ async def rotate(call: Call, request: KeysRotateRequest) -> KeysRotateResult:
     callers = call.platform.callers
     holder = callers.find(request.id)
     call.caller.check_covers(holder)
-    key, until = callers.rotate(request.id, overlap=request.overlap)
+    key, until = await callers.change(partial(callers.rotate, request.id, overlap=request.overlap))
     return KeysRotateResult(id=request.id, key=key, name=holder.name, previous_until=until)

@@ -16,7 +16,7 @@ from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
 from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Capability, Failed, Request, Result, Untrusted, capability, registry
+from ikoma.kernel.registry import Capability, Request, Result, StoredFailure, Untrusted, capability, registry
 from ikoma.model import Effect, Role
 
 _STEPS = 20
@@ -51,7 +51,7 @@ class OperationsGetResult(Result):
     steps: list[OperationsGetStep]
     result: dict[str, Any] | None = None
     """The call's own result, when it succeeded."""
-    failure: Annotated[dict[str, Any] | None, Failed("what the failure quotes", ours=True)] = None
+    failure: Annotated[dict[str, Any] | None, StoredFailure("what the failure quotes", ours=True)] = None
     """What whoever made the call was told: error, code, hint; plain, next and details where there are some."""
     next: Next | None = None
 

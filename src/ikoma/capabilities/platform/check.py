@@ -42,7 +42,7 @@ async def check(call: Call, request: Request) -> PlatformCheckResult:
     passed = {name: "error" not in facts for name, facts in details.items()}
     if failing := platform.supervisor.failing:
         details["background"] = {"error": f"These failed, and are started again: {', '.join(sorted(failing))}."}
-    details["proxy"] = platform.traffic.condition()  # apps are reached by their own ports in any case
+    details["proxy"] = platform.routes.describe_condition()  # apps are reached by their own ports in any case
     checks = PlatformCheckChecks(docker=passed["docker"], postgres=passed["postgres"], apps_root=passed["appsRoot"])
     return PlatformCheckResult(healthy=all(passed.values()), checks=checks, details=details)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
@@ -23,5 +25,6 @@ class PolicyUnwaiveResult(Result):
 async def unwaive(call: Call, request: PolicyUnwaiveRequest) -> PolicyUnwaiveResult:
     """End a waiver before its time. The next deploy is judged without it."""
     app = call.app(request.app_name)
-    waiver = call.platform.waivers.end(app.name, request.id)
+    waivers = call.platform.waivers
+    waiver = await waivers.change(partial(waivers.end, app.name, request.id))
     return PolicyUnwaiveResult(id=waiver.id, message=f"The rule {waiver.rule} holds for {app.name} again.")

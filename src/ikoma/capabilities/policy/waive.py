@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Self
 
 from pydantic import Field, GetJsonSchemaHandler, field_validator
@@ -70,8 +71,9 @@ async def waive(call: Call, request: PolicyWaiveRequest) -> PolicyWaiveResult:
     app = call.app(request.app_name)
     if not RULES[request.rule].waivable:
         raise NotWaivable(f"The rule {request.rule} cannot be waived: {RULES[request.rule].danger}")
-    waiver = call.platform.waivers.grant(
-        app.name, request.rule, request.reason, caller=call.caller.name, expires_at=request.expires
+    waivers, caller = call.platform.waivers, call.caller.name
+    waiver = await waivers.change(
+        partial(waivers.grant, app.name, request.rule, request.reason, caller=caller, expires_at=request.expires)
     )
     message = f"{app.name} may break the rule {waiver.rule} until {waiver.expires_at}."
     return PolicyWaiveResult(id=waiver.id, rule=waiver.rule, expires_at=waiver.expires_at, message=message)

@@ -46,7 +46,7 @@ class PreviewListResult(Result):
 @listed("previews", "previews", "List the previews of an app.")
 async def listing(call: Call, request: PreviewListRequest) -> PreviewListResult:
     """The previews of an app: of which refs, where they answer, and when they end."""
-    found = call.platform.previews.of(call.app(request.app_name))
+    found = call.platform.previews.list_of(call.app(request.app_name))
     items = await asyncio.gather(*(_item(call, item, record) for item, record in found[: request.limit]))
     return PreviewListResult(previews=items, truncated=len(found) > request.limit)
 
@@ -62,7 +62,7 @@ async def _item(call: Call, item: App, record: Preview) -> PreviewListItem:
         ref=record.ref,
         commit=brought.commit if brought else None,
         health=seen,
-        urls=list(call.platform.traffic.urls(item, Releases(item).current())),
+        urls=list(call.platform.routes.list_urls(item, Releases(item).current())),
         database=record.database,
         caller=record.caller,
         created_at=record.created_at,

@@ -88,7 +88,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
 
 def _default(releases: Releases) -> records.Release:
     """The one that serves, or did last; where none ever has, the newest of those that failed."""
-    if releases.current() is None and releases.last_good() is None and (newest := releases.latest()) is not None:
+    if releases.current() is None and releases.find_last_good() is None and (newest := releases.latest()) is not None:
         return newest
     return releases.require_current()
 

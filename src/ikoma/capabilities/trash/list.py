@@ -38,7 +38,7 @@ class TrashListResult(Result):
 @listed("server", "trash", "List removed apps that can be brought back.")
 async def listing(call: Call, request: TrashListRequest) -> TrashListResult:
     """List removed apps that are kept, newest first: which app, when it was removed, its size and what is there."""
-    found = await asyncio.to_thread(call.platform.trash.entries)
+    found = await asyncio.to_thread(call.platform.trash.list_entries)
     reached = [entry for entry in found if call.caller.reaches(entry.app)]
     shown = await asyncio.to_thread(lambda: [_entry(entry) for entry in reached[: request.limit]])
     return TrashListResult(entries=shown, truncated=len(reached) > request.limit)
@@ -50,6 +50,6 @@ def _entry(entry: TrashEntry) -> TrashListEntry:
         app=entry.app,
         removed_at=entry.removed_at,
         caller=entry.caller,
-        size=entry.size(),
-        holds=entry.holds(),
+        size=entry.measure(),
+        holds=entry.list_parts(),
     )

@@ -20,7 +20,7 @@ def open_app(app: str, only_print: bool, as_json: bool) -> None:
     """Open APP's address in a browser, or print it where there is no screen."""
     try:
         found = client.call("apps.status", {"appName": app})
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
     url = address(found["urls"])
     if url is None:

@@ -53,7 +53,7 @@ def cat(
         for piece in _pieces(arguments, limit):
             sys.stdout.buffer.write(piece)
         sys.stdout.flush()
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
 
 
@@ -102,7 +102,7 @@ def _pieces(arguments: dict[str, Any], limit: int | None) -> Iterator[bytes]:
     while rest is None or rest > 0:
         found = client.call("files.read", arguments | {"limit": min(_PIECE, rest or _PIECE)})
         if found["sha256"] != (first := first or found["sha256"]):
-            raise client.Failed(
+            raise client.CallFailed(
                 {"error": "The file was changed while it was read.", "code": "file_changed", "hint": "Read it again."}
             )
         text = found["content"]

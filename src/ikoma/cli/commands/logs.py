@@ -39,10 +39,10 @@ def logs(as_json: bool, app: str, only: str | None, goes_on: bool, **options: An
     if goes_on:
         follow(arguments, as_json)
         return
-    show = _Printer(as_json)
+    show = _LogPrinter(as_json)
     try:
         result = client.call("apps.logs", arguments)
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
     for line in result["lines"]:
         show(line)
@@ -52,7 +52,7 @@ def logs(as_json: bool, app: str, only: str | None, goes_on: bool, **options: An
 
 def follow(arguments: Mapping[str, Any], as_json: bool) -> None:
     """Print the last lines and each new one, until Ctrl-C or the server's end."""
-    show = _Printer(as_json)
+    show = _LogPrinter(as_json)
     tail: dict[str, Any] = {}
     try:
         while True:
@@ -61,13 +61,13 @@ def follow(arguments: Mapping[str, Any], as_json: bool) -> None:
             if time.monotonic() - began < _AT_ONCE - 1:
                 return  # the server stops
             tail = {"tail": 1, "since": "1s"}
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
     except KeyboardInterrupt:
         return
 
 
-class _Printer:
+class _LogPrinter:
     """Prints lines; on a terminal each service has its colour, and nothing steers it."""
 
     def __init__(self, as_json: bool) -> None:

@@ -89,14 +89,14 @@ def _first_line(server: socket.socket) -> bytes:
 
 async def _serve_alone(settings: Settings, toolsets: list[str]) -> None:
     from ikoma.platform import prepare, running
-    from ikoma.transports.mcp.adapter import Adapter, connection_of
-    from ikoma.transports.mcp.calls import Calls, Connection
+    from ikoma.transports.mcp.adapter import McpAdapter, connection_of
+    from ikoma.transports.mcp.calls import Calls, McpConnection
     from ikoma.transports.mcp.streams.stdio import serve_standard_streams
 
     prepare(settings)
     async with running(settings) as started:
-        adapter = Adapter(started.pipeline.registry, Calls(started.pipeline), connection_of)
-        who = Connection(_key(settings), _role(settings), tuple(toolsets), session="host")
+        adapter = McpAdapter(started.pipeline.registry, Calls(started.pipeline), connection_of)
+        who = McpConnection(_key(settings), _role(settings), tuple(toolsets), session="host")
         async with adapter.telling(started.pipeline.events):
             await serve_standard_streams(adapter, started.pipeline, who)
 

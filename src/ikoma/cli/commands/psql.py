@@ -12,7 +12,7 @@ import click
 
 from ikoma.cli import complete
 from ikoma.cli.client import settings_or_exit
-from ikoma.cli.naming import Answers
+from ikoma.cli.naming import AnswerWording
 from ikoma.cli.output import fail
 from ikoma.errors import FileMissing, IkomaError
 
@@ -48,7 +48,7 @@ def psql(app: str, admin: bool, arguments: tuple[str, ...]) -> None:
         argv, variables = psql_session(settings, None if admin else owned, owned.database)
         more = _of_files(app, owned.database, arguments, is_admin=admin)
     except IkomaError as error:
-        fail(error.message, error.code, Answers("", {"appName": app}).sentence(error.hint))
+        fail(error.message, error.code, AnswerWording("", {"appName": app}).sentence(error.hint))
     # psql takes the terminal over: this process becomes it. The password is in its environment, never in its title.
     os.execve(argv[0], [*argv, *more, *arguments], {**os.environ, **variables})  # noqa: S606
 

@@ -47,12 +47,12 @@ def run(app: str, command: tuple[str, ...], as_json: bool, **options: Any) -> No
     What it says is printed as it comes, and its exit code is this command's.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
-    show = _Printer(quiet=as_json)
+    show = _OutputPrinter(quiet=as_json)
     arguments = {"appName": app, "command": list(command), **chosen}
     try:
         with interrupts.leaving("apps.run", arguments) as begun:
             result = client.call("apps.run", arguments, show, on_gap=show.stop, on_begin=begun)
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
     if as_json:
         output.show(result, as_json)
@@ -61,7 +61,7 @@ def run(app: str, command: tuple[str, ...], as_json: bool, **options: Any) -> No
     sys.exit(result["exitCode"])
 
 
-class _Printer:
+class _OutputPrinter:
     """Prints lines as they come; once some were left out, all from there on at the end."""
 
     def __init__(self, *, quiet: bool) -> None:

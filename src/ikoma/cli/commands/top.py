@@ -31,7 +31,7 @@ def top(app: str | None, once: bool, every: int, limit: int | None, as_json: boo
                 return
             click.echo(_CLEAR + "\n".join([*lines, "", "Ctrl-C ends it."]))
             time.sleep(every)
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
     except KeyboardInterrupt:
         return

@@ -18,7 +18,7 @@ from ikoma.errors import IkomaError
 from ikoma.settings import Settings
 
 if TYPE_CHECKING:
-    from ikoma.transports.protocol import Limits
+    from ikoma.transports.protocol import ConnectionLimits
 
 _ALLOCATIONS = 20_000  # a call makes thousands of short-lived objects; by default every 700 cause a collection
 _DESCRIPTORS = 16_384
@@ -58,7 +58,7 @@ def _take_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-async def stay_up(settings: Settings, limits: Limits | None = None) -> None:
+async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) -> None:
     """Start everything and serve until asked to stop.
 
     Args:

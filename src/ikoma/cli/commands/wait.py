@@ -28,7 +28,7 @@ def wait(operation_id: str | None, id_option: str | None, seconds: int | None, a
         raise click.UsageError("Missing argument 'ID'.")
     try:
         ended = _ended(name, seconds)
-    except client.Failed as failed:
+    except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)
     except KeyboardInterrupt:
         click.echo(f"\nIt goes on. To cancel it: ikoma cancel {name}", err=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 import click
 
 from ikoma.cli import output, verbs
-from ikoma.cli.blocks import Block, Checks, Message
+from ikoma.cli.blocks import Block, CheckList, Message
 from ikoma.cli.client import settings_or_exit
 from ikoma.cli.doctor import network
-from ikoma.cli.doctor.finding import Finding
+from ikoma.cli.doctor.finding import DoctorFinding
 from ikoma.cli.words import Phrase, Size, text_of
 from ikoma.settings import Settings
 
@@ -45,19 +45,19 @@ def doctor(as_json: bool) -> None:
     sys.exit(1 if any(item.ok is False for item in findings) else 0)
 
 
-def _page(findings: list[Finding]) -> list[Block]:
+def _page(findings: list[DoctorFinding]) -> list[Block]:
     rows = [(item.ok, item.check, item.details, item.fix if item.ok is not True else "") for item in findings]
     bad = [item.check for item in findings if item.ok is False]
     if bad:
-        return [Checks(rows), Message(""), Message(f"Not well: {', '.join(bad)}.", "bad")]
-    return [Checks(rows), Message(""), Message("This machine is fit.", "good")]
+        return [CheckList(rows), Message(""), Message(f"Not well: {', '.join(bad)}.", "bad")]
+    return [CheckList(rows), Message(""), Message("This machine is fit.", "good")]
 
 
-def _examine(settings: Settings) -> Iterator[Finding]:
+def _examine(settings: Settings) -> Iterator[DoctorFinding]:
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding("python", sys.version_info >= (3, 11), version, "apt-get install python3.11")
+    yield DoctorFinding("python", sys.version_info >= (3, 11), version, "apt-get install python3.11")
     root = os.geteuid() == 0
-    yield Finding("user", root, "root" if root else "not root", "sudo ikoma up")
+    yield DoctorFinding("user", root, "root" if root else "not root", "sudo ikoma up")
     yield _docker(settings)
     yield _compose()
     yield _program("git", "git", "--version")
@@ -71,7 +71,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield from network.domains(settings)
 
 
-def _docker(settings: Settings) -> Finding:
+def _docker(settings: Settings) -> DoctorFinding:
     from ikoma.engines.compose.engine import ComposeEngine
     from ikoma.errors import IkomaError
 
@@ -86,47 +86,47 @@ def _docker(settings: Settings) -> Finding:
     try:
         version, api = asyncio.run(ask())
     except IkomaError as error:
-        return Finding("docker", False, error.message, f"systemctl start docker — {error.hint}")
+        return DoctorFinding("docker", False, error.message, f"systemctl start docker — {error.hint}")
     new = tuple(int(part) for part in api.split(".")) >= _OLDEST_API
-    return Finding("docker", new, f"{version} (API {api})", "Install Docker Engine 20.10 or newer.")
+    return DoctorFinding("docker", new, f"{version} (API {api})", "Install Docker Engine 20.10 or newer.")
 
 
-def _compose() -> Finding:
+def _compose() -> DoctorFinding:
     from ikoma.engines.compose.argv import compose_program
     from ikoma.errors import IkomaError
 
     try:
         program = compose_program()
     except IkomaError as error:
-        return Finding("compose", False, error.message, error.hint)
+        return DoctorFinding("compose", False, error.message, error.hint)
     return _said("compose", [str(program), "version", "--short"], "make setup")
 
 
-def _program(name: str, package: str, *arguments: str) -> Finding:
+def _program(name: str, package: str, *arguments: str) -> DoctorFinding:
     found = shutil.which(name, path=_PROGRAMS) or shutil.which(name)
     if found is None:
-        return Finding(name, False, "not installed", f"apt-get install {package}")
+        return DoctorFinding(name, False, "not installed", f"apt-get install {package}")
     return _said(name, [found, *arguments], f"apt-get install --reinstall {package}")
 
 
-def _said(name: str, argv: list[str], fix: str) -> Finding:
+def _said(name: str, argv: list[str], fix: str) -> DoctorFinding:
     """A program by what it says of itself."""
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        return Finding(name, False, f"{argv[0]} does not run: {type(error).__name__}", fix)
+        return DoctorFinding(name, False, f"{argv[0]} does not run: {type(error).__name__}", fix)
     words = (done.stdout.splitlines() or [""])[0].split()
     version = next((word for word in words if word.lstrip("v")[:1].isdigit()), argv[0])
-    return Finding(name, True, f"{version}, {argv[0]}")
+    return DoctorFinding(name, True, f"{version}, {argv[0]}")
 
 
-def _secrets(settings: Settings) -> Finding:
+def _secrets(settings: Settings) -> DoctorFinding:
     from ikoma.apps.environment.file_permissions import describe_remedy, find_exposed
 
     found = find_exposed(settings)
     if not found:
-        return Finding("secrets", True, "keys and passwords are closed to other users")
-    return Finding("secrets", False, f"open to other users: {', '.join(map(str, found))}", describe_remedy(found))
+        return DoctorFinding("secrets", True, "keys and passwords are closed to other users")
+    return DoctorFinding("secrets", False, f"open to other users: {', '.join(map(str, found))}", describe_remedy(found))
 
 
 def _folders(settings: Settings) -> list[tuple[str, Path]]:
@@ -138,16 +138,16 @@ def _folders(settings: Settings) -> list[tuple[str, Path]]:
     ]
 
 
-def _folder(name: str, path: Path) -> Finding:
+def _folder(name: str, path: Path) -> DoctorFinding:
     existing = next(folder for folder in (path, *path.parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if not os.access(existing, os.W_OK):
-        return Finding(name, False, f"{existing} is not writable", f"chown root {existing}, or set {name}")
+        return DoctorFinding(name, False, f"{existing} is not writable", f"chown root {existing}, or set {name}")
     seen = [str(path), Phrase((Size(free), "free"))]
-    return Finding(name, free > _GIB, seen, "docker system prune, or another disk: at least 1 GiB must be free")
+    return DoctorFinding(name, free > _GIB, seen, "docker system prune, or another disk: at least 1 GiB must be free")
 
 
-def _clock() -> Finding:
+def _clock() -> DoctorFinding:
     """Whether the kernel's clock is kept right: certificates, tokens and expiries go by it."""
     import ctypes
 
@@ -155,17 +155,19 @@ def _clock() -> Finding:
     state = ctypes.CDLL(None).adjtimex(ctypes.byref(buffer))
     told = ctypes.cast(ctypes.byref(buffer, 5 * ctypes.sizeof(ctypes.c_long)), ctypes.POINTER(ctypes.c_int))[0]
     if state < 0 or told & _UNSYNCHRONISED:
-        return Finding("time", None, "nothing says that this machine's clock is kept right", "timedatectl set-ntp true")
-    return Finding("time", True, "the clock is kept right")
+        return DoctorFinding(
+            "time", None, "nothing says that this machine's clock is kept right", "timedatectl set-ntp true"
+        )
+    return DoctorFinding("time", True, "the clock is kept right")
 
 
-def _server(settings: Settings) -> Finding:
+def _server(settings: Settings) -> DoctorFinding:
     where = f"{settings.http_host}:{settings.http_port}"
     try:
         with socket.create_connection((settings.http_host, settings.http_port), timeout=2):
-            return Finding("server", True, f"something answers at {where}")
+            return DoctorFinding("server", True, f"something answers at {where}")
     except OSError:
-        return Finding("server", None, f"nothing answers at {where}", "ikoma up")
+        return DoctorFinding("server", None, f"nothing answers at {where}", "ikoma up")
 
 
 COMMANDS = {"doctor": doctor}

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """`ok` is None where it is worth knowing and nothing is broken; `fix` is what to do where it is not well."""
 
     check: str

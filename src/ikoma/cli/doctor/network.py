@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from ikoma.cli import client
-from ikoma.cli.doctor.finding import Finding
+from ikoma.cli.doctor.finding import DoctorFinding
 from ikoma.settings import Settings
 
 _SECONDS = 5.0
@@ -16,28 +16,28 @@ _SOON_DAYS = 14
 _NO_NAMES = (".localhost", ".local", ".internal", ".test", ".example")
 
 
-def ports(settings: Settings) -> Iterator[Finding]:
+def ports(settings: Settings) -> Iterator[DoctorFinding]:
     """Who listens where the proxy does, or would."""
     for name, number in (("HTTP", settings.proxy_http_port), ("HTTPS", settings.proxy_https_port)):
         setting = f"PROXY_{name}_PORT"
         if number == 0:
-            yield Finding(f"{name} port", True, f"none: {setting} is 0")
+            yield DoctorFinding(f"{name} port", True, f"none: {setting} is 0")
         else:
             yield _port(settings, f"port {number}", number, setting)
 
 
-def resolver(settings: Settings) -> Finding:
+def resolver(settings: Settings) -> DoctorFinding:
     """Whether names are found."""
     asked = next((name for name in settings.source_hosts if "." in name and name != "*"), "github.com")
     try:
         found = _addresses(asked)
     except OSError as error:
         fix = f"getent hosts {asked} tries again; the servers that are asked stand in /etc/resolv.conf"
-        return Finding("DNS", None, f"{asked} is not found: {error.strerror or error}", fix)
-    return Finding("DNS", True, f"{asked} is {found[0]}")
+        return DoctorFinding("DNS", None, f"{asked} is not found: {error.strerror or error}", fix)
+    return DoctorFinding("DNS", True, f"{asked} is {found[0]}")
 
 
-def domains(settings: Settings) -> Iterator[Finding]:
+def domains(settings: Settings) -> Iterator[DoctorFinding]:
     """Of each domain of an app: where it points, and until when its certificate is good."""
     try:
         apps = [app["name"] for app in client.call("apps.list", {}, timeout=_SECONDS)["apps"]]
@@ -46,7 +46,7 @@ def domains(settings: Settings) -> Iterator[Finding]:
             for app in apps
             for domain in client.call("domain.list", {"appName": app}, timeout=_SECONDS)["domains"]
         ]
-    except (client.Failed, SystemExit):
+    except (client.CallFailed, SystemExit):
         return
     own = _own_addresses()
     for app, name in names:
@@ -56,7 +56,7 @@ def domains(settings: Settings) -> Iterator[Finding]:
                 yield _certificate(app, name, settings)
 
 
-def _port(settings: Settings, check: str, number: int, setting: str) -> Finding:
+def _port(settings: Settings, check: str, number: int, setting: str) -> DoctorFinding:
     import psutil
 
     try:
@@ -68,28 +68,30 @@ def _port(settings: Settings, check: str, number: int, setting: str) -> Finding:
     except psutil.AccessDenied:
         return _tried(check, number, setting)
     if not found:
-        return Finding(check, True, "free")
+        return DoctorFinding(check, True, "free")
     holder = next((item.pid for item in found if item.pid), None)
     if holder is None:
-        return Finding(check, False, "held by another", f"ss -ltnp 'sport = :{number}', or set {setting}")
+        return DoctorFinding(check, False, "held by another", f"ss -ltnp 'sport = :{number}', or set {setting}")
     try:
         process = psutil.Process(holder)
         name, command = process.name(), " ".join(process.cmdline())
     except psutil.NoSuchProcess:
-        return Finding(check, True, "free")
+        return DoctorFinding(check, True, "free")
     if str(settings.ikoma_state) in command:
-        return Finding(check, True, "held by IKOMA's own proxy")
+        return DoctorFinding(check, True, "held by IKOMA's own proxy")
     stop = f"docker ps --filter publish={number}" if name == "docker-proxy" else f"systemctl stop {name}"
-    return Finding(check, False, f"held by {name} (process {holder})", f"{stop}, or set {setting} to another port")
+    return DoctorFinding(
+        check, False, f"held by {name} (process {holder})", f"{stop}, or set {setting} to another port"
+    )
 
 
-def _tried(check: str, number: int, setting: str) -> Finding:
+def _tried(check: str, number: int, setting: str) -> DoctorFinding:
     """Without the right to see who listens: whether anybody answers."""
     try:
         with socket.create_connection(("127.0.0.1", number), timeout=1):
-            return Finding(check, None, "somebody answers there", f"sudo ikoma doctor says who; or set {setting}")
+            return DoctorFinding(check, None, "somebody answers there", f"sudo ikoma doctor says who; or set {setting}")
     except OSError:
-        return Finding(check, True, "free")
+        return DoctorFinding(check, True, "free")
 
 
 def _addresses(name: str) -> list[str]:
@@ -102,25 +104,25 @@ def _own_addresses() -> set[str]:
     return {item.address.partition("%")[0] for items in psutil.net_if_addrs().values() for item in items}
 
 
-def _points_here(name: str, own: set[str]) -> Finding:
+def _points_here(name: str, own: set[str]) -> DoctorFinding:
     check = f"DNS of {name}"
     try:
         found = _addresses(name)
     except OSError:
-        return Finding(
+        return DoctorFinding(
             check,
             False,
             "the name is not found",
             f"getent hosts {name} tries again; its record is made where the name was bought",
         )
     if own & set(found):
-        return Finding(check, True, f"points here ({', '.join(found)})")
+        return DoctorFinding(check, True, f"points here ({', '.join(found)})")
     # Behind a router that passes requests on, the address is the router's: no fault is certain.
     fix = f"point {name} at this machine's public address, unless a router or another proxy passes it on"
-    return Finding(check, None, f"points to {', '.join(found)}, which is no address of this machine's own", fix)
+    return DoctorFinding(check, None, f"points to {', '.join(found)}, which is no address of this machine's own", fix)
 
 
-def _certificate(app: str, name: str, settings: Settings) -> Finding:
+def _certificate(app: str, name: str, settings: Settings) -> DoctorFinding:
     from cryptography import x509
 
     check = f"certificate of {name}"
@@ -135,7 +137,7 @@ def _certificate(app: str, name: str, settings: Settings) -> Finding:
             shown = x509.load_der_x509_certificate(secured.getpeercert(binary_form=True) or b"")
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else "there is none yet"
-        return Finding(
+        return DoctorFinding(
             check, False, str(said), f"ikoma domains {app}; {name} must point here, and ports 80 and 443 be open"
         )
     ends = shown.not_valid_after_utc
@@ -143,7 +145,7 @@ def _certificate(app: str, name: str, settings: Settings) -> Finding:
     issuer = _organisation(shown.issuer.rfc4514_string().split(","))
     seen = f"of {issuer}, good until {ends:%Y-%m-%d} ({days} days)"
     lasts = days >= _SOON_DAYS or (settings.proxy_tls == "internal" and days >= 0)
-    return Finding(check, lasts, seen, f"ikoma domains {app} says what keeps it from being renewed")
+    return DoctorFinding(check, lasts, seen, f"ikoma domains {app} says what keeps it from being renewed")
 
 
 def _organisation(parts: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
+from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.capability_index import read_commands
 from ikoma.cli.naming import command_line
 from ikoma.cli.words import flat, guess, label
@@ -66,12 +66,12 @@ def default(result: Any) -> Sequence[Block]:
     facts = flat({name: value for name, value in result.items() if name not in ("success", "message")})
     if result.get("message"):
         blocks.append(Message(str(result["message"]), "good"))
-    blocks.append(Facts([(label(name), guess(name, value)) for name, value in facts if _is_fact(name, value)]))
+    blocks.append(FactList([(label(name), guess(name, value)) for name, value in facts if _is_fact(name, value)]))
     for name, value in facts:
         if name == "warnings" and _are_texts(value):
             blocks += [Message(item, "warning") for item in value]
         elif not _is_fact(name, value) and value:
-            blocks.append(table(label(name), value) if isinstance(value[0], dict) else Items(label(name), value))
+            blocks.append(table(label(name), value) if isinstance(value[0], dict) else ItemList(label(name), value))
     return blocks
 
 

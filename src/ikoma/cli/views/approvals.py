@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Facts, Message
+from ikoma.cli.blocks import Block, FactList, Message
 from ikoma.cli.naming import said
 from ikoma.cli.words import State, Time
 
@@ -22,7 +22,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
 
 def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     return [
-        Facts(
+        FactList(
             [
                 ("approval", item["id"]),
                 ("state", State(item["state"])),

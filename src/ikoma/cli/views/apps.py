@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Checks, Column, Facts, Findings, Items, Message, Raw, Table
+from ikoma.cli.blocks import Block, CheckList, Column, FactList, FindingList, ItemList, Message, Raw, Table
 from ikoma.cli.naming import command_line, said
 from ikoma.cli.views import address
 from ikoma.cli.words import Phrase, Size, Span, State, Time, label, plural
@@ -26,7 +26,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def status(result: Mapping[str, Any]) -> Sequence[Block]:
-    facts = Facts(
+    facts = FactList(
         [
             ("app", result["name"]),
             ("health", State(_health(result))),
@@ -74,7 +74,7 @@ def health(result: Mapping[str, Any]) -> Sequence[Block]:
         for name, look in result["details"].items()
     ]
     kind = {"healthy": "good", "starting": "warning"}.get(result["health"], "bad")
-    blocks: list[Block] = [Message(f"It is {result['health']}.", kind), Checks(rows)]
+    blocks: list[Block] = [Message(f"It is {result['health']}.", kind), CheckList(rows)]
     if result.get("maintenance"):
         blocks.append(Message("People get a page of maintenance instead of the app.", "warning"))
     if result.get("answer"):
@@ -89,7 +89,7 @@ def validated(result: Mapping[str, Any]) -> Sequence[Block]:
         blocks: list[Block] = [Message(f"It can be deployed{f', with {counted}' if counted else ''}.", "good")]
     else:
         blocks = [Message(f"It cannot be deployed: {counted}.", "bad")]
-    blocks += [Findings("error", errors), Findings("warning", warnings)]
+    blocks += [FindingList("error", errors), FindingList("warning", warnings)]
     folders = [(item["path"], item["kind"], item["reason"]) for item in result.get("folders") or ()]
     if folders:
         blocks.append(Table((Column("folder", cut=True), Column("kind"), Column("why", cut=True)), folders))
@@ -112,10 +112,10 @@ def adapted(result: Mapping[str, Any]) -> Sequence[Block]:
     else:
         return [
             Message("The compose file needs no change for its routes.", "good"),
-            Items("left as it is", result.get("left") or []),
+            ItemList("left as it is", result.get("left") or []),
         ]
-    blocks: list[Block] = [head, Facts([("SHA-256", result.get("sha256"))])]
-    blocks += [Items("changes", result["changes"]), Items("left as it is", result.get("left") or [])]
+    blocks: list[Block] = [head, FactList([("SHA-256", result.get("sha256"))])]
+    blocks += [ItemList("changes", result["changes"]), ItemList("left as it is", result.get("left") or [])]
     return [*blocks, *(Raw(item["diff"], colours=True) for item in result["files"])]
 
 
@@ -123,7 +123,7 @@ def removed(result: Mapping[str, Any]) -> Sequence[Block]:
     details = result["details"]
     return [
         Message(result["message"], "good"),
-        Facts([("kept in", details.get("trash")), ("its database", details.get("backup"))]),
+        FactList([("kept in", details.get("trash")), ("its database", details.get("backup"))]),
     ]
 
 

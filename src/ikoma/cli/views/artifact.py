@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Checks, Message
+from ikoma.cli.blocks import Block, CheckList, Message
 from ikoma.cli.words import label
 
 
@@ -15,7 +15,7 @@ def verified(result: Mapping[str, Any]) -> Sequence[Block]:
         for item in result["checks"]
     ]
     said = "The release is verified" if result["verified"] else "The release is not verified"
-    return [Message(f"{said}: {result['summary']}", "good" if result["verified"] else "bad"), Checks(rows)]
+    return [Message(f"{said}: {result['summary']}", "good" if result["verified"] else "bad"), CheckList(rows)]
 
 
 def _name(item: Mapping[str, Any]) -> str:

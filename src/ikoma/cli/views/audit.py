@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Items, Message, Table
+from ikoma.cli.blocks import Block, Column, ItemList, Message, Table
 from ikoma.cli.words import Span, State, Time, plural
 
 
@@ -52,7 +52,7 @@ def verified(result: Mapping[str, Any]) -> Sequence[Block]:
         blocks: list[Block] = [Message(f"The audit log is as it was written: {counted}.", "good")]
     else:
         blocks = [Message(f"The audit log was changed: {plural(result['bad'], 'bad place')} in {counted}.", "bad")]
-        blocks.append(Items("", [_place(bad) for bad in result["found"]], "bad"))
+        blocks.append(ItemList("", [_place(bad) for bad in result["found"]], "bad"))
     if result.get("lost"):
         blocks.append(
             Message(

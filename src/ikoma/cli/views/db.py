@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
+from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Table
 from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import Size, Span, plural
 
@@ -31,7 +31,7 @@ def status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Bloc
     migrations = result.get("migrations") or {}
     pending = migrations.get("pending") or []
     return [
-        Facts(
+        FactList(
             [
                 ("database", result["name"]),
                 ("size", Size(result["size"])),
@@ -50,7 +50,7 @@ def created(result: Mapping[str, Any]) -> Sequence[Block]:
         ("size", Size(result["size"])),
         ("tables", result["tables"] or "none"),
     ]
-    return [Message("The database is there.", "good"), Facts(facts), *_warnings(result)]
+    return [Message("The database is there.", "good"), FactList(facts), *_warnings(result)]
 
 
 def rows(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -75,7 +75,7 @@ def backup(result: Mapping[str, Any]) -> Sequence[Block]:
     )
     tables = result.get("tables") or {}
     counted = [f"{name}: {plural(count, 'row')}" for name, count in list(tables.items())[:20]]
-    facts = Facts(
+    facts = FactList(
         [
             ("file", result["backupPath"]),
             ("size", Size(result["size"])),
@@ -83,13 +83,13 @@ def backup(result: Mapping[str, Any]) -> Sequence[Block]:
             ("restored in", Span(result["restoreSeconds"] * 1000) if result.get("restoreSeconds") else None),
         ]
     )
-    return [Message(said, "good" if proven else "warning"), facts, Items("tables", counted), *_warnings(result)]
+    return [Message(said, "good" if proven else "warning"), facts, ItemList("tables", counted), *_warnings(result)]
 
 
 def migrated(result: Mapping[str, Any]) -> Sequence[Block]:
     """The message names what was applied, where it was a little."""
     applied = result.get("applied") or []
-    return [Message(result["message"], "good"), Items("applied", applied if len(applied) > 1 else [])]
+    return [Message(result["message"], "good"), ItemList("applied", applied if len(applied) > 1 else [])]
 
 
 def _warnings(result: Mapping[str, Any]) -> list[Message]:

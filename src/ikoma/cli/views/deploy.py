@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
+from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Table
 from ikoma.cli.words import Size, Span, Time, plural
 
 
 def done(result: Mapping[str, Any]) -> Sequence[Block]:
     details = result.get("details") or {}
-    facts = Facts(
+    facts = FactList(
         [
             ("release", details.get("release")),
             ("left", details.get("left")),
@@ -41,10 +41,10 @@ def planned(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
     if back := result.get("rollback"):
         blocks += [
-            Facts([("back to", back.get("release")), ("database", back.get("database"))]),
-            Items("lost for good", back.get("lost") or [], "bad"),
-            Items("migrations that are undone", back.get("undone") or []),
-            Items("migrations that stay", back.get("stay") or []),
+            FactList([("back to", back.get("release")), ("database", back.get("database"))]),
+            ItemList("lost for good", back.get("lost") or [], "bad"),
+            ItemList("migrations that are undone", back.get("undone") or []),
+            ItemList("migrations that stay", back.get("stay") or []),
         ]
     changes = [
         (item["service"], item["action"], "; ".join(item.get("reasons") or ())) for item in result.get("changes") or ()
@@ -54,19 +54,19 @@ def planned(result: Mapping[str, Any]) -> Sequence[Block]:
     downtime = [(item["service"], item["expected"], item["reason"]) for item in result.get("downtime") or ()]
     if downtime:
         blocks.append(Table((Column("service", cut=True), Column("downtime"), Column("why", cut=True)), downtime))
-    blocks.append(Items("migrations", [_migration(item) for item in result.get("migrations") or ()]))
-    blocks.append(Items("findings", result.get("findings") or [], "warning" if result["valid"] else "bad"))
-    blocks.append(Items("other changes", result.get("rest") or []))
+    blocks.append(ItemList("migrations", [_migration(item) for item in result.get("migrations") or ()]))
+    blocks.append(ItemList("findings", result.get("findings") or [], "warning" if result["valid"] else "bad"))
+    blocks.append(ItemList("other changes", result.get("rest") or []))
     source = result.get("source") or {}
     files = [f"{word}: {path}" for word in ("added", "changed", "removed") for path in source.get(word) or ()]
     if files:
         title = f"source: {plural(source.get('count', len(files)), 'file')}"
-        blocks.append(Items(title, files[:20] + ([f"and {len(files) - 20} more"] if len(files) > 20 else [])))
-        blocks.append(Facts([("new content", Size(source.get("bytes")))]))
+        blocks.append(ItemList(title, files[:20] + ([f"and {len(files) - 20} more"] if len(files) > 20 else [])))
+        blocks.append(FactList([("new content", Size(source.get("bytes")))]))
     folders = [(item["path"], item["kind"], item["reason"]) for item in result.get("folders") or ()]
     if folders:
         blocks.append(Table((Column("folder", cut=True), Column("kind"), Column("why", cut=True)), folders))
-    blocks.append(Facts([("ports", result.get("ports")), ("route", result.get("route"))]))
+    blocks.append(FactList([("ports", result.get("ports")), ("route", result.get("route"))]))
     return [*blocks, Message(""), Message(f"To do exactly this: --plan {result['plan']}")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Facts, Message
+from ikoma.cli.blocks import Block, FactList, Message
 from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import State
 
@@ -23,8 +23,8 @@ def listing(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Blo
     return blocks
 
 
-def _domain(item: Mapping[str, Any]) -> Facts:
-    return Facts(
+def _domain(item: Mapping[str, Any]) -> FactList:
+    return FactList(
         [
             ("domain", item["name"]),
             ("address", item.get("url") or State("not deployed yet")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
+from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.words import Time
 
 
@@ -38,14 +38,14 @@ def names(result: Mapping[str, Any]) -> Sequence[Block]:
 def imported(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
         Message("The variables are taken; the next deploy uses them.", "good"),
-        Facts(
+        FactList(
             [
                 ("variables", result["names"]),
                 ("replaced", result.get("replaced")),
                 ("former file", result.get("former")),
             ]
         ),
-        Items("", result.get("warnings") or [], "warning"),
+        ItemList("", result.get("warnings") or [], "warning"),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Table
+from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Table
 from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import Size, Time
 
@@ -45,7 +45,7 @@ def versions(result: Mapping[str, Any]) -> Sequence[Block]:
 def written(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
         Message(f"{result['path']} is written.", "good"),
-        Facts([("size", Size(result["size"])), ("SHA-256", result["sha256"])]),
+        FactList([("size", Size(result["size"])), ("SHA-256", result["sha256"])]),
     ]
 
 
@@ -60,8 +60,8 @@ def restored(result: Mapping[str, Any]) -> Sequence[Block]:
     many = "1 path is" if result["count"] == 1 else f"{result['count']} paths are"
     return [
         Message(f"{many} as in release {result['release']}.", "good"),
-        Items("restored", result["restored"]),
-        Items("not in that release, and left", result["others"]),
+        ItemList("restored", result["restored"]),
+        ItemList("not in that release, and left", result["others"]),
     ]
 
 

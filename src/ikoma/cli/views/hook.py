@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Message, Table
+from ikoma.cli.blocks import Block, Column, FactList, Message, Table
 from ikoma.cli.views import ForCall, command, one_line
 from ikoma.cli.words import State, Time, plural
 
@@ -17,7 +17,7 @@ def shown(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block
         create = command("hook.create", given)
         return [Message(f"No pushes deploy it: `{create}` makes a webhook.")]
     refused = plural(result["refused"], "delivery").replace("deliverys", "deliveries")
-    facts = Facts(
+    facts = FactList(
         [
             ("branch", result.get("branch")),
             ("made", Time(result.get("createdAt"))),
@@ -52,7 +52,7 @@ def created(result: Mapping[str, Any]) -> Sequence[Block]:
         Message(
             f"Pushes to {result['branch']} deploy it, once the git host knows this address and this secret.", "good"
         ),
-        Facts([("address", result["url"]), ("secret", result["secret"])]),
+        FactList([("address", result["url"]), ("secret", result["secret"])]),
         Message("The secret is shown this once: give it to the git host now.", "warning"),
     ]
 

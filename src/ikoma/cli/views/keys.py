@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Message, Table
+from ikoma.cli.blocks import Block, Column, FactList, Message, Table
 from ikoma.cli.words import State, Time
 
 _SHOWN_ONCE = Message("The key is shown this once, and kept nowhere: copy it now.", "warning")
@@ -48,7 +48,7 @@ def created(result: Mapping[str, Any]) -> Sequence[Block]:
     facts = [("ID", result["id"]), ("name", result["name"]), ("role", result.get("role")), ("key", result["key"])]
     return [
         Message(f"A key for {result['name']} is made.", "good"),
-        Facts(facts),
+        FactList(facts),
         _SHOWN_ONCE,
     ]
 
@@ -56,7 +56,7 @@ def created(result: Mapping[str, Any]) -> Sequence[Block]:
 def rotated(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
         Message(f"{result['name']} has a new key.", "good"),
-        Facts([("ID", result["id"]), ("key", result["key"]), ("the former ends", Time(result["previousUntil"]))]),
+        FactList([("ID", result["id"]), ("key", result["key"]), ("the former ends", Time(result["previousUntil"]))]),
         _SHOWN_ONCE,
     ]
 

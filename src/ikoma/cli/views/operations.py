@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ikoma.cli import output, views
-from ikoma.cli.blocks import Block, Column, Facts, Message, Table
+from ikoma.cli.blocks import Block, Column, FactList, Message, Table
 from ikoma.cli.naming import said
 from ikoma.cli.words import Span, State, Time
 
@@ -62,15 +62,15 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     given = {"appName": item["appName"]} if item.get("appName") else {}
     made = views.blocks_of(item["capability"], item["result"], given) if item.get("result") else ()
     for block in made:
-        if isinstance(block, Facts) and not block.title:
+        if isinstance(block, FactList) and not block.title:
             facts += block.pairs
-    blocks: list[Block] = [Message(f"`{said(item['capability'])}`{of} {ended}.", kind), Facts(facts)]
+    blocks: list[Block] = [Message(f"`{said(item['capability'])}`{of} {ended}.", kind), FactList(facts)]
     if item["state"] == "running":
         steps = [(Time(step["at"]), step["name"]) for step in item["steps"][-_LAST_STEPS:]]
         blocks.append(Table((Column("when"), Column("step", cut=True)), steps))
     if failure := item.get("failure"):
         blocks += output.failure_of(failure)
-    return [*blocks, *(block for block in made if not isinstance(block, (Facts, Message)) or _warns(block))]
+    return [*blocks, *(block for block in made if not isinstance(block, (FactList, Message)) or _warns(block))]
 
 
 def _warns(block: Block) -> bool:

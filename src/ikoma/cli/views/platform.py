@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Checks, Facts, Message
+from ikoma.cli.blocks import Block, CheckList, FactList, Message
 from ikoma.cli.words import Phrase, Size, Span, guess, label
 
 _NAMES = {"docker": "Docker", "postgres": "PostgreSQL", "appsRoot": "apps' folder", "proxy": "proxy"}
@@ -17,14 +17,14 @@ def checked(result: Mapping[str, Any]) -> Sequence[Block]:
         well = result["checks"].get(name, None if facts.get("error") else True)
         rows.append((well, _NAMES.get(name, label(name)), _seen(facts), facts.get("hint") or ""))
     said = "All that IKOMA stands on is there." if result["healthy"] else "Something that IKOMA stands on is away."
-    return [Message(said, "good" if result["healthy"] else "bad"), Checks(rows)]
+    return [Message(said, "good" if result["healthy"] else "bad"), CheckList(rows)]
 
 
 def info(result: Mapping[str, Any]) -> Sequence[Block]:
     limits = result.get("limits") or {}
     known = ("bodyBytes", "sqlBodyBytes", "requestsPerWindow", "windowMs")
     return [
-        Facts(
+        FactList(
             [
                 ("version", result["version"]),
                 ("up for", Span(result["uptime"] * 1000)),

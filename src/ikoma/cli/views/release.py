@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, Facts, Items, Message, Raw, Table
+from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.views import ForCall, command, image, one_line
 from ikoma.cli.words import Size, State, Time, plural
 
@@ -34,7 +34,7 @@ def listing(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Blo
 
 def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     source = item.get("source")
-    facts = Facts(
+    facts = FactList(
         [
             ("release", item["id"]),
             ("state", State(_state(item))),
@@ -82,30 +82,30 @@ def pinned(item: Mapping[str, Any]) -> Sequence[Block]:
 
 def differences(result: Mapping[str, Any]) -> Sequence[Block]:
     blocks: list[Block] = [Message(f"{result['release']} against {result['to']}:")]
-    blocks.append(Facts([("new services", result.get("added")), ("gone services", result.get("removed"))]))
+    blocks.append(FactList([("new services", result.get("added")), ("gone services", result.get("removed"))]))
     for item in result.get("changed") or ():
-        blocks.append(Items(f"service {item['service']}", item["changes"]))
-    blocks.append(Items("outside the services", result.get("rest") or []))
+        blocks.append(ItemList(f"service {item['service']}", item["changes"]))
+    blocks.append(ItemList("outside the services", result.get("rest") or []))
     images = [
         f"{item['service']}: {image(item.get('before')) or 'none'} → {image(item.get('after')) or 'none'}"
         for item in result.get("images") or ()
     ]
-    blocks.append(Items("images", images))
-    blocks.append(Items("migrations", result.get("migrations") or []))
-    blocks.append(Items("migrations that only the other had", result.get("migrationsGone") or []))
+    blocks.append(ItemList("images", images))
+    blocks.append(ItemList("migrations", result.get("migrations") or []))
+    blocks.append(ItemList("migrations that only the other had", result.get("migrationsGone") or []))
     variables = result.get("variables") or {}
     names = [f"{word}: {name}" for word in ("added", "changed", "removed") for name in variables.get(word) or ()]
-    blocks.append(Items("variables", names))
+    blocks.append(ItemList("variables", names))
     source = result.get("source") or {}
     files = [f"{word}: {path}" for word in ("added", "changed", "removed") for path in source.get(word) or ()]
     more = source.get("count", 0) - len(files)
-    blocks.append(Items("source", [*files, f"and {plural(more, 'more file')}"] if more > 0 else files))
+    blocks.append(ItemList("source", [*files, f"and {plural(more, 'more file')}"] if more > 0 else files))
     if result.get("diff"):
         blocks.append(Raw(result["diff"], colours=True))
     if result.get("truncated"):
         blocks.append(Message("There is more: --path shows one file, --limit more characters.", "warning"))
     if (
-        all(isinstance(block, (Message, Facts)) or not getattr(block, "items", True) for block in blocks[2:])
+        all(isinstance(block, (Message, FactList)) or not getattr(block, "items", True) for block in blocks[2:])
         and not images
     ):
         blocks.append(Message("Nothing is different."))

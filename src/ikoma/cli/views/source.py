@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Facts, Items, Message, Raw
+from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw
 
 
 def placed(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
         Message(f"{result['ref']} is in {result['into']}.", "good"),
-        Facts([("commit", result["commit"]), ("repository", result["url"]), ("what was there", result.get("kept"))]),
-        Items("files", result.get("entries") or []),
-        Items("left out", result.get("left") or []),
+        FactList([("commit", result["commit"]), ("repository", result["url"]), ("what was there", result.get("kept"))]),
+        ItemList("files", result.get("entries") or []),
+        ItemList("left out", result.get("left") or []),
     ]
 
 
@@ -27,7 +27,7 @@ def key(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def token(result: Mapping[str, Any]) -> Sequence[Block]:
-    return [Message("It is done.", "good"), Facts([("it has tokens for", result["hosts"] or "nothing")])]
+    return [Message("It is done.", "good"), FactList([("it has tokens for", result["hosts"] or "nothing")])]
 
 
 VIEWS = {"source.checkout": placed, "source.clone": placed, "source.key": key, "source.token": token}

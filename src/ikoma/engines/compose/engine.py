@@ -20,8 +20,8 @@ import orjson
 from ikoma.engines.compose import argv, failure
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.staging import staged, without_root
-from ikoma.engines.compose.startup import Startup, Stuck
-from ikoma.engines.compose.watch import Watch
+from ikoma.engines.compose.startup import ContainerStuck, Startup
+from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
 from ikoma.engines.docker.docker_api import PROJECT, DockerApi
 from ikoma.engines.docker.readable import log_line, readable, sentence
@@ -30,26 +30,26 @@ from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction.redaction import forms, replaced
 from ikoma.model import AppName, Secret
 from ikoma.ports.engine import (
-    CarriedVolume,
-    Change,
+    AnonymousVolume,
+    CommandResult,
     Container,
-    Ended,
+    ContainerNotStarted,
+    ContainerUsage,
+    ContainerWatch,
+    EngineEvent,
     EngineVersion,
-    Existing,
     Image,
-    Listening,
-    Lives,
+    ListeningPort,
     LogLine,
-    NotStarted,
-    OnChange,
+    OnEngineEvent,
     Owner,
     Resolved,
-    Start,
-    Usage,
-    Watching,
+    ResourceInventory,
+    RestartHistory,
+    ServiceStart,
 )
 from ikoma.ports.progress import Progress
-from ikoma.run import Finished, SaidTooMuch, follow, run
+from ikoma.run import OutputTooLong, ProcessResult, follow, run
 
 log = logging.getLogger("ikoma")
 
@@ -88,14 +88,14 @@ class ComposeEngine:
     async def all_containers(self) -> Mapping[str, Sequence[Container]]:
         return await self._api.containers(None)
 
-    async def lives(self, container: str) -> Lives | None:
+    async def lives(self, container: str) -> RestartHistory | None:
         return await self._api.lives(container)
 
-    async def listening(self, container: Container) -> Sequence[Listening] | None:
+    async def listening(self, container: Container) -> Sequence[ListeningPort] | None:
         pid = await self._api.pid(container.id) if container.addresses else None
         return None if pid is None else await asyncio.to_thread(listening.of_process, pid, container.addresses[0])
 
-    async def usage(self, containers: Sequence[str]) -> Mapping[str, Usage]:
+    async def usage(self, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
         return await read_usage(self._api, containers)
 
     async def container_owners(self) -> Mapping[str, str]:
@@ -104,7 +104,7 @@ class ComposeEngine:
     async def owners(self) -> Mapping[str, str]:
         return await self._api.owners()
 
-    async def existing(self) -> Existing:
+    async def existing(self) -> ResourceInventory:
         return await self._api.existing()
 
     async def volumes(self, app: AppName) -> Sequence[str]:
@@ -134,12 +134,12 @@ class ComposeEngine:
     async def image_obtainable(self, reference: str) -> str | None:
         return await image_registry.obtainable(self._api, reference)
 
-    async def watch(self, on_change: OnChange) -> None:
+    async def watch(self, on_change: OnEngineEvent) -> None:
         while True:
             with suppress(IkomaError):
                 async with self._api.events(None) as events:
                     for project in await self.all_containers():
-                        on_change(Change(project))
+                        on_change(EngineEvent(project))
                     async for event in events:
                         on_change(_change(event))
             await asyncio.sleep(_RECONNECT_SECONDS)
@@ -164,10 +164,10 @@ class ComposeEngine:
                 )
             except TimeoutError:
                 return Resolved(None, f"Compose did not finish reading the file within {_RESOLVE_SECONDS} s.")
-            except SaidTooMuch:
+            except OutputTooLong:
                 return Resolved(None, f"With its variables the file is larger than {_LARGEST_MODEL >> 20} MiB.")
             said = (without_root(root, part) for part in (finished.stdout, finished.stderr))
-            moved = Finished(finished.code, *said)
+            moved = ProcessResult(finished.code, *said)
         return _resolved(moved)
 
     async def prepare(
@@ -217,27 +217,27 @@ class ComposeEngine:
         return made
 
     @asynccontextmanager
-    async def watching(self, app: AppName) -> AsyncIterator[Watch]:
-        async with Watch(self._api, app.project, await self.containers(app)) as watch:
+    async def watching(self, app: AppName) -> AsyncIterator[DowntimeWatch]:
+        async with DowntimeWatch(self._api, app.project, await self.containers(app)) as watch:
             yield watch
 
     async def bring_up(
         self,
         app: AppName,
-        starts: Sequence[Start],
+        starts: Sequence[ServiceStart],
         *,
         kept: Collection[str],
-        watching: Watching,
+        watching: ContainerWatch,
         timeout: float,
         progress: Progress,
         secrets: Sequence[Secret],
     ) -> Sequence[Container]:
-        assert isinstance(watching, Watch)
+        assert isinstance(watching, DowntimeWatch)
         output = ComposeOutput(app.project, progress, secrets)
         startup = Startup(self._api, app.project, watching, output, kept)
         try:
             return await startup.run(starts, timeout=timeout, progress=progress)
-        except Stuck as stuck:
+        except ContainerStuck as stuck:
             raise await self._failure(stuck.container, output, watching, timeout, secrets) from stuck
 
     async def run_once(
@@ -249,7 +249,7 @@ class ComposeEngine:
         name: str,
         on_line: Callable[[str], Awaitable[None]],
         timeout: float,
-    ) -> Ended:
+    ) -> CommandResult:
         return await one_off.run_once(
             self._api, app.project, like, command, name=name, on_line=on_line, timeout=timeout
         )
@@ -257,7 +257,7 @@ class ComposeEngine:
     async def start_again(self, containers: Sequence[str]) -> None:
         await self.version()
         for identity in containers:
-            with suppress(NotStarted):  # nothing better can be done, and the health of the app tells
+            with suppress(ContainerNotStarted):  # nothing better can be done, and the health of the app tells
                 await control.start(self._api, identity)
 
     async def stop_containers(self, containers: Sequence[str]) -> None:
@@ -271,7 +271,7 @@ class ComposeEngine:
     async def rename(self, container: str, name: str) -> None:
         await control.rename(self._api, container, name)
 
-    async def carried(self, container: str) -> Sequence[CarriedVolume]:
+    async def carried(self, container: str) -> Sequence[AnonymousVolume]:
         return await control.carried(self._api, container)
 
     async def user(self, container: str) -> Owner | None:
@@ -354,7 +354,7 @@ class ComposeEngine:
         self,
         container: Container | None,
         output: ComposeOutput,
-        watch: Watch,
+        watch: DowntimeWatch,
         timeout: float,
         secrets: Sequence[Secret],
     ) -> Exception:
@@ -379,10 +379,10 @@ def _end(text: str) -> str:
     return text if len(text) <= _LONGEST_LINE else f"[cut]… {text[-_LONGEST_LINE:]}"
 
 
-def _change(event: Mapping[str, Any]) -> Change:
+def _change(event: Mapping[str, Any]) -> EngineEvent:
     about = event["Actor"]["Attributes"]
     code = about.get("exitCode")
-    return Change(
+    return EngineEvent(
         about[PROJECT],
         event["Actor"]["ID"],
         event["Action"],
@@ -390,7 +390,7 @@ def _change(event: Mapping[str, Any]) -> Change:
     )
 
 
-def _resolved(finished: Finished) -> Resolved:
+def _resolved(finished: ProcessResult) -> Resolved:
     stderr = finished.stderr.decode(errors="replace").split("\ngoroutine ")[0]
     if "out of memory" in stderr:
         return Resolved(None, f"Compose takes more than {_RESOLVE_MEMORY >> 20} MiB of memory to read the file.")

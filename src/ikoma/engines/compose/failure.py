@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from ikoma.engines.compose.progress import ComposeOutput
-from ikoma.engines.compose.watch import Watch
+from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.readable import sentence
 from ikoma.errors import DeployFailed, IkomaError, NoAddressesLeft
 from ikoma.model import shown
@@ -26,7 +26,13 @@ _SHOULD_WAIT = (
 
 
 def of_container(
-    container: Container, output: ComposeOutput, watch: Watch, *, timeout: float, logs: list[str], check: str | None
+    container: Container,
+    output: ComposeOutput,
+    watch: DowntimeWatch,
+    *,
+    timeout: float,
+    logs: list[str],
+    check: str | None,
 ) -> DeployFailed:
     """The error for a container in trouble.
 
@@ -90,7 +96,7 @@ def image_services(project: str, model: Mapping[str, Mapping[str, object]]) -> d
 
 
 def _reason(
-    container: Container, exit_code: int | None, output: ComposeOutput, watch: Watch, timeout: float
+    container: Container, exit_code: int | None, output: ComposeOutput, watch: DowntimeWatch, timeout: float
 ) -> tuple[str, str | None, str | None]:
     """Message, another one for the audit log where the first quotes, and hint."""
     name = f"The service {shown(container.service)}"

@@ -13,10 +13,10 @@ from collections.abc import Collection, Sequence
 
 from ikoma.engines.compose import failure
 from ikoma.engines.compose.progress import ComposeOutput
-from ikoma.engines.compose.watch import Watch
+from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker import control
 from ikoma.engines.docker.docker_api import DockerApi
-from ikoma.ports.engine import Container, NotStarted, Start
+from ikoma.ports.engine import Container, ContainerNotStarted, ServiceStart
 from ikoma.ports.progress import Progress
 
 _PAUSE = 0.05
@@ -24,7 +24,7 @@ _STAND_SECONDS = 1.0
 """How long a container without a healthcheck must run before it counts as running."""
 
 
-class Stuck(Exception):
+class ContainerStuck(Exception):
     """Something does not come up: `container` is the one to blame."""
 
     def __init__(self, container: Container | None) -> None:
@@ -41,7 +41,7 @@ class Startup:
     """
 
     def __init__(
-        self, api: DockerApi, project: str, watch: Watch, output: ComposeOutput, kept: Collection[str]
+        self, api: DockerApi, project: str, watch: DowntimeWatch, output: ComposeOutput, kept: Collection[str]
     ) -> None:
         self._api = api
         self._project = project
@@ -50,7 +50,7 @@ class Startup:
         self._ours = set(kept)
         self._told: dict[str, str] = {}
 
-    async def run(self, starts: Sequence[Start], *, timeout: float, progress: Progress) -> Sequence[Container]:
+    async def run(self, starts: Sequence[ServiceStart], *, timeout: float, progress: Progress) -> Sequence[Container]:
         """Start all, and return how they are once all stand.
 
         Raises:
@@ -72,24 +72,24 @@ class Startup:
             if not (ready or waiting) and all(self._stands(item) for item in containers if item.id in wanted):
                 return containers
             if time.monotonic() >= deadline:
-                raise Stuck(self._slowest(containers, wanted))
+                raise ContainerStuck(self._slowest(containers, wanted))
             if not ready:
                 await asyncio.sleep(_PAUSE)
 
     async def _containers(self) -> Sequence[Container]:
         return (await self._api.containers(self._project)).get(self._project, ())
 
-    async def _start(self, start: Start, containers: Sequence[Container]) -> None:
+    async def _start(self, start: ServiceStart, containers: Sequence[Container]) -> None:
         if start.first is not None:
             await start.first()
         for identity in start.containers:
             try:
                 await control.start(self._api, identity)
-            except NotStarted as error:
+            except ContainerNotStarted as error:
                 self._output.not_started(identity, str(error))
-                raise Stuck(next((item for item in containers if item.id == identity), None)) from error
+                raise ContainerStuck(next((item for item in containers if item.id == identity), None)) from error
 
-    def _may_start(self, start: Start, containers: Sequence[Container], unstarted: Collection[str]) -> bool:
+    def _may_start(self, start: ServiceStart, containers: Sequence[Container], unstarted: Collection[str]) -> bool:
         return all(self._holds(name, condition, containers, unstarted) for name, condition in start.after.items())
 
     def _holds(self, service: str, condition: str, containers: Sequence[Container], unstarted: Collection[str]) -> bool:
@@ -103,14 +103,14 @@ class Startup:
         return all(item.state not in ("created", "removing") for item in found)
 
     def _refuse_failed(
-        self, containers: Sequence[Container], wanted: Collection[str], waiting: Sequence[Start]
+        self, containers: Sequence[Container], wanted: Collection[str], waiting: Sequence[ServiceStart]
     ) -> None:
         unstarted = _all_of(waiting)
         for item in containers:
             if item.id not in wanted or item.id in unstarted:
                 continue
             if item.id in self._watch.crashing or (_has_failed(item) and not self._comes_back(item)):
-                raise Stuck(item)
+                raise ContainerStuck(item)
 
     def _comes_back(self, item: Container) -> bool:
         """Docker starts a container again that has a restart policy; it shows as running or restarting then."""
@@ -139,7 +139,7 @@ class Startup:
                 progress(f"{item.service}: {said}")
 
 
-def _all_of(starts: Sequence[Start]) -> set[str]:
+def _all_of(starts: Sequence[ServiceStart]) -> set[str]:
     return {identity for start in starts for identity in start.containers}
 
 

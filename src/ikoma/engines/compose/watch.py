@@ -19,7 +19,7 @@ _CRASHES_OF_A_JOB = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ContainerEvent:
     """What happened to a container; `at` is nanoseconds of the engine's clock."""
 
     at: int
@@ -29,7 +29,7 @@ class Event:
     exit_code: int | None = None
 
 
-class Watch:
+class DowntimeWatch:
     """Notices crash loops and measures downtime while the block runs.
 
     Args:
@@ -40,7 +40,7 @@ class Watch:
         self._api = api
         self._project = project
         self._before = before
-        self._events: list[Event] = []
+        self._events: list[ContainerEvent] = []
         self._started: dict[str, float] = {}
         self._deaths: Counter[str] = Counter()
         self._following = AsyncExitStack()
@@ -77,7 +77,7 @@ class Watch:
     def _note(self, said: dict[str, Any]) -> None:
         attributes = said["Actor"]["Attributes"]
         code = attributes.get("exitCode")
-        event = Event(
+        event = ContainerEvent(
             at=said["timeNano"],
             container=said["Actor"]["ID"],
             service=attributes.get("com.docker.compose.service", ""),
@@ -92,7 +92,7 @@ class Watch:
         elif event.action == "die":
             self._note_death(event, _CRASHES_OF_A_JOB if attributes.get("ikoma.one-shot") == "job" else _CRASHES)
 
-    def _note_death(self, event: Event, most: int) -> None:
+    def _note_death(self, event: ContainerEvent, most: int) -> None:
         """Count a death: one container that dies so often does not do so because Compose stopped it."""
         self.exit_codes[event.container] = event.exit_code or 0
         self._deaths[event.container] += 1
@@ -100,7 +100,9 @@ class Watch:
             self.crashing.add(event.container)
 
 
-def downtime_ns(before: Iterable[Container], events: Iterable[Event], after: Sequence[Container], now: int) -> int:
+def downtime_ns(
+    before: Iterable[Container], events: Iterable[ContainerEvent], after: Sequence[Container], now: int
+) -> int:
     """The longest time, in nanoseconds, that a service which served before had no container that serves.
 
     A container with a healthcheck serves once it is healthy, one without once it has started. Those of before have the

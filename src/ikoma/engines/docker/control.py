@@ -16,7 +16,7 @@ import aiodocker
 
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi, is_step
 from ikoma.engines.docker.readable import sentence
-from ikoma.ports.engine import CarriedVolume, Image, NotStarted
+from ikoma.ports.engine import AnonymousVolume, ContainerNotStarted, Image
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3700.0
@@ -37,7 +37,7 @@ async def start(api: DockerApi, identity: str) -> None:
                 return
             if error.status == COULD_NOT_CONNECT:
                 raise
-            raise NotStarted(sentence(error.message)) from error
+            raise ContainerNotStarted(sentence(error.message)) from error
 
 
 async def stop(api: DockerApi, identity: str, *, seconds: int | None = None) -> None:
@@ -127,11 +127,11 @@ async def remove_network(api: DockerApi, name: str) -> bool:
             raise
 
 
-async def carried(api: DockerApi, identity: str) -> list[CarriedVolume]:
+async def carried(api: DockerApi, identity: str) -> list[AnonymousVolume]:
     """The volumes without a name that a container has its data in, as its image declares them; none once it is gone."""
     shown = await api.inspect(identity) or {}
     return [
-        CarriedVolume(mount["Name"], mount["Destination"])
+        AnonymousVolume(mount["Name"], mount["Destination"])
         for mount in shown.get("Mounts") or []
         if mount.get("Type") == "volume" and _is_anonymous(str(mount.get("Name")))
     ]

@@ -25,7 +25,7 @@ import psutil
 from ikoma.engines.docker.readable import readable, sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.ports.engine import Container, EngineVersion, Existing, Lives, Made
+from ikoma.ports.engine import Container, EngineVersion, ResourceInfo, ResourceInventory, RestartHistory
 
 _SECONDS = 4.0
 _PATIENCE = 120.0
@@ -224,12 +224,12 @@ class DockerApi:
                 return None
         return shown
 
-    async def lives(self, identity: str) -> Lives | None:
+    async def lives(self, identity: str) -> RestartHistory | None:
         """How often the engine has started a container again by itself; None where it is gone."""
         shown = await self.inspect(identity)
         if shown is None:
             return None
-        return Lives(int(shown["RestartCount"]), _unix(shown["Created"]), _unix(shown["State"]["StartedAt"]))
+        return RestartHistory(int(shown["RestartCount"]), _unix(shown["Created"]), _unix(shown["State"]["StartedAt"]))
 
     async def pid(self, identity: str) -> int | None:
         """The first process of a container, as this machine numbers it; None where it is gone or does not run."""
@@ -251,11 +251,11 @@ class DockerApi:
             found[name] = made.project or found.get(name, "")
         return found
 
-    async def existing(self) -> Existing:
+    async def existing(self) -> ResourceInventory:
         """All volumes and networks, by name."""
         async with self.client() as docker:
             listed, networks = await asyncio.gather(docker._query_json("volumes"), docker._query_json("networks"))
-        return Existing(
+        return ResourceInventory(
             {item["Name"]: _made(item) for item in listed["Volumes"] or []},
             {item["Name"]: _made(item) for item in networks},
         )
@@ -363,10 +363,10 @@ def _unix(moment: str) -> float:
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", moment).replace("Z", "+00:00")).timestamp()
 
 
-def _made(item: Mapping[str, Any]) -> Made:
+def _made(item: Mapping[str, Any]) -> ResourceInfo:
     labels = item.get("Labels") or {}
     subnets = (part.get("Subnet") for part in (item.get("IPAM") or {}).get("Config") or [])
-    return Made(
+    return ResourceInfo(
         project=labels.get(PROJECT, ""),
         driver=item["Driver"],
         options=item.get("Options") or {},

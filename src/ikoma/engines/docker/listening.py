@@ -10,14 +10,14 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ikoma.ports.engine import Listening
+from ikoma.ports.engine import ListeningPort
 
 _LISTEN = "0A"
 _DOCKERS_NAMES = "127.0.0.11"
 """Docker's own resolver listens there in every network that is not the default one."""
 
 
-def of_process(pid: int, address: str, proc: Path = Path("/proc")) -> Sequence[Listening] | None:
+def of_process(pid: int, address: str, proc: Path = Path("/proc")) -> Sequence[ListeningPort] | None:
     """Where the network of a process listens; None where it cannot be read, or does not have this address."""
     net = proc / str(pid) / "net"
     try:
@@ -29,14 +29,14 @@ def of_process(pid: int, address: str, proc: Path = Path("/proc")) -> Sequence[L
     return tuple(dict.fromkeys(item for table in tables for item in _listening(table)))
 
 
-def _listening(table: str) -> Iterator[Listening]:
+def _listening(table: str) -> Iterator[ListeningPort]:
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 3 and fields[3] == _LISTEN:
             address, port = fields[1].split(":")
             where = _address(address)
             if str(where) != _DOCKERS_NAMES:
-                yield Listening(str(where), int(port, 16), where.is_loopback)
+                yield ListeningPort(str(where), int(port, 16), where.is_loopback)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

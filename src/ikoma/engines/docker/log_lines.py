@@ -31,7 +31,7 @@ def is_framed(output: bytes) -> bool:
     return len(output) >= FRAME and output[0] in _STREAMS and output[1:4] == b"\0\0\0"
 
 
-class Lines:
+class LineAssembler:
     """Takes pieces as they come, and gives each line, with the number of its stream, when it is whole."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ def last(output: bytes, asked: int) -> tuple[list[LogLine], bool]:
     Args:
         asked: how many pieces Docker was asked for.
     """
-    lines, found = Lines(), list[tuple[int, LogLine]]()
+    lines, found = LineAssembler(), list[tuple[int, LogLine]]()
     for stream, piece in _pieces(output):
         found += lines.take_raw(piece) if stream is None else lines.take(stream, piece)
     found += lines.rest()

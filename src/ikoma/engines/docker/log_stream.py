@@ -10,7 +10,7 @@ import aiohttp
 
 from ikoma.engines.docker import log_lines
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi
-from ikoma.engines.docker.log_lines import FRAME, LONGEST, Lines, is_framed
+from ikoma.engines.docker.log_lines import FRAME, LONGEST, LineAssembler, is_framed
 from ikoma.ports.engine import LogLine
 
 _MOST_PIECES = 20_000
@@ -46,7 +46,7 @@ async def follow(api: DockerApi, identity: str, *, since: float | str) -> AsyncI
             if error.status == COULD_NOT_CONNECT:
                 raise
             return
-    lines = Lines()
+    lines = LineAssembler()
     try:
         async for stream, piece in _pieces(response):
             for _, line in lines.take_raw(piece) if stream is None else lines.take(stream, piece):

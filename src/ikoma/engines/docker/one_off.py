@@ -16,7 +16,7 @@ import aiodocker
 from ikoma.engines.docker import control, log_lines, log_stream
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
 from ikoma.engines.docker.readable import sentence
-from ikoma.ports.engine import Ended, NotStarted
+from ikoma.ports.engine import CommandResult, ContainerNotStarted
 
 _MAKE_SECONDS, _END_SECONDS = 60.0, 10
 _PAUSE = 0.2
@@ -29,7 +29,7 @@ OnLine = Callable[[str], Awaitable[None]]
 
 async def run_once(
     api: DockerApi, project: str, like: str, command: Sequence[str], *, name: str, on_line: OnLine, timeout: float
-) -> Ended:
+) -> CommandResult:
     """Run a command to its end, or to the end of its time; how it ended.
 
     Args:
@@ -52,7 +52,7 @@ async def run_once(
         await asyncio.shield(control.remove(api, name, volumes=False))
 
 
-async def _follow(api: DockerApi, identity: str, on_line: OnLine) -> Ended:
+async def _follow(api: DockerApi, identity: str, on_line: OnLine) -> CommandResult:
     """Hand each line over until the container has ended; a stream that breaks before is taken up after its last line.
 
     Docker ends the stream when the program ends, and may write its last words down only then.
@@ -64,7 +64,7 @@ async def _follow(api: DockerApi, identity: str, on_line: OnLine) -> Ended:
             since = log_lines.after(line)
             await on_line(line.text)
         if state["Status"] in ("exited", "dead"):
-            return Ended(int(state["ExitCode"]), out_of_memory=bool(state.get("OOMKilled")))
+            return CommandResult(int(state["ExitCode"]), out_of_memory=bool(state.get("OOMKilled")))
         await asyncio.sleep(_PAUSE)
 
 
@@ -84,7 +84,7 @@ async def _make(api: DockerApi, project: str, like: str, command: Sequence[str],
         except aiodocker.DockerError as error:
             if error.status == COULD_NOT_CONNECT:
                 raise
-            raise NotStarted(sentence(error.message)) from error
+            raise ContainerNotStarted(sentence(error.message)) from error
     for network in networks[1:]:
         await control.connect(api, network, made["Id"], [])
     return str(made["Id"])

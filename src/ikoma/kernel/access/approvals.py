@@ -8,18 +8,14 @@ state.db, so every door and every process sees the same.
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-
-import orjson
 
 from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, Next, NotFound
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.state import connect
+from ikoma.kernel.store import JSON, Store, Table
 
 PENDING, APPROVED, DENIED, USED, EXPIRED = "pending", "approved", "denied", "used", "expired"
 
@@ -28,20 +24,6 @@ _KEEP = 1000
 """Requests whose hour is over that are kept."""
 _MOST_PENDING = 20
 """Requests of one key that wait at once."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS approvals (
-    id TEXT PRIMARY KEY, capability TEXT NOT NULL, app TEXT, arguments TEXT NOT NULL, summary TEXT NOT NULL,
-    digest TEXT NOT NULL, caller_id TEXT NOT NULL, caller TEXT NOT NULL, state TEXT NOT NULL,
-    created_at TEXT NOT NULL, expires_at TEXT NOT NULL, decided_by TEXT, decided_at TEXT,
-    decided_by_id TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS approvals_by_call ON approvals (caller_id, digest);
-"""
-
-_COLUMNS = (
-    "id, capability, app, arguments, summary, digest, caller_id, caller, state, created_at, expires_at, "
-    "decided_by, decided_at, decided_by_id"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +48,12 @@ class Approval:
 
 
 class Approvals:
-    """All requests, in the SQLite file `database`."""
+    """All requests. What writes is called through `change` by a server."""
 
-    def __init__(self, database: Path) -> None:
-        self._connection: sqlite3.Connection = connect(database, _SCHEMA)
-        if all(row[1] != "decided_by_id" for row in self._connection.execute("PRAGMA table_info(approvals)")):
-            self._connection.execute("ALTER TABLE approvals ADD COLUMN decided_by_id TEXT")
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.change = store.change
+        self._approvals = Table(store, "approvals", Approval, {"arguments": JSON})
 
     def allows(
         self, caller: Caller, capability: str, digest: str, *, has_ended: Callable[[str], bool], take: bool
@@ -94,14 +76,16 @@ class Approvals:
         if found.state == PENDING:
             raise _needed(found)
         if found.decided_by_id is not None and has_ended(found.decided_by_id):
-            self._connection.execute("UPDATE approvals SET state = ? WHERE id = ?", (EXPIRED, found.id))
+            with self._store.transaction():
+                self._store.execute("UPDATE approvals SET state = ? WHERE id = ?", (EXPIRED, found.id))
             return False
         if not take:
             return True
-        taken = self._connection.execute(
-            "UPDATE approvals SET state = ? WHERE id = ? AND state = ? AND expires_at > ?",
-            (USED, found.id, APPROVED, _now()),
-        )
+        with self._store.transaction():
+            taken = self._store.execute(
+                "UPDATE approvals SET state = ? WHERE id = ? AND state = ? AND expires_at > ?",
+                (USED, found.id, APPROVED, _now()),
+            )
         return taken.rowcount == 1
 
     def ask(
@@ -136,8 +120,7 @@ class Approvals:
             decided_at=None,
             decided_by_id=None,
         )
-        with self._connection:  # of equal calls at once, one asks
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._store.transaction():  # of equal calls at once, one asks
             return _needed(self._pending(caller, digest) or self._insert(request))
 
     def _pending(self, caller: Caller, digest: str) -> Approval | None:
@@ -149,15 +132,8 @@ class Approvals:
         return found
 
     def _insert(self, request: Approval) -> Approval:
-        values = (
-            *(request.id, request.capability, request.app, orjson.dumps(request.arguments).decode(), request.summary),
-            *(request.digest, request.caller_id, request.caller, PENDING, request.created_at, request.expires_at),
-        )
-        self._connection.execute(
-            f"INSERT INTO approvals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",  # noqa: S608
-            values,
-        )
-        self._connection.execute(
+        self._approvals.insert(request)
+        self._store.execute(
             "DELETE FROM approvals WHERE expires_at <= ? AND id NOT IN "
             "(SELECT id FROM approvals ORDER BY created_at DESC, rowid DESC LIMIT ?)",
             (_now(), _KEEP),
@@ -181,11 +157,12 @@ class Approvals:
             )
         if found.caller_id == caller.id or caller.needs_approval:
             raise ApprovalNotYours
-        done = self._connection.execute(
-            "UPDATE approvals SET state = ?, decided_by = ?, decided_by_id = ?, decided_at = ? "
-            "WHERE id = ? AND state = ? AND expires_at > ?",
-            (state, caller.name, caller.decides_as, _now(), identity, PENDING, _now()),
-        )
+        with self._store.transaction():
+            done = self._store.execute(
+                "UPDATE approvals SET state = ?, decided_by = ?, decided_by_id = ?, decided_at = ? "
+                "WHERE id = ? AND state = ? AND expires_at > ?",
+                (state, caller.name, caller.decides_as, _now(), identity, PENDING, _now()),
+            )
         now = self.get(identity)
         assert now is not None
         if done.rowcount != 1:
@@ -201,24 +178,18 @@ class Approvals:
             item for item in self._select("TRUE", ()) if _reaches(caller, item) and (closed or item.state == PENDING)
         ]
 
-    def close(self) -> None:
-        self._connection.close()
-
     def _latest(self, caller_id: str, digest: str) -> Approval | None:
         return next(iter(self._select("caller_id = ? AND digest = ?", (caller_id, digest))), None)
 
     def _select(self, where: str, values: tuple[str, ...]) -> list[Approval]:
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM approvals WHERE {where} ORDER BY created_at DESC, rowid DESC",  # noqa: S608 - our own text
-            values,
-        )
-        return [_approval(row) for row in rows.fetchall()]
+        return [
+            _as_of_now(item) for item in self._approvals.each(f"{where} ORDER BY created_at DESC, rowid DESC", values)
+        ]
 
 
-def _approval(row: Sequence[Any]) -> Approval:
-    state = EXPIRED if row[8] in (PENDING, APPROVED) and row[10] <= _now() else row[8]
-    values = (*row[:3], orjson.loads(row[3]), *row[4:8], state, *row[9:])
-    return Approval(*values)
+def _as_of_now(stored: Approval) -> Approval:
+    ended = stored.state in (PENDING, APPROVED) and stored.expires_at <= _now()
+    return replace(stored, state=EXPIRED) if ended else stored
 
 
 def _reaches(caller: Caller, request: Approval) -> bool:

@@ -16,41 +16,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from ikoma.errors import DiskFull, InvalidArguments, Next, NotFound, OutOfScope, RoleTooLow, Unauthenticated
 from ikoma.kernel.redaction.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
-from ikoma.kernel.state import connect
+from ikoma.kernel.store import FLAG, NAMES, Codec, Store, Table
 from ikoma.model import AppName, Effect, Role
 from ikoma.settings import read_api_key_hash
 
 ADMIN = "admin"
 """The id and name of the key of the settings."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS keys (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, role INTEGER NOT NULL,
-    apps TEXT NOT NULL, capabilities TEXT NOT NULL, read_only INTEGER NOT NULL,
-    created_at TEXT NOT NULL, expires_at TEXT, revoked_at TEXT, needs_approval INTEGER NOT NULL DEFAULT 0,
-    rate INTEGER, last_used_at TEXT, previous_hash TEXT, previous_until TEXT
-) STRICT
-"""
-_ADDED = {
-    "needs_approval": "INTEGER NOT NULL DEFAULT 0",
-    "rate": "INTEGER",
-    "last_used_at": "TEXT",
-    "previous_hash": "TEXT",
-    "previous_until": "TEXT",
-}
-"""Columns that state.db of earlier versions does not have."""
-_COLUMNS = (
-    "id, name, hash, role, apps, capabilities, read_only, created_at, expires_at, revoked_at, needs_approval, rate, "
-    "last_used_at, previous_hash, previous_until"
-)
 _NOTE_SECONDS = 60.0
 
 
@@ -164,29 +142,70 @@ class StoredKey:
     """Until when the key before the last rotation is still taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A key as the table holds it."""
+
+    id: str
+    name: str
+    hash: str
+    role: Role
+    apps: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    read_only: bool
+    created_at: str
+    expires_at: str | None = None
+    revoked_at: str | None = None
+    needs_approval: bool = False
+    rate: int | None = None
+    last_used_at: str | None = None
+    previous_hash: str | None = None
+    previous_until: str | None = None
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(
+            id=self.id,
+            name=self.name,
+            role=self.role,
+            apps=self.apps,
+            capabilities=self.capabilities,
+            read_only=self.read_only,
+            expires_at=self.expires_at,
+            needs_approval=self.needs_approval,
+            rate=self.rate,
+        )
+
+
+_CODECS = {
+    "role": Codec(int, Role),
+    "apps": NAMES,
+    "capabilities": NAMES,
+    "read_only": FLAG,
+    "needs_approval": FLAG,
+}
+
+
 class Callers:
-    """All keys that may call.
+    """All keys that may call. What writes is called through `change` by a server.
 
     Args:
-        database: the SQLite file for keys; made when absent.
+        store: where the keys are.
         env_file: the file whose last API_KEY_HASH is an admin key.
         api_key_hash: the admin key's hash from the environment, used where the file has none.
     """
 
-    def __init__(self, database: Path, env_file: Path, api_key_hash: str | None) -> None:
-        self._connection = connect(database, _SCHEMA)
+    def __init__(self, store: Store, env_file: Path, api_key_hash: str | None) -> None:
+        self._store = store
+        self.change = store.change
+        self._keys = Table(store, "keys", _Row, _CODECS)
         self._env_file = env_file
         self._given_hash = api_key_hash
         self._env_stamp: tuple[int, int, int] | None = None
         self._admin_hash: str | None = None
         self._seen_version = -1
-        self._rows: list[tuple[Any, ...]] = []
         self._active: list[tuple[str, str | None, Caller]] = []
         self._noted: dict[str, float] = {}
-        present = {row[1] for row in self._connection.execute("PRAGMA table_info(keys)")}
-        for name, kind in _ADDED.items():
-            if name not in present:
-                self._connection.execute(f"ALTER TABLE keys ADD COLUMN {name} {kind}")
 
     def authenticate(self, key: str | None) -> Caller:
         """The caller that this key belongs to.
@@ -224,14 +243,21 @@ class Callers:
     ) -> tuple[str, str]:
         """Make a key: (id, key). The key is shown this once; only its hash is kept."""
         identity, key = f"key_{secrets.token_hex(6)}", new_key()
-        self._connection.execute(
-            f"INSERT INTO keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, NULL, NULL, NULL)",  # noqa: S608
-            (
-                *(identity, name, _hash_of(key), int(role)),
-                *(orjson.dumps(list(apps)).decode(), orjson.dumps(list(capabilities)).decode(), int(read_only)),
-                *(_now(), expires_at, int(needs_approval), rate),
-            ),
+        row = _Row(
+            id=identity,
+            name=name,
+            hash=_hash_of(key),
+            role=role,
+            apps=tuple(apps),
+            capabilities=tuple(capabilities),
+            read_only=read_only,
+            created_at=_now(),
+            expires_at=expires_at,
+            needs_approval=needs_approval,
+            rate=rate,
         )
+        with self._store.transaction():
+            self._keys.insert(row)
         self._seen_version = -1
         return identity, key
 
@@ -247,11 +273,12 @@ class Callers:
         """
         key = new_key()
         until = _stamp(datetime.now(UTC) + timedelta(seconds=overlap))
-        done = self._connection.execute(
-            "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? AND revoked_at IS NULL "
-            "AND (? = 0 OR previous_until IS NULL OR previous_until <= ?)",
-            (until, _hash_of(key), identity, overlap, _now()),
-        )
+        with self._store.transaction():
+            done = self._store.execute(
+                "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? "
+                "AND revoked_at IS NULL AND (? = 0 OR previous_until IS NULL OR previous_until <= ?)",
+                (until, _hash_of(key), identity, overlap, _now()),
+            )
         if done.rowcount == 0:
             promised = self._live(identity).previous_until
             raise InvalidArguments(
@@ -280,20 +307,20 @@ class Callers:
         return found.revoked_at is not None or (expires_at is not None and expires_at <= _now())
 
     def all(self) -> Sequence[StoredKey]:
-        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created_at, id").fetchall()  # noqa: S608
-        return [StoredKey(_caller(row), row[7], row[9], row[12], row[14]) for row in rows]
+        rows = self._keys.each("TRUE ORDER BY created_at, id")
+        return [
+            StoredKey(row.caller, row.created_at, row.revoked_at, row.last_used_at, row.previous_until) for row in rows
+        ]
 
     def revoke(self, identity: str) -> None:
         """End a key at once, everywhere; NotFound when there is no live key of that id."""
-        done = self._connection.execute(
-            "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (_now(), identity)
-        )
+        with self._store.transaction():
+            done = self._store.execute(
+                "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (_now(), identity)
+            )
         if done.rowcount == 0:
             raise _no_key(identity)
         self._seen_version = -1
-
-    def close(self) -> None:
-        self._connection.close()
 
     def _live(self, identity: str) -> StoredKey:
         for stored in self.all():
@@ -317,37 +344,21 @@ class Callers:
         now = time.monotonic()
         if now - self._noted.get(identity, -_NOTE_SECONDS) < _NOTE_SECONDS:
             return
+        used = partial(self._store.execute, "UPDATE keys SET last_used_at = ? WHERE id = ?", (_now(), identity))
         self._noted[identity] = now
         with suppress(DiskFull):  # a full disk keeps nobody out
-            self._connection.execute("UPDATE keys SET last_used_at = ? WHERE id = ?", (_now(), identity))
+            if not self._store.change_now(used):  # another process writes: the next call notes it
+                del self._noted[identity]
 
     def _current_keys(self) -> list[tuple[str, str | None, Caller]]:
         """(hash, until when it is taken, caller) of each key, and of each that was rotated."""
-        # data_version changes when another process has written; our own writes reset _seen_version.
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._seen_version:
-            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM keys WHERE revoked_at IS NULL").fetchall()  # noqa: S608
-            if rows != self._rows:  # most writes to state.db are the journal's
-                self._active = [(row[2], None, _caller(row)) for row in rows]
-                self._active += [(row[13], row[14], _caller(row)) for row in rows if row[13]]
-                self._rows = rows
+        version = self._store.changes_elsewhere
+        if version != self._seen_version:  # our own writes reset it
+            rows = self._keys.select("revoked_at IS NULL")
+            self._active = [(row.hash, None, row.caller) for row in rows]
+            self._active += [(row.previous_hash, row.previous_until, row.caller) for row in rows if row.previous_hash]
             self._seen_version = version
         return self._active
-
-
-def _caller(row: Sequence[Any]) -> Caller:
-    identity, name, _, role, apps, capabilities, read_only, _, expires_at, _, needs_approval, rate, *_ = row
-    return Caller(
-        id=identity,
-        name=name,
-        role=Role(role),
-        apps=tuple(orjson.loads(apps)),
-        capabilities=tuple(orjson.loads(capabilities)),
-        read_only=bool(read_only),
-        expires_at=expires_at,
-        needs_approval=bool(needs_approval),
-        rate=rate,
-    )
 
 
 def new_key() -> str:

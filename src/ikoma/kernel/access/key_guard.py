@@ -11,7 +11,7 @@ from ikoma.errors import Unauthenticated
 _EVERY_SECONDS = 1.0
 
 
-class EndsWithKey:
+class KeyGuard:
     """Cancels the task inside it within a second of the end of its key, and raises Unauthenticated in its place.
 
     A timer and no task: this is around every read, and nearly all of them end before it looks for the first time.

@@ -18,7 +18,7 @@ from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.leading import Leading, Lists, lists_all, may_call
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.registry import Capability, Registry
-from ikoma.kernel.words import Names, in_details, in_result, texts
+from ikoma.kernel.words import CapabilityNames, in_details, in_result, texts
 from ikoma.model import Effect, Role
 
 _CLAUSES = re.compile(r"((?<=[.;])\s+|\n+)")
@@ -52,7 +52,7 @@ class Telling:
     def __init__(self, registry: Registry, paths: ServerPaths | None = None) -> None:
         self._registry = registry
         self._paths = paths or ServerPaths()
-        self._names = Names(registry.names())
+        self._names = CapabilityNames(registry.names())
         self.leading = Leading(registry)
 
     def result(self, capability: Capability, body: bytes, reader: Reader) -> bytes:

@@ -23,7 +23,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
-class FirstBad:
+class BrokenEntry:
     """A place where the log is not as it was written. `line` counts from 1."""
 
     file: str
@@ -33,7 +33,7 @@ class FirstBad:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ChainVerdict:
     """`bad` counts the places that are not as they were written, and `found` shows the first of them.
 
     `lost` counts the entries that could not be written, as the log says itself: a full disk is no tampering.
@@ -42,9 +42,9 @@ class Verdict:
 
     valid: bool
     entries: int
-    first_bad: FirstBad | None
+    first_bad: BrokenEntry | None
     bad: int
-    found: tuple[FirstBad, ...]
+    found: tuple[BrokenEntry, ...]
     lost: int
     unchained: int
     anchors: int
@@ -52,22 +52,22 @@ class Verdict:
 
 
 class _Bad(Exception):
-    def __init__(self, bad: FirstBad) -> None:
+    def __init__(self, bad: BrokenEntry) -> None:
         self.bad = bad
 
 
 @dataclass(slots=True)
-class _Line:
+class _ChainLine:
     file: str
     number: int
     content: bytes
     entry: dict[str, Any] | None
 
     def bad(self, problem: str, seq: int | None = None) -> _Bad:
-        return _Bad(FirstBad(self.file, self.number, seq, problem))
+        return _Bad(BrokenEntry(self.file, self.number, seq, problem))
 
 
-def verify(path: Path, head_file: Path, anchors: Sequence[Path] = ()) -> Verdict:
+def verify(path: Path, head_file: Path, anchors: Sequence[Path] = ()) -> ChainVerdict:
     """Check a whole log. Servers may go on writing: what is there now is checked.
 
     Args:
@@ -90,7 +90,7 @@ def verify(path: Path, head_file: Path, anchors: Sequence[Path] = ()) -> Verdict
         except _Bad as found:
             findings.add(found.bad)
         names = tuple(item.name for item, _, _ in opened)
-    return Verdict(
+    return ChainVerdict(
         valid=findings.count == 0,
         entries=walk.entries,
         first_bad=findings.shown[0] if findings.shown else None,
@@ -108,10 +108,10 @@ class _Findings:
     """The bad places, each counted once, and the first of them."""
 
     count: int = 0
-    shown: list[FirstBad] = field(default_factory=list)
+    shown: list[BrokenEntry] = field(default_factory=list)
     _last: tuple[str, int] | None = None
 
-    def add(self, bad: FirstBad) -> None:
+    def add(self, bad: BrokenEntry) -> None:
         place = (bad.file, bad.line)
         if place == self._last:  # what is wrong with a line is often wrong in two ways
             return
@@ -130,9 +130,9 @@ class _Walk:
         self._anchors = anchors
         self._seq: int | None = None
         self._hash: str | None = None
-        self._before: _Line | None = None
+        self._before: _ChainLine | None = None
 
-    def take(self, line: _Line) -> None:
+    def take(self, line: _ChainLine) -> None:
         """Check one line against what came before it."""
         entry = line.entry
         if entry is None:
@@ -149,7 +149,7 @@ class _Walk:
         if chained:
             self._compare(line)
 
-    def resume(self, line: _Line) -> None:
+    def resume(self, line: _ChainLine) -> None:
         """Go on after a bad line: from the number that it gives itself, or else the one that it should have."""
         seq = seq_of(line.entry or {})
         if seq is not None:
@@ -161,7 +161,7 @@ class _Walk:
     def end(self, path: Path) -> None:
         """Check that the log ends where it was left."""
         head, last = self._head, self._before
-        where = last or _Line(path.name, 0, b"", None)
+        where = last or _ChainLine(path.name, 0, b"", None)
         if isinstance(head, str):
             raise where.bad(head, self._seq)
         if head is None:
@@ -181,7 +181,7 @@ class _Walk:
         if late := [seq for seq in self._anchors if seq > (self._seq or 0)]:
             raise where.bad(f"The entries up to {max(late)}, which an anchor knows, are gone.", self._seq)
 
-    def _link(self, line: _Line, entry: Mapping[str, Any]) -> None:
+    def _link(self, line: _ChainLine, entry: Mapping[str, Any]) -> None:
         seq, prev = seq_of(entry), entry.get("prev")
         named = named_seq(line.file)
         if line.number == 1 and named not in (None, seq):
@@ -202,7 +202,7 @@ class _Walk:
             self.lost += _count(entry.get("arguments"))
         self._seq = seq
 
-    def _begin(self, line: _Line, seq: int, prev: str) -> None:
+    def _begin(self, line: _ChainLine, seq: int, prev: str) -> None:
         head = self._head
         if not isinstance(head, Head) or head.first_seq == 0:
             return  # that it is gone is said at the end
@@ -213,7 +213,7 @@ class _Walk:
         if prev != head.first_prev or (self._before is not None and prev != self._hash):
             raise line.bad("What came before this entry is not what it was.", seq)
 
-    def _compare(self, line: _Line) -> None:
+    def _compare(self, line: _ChainLine) -> None:
         assert self._seq is not None
         anchor = self._anchors.get(self._seq)
         if anchor is not None:
@@ -257,7 +257,7 @@ def _opened(path: Path, stack: ExitStack) -> list[_Opened]:
     return found
 
 
-def _lines(opened: Sequence[_Opened]) -> Iterator[_Line]:
+def _lines(opened: Sequence[_Opened]) -> Iterator[_ChainLine]:
     for path, stream, size in opened:
         left = size
         for number, line in enumerate(stream, 1):
@@ -266,7 +266,7 @@ def _lines(opened: Sequence[_Opened]) -> Iterator[_Line]:
             left -= len(line)
             content = line.removesuffix(b"\n")
             whole = line.endswith(b"\n") and left >= 0
-            yield _Line(path.name, number, content, parsed(content) if whole else None)
+            yield _ChainLine(path.name, number, content, parsed(content) if whole else None)
 
 
 def _anchors(paths: Sequence[Path], findings: _Findings) -> dict[int, tuple[str, str]]:
@@ -282,5 +282,5 @@ def _anchors(paths: Sequence[Path], findings: _Findings) -> dict[int, tuple[str,
                 first, time = found.setdefault(seq, (known, str(anchor.get("time"))))
                 if first != known:
                     what = f"This anchor knows another entry {seq} than the one of {time}."
-                    findings.add(FirstBad(path.name, number, seq, what))
+                    findings.add(BrokenEntry(path.name, number, seq, what))
     return found

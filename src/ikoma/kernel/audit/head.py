@@ -6,10 +6,13 @@ a crash in between leaves a state that can be told from tampering. Its lock is t
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +21,9 @@ import orjson
 NOTHING = "0" * 64
 """What stands for the hash of the entry before the very first one."""
 
+PATIENCE = 5.0
+"""Seconds that a writer waits for one in another process."""
+_PAUSE = 0.05
 _SIZE = 512
 
 
@@ -53,13 +59,42 @@ class HeadFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else, in any process, reads or writes head and log inside the block."""
-        descriptor = self._open()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        """Nobody else, in any process, reads or writes head and log inside the block. Holds its thread up until then.
+
+        TimeoutError, an OSError, where another process keeps the lock.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while not self.take():
+            _check(deadline)
+            time.sleep(_PAUSE)
         try:
             yield
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            self.release()
+
+    @asynccontextmanager
+    async def locked_in_turn(self) -> AsyncIterator[None]:
+        """Like `locked`, but the event loop goes on meanwhile. The block itself must not wait for anything."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.take():
+            _check(deadline)
+            await asyncio.sleep(_PAUSE)
+        try:
+            yield
+        finally:
+            self.release()
+
+    def take(self) -> bool:
+        """Take the lock where no other process has it; whether that was so."""
+        try:
+            fcntl.flock(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def read(self) -> Head | None:
         """The head; None where there is none yet. ValueError where it is not one any more."""
@@ -87,3 +122,8 @@ class HeadFile:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return self._descriptor
+
+
+def _check(deadline: float) -> None:
+    if time.monotonic() >= deadline:
+        raise TimeoutError(errno.ETIMEDOUT, "another process keeps it locked")

@@ -12,7 +12,8 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import orjson
 from ikoma.errors import AuditUnavailable
 from ikoma.kernel.audit.files import first_link, first_seq, last_line, line_hash, parsed, rotated, rotated_name, seq_of
 from ikoma.kernel.audit.head import NOTHING, Head, HeadFile
-from ikoma.kernel.audit.lost_entries import Lost, stamp
+from ikoma.kernel.audit.lost_entries import LostEntries, stamp
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.kernel.redaction.redaction import whole, without_keys
 
@@ -50,7 +51,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 
 
 @dataclass(slots=True)
-class Entry:
+class AuditEntry:
     """What one call leaves behind. `arguments` are already masked; `duration` is milliseconds."""
 
     request_id: str
@@ -132,45 +133,56 @@ class AuditLog:
         self._seen = (-1, -1)
         """(size, seq) as we left them: while both are so, the end of the log is known to be ours."""
         self._synced = Coalesced(self._sync)
-        self._lost = Lost()
-        self._waiting: list[Entry] = []
+        self._lost = LostEntries()
+        self._waiting: list[AuditEntry] = []
         self._together = Coalesced(self._append_waiting)
+        self._later: asyncio.Future[None] | None = None
 
-    def append(self, *entries: Entry) -> None:
-        """Write entries; raises AuditUnavailable where that fails. What is lost, the log says itself later."""
+    def append(self, *entries: AuditEntry) -> None:
+        """Write entries; raises AuditUnavailable where that fails. What is lost, the log says itself later.
+
+        Waits for another process that writes, and holds its thread up: not for the event loop of a server.
+        """
         left = list(entries)
-        try:
-            with self._head.locked():
-                descriptor = self._open()
-                head = self._continue(descriptor)
-                if self._lost.count:
-                    head = self._say_lost(descriptor, head)
-                head = self._write(descriptor, head, left)
-                if self._seen[0] >= self._max_bytes:
-                    self._rotate(descriptor, head)
-        except OSError as error:
-            self._forget()
-            for entry in left:
-                self._lost.add(entry.kind)
-            raise AuditUnavailable(f"The audit log cannot be written ({error.strerror or error}).") from error
+        with self._noting_lost(left), self._head.locked():
+            self._append(left)
 
-    async def append_durably(self, entry: Entry) -> None:
+    async def append_in_turn(self, *entries: AuditEntry) -> None:
+        """Like `append`, but the event loop goes on while another process writes."""
+        left = list(entries)
+        with self._noting_lost(left):
+            async with self._head.locked_in_turn():
+                self._append(left)
+
+    async def append_durably(self, entry: AuditEntry) -> None:
         """Write an entry and return when it is on the disk. Calls at the same time share one fsync."""
-        self.append(entry)
+        await self.append_in_turn(entry)
         try:
             await self._synced.get()
         except OSError as error:
             raise AuditUnavailable(f"The audit log cannot be written ({error.strerror}).") from error
 
-    def append_if_possible(self, *entries: Entry) -> None:
-        """Write entries of calls that have no say in it: reads, or changes that have happened."""
-        try:
-            self.append(*entries)
-        except AuditUnavailable as error:
-            for entry in entries:
-                log.error("audit entry lost: %s %s: %s", entry.capability, entry.request_id, error.message)
+    def append_if_possible(self, *entries: AuditEntry) -> None:
+        """Write entries of calls that have no say in it: reads, or changes that have happened.
 
-    async def append_with_others(self, entry: Entry) -> None:
+        They are written now or, where another process writes, by the event loop as soon as it has ended.
+        """
+        self._waiting += entries
+        try:
+            free = self._head.take()
+        except OSError:  # it cannot be opened: that is said with the entries that are lost by it
+            free = False
+        if free:
+            try:
+                self._write_waiting()
+            finally:
+                self._head.release()
+        elif _runs_loop():
+            self._later = asyncio.ensure_future(self._together.get())
+        else:
+            self._write_the_rest()
+
+    async def append_with_others(self, entry: AuditEntry) -> None:
         """Write an entry, if possible; returns when it is written. Calls at the same time share the work around it."""
         self._waiting.append(entry)
         await self._together.get()
@@ -196,16 +208,37 @@ class AuditLog:
 
     async def head(self) -> Head | None:
         """The last entry that is on the disk, for an anchor."""
-        with self._head.locked():
+        async with self._head.locked_in_turn():
             head = self._head.read()
         await self._synced.get()
         return head
 
     def close(self) -> None:
-        if self._lost.count:
-            self.append_if_possible()
+        if self._lost.count or self._waiting:
+            self._write_the_rest()
         self._forget()
         self._head.close()
+
+    @contextmanager
+    def _noting_lost(self, left: list[AuditEntry]) -> Iterator[None]:
+        """Count what could not be written in the block, and say why."""
+        try:
+            yield
+        except OSError as error:
+            self._forget()
+            for entry in left:
+                self._lost.add(entry.kind)
+            raise AuditUnavailable(f"The audit log cannot be written ({error.strerror or error}).") from error
+
+    def _append(self, left: list[AuditEntry]) -> None:
+        """Write the entries, with the lock held; each leaves `left` when it is written."""
+        descriptor = self._open()
+        head = self._continue(descriptor)
+        if self._lost.count:
+            head = self._say_lost(descriptor, head)
+        head = self._write(descriptor, head, left)
+        if self._seen[0] >= self._max_bytes:
+            self._rotate(descriptor, head)
 
     def _continue(self, descriptor: int) -> Head:
         """The head, after seeing that the log ends as it says; where it does not, the log says so and goes on."""
@@ -245,17 +278,17 @@ class AuditLog:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             os.write(descriptor, b"\n")
-        return self._write(descriptor, head, [Entry("audit.gap", "audit.gap", result=ERROR, error=what, code=GAP)])
+        return self._write(descriptor, head, [AuditEntry("audit.gap", "audit.gap", result=ERROR, error=what, code=GAP)])
 
     def _say_lost(self, descriptor: int, head: Head) -> Head:
         lost = self._lost
         what = f"{lost.count} entries could not be written from {lost.since} to {lost.until}."
-        entry = Entry("audit.lost", "audit.lost", arguments=lost.facts(), result=ERROR, error=what, code=LOST)
+        entry = AuditEntry("audit.lost", "audit.lost", arguments=lost.facts(), result=ERROR, error=what, code=LOST)
         head = self._write(descriptor, head, [entry])
-        self._lost = Lost()
+        self._lost = LostEntries()
         return head
 
-    def _write(self, descriptor: int, head: Head, left: list[Entry]) -> Head:
+    def _write(self, descriptor: int, head: Head, left: list[AuditEntry]) -> Head:
         """Write the entries, each of which leaves `left` when it is written."""
         size = os.fstat(descriptor).st_size
         while left:
@@ -302,8 +335,31 @@ class AuditLog:
         return descriptor
 
     async def _append_waiting(self) -> None:
-        entries, self._waiting = self._waiting, []
-        self.append_if_possible(*entries)
+        with self._logged_lost():
+            if self._waiting:  # else others have written them
+                async with self._head.locked_in_turn():
+                    self._append(self._waiting)
+
+    def _write_waiting(self) -> None:
+        """Write what waits, with the lock held."""
+        with self._logged_lost():
+            self._append(self._waiting)
+
+    def _write_the_rest(self) -> None:
+        """Write what waits, where no event loop will."""
+        with self._logged_lost(), self._head.locked():
+            self._append(self._waiting)
+
+    @contextmanager
+    def _logged_lost(self) -> Iterator[None]:
+        """Count the waiting entries that could not be written in the block, and say so in the server's log."""
+        try:
+            with self._noting_lost(self._waiting):
+                yield
+        except AuditUnavailable as error:
+            lost, self._waiting = self._waiting, []
+            for entry in lost:
+                log.error("audit entry lost: %s %s: %s", entry.capability, entry.request_id, error.message)
 
     async def _sync(self) -> None:
         if self._descriptor is not None:
@@ -313,6 +369,14 @@ class AuditLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _runs_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _begins(path: Path) -> str:

@@ -11,7 +11,7 @@ _OTHERS = "others"
 
 
 @dataclass(slots=True)
-class Lost:
+class LostEntries:
     """What was lost since the log last said so. It takes the same room however much that is."""
 
     count: int = 0

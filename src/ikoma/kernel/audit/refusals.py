@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ikoma.kernel.audit.log import ERROR, Entry
+from ikoma.kernel.audit.log import ERROR, AuditEntry
 from ikoma.kernel.audit.lost_entries import stamp
 
 SUMMED = "refusals_summed"
@@ -36,10 +36,10 @@ class _Sum:
         self.until = stamp()
         self.codes[code] = self.codes.get(code, 0) + 1
 
-    def entry(self, address: str) -> Entry:
+    def entry(self, address: str) -> AuditEntry:
         count = sum(self.codes.values())
         facts: dict[str, Any] = {"address": address, "count": count, "codes": self.codes}
-        return Entry(
+        return AuditEntry(
             f"{random.getrandbits(96):024x}",
             "audit.refusals",
             arguments=facts | {"since": self.since, "until": self.until},
@@ -64,7 +64,7 @@ class Refusals:
         self._sums: dict[str, _Sum] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, entry: Entry, address: str) -> None:
+    def add(self, entry: AuditEntry, address: str) -> None:
         """Put the refusal of somebody unknown at this address on record."""
         if time.monotonic() - self._began >= _SECONDS:
             self.flush()

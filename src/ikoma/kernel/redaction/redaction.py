@@ -82,7 +82,7 @@ def forms(secrets: Iterable[Secret]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownSecrets:
     """Secrets in every form, ready to be looked for."""
 
     texts: tuple[str, ...] = ()
@@ -97,17 +97,17 @@ class Known:
         return tuple(text for text in certain(self.texts) if text not in self.names)
 
     @classmethod
-    def of(cls, texts: Sequence[str], names: Iterable[str] = ()) -> Known:
+    def of(cls, texts: Sequence[str], names: Iterable[str] = ()) -> KnownSecrets:
         return cls(tuple(texts), tuple(map(_in_json, texts)), frozenset(names) & {*texts})
 
-    def __add__(self, more: Known) -> Known:
-        return Known(self.texts + more.texts, self.raw + more.raw, self.names | more.names)
+    def __add__(self, more: KnownSecrets) -> KnownSecrets:
+        return KnownSecrets(self.texts + more.texts, self.raw + more.raw, self.names | more.names)
 
 
-class Knows(Protocol):
+class FindSecrets(Protocol):
     """Gives what is known now."""
 
-    def __call__(self, app: str | None, reach: tuple[str, ...] = (), /) -> Known:
+    def __call__(self, app: str | None, reach: tuple[str, ...] = (), /) -> KnownSecrets:
         """
         Args:
             app: what the call is about: its secrets are looked at anew.
@@ -116,18 +116,18 @@ class Knows(Protocol):
         ...
 
 
-def knows_nothing(app: str | None, reach: tuple[str, ...] = ()) -> Known:
-    return Known()
+def knows_nothing(app: str | None, reach: tuple[str, ...] = ()) -> KnownSecrets:
+    return KnownSecrets()
 
 
 class Scrubber:
-    """Scrubs with what is known at that moment. `app` and `reach` are those of `Knows`.
+    """Scrubs with what is known at that moment. `app` and `reach` are those of `FindSecrets`.
 
     Args:
         knows: gives what is known.
     """
 
-    def __init__(self, knows: Knows = knows_nothing) -> None:
+    def __init__(self, knows: FindSecrets = knows_nothing) -> None:
         self._knows = knows
 
     def text(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:

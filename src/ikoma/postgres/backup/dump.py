@@ -35,7 +35,7 @@ from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.server.tools import tool
-from ikoma.run import Finished, fill
+from ikoma.run import ProcessResult, fill
 
 log = logging.getLogger("ikoma.postgres")
 
@@ -95,7 +95,7 @@ async def dump(
             owner = heir or app
             content = PlainDump(owner.role, theirs)
             header = _header(owner, version, content.mark, surroundings)
-            reading = _Reading(stream, header, content, progress, estimate)
+            reading = _DumpReader(stream, header, content, progress, estimate)
             options = () if heir is None else _WITHOUT_OWNERS
             parameters = {**server.admin(app.database), "application_name": f"ikoma dump {secrets.token_hex(6)}"}
             async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
@@ -113,7 +113,7 @@ async def dump(
     return reading.dump(target)
 
 
-class _Reading:
+class _DumpReader:
     """The file, whose middle pg_dump writes: read again as it grows, to hash and count it and to tell how far it is."""
 
     def __init__(self, stream: BinaryIO, header: bytes, content: PlainDump, progress: Progress, estimate: int) -> None:
@@ -200,7 +200,7 @@ async def _pg_dump(
     parameters: dict[str, Any],
     output: int,
     alongside: Callable[[threading.Event], None],
-) -> Finished:
+) -> ProcessResult:
     password = parameters.pop("password")
     argv = [
         str(program),
@@ -285,7 +285,7 @@ def _locked(blockers: Sequence[str]) -> AppBusy:
     )
 
 
-def _failure(finished: Finished) -> IkomaError:
+def _failure(finished: ProcessResult) -> IkomaError:
     lines = finished.stderr.decode(errors="replace").strip().splitlines()
     if any(os.strerror(errno.ENOSPC) in line or os.strerror(errno.EDQUOT) in line for line in lines):
         return DiskFull()

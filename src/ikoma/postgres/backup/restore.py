@@ -124,7 +124,7 @@ async def _run(
     server: PostgresServer, credentials: Credentials, argv: list[str], file: BufferedReader, progress: Progress
 ) -> None:
     session = f"ikoma restore {secrets.token_hex(6)}"
-    said = _Said()
+    said = _PsqlOutput()
     parameters = server.admin(credentials.database)
     password = parameters.pop("password")
     # Where psql is killed, the server should not go on for as long as its last statement takes.
@@ -148,7 +148,7 @@ async def _run(
         raise _failure(code, said)
 
 
-class _Said:
+class _PsqlOutput:
     """What psql said: the first error with what follows it, such as the whole statement, or else the last lines."""
 
     def __init__(self) -> None:
@@ -186,7 +186,7 @@ async def _watch(
                 await blockers.end(connection, session, credentials.role)
 
 
-def _failure(code: int, said: _Said) -> IkomaError:
+def _failure(code: int, said: _PsqlOutput) -> IkomaError:
     """psql's own words. They may quote rows, so the audit log gets none of them."""
     if code == _CONNECTION_LOST:
         return DatabasesUnavailable("PostgreSQL went away during the restore.", said=said.lines)

@@ -19,7 +19,7 @@ from psycopg import pq, waiting
 from psycopg.abc import PQGen
 
 from ikoma.errors import IkomaError, NotAQuery, QueryFailed, QueryTimeout, QueryTooLarge
-from ikoma.ports.databases import Credentials, Rows
+from ikoma.ports.databases import Credentials, QueryRows
 from ikoma.postgres.blockers import end_session
 from ikoma.postgres.clients import results
 from ikoma.postgres.clients.relay import Relay
@@ -50,7 +50,7 @@ class Queries:
         self._turns: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def ask(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> Rows:
+    async def ask(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> QueryRows:
         """What the statement gives: at most `limit` rows, and no more than one answer holds.
 
         Raises:
@@ -68,7 +68,7 @@ class Queries:
                 Relay(self._server.as_app(credentials), _MOST_BYTES) as relay,
                 self._session(relay, credentials.role, timeout) as connection,
             ):
-                return await _Asking(connection, relay, statement, sql).rows(limit)
+                return await _QuerySession(connection, relay, statement, sql).rows(limit)
         except TimeoutError:
             raise QueryTimeout(f"The query took longer than {timeout:g} seconds.") from None
 
@@ -102,7 +102,7 @@ class Queries:
             await asyncio.wait(self._ending)
 
 
-class _Asking:
+class _QuerySession:
     """One statement in one session."""
 
     def __init__(self, connection: Connection, relay: Relay, statement: Statement, sql: str) -> None:
@@ -116,18 +116,18 @@ class _Asking:
         text = statement.text
         self._text = text if self._place is None else f"{text[: self._place]}{_CURSOR}{text[self._place :]}"
 
-    async def rows(self, limit: int) -> Rows:
+    async def rows(self, limit: int) -> QueryRows:
         if self._place != 0:
             found = await self._result(self._text, limit)
-            return Rows(found.names, tuple(map(results.plain_type, found.kinds)), found.rows, found.cut)
+            return QueryRows(found.names, tuple(map(results.plain_type, found.kinds)), found.rows, found.cut)
         await self._result(self._text, 0)
-        described = results.Found()
+        described = results.ResultSet()
         await self._wait(results.describe(self._connection.pgconn, b"ikoma_query", described), described)
         types = await self._types(described)
         found = await self._result(f"FETCH FORWARD {limit + 1} FROM ikoma_query", limit)
-        return Rows(described.names, types, found.rows, found.cut)
+        return QueryRows(described.names, types, found.rows, found.cut)
 
-    async def _types(self, described: results.Found) -> tuple[str, ...]:
+    async def _types(self, described: results.ResultSet) -> tuple[str, ...]:
         kinds, modifiers = (",".join(map(str, numbers)) for numbers in (described.kinds, described.modifiers))
         query = (  # numbers only
             "SELECT pg_catalog.format_type(kind, modifier) FROM ROWS FROM"  # noqa: S608
@@ -136,12 +136,12 @@ class _Asking:
         )
         return tuple(str(row[0]) for row in (await self._result(query, 2000)).rows)
 
-    async def _result(self, text: str, limit: int) -> results.Found:
-        found = results.Found()
+    async def _result(self, text: str, limit: int) -> results.ResultSet:
+        found = results.ResultSet()
         await self._wait(results.receive(self._connection.pgconn, text.encode(), limit, found), found)
         return found
 
-    async def _wait(self, receiving: PQGen[None], found: results.Found) -> None:
+    async def _wait(self, receiving: PQGen[None], found: results.ResultSet) -> None:
         """Not psycopg's own waiting: when cancelled, that asks the server to cancel first, and waits for it."""
         try:
             await waiting.wait_async(receiving, self._connection.pgconn.socket, 0.2)

@@ -25,7 +25,7 @@ _PLAIN = {25: "text", 114: "json", 142: "xml"}
 
 
 @dataclass(slots=True)
-class Found:
+class ResultSet:
     """Columns and rows. `kinds` are the oids of the columns' types, `modifiers` what stands in brackets after them."""
 
     names: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ def plain_type(kind: int) -> str:
     return _PLAIN.get(kind, "text")
 
 
-def describe(pgconn: pq.abc.PGconn, portal: bytes, found: Found) -> PQGen[None]:
+def describe(pgconn: pq.abc.PGconn, portal: bytes, found: ResultSet) -> PQGen[None]:
     """The columns of an open cursor."""
     pgconn.send_describe_portal(portal)
     yield from send(pgconn)
@@ -48,7 +48,7 @@ def describe(pgconn: pq.abc.PGconn, portal: bytes, found: Found) -> PQGen[None]:
         _columns(result, found)
 
 
-def receive(pgconn: pq.abc.PGconn, sql: bytes, limit: int, found: Found) -> PQGen[None]:
+def receive(pgconn: pq.abc.PGconn, sql: bytes, limit: int, found: ResultSet) -> PQGen[None]:
     """Run one statement, by the extended protocol, and keep its first `limit` rows.
 
     Where it has more than an answer holds, the rest is left unread: the session is of no further use then.
@@ -81,7 +81,7 @@ def _next(pgconn: pq.abc.PGconn) -> PQGen[pq.abc.PGresult | None]:
     return result
 
 
-def _columns(result: pq.abc.PGresult, found: Found) -> None:
+def _columns(result: pq.abc.PGresult, found: ResultSet) -> None:
     columns = range(result.nfields)
     found.names = tuple((result.fname(column) or b"").decode(errors="replace") for column in columns)
     found.kinds = tuple(result.ftype(column) for column in columns)

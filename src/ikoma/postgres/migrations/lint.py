@@ -16,12 +16,12 @@ from ikoma.errors import SqlFailed
 from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.locks import Lock, TableLock, locks_of, merged
 from ikoma.postgres.migrations.rules import judge
-from ikoma.postgres.migrations.schema import Schema
-from ikoma.postgres.migrations.table_rules import Finding
+from ikoma.postgres.migrations.schema import KnownSchema
+from ikoma.postgres.migrations.table_rules import LintFinding
 from ikoma.postgres.sql import parser, statements
 from ikoma.postgres.sql.statements import Statement
 
-__all__ = ["Lock", "TableLock", "Verdict", "lint", "lint_all"]
+__all__ = ["Lock", "MigrationVerdict", "TableLock", "lint", "lint_all"]
 
 _MARKER = re.compile(r"--[ \t\f\v]*ikoma:([^\n\r]*)")
 _INSERT = re.compile(r"INSERT\s+INTO\s+([\w.\"$]+)\s*(?:\([^()]*\)\s*)?VALUES\b", re.IGNORECASE)
@@ -31,11 +31,11 @@ _MOST_PARSED = 1 << 20
 _EACH = 50
 """What a statement costs, however short."""
 _MOST_IN_TEXTS = 100
-_TOO_LONG = Finding("begins what is too long to be judged", "look at it yourself", breaks=False, unknown=True)
+_TOO_LONG = LintFinding("begins what is too long to be judged", "look at it yourself", breaks=False, unknown=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class MigrationVerdict:
     """What is known of one migration before it runs."""
 
     name: str
@@ -51,12 +51,12 @@ class Verdict:
     """Whether there is something in it that could not be judged."""
 
 
-def lint(sql: str, *, name: str = "migration.sql") -> Verdict:
+def lint(sql: str, *, name: str = "migration.sql") -> MigrationVerdict:
     """One migration by itself: tables that it does not make are taken to be there, with columns unknown."""
     return lint_all([Migration.of(name, sql)])[0]
 
 
-def lint_all(pending: Sequence[Migration], applied: Sequence[Migration] = ()) -> list[Verdict]:
+def lint_all(pending: Sequence[Migration], applied: Sequence[Migration] = ()) -> list[MigrationVerdict]:
     """Pending migrations in the order they apply; what an earlier one makes is new to the previous release too.
 
     A second or more for megabytes of SQL: run it in a thread where others wait.
@@ -65,7 +65,7 @@ def lint_all(pending: Sequence[Migration], applied: Sequence[Migration] = ()) ->
         applied: those that the previous release knows, in order. They tell the types of columns, their defaults and
             what is unique, so that less must be taken for the worst.
     """
-    schema, room = Schema(), _Room(_MOST_PARSED)
+    schema, room = KnownSchema(), _Room(_MOST_PARSED)
     for migration in applied:
         _learn(migration, schema, room)
     room = _Room(_MOST_PARSED)
@@ -86,7 +86,7 @@ class _Room:
         return self.left >= 0
 
 
-def _learn(migration: Migration, schema: Schema, room: _Room) -> None:
+def _learn(migration: Migration, schema: KnownSchema, room: _Room) -> None:
     schema.begin(pending=False)
     for statement in statements.split(migration.sql.removeprefix("\ufeff")):
         if _DEFINES.match(statement.text) and room.for_(statement):
@@ -94,15 +94,15 @@ def _learn(migration: Migration, schema: Schema, room: _Room) -> None:
                 schema.learn(node, command)
 
 
-def _lint(migration: Migration, schema: Schema, room: _Room) -> Verdict:
+def _lint(migration: Migration, schema: KnownSchema, room: _Room) -> MigrationVerdict:
     text = migration.sql.removeprefix("\ufeff")
     try:
         statements.check(migration.name, text)
     except SqlFailed as error:
-        return Verdict(migration.name, False, (f"It cannot be applied: {error.audit_message}",))
+        return MigrationVerdict(migration.name, False, (f"It cannot be applied: {error.audit_message}",))
     schema.begin(pending=True)
     parts = []
-    found: list[tuple[int, Finding]] = []
+    found: list[tuple[int, LintFinding]] = []
     for statement in _unlike(statements.split(text)):
         if room.for_(statement):
             parts += [(statement, *part) for part in parts_of(statement)]
@@ -117,7 +117,7 @@ def _lint(migration: Migration, schema: Schema, room: _Room) -> Verdict:
     reasons = tuple(_sentence(line, finding) for line, finding in found if finding.breaks)
     warnings = tuple(_sentence(line, finding) for line, finding in found if not finding.breaks)
     unknown = any(finding.unknown for _, finding in found)
-    verdict = Verdict(migration.name, not reasons, reasons, merged(iter(locks)), warnings, unknown)
+    verdict = MigrationVerdict(migration.name, not reasons, reasons, merged(iter(locks)), warnings, unknown)
     return _marked(verdict, list(_markers(text)))
 
 
@@ -148,7 +148,7 @@ def parts_of(statement: Statement) -> Iterator[tuple[Any, Any]]:
             yield node, None
 
 
-def _sentence(line: int, finding: Finding) -> str:
+def _sentence(line: int, finding: LintFinding) -> str:
     return f"Line {line} {finding.what}: {finding.advice}."
 
 
@@ -166,7 +166,7 @@ def _markers(sql: str) -> Iterator[str]:
             return
 
 
-def _marked(verdict: Verdict, markers: list[str]) -> Verdict:
+def _marked(verdict: MigrationVerdict, markers: list[str]) -> MigrationVerdict:
     strange = tuple(
         f"The marker `-- ikoma: {marker[:40]}` means nothing: write breaking or compatible."
         for marker in markers

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from ikoma.postgres.migrations.nodes import Type, keeps_value, walk
-from ikoma.postgres.migrations.schema import Schema, column_of
+from ikoma.postgres.migrations.schema import KnownSchema, column_of
 
 
 class Lock(IntEnum):
@@ -92,14 +92,14 @@ def merged(locks: Iterator[TableLock]) -> tuple[TableLock, ...]:
     return tuple(sorted(found.values(), key=lambda lock: (-lock.mode, lock.table)))
 
 
-def locks_of(node: Any, command: Any, schema: Schema) -> Iterator[TableLock]:
+def locks_of(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """What one statement, or one command of an ALTER TABLE, locks of what was there before."""
     for lock in _all(node, command, schema):
         if not schema.is_new(lock.table) and not schema.made_here("VIEW", lock.table):
             yield lock
 
 
-def _all(node: Any, command: Any, schema: Schema) -> Iterator[TableLock]:
+def _all(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     match type(node).__name__:
         case "AlterTableStmt" if node.objtype.name in _RELATIONS:
             yield from _alter(schema.relation(node.relation), command, schema)
@@ -128,7 +128,7 @@ def _all(node: Any, command: Any, schema: Schema) -> Iterator[TableLock]:
             yield from _work(node, schema)
 
 
-def _work(node: Any, schema: Schema) -> Iterator[TableLock]:
+def _work(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """Statements that work with rows rather than with definitions."""
     match type(node).__name__:
         case "TruncateStmt":
@@ -166,7 +166,7 @@ def _work(node: Any, schema: Schema) -> Iterator[TableLock]:
             yield from _rows(node, schema)
 
 
-def _rows(node: Any, schema: Schema) -> Iterator[TableLock]:
+def _rows(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """Every writing statement in it: a WITH can hold several."""
     for item in walk(node):
         match type(item).__name__:
@@ -178,7 +178,7 @@ def _rows(node: Any, schema: Schema) -> Iterator[TableLock]:
                 yield from _chosen(item, schema)
 
 
-def _chosen(node: Any, schema: Schema) -> Iterator[TableLock]:
+def _chosen(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """The tables of a SELECT … FOR UPDATE: those after OF, which may be other names of theirs, or all."""
     wanted = {relation.relname for clause in node.lockingClause for relation in clause.lockedRels or ()}
     for relation in walk(node.fromClause):
@@ -191,7 +191,7 @@ def _chosen(node: Any, schema: Schema) -> Iterator[TableLock]:
 # --- definitions -------------------------------------------------------------------------------------------
 
 
-def _create(node: Any, schema: Schema) -> Iterator[TableLock]:
+def _create(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     for parent in node.inhRelations or ():
         yield TableLock(schema.relation(parent), _X if node.partbound is not None else Lock.SHARE_UPDATE_EXCLUSIVE)
     for element in node.tableElts or ():
@@ -199,7 +199,7 @@ def _create(node: Any, schema: Schema) -> Iterator[TableLock]:
             yield from _referenced(constraint, schema)
 
 
-def _drop(node: Any, schema: Schema) -> Iterator[TableLock]:
+def _drop(node: Any, schema: KnownSchema) -> Iterator[TableLock]:
     kind = node.removeType.name
     for item in node.objects:
         if kind in _RELATIONS:
@@ -217,7 +217,7 @@ def _drop(node: Any, schema: Schema) -> Iterator[TableLock]:
             yield TableLock(known.table if known else f"the table of the index {name}", mode)
 
 
-def _alter(name: str, command: Any, schema: Schema) -> Iterator[TableLock]:
+def _alter(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     kind = command.subtype.name
     match kind:
         case "AT_AddColumn":
@@ -246,7 +246,7 @@ def _alter(name: str, command: Any, schema: Schema) -> Iterator[TableLock]:
             yield TableLock(name, mode, rewritten=kind in _REWRITING, scanned=kind in _SCANNING)
 
 
-def _change_type(name: str, command: Any, schema: Schema) -> Iterator[TableLock]:
+def _change_type(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     column, wanted = schema.column(name, command.name), Type.of(command.def_.typeName)
     widened = column is not None and column.type.widens_to(wanted) and keeps_value(command)
     yield TableLock(name, _X, rewritten=not widened)
@@ -271,7 +271,7 @@ def _is_checked(column: Any) -> bool:
     return bool(kinds & {"CONSTR_CHECK", "CONSTR_UNIQUE", "CONSTR_PRIMARY"}) or (made.not_null and not made.default)
 
 
-def _constrain(name: str, constraint: Any, schema: Schema) -> Iterator[TableLock]:
+def _constrain(name: str, constraint: Any, schema: KnownSchema) -> Iterator[TableLock]:
     scanned = not constraint.skip_validation and not constraint.indexname
     if constraint.contype.name == "CONSTR_FOREIGN":
         yield TableLock(name, Lock.SHARE_ROW_EXCLUSIVE, scanned=scanned)
@@ -280,12 +280,12 @@ def _constrain(name: str, constraint: Any, schema: Schema) -> Iterator[TableLock
         yield TableLock(name, _X, scanned=scanned)
 
 
-def _referenced(constraint: Any, schema: Schema) -> Iterator[TableLock]:
+def _referenced(constraint: Any, schema: KnownSchema) -> Iterator[TableLock]:
     if type(constraint).__name__ == "Constraint" and constraint.contype.name == "CONSTR_FOREIGN":
         yield TableLock(schema.relation(constraint.pktable), Lock.SHARE_ROW_EXCLUSIVE)
 
 
-def _join(name: str, command: Any, schema: Schema) -> Iterator[TableLock]:
+def _join(name: str, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """The two tables of a partition or an inheritance."""
     match command.subtype.name:
         case "AT_AttachPartition":

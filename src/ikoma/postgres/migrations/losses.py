@@ -9,7 +9,7 @@ from ikoma.model import shown
 from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.lint import parts_of
 from ikoma.postgres.migrations.nodes import walk
-from ikoma.postgres.migrations.schema import Schema
+from ikoma.postgres.migrations.schema import KnownSchema
 from ikoma.postgres.sql import statements
 
 
@@ -20,7 +20,7 @@ def losses(sql: Migration, rows: Mapping[str, int | None], *, only_rows: bool = 
         rows: how many there are now, by table; None where they could not be counted.
         only_rows: leave out what holds no rows now, and tables that are not there yet.
     """
-    schema = Schema()
+    schema = KnownSchema()
     found: list[str] = []
     for statement in statements.split(sql.sql.removeprefix("\ufeff")):
         for node, command in parts_of(statement):
@@ -36,7 +36,9 @@ def _holds_rows(table: str | None, rows: Mapping[str, int | None]) -> bool:
     return any(same and number != 0 for same, number in zip(alike, rows.values(), strict=True))
 
 
-def _lost(node: Any, command: Any, schema: Schema, rows: Mapping[str, int | None]) -> Iterator[tuple[str | None, str]]:
+def _lost(
+    node: Any, command: Any, schema: KnownSchema, rows: Mapping[str, int | None]
+) -> Iterator[tuple[str | None, str]]:
     """Tables, None for several, and what is lost of each."""
     match type(node).__name__:
         case "DropStmt" if node.removeType.name == "OBJECT_TABLE":
@@ -55,7 +57,7 @@ def _lost(node: Any, command: Any, schema: Schema, rows: Mapping[str, int | None
             yield from _rows(node, schema)
 
 
-def _rows(node: Any, schema: Schema) -> Iterator[tuple[str, str]]:
+def _rows(node: Any, schema: KnownSchema) -> Iterator[tuple[str, str]]:
     for item in walk(node):
         if type(item).__name__ == "DeleteStmt":
             table = schema.relation(item.relation)

@@ -48,7 +48,7 @@ _REINDEXED = ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class MigrationRefusal:
     """Why a file cannot be applied: the line, a sentence, and the smallest change."""
 
     line: int | None
@@ -56,7 +56,7 @@ class Refusal:
     fix: str
 
 
-def refusals(migration: Migration, role: str) -> list[Refusal]:
+def refusals(migration: Migration, role: str) -> list[MigrationRefusal]:
     """All that is refused in a file; only the first that cannot be read, for nothing behind it is sure.
 
     Args:
@@ -93,15 +93,15 @@ def needs_no_transaction(node: Any, command: Any) -> bool:
     return kind in _ALWAYS_ALONE
 
 
-def _unreadable(name: str, error: SqlFailed) -> Refusal:
+def _unreadable(name: str, error: SqlFailed) -> MigrationRefusal:
     line = error.details.get("line")
     said = error.message.removeprefix(f"{name}, line {line}: ").removeprefix(f"{name} ")
     said = _QUOTED.sub("", said.removesuffix(".")) + "."
     fix = "Correct it: a migration is SQL of PostgreSQL." if error.hint == SqlFailed.default_hint else error.hint
-    return Refusal(line, said[:1].upper() + said[1:], fix)
+    return MigrationRefusal(line, said[:1].upper() + said[1:], fix)
 
 
-def _refused(text: str, role: str) -> Iterator[Refusal]:
+def _refused(text: str, role: str) -> Iterator[MigrationRefusal]:
     room = _MOST_PARSED
     for statement in statements.split(text):
         if not (_FIRST.match(statement.text) and _SUSPECT.search(statement.text)):
@@ -113,7 +113,7 @@ def _refused(text: str, role: str) -> Iterator[Refusal]:
             for command in getattr(raw.stmt, "cmds", None) or (None,):
                 if found := _judged(raw.stmt, command, role):
                     what, fix = found
-                    yield Refusal(statement.line, f"{_begin(statement.text)} {what}.", fix)
+                    yield MigrationRefusal(statement.line, f"{_begin(statement.text)} {what}.", fix)
 
 
 def _judged(node: Any, command: Any, role: str) -> tuple[str, str] | None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from ikoma.postgres.migrations.nodes import columns_in, walk
 from ikoma.postgres.migrations.refusals import needs_no_transaction
-from ikoma.postgres.migrations.schema import Schema, kind_of
-from ikoma.postgres.migrations.table_rules import FIRST, LATER, Finding, altered
+from ikoma.postgres.migrations.schema import KnownSchema, kind_of
+from ikoma.postgres.migrations.table_rules import FIRST, LATER, LintFinding, altered
 
 _BOTH = "add the new name beside it, write both for one release, and drop the old one in the next"
 _READ = "read it, and mark the file `-- ikoma: breaking` if the previous release cannot live with it"
@@ -22,7 +22,9 @@ _CAN_BE_MADE_AGAIN = frozenset({"VIEW", "MATVIEW", "FUNCTION", "PROCEDURE", "AGG
 _ROWS = ("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CreateTableAsStmt", "ExplainStmt")
 
 
-def judge(node: Any, command: Any, schema: Schema, made_again: Collection[tuple[str, str]]) -> Iterator[Finding]:
+def judge(
+    node: Any, command: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]]
+) -> Iterator[LintFinding]:
     """Findings of one statement, or of one command of an ALTER TABLE.
 
     Args:
@@ -31,7 +33,7 @@ def judge(node: Any, command: Any, schema: Schema, made_again: Collection[tuple[
     kind = type(node).__name__
     if needs_no_transaction(node, command):
         advice = "it will be refused; a person at the server can run it with `ikoma psql`"
-        yield Finding("cannot run in a migration's transaction", advice, breaks=False)
+        yield LintFinding("cannot run in a migration's transaction", advice, breaks=False)
     if kind == "AlterTableStmt":
         yield from altered(node, command, schema)
     elif kind == "DropStmt":
@@ -45,7 +47,7 @@ def judge(node: Any, command: Any, schema: Schema, made_again: Collection[tuple[
 # --- dropping and renaming ---------------------------------------------------------------------------------
 
 
-def _drop(node: Any, schema: Schema, made_again: Collection[tuple[str, str]]) -> Iterator[Finding]:
+def _drop(node: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]]) -> Iterator[LintFinding]:
     kind = node.removeType.name.removeprefix("OBJECT_")
     word = kind.replace("_", " ").lower().replace("matview", "materialized view").replace("statistic ext", "statistics")
     for item in node.objects:
@@ -54,18 +56,20 @@ def _drop(node: Any, schema: Schema, made_again: Collection[tuple[str, str]]) ->
             continue
         if kind in _HARMLESS_DROPS:
             if kind in _OF_TABLES and (kind, name) not in made_again:
-                yield Finding(f"drops the {word} {name}", "see that the previous release can do without", breaks=False)
+                yield LintFinding(
+                    f"drops the {word} {name}", "see that the previous release can do without", breaks=False
+                )
             elif kind == "INDEX" and (name not in schema.indexes or schema.indexes[name].unique):
                 advice = "an ON CONFLICT of the previous release fails if it was a unique one that it names"
-                yield Finding(f"drops the index {name}", advice, breaks=False)
+                yield LintFinding(f"drops the index {name}", advice, breaks=False)
         elif kind in _CAN_BE_MADE_AGAIN and (kind_of(kind), name) in made_again:
             advice = "see that all that the previous release uses of it is still there"
-            yield Finding(f"drops the {word} {name} and makes it again", advice, breaks=False, unknown=True)
+            yield LintFinding(f"drops the {word} {name} and makes it again", advice, breaks=False, unknown=True)
         else:
-            yield Finding(f"drops the {word} {name}", LATER)
+            yield LintFinding(f"drops the {word} {name}", LATER)
 
 
-def _dropped(kind: str, item: Any, schema: Schema) -> tuple[str, str | None]:
+def _dropped(kind: str, item: Any, schema: KnownSchema) -> tuple[str, str | None]:
     """The name of what is dropped, and the table that it is of, where it is part of one."""
     if kind in _OF_TABLES:
         table = schema.dotted(item[:-1])
@@ -80,7 +84,7 @@ def _dropped(kind: str, item: Any, schema: Schema) -> tuple[str, str | None]:
     return (schema.dotted(strings) if strings else "between two types"), None
 
 
-def _rename(node: Any, schema: Schema) -> Iterator[Finding]:
+def _rename(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     kind = node.renameType.name.removeprefix("OBJECT_")
     word = {"TABCONSTRAINT": "constraint", "DOMCONSTRAINT": "constraint", "MATVIEW": "materialized view"}.get(
         kind, kind.replace("_", " ").lower()
@@ -95,17 +99,17 @@ def _rename(node: Any, schema: Schema) -> Iterator[Finding]:
         is_new = schema.is_new(table) or schema.made_here(kind, table)
         is_new = is_new or (kind == "COLUMN" and schema.all_new(table, [part]))
     if not is_new:
-        yield Finding(f"renames the {word} {name} to {node.newname}", _BOTH)
+        yield LintFinding(f"renames the {word} {name} to {node.newname}", _BOTH)
 
 
-def _move(node: Any, schema: Schema) -> Iterator[Finding]:
+def _move(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     kind = node.objectType.name.removeprefix("OBJECT_")
     name = schema.relation(node.relation) if node.relation is not None else _object_name(node.object, schema)
     if not schema.made_here(kind, name):
-        yield Finding(f"moves {name} to the schema {node.newschema}", _BOTH)
+        yield LintFinding(f"moves {name} to the schema {node.newschema}", _BOTH)
 
 
-def _object_name(node: Any, schema: Schema) -> str:
+def _object_name(node: Any, schema: KnownSchema) -> str:
     if hasattr(node, "objname"):
         return schema.dotted(node.objname)
     if hasattr(node, "sval"):
@@ -118,18 +122,18 @@ def _object_name(node: Any, schema: Schema) -> str:
 # --- rows --------------------------------------------------------------------------------------------------
 
 
-def _rows(node: Any, schema: Schema) -> Iterator[Finding]:
+def _rows(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     """Every writing statement in it, and calls of the app's own functions, which may do anything."""
     for item in walk(node):
         match type(item).__name__:
             case "DeleteStmt" if _takes_all(item) and not schema.is_new(schema.relation(item.relation)):
                 advice = "say which with WHERE, or delete them when no release reads them any more"
-                yield Finding(f"deletes all rows of {schema.relation(item.relation)}", advice)
+                yield LintFinding(f"deletes all rows of {schema.relation(item.relation)}", advice)
             case "UpdateStmt" if _takes_all(item):
                 table = schema.relation(item.relation)
                 if not schema.is_new(table) and not schema.all_new(table, [one.name for one in item.targetList]):
                     advice = "say which with WHERE, or write the new values into a new column"
-                    yield Finding(f"changes all rows of {table}", advice)
+                    yield LintFinding(f"changes all rows of {table}", advice)
             case "FuncCall" if schema.knows_function(schema.dotted(item.funcname)):
                 yield _unknown(f"calls the app's own function {schema.dotted(item.funcname)}")
 
@@ -140,62 +144,62 @@ def _takes_all(node: Any) -> bool:
     return node.whereClause is None or not any(type(one).__name__ in looks_at for one in walk(node.whereClause))
 
 
-def _truncate(node: Any, schema: Schema) -> Iterator[Finding]:
+def _truncate(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     for relation in node.relations:
         if not schema.is_new(schema.relation(relation)):
             advice = "delete them when no release reads them any more"
-            yield Finding(f"truncates {schema.relation(relation)}", advice)
+            yield LintFinding(f"truncates {schema.relation(relation)}", advice)
 
 
 # --- the rest ----------------------------------------------------------------------------------------------
 
 
-def _unknown(what: str) -> Finding:
-    return Finding(f"{what}, which cannot be judged", _READ, breaks=False, unknown=True)
+def _unknown(what: str) -> LintFinding:
+    return LintFinding(f"{what}, which cannot be judged", _READ, breaks=False, unknown=True)
 
 
-def _index(node: Any, schema: Schema) -> Iterator[Finding]:
+def _index(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     table = schema.relation(node.relation)
     columns = [item.name for item in node.indexParams if item.name] + columns_in(node.indexParams)
     if node.unique and not schema.is_new(table) and not schema.all_new(table, columns):
-        yield Finding(f"adds a UNIQUE index to {table}", FIRST)
+        yield LintFinding(f"adds a UNIQUE index to {table}", FIRST)
 
 
-def _enum(node: Any, schema: Schema) -> Iterator[Finding]:
+def _enum(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     name = schema.dotted(node.typeName)
     if schema.made_here("TYPE", name):
         return
     if node.oldVal is not None:
-        yield Finding(f"renames the value {node.oldVal!r} of the enum {name}", _BOTH)
+        yield LintFinding(f"renames the value {node.oldVal!r} of the enum {name}", _BOTH)
     else:
         advice = "the previous release may read it: see that it can"
-        yield Finding(f"adds the value {node.newVal!r} to the enum {name}", advice, breaks=False)
+        yield LintFinding(f"adds the value {node.newVal!r} to the enum {name}", advice, breaks=False)
 
 
-def _domain(node: Any, schema: Schema) -> Iterator[Finding]:
+def _domain(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     name = schema.dotted(node.typeName)
     if node.subtype in ("C", "O") and not schema.made_here("DOMAIN", name):
-        yield Finding(f"makes the domain {name} stricter", FIRST)
+        yield LintFinding(f"makes the domain {name} stricter", FIRST)
 
 
-def _revoke(node: Any, schema: Schema) -> Iterator[Finding]:
+def _revoke(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     relations = [item for item in getattr(node, "objects", None) or () if hasattr(item, "relname")]
     if node.is_grant or (relations and all(schema.is_new(schema.relation(item)) for item in relations)):
         return
     names = ", ".join(schema.relation(item) for item in relations)
     advice = "take them away when no release needs them any more"
-    yield Finding(f"revokes rights{f' on {names}' if names else ''}", advice)
+    yield LintFinding(f"revokes rights{f' on {names}' if names else ''}", advice)
 
 
-def _owner(node: Any, schema: Schema) -> Iterator[Finding]:
-    yield Finding("gives something to another owner", "leave it with the app's own role")
+def _owner(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+    yield LintFinding("gives something to another owner", "leave it with the app's own role")
 
 
-def _drop_owned(node: Any, schema: Schema) -> Iterator[Finding]:
-    yield Finding("drops all that a role owns", "drop one thing after the other, by its name")
+def _drop_owned(node: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+    yield LintFinding("drops all that a role owns", "drop one thing after the other, by its name")
 
 
-_RULES: dict[str, Callable[[Any, Schema], Iterator[Finding]]] = {
+_RULES: dict[str, Callable[[Any, KnownSchema], Iterator[LintFinding]]] = {
     "RenameStmt": _rename,
     "AlterObjectSchemaStmt": _move,
     "AlterOwnerStmt": _owner,

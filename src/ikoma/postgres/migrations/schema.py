@@ -21,7 +21,7 @@ _KINDS = {
 
 
 @dataclass(slots=True)
-class Column:
+class KnownColumn:
     type: Type
     not_null: bool
     default: bool
@@ -39,9 +39,9 @@ class ForeignKey:
 
 
 @dataclass(slots=True)
-class Table:
+class KnownTable:
     is_new: bool
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, KnownColumn] = field(default_factory=dict)
     references: dict[str, ForeignKey] = field(default_factory=dict)
     """By name."""
     partition_of: str | None = None
@@ -53,12 +53,12 @@ class Index:
     unique: bool
 
 
-class Schema:
+class KnownSchema:
     """Grows statement by statement. `pending` says whether what comes now is new to the previous release."""
 
     def __init__(self) -> None:
         self.pending = False
-        self.tables: dict[str, Table] = {}
+        self.tables: dict[str, KnownTable] = {}
         self.indexes: dict[str, Index] = {}
         self._objects: dict[tuple[str, str], bool] = {}
         self._path = "public"
@@ -71,7 +71,7 @@ class Schema:
     def is_new(self, table: str) -> bool:
         return table in self.tables and self.tables[table].is_new
 
-    def column(self, table: str, name: str) -> Column | None:
+    def column(self, table: str, name: str) -> KnownColumn | None:
         return self.tables[table].columns.get(name) if table in self.tables else None
 
     def all_new(self, table: str, columns: list[str]) -> bool:
@@ -125,7 +125,7 @@ class Schema:
             case "CreateStmt" | "CreateForeignTableStmt":
                 self._learn_table(getattr(node, "base", None) or node)
             case "CreateTableAsStmt":
-                self.tables.setdefault(self.relation(node.into.rel), Table(self.pending))
+                self.tables.setdefault(self.relation(node.into.rel), KnownTable(self.pending))
             case "CreateSchemaStmt":
                 self._learn_schema(node)
             case "IndexStmt" if node.idxname:
@@ -185,7 +185,7 @@ class Schema:
         name = self.relation(node.relation)
         if name in self.tables:
             return
-        table = self.tables[name] = Table(self.pending)
+        table = self.tables[name] = KnownTable(self.pending)
         if node.partbound is not None:
             table.partition_of = self.relation(node.inhRelations[0])
         for element in node.tableElts or ():
@@ -194,13 +194,13 @@ class Schema:
             elif type(element).__name__ == "Constraint":
                 self._add_constraint(name, table, element)
 
-    def _add_column(self, name: str, table: Table, node: Any) -> None:
+    def _add_column(self, name: str, table: KnownTable, node: Any) -> None:
         table.columns.setdefault(node.colname, column_of(node, is_new=self.pending))
         for constraint in node.constraints or ():
             if constraint.contype.name == "CONSTR_FOREIGN":
                 self._add_constraint(name, table, constraint, (node.colname,))
 
-    def _add_constraint(self, name: str, table: Table, node: Any, columns: tuple[str, ...] = ()) -> None:
+    def _add_constraint(self, name: str, table: KnownTable, node: Any, columns: tuple[str, ...] = ()) -> None:
         match node.contype.name:
             case "CONSTR_PRIMARY" | "CONSTR_NOTNULL":
                 for key in node.keys or ():
@@ -214,7 +214,7 @@ class Schema:
                 table.references[known] = ForeignKey(columns, self.relation(node.pktable), referenced)
 
     def _learn_command(self, name: str, command: Any) -> None:
-        table = self.tables.setdefault(name, Table(is_new=False))
+        table = self.tables.setdefault(name, KnownTable(is_new=False))
         column = table.columns.get(command.name or "")
         match command.subtype.name:
             case "AT_AddColumn":
@@ -222,7 +222,7 @@ class Schema:
             case "AT_AddConstraint":
                 self._add_constraint(name, table, command.def_)
             case "AT_AttachPartition":
-                self.tables.setdefault(self.relation(command.def_.name), Table(is_new=False)).partition_of = name
+                self.tables.setdefault(self.relation(command.def_.name), KnownTable(is_new=False)).partition_of = name
             case "AT_DropColumn":
                 table.columns.pop(command.name, None)
             case "AT_DropConstraint":
@@ -253,7 +253,7 @@ def kind_of(word: str) -> str:
     return _KINDS.get(word, word)
 
 
-def column_of(node: Any, *, is_new: bool) -> Column:
+def column_of(node: Any, *, is_new: bool) -> KnownColumn:
     """A ColumnDef."""
     kinds = {constraint.contype.name: constraint for constraint in node.constraints or ()}
     own = Type.of(node.typeName)
@@ -264,4 +264,4 @@ def column_of(node: Any, *, is_new: bool) -> Column:
         or ("CONSTR_DEFAULT" in kinds and is_value(kinds["CONSTR_DEFAULT"].raw_expr))
     )
     not_null = own.name in _SERIAL or bool(kinds.keys() & {"CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_IDENTITY"})
-    return Column(own, not_null, default, is_new, "CONSTR_PRIMARY" in kinds)
+    return KnownColumn(own, not_null, default, is_new, "CONSTR_PRIMARY" in kinds)

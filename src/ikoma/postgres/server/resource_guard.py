@@ -44,7 +44,7 @@ _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AN
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SessionLimits:
     """Bytes of one session with its parallel workers, seconds of one statement, and locks of all apps together."""
 
     memory: int
@@ -53,7 +53,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class _Session:
+class _WatchedSession:
     pid: int
     role: str
     began: Any
@@ -62,7 +62,7 @@ class _Session:
     locks: int
 
 
-async def guard(server: PostgresServer, limits: Limits, *, pause: float = _PAUSE) -> None:
+async def guard(server: PostgresServer, limits: SessionLimits, *, pause: float = _PAUSE) -> None:
     """Look every two seconds, until cancelled. A server that is away is waited for."""
     while True:
         try:
@@ -76,7 +76,7 @@ async def guard(server: PostgresServer, limits: Limits, *, pause: float = _PAUSE
             await asyncio.sleep(pause)
 
 
-async def look(connection: Connection, limits: Limits) -> int:
+async def look(connection: Connection, limits: SessionLimits) -> int:
     """End the sessions that are beyond the limits now; how many."""
     await connection.execute(_FRESH)
     cursor = await connection.execute(_SESSIONS.encode())
@@ -88,7 +88,7 @@ async def look(connection: Connection, limits: Limits) -> int:
     return ended
 
 
-def _to_end(sessions: Sequence[_Session], limits: Limits) -> Iterator[tuple[_Session, str]]:
+def _to_end(sessions: Sequence[_WatchedSession], limits: SessionLimits) -> Iterator[tuple[_WatchedSession, str]]:
     left = []
     for session in sessions:
         if reason := _beyond(session, limits):
@@ -98,7 +98,7 @@ def _to_end(sessions: Sequence[_Session], limits: Limits) -> Iterator[tuple[_Ses
     yield from _with_most_locks(left, limits.locks)
 
 
-def _with_most_locks(sessions: Sequence[_Session], most: int) -> Iterator[tuple[_Session, str]]:
+def _with_most_locks(sessions: Sequence[_WatchedSession], most: int) -> Iterator[tuple[_WatchedSession, str]]:
     """Sessions of the role with the most locks first, its greatest first, until the others have no more than that."""
     held = sum(session.locks for session in sessions)
     of_role = Counter[str]()
@@ -111,10 +111,12 @@ def _with_most_locks(sessions: Sequence[_Session], most: int) -> Iterator[tuple[
         yield session, f"it held {session.locks} of {held + session.locks} locks, and all apps may hold {most}"
 
 
-def _sessions(rows: Sequence[tuple[Any, ...]]) -> list[_Session]:
+def _sessions(rows: Sequence[tuple[Any, ...]]) -> list[_WatchedSession]:
     """One for each client, with what its workers take."""
     found = {
-        pid: _Session(pid, role, began, seconds, 0, 0) for pid, leader, role, began, seconds, _ in rows if pid == leader
+        pid: _WatchedSession(pid, role, began, seconds, 0, 0)
+        for pid, leader, role, began, seconds, _ in rows
+        if pid == leader
     }
     for pid, leader, *_, locks in rows:
         if leader in found:
@@ -132,7 +134,7 @@ def _memory(pid: int) -> int:
     return int(seen.rss - seen.shared)
 
 
-def _beyond(session: _Session, limits: Limits) -> str | None:
+def _beyond(session: _WatchedSession, limits: SessionLimits) -> str | None:
     if session.memory > limits.memory:
         return f"it took {session.memory >> 20} MiB, of {limits.memory >> 20} (DB_SESSION_MEMORY_MB)"
     if session.seconds > limits.seconds:

@@ -49,13 +49,13 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from ikoma import __version__
 from ikoma.errors import ConfirmationNeeded, IkomaError, Unauthenticated, UnknownCapability
 from ikoma.kernel.access import controls
-from ikoma.kernel.call import Answer
+from ikoma.kernel.call import CallAnswer
 from ikoma.kernel.events import Events
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
 from ikoma.transports.mcp import people, tools
 from ikoma.transports.mcp.arguments import convert_arguments
-from ikoma.transports.mcp.calls import Ask, Calls, Connection
+from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.progress import Reporter
 from ikoma.transports.mcp.prompts import Prompts
 from ikoma.transports.mcp.resources import Resources
@@ -74,7 +74,7 @@ _TELLING_SECONDS = 5.0
 _TOOLS_HINT = "tools/list shows the tools; with ?toolsets=all it shows every one."
 
 
-Identify = Callable[[Context], Connection]
+Identify = Callable[[Context], McpConnection]
 """Tells who sent a request. The transport knows: from headers, or because there is only one."""
 
 
@@ -91,7 +91,7 @@ class Exchange:
 exchange: ContextVar[Exchange] = ContextVar("exchange")
 
 
-class _Server(Server[Any]):
+class _McpServer(Server[Any]):
     """The SDK's server, saying to older clients too that it tells of changed lists."""
 
     def create_initialization_options(
@@ -101,7 +101,7 @@ class _Server(Server[Any]):
         return super().create_initialization_options(told, *more, **options)
 
 
-class Adapter:
+class McpAdapter:
     """Serves one registry over MCP.
 
     Args:
@@ -126,14 +126,14 @@ class Adapter:
         self._tools = {item.name: self.tool(item) for item in registry}
         self._resources = resources or Resources(calls)
         self._prompts = prompts or Prompts(calls)
-        self._under_way: dict[tuple[str, RequestId], Ask] = {}
+        self._under_way: dict[tuple[str, RequestId], ToolCall] = {}
         self._tasks = Tasks(calls, identify, self._capabilities)
         self.notifier = Notifier()
         self.server = self._server()
 
     def _server(self) -> Server[Any]:
         now, later = CacheHint(0, scope="private"), CacheHint(_FIXED_MS, scope="private")
-        server = _Server(
+        server = _McpServer(
             "ikoma",
             version=__version__,
             title="IKOMA",
@@ -186,7 +186,7 @@ class Adapter:
             arguments["confirmation"] = word
         if knows_tasks(ctx):
             who = replace(who, patience=MOMENT_SECONDS)
-        ask = Ask(who, self._names.get(params.name, params.name), arguments)
+        ask = ToolCall(who, self._names.get(params.name, params.name), arguments)
         try:
             try:
                 return await self._perform(ctx, ask)
@@ -194,7 +194,7 @@ class Adapter:
                 answer = await people.ask(ctx, plan, under_way.wrapper)
                 if answer is None or isinstance(answer, InputRequiredResult):
                     return answer or answers.failure(plan, ask.request_id, under_way.wrapper, texts(arguments))
-                confirmed = Ask(who, ask.capability, {**arguments, "confirmation": answer})
+                confirmed = ToolCall(who, ask.capability, {**arguments, "confirmation": answer})
                 return await self._perform(ctx, confirmed)
         except UnknownCapability as error:
             unknown = under_way.wrapper.unless_name(params.name[:80])
@@ -231,7 +231,7 @@ class Adapter:
         """A capability as it is listed."""
         return tools.tool(capability)
 
-    def present(self, capability: Capability, answer: Answer) -> Outcome:
+    def present(self, capability: Capability, answer: CallAnswer) -> Outcome:
         """A result as the client gets it."""
         return answers.success(
             capability,
@@ -241,7 +241,7 @@ class Adapter:
             known=self._capabilities,
         )
 
-    async def _perform(self, ctx: Context, ask: Ask) -> Outcome:
+    async def _perform(self, ctx: Context, ask: ToolCall) -> Outcome:
         capability = self._capabilities.get(ask.capability)
         async with Reporter(ctx, exchange.get().wrapper) as progress:
             with self._can_be_taken_back(ctx, ask):
@@ -252,7 +252,7 @@ class Adapter:
         return self.present(capability, answer)
 
     @contextmanager
-    def _can_be_taken_back(self, ctx: Context, ask: Ask) -> Iterator[None]:
+    def _can_be_taken_back(self, ctx: Context, ask: ToolCall) -> Iterator[None]:
         """Inside, the client can take its request back by its id. Without a session nobody knows whose id it is."""
         session = self._session(ctx)
         place = (session, ctx.request_id or "")
@@ -279,7 +279,9 @@ class Adapter:
         ask = self._under_way.get((self._session(ctx), params.request_id or ""))
         capability = self._capabilities.get(ask.capability) if ask else None
         if ask is not None and capability is not None and capability.effect is not Effect.READS:
-            await self._calls.execute(Ask(self._identify(ctx), "operations.cancel", {"operationId": ask.request_id}))
+            await self._calls.execute(
+                ToolCall(self._identify(ctx), "operations.cancel", {"operationId": ask.request_id})
+            )
 
     async def _began(self, ctx: Context, params: NotificationParams) -> None:
         who = self._identify(ctx)
@@ -314,7 +316,7 @@ class Adapter:
         found = self._tools.get(self._names.get(name, ""))
         return found.input_schema if found else None
 
-    def _on_resources(self, act: Callable[[Connection, Any], Any]) -> Any:
+    def _on_resources(self, act: Callable[[McpConnection, Any], Any]) -> Any:
         """A handler whose failures are protocol errors: these methods have no other way to say why."""
 
         async def handle(ctx: Context, params: Any) -> Any:
@@ -353,14 +355,14 @@ def _protocol_error(error: IkomaError, *given: str, number: int = INVALID_PARAMS
     return MCPError(number, said, {**more, "code": error.code, "hint": hint})
 
 
-_LINE = ContextVar[Connection]("connection")
+_LINE = ContextVar[McpConnection]("connection")
 SCOPE_KEY = "ikoma.connection"
 UNDERSTOOD = "ikoma.understood"
 """Set in a request's scope once a message in it has reached a handler: what is wrong from there on is on record."""
 
 
 @contextmanager
-def serving(who: Connection) -> Iterator[None]:
+def serving(who: McpConnection) -> Iterator[None]:
     """What is received in the block, on a stream that has one client, is from this one."""
     token = _LINE.set(who)
     try:
@@ -369,10 +371,10 @@ def serving(who: Connection) -> Iterator[None]:
         _LINE.reset(token)
 
 
-def connection_of(ctx: Context) -> Connection:
+def connection_of(ctx: Context) -> McpConnection:
     """Who sent a request: what the HTTP endpoint found out about it, or the one client of a stream."""
     if ctx.request is None:
         return _LINE.get()
-    connection: Connection = ctx.request.scope[SCOPE_KEY]
+    connection: McpConnection = ctx.request.scope[SCOPE_KEY]
     ctx.request.scope[UNDERSTOOD] = True
     return connection

@@ -14,8 +14,8 @@ from typing import Any
 
 from ikoma.errors import BodyTooLarge, IkomaError
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.access.key_guard import EndsWithKey
-from ikoma.kernel.call import LOCAL, Answer, Attempt
+from ikoma.kernel.access.key_guard import KeyGuard
+from ikoma.kernel.call import LOCAL, Attempt, CallAnswer
 from ikoma.kernel.events import Changed
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
@@ -28,7 +28,7 @@ WAIT_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class McpConnection:
     """Who is at the other end, and what of the tools it wants to see.
 
     `session` tells apart the requests of two clients, whose ids may be the same. `caller` is whose key it is, where
@@ -48,10 +48,10 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ToolCall:
     """One call as a client makes it."""
 
-    who: Connection
+    who: McpConnection
     capability: str
     arguments: Mapping[str, Any]
     request_id: str = field(default_factory=lambda: f"{random.getrandbits(96):024x}")
@@ -69,7 +69,7 @@ class Calls:
         self._pipeline = pipeline
         self._speech = Speech(pipeline.registry)
 
-    async def execute(self, ask: Ask, progress: Progress = no_progress) -> Answer:
+    async def execute(self, ask: ToolCall, progress: Progress = no_progress) -> CallAnswer:
         """Do what is asked; raises IkomaError."""
         attempt = Attempt(
             capability=ask.capability,
@@ -95,15 +95,15 @@ class Calls:
             raise
         return replace(answer, body=self._speech.body(ask.capability, answer.body, ask.arguments))
 
-    async def visible(self, who: Connection, *, counts: bool = True) -> Sequence[Capability]:
+    async def visible(self, who: McpConnection, *, counts: bool = True) -> Sequence[Capability]:
         """What this caller may call now; a request of its own, unless it is looked up on the way."""
         return await self._pipeline.visible(who.key, who.role, counts=counts)
 
-    def while_valid(self, who: Connection) -> EndsWithKey:
+    def while_valid(self, who: McpConnection) -> KeyGuard:
         """Around a stream: it ends with the key."""
         return self._pipeline.while_valid(who.key)
 
-    async def sees(self, who: Connection, changed: Changed) -> bool:
+    async def sees(self, who: McpConnection, changed: Changed) -> bool:
         """Whether this caller may hear of a change."""
         try:
             caller = await self._pipeline.whose(who.key)

@@ -26,7 +26,7 @@ from mcp_types import (
 
 from ikoma.errors import InvalidArguments, NotFound
 from ikoma.kernel.registry import MOST_LISTED, Capability, registry
-from ikoma.transports.mcp.calls import Ask, Calls, Connection
+from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.tools import chosen, tool_name
 
 _TEMPLATES = ("node", "python", "static", "dockerfile")
@@ -64,7 +64,7 @@ class Prompts:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def listing(self, who: Connection) -> ListPromptsResult:
+    async def listing(self, who: McpConnection) -> ListPromptsResult:
         may_call = await self._may_call(who)
         return ListPromptsResult(
             prompts=[
@@ -82,7 +82,7 @@ class Prompts:
             ]
         )
 
-    async def get(self, who: Connection, params: GetPromptRequestParams) -> GetPromptResult:
+    async def get(self, who: McpConnection, params: GetPromptRequestParams) -> GetPromptResult:
         """The plan for these arguments; NotFound or InvalidArguments where it can't be made."""
         may_call = await self._may_call(who)
         procedure = procedures().get(params.name)
@@ -101,16 +101,16 @@ class Prompts:
         message = PromptMessage(role="user", content=TextContent(text=text))
         return GetPromptResult(description=procedure.description, messages=[message])
 
-    async def _may_call(self, who: Connection) -> dict[str, Capability]:
+    async def _may_call(self, who: McpConnection) -> dict[str, Capability]:
         """What the key may call, by name; refuses a key that is no longer valid."""
         return {item.name: item for item in await self._calls.visible(who)}
 
-    async def complete(self, who: Connection, params: CompleteRequestParams) -> Sequence[str]:
+    async def complete(self, who: McpConnection, params: CompleteRequestParams) -> Sequence[str]:
         """Values that begin with what is there."""
         name = params.argument.name
         values: Sequence[str] = _TEMPLATES if name == "template" else []
         if name == "appName":
-            answer = await self._calls.execute(Ask(who, "apps.list", {"limit": MOST_LISTED}))
+            answer = await self._calls.execute(ToolCall(who, "apps.list", {"limit": MOST_LISTED}))
             values = [app["name"] for app in orjson.loads(answer.body)["apps"]]
         return [value for value in values if value.startswith(params.argument.value)]
 

@@ -25,7 +25,7 @@ from mcp_types import (
 from ikoma.errors import NotFound
 from ikoma.kernel.events import Changed
 from ikoma.kernel.registry import MOST_LISTED
-from ikoma.transports.mcp.calls import Ask, Calls, Connection
+from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.wording import answers
 
 _PAGE = 50
@@ -63,7 +63,7 @@ class Resources:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def listing(self, who: Connection, params: PaginatedRequestParams | None) -> ListResourcesResult:
+    async def listing(self, who: McpConnection, params: PaginatedRequestParams | None) -> ListResourcesResult:
         allowed = await self._allowed(who, counts=False)
         found: list[Resource] = []
         if "platform.check" in allowed:
@@ -82,7 +82,7 @@ class Resources:
         more = str(start + _PAGE) if start + _PAGE < len(apps) else None
         return ListResourcesResult(resources=found if start == 0 else found[1:], next_cursor=more)
 
-    async def templates(self, who: Connection) -> ListResourceTemplatesResult:
+    async def templates(self, who: McpConnection) -> ListResourceTemplatesResult:
         allowed = await self._allowed(who)
         return ListResourceTemplatesResult(
             resource_templates=[
@@ -97,7 +97,7 @@ class Resources:
             ]
         )
 
-    async def read(self, who: Connection, uri: str) -> ReadResourceResult:
+    async def read(self, who: McpConnection, uri: str) -> ReadResourceResult:
         """The content now; raises NotFound, or why this caller may not read it."""
         if uri == _HEALTH:
             return await self._content(who, uri, View("platform.check", "", {}), {})
@@ -107,7 +107,7 @@ class Resources:
             raise NotFound(f"There is no resource {uri[:200]!r}.", hint="resources/list shows them.")
         return await self._content(who, uri, view, {**view.arguments, "appName": match[1]})
 
-    async def complete(self, who: Connection, params: CompleteRequestParams) -> Sequence[str]:
+    async def complete(self, who: McpConnection, params: CompleteRequestParams) -> Sequence[str]:
         """Names of apps that begin with what is there."""
         if params.argument.name != "appName":
             return []
@@ -118,19 +118,23 @@ class Resources:
         """The addresses whose content an event may have changed."""
         return [f"ikoma://apps/{changed.app}/{name}" for name in VIEWS] if changed.app else []
 
-    async def _content(self, who: Connection, uri: str, view: View, arguments: Mapping[str, Any]) -> ReadResourceResult:
+    async def _content(
+        self, who: McpConnection, uri: str, view: View, arguments: Mapping[str, Any]
+    ) -> ReadResourceResult:
         allowed = await self._calls.visible(who, counts=False)
         found = next((item for item in allowed if item.name == view.capability), None)
-        answer = await self._calls.execute(Ask(who, view.capability, arguments))  # says why where the caller may not
+        answer = await self._calls.execute(
+            ToolCall(who, view.capability, arguments)
+        )  # says why where the caller may not
         assert found is not None
         text = answers.document(found, answer.body, view.field)
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=view.mime_type, text=text)])
 
-    async def _apps(self, who: Connection) -> list[str]:
-        answer = await self._calls.execute(Ask(who, "apps.list", {"limit": MOST_LISTED}))
+    async def _apps(self, who: McpConnection) -> list[str]:
+        answer = await self._calls.execute(ToolCall(who, "apps.list", {"limit": MOST_LISTED}))
         return [app["name"] for app in orjson.loads(answer.body)["apps"]]
 
-    async def _allowed(self, who: Connection, *, counts: bool = True) -> set[str]:
+    async def _allowed(self, who: McpConnection, *, counts: bool = True) -> set[str]:
         return {item.name for item in await self._calls.visible(who, counts=counts)}
 
 

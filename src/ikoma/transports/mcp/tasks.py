@@ -22,7 +22,7 @@ from pydantic import Field
 from ikoma.errors import IkomaError
 from ikoma.kernel.journal import CANCELLED, FAILED, RUNNING, SUCCEEDED
 from ikoma.kernel.registry import Capability
-from ikoma.transports.mcp.calls import Ask, Calls, Connection
+from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.wording import answers
 from ikoma.transports.mcp.wording.marking import Wrapper
 
@@ -49,7 +49,7 @@ class Tasks:
     """The extension's methods over the operations."""
 
     def __init__(
-        self, calls: Calls, identify: Callable[[Context], Connection], capabilities: Mapping[str, Capability]
+        self, calls: Calls, identify: Callable[[Context], McpConnection], capabilities: Mapping[str, Capability]
     ) -> None:
         self._calls = calls
         self._identify = identify
@@ -61,7 +61,7 @@ class Tasks:
         server.add_request_handler("tasks/update", UpdateTaskParams, self._update)
         server.add_request_handler("tasks/cancel", TaskParams, self._cancel)
 
-    async def created(self, who: Connection, identity: str) -> dict[str, Any]:
+    async def created(self, who: McpConnection, identity: str) -> dict[str, Any]:
         """The answer to a call that goes on as this operation."""
         return {"resultType": "task", **_envelope(await self._operation(who, identity), Wrapper())}
 
@@ -90,7 +90,7 @@ class Tasks:
     async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         operation = await self._find(ctx, params)
         if operation["state"] == RUNNING:
-            ask = Ask(self._identify(ctx), "operations.cancel", {"operationId": params.task_id})
+            ask = ToolCall(self._identify(ctx), "operations.cancel", {"operationId": params.task_id})
             await _or_not_found(params.task_id, self._calls.execute(ask))
         return {"resultType": "complete"}
 
@@ -109,8 +109,8 @@ class Tasks:
         )
         return operation
 
-    async def _operation(self, who: Connection, identity: str) -> dict[str, Any]:
-        answer = await self._calls.execute(Ask(who, "operations.get", {"operationId": identity}))
+    async def _operation(self, who: McpConnection, identity: str) -> dict[str, Any]:
+        answer = await self._calls.execute(ToolCall(who, "operations.get", {"operationId": identity}))
         operation: dict[str, Any] = orjson.loads(answer.body)
         return operation
 

@@ -154,7 +154,7 @@ def test_the_way_back(case: Case) -> None:
         downs={f"{one}.sql" for one in case.downs.split()},
         backups=[kept(one) for one in case.backups.split()],
     )
-    assert (found.way, found.undo, found.backup) == (case.way, case.undo, case.backup)
+    assert (found.method, found.undo, found.backup) == (case.way, case.undo, case.backup)
     for text in (case.said, *case.also):
         assert text in str(found)
     assert str(found).endswith(".")

@@ -16,14 +16,18 @@ from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName, Secret
-from ikoma.ports.engine import Container, Engine, Listening, Lives
+from ikoma.ports.engine import Container, Engine, ListeningPort, RestartHistory
 from tests.unit.apps.containers import container
 
 NOTHING = ProbeResult(False, "/health does not answer: nothing takes connections at port 3000.")
 WELL = ProbeResult(True, "/health answers 200.")
 NO = ProbeResult(False, "/health answers 500.", status=500)
 LATE = ProbeResult(False, "/health has not answered within 3 s.")
-OWN, OTHER, LOCAL = Listening("0.0.0.0", 3000, False), Listening("0.0.0.0", 8080, False), Listening("::1", 3000, True)
+OWN, OTHER, LOCAL = (
+    ListeningPort("0.0.0.0", 3000, False),
+    ListeningPort("0.0.0.0", 8080, False),
+    ListeningPort("::1", 3000, True),
+)
 
 
 class Hurried(asyncio.SelectorEventLoop):
@@ -50,7 +54,7 @@ class _Skipping(selectors.SelectSelector):
 class Machine:
     """An engine with one container, and what asks it, as they are so many seconds after the start."""
 
-    def __init__(self, answers: Callable[[float], ProbeResult], heard: Sequence[Listening], **more: Any) -> None:
+    def __init__(self, answers: Callable[[float], ProbeResult], heard: Sequence[ListeningPort], **more: Any) -> None:
         self._answers, self._heard = answers, heard
         self._restarts, self._is_there = more.pop("restarts", 0), more.pop("is_there", True)
         self._container = container("web1", addresses=("10.0.0.2",), **more)
@@ -65,10 +69,10 @@ class Machine:
     async def containers(self, app: AppName) -> Sequence[Container]:
         return [self._container] if self._is_there else []
 
-    async def lives(self, identity: str) -> Lives:
-        return Lives(self._restarts, 0.0, 0.0)
+    async def lives(self, identity: str) -> RestartHistory:
+        return RestartHistory(self._restarts, 0.0, 0.0)
 
-    async def listening(self, item: Container) -> Sequence[Listening]:
+    async def listening(self, item: Container) -> Sequence[ListeningPort]:
         return self._heard
 
     async def logs(self, item: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
@@ -77,7 +81,7 @@ class Machine:
 
 def waited(
     answers: Callable[[float], ProbeResult],
-    heard: Sequence[Listening] = (),
+    heard: Sequence[ListeningPort] = (),
     *,
     path: str | None = "/health",
     **more: Any,

@@ -10,7 +10,7 @@ from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.compose.services import scale_of, waits_for
 from ikoma.apps.rollouts.rendering import Placement, builds, placed
 from ikoma.model import AppName
-from ikoma.ports.engine import CarriedVolume
+from ikoma.ports.engine import AnonymousVolume
 
 ROOT, TREE = Path("/srv/apps/shop"), Path("/srv/apps/shop/.ikoma/releases/r1/tree")
 PLACE = Placement(
@@ -25,7 +25,7 @@ PLACE = Placement(
 )
 
 
-def placed_model(model: dict[str, Any], **carried: list[CarriedVolume]) -> dict[str, Any]:
+def placed_model(model: dict[str, Any], **carried: list[AnonymousVolume]) -> dict[str, Any]:
     names = dict.fromkeys(model["services"], "c")
     return placed({"name": "shop", **model}, PLACE, rollout="42", configurations=names, carried=carried).model
 
@@ -88,7 +88,7 @@ def test_a_service_is_found_under_the_names_that_others_link_it_by() -> None:
 
 
 def test_data_of_a_volume_without_a_name_goes_on_unless_something_else_is_mounted_there() -> None:
-    volume = CarriedVolume("0" * 64, "/store")
+    volume = AnonymousVolume("0" * 64, "/store")
     model = placed_model({"services": {"web": {}}}, web=[volume])
     assert model["volumes"] == {volume.name: {"name": volume.name, "external": True}}
     assert [mount["target"] for mount in model["services"]["web"]["volumes"]] == ["/store"]

@@ -12,7 +12,7 @@ import pytest
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.model import Secret
-from ikoma.ports.engine import Container, Engine, Listening
+from ikoma.ports.engine import Container, Engine, ListeningPort
 from tests.unit.apps.containers import container
 
 SECRET = "zk4Jq9vPw2LmXt7b"
@@ -21,15 +21,15 @@ SECRET = "zk4Jq9vPw2LmXt7b"
 class Ears:
     """All that the probe asks an engine for."""
 
-    def __init__(self, heard: Sequence[Listening] | None) -> None:
+    def __init__(self, heard: Sequence[ListeningPort] | None) -> None:
         self._heard = heard
 
-    async def listening(self, item: Container) -> Sequence[Listening] | None:
+    async def listening(self, item: Container) -> Sequence[ListeningPort] | None:
         return self._heard
 
 
 def explained(
-    sent: bytes | None, *, heard: Sequence[Listening] | None = None, path: str | None = "/health"
+    sent: bytes | None, *, heard: Sequence[ListeningPort] | None = None, path: str | None = "/health"
 ) -> ProbeResult:
     """How a server is explained that sends this and hangs up; None: nothing listens at the port."""
 
@@ -91,11 +91,17 @@ def test_what_is_no_answer_is_said_to_be_none(sent: bytes, details: str, said: A
     [
         (None, ""),
         ((), " It listens on no port."),
-        ((Listening("0.0.0.0", 8080, False),), " It listens on 8080, and requests go to PORT: say `port: 8080` under"),
-        ((Listening("127.0.0.1", 8080, True),), " It listens on 127.0.0.1:8080 only: let it listen on 0.0.0.0:PORT."),
+        (
+            (ListeningPort("0.0.0.0", 8080, False),),
+            " It listens on 8080, and requests go to PORT: say `port: 8080` under",
+        ),
+        (
+            (ListeningPort("127.0.0.1", 8080, True),),
+            " It listens on 127.0.0.1:8080 only: let it listen on 0.0.0.0:PORT.",
+        ),
     ],
 )
-def test_where_nothing_answers_the_ports_are_told(heard: Sequence[Listening] | None, says: str) -> None:
+def test_where_nothing_answers_the_ports_are_told(heard: Sequence[ListeningPort] | None, says: str) -> None:
     begins = "/health does not answer: nothing takes connections at port PORT."
     assert explained(None, heard=heard).details.startswith(begins + says)
     named = explained(None, heard=heard, path=None).details

@@ -290,7 +290,7 @@ def test_any_tree_comes_back_and_so_does_the_next_one(first: dict[bytes, Any], s
             assert Snapshot.read(shop.manifest(number), shop.app.path) == snapshot
             assert shop.snapshots.verify(snapshot) == []
         before, after = (Snapshot.read(shop.manifest(number), shop.app.path) for number in (0, 1))
-        same = before.digest_of(shop.app.source) == after.digest_of(shop.app.source)
+        same = before.compute_digest(shop.app.source) == after.compute_digest(shop.app.source)
         assert same == (described(shop.release(0) / TREE) == described(shop.release(1) / TREE))
 
 
@@ -301,7 +301,7 @@ def test_any_tree_comes_back_and_so_does_the_next_one(first: dict[bytes, Any], s
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Inodes of the files whose content was read, as they are read."""
     found: list[int] = []
-    take = IncomingObjects.take
+    take = IncomingObjects.store
 
     def noted(self: IncomingObjects, source: int, passed: Callable[[int], None]) -> store.StoredFile:
         found.append(os.fstat(source).st_ino)
@@ -340,7 +340,7 @@ def test_changes_are_seen_however_they_hide(shop: Shop, trick: str) -> None:
         file.write_text("after!")
     os.utime(file, (LONG_AGO, LONG_AGO))
     second = shop.take(2, earlier=1)
-    assert first.digest_of(file) != second.digest_of(file)
+    assert first.compute_digest(file) != second.compute_digest(file)
     assert described(shop.tree(2, second)) == described(shop.app.path)
 
 
@@ -688,13 +688,13 @@ def test_a_digest_changes_with_everything_but_times(shop: Shop) -> None:
     shop.write("src/file", "content")
     shop.write("srcs/file", "not a part of it")
     (shop.app.source / "link").symlink_to("file")
-    seen = [shop.take(0, "src", "srcs").digest_of(shop.app.source)]
+    seen = [shop.take(0, "src", "srcs").compute_digest(shop.app.source)]
     os.utime(shop.app.source / "file", (1, 1))
     shop.write("srcs/file", "still not a part of it")
-    assert shop.take(1, "src", "srcs").digest_of(shop.app.source) == seen[0]
+    assert shop.take(1, "src", "srcs").compute_digest(shop.app.source) == seen[0]
     for number, alter in enumerate(altered(shop), 2):
         alter()
-        seen.append(shop.take(number, "src", "srcs").digest_of(Path("src")))
+        seen.append(shop.take(number, "src", "srcs").compute_digest(Path("src")))
     assert len(set(seen)) == len(seen) - 1  # making and removing a folder ends where it began
 
 
@@ -702,9 +702,9 @@ def test_a_digest_is_the_same_wherever_the_tree_stands_and_empty_where_there_is_
     for folder in ("a", "b"):
         shop.write(f"src/{folder}/file", "content")
     snapshot = shop.take(1)
-    assert snapshot.digest_of(Path("src/a")) == snapshot.digest_of(shop.app.source / "b") != ""
-    assert snapshot.digest_of(Path("src/c")) == ""
-    assert snapshot.digest_of(shop.app.path) == shop.take(2).digest_of(Path("."))
+    assert snapshot.compute_digest(Path("src/a")) == snapshot.compute_digest(shop.app.source / "b") != ""
+    assert snapshot.compute_digest(Path("src/c")) == ""
+    assert snapshot.compute_digest(shop.app.path) == shop.take(2).compute_digest(Path("."))
 
 
 def test_a_manifest_can_be_read_by_people(shop: Shop) -> None:

@@ -57,7 +57,7 @@ def test_the_nearest_token_is_used_and_none_of_another_host(app: App) -> None:
     access = source_access.read(app)
 
     def used(url: str) -> str | None:
-        token = access.token(SourceUrl.parse(url))
+        token = access.find_token(SourceUrl.parse(url))
         return token.secret.reveal() if token else None
 
     assert used("https://github.com/you/lib") == "one-for-lib"
@@ -70,9 +70,9 @@ def test_the_nearest_token_is_used_and_none_of_another_host(app: App) -> None:
 
 def test_a_token_of_a_call_goes_to_its_own_host_alone(app: App) -> None:
     access = source_access.read(app, (SHOP, Secret("of-the-call")))
-    assert access.token(SourceUrl.parse("https://github.com/you/lib")) is not None
-    assert access.token(SourceUrl.parse("https://github.com:8443/you/shop")) is None
-    assert access.token(SourceUrl.parse("https://example.org/you/shop")) is None
+    assert access.find_token(SourceUrl.parse("https://github.com/you/lib")) is not None
+    assert access.find_token(SourceUrl.parse("https://github.com:8443/you/shop")) is None
+    assert access.find_token(SourceUrl.parse("https://example.org/you/shop")) is None
 
 
 def test_keys_stay_the_same_until_another_is_wanted_and_go_with_the_app(app: App) -> None:
@@ -81,9 +81,9 @@ def test_keys_stay_the_same_until_another_is_wanted_and_go_with_the_app(app: App
     assert source_access.obtain_public_key(app, SourcePlace("github.com/you/shop")) == (first, False)
     second, made = source_access.obtain_public_key(app, SourcePlace("github.com/you/shop"), anew=True)
     assert (made, second == first) == (True, False)
-    key = source_access.read(app).key(SourceUrl.parse("git@github.com:you/shop.git"))
+    key = source_access.read(app).find_key(SourceUrl.parse("git@github.com:you/shop.git"))
     assert key is not None
     assert key.stat().st_mode & 0o777 == 0o600
-    assert source_access.read(app).key(SourceUrl.parse("git@github.com:you/other.git")) is None
+    assert source_access.read(app).find_key(SourceUrl.parse("git@github.com:you/other.git")) is None
     source_access.forget(app)
     assert list(app.state.iterdir()) == []

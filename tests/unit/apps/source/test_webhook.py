@@ -12,6 +12,7 @@ from ikoma.apps.app import App, Apps
 from ikoma.apps.source import webhook
 from ikoma.apps.source.webhook import DeliveryMark, Webhooks
 from ikoma.errors import HookReplayed, HookWornOut
+from ikoma.kernel.store import Store
 from ikoma.model import AppName
 
 YEAR = 366 * 24 * 3600
@@ -25,10 +26,11 @@ def app(tmp_path: Path) -> App:
 
 @pytest.fixture
 def house(tmp_path: Path, app: App) -> Iterator[Webhooks]:
-    made = Webhooks(tmp_path / "state.db", Apps(tmp_path))
+    store = Store(tmp_path / "state.db")
+    made = Webhooks(store, Apps(tmp_path))
     made.create(app, "main", caller="ann")
     yield made
-    made.close()
+    store.close()
 
 
 def test_of_a_delivery_that_is_refused_nothing_is_remembered(house: Webhooks, app: App) -> None:
@@ -37,39 +39,39 @@ def test_of_a_delivery_that_is_refused_nothing_is_remembered(house: Webhooks, ap
         DeliveryMark("delivery 1", lasts=False),
         DeliveryMark("delivery 2", lasts=False),
     )
-    house.take(app.name, [body, one])
+    house.remember_delivery(app.name, [body, one])
     with pytest.raises(HookReplayed):
-        house.take(app.name, [two, body])
-    house.take(app.name, [DeliveryMark("body y", lasts=True), two])
-    house.take(AppName("bank"), [body, one])
+        house.remember_delivery(app.name, [two, body])
+    house.remember_delivery(app.name, [DeliveryMark("body y", lasts=True), two])
+    house.remember_delivery(AppName("bank"), [body, one])
 
 
 def test_what_has_no_time_of_its_own_is_remembered_however_old(
     house: Webhooks, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lasting, passing = DeliveryMark("body x", lasts=True), DeliveryMark("signature y", lasts=False)
-    house.take(app.name, [lasting, passing])
+    house.remember_delivery(app.name, [lasting, passing])
     later = time.time() + YEAR
     monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(HookReplayed):
-        house.take(app.name, [lasting])
-    house.take(app.name, [passing])
+        house.remember_delivery(app.name, [lasting])
+    house.remember_delivery(app.name, [passing])
 
 
 def test_a_full_memory_refuses_rather_than_forgets(house: Webhooks, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "MOST_REMEMBERED", 2)
-    house.take(app.name, [DeliveryMark("body 1", lasts=True)])
-    house.take(app.name, [DeliveryMark("body 2", lasts=True)])
+    house.remember_delivery(app.name, [DeliveryMark("body 1", lasts=True)])
+    house.remember_delivery(app.name, [DeliveryMark("body 2", lasts=True)])
     with pytest.raises(HookWornOut):
-        house.take(app.name, [DeliveryMark("body 3", lasts=True)])
+        house.remember_delivery(app.name, [DeliveryMark("body 3", lasts=True)])
     former = house.find(app.name)
     house.create(app, "main", caller="ann")
     assert former != house.find(app.name)
-    house.take(app.name, [DeliveryMark("body 3", lasts=True)])
+    house.remember_delivery(app.name, [DeliveryMark("body 3", lasts=True)])
 
 
 def test_a_delivery_that_began_nothing_may_come_again(house: Webhooks, app: App) -> None:
     marks = [DeliveryMark("body 1", lasts=True), DeliveryMark("delivery 1", lasts=False)]
-    house.take(app.name, marks)
-    house.give_back(app.name, marks)
-    house.take(app.name, marks)
+    house.remember_delivery(app.name, marks)
+    house.forget_delivery(app.name, marks)
+    house.remember_delivery(app.name, marks)

@@ -6,7 +6,7 @@ import pytest
 
 from ikoma.engines.compose import failure
 from ikoma.engines.compose.progress import ComposeOutput
-from ikoma.engines.compose.watch import Watch
+from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import DeployFailed, NoAddressesLeft
 from ikoma.ports.progress import no_progress
@@ -14,7 +14,7 @@ from tests.unit.apps.containers import container
 
 
 def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_before() -> None:
-    watch = Watch(DockerApi("unix:///nowhere"), "shop", ())
+    watch = DowntimeWatch(DockerApi("unix:///nowhere"), "shop", ())
     output = ComposeOutput("shop", no_progress, ())
     output.not_started("a", "cannot join network of a non running container")
     ended = container("a", state="exited", health=None, exit_code=143)
@@ -28,7 +28,7 @@ def test_a_hint_names_last_lines_only_where_there_are_some() -> None:
     output = ComposeOutput("shop", no_progress, ())
     assert "last lines" not in failure.without_container(output).hint
     ended = container("a", state="exited", health=None, exit_code=3)
-    watch = Watch(DockerApi("unix:///nowhere"), "shop", ())
+    watch = DowntimeWatch(DockerApi("unix:///nowhere"), "shop", ())
     assert "last lines" in failure.of_container(ended, output, watch, timeout=1, logs=[], check=None).hint
 
 

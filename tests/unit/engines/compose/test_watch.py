@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ikoma.engines.compose.watch import Event, downtime_ns
+from ikoma.engines.compose.watch import ContainerEvent, downtime_ns
 from ikoma.ports.engine import Container
 
 NOW = 10_000
@@ -22,8 +22,8 @@ def container(identity: str, service: str = "web", health: str | None = None, st
     )
 
 
-def event(at: int, identity: str, action: str, service: str = "web") -> Event:
-    return Event(at, identity, service, action)
+def event(at: int, identity: str, action: str, service: str = "web") -> ContainerEvent:
+    return ContainerEvent(at, identity, service, action)
 
 
 HEALTHY = "health_status: healthy"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ikoma.engines.docker.listening import of_process
-from ikoma.ports.engine import Listening
+from ikoma.ports.engine import ListeningPort
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 TCP = HEAD + (
@@ -33,11 +33,11 @@ def proc(folder: Path) -> Path:
 
 def test_what_listens_is_told_apart_from_what_only_the_container_reaches(tmp_path: Path) -> None:
     assert of_process(42, "172.18.0.2", proc(tmp_path)) == (
-        Listening("0.0.0.0", 8080, False),
-        Listening("127.0.0.1", 3000, True),
-        Listening("::", 80, False),
-        Listening("::1", 81, True),
-        Listening("127.0.0.1", 82, True),
+        ListeningPort("0.0.0.0", 8080, False),
+        ListeningPort("127.0.0.1", 3000, True),
+        ListeningPort("::", 80, False),
+        ListeningPort("::1", 81, True),
+        ListeningPort("127.0.0.1", 82, True),
     )
 
 

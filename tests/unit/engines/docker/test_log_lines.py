@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.engines.docker.log_lines import LONGEST, Lines, after, last
+from ikoma.engines.docker.log_lines import LONGEST, LineAssembler, after, last
 from ikoma.ports.engine import LogLine
 
 STAMP = "2026-01-02T03:04:05.000000006Z"
@@ -65,7 +65,7 @@ def test_what_may_have_begun_before_is_left_out() -> None:
 
 
 def test_of_a_line_that_is_too_long_the_end_is_never_shown() -> None:
-    lines = Lines()
+    lines = LineAssembler()
     shown = [
         line
         for piece in pieces_of("x" * (LONGEST - 14) + SECRET)

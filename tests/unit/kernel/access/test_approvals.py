@@ -9,6 +9,7 @@ from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, Approva
 from ikoma.kernel.access import approvals as module
 from ikoma.kernel.access.approvals import APPROVED, DENIED, EXPIRED, USED, Approvals
 from ikoma.kernel.access.callers import Caller
+from ikoma.kernel.store import Store
 from ikoma.model import Role
 
 BOT = Caller("key_bot", "bot", Role.ADMIN, needs_approval=True)
@@ -17,7 +18,7 @@ ANN = Caller("key_ann", "ann", Role.ADMIN)
 
 @pytest.fixture
 def approvals(tmp_path: Path) -> Approvals:
-    return Approvals(tmp_path / "state.db")
+    return Approvals(Store(tmp_path / "state.db"))
 
 
 def use(
@@ -48,7 +49,7 @@ def test_consent_is_to_one_call_of_one_caller_once(approvals: Approvals) -> None
 
 
 def test_of_two_calls_at_once_one_gets_the_consent(approvals: Approvals, tmp_path: Path) -> None:
-    elsewhere = Approvals(tmp_path / "state.db")
+    elsewhere = Approvals(Store(tmp_path / "state.db"))
     approvals.decide(ask(approvals), ANN, APPROVED)
     assert [use(approvals, BOT, "apps.remove", "this"), use(elsewhere, BOT, "apps.remove", "this")] == [True, False]
 
@@ -71,7 +72,7 @@ def test_a_consent_ends_with_the_key_that_gave_it(approvals: Approvals) -> None:
 
 
 def test_equal_calls_ask_once(approvals: Approvals, tmp_path: Path) -> None:
-    assert ask(approvals) == ask(Approvals(tmp_path / "state.db")) != ask(approvals, "other")
+    assert ask(approvals) == ask(Approvals(Store(tmp_path / "state.db"))) != ask(approvals, "other")
 
 
 def test_no_key_asks_others_requests_away(approvals: Approvals) -> None:
@@ -99,15 +100,6 @@ def test_only_requests_whose_hour_is_over_are_forgotten(approvals: Approvals, mo
     monkeypatch.setattr(module, "_now", lambda: later)
     kept = ask(approvals, "late")
     assert [item.id for item in approvals.visible(ANN, closed=True)] == [kept, first[-1]]
-
-
-def test_requests_of_an_earlier_version_are_read(tmp_path: Path) -> None:
-    old = module.connect(tmp_path / "state.db", module._SCHEMA.replace(",\n    decided_by_id TEXT", ""))
-    old.execute(
-        "INSERT INTO approvals VALUES ('a', 'apps.remove', 'shop', '{}', 's', 'this', 'key_bot', 'bot', 'approved',"
-        " '2026-01-01', '2999-01-01', 'ann', '2026-01-01')"
-    )
-    assert use(Approvals(tmp_path / "state.db"), BOT, "apps.remove", "this", ended=ANN.id) is True
 
 
 def test_a_request_ends_after_an_hour(approvals: Approvals, monkeypatch: pytest.MonkeyPatch) -> None:

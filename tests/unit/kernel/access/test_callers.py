@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 
 from ikoma.errors import InvalidArguments, NotFound, OutOfScope, Unauthenticated
 from ikoma.kernel.access.callers import Caller, Callers
+from ikoma.kernel.store import Store
 from ikoma.model import Role
 
 
@@ -18,7 +18,7 @@ def hashed(key: str) -> str:
 
 
 def opened(folder: Path, given: str | None = None) -> Callers:
-    return Callers(folder / "state.db", folder / ".env", given)
+    return Callers(Store(folder / "state.db"), folder / ".env", given)
 
 
 def test_the_key_of_the_settings_is_an_admin(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_key_ends_at_its_time(tmp_path: Path) -> None:
 def test_only_the_hash_of_a_key_is_kept(tmp_path: Path) -> None:
     callers = opened(tmp_path)
     _, key = callers.create("bot", Role.OBSERVER)
-    callers.close()
+    callers._store.close()
     for path in tmp_path.iterdir():
         assert key.encode() not in path.read_bytes()
 
@@ -104,7 +104,7 @@ def test_a_second_rotation_waits_for_the_overlap_that_was_promised(tmp_path: Pat
     with pytest.raises(InvalidArguments, match=until):
         callers.rotate(identity, overlap=60)
     assert callers.authenticate(first) == callers.authenticate(second)
-    callers._connection.execute("UPDATE keys SET previous_until = '2026-01-01T00:00:00Z'")
+    callers._store.execute("UPDATE keys SET previous_until = '2026-01-01T00:00:00Z'")
     third, _ = callers.rotate(identity, overlap=60)
     assert callers.authenticate(second) == callers.authenticate(third)
 
@@ -127,22 +127,6 @@ def test_a_key_says_when_it_was_last_used(tmp_path: Path) -> None:
     assert callers.all()[0].last_used_at is None
     callers.authenticate(key)
     assert callers.all()[0].last_used_at is not None
-
-
-def test_keys_of_an_earlier_version_go_on(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "state.db") as old:
-        old.execute(
-            "CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, role INTEGER "
-            "NOT NULL, apps TEXT NOT NULL, capabilities TEXT NOT NULL, read_only INTEGER NOT NULL, created_at TEXT "
-            "NOT NULL, expires_at TEXT, revoked_at TEXT) STRICT"
-        )
-        old.execute(
-            "INSERT INTO keys VALUES ('key_1', 'old', ?, 2, '[]', '[]', 0, '2026-01-01T00:00:00Z', NULL, NULL)",
-            (hashed("first"),),
-        )
-    old.close()
-    caller = opened(tmp_path).authenticate("first")
-    assert (caller.name, caller.needs_approval, caller.rate) == ("old", False, None)
 
 
 @pytest.mark.parametrize(

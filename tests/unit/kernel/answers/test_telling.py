@@ -16,13 +16,13 @@ import ikoma
 from ikoma import capabilities
 from ikoma.cli import main
 from ikoma.cli.capability_index import read_verbs
-from ikoma.cli.naming import Answers
+from ikoma.cli.naming import AnswerWording
 from ikoma.errors.base import error_classes
 from ikoma.kernel.access import controls
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.answers.telling import Reader, Telling
-from ikoma.kernel.words import Names, in_details
+from ikoma.kernel.words import CapabilityNames, in_details
 from ikoma.model import Role, shown
 from ikoma.transports.mcp.tools import tool_name
 from ikoma.transports.mcp.wording.speech import Speech
@@ -76,7 +76,7 @@ def test_over_mcp_a_sentence_names_tools_and_only_those_of_the_key(role: Role) -
 
 def test_on_the_command_line_a_sentence_names_commands_that_exist() -> None:
     for text in TEXTS:
-        said = Answers("apps.status", {"appName": "shop"}).sentence(text)
+        said = AnswerWording("apps.status", {"appName": "shop"}).sentence(text)
         assert not DOTTED.search(re.sub(r"`ikoma call [a-z._]+", "", said)), said
         for line in re.findall(r"`ikoma ([^`]*)`", said):
             _find_command(shlex.split(line))
@@ -126,7 +126,7 @@ def test_no_door_is_told_of_a_command_that_is_not_its_own() -> None:
 
 def test_what_a_person_does_at_the_server_names_the_app_on_the_command_line() -> None:
     text = "Take it out; a person at the server runs it with `ikoma psql`, or `ikoma psql --admin`."
-    said = Answers("db.migrate", {"appName": "shop"}).sentence(text)
+    said = AnswerWording("db.migrate", {"appName": "shop"}).sentence(text)
     assert said == "Take it out; a person at the server runs it with `ikoma psql shop`, or `ikoma psql --admin shop`."
     assert SPEECH.words({"appName": "shop"})(text) == text
 
@@ -155,7 +155,7 @@ def test_no_text_names_a_capability_that_is_not_there() -> None:
     ],
 )
 def test_arguments_of_the_call_are_said_as_they_are_typed(capability: str, text: str, said: str) -> None:
-    assert Answers(capability, {"appName": "shop"}).sentence(text) == said
+    assert AnswerWording(capability, {"appName": "shop"}).sentence(text) == said
     assert SPEECH.words({"appName": "shop"})(text) == text
 
 
@@ -218,7 +218,7 @@ def test_a_key_that_only_reads_is_told_of_keys_that_change() -> None:
     ],
 )
 def test_what_others_named_stays_as_it_is(text: str) -> None:
-    names = Names(REGISTRY.names())
+    names = CapabilityNames(REGISTRY.names())
     assert names.said(text, lambda *_: "CHANGED") == text
 
 
@@ -249,7 +249,7 @@ def test_what_others_named_like_a_call_stands_in_quotes() -> None:
 def test_arguments_that_follow_a_name_are_said_with_it() -> None:
     text = 'Call deploy.rollback {"database": true} to take it back.'
     assert SPEECH.words({})(text) == 'Call deploy_rollback {"database":true} to take it back.'
-    said = Answers("deploy.rollback", {"appName": "shop"}).sentence(text)
+    said = AnswerWording("deploy.rollback", {"appName": "shop"}).sentence(text)
     assert said == "Call `ikoma rollback shop --database` to take it back."
     assert SPEECH.words({})("See deploy.up {this} now.") == "See deploy_up {this} now."
 

@@ -17,21 +17,21 @@ import orjson
 import pytest
 
 from ikoma.kernel.audit.anchors import Anchors, in_file
-from ikoma.kernel.audit.chain import Verdict
+from ikoma.kernel.audit.chain import ChainVerdict
 from ikoma.kernel.audit.chain import verify as verify_chain
 from ikoma.kernel.audit.files import line_hash, rotated
 from ikoma.kernel.audit.head import HeadFile
-from ikoma.kernel.audit.log import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditEntry, AuditLog
 
 TAMPERINGS = 1000
 WRITER = """
 import sys
 from pathlib import Path
-from ikoma.kernel.audit.log import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditLog, AuditEntry
 folder = Path(sys.argv[1])
 log = AuditLog(folder / "audit.jsonl", folder / "head", max_bytes=int(sys.argv[3]))
 for number in range(int(sys.argv[2])):
-    log.append(*[Entry(f"{number}", "test.write", arguments={"text": "x" * 200})] * int(sys.argv[4]))
+    log.append(*[AuditEntry(f"{number}", "test.write", arguments={"text": "x" * 200})] * int(sys.argv[4]))
 """
 
 
@@ -44,11 +44,11 @@ def written(folder: Path, count: int, **more: int) -> AuditLog:
     for number in range(count):
         app = {"appName": f"app-{number % 5}", "file": "ü" * (number % 3)}
         caller = f"caller {number % 7}"
-        log.append(Entry(f"request-{number}", "files.write", "builder", caller, arguments=app, result="success"))
+        log.append(AuditEntry(f"request-{number}", "files.write", "builder", caller, arguments=app, result="success"))
     return log
 
 
-def verify(folder: Path) -> Verdict:
+def verify(folder: Path) -> ChainVerdict:
     return verify_chain(folder / "audit.jsonl", folder / "head", [folder / "anchors"])
 
 
@@ -297,7 +297,7 @@ def test_a_log_that_was_written_anew_as_a_whole_is_found_by_its_anchors(tmp_path
 def test_anchors_of_another_history_do_not_outdo_the_first_ones(tmp_path: Path) -> None:
     for kind in ("files.write", "files.delete"):  # the second history has an anchor of its own, at the same number
         log = opened(tmp_path)
-        log.append(*(Entry(f"{number}", kind) for number in range(10)))
+        log.append(*(AuditEntry(f"{number}", kind) for number in range(10)))
         asyncio.run(Anchors(log, [in_file(tmp_path / "anchors")], 60).anchor())
         log.close()
         assert verify(tmp_path).valid == (kind == "files.write")
@@ -345,7 +345,7 @@ def test_entries_of_the_same_moment_are_written_in_order_and_before_anybody_goes
     log, gone = opened(tmp_path), []
 
     async def call(number: int) -> None:
-        await log.append_with_others(Entry(f"{number}", "apps.list"))
+        await log.append_with_others(AuditEntry(f"{number}", "apps.list"))
         assert f'"requestId":"{number}"' in (tmp_path / "audit.jsonl").read_text()
 
     async def together() -> None:
@@ -367,19 +367,19 @@ def test_a_crash_at_any_line_of_a_write_is_no_tampering(tmp_path: Path, wrote: s
     head = HeadFile(tmp_path / "head")
     known = head.read()
     assert known is not None
-    line = Entry("cut", "test.write").line(known.seq + 1, known.hash)
+    line = AuditEntry("cut", "test.write").line(known.seq + 1, known.hash)
     head.write(known.announcing(line_hash(line[:-1])))
     with (tmp_path / "audit.jsonl").open("ab") as file:
         file.write({"nothing": b"", "half": line[:40], "all": line}[wrote])
     assert verify(tmp_path).valid or wrote == "half"
-    log.append(Entry("next", "test.write"))
+    log.append(AuditEntry("next", "test.write"))
     assert whole(tmp_path) == (7 if wrote == "all" else 6)
 
 
 def test_a_log_that_logrotate_took_away_verifies_where_it_lies(tmp_path: Path) -> None:
     log = written(tmp_path, 5)
     (tmp_path / "audit.jsonl").rename(tmp_path / "audit.jsonl.1")
-    log.append(Entry("next", "test.write"))
+    log.append(AuditEntry("next", "test.write"))
     assert whole(tmp_path) == 6
     (tmp_path / "audit.jsonl.1").unlink()
     assert "1 to 5 are missing" in str(verify(tmp_path).first_bad)

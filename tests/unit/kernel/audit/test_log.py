@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from ikoma.errors import AuditUnavailable
 from ikoma.kernel.audit.chain import verify
-from ikoma.kernel.audit.log import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditEntry, AuditLog
 
 WRITER = """
 import sys
 from pathlib import Path
-from ikoma.kernel.audit.log import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditLog, AuditEntry
 log = AuditLog(Path(sys.argv[1]), Path(sys.argv[1] + ".head"))
 for number in range(300):
-    log.append(Entry(f"{sys.argv[2]}-{number}", "test.write", arguments={"text": "x" * 500}))
+    log.append(AuditEntry(f"{sys.argv[2]}-{number}", "test.write", arguments={"text": "x" * 500}))
 """
 
 
@@ -44,21 +44,21 @@ def test_entries_of_several_processes_stay_whole(tmp_path: Path) -> None:
 def test_a_log_that_was_rotated_away_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     log = opened(path)
-    log.append(Entry("1", "test.read"))
+    log.append(AuditEntry("1", "test.read"))
     path.rename(tmp_path / "audit.jsonl.1")
-    log.append(Entry("2", "test.read"))
+    log.append(AuditEntry("2", "test.read"))
     assert [entry["requestId"] for entry in lines(path)] == ["2"]
     path.unlink()
-    log.append(Entry("3", "test.read"))
+    log.append(AuditEntry("3", "test.read"))
     assert [entry["requestId"] for entry in lines(path)] == ["3"]
 
 
 def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    opened(path).append(Entry("1", "test.read"))
+    opened(path).append(AuditEntry("1", "test.read"))
     with path.open("ab") as file:
         file.write(b'{"requestId":"2","capab')
-    opened(path).append(Entry("3", "test.read"))
+    opened(path).append(AuditEntry("3", "test.read"))
     assert orjson.loads(path.read_bytes().splitlines()[-1])["requestId"] == "3"
     assert [entry["requestId"] for entry in opened(path).last(10, lambda _: True)[0]] == ["1", "audit.gap", "3"]
 
@@ -66,7 +66,7 @@ def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
 def test_the_last_entries_that_are_wanted_come_oldest_first(tmp_path: Path) -> None:
     log = opened(tmp_path / "audit.jsonl")
     for number in range(5):
-        log.append(Entry(str(number), "test.read" if number % 2 else "test.write"))
+        log.append(AuditEntry(str(number), "test.read" if number % 2 else "test.write"))
     found, _ = log.last(2, lambda entry: entry["capability"] == "test.write")
     assert [entry["requestId"] for entry in found] == ["2", "4"]
 
@@ -75,7 +75,7 @@ def test_files_that_end_before_what_is_asked_for_are_not_read(tmp_path: Path) ->
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path, tmp_path / "head", max_bytes=1)
     for number in range(6):
-        log.append(Entry(str(number), "test.read"))
+        log.append(AuditEntry(str(number), "test.read"))
         time.sleep(0.002)
     read: list[object] = []
     entries, _ = log.last(10, lambda entry: not read.append(entry["requestId"]))
@@ -87,7 +87,7 @@ def test_files_that_end_before_what_is_asked_for_are_not_read(tmp_path: Path) ->
 
 def test_whatever_an_entry_holds_it_is_one_ascii_line(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    opened(path).append(Entry("1", "a\nb\u2028\x85\x1b[31m", arguments={"appName": "ü\u202e"}))
+    opened(path).append(AuditEntry("1", "a\nb\u2028\x85\x1b[31m", arguments={"appName": "ü\u202e"}))
     content = path.read_bytes()
     assert content.isascii()
     assert content.count(b"\n") == 1
@@ -105,7 +105,7 @@ ANYTHING = st.recursive(
 def test_whatever_an_entry_holds_its_line_is_short(
     capability: str, caller: str | None, error: str | None, arguments: dict[str, Any]
 ) -> None:
-    entry = Entry("1", capability, caller=caller, key=caller, arguments=arguments, error=error)
+    entry = AuditEntry("1", capability, caller=caller, key=caller, arguments=arguments, error=error)
     line = entry.line(1, "0" * 64)
     assert len(line) <= 24 << 10
     assert orjson.loads(line)["seq"] == 1
@@ -113,7 +113,7 @@ def test_whatever_an_entry_holds_its_line_is_short(
 
 def test_an_entry_whose_arguments_are_too_long_is_found_by_its_app(tmp_path: Path) -> None:
     log = opened(tmp_path / "audit.jsonl")
-    log.append(Entry("1", "test.write", arguments={"appName": "shop", "text": "x" * 100_000}))
+    log.append(AuditEntry("1", "test.write", arguments={"appName": "shop", "text": "x" * 100_000}))
     (entry,), _ = log.last(1, lambda entry: entry["arguments"].get("appName") == "shop")
     assert entry["arguments"].keys() == {"appName", "[arguments]"}
 
@@ -122,17 +122,17 @@ def test_an_entry_whose_arguments_are_too_long_is_found_by_its_app(tmp_path: Pat
 def test_a_log_that_cannot_be_written_says_so(path: str, tmp_path: Path) -> None:
     log = AuditLog(Path(path), tmp_path / "head")
     with pytest.raises(AuditUnavailable):
-        log.append(Entry("1", "test.write"))
+        log.append(AuditEntry("1", "test.write"))
     with pytest.raises(AuditUnavailable):
-        asyncio.run(log.append_durably(Entry("1", "test.write")))
-    log.append_if_possible(Entry("1", "test.read"))
+        asyncio.run(log.append_durably(AuditEntry("1", "test.write")))
+    log.append_if_possible(AuditEntry("1", "test.read"))
 
 
 def test_durable_entries_of_many_calls_are_all_there(tmp_path: Path) -> None:
     log = opened(tmp_path / "audit.jsonl")
 
     async def scenario() -> None:
-        await asyncio.gather(*(log.append_durably(Entry(str(number), "test.write")) for number in range(50)))
+        await asyncio.gather(*(log.append_durably(AuditEntry(str(number), "test.write")) for number in range(50)))
 
     asyncio.run(scenario())
     assert len(lines(tmp_path / "audit.jsonl")) == 50
@@ -141,18 +141,18 @@ def test_durable_entries_of_many_calls_are_all_there(tmp_path: Path) -> None:
 def test_entries_that_could_not_be_written_are_told_of_first_thing(tmp_path: Path) -> None:
     path = tmp_path / "log" / "audit.jsonl"
     log = opened(path)
-    log.append(Entry("1", "test.read"))
+    log.append(AuditEntry("1", "test.read"))
     path.parent.rename(tmp_path / "away")
     path.parent.symlink_to("/proc/nowhere")
     for number in range(3):
-        log.append_if_possible(Entry(f"lost {number}", "test.read", caller="ann", result="success"))
+        log.append_if_possible(AuditEntry(f"lost {number}", "test.read", caller="ann", result="success"))
     with pytest.raises(AuditUnavailable):
-        asyncio.run(log.append_durably(Entry("lost 3", "test.write", caller="ann")))
+        asyncio.run(log.append_durably(AuditEntry("lost 3", "test.write", caller="ann")))
     for number in range(50):
-        log.append_if_possible(Entry("lost", f"[unknown] {number}", result="error", code="unauthenticated"))
+        log.append_if_possible(AuditEntry("lost", f"[unknown] {number}", result="error", code="unauthenticated"))
     path.parent.unlink()
     (tmp_path / "away").rename(path.parent)
-    log.append(Entry("5", "test.read"))
+    log.append(AuditEntry("5", "test.read"))
     assert [entry["requestId"] for entry in lines(path)] == ["1", "audit.lost", "5"]
     told = lines(path)[1]["arguments"]
     assert isinstance(told, dict)

@@ -18,14 +18,16 @@ from ikoma.capabilities import load
 from ikoma.capabilities.audit.query import AuditQueryRequest, query
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.audit.chain import verify
-from ikoma.kernel.audit.log import AuditLog, Entry
+from ikoma.kernel.audit.log import AuditEntry, AuditLog
 from ikoma.kernel.redaction.redaction import Scrubber
 from ikoma.model import Role
 
 NAMES = ("timestamp", "requestId", "capability", "role", "caller", "key", "arguments", "result", "error", "code")
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10)
 JSON = st.recursive(SCALARS, lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=5), part))
-SOUND: dict[str, Any] = orjson.loads(Entry("0", "test.read", caller="ann", arguments={"appName": "shop"}).line(1, "0"))
+SOUND: dict[str, Any] = orjson.loads(
+    AuditEntry("0", "test.read", caller="ann", arguments={"appName": "shop"}).line(1, "0")
+)
 PARTS = st.dictionaries(st.sampled_from([*NAMES, "duration", "seq", "prev"]), JSON, max_size=4)
 NEARLY = st.builds(lambda parts, app: {**SOUND, "arguments": {"appName": app}, **parts}, PARTS, JSON)
 DEEP = st.builds(
@@ -51,7 +53,7 @@ def test_whatever_lines_are_in_the_log_it_is_read_checked_and_written(odd: list[
     with tempfile.TemporaryDirectory() as folder:
         path, head = Path(folder) / "audit.jsonl", Path(folder) / "head"
         first = AuditLog(path, head)
-        first.append(Entry("1", "test.read", caller="ann", arguments={"appName": "shop"}))
+        first.append(AuditEntry("1", "test.read", caller="ann", arguments={"appName": "shop"}))
         first.close()
         path.write_bytes(path.read_bytes() + b"\n".join(odd) + b"\n")
         if headless:
@@ -59,7 +61,7 @@ def test_whatever_lines_are_in_the_log_it_is_read_checked_and_written(odd: list[
         verify(path, head)
         again = AuditLog(path, head, max_bytes=1, keep=1)
         for number in range(3):
-            again.append(Entry(f"again {number}", "test.read", caller="ann", arguments={"appName": "shop"}))
+            again.append(AuditEntry(f"again {number}", "test.read", caller="ann", arguments={"appName": "shop"}))
         verify(path, head)
         for caller in (Caller("a", "ann", Role.ADMIN), Caller("b", "bob", Role.OBSERVER, apps=("shop*",))):
             assert b'"again 2"' in asked(again, caller)
@@ -69,10 +71,10 @@ def test_whatever_lines_are_in_the_log_it_is_read_checked_and_written(odd: list[
 @pytest.mark.parametrize("line", [b'{"arguments":[]}', b"[]", b"null", b"{", b"\xff"])
 def test_a_line_that_is_no_entry_is_counted_and_hides_none(tmp_path: Path, line: bytes) -> None:
     log = AuditLog(tmp_path / "audit.jsonl", tmp_path / "head")
-    log.append(Entry("1", "test.read"))
+    log.append(AuditEntry("1", "test.read"))
     with (tmp_path / "audit.jsonl").open("ab") as file:
         file.write(line + b"\n")
-    log.append(Entry("2", "test.read"))
+    log.append(AuditEntry("2", "test.read"))
     entries, odd = log.last(10, lambda entry: True)
     assert [entry["requestId"] for entry in entries] == ["1", "audit.gap", "2"]
     assert odd == 1

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from ikoma.engines.docker.readable import readable
 from ikoma.kernel.access.callers import Callers
-from ikoma.kernel.audit.log import Entry
-from ikoma.kernel.redaction.redaction import Known, Scrubber, forms, is_plain, scrub
+from ikoma.kernel.audit.log import AuditEntry
+from ikoma.kernel.redaction.redaction import KnownSecrets, Scrubber, forms, is_plain, scrub
+from ikoma.kernel.store import Store
 from ikoma.model import Role, Secret
 
 
@@ -60,12 +61,12 @@ def test_no_secret_is_left(before: str, after: str, secret: str) -> None:
 
 
 def test_api_keys_go_by_their_form_also_where_they_were_cut(tmp_path: Path) -> None:
-    callers = Callers(tmp_path / "state.db", tmp_path / ".env", None)
+    callers = Callers(Store(tmp_path / "state.db"), tmp_path / ".env", None)
     key = callers.create("someone", Role.OBSERVER)[1]
     assert hidden(f"a {key}, '{key[:40]}'") == "a ***, '***'"
     body = orjson.dumps({"id": key, key: [key]})
     assert Scrubber().json(body, None) == b'{"id":"***","***":["***"]}'
-    line = Entry("1", f"[unknown] {key}", caller=key, arguments={"id": key}, error=f"no {key[:40]!r}").line(1, "")
+    line = AuditEntry("1", f"[unknown] {key}", caller=key, arguments={"id": key}, error=f"no {key[:40]!r}").line(1, "")
     assert key[6:40].encode() not in line
     assert orjson.loads(line)["arguments"] == {"id": "***"}
 
@@ -87,7 +88,7 @@ def test_what_only_begins_like_a_key_stays(harmless: str) -> None:
     ],
 )
 def test_what_go_has_quoted_is_hidden_also_inside_json(secret: str, quoted: str) -> None:
-    scrubber = Scrubber(lambda *_: Known.of(forms([Secret(secret)])))
+    scrubber = Scrubber(lambda *_: KnownSecrets.of(forms([Secret(secret)])))
     assert scrubber.text(f"invalid value {quoted}", None) == 'invalid value "***"'
     body = orjson.dumps({"error": f"invalid value {quoted}", "twice": orjson.dumps(quoted).decode()})
     hidden = orjson.loads(scrubber.json(body, None))

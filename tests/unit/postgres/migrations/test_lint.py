@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ikoma.ports.databases import Migration
-from ikoma.postgres.migrations.lint import Lock, Verdict, lint, lint_all
+from ikoma.postgres.migrations.lint import Lock, MigrationVerdict, lint, lint_all
 
 BEFORE = """
 CREATE TABLE users (
@@ -217,7 +217,7 @@ LOCKS = [
 ]
 
 
-def judged(text: str) -> Verdict:
+def judged(text: str) -> MigrationVerdict:
     return lint_all([Migration.of("2.sql", text)], [Migration.of("1.sql", BEFORE)])[0]
 
 

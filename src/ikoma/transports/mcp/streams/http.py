@@ -21,8 +21,8 @@ from ikoma.errors import BodyTooLarge, IkomaError, MalformedRequest, TooManyConn
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.transports import headers
-from ikoma.transports.mcp.adapter import SCOPE_KEY, UNDERSTOOD, Adapter, connection_of
-from ikoma.transports.mcp.calls import Calls, Connection
+from ikoma.transports.mcp.adapter import SCOPE_KEY, UNDERSTOOD, McpAdapter, connection_of
+from ikoma.transports.mcp.calls import Calls, McpConnection
 from ikoma.transports.mcp.streams.sessions import Sessions
 
 PATH = "/mcp"
@@ -36,9 +36,9 @@ _MOST_SESSIONS = 1000
 class McpEndpoint:
     """The ASGI application under /mcp."""
 
-    def __init__(self, pipeline: Pipeline, *, adapter: Adapter | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, *, adapter: McpAdapter | None = None) -> None:
         self._pipeline = pipeline
-        self.adapter = adapter or Adapter(pipeline.registry, Calls(pipeline), connection_of)
+        self.adapter = adapter or McpAdapter(pipeline.registry, Calls(pipeline), connection_of)
         self._manager = Sessions(
             self.adapter.server,
             on_ended=self.adapter.notifier.ended,
@@ -80,7 +80,7 @@ class McpEndpoint:
             await headers.refuse(send, error, _challenge(scope, error) or None)
             return
         scope["user"] = _user(caller.id)
-        scope[SCOPE_KEY] = Connection(
+        scope[SCOPE_KEY] = McpConnection(
             key, role, _toolsets(scope), caller=caller, size=size, address=headers.address(scope)
         )
         if scope["method"] != "GET":

@@ -36,7 +36,7 @@ Incoming = MemoryObjectSendStream[SessionMessage | Exception]
 Outgoing = MemoryObjectReceiveStream[SessionMessage]
 
 
-class _Lines:
+class _JsonlStream:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_refused: Callable[[str], None]
     ) -> None:
@@ -109,7 +109,7 @@ async def serve_lines(
     Args:
         on_refused: told why, of each line that is no message.
     """
-    lines = _Lines(reader, writer, on_refused)
+    lines = _JsonlStream(reader, writer, on_refused)
     to_server, from_client = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_client, from_server = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as tasks:

@@ -38,7 +38,7 @@ _SEND_SECONDS = 2.0
 
 
 @dataclass
-class _Session:
+class _Follower:
     session: ServerSession
     sees: Callable[[Changed], Awaitable[bool]]
     followed: set[str] = field(default_factory=set)
@@ -49,12 +49,12 @@ class Notifier:
 
     def __init__(self) -> None:
         self.bus = InMemorySubscriptionBus()
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions: OrderedDict[str, _Follower] = OrderedDict()
         self.listen = ListenHandler(self.bus)
 
     def began(self, session_id: str, ctx: Context, sees: Callable[[Changed], Awaitable[bool]]) -> None:
         """An older client has begun its session; it is told of what it may see."""
-        self._sessions[session_id] = _Session(ctx.session, sees)
+        self._sessions[session_id] = _Follower(ctx.session, sees)
         while len(self._sessions) > _MOST_SESSIONS:
             self._sessions.popitem(last=False)
 

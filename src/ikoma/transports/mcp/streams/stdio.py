@@ -19,8 +19,8 @@ import orjson
 from ikoma.errors import IkomaError, MalformedRequest
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.transports import envelope
-from ikoma.transports.mcp.adapter import Adapter, serving
-from ikoma.transports.mcp.calls import Connection
+from ikoma.transports.mcp.adapter import McpAdapter, serving
+from ikoma.transports.mcp.calls import McpConnection
 from ikoma.transports.mcp.streams.jsonl import LINE_LIMIT, serve_lines
 from ikoma.transports.server import listen_unix
 
@@ -28,7 +28,7 @@ log = logging.getLogger("ikoma.mcp")
 
 
 @asynccontextmanager
-async def listening(path: Path, adapter: Adapter, pipeline: Pipeline) -> AsyncIterator[None]:
+async def listening(path: Path, adapter: McpAdapter, pipeline: Pipeline) -> AsyncIterator[None]:
     """Takes the connections of `ikoma mcp` inside the block; where another server of this state does, it stays so."""
     clients: set[asyncio.Task[None]] = set()
 
@@ -57,7 +57,7 @@ async def listening(path: Path, adapter: Adapter, pipeline: Pipeline) -> AsyncIt
             client.cancel()
 
 
-async def serve_standard_streams(adapter: Adapter, pipeline: Pipeline, who: Connection) -> None:
+async def serve_standard_streams(adapter: McpAdapter, pipeline: Pipeline, who: McpConnection) -> None:
     """Serve the host on this process's own stdin and stdout until it closes them."""
     loop = asyncio.get_running_loop()
     # Whatever prints by mistake goes to stderr: on stdout there is the protocol and nothing else.
@@ -72,12 +72,12 @@ async def serve_standard_streams(adapter: Adapter, pipeline: Pipeline, who: Conn
 
 
 async def _serve(
-    adapter: Adapter, pipeline: Pipeline, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    adapter: McpAdapter, pipeline: Pipeline, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     request_id = secrets.token_hex(12)
     try:
         hello = orjson.loads(await reader.readline())
-        who = Connection(hello["key"], hello["role"], tuple(hello["toolsets"]), session=request_id)
+        who = McpConnection(hello["key"], hello["role"], tuple(hello["toolsets"]), session=request_id)
         caller = await pipeline.identify(who.key, who.role, what="mcp")
     except IkomaError as error:
         writer.write(envelope.failure(request_id, error) + b"\n")

@@ -12,7 +12,7 @@ from mcp_types import CallToolResult, TextContent
 from ikoma.errors import IkomaError
 from ikoma.kernel.answers.failures import as_told
 from ikoma.kernel.redaction.places import Path, applied, standing_at
-from ikoma.kernel.registry import Capability, Failed, Untrusted
+from ikoma.kernel.registry import Capability, StoredFailure, Untrusted
 from ikoma.transports.mcp.tools import tool_name
 from ikoma.transports.mcp.wording import sentences
 from ikoma.transports.mcp.wording.marking import Wrapper, is_foreign
@@ -77,7 +77,7 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
     for path in [("next",), *([] if pending else [*capability.leads, ("result", "next")])]:
         result = applied(result, path, as_tool_call)
     for path, mark in () if pending else capability.untrusted:
-        if isinstance(mark, Failed):
+        if isinstance(mark, StoredFailure):
             result = applied(result, path, partial(_told_again, wrapper=wrapper))
     fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
     if capability.name == "platform.info":
@@ -87,7 +87,7 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
 
 def _marked(capability: Capability) -> set[str]:
     """The fields that hold a failure: it is told as one that has just happened, with marks of its own."""
-    return {str(path[0]) for path, mark in capability.untrusted if isinstance(mark, Failed)}
+    return {str(path[0]) for path, mark in capability.untrusted if isinstance(mark, StoredFailure)}
 
 
 def _told_again(failed: Any, wrapper: Wrapper) -> Any:
@@ -124,7 +124,7 @@ def _planted(capability: Capability, fields: Mapping[str, Any], known: Mapping[s
 
 def _is_there(value: Any, path: Path, mark: Untrusted) -> bool:
     """Whether something that others wrote stands at a path; where words of IKOMA's stand too, one word is none."""
-    found = () if isinstance(mark, Failed) else standing_at(value, path)
+    found = () if isinstance(mark, StoredFailure) else standing_at(value, path)
     return any(item and (is_foreign(item) or not mark.ours) for item in found)
 
 

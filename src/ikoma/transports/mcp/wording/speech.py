@@ -9,7 +9,7 @@ import orjson
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import Capability
-from ikoma.kernel.words import Change, Names, in_details, in_failure, in_result, texts
+from ikoma.kernel.words import CapabilityNames, Change, in_details, in_failure, in_result, texts
 from ikoma.transports.mcp.tools import tool_name
 
 
@@ -22,7 +22,7 @@ class Speech:
 
     def __init__(self, capabilities: Iterable[Capability]) -> None:
         self._capabilities = {item.name: item for item in capabilities}
-        self._names = Names(self._capabilities)
+        self._names = CapabilityNames(self._capabilities)
 
     def words(self, given: Mapping[str, Any]) -> Change:
         """Names tools in a sentence of the answer to a call with these arguments."""

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ikoma.capabilities.apps.logs import until
+from ikoma.errors import EngineUnavailable
+
+
+def test_following_ends_when_the_server_stops() -> None:
+    async def scenario() -> None:
+        stopping, ended = asyncio.Event(), asyncio.Event()
+
+        async def follow() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.set()
+
+        following = asyncio.ensure_future(until(stopping, follow()))
+        await asyncio.sleep(0.05)
+        assert not following.done()
+        stopping.set()
+        await asyncio.wait_for(following, 20)
+        assert ended.is_set()
+
+    asyncio.run(scenario())
+
+
+def test_following_ends_with_what_it_follows_and_says_why_it_failed() -> None:
+    async def scenario() -> None:
+        await asyncio.wait_for(until(asyncio.Event(), asyncio.sleep(0)), 20)
+
+        async def fail() -> None:
+            raise EngineUnavailable
+
+        with pytest.raises(EngineUnavailable):
+            await asyncio.wait_for(until(asyncio.Event(), fail()), 20)
+
+    asyncio.run(scenario())
