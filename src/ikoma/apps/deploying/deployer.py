@@ -58,7 +58,7 @@ from ikoma.ports.progress import Progress, no_progress
 
 @dataclass(frozen=True, slots=True)
 class DeployOptions:
-    """What a caller wants of a rollout.
+    """Options of a rollout, as a caller gives them.
 
     Args:
         caller: who.
@@ -217,7 +217,7 @@ class Deployer:
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
     async def allow_command(self, app: App) -> Release:
-        """The release that serves, once the policy of now has seen what a command in it may do.
+        """Let the policy of now judge what a command in the release that serves may do; returns this release.
 
         Raises:
             NotDeployed, PolicyViolation
@@ -241,12 +241,12 @@ class Deployer:
         RolloutState(app).take_down()
 
     async def forget(self, app: App) -> None:
-        """The app is gone: so are its route and the names of its images."""
+        """Forget an app that is gone: its route and the names of its images."""
         await self._routes.forget(app)
         await images.forget(self._engine, app.name)
 
     async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
-        """After a start: finish or undo what a killed server left; what was done, or None."""
+        """Finish or undo what a killed server left, after a start; returns what was done, or None."""
         settle_scale(app)
         await asyncio.to_thread(resume_adoptions, app)
         return await self._history.recover(app, progress)
@@ -261,7 +261,7 @@ class Deployer:
         return self._rollouts.is_ending(app)
 
     async def end_standby(self, app: App) -> None:
-        """The release that serves has stood its time: what was kept of the one before goes."""
+        """Let go of the release before, once the one that serves has stood its time."""
         await self._rollouts.end_standby(app)
         await self._history.tidy(app)
 
@@ -274,7 +274,7 @@ class Deployer:
                 )
 
     async def _resume_serving(self, app: App) -> None:
-        """After taking an app down has failed or was cancelled: the containers that are left get the requests."""
+        """Send requests to the containers that are left, after taking an app down has failed or was cancelled."""
         with suppress(EngineUnavailable):  # the caretaker does it when the engine is back
             await self._routes.refresh(app)
 
@@ -322,7 +322,7 @@ class Deployer:
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
     async def _check(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
-        """What runs, once the policy has seen all of it and its domains are free; nothing is read again in between.
+        """Check a model by the policy, and that its domains are free; returns what runs, which is not read again.
 
         Args:
             judged: how a refusal begins, where what is refused was not deployed before.

@@ -1,4 +1,4 @@
-"""What a rollout that failed leaves, told with its error: nobody has to find it out call by call."""
+"""Reports of failed rollouts: what one leaves is told with its error, so that nobody has to look for it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FailureReport:
         await self.describe_serving(app, error)
 
     async def describe_rollout(self, app: App, release: Release, error: IkomaError) -> None:
-        """The same of a release that was made before, and was to serve again."""
+        """Say in its error what a rollout of a release that was made before leaves."""
         error.details = {"releaseId": release.id, "backup": None, "migrationsApplied": [], **error.details}
         await self.describe_serving(app, error)
 

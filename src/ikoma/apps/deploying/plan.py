@@ -1,4 +1,6 @@
-"""What a deploy or a rollback would do, and a hash of all it depends on: given that, it refuses what has changed."""
+"""Plans of a deploy or a rollback, with a hash of all they depend on: given the hash, a deploy refuses what has
+changed.
+"""
 
 from __future__ import annotations
 
@@ -50,17 +52,17 @@ from ikoma.postgres.migrations.lint import MigrationVerdict
 
 @dataclass(frozen=True, slots=True)
 class RollbackEffect:
-    """What a rollback leads to, besides the services."""
+    """The effect of a rollback, besides the services."""
 
     release: str
     database: DatabaseRollbackPlan
-    """What becomes of the database."""
+    """The way of the database."""
     lost: tuple[str, ...] = ()
-    """What is gone from the database afterwards."""
+    """Losses of the database."""
     undone: tuple[str, ...] = ()
     """Migrations that the database does not have afterwards, the newest first."""
     stay: tuple[str, ...] = ()
-    """Those that it has now and afterwards."""
+    """Migrations that the database has now and afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,9 @@ class DeployPlan:
     ports: tuple[str, ...] = ()
     rollback: RollbackEffect | None = None
     route: str | None = None
-    """Where requests go, and why; None where nothing is routed."""
+    """The target of requests, and why; None where nothing is routed."""
     kinds: Sequence[Kind] = ()
-    """What of the folder is source, and what is data."""
+    """The parts of the folder that are source, and those that are data."""
 
 
 class Planner:
@@ -104,7 +106,7 @@ class Planner:
         self._memory = memory
 
     async def plan(self, app: App) -> DeployPlan:
-        """What deploy.up would do now."""
+        """Plan a deploy as deploy.up would do it now."""
         report = await self._validator.examine(app, images=False)
         errors, warnings = (tuple(map(str, found)) for found in (report.errors, report.warnings))
         identity = await self._compute_hash(app, report)
@@ -155,7 +157,7 @@ class Planner:
         )
 
     async def plan_rollback(self, app: App, wanted: RollbackRequest) -> DeployPlan:
-        """What deploy.rollback would do now.
+        """Plan a rollback as deploy.rollback would do it now.
 
         Raises:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
@@ -218,14 +220,14 @@ class Planner:
         return _compute_digest("rollback", release.id, wanted.database, str(way), await self._read_state(app))
 
     async def _read_state(self, app: App) -> list[Any]:
-        """What serves, and what its database has."""
+        """Read the containers that serve, and the ledger of their database."""
         state = RolloutState(app)
         serving = [item for item in await self._engine.containers(app.name) if state.serves(item)]
         containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
         return [containers, state.serving(), await self._migrator.read_ledger(app)]
 
     async def count_losses(self, app: App, wanted: RollbackRequest) -> tuple[Release, list[str]]:
-        """What a rollback takes away for good, counted now; the release that it leads to."""
+        """Count what a rollback takes away for good, as of now; returns the target release and the losses."""
         release = self._rollbacks.find_target(app, wanted.to)
         change = await self._rollbacks.plan_change(app, release, database=wanted.database)
         return release, await self._migrator.count_losses(app, change) if change else []
@@ -233,7 +235,7 @@ class Planner:
     async def _plan_change(
         self, app: App, release: Release, wanted: RollbackRequest
     ) -> tuple[DatabaseRollback | None, list[str]]:
-        """What a rollback does to the database, or why it would be refused."""
+        """Plan what a rollback does to the database, or say why it would be refused."""
         try:
             return await self._rollbacks.plan_change(app, release, database=wanted.database), []
         except (CannotGoBack, DatabaseAhead) as error:

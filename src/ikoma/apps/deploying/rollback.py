@@ -48,7 +48,7 @@ class Rollbacks:
         return found
 
     async def plan_change(self, app: App, release: Release, *, database: bool) -> DatabaseRollback | None:
-        """What is done to the database, so that a release can run with it; None where it stays as it is.
+        """Plan the change of the database, so that a release can run with it; None where it stays as it is.
 
         Raises:
             DatabaseAhead: the release cannot run with the database as it is.

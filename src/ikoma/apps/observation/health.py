@@ -38,7 +38,7 @@ _STOPPED_BY_REQUEST = (0, 137, 143)
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How an app was a moment ago."""
+    """The state of an app a moment ago."""
 
     health: str
     exists: bool
@@ -54,7 +54,7 @@ class Observation:
     starting: Sequence[tuple[str, Container]] = ()
     """Containers that a rollout under way has made, each with its release."""
     standby: Standby | None = None
-    """What there is to go back to while the release that serves is watched."""
+    """The release to go back to while the one that serves is watched."""
 
     @property
     def docker_running(self) -> bool:
@@ -221,7 +221,7 @@ def _format_times(trouble: str, number: int) -> str:
 
 
 def _describe_end(container: Container) -> str | None:
-    """How a service that is to end has: others have their troubles told."""
+    """Describe how a service that is to end has ended: others have their troubles told."""
     if container.is_done or (container.one_shot and container.state == "exited" and container.exit_code == 0):
         return f"{container.service} has ended well"
     return f"{container.service} is still at work" if container.one_shot and container.state == "running" else None

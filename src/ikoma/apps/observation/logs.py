@@ -1,4 +1,4 @@
-"""What an app's containers say: of all services in the order of time, without its secrets."""
+"""Logs of an app's containers: of all services in the order of time, without its secrets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CUT = " …[cut]"
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Which lines. `grep` is plain text, looked for without regard to case; `since` a moment.
+    """A choice of lines. `grep` is plain text, looked for without regard to case; `since` a moment.
 
     `release` is a release's id; where it is left out, what serves is meant, or the newest release where nothing does.
     """
@@ -84,7 +84,7 @@ class AppLogs:
         return _select_lines(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
 
     def _read_kept(self, app: App, wanted: LogQuery) -> LogExcerpt:
-        """What was kept of a release whose containers are gone."""
+        """Read the kept lines of a release whose containers are gone."""
         releases = Releases(app)
         release = releases.find(wanted.release) if wanted.release else releases.latest()
         lines = read_logs(app, release.id) if release else []
@@ -158,7 +158,7 @@ def _make_not_found(app: App, service: str, services: Sequence[str]) -> ServiceN
 def _select_lines(
     app: App, wanted: LogQuery, lines: Sequence[tuple[str, LogLine]], starting: str | None = None
 ) -> LogExcerpt:
-    """Those of these lines that are wanted, in their order."""
+    """Select the lines that are wanted, in their order."""
     shown = _LineFilter(app, wanted, many=len({service for service, _ in lines}) > 1)
     texts = [text for service, line in lines if (text := shown(service, line)) is not None]
     kept = _keep_last_bytes(texts[-wanted.tail :])

@@ -75,7 +75,7 @@ class Reconciler:
         self._previews = previews
         self._end_preview = end_preview
         self._tried: dict[str, float] = {}
-        """When it was last tried, in vain, to end a preview."""
+        """The time when ending a preview was last tried in vain."""
         self._changed: set[AppName] = set()
         self._left: set[str] = set()
         self._began = time.monotonic()
@@ -165,7 +165,7 @@ class Reconciler:
         return None
 
     def _find_fault(self, item: Container, since: float) -> str | None:
-        """What is wrong with a container, or was since it serves."""
+        """Find the fault of a container, or the one it had since it serves."""
         if item.one_shot or item.is_done:
             return None
         died, code = self._restarts.find_last(item.id)
@@ -201,7 +201,7 @@ class Reconciler:
 
 
 def _watch(app: App) -> float:
-    """For how long the release that serves is watched."""
+    """Tell for how long the release that serves is watched."""
     release = Releases(app).current()
     return Extension(**release.extension).watch if release else 0.0
 

@@ -1,4 +1,4 @@
-"""How requests reach apps: which routes there are, and to which containers they lead.
+"""The routes by which requests reach apps: which there are, and to which containers they lead.
 
 An app's route is made when it first serves and goes with the app. Its port on loopback never changes. Where the route
 leads follows the containers: a deploy switches it, and one that comes back with another address is found again.
@@ -64,7 +64,7 @@ class Routes:
                 await self.refresh(self._apps.at(name))
 
     def describe_condition(self) -> dict[str, Any]:
-        """Which public listeners are up, and what is in the way of the others."""
+        """Tell which public listeners are up, and what is in the way of the others."""
         return {"listeners": dict(self._proxy.listeners), "obstacles": dict(self._proxy.obstacles)}
 
     async def apply(self, coming: Route | None = None) -> None:
@@ -100,7 +100,7 @@ class Routes:
         await self.apply(coming)
 
     async def restore_route(self, app: App) -> None:
-        """After a rollout that was undone: let the app have the route of the release that serves.
+        """Let the app have the route of the release that serves, after a rollout that was undone.
 
         Requests that waited for a container go to it first: a new configuration would end their wait.
         """
@@ -127,7 +127,7 @@ class Routes:
         self._proxy.point(app.name, side.other, addresses)
 
     async def restore_switch(self, app: App) -> None:
-        """After a kill: send requests to the containers that serve, whether or not that had been done."""
+        """Send requests to the containers that serve, whether or not that had been done before a kill."""
         web, containers = await self._find_serving(app)
         if containers:
             self.switch(app, web, containers)
@@ -152,7 +152,7 @@ class Routes:
         return await self._wait_until_idle(app, side.other, _read_drain_seconds(app))
 
     async def _withdraw(self, app: App, side: Side) -> int:
-        """The release that serves answers no HTTP: what led to the one before ends with its requests."""
+        """Withdraw what led to the release before once its requests have ended: the one that serves answers no HTTP."""
         self._set_side(app, Side.DOWN)
         milliseconds = await self._wait_until_idle(app, side, _read_drain_seconds(app))
         with suppress(ProxyUnavailable):  # it is told when it is back
@@ -219,7 +219,7 @@ class Routes:
             raise
 
     def list_domain_urls(self, app: App) -> Mapping[str, str]:
-        """Where each name of an app is reached; none before it is first deployed."""
+        """Map each name of an app to its address; none before it is first deployed."""
         route = self._find_route(app)
         if route is None:
             return {}
@@ -227,7 +227,7 @@ class Routes:
         return {name: url for url in urls if (name := urlsplit(url).hostname)}
 
     def find_entrance(self, app: App, name: str | None) -> Entrance:
-        """Where people's requests for an app come in.
+        """Find where people's requests for an app come in.
 
         Args:
             name: the one that they ask for; None is the app's first domain, or where it has none its own host.
@@ -250,13 +250,13 @@ class Routes:
         return self._proxy.certificate_trouble(name)
 
     async def forget(self, app: App) -> None:
-        """The app is gone: so is its route."""
+        """Remove the route of an app that is gone."""
         await self.apply()
         self._last.pop(app.name, None)
         self._proxy.forget(app.name)
 
     def list_urls(self, app: App) -> tuple[str, ...]:
-        """Where the app is reached; none before it is first deployed."""
+        """List the addresses of the app; none before it is first deployed."""
         route = self._find_route(app)
         # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
         return tuple(sorted(self._proxy.urls(route), key=lambda url: ".localhost" in url)) if route else ()
@@ -267,7 +267,7 @@ class Routes:
             raise DomainTaken(f"{shown(domain)} belongs to another app.")
 
     def list_taken(self, app: App, domains: Sequence[str]) -> list[str]:
-        """Those of these domains that another app has."""
+        """List which of these domains another app has."""
         others: set[str] = set()
         for other in (self._apps.at(name) for name in self._apps.list_names() if name != app.name):
             route = self._find_route_leniently(other)
@@ -276,7 +276,7 @@ class Routes:
         return [domain for domain in domains if domain in others]
 
     async def _find_serving(self, app: App) -> tuple[Web | None, list[Container]]:
-        """How the release that serves answers HTTP, and which containers do so now."""
+        """Find how the release that serves answers HTTP, and which containers do so now."""
         release = Releases(app).current()
         if release is None or release.web is None:
             return None, []
@@ -355,7 +355,7 @@ def read_domains(app: App) -> tuple[DomainName, ...]:
 
 
 def _read_others_domains(app: App) -> tuple[DomainName, ...]:
-    """The same of another app, as far as its state can be read."""
+    """Read the domains of another app, as far as its state can be read."""
     try:
         return read_domains(app)
     except StateUnreadable:
@@ -378,7 +378,7 @@ def _read_side(app: App) -> Side:
 
 
 def _read_drain_seconds(app: App) -> float:
-    """How long requests to what is replaced may go on: as the release that serves says."""
+    """Read how long requests to what is replaced may go on: as the release that serves says."""
     release = Releases(app).current()
     return Extension(**release.extension).drain if release else 0.0
 

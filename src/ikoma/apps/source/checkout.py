@@ -51,12 +51,12 @@ _OF_PATHS = ("entries", "files", "clear")
 _BYTES = "\0"
 _LARGEST_COMPOSE = 1 << 20
 _SERVERS = (".env", "RUNBOOK.md")
-"""Of an app's folder these are the server's, whatever a repository holds."""
+"""Files of an app's folder that are the server's, whatever a repository holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """Where an app's source came from.
+    """The origin of an app's source.
 
     `into` is what it is of the app: its src/ or its whole folder. `files` are digests of what was checked out, by paths
     in there. An earlier version recorded `entries` of src/ instead. `staged` is set while the folder changes, and
@@ -78,7 +78,7 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutRequest:
-    """What to bring. `into` None: what it was before, else what the repository and the app's folder suggest.
+    """A request for a checkout. `into` None: what it was before, else what the repository and the app's folder suggest.
 
     Args:
         watched: leave everything as it is where nothing has changed since a commit that the app's globs watch.
@@ -98,7 +98,7 @@ class CheckoutRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutResult:
-    """What came of it. `left` are paths of the repository that did not come, since the server's stay."""
+    """The result of a checkout. `left` are paths of the repository that did not come, since the server's stay."""
 
     recorded: SourceRecord
     left: tuple[str, ...]
@@ -151,7 +151,7 @@ class Checkouts:
 
 
 def read_record(app: App) -> SourceRecord | None:
-    """Where the app's source came from; None where not from a repository."""
+    """Read where the app's source came from; None where not from a repository."""
     stored = app.read_state(_RECORD)
     if not stored:
         return None
@@ -264,7 +264,7 @@ def _finish(app: App, coming: SourceRecord) -> str | None:
 
 
 def _list_still_to_clear(app: App, folder: Path, coming: SourceRecord) -> dict[str, str | None]:
-    """What has to go, without what an earlier try has already put in its place."""
+    """List what has to go, without what an earlier try has already put in its place."""
     assert coming.staged is not None
     put = {path for path in coming.files if not os.path.lexists(app.state / coming.staged / path)}
     folders = {path[:end] for path in coming.files for end in range(len(path)) if path[end] == "/"}
@@ -337,7 +337,7 @@ def _set_aside(app: App, staged: Path, coming: dict[str, str], before: SourceRec
 
 
 def _list_known(app: App, before: SourceRecord | None, into: str) -> dict[str, str]:
-    """What was checked out before, by paths in the folder that it goes into now."""
+    """List what was checked out before, by paths in the folder that it goes into now."""
     if before is None:
         return {}
     files = dict(before.files) or _list_known_to_earlier(app, before)
@@ -361,7 +361,7 @@ def _list_known_to_earlier(app: App, before: SourceRecord) -> dict[str, str]:
 
 
 def _list_data(app: App, folder: Path) -> list[str]:
-    """What containers of a kept release may have written, by paths in a folder of the app; "" for all of it."""
+    """List what containers of a kept release may have written, by paths in a folder of the app; "" for all of it."""
     root, found = Path(os.path.realpath(folder)), set[Path]()
     for release in (releases := Releases(app)).all():
         with suppress(IkomaError):  # one that never came to run
