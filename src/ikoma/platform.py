@@ -124,10 +124,10 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
         apps = Apps(settings.apps_root)
         proxy = CaddyProxy(settings)
         stack.push_async_callback(proxy.close)
-        traffic = Routes(engine, proxy, apps)
+        routes = Routes(engine, proxy, apps)
         restarts = Restarts()
         probe = Probe(engine)
-        health = HealthObserver(engine, databases, traffic, restarts, probe)
+        health = HealthObserver(engine, databases, routes, restarts, probe)
         stack.push_async_callback(probe.close)
         audit = AuditLog(
             settings.audit_log,
@@ -163,17 +163,17 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
         web_services = WebServices(engine, policy)
         resolutions = Resolutions(engine, policy.waived)
         previews = Previews(apps, databases, backups, resolutions)
-        validator = Validator(engine, databases, policy, traffic, resolutions, web_services)
-        schema = DatabaseMigrator(databases, backups)
-        rollbacks, memory = Rollbacks(schema), settings.container_memory_mb << 20
-        deployments = Deployer(
+        validator = Validator(engine, databases, policy, routes, resolutions, web_services)
+        migrator = DatabaseMigrator(databases, backups)
+        rollbacks, memory = Rollbacks(migrator), settings.container_memory_mb << 20
+        deployer = Deployer(
             engine,
             databases,
             probe,
             policy,
-            traffic,
-            Rollouts(engine, traffic, schema),
-            schema,
+            routes,
+            Rollouts(engine, routes, migrator),
+            migrator,
             rollbacks,
             memory=memory,
             keep=ReleaseRetention(settings.releases_keep, settings.releases_max_days),
@@ -191,10 +191,10 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             validator=validator,
             adapter=Adapter(validator),
             health=health,
-            deployer=deployments,
-            planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
-            schema=schema,
-            routes=traffic,
+            deployer=deployer,
+            planner=Planner(engine, databases, policy, validator, migrator, rollbacks, memory=memory),
+            migrator=migrator,
+            routes=routes,
             resolutions=resolutions,
             verifier=Verifier(resolutions, policy, databases, health, backups, web_services),
             waivers=waivers,
@@ -203,7 +203,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             audit=audit,
             operations=operations,
             logs=AppLogs(engine),
-            names=DnsLookup(settings.public_addresses, settings.proxy_host),
+            dns=DnsLookup(settings.public_addresses, settings.proxy_host),
             sources=Checkouts(_reach(settings)),
             hooks=hooks,
             previews=previews,
@@ -227,21 +227,21 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             make_call=partial(make_call, platform),
         )
         stack.callback(pipeline.close)
-        await traffic.start()
+        await routes.start()
         await stack.enter_async_context(supervisor)
         supervisor.start("proxy", proxy.watch)
-        caretaker = Reconciler(
+        reconciler = Reconciler(
             engine,
             apps,
-            deployments,
-            traffic,
+            deployer,
+            routes,
             previews,
             restarts=restarts,
             alone=partial(_alone, locks, operations),
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),
         )
-        supervisor.start("caretaker", caretaker.run)
+        supervisor.start("caretaker", reconciler.run)
         supervisor.start("audit anchors", anchors.run)
         supervisor.start("database sweep", partial(_sweep, databases))
         supervisor.start("former files and variables", partial(_let_go, apps))

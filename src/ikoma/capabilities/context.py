@@ -61,7 +61,7 @@ class Platform:
     verifier: Verifier
     deployer: Deployer
     planner: Planner
-    schema: DatabaseMigrator
+    migrator: DatabaseMigrator
     routes: Routes
     waivers: Waivers
     approvals: Approvals
@@ -69,7 +69,7 @@ class Platform:
     audit: AuditLog
     operations: Operations
     logs: AppLogs
-    names: DnsLookup
+    dns: DnsLookup
     sources: Checkouts
     hooks: Webhooks
     previews: Previews

@@ -52,8 +52,8 @@ def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, st
     """
     services = fill_in_builds(model)
     block = model.get("x-ikoma")
-    wish = block.get("database") if isinstance(block, Mapping) else None
-    named = wish if isinstance(wish, list | Mapping) else ()
+    setting = block.get("database") if isinstance(block, Mapping) else None
+    named = setting if isinstance(setting, list | Mapping) else ()
     found = {}
     for name, service in services.items():
         if is_database(service):
@@ -64,7 +64,7 @@ def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, st
             )
         elif uses_database(model, name):
             found[name] = _assign_variables(
-                service, services, wish.get(name) if isinstance(wish, Mapping) else wish, written
+                service, services, setting.get(name) if isinstance(setting, Mapping) else setting, written
             )
         else:
             found[name] = DatabaseVariables()
@@ -92,14 +92,14 @@ def explain_switch(service: str, gift: DatabaseVariables) -> str:
 
 
 def _assign_variables(
-    service: Mapping[str, Any], services: Mapping[str, Any], wish: Any, written: Mapping[str, str]
+    service: Mapping[str, Any], services: Mapping[str, Any], setting: Any, written: Mapping[str, str]
 ) -> DatabaseVariables:
-    """Assign variables to a service that may get some; `wish` is what the app's file says of it."""
-    if isinstance(wish, Mapping):
-        names = {str(name): part for name, part in wish.items() if part in PARTS}
+    """Assign variables to a service that may get some; `setting` is what the app's file says of it."""
+    if isinstance(setting, Mapping):
+        names = {str(name): part for name, part in setting.items() if part in PARTS}
         return DatabaseVariables(names, replaced=tuple(name for name, _ in _read_values(service) if name in names))
     kept = tuple(_find_own_settings(service, written))
-    if wish is None and (own := _find_own_database(service, services, kept)) is not None:
+    if setting is None and (own := _find_own_database(service, services, kept)) is not None:
         return DatabaseVariables(kept=kept, own=own)
     instead = TLS_PARTS if _insists_on_tls(service) else {}
     return DatabaseVariables(

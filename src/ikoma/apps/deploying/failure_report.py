@@ -19,9 +19,9 @@ Applied = frozenset[str] | None
 class FailureReport:
     """Looks at an app after a rollout of it has failed."""
 
-    def __init__(self, engine: Engine, schema: DatabaseMigrator) -> None:
+    def __init__(self, engine: Engine, migrator: DatabaseMigrator) -> None:
         self._engine = engine
-        self._migrator = schema
+        self._migrator = migrator
 
     async def list_applied(self, app: App) -> Applied:
         with suppress(IkomaError):

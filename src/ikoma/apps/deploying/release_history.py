@@ -46,12 +46,12 @@ class ReleaseRetention:
 class ReleaseHistory:
     """Records how releases of apps ended. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, schema: DatabaseMigrator, rollouts: Rollouts, keep: ReleaseRetention) -> None:
+    def __init__(self, engine: Engine, migrator: DatabaseMigrator, rollouts: Rollouts, keep: ReleaseRetention) -> None:
         self._engine = engine
-        self._migrator = schema
+        self._migrator = migrator
         self._rollouts = rollouts
         self._keep = keep
-        self._aftermath = FailureReport(engine, schema)
+        self._report = FailureReport(engine, migrator)
 
     async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
         """Finish or undo what a killed server left, after a start; returns what was done, or None."""
@@ -137,9 +137,9 @@ class ReleaseHistory:
     async def record_failure(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[None]:
         """Record a failure inside the block as the release's own; what was made for it alone goes.
 
-        Once the release has taken over, nothing leads back: the caretaker finishes then what was left undone.
+        Once the release has taken over, nothing leads back: the reconciler finishes then what was left undone.
         """
-        before = await self._aftermath.list_applied(app)
+        before = await self._report.list_applied(app)
         try:
             yield
         except IkomaError as error:
@@ -148,7 +148,7 @@ class ReleaseHistory:
                 await self._discard(
                     app, release, _describe_cause(error, secrets), frees=frees, **_collect_evidence(error)
                 )
-                await self._aftermath.describe_release(app, release, error, before)
+                await self._report.describe_release(app, release, error, before)
             raise
         except asyncio.CancelledError:
             if not _is_serving(app, release):
@@ -161,7 +161,7 @@ class ReleaseHistory:
         try:
             yield
         except IkomaError as error:
-            await self._aftermath.describe_rollout(app, release, error)
+            await self._report.describe_rollout(app, release, error)
             raise
 
     @asynccontextmanager

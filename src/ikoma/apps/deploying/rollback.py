@@ -24,8 +24,8 @@ class RollbackRequest:
 class Rollbacks:
     """Says whether and how apps can go back. It changes nothing."""
 
-    def __init__(self, schema: DatabaseMigrator) -> None:
-        self._migrator = schema
+    def __init__(self, migrator: DatabaseMigrator) -> None:
+        self._migrator = migrator
 
     def find_target(self, app: App, to: str | None) -> Release:
         """The release that going back leads to.

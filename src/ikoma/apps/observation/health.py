@@ -65,15 +65,15 @@ class HealthObserver:
     """Looks at apps.
 
     Args:
-        traffic: where an app is reached, and what people get there.
+        routes: where an app is reached, and what people get there.
         restarts: which containers have ended by themselves lately.
         probe: asks their web services.
     """
 
-    def __init__(self, engine: Engine, databases: Databases, traffic: Routes, restarts: Restarts, probe: Probe) -> None:
+    def __init__(self, engine: Engine, databases: Databases, routes: Routes, restarts: Restarts, probe: Probe) -> None:
         self._engine = engine
         self._databases = databases
-        self._routes = traffic
+        self._routes = routes
         self._restarts = restarts
         self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
         self._web = probe

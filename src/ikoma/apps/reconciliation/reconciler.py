@@ -56,8 +56,8 @@ class Reconciler:
         self,
         engine: Engine,
         apps: Apps,
-        deployments: Deployer,
-        traffic: Routes,
+        deployer: Deployer,
+        routes: Routes,
         previews: Previews,
         *,
         restarts: Restarts,
@@ -67,8 +67,8 @@ class Reconciler:
     ) -> None:
         self._engine = engine
         self._apps = apps
-        self._deployer = deployments
-        self._routes = traffic
+        self._deployer = deployer
+        self._routes = routes
         self._restarts = restarts
         self._alone = alone
         self._go_back = go_back
@@ -87,15 +87,15 @@ class Reconciler:
         self._changed |= set(self._apps.list_names())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
-            chores = BackoffQueue(tasks)
+            queue = BackoffQueue(tasks)
             while True:
-                with log_failures("the caretaker"):
+                with log_failures("the reconciler"):
                     for (
                         preview
                     ) in self._find_due_previews():  # before it is looked at: both at once would be in each other's way
-                        chores.begin(preview.name, partial(self._remove_preview, preview))
+                        queue.begin(preview.name, partial(self._remove_preview, preview))
                     for name in self._take_due():
-                        chores.begin(name, partial(self._reconcile, self._apps.at(name)))
+                        queue.begin(name, partial(self._reconcile, self._apps.at(name)))
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def _follow(self) -> None:

@@ -26,14 +26,14 @@ async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
 
     Use it when the name points to this server.
     """
-    app, traffic = call.app(request.app_name), call.platform.routes
-    traffic.check_domains(app, [request.domain])
+    app, routes = call.app(request.app_name), call.platform.routes
+    routes.check_domains(app, [request.domain])
     await _require_route(call, app)
     named, added = named_in_compose(app), read_domains(app)
     if named.get(request.domain) == "redirect":
         raise DomainInCompose(f"The compose file of {app.name} redirects {request.domain} to another name.")
     if request.domain not in (*named, *added):
-        await traffic.serve_domains(app, [*added, request.domain])
+        await routes.serve_domains(app, [*added, request.domain])
     return await domains(call, app)
 
 

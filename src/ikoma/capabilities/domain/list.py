@@ -81,7 +81,7 @@ def named_in_compose(app: App) -> dict[str, str]:
 
 async def _look(call: Call, app: App, name: str, source: str, kind: str, url: str | None) -> Domain:
     pointing, (certificate, why) = await asyncio.gather(
-        call.platform.names.look_up(name, _SECONDS), _certificate(call, app, name)
+        call.platform.dns.look_up(name, _SECONDS), _certificate(call, app, name)
     )
     trouble = None
     if certificate is None and why is None:
