@@ -12,7 +12,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing import certificates
 from ikoma.apps.routing.certificates import Certificate
 from ikoma.apps.routing.dns import DnsTarget
-from ikoma.apps.routing.routes import read_domains
+from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
 from ikoma.kernel.listing import listed
