@@ -20,7 +20,8 @@ from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
-from ikoma.apps.deploying.release_history import ReleaseRetention
+from ikoma.apps.deploying.recovery import Recovery
+from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
 from ikoma.apps.deploying.rollback import Rollbacks
 from ikoma.apps.environment import file_permissions, variable_history
 from ikoma.apps.files import file_history, retention
@@ -166,17 +167,12 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
         validator = Validator(engine, databases, policy, routes, resolutions, web_services)
         migrator = DatabaseMigrator(databases, backups)
         rollbacks, memory = Rollbacks(migrator), settings.container_memory_mb << 20
+        rollouts = Rollouts(engine, routes, migrator)
+        keep = ReleaseRetention(settings.releases_keep, settings.releases_max_days)
+        history = ReleaseHistory(engine, migrator, rollouts, keep)
+        recovery = Recovery(engine, rollouts, history)
         deployer = Deployer(
-            engine,
-            databases,
-            probe,
-            policy,
-            routes,
-            Rollouts(engine, routes, migrator),
-            migrator,
-            rollbacks,
-            memory=memory,
-            keep=ReleaseRetention(settings.releases_keep, settings.releases_max_days),
+            engine, databases, probe, policy, routes, rollouts, migrator, rollbacks, history, recovery, memory=memory
         )
         supervisor = Supervisor()
         scrubber = Scrubber(SecretIndex(apps, [Secret(server.admin()["password"])], resolutions.secrets))
@@ -192,6 +188,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             adapter=Adapter(validator),
             health=health,
             deployer=deployer,
+            recovery=recovery,
             planner=Planner(engine, databases, policy, validator, migrator, rollbacks, memory=memory),
             migrator=migrator,
             routes=routes,
@@ -233,7 +230,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
         reconciler = Reconciler(
             engine,
             apps,
-            deployer,
+            recovery,
             routes,
             previews,
             restarts=restarts,

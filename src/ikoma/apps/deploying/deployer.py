@@ -21,16 +21,17 @@ from ikoma.apps.compose.mounts import sources
 from ikoma.apps.compose.services import scale_of, service_of, with_image
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
 from ikoma.apps.database.migrating import DatabaseChange, DatabaseMigrator
-from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
+from ikoma.apps.deploying.recovery import Recovery
+from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
-from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use, resume_adoptions
+from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord, format_now
-from ikoma.apps.releases.rollout_state import RolloutState, Underway
-from ikoma.apps.releases.scale import apply_scale, settle_scale
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.releases.scale import apply_scale
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
@@ -47,13 +48,12 @@ from ikoma.errors import (
     CannotRunTwice,
     EngineUnavailable,
     NotDeployed,
-    ProjectNameTaken,
     WebNeeded,
 )
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases
 from ikoma.ports.engine import Engine
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,10 @@ class Deployer:
         rollouts: Rollouts,
         migrator: DatabaseMigrator,
         rollbacks: Rollbacks,
+        history: ReleaseHistory,
+        recovery: Recovery,
         *,
         memory: int,
-        keep: ReleaseRetention,
     ) -> None:
         self._engine = engine
         self._databases = databases
@@ -103,8 +104,9 @@ class Deployer:
         self._rollouts = rollouts
         self._migrator = migrator
         self._rollbacks = rollbacks
+        self._history = history
+        self._recovery = recovery
         self._memory = memory
-        self._history = ReleaseHistory(engine, migrator, rollouts, keep)
 
     async def deploy(
         self,
@@ -127,7 +129,7 @@ class Deployer:
             DeployFailed: with the failing service, its exit code and its last log lines.
             ProjectNameTaken: containers of this name belong to another folder.
         """
-        await self._settle(app, options.progress)
+        await self._recovery.settle(app, options.progress)
         await asyncio.to_thread(variable_history.keep_present, app)
         frozen = injection.frozen(app, model, env=env, memory=self._memory, variables=variables)
         runs = await self._check(app, frozen)
@@ -152,7 +154,7 @@ class Deployer:
 
     async def restart(self, app: App, options: DeployOptions) -> tuple[Release, Rolled]:
         """Replace the containers of the release that serves by new ones."""
-        await self._settle(app, options.progress)
+        await self._recovery.settle(app, options.progress)
         release = Releases(app).require_current()
         return await self._roll_again(app, release, options, again=True)
 
@@ -166,7 +168,7 @@ class Deployer:
             DatabaseAhead: the release cannot run with the database as it is.
             CannotGoBack: the database cannot be taken back.
         """
-        await self._settle(app, options.progress)
+        await self._recovery.settle(app, options.progress)
         release, left = self._rollbacks.find_target(app, request.to), Releases(app).current()
         change = await self._rollbacks.plan_change(app, release, database=request.database)
         async with self._history.leave(
@@ -182,7 +184,7 @@ class Deployer:
             NotDeployed: nothing serves.
             ServiceNotFound, CannotRunTwice, WebNeeded
         """
-        await self._settle(app, options.progress)
+        await self._recovery.settle(app, options.progress)
         release = self._require_serving(app)
         await self._require_scalable(app, release, service, replicas)
         with apply_scale(app, service, replicas):
@@ -196,7 +198,7 @@ class Deployer:
         Raises:
             NotDeployed, ServiceNotFound, ServiceIsBuilt, PolicyViolation, DeployFailed
         """
-        await self._settle(app, options.progress)
+        await self._recovery.settle(app, options.progress)
         releases = Releases(app)
         earlier = self._require_serving(app)
         model = with_image(app.name, releases.model(earlier), service, image)
@@ -226,7 +228,7 @@ class Deployer:
         Raises:
             NotDeployed, PolicyViolation
         """
-        await self._settle(app)
+        await self._recovery.settle(app)
         release = self._require_serving(app)
         model = Releases(app).model(release)
         await self._policy.require(app, injection.equipped(app, model, self._databases.endpoint()))
@@ -234,7 +236,7 @@ class Deployer:
 
     async def take_down(self, app: App, progress: Progress) -> None:
         """Take an app out of service: requests under way may end, then its containers and networks go."""
-        await self.check_project(app)
+        await self._recovery.check_project(app)
         try:
             await self._routes.take_down(app)
             await keep_logs(self._engine, app, await self._engine.containers(app.name))
@@ -248,34 +250,6 @@ class Deployer:
         """Forget an app that is gone: its route and the names of its images."""
         await self._routes.forget(app)
         await images.forget(self._engine, app.name)
-
-    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
-        """Finish or undo what a killed server left, after a start; returns what was done, or None."""
-        settle_scale(app)
-        await asyncio.to_thread(resume_adoptions, app)
-        return await self._history.recover(app, progress)
-
-    async def abandon(self, app: App) -> Underway | None:
-        """Give up taking the database of a failed rollout back; what was given up, None where it was taken back."""
-        await self.check_project(app)
-        return await self._history.abandon(app)
-
-    def is_ending(self, app: App) -> bool:
-        """Whether containers that were replaced are still ending."""
-        return self._rollouts.is_ending(app)
-
-    async def end_standby(self, app: App) -> None:
-        """Let go of the release before, once the one that serves has stood its time."""
-        await self._rollouts.end_standby(app)
-        await self._history.tidy(app)
-
-    async def check_project(self, app: App) -> None:
-        """Raises ProjectNameTaken where containers of this name are not this app's."""
-        for container in await self._engine.containers(app.name):
-            if container.working_dir != str(app.path):
-                raise ProjectNameTaken(
-                    f"The containers named {app.name} belong to a Compose project in {container.working_dir}."
-                )
 
     async def _resume_serving(self, app: App) -> None:
         """Send requests to the containers that are left, after taking an app down has failed or was cancelled."""
@@ -304,10 +278,6 @@ class Deployer:
                     reason = "it keeps data in a volume without a name"
         if reason:
             raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
-
-    async def _settle(self, app: App, progress: Progress = no_progress) -> None:
-        await self.check_project(app)
-        await self.recover(app, progress)
 
     async def _roll_again(
         self, app: App, release: Release, options: DeployOptions, *, again: bool, change: DatabaseChange | None = None

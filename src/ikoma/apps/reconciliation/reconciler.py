@@ -15,7 +15,7 @@ from functools import partial
 
 from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.compose.x_ikoma import Extension
-from ikoma.apps.deploying.deployer import Deployer
+from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.previews.previews import Previews
 from ikoma.apps.reconciliation.backoff import BackoffQueue
@@ -56,7 +56,7 @@ class Reconciler:
         self,
         engine: Engine,
         apps: Apps,
-        deployer: Deployer,
+        recovery: Recovery,
         routes: Routes,
         previews: Previews,
         *,
@@ -67,7 +67,7 @@ class Reconciler:
     ) -> None:
         self._engine = engine
         self._apps = apps
-        self._deployer = deployer
+        self._recovery = recovery
         self._routes = routes
         self._restarts = restarts
         self._alone = alone
@@ -125,9 +125,9 @@ class Reconciler:
             await self._leave(app, trouble)
 
     async def _recover(self, app: App, progress: Progress) -> str | None:
-        if self._deployer.is_ending(app):
+        if self._recovery.is_ending(app):
             self._changed.add(app.name)  # once they have ended, the rest
-        elif done := await self._deployer.recover(app, progress):
+        elif done := await self._recovery.recover(app, progress):
             log.warning("%s: %s", app.name, done)
         await self._routes.refresh(app)
         return await self._find_trouble(app, progress)
@@ -159,9 +159,9 @@ class Reconciler:
             for item in await self._engine.containers(app.name):
                 if state.serves(item) and item.id not in standby.kept and (trouble := self._find_fault(item, since)):
                     return trouble
-        if time.monotonic() >= ends and not self._deployer.is_ending(app):
+        if time.monotonic() >= ends and not self._recovery.is_ending(app):
             progress(f"{serving.release} has stood its time: what was kept of {standby.release} goes")
-            await self._deployer.end_standby(app)
+            await self._recovery.end_standby(app)
         return None
 
     def _find_fault(self, item: Container, since: float) -> str | None:

@@ -63,7 +63,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     Use it only when a person wants the app gone; deploy.down merely stops it.
     """
     app = await call.app_or_remains(request.app_name)
-    await call.platform.deployer.check_project(app)
+    await call.platform.recovery.check_project(app)
     has_database = await call.platform.databases.owns(app.name)
     entry = call.platform.trash.begin_entry(app)
     await _keep_volumes(call, app, entry)
