@@ -37,7 +37,7 @@ from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
 from ikoma.apps.rollouts.new_rollout import Target
 from ikoma.apps.rollouts.rendering import Placement
-from ikoma.apps.rollouts.rollout import Rolled, Rollouts
+from ikoma.apps.rollouts.rollout import RolloutResult, Rollouts
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
@@ -117,7 +117,7 @@ class Deployer:
         variables: Mapping[str, str],
         env: Mapping[str, str],
         texts: Mapping[str, str],
-    ) -> tuple[Release, Rolled]:
+    ) -> tuple[Release, RolloutResult]:
         """Make a release of a resolved model, and let it take over.
 
         Args:
@@ -152,7 +152,7 @@ class Deployer:
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
-    async def restart(self, app: App, options: DeployOptions) -> tuple[Release, Rolled]:
+    async def restart(self, app: App, options: DeployOptions) -> tuple[Release, RolloutResult]:
         """Replace the containers of the release that serves by new ones."""
         await self._recovery.settle(app, options.progress)
         release = Releases(app).require_current()
@@ -160,7 +160,7 @@ class Deployer:
 
     async def go_back(
         self, app: App, request: RollbackRequest, options: DeployOptions
-    ) -> tuple[Release, Rolled, DatabaseRollbackPlan]:
+    ) -> tuple[Release, RolloutResult, DatabaseRollbackPlan]:
         """Let an earlier release serve again.
 
         Raises:
@@ -177,7 +177,9 @@ class Deployer:
             served, rolled = await self._roll_again(app, release, options, again=False, change=change)
         return served, rolled, change.plan if change else STAYS
 
-    async def scale(self, app: App, service: str, replicas: int, options: DeployOptions) -> tuple[Release, Rolled]:
+    async def scale(
+        self, app: App, service: str, replicas: int, options: DeployOptions
+    ) -> tuple[Release, RolloutResult]:
         """Give a service of the release that serves another number of containers, which later releases keep.
 
         Raises:
@@ -190,7 +192,9 @@ class Deployer:
         with apply_scale(app, service, replicas):
             return await self._roll_again(app, release, options, again=False)
 
-    async def replace_image(self, app: App, service: str, image: str, options: DeployOptions) -> tuple[Release, Rolled]:
+    async def replace_image(
+        self, app: App, service: str, image: str, options: DeployOptions
+    ) -> tuple[Release, RolloutResult]:
         """Make a release that is the one that serves but for the image of one service, and let it take over.
 
         The app's folder has no part in it: neither its compose file nor its source nor its migrations.
@@ -281,7 +285,7 @@ class Deployer:
 
     async def _roll_again(
         self, app: App, release: Release, options: DeployOptions, *, again: bool, change: DatabaseChange | None = None
-    ) -> tuple[Release, Rolled]:
+    ) -> tuple[Release, RolloutResult]:
         """Roll out a release that was made before: from its own record, judged by the policy of now."""
         releases = Releases(app)
         model = releases.model(release)
@@ -332,7 +336,7 @@ class Deployer:
         *,
         again: bool = False,
         change: DatabaseChange | None = None,
-    ) -> Rolled:
+    ) -> RolloutResult:
         web = Web(**release.web) if release.web else None
         target = Target(
             release=release.id,
