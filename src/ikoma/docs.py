@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from ikoma.apps.policy.rules import RULES
 from ikoma.cli import capability_index
 from ikoma.durable import write_file
 from ikoma.kernel.access import controls
-from ikoma.kernel.listing import Listing
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Effect
 from ikoma.web import reference
@@ -93,14 +92,18 @@ def _command(item: Capability) -> dict[str, Any]:
         "sentences": [list(path) for path in item.sentences],
         "rare": item.rare,
         "listing": _said(item.listing),
+        "page": _said(page) if (page := getattr(item.result, "page", None)) else None,
     }
 
 
-def _said(listing: Listing) -> dict[str, Any]:
-    """What a capability says of its listing, and nothing that is so by default."""
-    default = Listing()
-    values = {field.name: (getattr(listing, field.name), getattr(default, field.name)) for field in fields(listing)}
-    return {name: value for name, (value, unsaid) in values.items() if value != unsaid}
+def _said(described: Any) -> Any:
+    """Plain data of what a capability says, without what is so by default."""
+    if isinstance(described, tuple | list):
+        return [_said(item) for item in described]
+    if not is_dataclass(described):
+        return described
+    values = {field.name: getattr(described, field.name) for field in fields(described)}
+    return {name: _said(value) for name, value in values.items() if value}
 
 
 def _table(registry: Registry) -> str:

@@ -20,7 +20,8 @@ from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
-from ikoma.apps.deploying.release_history import ReleaseRetention
+from ikoma.apps.deploying.recovery import Recovery
+from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
 from ikoma.apps.deploying.rollback import Rollbacks
 from ikoma.apps.environment import file_permissions, variable_history
 from ikoma.apps.files import file_history, retention
@@ -124,10 +125,10 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
         apps = Apps(settings.apps_root)
         proxy = CaddyProxy(settings)
         stack.push_async_callback(proxy.close)
-        traffic = Routes(engine, proxy, apps)
+        routes = Routes(engine, proxy, apps)
         restarts = Restarts()
         probe = Probe(engine)
-        health = HealthObserver(engine, databases, traffic, restarts, probe)
+        health = HealthObserver(engine, databases, routes, restarts, probe)
         stack.push_async_callback(probe.close)
         audit = AuditLog(
             settings.audit_log,
@@ -163,20 +164,15 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
         web_services = WebServices(engine, policy)
         resolutions = Resolutions(engine, policy.waived)
         previews = Previews(apps, databases, backups, resolutions)
-        validator = Validator(engine, databases, policy, traffic, resolutions, web_services)
-        schema = DatabaseMigrator(databases, backups)
-        rollbacks, memory = Rollbacks(schema), settings.container_memory_mb << 20
-        deployments = Deployer(
-            engine,
-            databases,
-            probe,
-            policy,
-            traffic,
-            Rollouts(engine, traffic, schema),
-            schema,
-            rollbacks,
-            memory=memory,
-            keep=ReleaseRetention(settings.releases_keep, settings.releases_max_days),
+        validator = Validator(engine, databases, policy, routes, resolutions, web_services)
+        migrator = DatabaseMigrator(databases, backups)
+        rollbacks, memory = Rollbacks(migrator), settings.container_memory_mb << 20
+        rollouts = Rollouts(engine, routes, migrator)
+        keep = ReleaseRetention(settings.releases_keep, settings.releases_max_days)
+        history = ReleaseHistory(engine, migrator, rollouts, keep)
+        recovery = Recovery(engine, rollouts, history)
+        deployer = Deployer(
+            engine, databases, probe, policy, routes, rollouts, migrator, rollbacks, history, recovery, memory=memory
         )
         supervisor = Supervisor()
         scrubber = Scrubber(SecretIndex(apps, [Secret(server.admin()["password"])], resolutions.secrets))
@@ -191,10 +187,11 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             validator=validator,
             adapter=Adapter(validator),
             health=health,
-            deployer=deployments,
-            planner=Planner(engine, databases, policy, validator, schema, rollbacks, memory=memory),
-            schema=schema,
-            routes=traffic,
+            deployer=deployer,
+            recovery=recovery,
+            planner=Planner(engine, databases, policy, validator, migrator, rollbacks, memory=memory),
+            migrator=migrator,
+            routes=routes,
             resolutions=resolutions,
             verifier=Verifier(resolutions, policy, databases, health, backups, web_services),
             waivers=waivers,
@@ -203,7 +200,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             audit=audit,
             operations=operations,
             logs=AppLogs(engine),
-            names=DnsLookup(settings.public_addresses, settings.proxy_host),
+            dns=DnsLookup(settings.public_addresses, settings.proxy_host),
             sources=Checkouts(_reach(settings)),
             hooks=hooks,
             previews=previews,
@@ -227,21 +224,21 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             make_call=partial(make_call, platform),
         )
         stack.callback(pipeline.close)
-        await traffic.start()
+        await routes.start()
         await stack.enter_async_context(supervisor)
         supervisor.start("proxy", proxy.watch)
-        caretaker = Reconciler(
+        reconciler = Reconciler(
             engine,
             apps,
-            deployments,
-            traffic,
+            recovery,
+            routes,
             previews,
             restarts=restarts,
             alone=partial(_alone, locks, operations),
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),
         )
-        supervisor.start("caretaker", caretaker.run)
+        supervisor.start("caretaker", reconciler.run)
         supervisor.start("audit anchors", anchors.run)
         supervisor.start("database sweep", partial(_sweep, databases))
         supervisor.start("former files and variables", partial(_let_go, apps))

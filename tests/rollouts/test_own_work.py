@@ -53,7 +53,7 @@ def told_to_wait(server: Server, operation: str, own: str) -> bool:
     return any(step["name"].startswith(f"waiting for ikoma.settle to end (operation {own})") for step in steps)
 
 
-def test_a_rollback_waits_for_what_the_caretaker_finishes_and_is_told_for_what(server: Server) -> None:
+def test_a_rollback_waits_for_what_the_reconciler_finishes_and_is_told_for_what(server: Server) -> None:
     app = new_app(server, "live-own-work", compose_file=SLOW_TO_END)
     first, own = cut_off(app)
     rollback = Background(server, "deploy.rollback", {"appName": app.name})

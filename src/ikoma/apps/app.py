@@ -52,7 +52,7 @@ class App:
 
     @property
     def preview_record(self) -> Path:
-        """What is known of a preview; only deploy.preview makes one."""
+        """The record of a preview; only deploy.preview makes one."""
         return self.state / "preview.json"
 
     @property
@@ -91,7 +91,7 @@ class App:
         return self.state
 
     def read_state(self, name: str, parse: Callable[[Any], T] = lambda stored: stored) -> T | None:
-        """What IKOMA has noted in a JSON file under `.ikoma`; None where there is no such file.
+        """Read a JSON file under `.ikoma`; None where there is no such file.
 
         Args:
             parse: makes a value of what the file holds; where that has another form, the file cannot be read.
@@ -146,7 +146,7 @@ class App:
             os.close(folder)
 
     def read_inside(self, path: Path, limit: int) -> bytes:
-        """At most `limit` bytes of a file in the app's folder. Links may lead to it, but not out, also if swapped now.
+        """Read at most `limit` bytes of a file in the app's folder. Links may lead to it, but not out of the folder.
 
         Raises:
             FileMissing: it is not there.
@@ -256,7 +256,7 @@ def _sweep(app: App) -> None:
 
 @contextmanager
 def log_failures(name: str) -> Iterator[None]:
-    """Around what is done for one app after another: what goes wrong with one is logged, and the others have theirs."""
+    """Log a failure inside the block, so that what follows is done all the same."""
     try:
         yield
     except IkomaError as error:

@@ -1,4 +1,4 @@
-"""What the policy has to know of the server to judge one app's compose file."""
+"""Facts of the server that the policy needs to judge one app's compose file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = "ikoma-app"
 
 _MOST_LINKS = 40
 _OF_PROCESSES = re.compile(r"/proc/([0-9]+|self|thread-self)(/|$)")
-"""What lies there leads to all that a process sees."""
+"""Folders that lead to all that a process sees."""
 _MOST_STEPS = 500
 _REST = "([-_.][A-Za-z0-9_.-]*)?"
 _COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
@@ -32,7 +32,7 @@ def name_image(app: str, service: str) -> str:
 
 
 def name_images_prefix(app: str) -> str:
-    """What the names of all images that are built for an app begin with."""
+    """Make the prefix of the names of all images that are built for an app."""
     return f"{IMAGES}/{_encode_component(app)}/"
 
 
@@ -45,7 +45,7 @@ def _encode_component(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LocatedPath:
-    """Where a path leads, and every folder that was looked into on the way: who may write one can change the way."""
+    """The target of a path, and every folder that was looked into on the way: who may write one can change the way."""
 
     path: Path
     through: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""What apps.remove takes away is kept here: the folder, a dump of the database, the content of the volumes.
+"""The trash: what apps.remove takes away is kept here, as folder, dump of the database and content of the volumes.
 
 An entry is `APPS_ROOT/.ikoma/trash/APP-TIME-xxxx/`. The app's folder moves last, so a removal that was interrupted is
 simply called again: `.ikoma/removing` in the app's folder names the entry to go on with, and what is in it stays.
@@ -41,7 +41,7 @@ class TrashEntry:
 
     @property
     def removed_at(self) -> str:
-        """As the removal wrote it down; one that was interrupted has only the folder's own time."""
+        """The time of the removal as it was written down; one that was interrupted has only the folder's own time."""
         told = self._described.get("removedAt")
         return str(told or datetime.fromtimestamp(self.path.stat().st_mtime, UTC).isoformat(timespec="seconds"))
 
@@ -50,7 +50,7 @@ class TrashEntry:
         return str(self._described.get("caller") or "")
 
     def list_parts(self) -> list[str]:
-        """Which parts of the app are there: folder, database, volumes."""
+        """List the parts of the app that are there: folder, database, volumes."""
         parts = {"folder": self.path / "folder", "database": self.dump, "volumes": next(self._list_volumes(), None)}
         return [name for name, path in parts.items() if path is not None and path.exists()]
 

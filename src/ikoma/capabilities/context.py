@@ -14,6 +14,7 @@ from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.deployer import Deployer
 from ikoma.apps.deploying.plan import Planner
+from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.environment.editor import EnvFile
 from ikoma.apps.observation.health import HealthObserver
 from ikoma.apps.observation.logs import AppLogs
@@ -60,8 +61,9 @@ class Platform:
     health: HealthObserver
     verifier: Verifier
     deployer: Deployer
+    recovery: Recovery
     planner: Planner
-    schema: DatabaseMigrator
+    migrator: DatabaseMigrator
     routes: Routes
     waivers: Waivers
     approvals: Approvals
@@ -69,7 +71,7 @@ class Platform:
     audit: AuditLog
     operations: Operations
     logs: AppLogs
-    names: DnsLookup
+    dns: DnsLookup
     sources: Checkouts
     hooks: Webhooks
     previews: Previews

@@ -15,6 +15,7 @@ from unicodedata import combining, east_asian_width
 from click import style
 
 from ikoma.cli.words import Phrase, YesNo, clean_lines, colour_of, text_of
+from ikoma.kernel.page import Column
 
 _GAP = 2
 _LEAST = 12  # columns that a cut cell keeps
@@ -44,22 +45,6 @@ class FactList:
 
     pairs: Sequence[tuple[str, Any]]
     title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table.
-
-    Args:
-        cut: it may be cut, with a mark, where the terminal is narrow.
-        spare: it is left out where the terminal is narrow; `--json` has it.
-        right: it is of numbers.
-    """
-
-    name: str
-    cut: bool = False
-    spare: bool = False
-    right: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.kernel.listing import Listing
+from ikoma.kernel.page import Column, Fact, Page
 
 FILE = Path(__file__).with_name("commands.json")
 
@@ -38,6 +39,8 @@ class Command:
     rare: bool
     """Whether few need it."""
     listing: Listing
+    page: Page | None
+    """What a person is shown of its result, where it has no view of its own."""
 
     @property
     def summary(self) -> str:
@@ -56,6 +59,10 @@ def read_verbs() -> Mapping[str, str]:
     return {command.listing.verb: name for name, command in read_commands().items() if command.listing.verb}
 
 
-def _command(*, sentences: list[list[str]], listing: dict[str, Any], **described: Any) -> Command:
+def _command(*, sentences: Any, listing: Any, page: Any, **described: Any) -> Command:
     places = tuple(tuple(path) for path in sentences)
-    return Command(sentences=places, listing=Listing(**listing), **described)
+    return Command(sentences=places, listing=Listing(**listing), page=_page(**page) if page else None, **described)
+
+
+def _page(*, facts: Sequence[Any] = (), columns: Sequence[Any] = (), **described: Any) -> Page:
+    return Page(facts=[Fact(**fact) for fact in facts], columns=[Column(**column) for column in columns], **described)

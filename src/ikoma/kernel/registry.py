@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -24,6 +24,7 @@ from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, Next, UnknownCapability
 from ikoma.kernel.listing import Listing, listing_of
+from ikoma.kernel.page import Page
 from ikoma.kernel.redaction.places import Path
 from ikoma.kernel.redaction.redaction import cleaned, whole
 from ikoma.kernel.words import RESULT_FIELDS
@@ -87,6 +88,8 @@ class Result(BaseModel):
     """What a capability answers: camelCase."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
+    page: ClassVar[Page | None] = None
+    """What a person is shown of it."""
 
 
 def optional(empty: Any = None) -> Any:

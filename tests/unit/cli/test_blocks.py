@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ikoma.cli import words
-from ikoma.cli.blocks import Block, Column, FactList, FindingList, ItemList, Message, Paper, Raw, Table
+from ikoma.cli.blocks import Block, FactList, FindingList, ItemList, Message, Paper, Raw, Table
 from ikoma.cli.words import Size, Span, State, Time
+from ikoma.kernel.page import Column
 
 NARROW = Paper(people=True, width=40)
 PIPE = Paper(people=False)

@@ -187,10 +187,10 @@ def written_by_an_earlier_version(folder: Path, *statements: str) -> Path:
 
 def check_nothing_is_lost(store: Store, *, latest: bool) -> None:
     """What the earlier version wrote is there, once."""
-    [delivery] = Webhooks(store, Apps(store.folder)).deliveries(AppName("shop"))
+    [delivery] = Webhooks(store, Apps(store.folder)).list_deliveries(AppName("shop"))
     assert (delivery.delivery, delivery.host, delivery.reason) == ("d1", "", "not the branch")
     with pytest.raises(HookReplayed):
-        Webhooks(store, Apps(store.folder)).take(AppName("shop"), [DeliveryMark("body x", lasts=True)])
+        Webhooks(store, Apps(store.folder)).remember_delivery(AppName("shop"), [DeliveryMark("body x", lasts=True)])
     record = Journal(store).by_key("key_1", "again")
     assert record is not None
     assert (record.result, record.steps[0].fraction, record.arguments) == (

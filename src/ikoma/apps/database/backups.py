@@ -28,7 +28,7 @@ _OWN_NAME = r"{}-\d{{8}}-\d{{6}}(-\d+)?\.sql"
 
 @dataclass(frozen=True, slots=True)
 class BackupManifest:
-    """What is known of a backup. `tables` are rows by table, counted in the dump's own snapshot."""
+    """A backup's record. `tables` are rows by table, counted in the dump's own snapshot."""
 
     app: str
     name: str
@@ -37,9 +37,9 @@ class BackupManifest:
     sha256: str
     tables: Mapping[str, int]
     proven_at: str | None = None
-    """When it was restored beside and found whole; None where that was not tried, or failed."""
+    """The time when the backup was restored beside and found whole; None where that was not tried, or failed."""
     restore_seconds: float | None = None
-    """How long that restore took."""
+    """The seconds that this restore took."""
 
 
 class Backups:
@@ -49,7 +49,7 @@ class Backups:
         self.root = root
 
     def reserve(self, app: AppName, name: BackupName | None, *, others: Iterable[AppName] = ()) -> Path:
-        """Where a new backup goes.
+        """Choose the path of a new backup.
 
         Args:
             others: whose own names, such as OTHER-20260101-120000.sql, this app's backups cannot have.

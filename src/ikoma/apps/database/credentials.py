@@ -46,7 +46,7 @@ def forget(app: App) -> None:
 
 
 def list_parts(credentials: Credentials, endpoint: Endpoint) -> dict[str, str]:
-    """What there is to know to reach the app's own database, with TLS or without."""
+    """List what reaches the app's own database, with TLS or without."""
     host, port, password = endpoint.host, str(endpoint.port), credentials.password.reveal()
     # Role names and passwords are made of URL-safe characters only, so nothing needs quoting.
     before, after = f"postgresql://{credentials.role}:{password}@{host}:", f"/{credentials.database}"

@@ -1,4 +1,4 @@
-"""How an app's database can go back from what a newer release made of it to what an older one knew.
+"""The way of an app's database back from what a newer release made of it to what an older one knew.
 
 Nothing here touches a database: ledgers, files and backups in, one honest sentence out. Down-migrations come first,
 because they keep the rows that were written since; a backup loses those, and says so. Where neither leads back, the
@@ -34,24 +34,24 @@ class KnownBackup:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseRollbackPlan:
-    """What to do to the database, and what that costs."""
+    """A way back for the database, and its cost."""
 
     method: RollbackMethod
     sentence: str
-    """What a person reads before it is done."""
+    """The sentence that a person reads before it is done."""
     undo: tuple[str, ...] = ()
-    """For DOWN: names of the migrations to undo, in this order."""
+    """Names of the migrations to undo, in this order, for DOWN."""
     backup: str | None = None
-    """For RESTORE: the backup's name."""
+    """The backup's name, for RESTORE."""
     made_at: str | None = None
-    """For RESTORE: when the backup was made. What was written since is lost."""
+    """The time when the backup was made, for RESTORE. Rows written since are lost."""
 
     def __str__(self) -> str:
         return self.sentence
 
 
 STAYS = DatabaseRollbackPlan(RollbackMethod.NOTHING, "The database stays as it is.")
-"""Where nobody asked for more."""
+"""The plan where nobody asked for more."""
 
 
 def plan_rollback(
@@ -62,7 +62,7 @@ def plan_rollback(
     downs: Collection[str],
     backups: Sequence[KnownBackup],
 ) -> DatabaseRollbackPlan:
-    """How to go back from `newer` to `older`.
+    """Choose the way back from `newer` to `older`.
 
     Args:
         older: the ledger as the older release left it, in the order of application.

@@ -1,4 +1,4 @@
-"""Which services of an app are databases themselves: by their image, what it is built from, or where it keeps rows."""
+"""Find the services of an app that are databases themselves: by their image, its base, or the place of their rows."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def is_command(name: str) -> bool:
 
 
 class DatabaseChange(Protocol):
-    """What a rollout does with the database, before its containers start."""
+    """The database's part of a rollout, before its containers start."""
 
     @property
     def stops_first(self) -> bool:
@@ -52,7 +52,7 @@ class DatabaseChange(Protocol):
         """Whether it is certain that nothing was changed so far, also where that was tried and has failed."""
 
     async def rehearse(self, progress: Progress) -> None:
-        """Where something is to be stopped for it: do on a copy of the database what would be done, and undone.
+        """Try the change on a copy of the database, where containers are to be stopped for it.
 
         Raises BackupUnproven, or what the change itself would fail of. What serves goes on meanwhile.
         """
@@ -64,7 +64,7 @@ class DatabaseChange(Protocol):
 
     @property
     def command(self) -> ReleaseCommand | None:
-        """What is run after that, like the new containers of its service."""
+        """The command that runs after the migrations, like the new containers of its service."""
 
     async def enter_command(self) -> None:
         """Note in the ledger that the command runs: from here on it may have changed the database."""
@@ -81,7 +81,7 @@ class DatabaseMigrator:
         self._backups = backups
 
     async def read_ledger(self, app: App) -> Sequence[LedgerEntry]:
-        """What the app's database has; nothing where it has none."""
+        """Read the ledger of the app's database; empty where there is none."""
         owned = credentials.find(app)
         return await self._databases.ledger(owned) if owned else []
 
@@ -92,19 +92,19 @@ class DatabaseMigrator:
         return migration_files.select_pending(migration_files.list_migrations(app), await self.read_ledger(app))
 
     async def lint_pending(self, app: App) -> list[MigrationVerdict]:
-        """What the pending migrations do: locks they take, and whether what serves can run with them."""
+        """Tell of each pending migration which locks it takes, and whether the release that serves can run with it."""
         pending = await self.list_pending(app)
         names = {item.name for item in pending}
         applied = [item for item in migration_files.list_migrations(app) if item.name not in names]
         return await read(lint_all, pending, applied)
 
     async def plan_forward(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
-        """The way to what the app's folder says, for a release that is under way."""
+        """Plan the change to what the app's folder says, for a release that is under way."""
         breaking = any(not verdict.compatible for verdict in await self.lint_pending(app))
         return self._plan(app, release, await self.list_pending(app), command, breaking=breaking)
 
     def plan_command(self, app: App, release: str, command: ReleaseCommand | None) -> ForwardMigration:
-        """The same for a release that brings no migrations of its own."""
+        """Plan a release that brings no migrations of its own."""
         return self._plan(app, release, [], command, breaking=False)
 
     def _plan(
@@ -115,7 +115,7 @@ class DatabaseMigrator:
         return ForwardMigration(self, app, release, pending, stops_first=breaking, command=command, entry=entry)
 
     async def prepare_rollback(self, app: App, older: Release, newer: Release | None) -> DatabaseRollback:
-        """The way to what the database was for an earlier release.
+        """Prepare the change back to the database of an earlier release.
 
         Raises:
             CannotGoBack: with the honest reason.
@@ -127,7 +127,7 @@ class DatabaseMigrator:
         return DatabaseRollback(self, app, way, [(name, downs[name]) for name in way.undo])
 
     async def plan_rollback(self, app: App, older: Release, newer: Release | None) -> DatabaseRollbackPlan:
-        """How the database could go back to an earlier release, and what that costs."""
+        """Plan how the database could go back to an earlier release, and at what cost."""
         if credentials.find(app) is None:
             return DatabaseRollbackPlan(RollbackMethod.NOTHING, "The app has no database.")
         folder = _find_kept_migrations(app, newer)
@@ -140,7 +140,7 @@ class DatabaseMigrator:
         )
 
     async def count_losses(self, app: App, back: DatabaseRollback) -> list[str]:
-        """What going back takes away, counted now: one line for each table or column."""
+        """Count the losses of going back, as of now: one line for each table or column."""
         if not back.stops_first:
             return []
         rows = await self._databases.rows(credentials.require(app))
@@ -159,7 +159,7 @@ class DatabaseMigrator:
         return list(dict.fromkeys(found))
 
     async def compare_with_backup(self, app: App, backup: str) -> list[str]:
-        """In what the database differs from a backup: a line for each table with other rows, counted now."""
+        """List the differences from a backup: a line for each table with other rows, counted now."""
         rows = await self._databases.rows(credentials.require(app))
         return self._compare_rows(app, backup, rows)
 
@@ -248,14 +248,14 @@ class ForwardMigration:
     stops_first: bool
     command: ReleaseCommand | None = None
     entry: Migration | None = None
-    """How the ledger has the command; None where the app has no database here."""
+    """The command's entry for the ledger; None where the app has no database here."""
     is_untouched: bool = True
     output: tuple[str, ...] = ()
-    """What the command said."""
+    """The command's last lines."""
 
     @property
     def applied(self) -> tuple[str, ...]:
-        """What the ledger has more once all is done."""
+        """The entries that the ledger gains by the whole change."""
         return tuple(item.name for item in (*self.pending, *([self.entry] if self.entry else [])))
 
     async def rehearse(self, progress: Progress) -> None:
@@ -305,7 +305,7 @@ class DatabaseRollback:
     downs: Sequence[tuple[str, Migration]]
     is_untouched: bool = True
     command: ReleaseCommand | None = None
-    """None: what an earlier release ran once, it does not run again."""
+    """The command is None: an earlier release does not run its command again."""
 
     @property
     def stops_first(self) -> bool:
@@ -342,7 +342,7 @@ def _rehearsal_path(app: App) -> Path:
 
 
 def _describe_rows(table: str, rows: Mapping[str, int | None], held: Mapping[str, int]) -> str:
-    """How many rows a table has, and had when the backup was made."""
+    """Compare the rows of a table now with those in the backup."""
     if table not in rows:
         return f"{counted(held[table])} in the backup, and no such table now"
     then = counted(held[table]) if table in held else "no such table"

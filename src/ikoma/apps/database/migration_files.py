@@ -78,13 +78,13 @@ def make_migration(app: App, sql: str) -> Migration:
 
 
 def select_pending(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:
-    """Those that have not been applied."""
+    """Select the migrations that have not been applied."""
     applied = {entry.name for entry in ledger}
     return [item for item in known if item.name not in applied]
 
 
 def select_changed(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[Migration]:
-    """Those that were applied with another content."""
+    """Select the migrations that were applied with another content."""
     applied = {entry.name: entry.checksum for entry in ledger}
     return [item for item in known if applied.get(item.name, item.checksum) != item.checksum]
 
@@ -96,7 +96,7 @@ def select_missing(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) ->
 
 
 def select_overtaken(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> dict[str, str]:
-    """Those that have not been applied while a later one has: name → the last of the later ones."""
+    """Select migrations that are pending while a later one is applied: name → the last of the later ones."""
     applied = {entry.name for entry in ledger}
     last = max((place for place, item in enumerate(known) if item.name in applied), default=-1)
     return {item.name: known[last].name for item in known[: last + 1] if item.name not in applied}
@@ -109,7 +109,7 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _sort_key(path: Path) -> tuple[int, str]:
-    """By the number a name begins with, then by name: 2_b.sql comes before 10_a.sql."""
+    """Sort by the number a name begins with, then by name: 2_b.sql comes before 10_a.sql."""
     number = re.match(r"\d{1,18}", path.name)
     return (int(number[0]) if number else -1, path.name)
 

@@ -1,4 +1,4 @@
-"""Where the rows of an app are that has a database of its own, in the words of whoever asks for the platform's."""
+"""Sentences for an app that has a database of its own, where somebody asks for the platform's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ikoma.ports.databases import Credentials
 
 
 def explain_create(model: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
-    """What does not change for an app that gets a database on this platform.
+    """Explain what stays the same for an app that gets a database on this platform.
 
     Args:
         variables: what the app's .env sets.
@@ -39,7 +39,7 @@ def explain_create(model: Mapping[str, Any], variables: Mapping[str, str]) -> li
 
 
 def explain_backup(model: Mapping[str, Any]) -> list[str]:
-    """What a backup of the app's database on this platform does not hold."""
+    """Explain what a backup of the app's database on this platform does not hold."""
     told = [
         f"The rows of {name}, a database that the app runs itself, are not in this backup."
         for name in find_own_databases(model)

@@ -20,7 +20,7 @@ class BackupProof:
         self._progress = progress
         self._failure: BackupUnproven | DiskFull | None = None
         self.seconds: float | None = None
-        """How long the restore took; None where it failed."""
+        """The seconds that the restore took; None where it failed."""
 
     async def make(self, dump: Dump) -> None:
         self._progress("prove")

@@ -1,4 +1,4 @@
-"""Which of an app's services get variables of the app's database on this platform, and under which names.
+"""Assign the variables of the app's database on this platform: to which services, and under which names.
 
 `x-ikoma: database` has the first word. Without it every service gets them that has no database of the app's own: a
 database never does, nor what names another database in its environment, or depends on one that the app runs itself.
@@ -28,7 +28,7 @@ _HOST_OF_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://(?:[^/@]*@)?(\[[^\]]*\]|[^/:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseVariables:
-    """What one service gets.
+    """The database variables of one service.
 
     `names` are the variables with the part of the database that each tells. `kept` are those that it sets itself and
     keeps, `replaced` those that it sets in vain. `own` says by what it is known to have a database of the app's own,
@@ -44,7 +44,7 @@ class DatabaseVariables:
 
 
 def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, DatabaseVariables]:
-    """What each service of a resolved model gets.
+    """Assign database variables to each service of a resolved model.
 
     Args:
         model: one of which its Dockerfiles are a part (`with_dockerfiles`): they tell what is a database.
@@ -52,8 +52,8 @@ def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, st
     """
     services = fill_in_builds(model)
     block = model.get("x-ikoma")
-    wish = block.get("database") if isinstance(block, Mapping) else None
-    named = wish if isinstance(wish, list | Mapping) else ()
+    setting = block.get("database") if isinstance(block, Mapping) else None
+    named = setting if isinstance(setting, list | Mapping) else ()
     found = {}
     for name, service in services.items():
         if is_database(service):
@@ -64,7 +64,7 @@ def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, st
             )
         elif uses_database(model, name):
             found[name] = _assign_variables(
-                service, services, wish.get(name) if isinstance(wish, Mapping) else wish, written
+                service, services, setting.get(name) if isinstance(setting, Mapping) else setting, written
             )
         else:
             found[name] = DatabaseVariables()
@@ -82,7 +82,7 @@ def find_other_stores(model: Mapping[str, Any]) -> list[str]:
 
 
 def explain_switch(service: str, gift: DatabaseVariables) -> str:
-    """How a service that has a database of the app's own is given the other one."""
+    """Explain how a service with a database of the app's own is given the platform's."""
     if gift.is_database:
         return f"Take {service} out of `x-ikoma: database`."
     return (
@@ -92,14 +92,14 @@ def explain_switch(service: str, gift: DatabaseVariables) -> str:
 
 
 def _assign_variables(
-    service: Mapping[str, Any], services: Mapping[str, Any], wish: Any, written: Mapping[str, str]
+    service: Mapping[str, Any], services: Mapping[str, Any], setting: Any, written: Mapping[str, str]
 ) -> DatabaseVariables:
-    """What a service gets that may get something; `wish` is what the app's file says of it."""
-    if isinstance(wish, Mapping):
-        names = {str(name): part for name, part in wish.items() if part in PARTS}
+    """Assign variables to a service that may get some; `setting` is what the app's file says of it."""
+    if isinstance(setting, Mapping):
+        names = {str(name): part for name, part in setting.items() if part in PARTS}
         return DatabaseVariables(names, replaced=tuple(name for name, _ in _read_values(service) if name in names))
     kept = tuple(_find_own_settings(service, written))
-    if wish is None and (own := _find_own_database(service, services, kept)) is not None:
+    if setting is None and (own := _find_own_database(service, services, kept)) is not None:
         return DatabaseVariables(kept=kept, own=own)
     instead = TLS_PARTS if _insists_on_tls(service) else {}
     return DatabaseVariables(
@@ -120,7 +120,7 @@ def _find_own_settings(service: Mapping[str, Any], written: Mapping[str, str]) -
 
 
 def _find_own_database(service: Mapping[str, Any], services: Mapping[str, Any], kept: tuple[str, ...]) -> str | None:
-    """By what a service is known to have another database than the platform's."""
+    """Tell by what a service is known to have another database than the platform's."""
     databases = {name: other for name, other in services.items() if keeps_rows(other)}
     for name in databases:
         if name in (service.get("depends_on") or {}):
@@ -143,7 +143,7 @@ def _find_host(value: str, hosts: Set[str]) -> str | None:
 
 
 def _list_hosts(name: str, service: Mapping[str, Any]) -> Iterator[str]:
-    """What the other services of an app can call this one."""
+    """List the names by which other services of an app can call this one."""
     yield name
     yield from (str(service[key]) for key in ("container_name", "hostname") if service.get(key))
     networks = service.get("networks")

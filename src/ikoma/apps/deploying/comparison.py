@@ -1,4 +1,4 @@
-"""What is different between two releases, in lines that a person reads.
+"""The differences between two releases, in lines that a person reads.
 
 Values that may be secret are never quoted: of variables, commands, labels and the like it is only said that they have
 changed. What is quoted is what a compose file says openly, less the values of `.env` that it may have been made with.
@@ -57,7 +57,7 @@ class ChangedFiles:
 
 
 def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> ChangedServices:
-    """What became of the services of a resolved model.
+    """Compare the services of two resolved models.
 
     Args:
         secrets: values that no line may hold.
@@ -77,7 +77,7 @@ def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secret
 
 
 def compare_rest(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> tuple[str, ...]:
-    """What became of all else that a model holds: its x-ikoma block, networks, volumes, configs and secrets."""
+    """Compare the rest of two models: their x-ikoma blocks, networks, volumes, configs and secrets."""
     lines = list(_compare_by_name("x-ikoma", before.get("x-ikoma"), after.get("x-ikoma"), quoted=True))
     for kind in ("networks", "volumes", "configs", "secrets"):
         lines += _compare_by_name(kind, before.get(kind), after.get(kind))
@@ -86,7 +86,7 @@ def compare_rest(before: Mapping[str, Any], after: Mapping[str, Any], secrets: S
 
 
 def compare_source(before: Snapshot, after: Snapshot) -> ChangedFiles:
-    """Which files are others. Folders are not counted; a changed mode or owner counts."""
+    """Compare the files of two snapshots. Folders are not counted; a changed mode or owner counts."""
     old = {path: entry[:5] for path, entry in before.entries.items() if entry.kind != "folder"}
     new = {path: entry[:5] for path, entry in after.entries.items() if entry.kind != "folder"}
     return ChangedFiles(

@@ -21,22 +21,23 @@ from ikoma.apps.compose.mounts import sources
 from ikoma.apps.compose.services import scale_of, service_of, with_image
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
 from ikoma.apps.database.migrating import DatabaseChange, DatabaseMigrator
-from ikoma.apps.deploying.release_history import ReleaseHistory, ReleaseRetention
+from ikoma.apps.deploying.recovery import Recovery
+from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
-from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use, resume_adoptions
+from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord, format_now
-from ikoma.apps.releases.rollout_state import RolloutState, Underway
-from ikoma.apps.releases.scale import apply_scale, settle_scale
+from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.releases.scale import apply_scale
 from ikoma.apps.rollouts import images, injection
 from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.rollouts.kept_logs import keep_logs
 from ikoma.apps.rollouts.new_rollout import Target
 from ikoma.apps.rollouts.rendering import Placement
-from ikoma.apps.rollouts.rollout import Rolled, Rollouts
+from ikoma.apps.rollouts.rollout import RolloutResult, Rollouts
 from ikoma.apps.routing.probe import Probe
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
@@ -47,18 +48,17 @@ from ikoma.errors import (
     CannotRunTwice,
     EngineUnavailable,
     NotDeployed,
-    ProjectNameTaken,
     WebNeeded,
 )
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases
 from ikoma.ports.engine import Engine
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
 class DeployOptions:
-    """What a caller wants of a rollout.
+    """Options of a rollout, as a caller gives them.
 
     Args:
         caller: who.
@@ -87,35 +87,37 @@ class Deployer:
         databases: Databases,
         probe: Probe,
         policy: Policy,
-        traffic: Routes,
+        routes: Routes,
         rollouts: Rollouts,
-        schema: DatabaseMigrator,
+        migrator: DatabaseMigrator,
         rollbacks: Rollbacks,
+        history: ReleaseHistory,
+        recovery: Recovery,
         *,
         memory: int,
-        keep: ReleaseRetention,
     ) -> None:
         self._engine = engine
         self._databases = databases
         self._answering = Answering(engine, probe)
         self._policy = policy
-        self._routes = traffic
+        self._routes = routes
         self._rollouts = rollouts
-        self._migrator = schema
+        self._migrator = migrator
         self._rollbacks = rollbacks
+        self._history = history
+        self._recovery = recovery
         self._memory = memory
-        self._history = ReleaseHistory(engine, schema, rollouts, keep)
 
     async def deploy(
         self,
         app: App,
         model: Mapping[str, Any],
-        wish: DeployOptions,
+        options: DeployOptions,
         *,
         variables: Mapping[str, str],
         env: Mapping[str, str],
         texts: Mapping[str, str],
-    ) -> tuple[Release, Rolled]:
+    ) -> tuple[Release, RolloutResult]:
         """Make a release of a resolved model, and let it take over.
 
         Args:
@@ -127,36 +129,38 @@ class Deployer:
             DeployFailed: with the failing service, its exit code and its last log lines.
             ProjectNameTaken: containers of this name belong to another folder.
         """
-        await self._settle(app, wish.progress)
+        await self._recovery.settle(app, options.progress)
         await asyncio.to_thread(variable_history.keep_present, app)
         frozen = injection.frozen(app, model, env=env, memory=self._memory, variables=variables)
         runs = await self._check(app, frozen)
-        in_use = await self._adopt(app, frozen, wish.progress)
+        in_use = await self._adopt(app, frozen, options.progress)
         given = {**variables, **env}
         secrets = [*app_secrets.of_app(app), *app_secrets.of_variables(given), *app_secrets.of_model(frozen)]
-        release = _begin_release(app, frozen, wish)
+        release = _begin_release(app, frozen, options)
         earlier = Releases(app).current()
         folder = Releases(app).open(release, frozen, given, texts)
         async with self._history.record_failure(app, release, secrets):
-            wish.progress("keeping the source")
+            options.progress("keeping the source")
             place = await asyncio.to_thread(place_new, app, release, frozen, earlier, in_use)
-            found = await images.provide(self._engine, frozen, place, folder, progress=wish.progress, secrets=secrets)
+            found = await images.provide(
+                self._engine, frozen, place, folder, progress=options.progress, secrets=secrets
+            )
             change = await self._migrator.plan_forward(app, release.id, x_ikoma.read(frozen).release_command)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
-            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
-    async def restart(self, app: App, wish: DeployOptions) -> tuple[Release, Rolled]:
+    async def restart(self, app: App, options: DeployOptions) -> tuple[Release, RolloutResult]:
         """Replace the containers of the release that serves by new ones."""
-        await self._settle(app, wish.progress)
+        await self._recovery.settle(app, options.progress)
         release = Releases(app).require_current()
-        return await self._roll_again(app, release, wish, again=True)
+        return await self._roll_again(app, release, options, again=True)
 
     async def go_back(
-        self, app: App, wanted: RollbackRequest, wish: DeployOptions
-    ) -> tuple[Release, Rolled, DatabaseRollbackPlan]:
+        self, app: App, request: RollbackRequest, options: DeployOptions
+    ) -> tuple[Release, RolloutResult, DatabaseRollbackPlan]:
         """Let an earlier release serve again.
 
         Raises:
@@ -164,27 +168,33 @@ class Deployer:
             DatabaseAhead: the release cannot run with the database as it is.
             CannotGoBack: the database cannot be taken back.
         """
-        await self._settle(app, wish.progress)
-        release, left = self._rollbacks.find_target(app, wanted.to), Releases(app).current()
-        change = await self._rollbacks.plan_change(app, release, database=wanted.database)
-        async with self._history.leave(app, left, wish.reason or f"It was left for {release.id}.", final=wish.final):
-            served, rolled = await self._roll_again(app, release, wish, again=False, change=change)
+        await self._recovery.settle(app, options.progress)
+        release, left = self._rollbacks.find_target(app, request.to), Releases(app).current()
+        change = await self._rollbacks.plan_change(app, release, database=request.database)
+        async with self._history.leave(
+            app, left, options.reason or f"It was left for {release.id}.", final=options.final
+        ):
+            served, rolled = await self._roll_again(app, release, options, again=False, change=change)
         return served, rolled, change.plan if change else STAYS
 
-    async def scale(self, app: App, service: str, replicas: int, wish: DeployOptions) -> tuple[Release, Rolled]:
+    async def scale(
+        self, app: App, service: str, replicas: int, options: DeployOptions
+    ) -> tuple[Release, RolloutResult]:
         """Give a service of the release that serves another number of containers, which later releases keep.
 
         Raises:
             NotDeployed: nothing serves.
             ServiceNotFound, CannotRunTwice, WebNeeded
         """
-        await self._settle(app, wish.progress)
+        await self._recovery.settle(app, options.progress)
         release = self._require_serving(app)
         await self._require_scalable(app, release, service, replicas)
         with apply_scale(app, service, replicas):
-            return await self._roll_again(app, release, wish, again=False)
+            return await self._roll_again(app, release, options, again=False)
 
-    async def replace_image(self, app: App, service: str, image: str, wish: DeployOptions) -> tuple[Release, Rolled]:
+    async def replace_image(
+        self, app: App, service: str, image: str, options: DeployOptions
+    ) -> tuple[Release, RolloutResult]:
         """Make a release that is the one that serves but for the image of one service, and let it take over.
 
         The app's folder has no part in it: neither its compose file nor its source nor its migrations.
@@ -192,37 +202,37 @@ class Deployer:
         Raises:
             NotDeployed, ServiceNotFound, ServiceIsBuilt, PolicyViolation, DeployFailed
         """
-        await self._settle(app, wish.progress)
+        await self._recovery.settle(app, options.progress)
         releases = Releases(app)
         earlier = self._require_serving(app)
         model = with_image(app.name, releases.model(earlier), service, image)
         runs = await self._check(app, model, judged=f"{image[:80]} is not allowed")
-        in_use = await self._adopt(app, model, wish.progress)
+        in_use = await self._adopt(app, model, options.progress)
         given = releases.given(earlier)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
-        release = replace(_begin_release(app, model, wish), commit=earlier.commit)
+        release = replace(_begin_release(app, model, options), commit=earlier.commit)
         folder = releases.open(release, model, given, releases.texts(earlier))
         async with self._history.record_failure(app, release, secrets):
             kept = earlier.images
             share_source(app, earlier, folder)
             place = await asyncio.to_thread(place_again, app, release, model, {}, in_use)
             found = await images.provide_one(
-                self._engine, service, model, place, folder, kept=kept, progress=wish.progress, secrets=secrets
+                self._engine, service, model, place, folder, kept=kept, progress=options.progress, secrets=secrets
             )
             change = self._migrator.plan_command(app, release.id, x_ikoma.read(model).release_command)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
             releases.write(release)
-            rolled = await self._roll(app, release, runs, replace(place, images=found), wish, secrets, change=change)
+            rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
         release = replace(release, applied=change.applied, backup=rolled.backup, output=change.output)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
     async def allow_command(self, app: App) -> Release:
-        """The release that serves, once the policy of now has seen what a command in it may do.
+        """Let the policy of now judge what a command in the release that serves may do; returns this release.
 
         Raises:
             NotDeployed, PolicyViolation
         """
-        await self._settle(app)
+        await self._recovery.settle(app)
         release = self._require_serving(app)
         model = Releases(app).model(release)
         await self._policy.require(app, injection.equipped(app, model, self._databases.endpoint()))
@@ -230,7 +240,7 @@ class Deployer:
 
     async def take_down(self, app: App, progress: Progress) -> None:
         """Take an app out of service: requests under way may end, then its containers and networks go."""
-        await self.check_project(app)
+        await self._recovery.check_project(app)
         try:
             await self._routes.take_down(app)
             await keep_logs(self._engine, app, await self._engine.containers(app.name))
@@ -241,41 +251,13 @@ class Deployer:
         RolloutState(app).take_down()
 
     async def forget(self, app: App) -> None:
-        """The app is gone: so are its route and the names of its images."""
+        """Forget an app that is gone: its route and the names of its images."""
         await self._routes.forget(app)
         await images.forget(self._engine, app.name)
 
-    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
-        """After a start: finish or undo what a killed server left; what was done, or None."""
-        settle_scale(app)
-        await asyncio.to_thread(resume_adoptions, app)
-        return await self._history.recover(app, progress)
-
-    async def abandon(self, app: App) -> Underway | None:
-        """Give up taking the database of a failed rollout back; what was given up, None where it was taken back."""
-        await self.check_project(app)
-        return await self._history.abandon(app)
-
-    def is_ending(self, app: App) -> bool:
-        """Whether containers that were replaced are still ending."""
-        return self._rollouts.is_ending(app)
-
-    async def end_standby(self, app: App) -> None:
-        """The release that serves has stood its time: what was kept of the one before goes."""
-        await self._rollouts.end_standby(app)
-        await self._history.tidy(app)
-
-    async def check_project(self, app: App) -> None:
-        """Raises ProjectNameTaken where containers of this name are not this app's."""
-        for container in await self._engine.containers(app.name):
-            if container.working_dir != str(app.path):
-                raise ProjectNameTaken(
-                    f"The containers named {app.name} belong to a Compose project in {container.working_dir}."
-                )
-
     async def _resume_serving(self, app: App) -> None:
-        """After taking an app down has failed or was cancelled: the containers that are left get the requests."""
-        with suppress(EngineUnavailable):  # the caretaker does it when the engine is back
+        """Send requests to the containers that are left, after taking an app down has failed or was cancelled."""
+        with suppress(EngineUnavailable):  # the reconciler does it when the engine is back
             await self._routes.refresh(app)
 
     def _require_serving(self, app: App) -> Release:
@@ -288,41 +270,37 @@ class Deployer:
         """Refuse a number of containers that a service cannot have."""
         model = Releases(app).model(release)
         service_of(app.name, model, service)
-        wish = x_ikoma.Extension(**release.extension)
+        extension = x_ikoma.Extension(**release.extension)
         if replicas == 0 and release.web and release.web["service"] == service:
             raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
         if replicas < 2:
             return
-        reason = why_one(app, model, service, sources(app, model), wish.strategy_of(service))
-        if reason is None and wish.strategy_of(service) != x_ikoma.ROLLING:
+        reason = why_one(app, model, service, sources(app, model), extension.strategy_of(service))
+        if reason is None and extension.strategy_of(service) != x_ikoma.ROLLING:
             for item in await self._engine.containers(app.name):
                 if item.service == service and await self._engine.carried(item.id):
                     reason = "it keeps data in a volume without a name"
         if reason:
             raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
 
-    async def _settle(self, app: App, progress: Progress = no_progress) -> None:
-        await self.check_project(app)
-        await self.recover(app, progress)
-
     async def _roll_again(
-        self, app: App, release: Release, wish: DeployOptions, *, again: bool, change: DatabaseChange | None = None
-    ) -> tuple[Release, Rolled]:
+        self, app: App, release: Release, options: DeployOptions, *, again: bool, change: DatabaseChange | None = None
+    ) -> tuple[Release, RolloutResult]:
         """Roll out a release that was made before: from its own record, judged by the policy of now."""
         releases = Releases(app)
         model = releases.model(release)
         runs = await self._check(app, model)
-        in_use = await self._adopt(app, model, wish.progress)
+        in_use = await self._adopt(app, model, options.progress)
         found = release.images
         await images.present(self._engine, app.name, release.id, found)
         place = await asyncio.to_thread(place_again, app, release, model, found, in_use)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
         async with self._history.explain_failure(app, release):
-            rolled = await self._roll(app, release, runs, place, wish, secrets, again=again, change=change)
+            rolled = await self._roll(app, release, runs, place, options, secrets, again=again, change=change)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
     async def _check(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
-        """What runs, once the policy has seen all of it and its domains are free; nothing is read again in between.
+        """Check a model by the policy, and that its domains are free; returns what runs, which is not read again.
 
         Args:
             judged: how a refusal begins, where what is refused was not deployed before.
@@ -353,12 +331,12 @@ class Deployer:
         release: Release,
         runs: Mapping[str, Any],
         place: Placement,
-        wish: DeployOptions,
+        options: DeployOptions,
         secrets: Sequence[Secret],
         *,
         again: bool = False,
         change: DatabaseChange | None = None,
-    ) -> Rolled:
+    ) -> RolloutResult:
         web = Web(**release.web) if release.web else None
         target = Target(
             release=release.id,
@@ -368,26 +346,28 @@ class Deployer:
             web=web,
             files=Releases(app).folder(release.id),
             check=partial(self._policy.require_fixed, app),
-            answers=partial(self._answering.wait, app, web, wish.timeout, secrets),
+            answers=partial(self._answering.wait, app, web, options.timeout, secrets),
             change=change,
             again=again,
-            watch=0.0 if wish.final else x_ikoma.Extension(**release.extension).watch,
+            watch=0.0 if options.final else x_ikoma.Extension(**release.extension).watch,
             scale=fitting_scale(app, runs),
             before=Releases(app).model(current) if (current := Releases(app).current()) else {},
         )
-        return await self._rollouts.roll(app, target, timeout=wish.timeout, progress=wish.progress, secrets=secrets)
+        return await self._rollouts.roll(
+            app, target, timeout=options.timeout, progress=options.progress, secrets=secrets
+        )
 
 
-def _begin_release(app: App, model: Mapping[str, Any], wish: DeployOptions) -> Release:
+def _begin_release(app: App, model: Mapping[str, Any], options: DeployOptions) -> Release:
     """A release that begins now."""
     web = web_service.web(model)
     one_shot, may_end = compose_file.one_shot_services(model), jobs(model)
     brought = checkout.read_record(app)
     return Release(
         id=Releases(app).make_id(),
-        caller=wish.caller,
+        caller=options.caller,
         started_at=format_now(),
-        reason=wish.reason,
+        reason=options.reason,
         web=asdict(web) if web else None,
         extension=asdict(x_ikoma.read(model)),
         commit=brought.commit if brought else None,

@@ -1,4 +1,4 @@
-"""What a rollout that failed leaves, told with its error: nobody has to find it out call by call."""
+"""Reports of failed rollouts: what one leaves is told with its error, so that nobody has to look for it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Applied = frozenset[str] | None
 class FailureReport:
     """Looks at an app after a rollout of it has failed."""
 
-    def __init__(self, engine: Engine, schema: DatabaseMigrator) -> None:
+    def __init__(self, engine: Engine, migrator: DatabaseMigrator) -> None:
         self._engine = engine
-        self._migrator = schema
+        self._migrator = migrator
 
     async def list_applied(self, app: App) -> Applied:
         with suppress(IkomaError):
@@ -52,7 +52,7 @@ class FailureReport:
         await self.describe_serving(app, error)
 
     async def describe_rollout(self, app: App, release: Release, error: IkomaError) -> None:
-        """The same of a release that was made before, and was to serve again."""
+        """Say in its error what a rollout of a release that was made before leaves."""
         error.details = {"releaseId": release.id, "backup": None, "migrationsApplied": [], **error.details}
         await self.describe_serving(app, error)
 

@@ -1,4 +1,6 @@
-"""What a deploy or a rollback would do, and a hash of all it depends on: given that, it refuses what has changed."""
+"""Plans of a deploy or a rollback, with a hash of all they depend on: given the hash, a deploy refuses what has
+changed.
+"""
 
 from __future__ import annotations
 
@@ -50,17 +52,17 @@ from ikoma.postgres.migrations.lint import MigrationVerdict
 
 @dataclass(frozen=True, slots=True)
 class RollbackEffect:
-    """What a rollback leads to, besides the services."""
+    """The effect of a rollback, besides the services."""
 
     release: str
     database: DatabaseRollbackPlan
-    """What becomes of the database."""
+    """The way of the database."""
     lost: tuple[str, ...] = ()
-    """What is gone from the database afterwards."""
+    """Losses of the database."""
     undone: tuple[str, ...] = ()
     """Migrations that the database does not have afterwards, the newest first."""
     stay: tuple[str, ...] = ()
-    """Those that it has now and afterwards."""
+    """Migrations that the database has now and afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,9 @@ class DeployPlan:
     ports: tuple[str, ...] = ()
     rollback: RollbackEffect | None = None
     route: str | None = None
-    """Where requests go, and why; None where nothing is routed."""
+    """The target of requests, and why; None where nothing is routed."""
     kinds: Sequence[Kind] = ()
-    """What of the folder is source, and what is data."""
+    """The parts of the folder that are source, and those that are data."""
 
 
 class Planner:
@@ -90,7 +92,7 @@ class Planner:
         databases: Databases,
         policy: Policy,
         validator: Validator,
-        schema: DatabaseMigrator,
+        migrator: DatabaseMigrator,
         rollbacks: Rollbacks,
         *,
         memory: int,
@@ -99,12 +101,12 @@ class Planner:
         self._databases = databases
         self._policy = policy
         self._validator = validator
-        self._migrator = schema
+        self._migrator = migrator
         self._rollbacks = rollbacks
         self._memory = memory
 
     async def plan(self, app: App) -> DeployPlan:
-        """What deploy.up would do now."""
+        """Plan a deploy as deploy.up would do it now."""
         report = await self._validator.examine(app, images=False)
         errors, warnings = (tuple(map(str, found)) for found in (report.errors, report.warnings))
         identity = await self._compute_hash(app, report)
@@ -154,15 +156,15 @@ class Planner:
             kinds=report.kinds,
         )
 
-    async def plan_rollback(self, app: App, wanted: RollbackRequest) -> DeployPlan:
-        """What deploy.rollback would do now.
+    async def plan_rollback(self, app: App, request: RollbackRequest) -> DeployPlan:
+        """Plan a rollback as deploy.rollback would do it now.
 
         Raises:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
         """
-        release, left = self._rollbacks.find_target(app, wanted.to), Releases(app).current()
+        release, left = self._rollbacks.find_target(app, request.to), Releases(app).current()
         before, after = (Releases(app).model(item) if item else {} for item in (left, release))
-        change, errors = await self._plan_change(app, release, wanted)
+        change, errors = await self._plan_change(app, release, request)
         errors += await self._list_refusals(app, release, after)
         lost = await self._migrator.count_losses(app, change) if change else []
         way = change.plan if change else STAYS
@@ -178,7 +180,7 @@ class Planner:
         marked = read_kept_marks(app, left) if left else {}
         step = replace(step, dotenv=read_kept_dotenv(app, release), marks=read_kept_marks(app, release), marked=marked)
         return DeployPlan(
-            await self._compute_rollback_hash(app, wanted, release, way),
+            await self._compute_rollback_hash(app, request, release, way),
             tuple(errors),
             services=await plan_services(self._engine, step, fetched=True),
             rest=comparison.compare_rest(before, after, secrets) if before else (),
@@ -194,12 +196,12 @@ class Planner:
         if await self._compute_hash(app, report) != expected:
             raise PlanDrifted(f"{app.name} is not as it was when the plan was made.")
 
-    async def require_rollback(self, app: App, wanted: RollbackRequest, expected: str) -> None:
+    async def require_rollback(self, app: App, request: RollbackRequest, expected: str) -> None:
         """Raises PlanDrifted where a rollback would not do what the plan said."""
-        release = self._rollbacks.find_target(app, wanted.to)
-        change, _ = await self._plan_change(app, release, wanted)
-        if await self._compute_rollback_hash(app, wanted, release, change.plan if change else STAYS) != expected:
-            asked = {"rollback": True, "to": wanted.to, "database": wanted.database or None}
+        release = self._rollbacks.find_target(app, request.to)
+        change, _ = await self._plan_change(app, release, request)
+        if await self._compute_rollback_hash(app, request, release, change.plan if change else STAYS) != expected:
+            asked = {"rollback": True, "to": request.to, "database": request.database or None}
             again = Next("deploy.plan", {name: value for name, value in asked.items() if value is not None})
             raise PlanDrifted(f"{app.name} is not as it was when the plan was made.", next=again)
 
@@ -213,29 +215,29 @@ class Planner:
         return _compute_digest(marked, report.model, variables, await self._read_state(app))
 
     async def _compute_rollback_hash(
-        self, app: App, wanted: RollbackRequest, release: Release, way: DatabaseRollbackPlan
+        self, app: App, request: RollbackRequest, release: Release, way: DatabaseRollbackPlan
     ) -> str:
-        return _compute_digest("rollback", release.id, wanted.database, str(way), await self._read_state(app))
+        return _compute_digest("rollback", release.id, request.database, str(way), await self._read_state(app))
 
     async def _read_state(self, app: App) -> list[Any]:
-        """What serves, and what its database has."""
+        """Read the containers that serve, and the ledger of their database."""
         state = RolloutState(app)
         serving = state.select_serving(await self._engine.containers(app.name))
         containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
         return [containers, state.serving(), await self._migrator.read_ledger(app)]
 
-    async def count_losses(self, app: App, wanted: RollbackRequest) -> tuple[Release, list[str]]:
-        """What a rollback takes away for good, counted now; the release that it leads to."""
-        release = self._rollbacks.find_target(app, wanted.to)
-        change = await self._rollbacks.plan_change(app, release, database=wanted.database)
+    async def count_losses(self, app: App, request: RollbackRequest) -> tuple[Release, list[str]]:
+        """Count what a rollback takes away for good, as of now; returns the target release and the losses."""
+        release = self._rollbacks.find_target(app, request.to)
+        change = await self._rollbacks.plan_change(app, release, database=request.database)
         return release, await self._migrator.count_losses(app, change) if change else []
 
     async def _plan_change(
-        self, app: App, release: Release, wanted: RollbackRequest
+        self, app: App, release: Release, request: RollbackRequest
     ) -> tuple[DatabaseRollback | None, list[str]]:
-        """What a rollback does to the database, or why it would be refused."""
+        """Plan what a rollback does to the database, or say why it would be refused."""
         try:
-            return await self._rollbacks.plan_change(app, release, database=wanted.database), []
+            return await self._rollbacks.plan_change(app, release, database=request.database), []
         except (CannotGoBack, DatabaseAhead) as error:
             return None, [_describe_error(error)]
 

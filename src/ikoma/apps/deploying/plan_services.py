@@ -1,4 +1,4 @@
-"""What becomes of each service in a plan: what a rollout would decide, with the reasons that the files give for it.
+"""Plans of services: what a rollout would decide for each, with the reasons that the files give for it.
 
 The decision is the rollout's own. Only an image that is yet to be built or pulled has no id: it counts as another one.
 """
@@ -28,7 +28,7 @@ from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine
 
 _RUNS_AGAIN = "it runs again with each deploy"
-"""Of a service that others wait for until it has ended."""
+"""The action of a service that others wait for until it has ended."""
 _TO_COME = "to come"
 """Instead of the id of an image that is not made or fetched yet."""
 _UNTIL = "until the new one is healthy"
@@ -43,7 +43,7 @@ class ServiceDowntime:
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """What becomes of one service, and why."""
+    """The plan of one service, and its reasons."""
 
     service: str
     action: str
@@ -52,12 +52,12 @@ class ServicePlan:
     image: str | None = None
     """build or pull, where its image is not here yet."""
     downtime: ServiceDowntime | None = None
-    """None where it is new."""
+    """The service's containers now; None where it is new."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceChanges:
-    """From what serves to the next model.
+    """The difference between what serves and the next model.
 
     Args:
         after: the model of the release; `runs` is the same with the variables of the app's database.
@@ -117,7 +117,7 @@ async def find_deploy_images(
 
 
 async def plan_services(engine: Engine, step: ServiceChanges, *, fetched: bool) -> tuple[ServicePlan, ...]:
-    """What a rollout would do with each service, in the order of the file; then the ones that go.
+    """Plan each service as a rollout would decide, in the order of the file; then the ones that go.
 
     Args:
         fetched: whether all images are here, as those of an earlier release are.
@@ -203,7 +203,7 @@ class _Planned:
         return (*lines, *many)
 
     def _find_touched_data(self, service: Mapping[str, Any]) -> list[str]:
-        """Which of the data has changed that a service mounts and a person deploys too."""
+        """Find the changed data that a service mounts and a person deploys too."""
         step, root = self._step, Path(os.path.realpath(self._step.app.path))
         ways = [Path(os.path.realpath(mount["source"])) for mount in bind_mounts({"services": {"": service}})]
         other = [place for place, mark in step.marks.items() if step.marked.get(place, mark) != mark]
@@ -263,7 +263,7 @@ class _Planned:
 
 
 def find_touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], changes: SourceChanges) -> list[str]:
-    """Which of what a service mounts, is given as a file, or is built from has changed."""
+    """Find what has changed of the mounts, given files and build of a service."""
     root = Path(os.path.realpath(app.path))
     mounted = [str(mount["source"]) for mount in bind_mounts({"services": {"": service}})]
     given = [

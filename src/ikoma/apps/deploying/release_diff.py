@@ -1,4 +1,4 @@
-"""What the files of two releases differ in, line by line: the compose files as they were written, and the source.
+"""Differences between the files of two releases, line by line: the compose files as they were written, and the source.
 
 Values of variables never stand in it: in compose files they are hidden before anything is compared, as are secrets of
 either release. It is bounded in length, and in the work that it takes.
@@ -28,7 +28,7 @@ from ikoma.model import FilePath, Secret, printable
 _LARGEST = 256 << 10
 """Bytes of a file whose lines are compared."""
 _MOST_PAIRS = 4_000_000
-"""Of lines that may be compared with each other; beyond that all that differs is one change."""
+"""The most lines that are compared with each other; beyond that all that differs is one change."""
 _LONGEST_LINE = 2000
 _SECONDS = 5.0
 _HOLD_VARIABLES = ("environment", "args", "labels", "annotations")
@@ -48,7 +48,7 @@ class ChangedVariables:
 
 
 def compare_variables(app: App, old: Release, new: Release) -> ChangedVariables:
-    """What became of the variables of `.env`, of the call and of each service's `environment`."""
+    """Compare the variables of `.env`, of the call and of each service's `environment`."""
     before, after = _collect_variables(app, old), _collect_variables(app, new)
     return ChangedVariables(
         added=tuple(sorted(after.keys() - before.keys())),
@@ -126,7 +126,7 @@ def _describe_entry(entry: SnapshotEntry) -> str:
 
 
 def _read_text(files: ReleaseFiles, name: str) -> str | None:
-    """What a file holds, "" where there is none; None where it is no text, or too large."""
+    """Read a file's text, "" where there is none; None where it is no text, or too large."""
     entry = files.entries.get(name)
     if entry is None or entry.kind == "folder":
         return ""
@@ -167,7 +167,7 @@ def hide_values(text: str) -> str:
 
 
 def _find_holders(root: yaml.Node | None) -> Iterator[yaml.Node]:
-    """What holds variables, wherever it stands."""
+    """Find the nodes that hold variables, wherever they stand."""
     pending, seen = [root], set()
     while pending:
         node = pending.pop()
@@ -184,7 +184,7 @@ def _find_holders(root: yaml.Node | None) -> Iterator[yaml.Node]:
 
 
 def _find_spans(node: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
-    """Where values stand: of NAME: VALUE, and behind the = of NAME=VALUE."""
+    """Find the places of values: of NAME: VALUE, and behind the = of NAME=VALUE."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == "<<":
@@ -207,7 +207,7 @@ def _find_merged_spans(node: yaml.Node, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _find_end(node: yaml.Node, text: str) -> int:
-    """Where a scalar ends: one of several lines keeps its last line break."""
+    """Find the end of a scalar: one of several lines keeps its last line break."""
     end: int = node.end_mark.index
     while end > node.start_mark.index and text[end - 1] in "\n ":
         end -= 1

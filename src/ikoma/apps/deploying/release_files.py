@@ -39,12 +39,12 @@ _COMPOSE_MODE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class FolderDifferences:
-    """How the app's folder differs from a release. Paths as the file system has them, sorted."""
+    """Differences of the app's folder from a release. Paths as the file system has them, sorted."""
 
     other: tuple[str, ...]
-    """What is another there, or not there."""
+    """Paths that are another there, or not there."""
     added: tuple[str, ...]
-    """What only the folder has."""
+    """Paths that only the folder has."""
 
 
 class ReleaseFiles:
@@ -54,7 +54,7 @@ class ReleaseFiles:
         self._app = app
         self._release = release
         self.texts = {path: text.encode() for path, text in Releases(app).texts(release).items()}
-        """Its compose files."""
+        """The release's compose files."""
 
     @property
     def compose_file(self) -> str | None:
@@ -78,7 +78,7 @@ class ReleaseFiles:
         return {path: found[path] for path in sorted(found)}
 
     def list(self, path: FilePath | None, *, recursive: bool) -> tuple[list[files.FolderEntry], bool]:
-        """What stands in a folder of it, sorted by path; and whether there is more than is listed."""
+        """List a folder of the release, sorted by path; and tell whether there is more than is listed."""
         before = f"{path}/" if path else ""
         inside = {name: entry for name, entry in self.entries.items() if name.startswith(before)}
         if path and not inside and self._find_entry(path).kind != "folder":
@@ -112,7 +112,7 @@ class ReleaseFiles:
             return file.read()
 
     def compare(self, path: FilePath | None) -> FolderDifferences:
-        """How the app's folder differs from it, at a path or at all of them."""
+        """Compare the app's folder with the release, at a path or at all of them."""
         if path is not None and not any(is_below(name, path) for name in self.entries):
             self._find_entry(path)
         root = Path(os.path.realpath(self._app.path))

@@ -1,4 +1,4 @@
-"""How releases end: served, failed or interrupted; what is recorded of it, and what is kept of them."""
+"""The history of releases: each ends served, failed or interrupted, which is recorded; old ones are let go of."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _INTERRUPTED = "The deploy was interrupted: its server was stopped or killed."
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRetention:
-    """How many releases of an app are kept, and for how many days."""
+    """Limits of the releases that are kept of an app: their number, and their age in days."""
 
     releases: int = 20
     days: int = 365
@@ -46,15 +46,15 @@ class ReleaseRetention:
 class ReleaseHistory:
     """Records how releases of apps ended. Callers hold the app's lock."""
 
-    def __init__(self, engine: Engine, schema: DatabaseMigrator, rollouts: Rollouts, keep: ReleaseRetention) -> None:
+    def __init__(self, engine: Engine, migrator: DatabaseMigrator, rollouts: Rollouts, keep: ReleaseRetention) -> None:
         self._engine = engine
-        self._migrator = schema
+        self._migrator = migrator
         self._rollouts = rollouts
         self._keep = keep
-        self._aftermath = FailureReport(engine, schema)
+        self._report = FailureReport(engine, migrator)
 
     async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
-        """After a start: finish or undo what a killed server left; what was done, or None."""
+        """Finish or undo what a killed server left, after a start; returns what was done, or None."""
         half_done = one_off_commands.is_left(app)
         why = f"{_INTERRUPTED} {_HALF_DONE}" if half_done else _INTERRUPTED
         try:
@@ -135,11 +135,11 @@ class ReleaseHistory:
 
     @asynccontextmanager
     async def record_failure(self, app: App, release: Release, secrets: Sequence[Secret]) -> AsyncIterator[None]:
-        """A failure inside the block is that of the release; what was made for it alone goes.
+        """Record a failure inside the block as the release's own; what was made for it alone goes.
 
-        Once the release has taken over, nothing leads back: the caretaker finishes then what was left undone.
+        Once the release has taken over, nothing leads back: the reconciler finishes then what was left undone.
         """
-        before = await self._aftermath.list_applied(app)
+        before = await self._report.list_applied(app)
         try:
             yield
         except IkomaError as error:
@@ -148,7 +148,7 @@ class ReleaseHistory:
                 await self._discard(
                     app, release, _describe_cause(error, secrets), frees=frees, **_collect_evidence(error)
                 )
-                await self._aftermath.describe_release(app, release, error, before)
+                await self._report.describe_release(app, release, error, before)
             raise
         except asyncio.CancelledError:
             if not _is_serving(app, release):
@@ -157,11 +157,11 @@ class ReleaseHistory:
 
     @asynccontextmanager
     async def explain_failure(self, app: App, release: Release) -> AsyncIterator[None]:
-        """A failure inside the block, to let a release serve again, leaves what served serving, and says so."""
+        """Say in a failure inside the block that what served goes on serving; the block lets a release serve again."""
         try:
             yield
         except IkomaError as error:
-            await self._aftermath.describe_rollout(app, release, error)
+            await self._report.describe_rollout(app, release, error)
             raise
 
     @asynccontextmanager
@@ -179,7 +179,7 @@ class ReleaseHistory:
             raise
 
     async def _read_last_lines(self, app: App, release: Release) -> tuple[str, ...]:
-        """What the containers of the release that serves said last; those that are in trouble, where some are."""
+        """Read the last lines of the containers of the release that serves; of those in trouble, where some are."""
         state = RolloutState(app)
         try:
             serving = state.select_serving(await self._engine.containers(app.name))
@@ -244,14 +244,14 @@ class ReleaseHistory:
 
 
 def _describe_cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
-    """What observers read of a failure later: the engine's reason, but no rows that an SQL error quotes."""
+    """Describe a failure for observers: the engine's reason, but no rows that an SQL error quotes."""
     if not isinstance(error, DeployFailed):
         return error.audit_message
     return replaced(error.message, certain(forms(secrets)))[:_LONGEST_CAUSE]
 
 
 def _collect_evidence(error: IkomaError) -> dict[str, Any]:
-    """What a failure holds that is kept of it: what the app itself said, in any of its ways."""
+    """Collect what is kept of a failure: the app's own words, in any of its ways."""
     details = error.details
     return {
         "logs": tuple(details.get("logs") or ()),

@@ -24,8 +24,8 @@ class RollbackRequest:
 class Rollbacks:
     """Says whether and how apps can go back. It changes nothing."""
 
-    def __init__(self, schema: DatabaseMigrator) -> None:
-        self._migrator = schema
+    def __init__(self, migrator: DatabaseMigrator) -> None:
+        self._migrator = migrator
 
     def find_target(self, app: App, to: str | None) -> Release:
         """The release that going back leads to.
@@ -48,7 +48,7 @@ class Rollbacks:
         return found
 
     async def plan_change(self, app: App, release: Release, *, database: bool) -> DatabaseRollback | None:
-        """What is done to the database, so that a release can run with it; None where it stays as it is.
+        """Plan the change of the database, so that a release can run with it; None where it stays as it is.
 
         Raises:
             DatabaseAhead: the release cannot run with the database as it is.

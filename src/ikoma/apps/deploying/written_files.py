@@ -47,7 +47,7 @@ def find_not_taken(taken: Snapshot, source: Sources) -> list[Path]:
 
 
 def keep_written(app: App, release: str) -> None:
-    """Before a release is forgotten: keep what containers wrote into its files, where no other release has it."""
+    """Keep what containers wrote into the files of a release that is to be forgotten, where no other release has it."""
     releases = Releases(app)
     tree, manifest = releases.folder(release) / TREE, releases.folder(release) / MANIFEST
     found = releases.find(release)
@@ -94,7 +94,7 @@ def _list_served(app: App, release: str, in_use: Sequence[str]) -> Iterator[str]
 
 
 def _list_mounted(model: dict[str, object], *, writable: bool = False) -> Iterator[Path]:
-    """Where the bind mounts of what runs come from."""
+    """List the sources of the bind mounts of what runs."""
     services = model["services"]
     assert isinstance(services, dict)
     for service in services.values():

@@ -21,7 +21,7 @@ DATABASE_PARTS = {
 """The variables through which an app's containers learn of their database, and what each says."""
 DATABASE_NAMES = tuple(DATABASE_PARTS)
 TLS_PARTS = {"port": "tls_port", "url": "tls_url"}
-"""What takes the place of a part for a service that insists on TLS."""
+"""The text in place of a part, for a service that insists on TLS."""
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -142,10 +142,10 @@ def find_replaced(written: Mapping[str, str], given: Mapping[str, str]) -> list[
 
 
 def escape(values: Mapping[str, str]) -> dict[str, str]:
-    """The same values as a compose file must spell them, where `$` begins a variable."""
+    """Escape values for a compose file, where `$` begins a variable."""
     return {name: value.replace("$", "$$") for name, value in values.items()}
 
 
 def find_bad_names(names: Iterable[str]) -> list[str]:
-    """Those that cannot be names of environment variables."""
+    """Find names that cannot be those of environment variables."""
     return [name for name in names if not NAME.fullmatch(name)]

@@ -21,13 +21,13 @@ _HEADER = "# Environment of {app}: values are secrets; keep this file 0600.\n"
 
 @dataclass(frozen=True, slots=True)
 class ImportedVariables:
-    """What became of a file that took the place of another."""
+    """The result of replacing the file by another."""
 
     variables: Variables
     replaced: tuple[str, ...] = ()
     """Names whose former value is in the file no more: they have another one, or none."""
     former: str | None = None
-    """Where the file of before is kept, on the server."""
+    """The path of the kept file of before, on the server."""
 
 
 class EnvFile:

@@ -1,4 +1,4 @@
-"""Where the entries of a `.env` file stand: for editing one, and for saying where one is wrong.
+"""Entries of a `.env` file and their places: for editing one, and for saying where one is wrong.
 
 What an entry means is never decided here: Compose reads values, and an edit counts once Compose has read it back.
 """
@@ -26,11 +26,11 @@ class DotenvEntry:
     line: int
     last_line: int
     begin: int
-    """Where it begins, `export` included."""
+    """The place where the entry begins, `export` included."""
     value: tuple[int, int]
-    """Where its value stands, quotes included."""
+    """The place of its value, quotes included."""
     end: int
-    """Where the next one may begin: after its line, unless something else stands there."""
+    """The place where the next one may begin: after its line, unless something else stands there."""
     written: str
     """The value as it is written, quotes included."""
     has_value: bool

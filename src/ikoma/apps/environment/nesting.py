@@ -1,4 +1,4 @@
-"""How deep variables stand in the defaults of other variables, such as ${A:-${B:-c}}: Compose reads each level anew."""
+"""The depth of variables in the defaults of others, such as ${A:-${B:-c}}: Compose reads each level anew."""
 
 from __future__ import annotations
 

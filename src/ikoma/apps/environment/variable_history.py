@@ -1,4 +1,4 @@
-"""What an app's `.env` held before, kept for thirty days, so that no value of a variable is lost by a call.
+"""Earlier contents of an app's `.env`, kept for thirty days, so that no value of a variable is lost by a call.
 
 `.ikoma/env/MOMENT.env` is a whole file, 0600, named by the moment when it was first seen: before and after each edit
 of IKOMA's own, and at each deploy, which sees what was edited by hand. It held until the moment of the next one. Both
@@ -22,7 +22,7 @@ from ikoma.durable import make_folder, write_file
 from ikoma.errors import Next, VersionNotFound
 
 _MOST, _MOST_BYTES = 500, 64 << 20
-"""Of one app: who writes the same variable without end fills no disk."""
+"""The most bytes of one app: who writes the same variable without end fills no disk."""
 _MOMENT = "%Y%m%d-%H%M%S-%f"
 
 

@@ -50,12 +50,12 @@ class VariableFault:
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """What one file sets; where it has a fault, nothing."""
+    """The variables that one file sets; none where it has a fault."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[VariableFault, ...] = ()
     doubts: tuple[VariableFault, ...] = ()
-    """What Compose reads without complaint and a person may have meant otherwise."""
+    """Entries that Compose reads without complaint and a person may have meant otherwise."""
 
     def require(self) -> Mapping[str, str]:
         """The values; EnvUnreadable with the line and the name of the first fault."""
@@ -80,13 +80,13 @@ class VariableReader:
         self._known: OrderedDict[bytes, Variables] = OrderedDict()
 
     async def read_env(self, app: App) -> Variables:
-        """What the app's .env sets now; nothing where there is none."""
+        """Read what the app's .env sets now; nothing where there is none."""
         return await self.read(app, await asyncio.to_thread(dotenv.read_bytes, app))
 
     async def read(
         self, app: App, content: bytes, *, file: str = ENV, beside: bytes = b"", raw: bool = False
     ) -> Variables:
-        """What a file of this content sets.
+        """Read what a file of this content sets.
 
         Args:
             file: its name, for what is said of it.
@@ -103,11 +103,11 @@ class VariableReader:
         return known
 
     def find_known(self, app: App, content: bytes) -> Variables | None:
-        """What a .env of this content sets, where that was read before."""
+        """Find what a .env of this content sets, where it was read before."""
         return self._known.get(_make_key(app, content, ENV, b"", False))
 
     async def substitute(self, app: App, texts: Sequence[str], content: bytes) -> dict[str, str]:
-        """What becomes of texts that name variables; nothing of them where Compose cannot say.
+        """Fill the variables into texts that name them; no text is returned where Compose cannot say.
 
         Args:
             content: of the app's .env.
@@ -175,7 +175,7 @@ class _KnownFile:
 
 
 def _describe_fault(file: str, found: Sequence[DotenvEntry], index: int) -> VariableFault:
-    """What is wrong with an entry that Compose cannot read, or with the one whose value it is a piece of."""
+    """Describe the fault of an entry that Compose cannot read, or of the one whose value it is a piece of."""
     entry = found[index]
     before = found[index - 1] if index else None
     if before is not None and not before.alone and before.last_line == entry.line and before.is_proper:

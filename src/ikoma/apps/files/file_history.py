@@ -1,4 +1,5 @@
-"""What files of an app were before somebody overwrote or deleted them from outside, kept for thirty days.
+"""Earlier versions of an app's files, from before somebody overwrote or deleted them from outside; kept for thirty
+days.
 
 Each is a folder `.ikoma/history/MOMENT-PATH-RANDOM/`: `entry.json` says what it is, and beside it lies `kept`, the file
 or folder itself. What is deleted is moved there in one step, and what is overwritten is linked there before, so that a
@@ -28,7 +29,7 @@ from ikoma.model import FilePath, shown
 
 KEPT_DAYS = 30
 _MOST_VERSIONS = 100
-"""Of one path: who writes the same file without end fills no disk."""
+"""The most versions of one path: who writes the same file without end fills no disk."""
 _MOMENT = "%Y%m%dT%H%M%S%fZ"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -76,7 +77,7 @@ def keep_moved(app: App, folder: int, path: FilePath) -> None:
 
 
 def list_versions(app: App, path: FilePath | None) -> list[FileVersion]:
-    """What is kept of a path, or of all, the newest first."""
+    """List the kept versions of a path, or of all, the newest first."""
     found = []
     for entry in sorted(_list_entries(app), reverse=True):
         if (path is None or _make_mark(path) in entry.name) and (version := _read_version(entry)) is not None:

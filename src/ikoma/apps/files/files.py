@@ -31,7 +31,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class FolderEntry:
-    """What stands in a folder. `kind` is file, folder, link or other; `modified` RFC 3339."""
+    """An entry of a folder. `kind` is file, folder, link or other; `modified` RFC 3339."""
 
     path: str
     kind: str
@@ -49,7 +49,7 @@ class FilePart:
 
 
 def list_entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[list[FolderEntry], bool]:
-    """What stands in a folder, sorted by path; and whether there is more than is listed."""
+    """List a folder, sorted by path; and tell whether there is more than is listed."""
     with open_folder(app, path.parts if path else ()) as folder:
         found: list[FolderEntry] = []
         is_whole = all(_collect(folder, path.parts if path else (), found, recursive))

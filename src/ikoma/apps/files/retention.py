@@ -1,4 +1,4 @@
-"""What IKOMA has set aside in an app's `.ikoma`, and lets go of in time.
+"""Retention of what IKOMA has set aside in an app's `.ikoma`, and lets go of in time.
 
 What gave way at a deploy stays for 90 days, for a person to look at: no release and no call needs it.
 What git has fetched goes after 30 days without a fetch; the next one brings it again.
@@ -43,5 +43,5 @@ def _list_entries(folder: Path) -> list[Path]:
 
 
 def _find_last_change(top: Path) -> float:
-    """When something was last put into a folder or one below it, in seconds since 1970."""
+    """Find the time when something was last put into a folder or one below it, in seconds since 1970."""
     return max(os.lstat(place).st_mtime for place, _, _ in os.walk(top))

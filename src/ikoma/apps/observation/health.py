@@ -38,7 +38,7 @@ _STOPPED_BY_REQUEST = (0, 137, 143)
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How an app was a moment ago."""
+    """The state of an app a moment ago."""
 
     health: str
     exists: bool
@@ -54,7 +54,7 @@ class Observation:
     starting: Sequence[tuple[str, Container]] = ()
     """Containers that a rollout under way has made, each with its release."""
     standby: Standby | None = None
-    """What there is to go back to while the release that serves is watched."""
+    """The release to go back to while the one that serves is watched."""
 
     @property
     def docker_running(self) -> bool:
@@ -65,15 +65,15 @@ class HealthObserver:
     """Looks at apps.
 
     Args:
-        traffic: where an app is reached, and what people get there.
+        routes: where an app is reached, and what people get there.
         restarts: which containers have ended by themselves lately.
         probe: asks their web services.
     """
 
-    def __init__(self, engine: Engine, databases: Databases, traffic: Routes, restarts: Restarts, probe: Probe) -> None:
+    def __init__(self, engine: Engine, databases: Databases, routes: Routes, restarts: Restarts, probe: Probe) -> None:
         self._engine = engine
         self._databases = databases
-        self._routes = traffic
+        self._routes = routes
         self._restarts = restarts
         self._looks: dict[tuple[App, bool], Coalesced[Observation]] = {}
         self._web = probe
@@ -214,7 +214,7 @@ def _format_times(trouble: str, number: int) -> str:
 
 
 def _describe_end(container: Container) -> str | None:
-    """How a service that is to end has: others have their troubles told."""
+    """Describe how a service that is to end has ended: others have their troubles told."""
     if container.is_done or (container.one_shot and container.state == "exited" and container.exit_code == 0):
         return f"{container.service} has ended well"
     return f"{container.service} is still at work" if container.one_shot and container.state == "running" else None

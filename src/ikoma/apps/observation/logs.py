@@ -1,4 +1,4 @@
-"""What an app's containers say: of all services in the order of time, without its secrets."""
+"""Logs of an app's containers: of all services in the order of time, without its secrets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CUT = " …[cut]"
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Which lines. `grep` is plain text, looked for without regard to case; `since` a moment.
+    """A choice of lines. `grep` is plain text, looked for without regard to case; `since` a moment.
 
     `release` is a release's id; where it is left out, what serves is meant, or the newest release where nothing does.
     """
@@ -71,37 +71,37 @@ class AppLogs:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def read_last(self, app: App, wanted: LogQuery) -> LogExcerpt:
+    async def read_last(self, app: App, query: LogQuery) -> LogExcerpt:
         """The last lines that are wanted."""
-        containers, starting = await self._find_containers(app, wanted)
+        containers, starting = await self._find_containers(app, query)
         if not containers:
-            return self._read_kept(app, wanted)
-        since = wanted.since.timestamp() if wanted.since else None
+            return self._read_kept(app, query)
+        since = query.since.timestamp() if query.since else None
         # Where only some lines are wanted, those are looked for among more.
-        tail = _ANY_LINE if wanted.grep else wanted.tail + 1
+        tail = _ANY_LINE if query.grep else query.tail + 1
         found = await asyncio.gather(*(self._engine.log(item, tail=tail, since=since) for item in containers))
         lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
-        return _select_lines(app, wanted, sorted(lines, key=lambda line: line[1].at), starting)
+        return _select_lines(app, query, sorted(lines, key=lambda line: line[1].at), starting)
 
-    def _read_kept(self, app: App, wanted: LogQuery) -> LogExcerpt:
-        """What was kept of a release whose containers are gone."""
+    def _read_kept(self, app: App, query: LogQuery) -> LogExcerpt:
+        """Read the kept lines of a release whose containers are gone."""
         releases = Releases(app)
-        release = releases.find(wanted.release) if wanted.release else releases.latest()
+        release = releases.find(query.release) if query.release else releases.latest()
         lines = read_logs(app, release.id) if release else []
         services = sorted({service for service, _ in lines}.union(release.services if release else ()))
-        if wanted.service is not None and wanted.service not in services:
-            raise _make_not_found(app, wanted.service, services)
+        if query.service is not None and query.service not in services:
+            raise _make_not_found(app, query.service, services)
         if not lines:
             return LogExcerpt(release.logs if release else (), cut=False)
-        lines = [line for line in lines if wanted.service in (None, line[0])]
-        if wanted.since is not None:
-            lines = [line for line in lines if parse_moment(f"{line[1].at[:19]}Z") >= wanted.since]
-        return _select_lines(app, wanted, lines)
+        lines = [line for line in lines if query.service in (None, line[0])]
+        if query.since is not None:
+            lines = [line for line in lines if parse_moment(f"{line[1].at[:19]}Z") >= query.since]
+        return _select_lines(app, query, lines)
 
-    async def follow(self, app: App, wanted: LogQuery, emit: Callable[[str], Awaitable[None]]) -> None:
+    async def follow(self, app: App, query: LogQuery, emit: Callable[[str], Awaitable[None]]) -> None:
         """Hand over each new line; also of containers that a deploy makes meanwhile. Ends only when cancelled."""
-        services = {item.service for item in (await self._find_containers(app, wanted, known=True))[0]}
-        shown = _LineFilter(app, wanted, many=len(services) > 1)
+        services = {item.service for item in (await self._find_containers(app, query, known=True))[0]}
+        shown = _LineFilter(app, query, many=len(services) > 1)
         since = datetime.now(UTC).timestamp()
         followed: dict[str, asyncio.Task[None]] = {}
 
@@ -112,7 +112,7 @@ class AppLogs:
 
         try:
             while True:
-                for container in (await self._find_containers(app, wanted, known=bool(followed)))[0]:
+                for container in (await self._find_containers(app, query, known=bool(followed)))[0]:
                     task = followed.get(container.id)
                     if container.state == "running" and (task is None or task.done()):
                         begin = since if task is None else datetime.now(UTC).timestamp() - _LOOK_SECONDS
@@ -124,22 +124,22 @@ class AppLogs:
             await asyncio.gather(*followed.values(), return_exceptions=True)
 
     async def _find_containers(
-        self, app: App, wanted: LogQuery, *, known: bool = False
+        self, app: App, query: LogQuery, *, known: bool = False
     ) -> tuple[list[Container], str | None]:
         """The containers whose lines are wanted; and the release that comes up beside them.
 
         Args:
             known: a service that has none now had some before.
         """
-        service = wanted.service
+        service = query.service
         there = await self._engine.containers(app.name)
         state = RolloutState(app).view()
         coming = [item for item in there if state.starts(item)]
         starting = state.starts(coming[0]) if coming else None
-        if wanted.release is not None:
+        if query.release is not None:
             if not known:
-                Releases(app).find(wanted.release)
-            containers, starting = [item for item in there if wanted.release in state.releases_of(item)], None
+                Releases(app).find(query.release)
+            containers, starting = [item for item in there if query.release in state.releases_of(item)], None
         elif containers := [item for item in there if state.serves(item)]:
             pass
         else:
@@ -157,23 +157,23 @@ def _make_not_found(app: App, service: str, services: Sequence[str]) -> ServiceN
 
 
 def _select_lines(
-    app: App, wanted: LogQuery, lines: Sequence[tuple[str, LogLine]], starting: str | None = None
+    app: App, query: LogQuery, lines: Sequence[tuple[str, LogLine]], starting: str | None = None
 ) -> LogExcerpt:
-    """Those of these lines that are wanted, in their order."""
-    shown = _LineFilter(app, wanted, many=len({service for service, _ in lines}) > 1)
+    """Select the lines that are wanted, in their order."""
+    shown = _LineFilter(app, query, many=len({service for service, _ in lines}) > 1)
     texts = [text for service, line in lines if (text := shown(service, line)) is not None]
-    kept = _keep_last_bytes(texts[-wanted.tail :])
+    kept = _keep_last_bytes(texts[-query.tail :])
     return LogExcerpt(kept, len(kept) < len(texts), starting)
 
 
 class _LineFilter:
     """Decides of each line whether it is wanted, and how it reads."""
 
-    def __init__(self, app: App, wanted: LogQuery, *, many: bool) -> None:
-        self._query = wanted
-        self._grep = wanted.grep.lower() if wanted.grep else None
+    def __init__(self, app: App, query: LogQuery, *, many: bool) -> None:
+        self._query = query
+        self._grep = query.grep.lower() if query.grep else None
         self._many = many
-        of_release = app_secrets.of_release(app, Releases(app).find(wanted.release)) if wanted.release else []
+        of_release = app_secrets.of_release(app, Releases(app).find(query.release)) if query.release else []
         self._secrets = forms([*app_secrets.of_app(app), *of_release])
 
     def __call__(self, service: str, line: LogLine) -> str | None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from ikoma.ports.engine import Container, EngineEvent, RestartHistory
 
 WINDOW = 600.0
-"""How far back restarts count, in seconds."""
+"""The seconds for which restarts count."""
 
 _ENOUGH = 3
 _LEAST_STEADY = 60.0
@@ -52,12 +52,12 @@ class Restarts:
                 self._deaths.pop(next(iter(self._deaths)))
 
     def find_last(self, container: str) -> tuple[float, int | None]:
-        """When a container ended last by itself, in monotonic time, and its exit code; long ago where it did not."""
+        """Find when a container last ended by itself (monotonic time), and its exit code; long ago where never."""
         deaths = self._deaths.get(container)
         return deaths[-1] if deaths else (-math.inf, None)
 
     def count_since(self, container: str, moment: float) -> int:
-        """How often a container ended by itself since a moment of monotonic time."""
+        """Count how often a container ended by itself since a moment of monotonic time."""
         return sum(at > moment for at, _ in self._deaths.get(container, ()))
 
     def may_loop(self, item: Container) -> bool:
@@ -67,7 +67,7 @@ class Restarts:
         return item.state == "running" and (item.started_again or self.count_since(item.id, self._clock() - WINDOW) > 0)
 
     def describe_trouble(self, item: Container, lives: RestartHistory, now: float) -> str | None:
-        """What to say of a container that keeps restarting; None where it does not, or no longer.
+        """Describe the trouble of a container that keeps restarting; None where it does not, or no longer.
 
         Args:
             now: Unix time.

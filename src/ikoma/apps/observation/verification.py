@@ -158,7 +158,7 @@ def _make_item(name: str, seen: Observation) -> ChecklistItem:
 
 
 def _check_route(seen: Observation, choice: Choice | None) -> ChecklistItem:
-    """Which service gets the requests, as the release that serves has it."""
+    """Tell which service gets the requests, as the release that serves has it."""
     if seen.release is not None and seen.release.web is not None:
         web = Web(**seen.release.web)
         reason = f": {choice.reason}" if choice is not None and choice.web == web and choice.reason else ""

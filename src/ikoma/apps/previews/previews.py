@@ -43,7 +43,7 @@ MOST = 10
 """Previews of one app."""
 _LARGEST_DOCKERFILE = 1 << 20
 _COPIED = "copied.json.gz"
-"""What a preview had of the app's folder when that was copied last: a manifest of a snapshot."""
+"""The files that a preview had of the app's folder when it was copied last: a manifest of a snapshot."""
 _COPIED_VARIABLES = "copied-variables.json"
 """Checksums of the values that a preview had from the app: name → the last ones."""
 _MOST_COPIED = 3
@@ -65,7 +65,7 @@ class Previews:
         return [(item, found) for item, found in self._select(self.apps.list_names()) if found.of == app.name]
 
     def list_due(self) -> list[Preview]:
-        """Those that have expired, and those whose app is gone."""
+        """List the previews that have expired, and those whose app is gone."""
         names = self.apps.list_names()
         return [found for _, found in self._select(names) if found.has_expired or found.of not in names]
 
@@ -171,7 +171,7 @@ class Previews:
 
 
 def sweep_previews(root: Path) -> None:
-    """After a start: remove what killed servers left half-made or half-removed."""
+    """Remove what killed servers left half-made or half-removed, after a start."""
     for kind in (_LEAVING, _MAKING):
         for folder in (root / ".ikoma").glob(f"{kind}*"):
             remove_tree(folder)
@@ -188,7 +188,7 @@ def _read_dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _leave_out_source(root: Path, path: Path, data: Collection[Path]) -> Sequence[Path]:
-    """What to copy of a source path: all but data, and src/, which a preview has from the repository."""
+    """List what to copy of a source path: all but data, and src/, which a preview has from the repository."""
     if path == root:
         left = (root / "src", root / ".ikoma", root / ".env", *data)
         return [item for item in root.iterdir() if item not in left and not item.is_symlink()]
@@ -220,7 +220,7 @@ def _copy(app: App, model: Mapping[str, Any], into: App) -> None:
 
 
 def _read_copied_files(into: App) -> Mapping[str, SnapshotEntry]:
-    """What was copied into a preview the last time."""
+    """Read which files were copied into a preview the last time."""
     try:
         return Snapshot.read(into.state / _COPIED, into.path).entries
     except FileNotFoundError:
@@ -251,7 +251,7 @@ def _put(new: Path, target: Path, data: Mapping[Path, Mapping[Path, SnapshotEntr
 
 
 def _read_copied_values(into: App) -> dict[str, list[str]]:
-    """Which values a preview had from the app; nothing is known of one that an earlier release made."""
+    """Read which values a preview had from the app; none are known of one that an earlier release made."""
     try:
         found: dict[str, list[str]] = orjson.loads((into.state / _COPIED_VARIABLES).read_bytes())
     except (FileNotFoundError, ValueError):

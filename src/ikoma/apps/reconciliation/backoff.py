@@ -1,7 +1,7 @@
-"""Chores: what is done for one app after another, so that none waits for another's.
+"""A queue of work for apps, in which no app waits for another's work.
 
-Of each name one is done at a time. One that fails is logged and may be begun again, later each time; where something is
-only away, such as the engine, it may at once, and that is logged once.
+One piece of work of a name runs at a time. A failed one is logged and may begin again, later each time; where only
+something is away, such as the engine, it may begin again at once, and that is logged once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _AWAY = 503
 
 
 class BackoffQueue:
-    """Begins chores as tasks of a group, and ends with it."""
+    """Begins work as tasks of a group, and ends with it."""
 
     def __init__(self, tasks: asyncio.TaskGroup) -> None:
         self._tasks = tasks
@@ -30,7 +30,7 @@ class BackoffQueue:
         self._said: dict[str, str] = {}
 
     def begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it now, unless it is under way already or has just failed."""
+        """Do the work now, unless it is under way already or has just failed."""
         if name not in self._under_way and time.monotonic() >= self._not_before.get(name, 0.0):
             self._under_way.add(name)
             self._tasks.create_task(self._run(name, work))

@@ -15,7 +15,7 @@ from functools import partial
 
 from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.compose.x_ikoma import Extension
-from ikoma.apps.deploying.deployer import Deployer
+from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.previews.previews import Previews
 from ikoma.apps.reconciliation.backoff import BackoffQueue
@@ -56,8 +56,8 @@ class Reconciler:
         self,
         engine: Engine,
         apps: Apps,
-        deployments: Deployer,
-        traffic: Routes,
+        recovery: Recovery,
+        routes: Routes,
         previews: Previews,
         *,
         restarts: Restarts,
@@ -67,15 +67,15 @@ class Reconciler:
     ) -> None:
         self._engine = engine
         self._apps = apps
-        self._deployer = deployments
-        self._routes = traffic
+        self._recovery = recovery
+        self._routes = routes
         self._restarts = restarts
         self._alone = alone
         self._go_back = go_back
         self._previews = previews
         self._end_preview = end_preview
         self._tried: dict[str, float] = {}
-        """When it was last tried, in vain, to end a preview."""
+        """The time when ending a preview was last tried in vain."""
         self._changed: set[AppName] = set()
         self._left: set[str] = set()
         self._began = time.monotonic()
@@ -87,15 +87,15 @@ class Reconciler:
         self._changed |= set(self._apps.list_names())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
-            chores = BackoffQueue(tasks)
+            queue = BackoffQueue(tasks)
             while True:
-                with log_failures("the caretaker"):
+                with log_failures("the reconciler"):
                     for (
                         preview
                     ) in self._find_due_previews():  # before it is looked at: both at once would be in each other's way
-                        chores.begin(preview.name, partial(self._remove_preview, preview))
+                        queue.begin(preview.name, partial(self._remove_preview, preview))
                     for name in self._take_due():
-                        chores.begin(name, partial(self._reconcile, self._apps.at(name)))
+                        queue.begin(name, partial(self._reconcile, self._apps.at(name)))
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def _follow(self) -> None:
@@ -125,9 +125,9 @@ class Reconciler:
             await self._leave(app, trouble)
 
     async def _recover(self, app: App, progress: Progress) -> str | None:
-        if self._deployer.is_ending(app):
+        if self._recovery.is_ending(app):
             self._changed.add(app.name)  # once they have ended, the rest
-        elif done := await self._deployer.recover(app, progress):
+        elif done := await self._recovery.recover(app, progress):
             log.warning("%s: %s", app.name, done)
         await self._routes.refresh(app)
         return await self._find_trouble(app, progress)
@@ -159,13 +159,13 @@ class Reconciler:
             for item in state.select_serving(await self._engine.containers(app.name)):
                 if item.id not in standby.kept and (trouble := self._find_fault(item, since)):
                     return trouble
-        if time.monotonic() >= ends and not self._deployer.is_ending(app):
+        if time.monotonic() >= ends and not self._recovery.is_ending(app):
             progress(f"{serving.release} has stood its time: what was kept of {standby.release} goes")
-            await self._deployer.end_standby(app)
+            await self._recovery.end_standby(app)
         return None
 
     def _find_fault(self, item: Container, since: float) -> str | None:
-        """What is wrong with a container, or was since it serves."""
+        """Find the fault of a container, or the one it had since it serves."""
         if item.one_shot or item.is_done:
             return None
         died, code = self._restarts.find_last(item.id)
@@ -201,7 +201,7 @@ class Reconciler:
 
 
 def _watch(app: App) -> float:
-    """For how long the release that serves is watched."""
+    """Tell for how long the release that serves is watched."""
     release = Releases(app).current()
     return Extension(**release.extension).watch if release else 0.0
 

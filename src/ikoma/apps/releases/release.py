@@ -32,12 +32,12 @@ STARTED, SUCCEEDED, FAILED = "started", "succeeded", "failed"
 _GIVEN, _MODEL, _RECORD, _TEXTS = "environment.json", "model.json", "release.json", "written.json"
 _RENDERED = "compose.json"
 KEPT_LOGS = "logs.json"
-"""What its containers said last; kept_logs.py writes it."""
+"""The last lines of its containers; kept_logs.py writes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRecord:
-    """What one service was deployed as."""
+    """The record of one service as it was deployed."""
 
     one_shot: bool
     configuration: str | None = None
@@ -61,33 +61,33 @@ class Release:
     cause: str | None = None
     """Why it failed."""
     logs: tuple[str, ...] = ()
-    """What the service that failed said last, without secrets."""
+    """The last lines of the service that failed, without secrets."""
     answer: str = ""
-    """What its health path answered where it failed by that, without secrets."""
+    """The answer of its health path where it failed by that, without secrets."""
     answer_status: int | None = None
     """The HTTP status of that answer."""
     healthcheck: str = ""
-    """What its healthcheck said last where it failed by that, without secrets."""
+    """The last words of its healthcheck where it failed by that, without secrets."""
     web: dict[str, Any] | None = None
     extension: dict[str, Any] = field(default_factory=dict)
-    """What its x-ikoma block says."""
+    """The release's x-ikoma block."""
     services: dict[str, ServiceRecord] = field(default_factory=dict)
     commit: str | None = None
     """The commit that src/ came from, where it did."""
     ledger: tuple[dict[str, str], ...] = ()
     """The migrations that its database had: name, checksum and applied_at of each, in order."""
     applied: tuple[str, ...] = ()
-    """Those of them that were applied by this deploy."""
+    """The migrations among them that this deploy applied."""
     compatible: bool = True
     """Whether the release before can run with its database."""
     backup: str | None = None
     """The backup that was made before its migrations."""
     output: tuple[str, ...] = ()
-    """What its release command said last, without secrets."""
+    """The last lines of its release command, without secrets."""
     pinned: bool = False
     """Whether it is kept whatever its age."""
     served_at: str | None = None
-    """When it last began to serve."""
+    """The time when the release last began to serve."""
 
     @property
     def migrations(self) -> list[str]:
@@ -172,7 +172,7 @@ class Releases:
         self.write(replace(release, state=FAILED, finished_at=format_now(), cause=cause, **seen))
 
     def list_interrupted(self) -> list[Release]:
-        """Those that neither serve nor failed: under the app's lock, the ones of deploys that were killed."""
+        """List releases that neither serve nor failed: under the app's lock, those of deploys that were killed."""
         return [item for item in self.all() if item.state == STARTED]
 
     def sweep(self) -> None:
@@ -227,7 +227,7 @@ class Releases:
         return self._app.read_state(f"releases/{release.id}/{_RENDERED}", dict[str, Any])
 
     def model(self, release: Release) -> dict[str, Any]:
-        """What was checked when the release was made."""
+        """Read the model that was checked when the release was made."""
         model = self._app.read_state(f"releases/{release.id}/{_MODEL}", dict[str, Any])
         if model is None:
             raise ReleaseNotFound(f"The release {release.id} is not complete: it never came to run.")
@@ -242,7 +242,7 @@ class Releases:
         return self._app.read_state(f"releases/{release.id}/{_TEXTS}", dict[str, str]) or {}
 
     def recent(self) -> list[Release]:
-        """Those whose containers may be running: the one that serves, and the newest."""
+        """List the releases whose containers may be running: the one that serves, and the newest."""
         return list({release.id: release for release in (self.current(), self.latest()) if release}.values())
 
     def all(self) -> list[Release]:

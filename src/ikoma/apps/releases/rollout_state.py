@@ -1,4 +1,4 @@
-"""What is on the disk of an app's rollouts, so that a server that was killed in one can finish or undo it.
+"""The state of an app's rollouts on the disk: a server that was killed in one can finish or undo it.
 
 `.ikoma/serving.json` says which rollout serves: writing it is the moment at which a rollout counts. While one is under
 way, `.ikoma/rollout.json` says what it has made and stopped. `.ikoma/standby.json` says which stopped containers of
@@ -49,7 +49,7 @@ class Underway:
     stopped: tuple[str, ...] = ()
     returned: tuple[str, ...] = ()
     backup: str | None = None
-    """What the database is restored from where it fails: nothing has been written since that backup was made."""
+    """The backup that the database is restored from where it fails: nothing has been written since it was made."""
     trouble: str | None = None
     """Why it could not be undone when that was tried last."""
 

@@ -1,4 +1,4 @@
-"""How many containers each service of an app is to have, where that was chosen apart from its compose file.
+"""The number of containers of each service of an app, where it was chosen apart from its compose file.
 
 The number is kept beside the releases, and one of them may not be able to have it: what cannot run twice has one
 container whatever was chosen. A number counts once the rollout that brings it serves; a kill before leaves the former.

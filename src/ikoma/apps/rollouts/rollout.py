@@ -39,7 +39,7 @@ _REST = " What it replaced is still to be removed: that is done when Docker answ
 
 
 @dataclass(frozen=True, slots=True)
-class Rolled:
+class RolloutResult:
     """How a rollout went."""
 
     services: tuple[str, ...]
@@ -75,7 +75,7 @@ class Rollouts:
 
     async def roll(
         self, app: App, target: Target, *, timeout: float, progress: Progress, secrets: Sequence[Secret]
-    ) -> Rolled:
+    ) -> RolloutResult:
         """Bring a release up and let it take over.
 
         Args:
@@ -98,7 +98,7 @@ class Rollouts:
                     progress(f"{failed.message} Its containers are made anew.")
         return await self._replace(work)
 
-    async def _replace(self, work: _Work) -> Rolled:
+    async def _replace(self, work: _Work) -> RolloutResult:
         """Make new containers, and let them take over."""
         app, target = work.app, work.target
         before = RolloutState(app).serving()
@@ -134,7 +134,7 @@ class Rollouts:
     async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
         return {item.service: found for item in containers if (found := await self._engine.carried(item.id))}
 
-    async def _resume(self, work: _Work, returning: Returning) -> Rolled:
+    async def _resume(self, work: _Work, returning: Returning) -> RolloutResult:
         """Start the containers in standby again, and let them take over."""
         app = work.app
         before = RolloutState(app).serving()
@@ -156,7 +156,7 @@ class Rollouts:
         before: Serving | None,
         *,
         made: bool = False,
-    ) -> Rolled:
+    ) -> RolloutResult:
         """What follows once others serve. Where Docker is away or busy by now, that is done later, and nothing failed.
 
         Args:
@@ -173,7 +173,7 @@ class Rollouts:
         except EngineUnavailable as error:
             log.warning("%s: what was replaced is removed when Docker answers: %s", work.app.name, error.message)
             rest = _REST
-        return Rolled(
+        return RolloutResult(
             services=tuple(dict.fromkeys(item.service for item in containers)),
             replaced=tuple(dict.fromkeys(item.service for item in old)),
             configurations={item.service: item.configuration or "" for item in containers},

@@ -1,4 +1,4 @@
-"""Which certificate visitors of a name get: found out as they find out, by a look through the proxy."""
+"""The certificate that visitors of a name get: found out as they find out, by a look through the proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where names of the internet point, and whether that is this server.
+"""Lookups of names of the internet, and whether they point to this server.
 
 Name servers are asked in threads of their own, which nothing waits for longer than it said: the system's resolver takes
 its time, and cannot be stopped. Who asks for a name that is being asked for waits for the same answer.
@@ -23,14 +23,14 @@ _UNKNOWN = "the address by which the internet reaches this server (the setting P
 
 @dataclass(frozen=True, slots=True)
 class DnsTarget:
-    """Where a name points. `here` is None where that cannot be told."""
+    """The target of a name. `here` is None where that cannot be told."""
 
     addresses: tuple[str, ...]
     here: bool | None
     said: str
-    """For people."""
+    """The target in words, for people."""
     record: str | None = None
-    """What to set at its name server, where it does not point here."""
+    """The record to set at its name server, where it does not point here."""
 
 
 class DnsLookup:
@@ -47,7 +47,7 @@ class DnsLookup:
         self._asking: dict[str, asyncio.Future[list[str] | OSError]] = {}
 
     async def look_up(self, name: str, seconds: float) -> DnsTarget:
-        """Where a name points now; what is not known after so many seconds is said."""
+        """Find where a name points now; the seconds bound the wait, and what is unknown then is said."""
         own = self._list_own()
         asking = self._asking.get(name) or self._ask(name)
         found: list[str] | OSError | None = None
@@ -115,7 +115,7 @@ class DnsLookup:
 
 
 def _resolve(name: str) -> list[str] | OSError:
-    """Its addresses: as the world knows the name, or else as this machine's own files do."""
+    """Resolve a name as the world knows it, or else as this machine's own files do."""
     error: OSError = socket.gaierror(socket.EAI_NONAME, "no such name")
     for asked in (f"{name}.", name):
         try:

@@ -79,7 +79,9 @@ class Probe:
     async def explain(
         self, web: Web, containers: Sequence[Container], secrets: Callable[[], Sequence[Secret]]
     ) -> ProbeResult:
-        """The same, with what is in the way: what it answered, without these secrets, or on which ports it listens."""
+        """Ask the first of these containers that is one of the web service and runs, and tell what is in the way: its
+        answer, without these secrets, or the ports on which it listens.
+        """
         check = await self._ask(web, containers, most=_MOST_BYTES)
         if check.passed:
             return check
@@ -133,7 +135,7 @@ class Probe:
 
 
 async def find_other_ports(engine: Engine, web: Web, containers: Sequence[Container]) -> str:
-    """Where the first of these that runs of the web service listens instead of the port that requests go to.
+    """Tell where the first of these that runs of the web service listens instead of the port that requests go to.
 
     Empty where it listens there, or that cannot be seen.
     """
@@ -167,7 +169,7 @@ def _read_text(body: bytes) -> str:
 
 
 def _redact_answer(answer: str, secrets: Sequence[Secret]) -> str:
-    """Its beginning, without what would steer a terminal.
+    """Cut an answer to its beginning, without secrets and without what would steer a terminal.
 
     What is secret is taken out of the whole: one that was cut could end in half a secret.
     """
@@ -176,7 +178,7 @@ def _redact_answer(answer: str, secrets: Sequence[Secret]) -> str:
 
 
 def _describe_listening(web: Web, heard: Sequence[ListeningPort]) -> str:
-    """Where a container that cannot be connected to listens."""
+    """Describe where a container that cannot be connected to listens."""
     there = sorted({item.port for item in heard if not item.is_local})
     local = sorted({item.port for item in heard if item.is_local} - set(there))
     if web.port in there:

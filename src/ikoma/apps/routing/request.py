@@ -22,7 +22,9 @@ from ikoma.model import RequestPath
 from ikoma.ports.proxy import Entrance
 
 _OF_PATHS = "!$%&'()*+,-./:;=?@_~[]|^`{}<>\""
-"""What goes as it is written: the app is to see it so. All else has percent signs, as browsers send it."""
+"""The characters that go as they are written: the app is to see them so. All others get percent signs, as browsers send
+them.
+"""
 _MOST_HEADERS, _MOST_READ = 100, 5000
 """So many are told, and taken."""
 _LONGEST_HEADER = 4096
@@ -31,7 +33,7 @@ _LARGEST_FIELD = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class AppAnswer:
-    """What an app answered. `headers` by their names in lower case; several of one name are lines."""
+    """The answer of an app. `headers` by their names in lower case; several of one name are lines."""
 
     url: str
     status: int
@@ -111,7 +113,7 @@ def _describe_entrance(entrance: Entrance) -> str:
 
 
 async def _read(content: aiohttp.StreamReader, limit: int, seconds: float) -> tuple[bytes, bool]:
-    """At most so much of a body, and whether that is all of it."""
+    """Read at most so much of a body; and tell whether that is all of it."""
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""How requests reach apps: which routes there are, and to which containers they lead.
+"""Routes, by which requests reach apps: which there are, and to which containers they lead.
 
 An app's route is made when it first serves and goes with the app. Its port on loopback never changes. Where the route
 leads follows the containers: a deploy switches it, and one that comes back with another address is found again.
@@ -8,36 +8,31 @@ During maintenance requests get a page; the side that would serve is kept in a f
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import orjson
 
 from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.x_ikoma import Extension
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.routing.domains import read_domains, read_others_domains, write_domains
+from ikoma.apps.routing.maintenance import forget_side_after, read_side_after, write_side_after
+from ikoma.apps.routing.ports import choose_port, wait_until_connected
 from ikoma.apps.strategy.scaling import fitting_scale
-from ikoma.durable import write_file
-from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable, StateUnreadable
-from ikoma.model import DomainName, shown
+from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable
+from ikoma.model import shown
 from ikoma.ports.engine import Container, Engine
 from ikoma.ports.proxy import Entrance, Proxy, Route, Side
 
-_FIRST_PORT, _LAST_PORT = 21_000, 29_999
 _PAUSE = 0.02
 _QUIET = 0.15
 _HELD_GO_ON = 0.5
 _LONGEST_WAIT = 15.0
-_SIDE_FILE = "maintenance"
 _NOWHERE = ("127.0.0.1:1",)
 """An address that refuses: requests are held there until a better one is known."""
 
@@ -64,7 +59,7 @@ class Routes:
                 await self.refresh(self._apps.at(name))
 
     def describe_condition(self) -> dict[str, Any]:
-        """Which public listeners are up, and what is in the way of the others."""
+        """Tell which public listeners are up, and what is in the way of the others."""
         return {"listeners": dict(self._proxy.listeners), "obstacles": dict(self._proxy.obstacles)}
 
     async def apply(self, coming: Route | None = None) -> None:
@@ -100,7 +95,7 @@ class Routes:
         await self.apply(coming)
 
     async def restore_route(self, app: App) -> None:
-        """After a rollout that was undone: let the app have the route of the release that serves.
+        """Let the app have the route of the release that serves, after a rollout that was undone.
 
         Requests that waited for a container go to it first: a new configuration would end their wait.
         """
@@ -109,7 +104,7 @@ class Routes:
         self._ahead.discard(app)
         web, containers = await self._find_serving(app)
         if web is not None and (addresses := web.addresses(containers)):
-            await _wait_until_connected(addresses, _LONGEST_WAIT)
+            await wait_until_connected(addresses, _LONGEST_WAIT)
             await asyncio.sleep(_HELD_GO_ON)
         with suppress(ProxyUnavailable):  # it is told when it is back
             await self.apply()
@@ -127,7 +122,7 @@ class Routes:
         self._proxy.point(app.name, side.other, addresses)
 
     async def restore_switch(self, app: App) -> None:
-        """After a kill: send requests to the containers that serve, whether or not that had been done."""
+        """Send requests to the containers that serve, whether or not that had been done before a kill."""
         web, containers = await self._find_serving(app)
         if containers:
             self.switch(app, web, containers)
@@ -152,7 +147,7 @@ class Routes:
         return await self._wait_until_idle(app, side.other, _read_drain_seconds(app))
 
     async def _withdraw(self, app: App, side: Side) -> int:
-        """The release that serves answers no HTTP: what led to the one before ends with its requests."""
+        """Withdraw what led to the release before once its requests have ended: the one that serves answers no HTTP."""
         self._set_side(app, Side.DOWN)
         milliseconds = await self._wait_until_idle(app, side, _read_drain_seconds(app))
         with suppress(ProxyUnavailable):  # it is told when it is back
@@ -194,15 +189,15 @@ class Routes:
         if Releases(app).require_current().web is None:
             raise NoWebService(f"{app.name} answers no HTTP requests.")
         if not self.is_in_maintenance(app):
-            _write_side(app, self._proxy.side(app.name))
+            write_side_after(app, self._proxy.side(app.name))
             self._proxy.switch(app.name, Side.MAINTENANCE)
 
     async def end_maintenance(self, app: App) -> None:
         """Go back to what served, or was deployed meanwhile."""
         if self.is_in_maintenance(app):
             await self.refresh(app)
-            self._proxy.switch(app.name, _read_side(app))
-        (app.state / _SIDE_FILE).unlink(missing_ok=True)
+            self._proxy.switch(app.name, read_side_after(app))
+        forget_side_after(app)
 
     async def serve_domains(self, app: App, domains: Sequence[str]) -> None:
         """Serve these names beside those of the app's compose file.
@@ -219,7 +214,7 @@ class Routes:
             raise
 
     def list_domain_urls(self, app: App) -> Mapping[str, str]:
-        """Where each name of an app is reached; none before it is first deployed."""
+        """Map each name of an app to its address; none before it is first deployed."""
         route = self._find_route(app)
         if route is None:
             return {}
@@ -227,7 +222,7 @@ class Routes:
         return {name: url for url in urls if (name := urlsplit(url).hostname)}
 
     def find_entrance(self, app: App, name: str | None) -> Entrance:
-        """Where people's requests for an app come in.
+        """Find where people's requests for an app come in.
 
         Args:
             name: the one that they ask for; None is the app's first domain, or where it has none its own host.
@@ -250,13 +245,13 @@ class Routes:
         return self._proxy.certificate_trouble(name)
 
     async def forget(self, app: App) -> None:
-        """The app is gone: so is its route."""
+        """Remove the route of an app that is gone."""
         await self.apply()
         self._last.pop(app.name, None)
         self._proxy.forget(app.name)
 
     def list_urls(self, app: App, release: Release | None) -> tuple[str, ...]:
-        """Where the app is reached while a release serves; none before it is first deployed."""
+        """List the addresses of the app while a release serves; none before it is first deployed."""
         if release is None or release.web is None:
             return ()
         route = self._make_route(app, Extension(**release.extension), slots=1)
@@ -269,16 +264,16 @@ class Routes:
             raise DomainTaken(f"{shown(domain)} belongs to another app.")
 
     def list_taken(self, app: App, domains: Sequence[str]) -> list[str]:
-        """Those of these domains that another app has."""
+        """List which of these domains another app has."""
         others: set[str] = set()
         for other in (self._apps.at(name) for name in self._apps.list_names() if name != app.name):
             route = self._find_route_leniently(other)
-            others |= {other.name.host, *_read_others_domains(other)}
+            others |= {other.name.host, *read_others_domains(other)}
             others |= {*route.domains, *route.redirects} if route else set()
         return [domain for domain in domains if domain in others]
 
     async def _find_serving(self, app: App) -> tuple[Web | None, list[Container]]:
-        """How the release that serves answers HTTP, and which containers do so now."""
+        """Find how the release that serves answers HTTP, and which containers do so now."""
         release = Releases(app).current()
         if release is None or release.web is None:
             return None, []
@@ -289,12 +284,12 @@ class Routes:
     def _read_side(self, app: App) -> Side:
         """The side that serves, or would if there were no maintenance."""
         side = self._proxy.side(app.name)
-        return _read_side(app) if side is Side.MAINTENANCE else side
+        return read_side_after(app) if side is Side.MAINTENANCE else side
 
     def _set_side(self, app: App, side: Side) -> None:
         """Let this side serve; during maintenance, from its end on."""
         if self.is_in_maintenance(app):
-            _write_side(app, side)
+            write_side_after(app, side)
         else:
             self._proxy.switch(app.name, side)
 
@@ -329,7 +324,7 @@ class Routes:
         names = dict.fromkeys((*extension.domains, *read_domains(app)))
         return Route(
             app=app.name,
-            port=self._choose_port(app),
+            port=choose_port(app, self._apps),
             domains=tuple(name for name in names if name not in extension.redirects),
             redirects=extension.redirects,
             slots=max(1, slots),
@@ -338,77 +333,8 @@ class Routes:
             largest_body=extension.max_body,
         )
 
-    def _choose_port(self, app: App) -> int:
-        """The app's port on loopback, chosen when it is first asked for."""
-        if (known := _read_port(app.state / "port")) is not None:
-            return known
-        others = {_read_port(self._apps.at(name).state / "port") for name in self._apps.list_names()}
-        first: int = _FIRST_PORT + zlib.crc32(app.name.encode()) % (_LAST_PORT - _FIRST_PORT)
-        for port in (*range(first, _LAST_PORT + 1), *range(_FIRST_PORT, first)):
-            if port not in others and _is_free(port):
-                write_file(app.make_state() / "port", str(port), mode=0o600)
-                return int(port)
-        raise AssertionError("no port is free")
-
-
-def read_domains(app: App) -> tuple[DomainName, ...]:
-    """The domains that were added to an app, besides those of its compose file."""
-    return app.read_state("domains.json", lambda stored: tuple(map(DomainName, stored))) or ()
-
-
-def _read_others_domains(app: App) -> tuple[DomainName, ...]:
-    """The same of another app, as far as its state can be read."""
-    try:
-        return read_domains(app)
-    except StateUnreadable:
-        return ()
-
-
-def write_domains(app: App, domains: Sequence[str]) -> None:
-    write_file(app.make_state() / "domains.json", orjson.dumps(list(domains)), mode=0o600)
-
-
-def _write_side(app: App, side: Side) -> None:
-    write_file(app.make_state() / _SIDE_FILE, side.value, mode=0o600)
-
-
-def _read_side(app: App) -> Side:
-    try:
-        return Side((app.state / _SIDE_FILE).read_text())
-    except (FileNotFoundError, ValueError):
-        return Side.DOWN
-
 
 def _read_drain_seconds(app: App) -> float:
-    """How long requests to what is replaced may go on: as the release that serves says."""
+    """Read how long requests to what is replaced may go on: as the release that serves says."""
     release = Releases(app).current()
     return Extension(**release.extension).drain if release else 0.0
-
-
-async def _wait_until_connected(addresses: Sequence[str], seconds: float) -> None:
-    """Wait until one of these (host:port) can be connected to, but not for longer."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for host, port in (address.rsplit(":", 1) for address in addresses):
-            with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(1):
-                    _, writer = await asyncio.open_connection(host, int(port))
-                writer.close()
-                return
-        await asyncio.sleep(_PAUSE)
-
-
-def _read_port(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _is_free(port: int) -> bool:
-    try:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-    except OSError:
-        return False
-    return True

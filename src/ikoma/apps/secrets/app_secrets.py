@@ -1,4 +1,4 @@
-"""Which values of an app are secrets, and where they are known from.
+"""The secrets among an app's values, and where they are known from.
 
 A variable is secret by its name (DB_PASSWORD, API_TOKEN) or by its value (a password inside an address, a private key,
 text that looks drawn by lot). What names, counts, times, switches, places and addresses say is none, whatever the name.
@@ -86,7 +86,7 @@ _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 _JOINED_RUN = re.compile(r"[A-Za-z0-9+/_-]{16,}")
 _URL_SAFE = re.compile(r"[A-Za-z0-9_-]{40,}")
 _LONG_RUN, _FEW, _MANY = 20, 2, 4
-"""Of a run of letters and digits: from how many signs on how often it must change between them."""
+"""The length from which a run of letters and digits is judged, and how often it must change between them."""
 _LINE = re.compile(
     r"^[^\S\n]*(?:export\s+)?(?P<name>[A-Za-z_][\w.-]*)\s*[=:][^\S\n]*(?P<written>[^\n]+)$", re.MULTILINE
 )
@@ -222,7 +222,7 @@ def _unescape(values: Any) -> dict[str, str]:
 
 
 def _list_spellings(form: str) -> Iterator[str]:
-    """What a container may get of a value that is written so. One too many hides nothing that matters."""
+    """List what a container may get of a value that is written so. One too many hides nothing that matters."""
     quote = form[:1] if form[:1] in ("'", '"') else ""
     bare = form.removeprefix(quote).removesuffix(quote)
     yield bare
@@ -241,7 +241,7 @@ def _looks_drawn(value: str) -> bool:
 
 
 def _is_mixed_and_joined(run: str) -> bool:
-    """The same of a run with signs between; of a long one, which could hold few digits or none by chance, also so."""
+    """Judge a run with signs between; also a long one, which could hold few digits or none by chance."""
     kinds, often = {*_classify(run)}, _count_changes(run)
     if {"d", "u", "l"} <= kinds and often * 4 >= len(run):
         return True

@@ -51,7 +51,7 @@ class SecretIndex:
         self._known: dict[tuple[str, ...], KnownSecrets] = {}
 
     def __call__(self, app: str | None, reach: tuple[str, ...] = ()) -> KnownSecrets:
-        """What is known now and to be hidden from one who reaches these apps (globs; none: all)."""
+        """Find what is known now and to be hidden from one who reaches these apps (globs; none: all)."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
@@ -88,13 +88,13 @@ class SecretIndex:
         return self._long + KnownSecrets.of([text for text in reached if len(text) < _UNGUESSABLE], names)
 
     def _collect_forms(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Of the secrets of these apps and of the platform."""
+        """Collect the spellings of the secrets of these apps and of the platform."""
         return forms([*self._platform, *(Secret(value) for name in names for value in self._values[name])])
 
 
 @lru_cache(maxsize=1000)
 def _list_files(app: App) -> tuple[str, ...]:
-    """What holds an app's secrets, or changes when they do. This is asked at every call."""
+    """List the files that hold an app's secrets, or change when they do. This is asked at every call."""
     return tuple(
         map(
             str,

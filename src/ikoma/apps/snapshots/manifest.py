@@ -26,8 +26,9 @@ _FORMAT = 1
 
 
 class SnapshotEntry(NamedTuple):
-    """What stands at a path. `content`: a file's SHA-256, a link's target. `mtime`, `ctime` and `inode` tell whether
-    a file was touched since (all 0: it must be read again)."""
+    """An entry of a snapshot. `content`: a file's SHA-256, a link's target. `mtime`, `ctime` and `inode` tell whether a
+    file was touched since (all 0: it must be read again).
+    """
 
     kind: str
     mode: int
@@ -62,7 +63,7 @@ class Snapshot:
     """The app's folder, its links resolved."""
     entries: Mapping[str, SnapshotEntry]
     left_out: Sequence[str] = ()
-    """For people: sockets, devices and such, and files that never stood still."""
+    """Paths left out, for people: sockets, devices and such, and files that never stood still."""
 
     @classmethod
     def read(cls, manifest: Path, root: Path) -> Snapshot:

@@ -152,7 +152,7 @@ class Snapshots:
             raise FileMissing(f"The content of {printable(path)} is not there any more.") from None
 
     def verify(self, snapshot: Snapshot, *, cancelled: Callable[[], bool] = lambda: False) -> list[str]:
-        """What is wrong with the objects of a snapshot: a sentence for each that is missing or changed."""
+        """Verify the objects of a snapshot: a sentence for each that is missing or changed."""
         course = SnapshotProgress(cancelled, lambda files, size: None)
         found = []
         for name, (path, entry) in snapshot.list_objects().items():
@@ -180,7 +180,7 @@ class Snapshots:
 
 
 def _read_earlier(manifest: Path | None, root: Path) -> Snapshot | None:
-    """What an earlier manifest holds; None where there is none, or none that can be read: then all is read."""
+    """Read an earlier manifest; None where there is none, or none that can be read: then all is read."""
     try:
         return Snapshot.read(manifest, root) if manifest else None
     except (FileNotFoundError, ValueError):
@@ -188,7 +188,7 @@ def _read_earlier(manifest: Path | None, root: Path) -> Snapshot | None:
 
 
 def _share(earlier: Path, into: Path) -> None:
-    """The same manifest for another release: it is never written to, so that two may be one file."""
+    """Share a manifest with another release: it is never written to, so that two may be one file."""
     if into.exists() and into.samefile(earlier):
         return
     into.unlink(missing_ok=True)

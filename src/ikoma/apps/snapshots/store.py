@@ -116,7 +116,7 @@ class ObjectStore:
             os.close(source)
 
     def find_fault(self, name: str, size: int, passed: Passed) -> str | None:
-        """What is wrong with an object, or None."""
+        """Find what is wrong with an object, or None."""
         try:
             source = os.open(self.path_of(name), _READ)
         except FileNotFoundError:
@@ -213,7 +213,9 @@ class IncomingObjects:
         return read
 
     def _try_clone(self, source: int, status: os.stat_result, passed: Passed) -> tuple[str, int] | None:
-        """None where the filesystem can't. A clone is of one moment, and costs no space while both are the same."""
+        """Clone a file; None where the filesystem can't. A clone is of one moment, and costs no space while it is the
+        same.
+        """
         with self._make_file() as (file, target):
             self._clones = _clone(source, target)
             if not self._clones:
@@ -240,7 +242,7 @@ class IncomingObjects:
 
 
 def make_mark(status: os.stat_result) -> tuple[int, int, int, int]:
-    """What is another as soon as a file's content, mode or owner is."""
+    """Make a mark that is another as soon as a file's content, mode or owner is."""
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
@@ -274,7 +276,7 @@ def _copy_content(source: int, target: int | None, status: os.stat_result, passe
 
 
 def _read_pieces(source: int, size: int, passed: Passed) -> Iterator[bytes]:
-    """At most so many bytes: a file that grows for ever is read up to where it was."""
+    """Read at most so many bytes: a file that grows for ever is read up to where it was."""
     while size and (piece := os.read(source, min(size, _PIECE))):
         passed(len(piece))
         size -= len(piece)

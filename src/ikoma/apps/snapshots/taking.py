@@ -22,7 +22,7 @@ from ikoma.model import printable, shown
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEVER = (".ikoma", ".env")
-"""What lies in an app's folder and is never part of a snapshot."""
+"""Names in an app's folder that are never part of a snapshot."""
 _LONGEST_PATH = 3000
 _TICK, _COARSE_TICK = 100_000_000, 2_000_000_000
 """Nanoseconds within which two changes may have the same time, also where a filesystem keeps whole seconds."""
@@ -32,11 +32,11 @@ Progress = Callable[[int, int], None]
 
 
 class _Gone(Exception):
-    """What was there a moment ago is not."""
+    """A path that was there a moment ago, and is gone."""
 
 
 class SnapshotProgress:
-    """How far it has come, and whether it may go on."""
+    """The progress of a snapshot, and whether it may go on."""
 
     def __init__(self, cancelled: Callable[[], bool], progress: Progress) -> None:
         self._cancelled = cancelled
@@ -195,7 +195,7 @@ def _open_file(folder: int, name: str, path: str) -> Iterator[int]:
 
 
 def _open_step(folder: int, name: str, path: str, flags: int | None = None) -> int:
-    """What stands there, open: a file where no flags are given."""
+    """Open what stands there: a file where no flags are given."""
     try:
         return open_file(name, dir_fd=folder) if flags is None else os.open(name, flags, dir_fd=folder)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""With what an app's repositories are opened: deploy keys that are made here, and tokens that were given.
+"""Keys to an app's repositories: deploy keys that are made here, and tokens that were given.
 
 They are the app's own, in its `.ikoma` folder, for its owner alone. Each is for a host, or for one place on it
 (`github.com/you/shop`): the longest that fits is used. Nothing but the public half of a key ever leaves.
@@ -64,7 +64,7 @@ class SourceToken:
 
 @dataclass(frozen=True, slots=True)
 class SourceAccess:
-    """What opens which place. `given` came with a call, for the repository of that call alone."""
+    """Keys and tokens, and the place that each opens. `given` came with a call, for that call's repository alone."""
 
     tokens: Mapping[str, SourceToken] = field(default_factory=dict)
     keys: Mapping[str, Path] = field(default_factory=dict)
@@ -84,12 +84,12 @@ class SourceAccess:
 
     @property
     def secrets(self) -> list[Secret]:
-        """What no message may quote."""
+        """Secrets that no message may quote."""
         return [*(token.secret for token in self.tokens.values()), *([self.given[1]] if self.given else [])]
 
 
 def read(app: App, given: tuple[SourceUrl, Secret] | None = None) -> SourceAccess:
-    """What an app's repositories are opened with now."""
+    """Read what opens an app's repositories now."""
     keys = {path.name.replace("%", "/"): path for path in (app.state / _KEYS).glob("*") if path.name[0] != "."}
     return SourceAccess(read_tokens(app), keys, given)
 
@@ -130,7 +130,7 @@ def has_key(app: App, place: SourcePlace) -> bool:
 
 
 def forget(app: App) -> None:
-    """Before an app goes: what opens its repositories goes first, and into no trash."""
+    """Remove what opens an app's repositories before the app goes: it goes into no trash."""
     (app.state / FILE).unlink(missing_ok=True)
     if (app.state / _KEYS).is_dir():
         remove_tree(app.state / _KEYS)

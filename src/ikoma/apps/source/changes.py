@@ -1,4 +1,4 @@
-"""What has changed in an app's source since a release kept it, found without keeping anything."""
+"""Changes in an app's source since a release kept it, found without keeping anything."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def compute_marks(root: Path, paths: Sequence[Path], data: Sequence[Path] = ()) 
 
 
 def _walk(root: Path, paths: Sequence[Path], data: Sequence[Path]) -> Iterator[tuple[str, os.stat_result]]:
-    """What a snapshot would take, and files that are asked for by their own path."""
+    """Walk what a snapshot would take, and files that are asked for by their own path."""
     never = {Path(os.path.realpath(root)) / name for name in NEVER}
     for path in paths:
         if not can_be_a_path(str(path)):

@@ -51,12 +51,12 @@ _OF_PATHS = ("entries", "files", "clear")
 _BYTES = "\0"
 _LARGEST_COMPOSE = 1 << 20
 _SERVERS = (".env", "RUNBOOK.md")
-"""Of an app's folder these are the server's, whatever a repository holds."""
+"""Files of an app's folder that are the server's, whatever a repository holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """Where an app's source came from.
+    """The origin of an app's source.
 
     `into` is what it is of the app: its src/ or its whole folder. `files` are digests of what was checked out, by paths
     in there. An earlier version recorded `entries` of src/ instead. `staged` is set while the folder changes, and
@@ -78,7 +78,7 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutRequest:
-    """What to bring. `into` None: what it was before, else what the repository and the app's folder suggest.
+    """A request for a checkout. `into` None: what it was before, else what the repository and the app's folder suggest.
 
     Args:
         watched: leave everything as it is where nothing has changed since a commit that the app's globs watch.
@@ -98,7 +98,7 @@ class CheckoutRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutResult:
-    """What came of it. `left` are paths of the repository that did not come, since the server's stay."""
+    """The result of a checkout. `left` are paths of the repository that did not come, since the server's stay."""
 
     recorded: SourceRecord
     left: tuple[str, ...]
@@ -121,7 +121,7 @@ class Checkouts:
         self.reach = reach
 
     async def bring(
-        self, app: App, wanted: CheckoutRequest, *, caller: str, timeout: float, progress: Progress
+        self, app: App, request: CheckoutRequest, *, caller: str, timeout: float, progress: Progress
     ) -> CheckoutResult:
         """Make an app's src/, or its folder, what a ref of a repository holds now.
 
@@ -132,26 +132,26 @@ class Checkouts:
         """
         recover(app)
         await asyncio.to_thread(retention.tidy, app)
-        access = source_access.read(app if wanted.of is None else wanted.of, _pair_token(wanted))
+        access = source_access.read(app if request.of is None else request.of, _pair_token(request))
         repository = Repository(app.make_state() / "source.git", self.reach, access)
-        progress(f"fetch {wanted.ref}")
-        commit = await repository.fetch(wanted.url, wanted.ref, depth=wanted.depth, timeout=timeout)
-        if wanted.watched is not None:
-            await _refuse_unwatched(app, repository, wanted, commit, *wanted.watched)
+        progress(f"fetch {request.ref}")
+        commit = await repository.fetch(request.url, request.ref, depth=request.depth, timeout=timeout)
+        if request.watched is not None:
+            await _refuse_unwatched(app, repository, request, commit, *request.watched)
         staged = app.state / f"staged-{secrets.token_hex(6)}"
         staged.mkdir(mode=0o755)
         try:
             progress(f"check out {commit[:12]}")
             whole = CheckoutWriter(app.state / "source-modules", self.reach, access, timeout, progress)
-            await whole.write(repository, wanted.url, commit, wanted.path, staged)
-            return await asyncio.to_thread(_take_over, app, wanted, commit, caller, staged)
+            await whole.write(repository, request.url, commit, request.path, staged)
+            return await asyncio.to_thread(_take_over, app, request, commit, caller, staged)
         finally:
             if staged.is_dir():
                 remove_tree(staged)
 
 
 def read_record(app: App) -> SourceRecord | None:
-    """Where the app's source came from; None where not from a repository."""
+    """Read where the app's source came from; None where not from a repository."""
     stored = app.read_state(_RECORD)
     if not stored:
         return None
@@ -175,19 +175,19 @@ def recover(app: App) -> None:
         remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
-def _pair_token(wanted: CheckoutRequest) -> tuple[SourceUrl, Secret] | None:
-    return (wanted.url, wanted.token) if wanted.token else None
+def _pair_token(request: CheckoutRequest) -> tuple[SourceUrl, Secret] | None:
+    return (request.url, request.token) if request.token else None
 
 
 async def _refuse_unwatched(
-    app: App, repository: Repository, wanted: CheckoutRequest, commit: str, since: str, globs: tuple[str, ...]
+    app: App, repository: Repository, request: CheckoutRequest, commit: str, since: str, globs: tuple[str, ...]
 ) -> None:
     """NothingWatched where the difference touches no watched path; the repository's own compose file says which are."""
-    if wanted.into == APP:
-        found = await _read_globs(app, repository, commit, f"{wanted.path}/" if wanted.path else "")
+    if request.into == APP:
+        found = await _read_globs(app, repository, commit, f"{request.path}/" if request.path else "")
         globs = globs if found is None else found
     changed = await repository.compare_commits(since, commit) if globs else None
-    if changed is not None and not watch_paths.touched(globs, changed, wanted.path):
+    if changed is not None and not watch_paths.touched(globs, changed, request.path):
         raise NothingWatched(commit, changed, globs)
 
 
@@ -205,31 +205,31 @@ async def _read_globs(app: App, repository: Repository, commit: str, above: str)
     return await asyncio.to_thread(watch_paths.in_files, found)
 
 
-def _take_over(app: App, wanted: CheckoutRequest, commit: str, caller: str, staged: Path) -> CheckoutResult:
+def _take_over(app: App, request: CheckoutRequest, commit: str, caller: str, staged: Path) -> CheckoutResult:
     """Compare what was checked out with what is there, and bring it."""
     before = read_record(app)
-    into = wanted.into or (before.into if before else _suggest_target(app, staged))
+    into = request.into or (before.into if before else _suggest_target(app, staged))
     coming = _examine(staged, into)
     left = _set_aside(app, staged, coming, before) if into == APP else []
     folder = app.path if into == APP else app.source
     make_folder(folder, 0o755)
     data = _list_data(app, folder)
     known = _list_known(app, before, into)
-    if wanted.of is not None and (origin := read_record(wanted.of)) is not None and origin.into == into == APP:
+    if request.of is not None and (origin := read_record(request.of)) is not None and origin.into == into == APP:
         known = {**origin.files, **known}
     found = compare(folder, CheckoutFiles(known, coming, data, alone=into == SRC))
     if into == APP:
         _compare_compose_files(app, coming, found)
         found.changed = [path for path in found.changed if not template.is_from_template(path, folder / path)]
-    if found.changed and not wanted.overwrite:
+    if found.changed and not request.overwrite:
         raise _make_changed_error(app, into, found)
     for path in (*found.left, *found.present):
         (staged / path).unlink(missing_ok=True)
     files = {path: mark for path, mark in coming.items() if path not in found.left}
     record = SourceRecord(
-        wanted.url.text,
-        wanted.ref,
-        wanted.path,
+        request.url.text,
+        request.ref,
+        request.path,
         commit,
         caller,
         format_now(),
@@ -264,7 +264,7 @@ def _finish(app: App, coming: SourceRecord) -> str | None:
 
 
 def _list_still_to_clear(app: App, folder: Path, coming: SourceRecord) -> dict[str, str | None]:
-    """What has to go, without what an earlier try has already put in its place."""
+    """List what has to go, without what an earlier try has already put in its place."""
     assert coming.staged is not None
     put = {path for path in coming.files if not os.path.lexists(app.state / coming.staged / path)}
     folders = {path[:end] for path in coming.files for end in range(len(path)) if path[end] == "/"}
@@ -337,7 +337,7 @@ def _set_aside(app: App, staged: Path, coming: dict[str, str], before: SourceRec
 
 
 def _list_known(app: App, before: SourceRecord | None, into: str) -> dict[str, str]:
-    """What was checked out before, by paths in the folder that it goes into now."""
+    """List what was checked out before, by paths in the folder that it goes into now."""
     if before is None:
         return {}
     files = dict(before.files) or _list_known_to_earlier(app, before)
@@ -361,7 +361,7 @@ def _list_known_to_earlier(app: App, before: SourceRecord) -> dict[str, str]:
 
 
 def _list_data(app: App, folder: Path) -> list[str]:
-    """What containers of a kept release may have written, by paths in a folder of the app; "" for all of it."""
+    """List what containers of a kept release may have written, by paths in a folder of the app; "" for all of it."""
     root, found = Path(os.path.realpath(folder)), set[Path]()
     for release in (releases := Releases(app)).all():
         with suppress(IkomaError):  # one that never came to run

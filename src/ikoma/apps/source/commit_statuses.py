@@ -25,14 +25,14 @@ _KINDS = {
     "codeberg.org": "gitea",
 }
 _APIS = {"github.com": "api.github.com", "bitbucket.org": "api.bitbucket.org"}
-"""Of these hosts the API has a name of its own, and may be asked where the host may."""
+"""Hosts whose API has a name of its own, and may be asked where the host may."""
 _BITBUCKET = {PENDING: "INPROGRESS", SUCCESS: "SUCCESSFUL", FAILURE: "FAILED"}
 _GITLAB = {PENDING: "running", SUCCESS: "success", FAILURE: "failed"}
 
 
 @dataclass(frozen=True, slots=True)
 class CommitStatus:
-    """What is told: of which commit, in one of three states, in a few words. `link` leads a reader on."""
+    """The status of a commit: in one of three states, in a few words. `link` leads a reader on."""
 
     commit: str
     state: str
@@ -49,7 +49,7 @@ class _Message:
 
 
 def find_host_kind(url: SourceUrl, delivered_by: str) -> str | None:
-    """Of which kind the git host is: as its deliveries show, else by its name."""
+    """Find the kind of the git host: as its deliveries show, else by its name."""
     return delivered_by or _KINDS.get(url.host)
 
 
@@ -109,7 +109,7 @@ def _make_message(url: SourceUrl, kind: str | None, statuses: StatusTarget, stat
 
 
 def _find_api(url: SourceUrl, statuses: StatusTarget, below: str) -> str:
-    """Where the API is: at its own name, or below the host that the source came from."""
+    """Find the address of the API: at its own name, or below the host that the source came from."""
     if statuses.url is not None:
         return statuses.url.rstrip("/")
     if url.host in _APIS:

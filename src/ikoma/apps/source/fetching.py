@@ -29,7 +29,7 @@ _MOST_SAID = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class FetchedAnswer:
-    """What came back. `body` is empty where it went to a file; `digest` is its SHA-256."""
+    """The answer to a request. `body` is empty where it went to a file; `digest` is its SHA-256."""
 
     status: int
     location: str | None

@@ -192,7 +192,7 @@ class Repository:
         return [Submodule(inside, of, urls.get(f"{above}{inside}")) for inside, of in modules.items()]
 
     async def read_settings(self, commit: str, path: str) -> dict[str, str]:
-        """What a file of a commit says in the form of git's own configuration; nothing where there is none."""
+        """Read a file of a commit in the form of git's own configuration; nothing where there is none."""
         argv, variables = self._make_command("config", "-z", f"--blob={commit}:{path}", "--list")
         try:
             finished = await run(argv, env=variables, timeout=30, most=1 << 20)
@@ -202,7 +202,7 @@ class Repository:
         return {key: value for key, _, value in (entry.partition("\n") for entry in said.split("\0")) if key}
 
     async def ask_by_ssh(self, url: SourceUrl, command: str, *, timeout: float) -> bytes:
-        """What the host of a repository says to a command."""
+        """Ask the host of a repository by a command; returns what it says."""
         await self._reach.check(url)
         user, _, host = urlsplit(url.text).netloc.rpartition("@")
         name = host.partition(":")[0]
@@ -272,7 +272,7 @@ class Repository:
     def _make_command(
         self, *arguments: str, pinned: Mapping[str, str] | None = None
     ) -> tuple[list[str], dict[str, str]]:
-        """What to start git with, and in which environment."""
+        """Make git's arguments and its environment."""
         config = [part for name, value in (_CONFIG | dict(pinned or {})).items() for part in ("-c", f"{name}={value}")]
         folder = [] if arguments[0] == "init" else [f"--git-dir={self._folder}"]
         return ["git", *config, *folder, *arguments], dict(_VARIABLES)

@@ -47,7 +47,7 @@ class LfsPointer:
 
 @dataclass(frozen=True, slots=True)
 class _LfsApi:
-    """Where the batch API is, and how to ask it."""
+    """The address of the batch API, and how to ask it."""
 
     url: str
     headers: Mapping[str, str]
@@ -133,7 +133,7 @@ class LargeFiles:
         return _LfsApi(base.rstrip("/"), {}, ("Authorization", Secret(token.make_header(asked))) if token else None)
 
     async def _ask_by_ssh(self, url: SourceUrl, timeout: float) -> _LfsApi:
-        """Where the host says that the API is, to who has a key for the repository."""
+        """Ask the host by ssh where its API is, as it tells who has a key for the repository."""
         path = urlsplit(url.text).path.lstrip("/")
         said = await self._repository.ask_by_ssh(url, f"git-lfs-authenticate {path} download", timeout=timeout)
         try:
@@ -145,7 +145,7 @@ class LargeFiles:
     async def _request_batch(
         self, place: _LfsApi, wanted: Sequence[LfsPointer], timeout: float
     ) -> dict[str, Mapping[str, Any]]:
-        """What the API says of each object, by its oid."""
+        """Ask the API for each object, by its oid."""
         asked = {
             "operation": "download",
             "transfers": ["basic"],

@@ -42,7 +42,7 @@ class CheckoutFiles:
 
 @dataclass(slots=True)
 class CheckoutDifferences:
-    """What a checkout meets.
+    """Differences that a checkout meets in a folder.
 
     `clear` are paths that must go, with the digest of what may be thrown away; None where it is to be kept.
     """
@@ -178,7 +178,7 @@ def _examine(folder: Path, path: str) -> tuple[str | None, str | None]:
 
 
 def _find_others(folder: Path, inside: str, checkout: CheckoutFiles, found: CheckoutDifferences) -> None:
-    """What was never checked out, by its outermost folder in which nothing else is."""
+    """Find what was never checked out, by its outermost folder in which nothing else is."""
     place = folder / inside
     for entry in sorted(place.iterdir()) if place.is_dir() and not place.is_symlink() else ():
         path = f"{inside}/{entry.name}" if inside else entry.name

@@ -1,4 +1,4 @@
-"""Where source may come from: addresses of repositories, and the hosts that the settings name."""
+"""The places that source may come from: addresses of repositories, and the hosts that the settings name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATH = re.compile(r"/?[A-Za-z0-9_.~+/-]+")
 
 @dataclass(frozen=True, slots=True)
 class SourceUrl:
-    """Where a repository is. `text` is what git is given, without secrets."""
+    """The address of a repository. `text` is what git is given, without secrets."""
 
     text: str
     scheme: str
@@ -71,7 +71,7 @@ class SourceUrl:
         return urlsplit(self.text).path.strip("/").removesuffix(".git")
 
     def join(self, text: str) -> SourceUrl:
-        """What a submodule's address means in this repository: `../other.git` is beside it."""
+        """Join a submodule's address to this repository's: `../other.git` is beside it."""
         if not text.startswith(("./", "../")):
             return SourceUrl.parse(text)
         parts = urlsplit(self.text)
@@ -81,7 +81,7 @@ class SourceUrl:
 
 @dataclass(frozen=True, slots=True)
 class SourceReach:
-    """What may be fetched from where. `hosts` are names or `*`; the files are None where there are none."""
+    """The hosts that source may be fetched from. `hosts` are names or `*`; the files are None where there are none."""
 
     hosts: Sequence[str]
     known_hosts: Path
@@ -91,7 +91,7 @@ class SourceReach:
     ca_file: Path | None = None
 
     async def check(self, url: SourceUrl) -> dict[str, str]:
-        """What to tell git so that it goes where we looked; HostNotListed where it may not go.
+        """Check that a host may be reached, else HostNotListed; returns the settings that lead git there.
 
         A host that only `*` allows must not be this machine or its neighbours, now or when git looks again.
         """
@@ -99,7 +99,7 @@ class SourceReach:
         return {} if pinned is None else {"http.curloptResolve": f"{url.host}:{url.port}:{pinned}"}
 
     async def find_address(self, host: str, *, is_https: bool = True) -> str | None:
-        """Where to find a host: None for one that is named, wherever it is; else the public address that it has now.
+        """Find the public address of a host now; None for a host that is named, wherever it is.
 
         Raises:
             HostNotListed, SourceUnavailable

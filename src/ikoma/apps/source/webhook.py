@@ -40,7 +40,7 @@ _KEEP_SECONDS = 7 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class StatusTarget:
-    """Where a git host is told what became of a commit. `url` None: the API of the host that the source came from."""
+    """The address and token for the statuses of commits. `url` None: the API of the host that the source came from."""
 
     token: Secret
     url: str | None = None
@@ -48,7 +48,7 @@ class StatusTarget:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Who holds the secret may have the branch deployed."""
+    """A webhook: the holder of its secret may have the branch deployed."""
 
     secret: Secret
     branch: str
@@ -62,13 +62,13 @@ class Webhook:
 
     @property
     def secrets(self) -> list[Secret]:
-        """What nobody is shown."""
+        """Secrets that nobody is shown."""
         return [self.secret, *([self.statuses.token] if self.statuses else [])]
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryMark:
-    """What a delivery is known by. One that lasts is remembered until the secret is replaced."""
+    """The mark that a delivery is known by. One that lasts is remembered until the secret is replaced."""
 
     text: str
     lasts: bool
@@ -219,7 +219,7 @@ class Webhooks:
             )
 
     def record_status(self, operation: str, status: str) -> None:
-        """What came of telling the git host how an operation goes."""
+        """Record what came of telling the git host how an operation goes."""
         with self._store.transaction():
             self._store.execute("UPDATE hook_deliveries SET status = ? WHERE operation = ?", (status, operation))
 
@@ -236,7 +236,7 @@ class Webhooks:
         return self._deliveries.select("app = ? ORDER BY number DESC LIMIT ?", (app, MOST_SHOWN))
 
     def find_host_kind(self, app: AppName) -> str:
-        """Of which kind the git host is, by the deliveries that it sent; "" where that is not known."""
+        """Find the kind of the git host, by the deliveries that it sent; "" where that is not known."""
         row = self._store.execute(
             "SELECT host FROM hook_deliveries WHERE app = ? AND host NOT IN ('', 'ikoma') ORDER BY number DESC LIMIT 1",
             (app,),

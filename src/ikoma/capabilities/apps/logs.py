@@ -57,7 +57,7 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     Use it when a deploy failed or an app is unhealthy.
     """
     app = call.app(request.app_name)
-    wanted = LogQuery(
+    query = LogQuery(
         service=request.service,
         release=request.release,
         tail=request.tail,
@@ -67,13 +67,13 @@ async def logs(call: Call, request: AppsLogsRequest) -> AppsLogsResult:
     )
     if request.follow and call.emit is None:
         raise NotFollowing()
-    said = await call.platform.logs.read_last(app, wanted)
+    said = await call.platform.logs.read_last(app, query)
     if request.follow and call.emit is not None:
         for line in said.lines:
             await call.emit(line)
         with suppress(TimeoutError):
             async with asyncio.timeout(request.seconds):
-                await until(call.stopping, call.platform.logs.follow(app, wanted, call.emit))
+                await until(call.stopping, call.platform.logs.follow(app, query, call.emit))
         return AppsLogsResult(lines=[], truncated=False, more=None)
     more = None
     if said.cut:

@@ -24,10 +24,10 @@ class AppsMaintenanceResult(Result):
 @listed("domains", "maintenance", "Show people a page instead of an app, or the app again.")
 async def maintenance(call: Call, request: AppsMaintenanceRequest) -> AppsMaintenanceResult:
     """Show people a page instead of an app, or the app again. Containers run on."""
-    app, traffic = call.app(request.app_name), call.platform.routes
+    app, routes = call.app(request.app_name), call.platform.routes
     if request.on:
-        traffic.begin_maintenance(app)
+        routes.begin_maintenance(app)
     else:
-        await traffic.end_maintenance(app)
+        await routes.end_maintenance(app)
     what = "shows a page that says it is being worked on" if request.on else "answers again"
     return AppsMaintenanceResult(success=True, message=f"{app.name} {what}.", maintenance=request.on)

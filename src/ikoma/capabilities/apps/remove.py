@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
@@ -12,6 +13,7 @@ from ikoma.apps.source import access
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role, shown
 
@@ -22,6 +24,9 @@ class AppsRemoveDetails(Result):
 
 
 class AppsRemoveResult(Result):
+    page: ClassVar = Page(
+        says="{message}", facts=(Fact("kept in", "details.trash"), Fact("its database", "details.backup"))
+    )
     success: bool
     message: str
     details: AppsRemoveDetails
@@ -58,7 +63,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
     Use it only when a person wants the app gone; deploy.down merely stops it.
     """
     app = await call.app_or_remains(request.app_name)
-    await call.platform.deployer.check_project(app)
+    await call.platform.recovery.check_project(app)
     has_database = await call.platform.databases.owns(app.name)
     entry = call.platform.trash.begin_entry(app)
     await _keep_volumes(call, app, entry)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ikoma.apps.database import credentials, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import DatabaseForeign, Next
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
 class DbCreateResult(Result):
+    page: ClassVar = Page(
+        says="The database is there.",
+        facts=(Fact("database", "name"), Fact("role"), Fact("size", kind="size"), Fact("tables", empty="none")),
+    )
     exists: bool
     name: str
     size: int

@@ -44,9 +44,9 @@ class DbMigrateResult(Result):
 async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text of what is pending tells."""
     app = call.app(request.app_name)
-    schema = call.platform.schema
-    wanted = migration_files.select_pending(_wanted(app, request), await schema.read_ledger(app))
-    lost = await schema.count_sql_losses(app, wanted)
+    migrator = call.platform.migrator
+    wanted = migration_files.select_pending(_wanted(app, request), await migrator.read_ledger(app))
+    lost = await migrator.count_sql_losses(app, wanted)
     names = ", ".join(item.name for item in wanted)
     return (
         Loss(f"Apply {names} to the database of {app.name}.", tuple(lost), call.kept_of_database(app)) if lost else None

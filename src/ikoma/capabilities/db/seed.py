@@ -39,7 +39,7 @@ async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
     """The rows, columns and tables that would go, as far as the text tells."""
     app = call.app(request.app_name)
     wanted = _wanted(app, request)
-    lost = await call.platform.schema.count_sql_losses(app, wanted)
+    lost = await call.platform.migrator.count_sql_losses(app, wanted)
     names = ", ".join(item.name for item in wanted) if request.sql is None else "the given SQL"
     return (
         Loss(f"Run {names} in the database of {app.name}.", tuple(lost), call.kept_of_database(app)) if lost else None

@@ -50,8 +50,8 @@ class DeployImageResult(Result):
 async def image(call: Call, request: DeployImageRequest) -> DeployImageResult:
     """Deploy the release that serves with another image for one service. The compose file stays as it is."""
     app, platform = call.app(request.app_name), call.platform
-    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
-    release, rolled = await platform.deployer.replace_image(app, request.service, request.image, wish)
+    options = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
+    release, rolled = await platform.deployer.replace_image(app, request.service, request.image, options)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return DeployImageResult(
         success=True,

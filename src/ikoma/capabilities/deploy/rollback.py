@@ -73,9 +73,9 @@ async def rollback(call: Call, request: DeployRollbackRequest) -> DeployRollback
     if request.plan is not None:
         await call.platform.planner.require_rollback(app, wanted, request.plan)
     left = Releases(app).current()
-    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
+    options = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason, final=request.failed)
     platform = call.platform
-    release, rolled, way = await platform.deployer.go_back(app, wanted, wish)
+    release, rolled, way = await platform.deployer.go_back(app, wanted, options)
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return DeployRollbackResult(
         success=True,

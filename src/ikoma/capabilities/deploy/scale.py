@@ -39,8 +39,8 @@ class DeployScaleResult(Result):
 async def scale(call: Call, request: DeployScaleRequest) -> DeployScaleResult:
     """Give a service that many containers, at most 20. Later deploys keep the number."""
     app = call.app(request.app_name)
-    wish = DeployOptions(call.caller.name, request.timeout, call.progress)
-    release, rolled = await call.platform.deployer.scale(app, request.service, request.replicas, wish)
+    options = DeployOptions(call.caller.name, request.timeout, call.progress)
+    release, rolled = await call.platform.deployer.scale(app, request.service, request.replicas, options)
     many = "container" if request.replicas == 1 else "containers"
     return DeployScaleResult(
         success=True,

@@ -75,9 +75,9 @@ async def up(call: Call, request: DeployUpRequest) -> DeployUpResult:
         model = report.refuse_errors()
         if request.plan is not None:
             await platform.planner.require(app, report, request.plan)
-    wish = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
+    options = DeployOptions(call.caller.name, request.timeout, call.progress, request.reason)
     release, rolled = await platform.deployer.deploy(
-        app, model, wish, variables=report.variables, env=request.env, texts=report.texts
+        app, model, options, variables=report.variables, env=request.env, texts=report.texts
     )
     unwritten = await write_runbook(app, platform.health, platform.backups, platform.settings)
     return DeployUpResult(

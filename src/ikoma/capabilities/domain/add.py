@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ikoma.apps.app import App
 from ikoma.apps.releases.release import Releases
-from ikoma.apps.routing.routes import read_domains
+from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, NoWebService
@@ -26,14 +26,14 @@ async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
 
     Use it when the name points to this server.
     """
-    app, traffic = call.app(request.app_name), call.platform.routes
-    traffic.check_domains(app, [request.domain])
+    app, routes = call.app(request.app_name), call.platform.routes
+    routes.check_domains(app, [request.domain])
     await _require_route(call, app)
     named, added = named_in_compose(app), read_domains(app)
     if named.get(request.domain) == "redirect":
         raise DomainInCompose(f"The compose file of {app.name} redirects {request.domain} to another name.")
     if request.domain not in (*named, *added):
-        await traffic.serve_domains(app, [*added, request.domain])
+        await routes.serve_domains(app, [*added, request.domain])
     return await domains(call, app)
 
 

@@ -12,7 +12,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing import certificates
 from ikoma.apps.routing.certificates import Certificate
 from ikoma.apps.routing.dns import DnsTarget
-from ikoma.apps.routing.routes import read_domains
+from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
 from ikoma.kernel.listing import listed
@@ -81,7 +81,7 @@ def named_in_compose(app: App) -> dict[str, str]:
 
 async def _look(call: Call, app: App, name: str, source: str, kind: str, url: str | None) -> Domain:
     pointing, (certificate, why) = await asyncio.gather(
-        call.platform.names.look_up(name, _SECONDS), _certificate(call, app, name)
+        call.platform.dns.look_up(name, _SECONDS), _certificate(call, app, name)
     )
     trouble = None
     if certificate is None and why is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ikoma.apps.app import App
-from ikoma.apps.routing.routes import read_domains
+from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound

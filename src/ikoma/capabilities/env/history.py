@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -10,6 +11,7 @@ from ikoma.apps.environment import variable_history
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Column, Page
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -28,6 +30,11 @@ class EnvHistoryVersion(Result):
 
 
 class EnvHistoryResult(Result):
+    page: ClassVar = Page(
+        rows="versions",
+        columns=(Column("version"), Column("replaced", "until", "time"), Column("variables", "names", cut=True)),
+        empty="No value was changed in the last 30 days.",
+    )
     versions: list[EnvHistoryVersion]
     truncated: bool
     """Whether there are more: a larger limit shows them."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Page
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -16,6 +19,7 @@ class EnvListRequest(AppRequest):
 
 
 class EnvNames(Result):
+    page: ClassVar = Page(says="It is done; the next deploy takes it.", text="names")
     names: list[str]
     """Names of the variables in the app's .env, as Compose reads them."""
     next: Next | None = Next("apps.validate")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
+from ikoma.capabilities.files.write import WRITTEN
 from ikoma.errors import InvalidArguments, Next
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
@@ -25,6 +26,7 @@ class FilesEditRequest(AppRequest):
 
 
 class FilesEditResult(Result):
+    page: ClassVar = WRITTEN
     path: str
     size: int
     sha256: str

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from pydantic import Field
 
 from ikoma.apps.files import file_history
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Column, Page
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -32,6 +34,18 @@ class FilesHistoryVersion(Result):
 
 
 class FilesHistoryResult(Result):
+    page: ClassVar = Page(
+        rows="versions",
+        columns=(
+            Column("version"),
+            Column("path", cut=True),
+            Column("happened"),
+            Column("when", "at", "time"),
+            Column("kind", spare=True),
+            Column("size", kind="size", right=True, spare=True),
+        ),
+        empty="Nothing was overwritten or deleted in the last 30 days.",
+    )
     versions: list[FilesHistoryVersion]
     truncated: bool
     """Whether there are more: a larger limit shows them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments, Next
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, Role
 
@@ -25,7 +26,11 @@ class FilesWriteRequest(AppRequest):
     executable: bool | None = None
 
 
+WRITTEN = Page(says="{path} is written.", facts=(Fact("size", kind="size"), Fact("SHA-256", "sha256")))
+
+
 class FilesWriteResult(Result):
+    page: ClassVar = WRITTEN
     path: str
     size: int
     sha256: str

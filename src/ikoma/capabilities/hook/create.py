@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from ikoma.apps.source.webhook import StatusTarget
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.hook.remove import secret_lost
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, GitRef, Role, Secret
 
@@ -41,6 +42,11 @@ class HookCreateRequest(AppRequest):
 
 
 class HookCreateResult(Result):
+    page: ClassVar = Page(
+        says="Pushes to {branch} deploy it, once the git host knows this address and this secret.",
+        facts=(Fact("address", "url"), Fact("secret")),
+        warning="The secret is shown this once: give it to the git host now.",
+    )
     url: str
     """Where the git host posts to, at this server's address."""
     secret: Annotated[str, Sensitive("webhook secret")]

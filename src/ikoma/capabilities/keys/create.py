@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import Request, Result, Sensitive, capability
 from ikoma.model import Effect, FutureTime, Role
 
@@ -37,7 +38,15 @@ class KeysCreateRequest(Request):
         return str(Role.parse(role))
 
 
+SHOWN_ONCE = "The key is shown this once, and kept nowhere: copy it now."
+
+
 class KeysCreateResult(Result):
+    page: ClassVar = Page(
+        says="A key for {name} is made.",
+        facts=(Fact("ID", "id"), Fact("name"), Fact("role"), Fact("key")),
+        warning=SHOWN_ONCE,
+    )
     id: str
     key: Annotated[str, Sensitive("API key")]
     """Shown this once."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
+from ikoma.capabilities.keys.create import SHOWN_ONCE
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import Loss, Request, Result, Sensitive, capability
 from ikoma.model import Effect, Role
 
@@ -20,6 +22,11 @@ class KeysRotateRequest(Request):
 
 
 class KeysRotateResult(Result):
+    page: ClassVar = Page(
+        says="{name} has a new key.",
+        facts=(Fact("ID", "id"), Fact("key"), Fact("the former ends", "previousUntil", "time")),
+        warning=SHOWN_ONCE,
+    )
     id: str
     key: Annotated[str, Sensitive("API key")]
     """Shown this once."""

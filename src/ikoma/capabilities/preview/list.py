@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -14,6 +15,7 @@ from ikoma.apps.source import checkout
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Column, Page
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -37,6 +39,18 @@ class PreviewListItem(Result):
 
 
 class PreviewListResult(Result):
+    page: ClassVar = Page(
+        rows="previews",
+        columns=(
+            Column("preview"),
+            Column("ref", cut=True),
+            Column("health", kind="state"),
+            Column("ends", "expiresAt", "time"),
+            Column("address", "urls", "address"),
+            Column("by", "caller", cut=True, spare=True),
+        ),
+        empty='It has no previews: deploy.preview {"ref": "REF"} makes one.',
+    )
     previews: list[PreviewListItem]
     truncated: bool
     """Whether there are more: a larger limit shows them."""

@@ -46,7 +46,7 @@ async def remove(call: Call, request: PreviewRemoveRequest) -> PreviewRemoveResu
 async def take_away(call: Call, item: App) -> None:
     """Remove all that a preview is; what was cut off is done again by the next call."""
     platform = call.platform
-    await platform.deployer.check_project(item)
+    await platform.recovery.check_project(item)
     await anonymous_volumes.remove_with(platform.engine, item, call.progress)
     await platform.previews.remove_data(item)
     await call.forget(item)

@@ -35,7 +35,7 @@ async def losses(call: Call, request: AppRequest) -> Loss:
     """The way back to the backup, and in which tables the database differs from it."""
     app = call.app(request.app_name)
     underway = waiting(app)
-    differs = await call.platform.schema.compare_with_backup(app, underway.backup or "")
+    differs = await call.platform.migrator.compare_with_backup(app, underway.backup or "")
     stays = f"the database of before {underway.release}: it stays as that release has left it"
     kept = (f"the file of the backup, {underway.backup}, where it is there", "what the database holds now")
     return Loss(f"Give up taking the database of {app.name} back to {underway.backup}.", (stays, *differs), kept)
@@ -51,7 +51,7 @@ async def abandon(call: Call, request: AppRequest) -> ReleaseAbandonResult:
     app = call.app(request.app_name)
     underway = waiting(app)
     loss = await losses(call, request)
-    given_up = await call.platform.deployer.abandon(app) is not None
+    given_up = await call.platform.recovery.abandon(app) is not None
     failed = next((item for item in Releases(app).all() if item.id == underway.release), None)
     message = f"The database stays as it is: {underway.backup} was not restored."
     return ReleaseAbandonResult(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Column, Page
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
@@ -19,6 +20,10 @@ class ReleaseListRequest(AppRequest):
 
 
 class ReleaseListRelease(Result):
+    page: ClassVar = Page(
+        says="The release {id} {pinned}.",
+        either={"pinned": ("is kept whatever its age", "is let go of when it is old enough")},
+    )
     id: str
     state: str
     """started, succeeded or failed."""
@@ -43,6 +48,17 @@ class ReleaseListRelease(Result):
 
 
 class ReleaseListResult(Result):
+    page: ClassVar = Page(
+        rows="releases",
+        columns=(
+            Column("release", "id"),
+            Column("state", kind="state", also="current"),
+            Column("started", "startedAt", "time"),
+            Column("by", "caller", cut=True, spare=True),
+            Column("why", "cause|reason", "line", cut=True),
+        ),
+        empty="It was never deployed: deploy.up does it.",
+    )
     releases: list[ReleaseListRelease]
     truncated: bool
     """Whether there are more: a larger limit shows them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
 from ikoma.model import Effect, FilePath, GitRef, Role, Secret, printable
 
@@ -36,6 +37,11 @@ class SourceCloneRequest(AppRequest):
 
 
 class SourceCloneResult(Result):
+    page: ClassVar = Page(
+        says="{ref} is in {into}.",
+        facts=(Fact("commit"), Fact("repository", "url"), Fact("what was there", "kept")),
+        lists={"files": "entries", "left out": "left"},
+    )
     commit: str
     ref: str
     url: str

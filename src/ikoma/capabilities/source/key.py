@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ikoma.apps.app import App
 from ikoma.apps.source import access, checkout
 from ikoma.apps.source.access import SourcePlace
@@ -9,6 +11,7 @@ from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Page
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
 from ikoma.model import Effect, Role
 
@@ -21,6 +24,12 @@ class SourceKeyRequest(AppRequest):
 
 
 class SourceKeyResult(Result):
+    page: ClassVar = Page(
+        says="The deploy key for {host} ({created}); add it there as a read-only key:",
+        either={"created": ("made", "the one it has")},
+        is_plain=True,
+        text="publicKey",
+    )
     public_key: str
     """Paste it into the git host as a deploy key that may only read."""
     host: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from ikoma.apps.source import access
 from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
 from ikoma.model import Effect, Role, Secret
 
@@ -30,6 +31,7 @@ class SourceTokenRequest(AppRequest):
 
 
 class SourceTokenResult(Result):
+    page: ClassVar = Page(says="It is done.", facts=(Fact("it has tokens for", "hosts", empty="nothing"),))
     hosts: list[str]
     """What the app has tokens for. The tokens are never shown."""
 

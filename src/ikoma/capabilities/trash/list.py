@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from pydantic import Field
 
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Column, Page
 from ikoma.kernel.registry import Request, Result, capability
 from ikoma.model import Effect, Role
 
@@ -29,6 +31,18 @@ class TrashListEntry(Result):
 
 
 class TrashListResult(Result):
+    page: ClassVar = Page(
+        rows="entries",
+        columns=(
+            Column("id"),
+            Column("app", cut=True),
+            Column("removed", "removedAt", "time"),
+            Column("size", kind="size", right=True),
+            Column("holds", cut=True),
+            Column("by", "caller", cut=True, spare=True),
+        ),
+        empty="The trash is empty.",
+    )
     entries: list[TrashListEntry]
     truncated: bool
     """Whether there are more: a larger limit shows them."""

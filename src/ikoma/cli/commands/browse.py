@@ -9,7 +9,7 @@ import webbrowser
 import click
 
 from ikoma.cli import client, complete, output, verbs
-from ikoma.cli.views import address
+from ikoma.cli.pages import address
 
 
 @click.command("open")

@@ -1,7 +1,7 @@
 """What a person is shown of each capability's result: `db.status` is shown by views/db.py.
 
-A result without a view of its own is shown by its fields' names; `--json` has all of any. Views ask for nothing but
-what they show, so that a result may get more fields.
+A result without a view of its own is shown by the page that stands beside it in the capability's file, or else by its
+fields' names; `--json` has all of any. Views ask for nothing but what they show, so that a result may get more fields.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Raw, Table
+from ikoma.cli import pages
+from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.capability_index import read_commands
-from ikoma.cli.naming import command_line
+from ikoma.cli.naming import AnswerWording, command_line
 from ikoma.cli.words import flat, guess, label
+from ikoma.kernel.page import Column
 
 View = Callable[[Any], Sequence[Block]]
 
@@ -38,8 +40,14 @@ def blocks_of(capability: str, result: Any, given: Mapping[str, Any]) -> Sequenc
     Args:
         given: the arguments of the call.
     """
-    view = _views(capability.partition(".")[0]).get(capability, default)
-    blocks = list(view.view(result, given) if isinstance(view, ForCall) else view(result))
+    view = _views(capability.partition(".")[0]).get(capability)
+    known = read_commands().get(capability)
+    if isinstance(view, ForCall):
+        blocks = [*view.view(result, given)]
+    elif view is None and known and known.page and isinstance(result, dict):
+        blocks = [*pages.lay_out(known.page, result, AnswerWording(capability, given).sentence)]
+    else:
+        blocks = [*(view or default)(result)]
     if capability not in _SAY_MORE and isinstance(result, dict) and result.get("truncated") is True:
         blocks.append(Message("There is more: --limit shows it.", "warning"))
     return blocks
@@ -82,11 +90,6 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(columns, [[guess(name, row.get(name)) for name in names] for row in rows], title)
 
 
-def address(urls: Sequence[str] | None) -> str | None:
-    """The address that people use: a domain's before that of a port."""
-    return min(urls, key=lambda url: ("127.0.0.1" in url, ".localhost" in url), default=None) if urls else None
-
-
 def image(name: str | None) -> str | None:
     """A digest alone is shown as Docker does, by its beginning."""
     return name[:19] if name and name.startswith("sha256:") else name
@@ -96,10 +99,6 @@ def command(capability: str, given: Mapping[str, Any], **more: Any) -> str:
     """The command that makes another call for the same app, ready to be pasted."""
     app = {"appName": given["appName"]} if "appName" in given else {}
     return command_line(capability, {**app, **more})
-
-
-def one_line(text: str | None) -> str:
-    return " ".join((text or "").split())
 
 
 def _is_fact(name: str, value: Any) -> bool:

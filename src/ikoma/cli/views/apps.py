@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, CheckList, Column, FactList, FindingList, ItemList, Message, Raw, Table
+from ikoma.cli.blocks import Block, CheckList, FactList, FindingList, ItemList, Message, Raw, Table
 from ikoma.cli.naming import command_line, said
-from ikoma.cli.views import address
+from ikoma.cli.pages import address
 from ikoma.cli.words import Phrase, Size, Span, State, Time, label, plural
+from ikoma.kernel.page import Column
 
 _LOOKS = {"path": "HTTP path", "http": "HTTP path", "healthPath": "HTTP path"}
 
@@ -119,14 +120,6 @@ def adapted(result: Mapping[str, Any]) -> Sequence[Block]:
     return [*blocks, *(Raw(item["diff"], colours=True) for item in result["files"])]
 
 
-def removed(result: Mapping[str, Any]) -> Sequence[Block]:
-    details = result["details"]
-    return [
-        Message(result["message"], "good"),
-        FactList([("kept in", details.get("trash")), ("its database", details.get("backup"))]),
-    ]
-
-
 def top(result: Mapping[str, Any]) -> Sequence[Block]:
     columns = (
         Column("app", cut=True),
@@ -181,7 +174,6 @@ VIEWS = {
     "apps.adapt": adapted,
     "apps.health": health,
     "apps.list": listing,
-    "apps.remove": removed,
     "apps.request": visit,
     "apps.status": status,
     "apps.top": top,

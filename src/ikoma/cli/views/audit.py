@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, ItemList, Message, Table
+from ikoma.cli.blocks import Block, ItemList, Message, Table
 from ikoma.cli.words import Span, State, Time, plural
+from ikoma.kernel.page import Column
 
 
 def entries(result: Mapping[str, Any]) -> Sequence[Block]:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Table
+from ikoma.cli.blocks import Block, FactList, ItemList, Message, Table
 from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import Size, Span, plural
+from ikoma.kernel.page import Column
 
 _NUMBERS = (
     "int2",
@@ -41,16 +42,6 @@ def status(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Bloc
             ]
         )
     ]
-
-
-def created(result: Mapping[str, Any]) -> Sequence[Block]:
-    facts = [
-        ("database", result["name"]),
-        ("role", result["role"]),
-        ("size", Size(result["size"])),
-        ("tables", result["tables"] or "none"),
-    ]
-    return [Message("The database is there.", "good"), FactList(facts), *_warnings(result)]
 
 
 def rows(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -104,7 +95,6 @@ def _cell(value: Any) -> Any:
 
 VIEWS = {
     "db.backup": backup,
-    "db.create": created,
     "db.migrate": migrated,
     "db.query": rows,
     "db.status": ForCall(status),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Table
+from ikoma.cli.blocks import Block, FactList, ItemList, Message, Table
 from ikoma.cli.words import Size, Span, Time, plural
+from ikoma.kernel.page import Column
 
 
 def done(result: Mapping[str, Any]) -> Sequence[Block]:

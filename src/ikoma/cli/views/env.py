@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Raw, Table
-from ikoma.cli.words import Time
+from ikoma.cli.blocks import Block, FactList, ItemList, Message, Table
+from ikoma.kernel.page import Column
 
 
 def listing(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -25,16 +25,6 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     return [Table(columns, rows, empty="It has no variables.")]
 
 
-def history(result: Mapping[str, Any]) -> Sequence[Block]:
-    columns = (Column("version"), Column("replaced"), Column("variables", cut=True))
-    rows = [(item["version"], Time(item["until"]), item["names"]) for item in result["versions"]]
-    return [Table(columns, rows, empty="No value was changed in the last 30 days.")]
-
-
-def names(result: Mapping[str, Any]) -> Sequence[Block]:
-    return [Message("It is done; the next deploy takes it.", "good"), Raw("\n".join(result["names"]))]
-
-
 def imported(result: Mapping[str, Any]) -> Sequence[Block]:
     return [
         Message("The variables are taken; the next deploy uses them.", "good"),
@@ -50,11 +40,6 @@ def imported(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 VIEWS = {
-    "env.generate": names,
-    "env.history": history,
     "env.import": imported,
     "env.list": listing,
-    "env.restore": names,
-    "env.set": names,
-    "env.unset": names,
 }

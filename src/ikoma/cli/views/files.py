@@ -1,13 +1,14 @@
-"""Files of an app, and what they were."""
+"""Files of an app."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Table
+from ikoma.cli.blocks import Block, ItemList, Message, Table
 from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import Size, Time
+from ikoma.kernel.page import Column
 
 
 def listing(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -24,29 +25,6 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     if result.get("truncated"):
         blocks.append(Message("There are more: list a folder further down.", "warning"))
     return blocks
-
-
-def versions(result: Mapping[str, Any]) -> Sequence[Block]:
-    columns = (
-        Column("version"),
-        Column("path", cut=True),
-        Column("happened"),
-        Column("when"),
-        Column("kind", spare=True),
-        Column("size", right=True, spare=True),
-    )
-    rows = [
-        (item["version"], item["path"], item["happened"], Time(item["at"]), item["kind"], Size(item.get("size")))
-        for item in result["versions"]
-    ]
-    return [Table(columns, rows, empty="Nothing was overwritten or deleted in the last 30 days.")]
-
-
-def written(result: Mapping[str, Any]) -> Sequence[Block]:
-    return [
-        Message(f"{result['path']} is written.", "good"),
-        FactList([("size", Size(result["size"])), ("SHA-256", result["sha256"])]),
-    ]
 
 
 def deleted(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
@@ -67,9 +45,6 @@ def restored(result: Mapping[str, Any]) -> Sequence[Block]:
 
 VIEWS = {
     "files.delete": ForCall(deleted),
-    "files.edit": written,
-    "files.history": versions,
     "files.list": listing,
     "files.restore": restored,
-    "files.write": written,
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, FactList, Message, Table
-from ikoma.cli.views import ForCall, command, one_line
+from ikoma.cli.blocks import Block, FactList, Message, Table
+from ikoma.cli.pages import one_line
+from ikoma.cli.views import ForCall, command
 from ikoma.cli.words import State, Time, plural
+from ikoma.kernel.page import Column
 
 _LAST = 10
 
@@ -47,18 +49,8 @@ def shown(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block
     return [facts, Table(columns, rows, title="last pushes" if rows else "", empty="No push has come yet.")]
 
 
-def created(result: Mapping[str, Any]) -> Sequence[Block]:
-    return [
-        Message(
-            f"Pushes to {result['branch']} deploy it, once the git host knows this address and this secret.", "good"
-        ),
-        FactList([("address", result["url"]), ("secret", result["secret"])]),
-        Message("The secret is shown this once: give it to the git host now.", "warning"),
-    ]
-
-
 def _outcome(item: Mapping[str, Any]) -> str:
     return str(item.get("state") or ("deployed" if item.get("deployed") else "nothing to do"))
 
 
-VIEWS = {"hook.create": created, "hook.show": ForCall(shown)}
+VIEWS = {"hook.show": ForCall(shown)}

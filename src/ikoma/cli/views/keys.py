@@ -1,14 +1,13 @@
-"""API keys: who may call, and a new one, which is shown this once."""
+"""API keys: who may call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, FactList, Message, Table
+from ikoma.cli.blocks import Block, Table
 from ikoma.cli.words import State, Time
-
-_SHOWN_ONCE = Message("The key is shown this once, and kept nowhere: copy it now.", "warning")
+from ikoma.kernel.page import Column
 
 
 def listing(result: Mapping[str, Any]) -> Sequence[Block]:
@@ -44,27 +43,10 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
     ]
 
 
-def created(result: Mapping[str, Any]) -> Sequence[Block]:
-    facts = [("ID", result["id"]), ("name", result["name"]), ("role", result.get("role")), ("key", result["key"])]
-    return [
-        Message(f"A key for {result['name']} is made.", "good"),
-        FactList(facts),
-        _SHOWN_ONCE,
-    ]
-
-
-def rotated(result: Mapping[str, Any]) -> Sequence[Block]:
-    return [
-        Message(f"{result['name']} has a new key.", "good"),
-        FactList([("ID", result["id"]), ("key", result["key"]), ("the former ends", Time(result["previousUntil"]))]),
-        _SHOWN_ONCE,
-    ]
-
-
 def _reach(item: Mapping[str, Any]) -> str:
     parts = [", ".join(item.get("apps") or ()) or "all apps", ", ".join(item.get("capabilities") or ())]
     parts += ["reads only" if item.get("readOnly") else "", "needs approval" if item.get("needsApproval") else ""]
     return "; ".join(part for part in parts if part)
 
 
-VIEWS = {"keys.create": created, "keys.list": listing, "keys.rotate": rotated}
+VIEWS = {"keys.list": listing}

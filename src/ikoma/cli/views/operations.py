@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from ikoma.cli import output, views
-from ikoma.cli.blocks import Block, Column, FactList, Message, Table
+from ikoma.cli.blocks import Block, FactList, Message, Table
 from ikoma.cli.naming import said
 from ikoma.cli.words import Span, State, Time
+from ikoma.kernel.page import Column
 
 _SAID = {
     "succeeded": ("is done", "good"),

@@ -1,35 +1,14 @@
-"""Releases: one line each, one whole, and what is different between two."""
+"""Releases: one whole, and what is different between two."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.cli.blocks import Block, Column, FactList, ItemList, Message, Raw, Table
-from ikoma.cli.views import ForCall, command, image, one_line
+from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
+from ikoma.cli.views import image
 from ikoma.cli.words import Size, State, Time, plural
-
-
-def listing(result: Mapping[str, Any], given: Mapping[str, Any]) -> Sequence[Block]:
-    columns = (
-        Column("release"),
-        Column("state"),
-        Column("started"),
-        Column("by", cut=True, spare=True),
-        Column("why", cut=True),
-    )
-    rows = [
-        (
-            item["id"],
-            State(_state(item)),
-            Time(item["startedAt"]),
-            item["caller"],
-            one_line(item.get("cause") or item.get("reason")),
-        )
-        for item in result["releases"]
-    ]
-    deploy = command("deploy.up", given)
-    return [Table(columns, rows, empty=f"It was never deployed: `{deploy}` does it.")]
+from ikoma.kernel.page import Column
 
 
 def shown(item: Mapping[str, Any]) -> Sequence[Block]:
@@ -75,11 +54,6 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     return blocks
 
 
-def pinned(item: Mapping[str, Any]) -> Sequence[Block]:
-    kept = "is kept whatever its age" if item.get("pinned") else "is let go of when it is old enough"
-    return [Message(f"The release {item['id']} {kept}.", "good")]
-
-
 def differences(result: Mapping[str, Any]) -> Sequence[Block]:
     blocks: list[Block] = [Message(f"{result['release']} against {result['to']}:")]
     blocks.append(FactList([("new services", result.get("added")), ("gone services", result.get("removed"))]))
@@ -118,7 +92,5 @@ def _state(item: Mapping[str, Any]) -> str:
 
 VIEWS = {
     "release.diff": differences,
-    "release.list": ForCall(listing),
-    "release.pin": pinned,
     "release.show": shown,
 }

@@ -12,9 +12,9 @@ from ikoma.errors import AppBusy, BackupMissing, EngineUnavailable
 
 async def many_times(work: Callable[[], Awaitable[None]], name: str = "shop", times: int = 5) -> None:
     async with asyncio.TaskGroup() as tasks:
-        chores = BackoffQueue(tasks)
+        queue = BackoffQueue(tasks)
         for _ in range(times):
-            chores.begin(name, work)
+            queue.begin(name, work)
             await asyncio.sleep(0.001)
 
 
@@ -36,9 +36,9 @@ def test_one_that_lasts_is_begun_once_and_others_do_not_wait_for_it() -> None:
     async def both() -> None:
         event = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            chores = BackoffQueue(tasks)
+            queue = BackoffQueue(tasks)
             for name in ("slow", "slow", "quick", "slow"):
-                chores.begin(name, lambda name=name: work(name, event))
+                queue.begin(name, lambda name=name: work(name, event))
             await asyncio.sleep(0.01)
             assert begun == ["slow", "quick"]
             event.set()

@@ -6,7 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 
 import click
@@ -137,6 +137,27 @@ def test_no_text_names_a_capability_that_is_not_there() -> None:
     for text in TEXTS:
         for found in like.findall(text):
             assert found in REGISTRY or found.rpartition(".")[0] in REGISTRY, text
+
+
+def test_no_text_names_a_command_that_is_not_there() -> None:
+    named = 0
+    for path in sorted(Path(ikoma.__file__).parent.rglob("*.*")):
+        if path.suffix in (".py", ".md", ".js"):
+            for line in re.findall(r"`ikoma ([a-z][^`\n]*)", path.read_text()):
+                _find_command(list(takewhile(re.compile("[a-z-]+").fullmatch, line.split())))
+                named += 1
+    assert named > 50
+
+
+def test_no_page_for_a_model_names_a_tool_or_a_capability_that_is_not_listed() -> None:
+    home, named = Path(ikoma.__file__).parent / "transports" / "mcp", 0
+    spaces = "|".join(sorted({name.partition(".")[0] for name in REGISTRY.names()}))
+    for path in sorted(home.rglob("*.*")):
+        texts = [path.read_text()] if path.suffix == ".md" else _whole_texts(path) if path.suffix == ".py" else ()
+        for found in re.findall(rf"(?<![\w./])(?:{spaces})[._][a-z]+(?:[._][a-z]+)*", " ".join(texts)):
+            assert found in REGISTRY or found in TOOLS, (path, found)
+            named += 1
+    assert named > 50
 
 
 @pytest.mark.parametrize(
