@@ -126,16 +126,16 @@ class Reconciler:
 
     async def _reconcile(self, app: App) -> None:
         """Finish what was cut off, and leave a release that is broken."""
-        unsettled_alone = app.name not in self._changed and not self._transitions.is_due(app.name)
+        heard = app.name in self._changed or self._transitions.is_due(app.name)
         self._changed.discard(app.name)
         try:
             async with self._alone(app.name) as progress:
                 trouble = await self._recover(app, progress)
+            if heard and trouble is None:  # of one that is only watched, there is nothing new
+                await self._transitions.look(app)
         except BaseException:
             self._changed.add(app.name)  # who works on it leaves it in order, or may be cut off
             raise
-        if not unsettled_alone:  # of one that is only watched, nothing new was heard
-            await self._transitions.look(app)
         if trouble is not None:
             await self._leave(app, trouble)
 
