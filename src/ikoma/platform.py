@@ -32,6 +32,7 @@ from ikoma.apps.observation.verification import Verifier
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.previews.previews import Previews, sweep_previews
+from ikoma.apps.reconciliation.health_transitions import HealthTransitions
 from ikoma.apps.reconciliation.reconciler import Reconciler
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.resolution.resolver import Resolutions
@@ -62,8 +63,8 @@ from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.audit.anchors import Anchors, Place, at_webhook, in_file, in_syslog
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt
-from ikoma.kernel.events import Events
-from ikoma.kernel.journal import Journal
+from ikoma.kernel.events import Event, Events, Kind, Severity
+from ikoma.kernel.journal import Journal, Record
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
 from ikoma.kernel.pipeline import Pipeline
@@ -144,10 +145,11 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
         callers = Callers(store, settings.env_file, settings.api_key_hash)
         approvals = Approvals(store)
         journal = Journal(store)
-        await journal.change(journal.recover)
+        events = Events(store)
+        for record in await journal.change(journal.recover):
+            events.publish(_cut_off(record))
         operations = Operations(journal)
         stack.push_async_callback(operations.close, _GRACE_SECONDS)
-        events = Events()
         backups = Backups(settings.backups_root)
         waivers = Waivers(store)
         hooks = Webhooks(store, apps)
@@ -237,8 +239,11 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             alone=partial(_alone, locks, operations),
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),
+            transitions=HealthTransitions(health, events.publish),
+            publish=events.publish,
         )
         supervisor.start("caretaker", reconciler.run)
+        supervisor.start("events of other processes", events.relay)
         supervisor.start("audit anchors", anchors.run)
         supervisor.start("database sweep", partial(_sweep, databases))
         supervisor.start("former files and variables", partial(_let_go, apps))
@@ -285,6 +290,12 @@ def prepare(settings: Settings) -> bool:
     digest = hashlib.sha256(key.encode()).hexdigest()
     write_file(settings.env_file, f"{known}{gap}API_KEY_HASH={digest}\n", mode=0o600)
     return True
+
+
+def _cut_off(record: Record) -> Event:
+    """The event of an operation whose server was stopped or killed in the middle."""
+    message = "The server was stopped or killed before this was done."
+    return Event(Kind.FAILED, Severity.ERROR, record.app, record.id, record.capability, message)
 
 
 async def _sweep(databases: Databases) -> None:

@@ -27,6 +27,7 @@ from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import CallAnswer, CallContext
+from ikoma.kernel.events import Events
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
@@ -140,6 +141,7 @@ def endpoint(folder: Path) -> tuple[McpEndpoint, str]:
         approvals=Approvals(store),
         throttle=Throttle(1_000_000),
         locks=Locks(folder),
+        events=Events(store),
         operations=Operations(Journal(store)),
         make_call=lambda identified: identified,
     )

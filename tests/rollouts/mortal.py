@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from ikoma.apps.rollouts import new_rollout, rollout, standby
-from ikoma.cli.commands import run
+from ikoma.cli import run
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).resolve()), "up")
 

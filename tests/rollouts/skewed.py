@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from ikoma.cli.commands import run
+from ikoma.cli import run
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).resolve()), "up")
 _right = time.time

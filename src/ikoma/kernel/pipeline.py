@@ -50,7 +50,7 @@ from ikoma.kernel.audit.log import ERROR, STARTED, SUCCESS, AuditEntry, AuditLog
 from ikoma.kernel.audit.masking import mask_arguments, mask_result
 from ikoma.kernel.audit.refusals import Refusals
 from ikoma.kernel.call import LOCAL, Attempt, CallAnswer, CallContext, Emit
-from ikoma.kernel.events import Changed, Events
+from ikoma.kernel.events import Event, Events, Kind, Severity
 from ikoma.kernel.journal import Record
 from ikoma.kernel.locks import PATIENCE, Holder, Locks
 from ikoma.kernel.operations import Operation, Operations
@@ -107,7 +107,7 @@ class Pipeline:
         make_call: Callable[[CallContext], Any],
         approvals: Approvals,
         throttle: Throttle,
-        events: Events | None = None,
+        events: Events,
         tokens: Tokens | None = None,
         scrubber: Scrubber | None = None,
         paths: ServerPaths | None = None,
@@ -115,7 +115,7 @@ class Pipeline:
         self.registry = registry
         self.callers = callers
         self.operations = operations
-        self.events = events or Events()
+        self.events = events
         self._tokens = tokens
         self._rate_limit = rate_limit
         self._audit = audit
@@ -363,7 +363,7 @@ class Pipeline:
         self, admitted: _Admitted, entry: AuditEntry, began: Callable[[], None], progress: Progress
     ) -> bytes:
         """A changing call's own work, in its operation."""
-        since = time.perf_counter()
+        since, severity = time.perf_counter(), Severity.WARNING
         try:
             async with self._lock(admitted, progress):
                 # Its intent is on the disk before the call acts, or the call is refused.
@@ -371,13 +371,20 @@ class Pipeline:
                 await self._intend(entry, admitted.capability)
                 await self._consent(admitted, entry, take=True)
                 began()
+                severity = Severity.ERROR
                 answer = await self._run(admitted, progress)
         except BaseException as error:
             failure = self._failed(entry, since, error, admitted.caller, admitted)
+            self._tell(admitted, Kind.FAILED, severity, entry.error or "")
             raise failure from _cause(failure, error)
         self._settle(entry, since)
-        self.events.publish(Changed(admitted.capability.name, admitted.app))
+        self._tell(admitted, Kind.SUCCEEDED, Severity.INFO)
         return answer
+
+    def _tell(self, admitted: _Admitted, kind: Kind, severity: Severity, message: str = "") -> None:
+        """Tell all who follow events how an operation has ended."""
+        operation, capability = admitted.attempt.request_id, admitted.capability.name
+        self.events.publish(Event(kind, severity, admitted.app, operation, capability, message))
 
     async def _intend(self, entry: AuditEntry, capability: Capability) -> None:
         """Put on the disk what is about to be done."""

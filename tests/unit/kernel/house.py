@@ -17,6 +17,7 @@ from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt, CallContext
+from ikoma.kernel.events import Events
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Locks
 from ikoma.kernel.operations import Operations
@@ -78,6 +79,12 @@ async def fail(call: CallContext, request: Request) -> Answer:
 async def full(call: CallContext, request: Request) -> Answer:
     """Meet a full disk."""
     raise OSError(28, "No space left on device")
+
+
+@capability("test.break", role=Role.OBSERVER, effect=Effect.CHANGES, into=REGISTRY)
+async def broken(call: CallContext, request: AppRequest) -> Answer:
+    """Fail with secrets in what is said of it."""
+    raise IkomaError(f"failed with {SECRET} and {OWN}")
 
 
 class Tell(AppRequest):
@@ -164,6 +171,7 @@ class House:
             approvals=self.approvals,
             throttle=Throttle(failures),
             locks=self.locks,
+            events=Events(self.store),
             operations=Operations(Journal(self.store)),
             make_call=lambda identified: identified,
             scrubber=Scrubber(lambda app, _reach=(): KnownSecrets.of([SECRET, *([OWN] if app else [])])),

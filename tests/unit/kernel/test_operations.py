@@ -30,6 +30,7 @@ from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt, CallAnswer, CallContext
+from ikoma.kernel.events import Events
 from ikoma.kernel.journal import Journal
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
@@ -116,6 +117,7 @@ class House:
             approvals=Approvals(self.store),
             throttle=Throttle(1_000_000),
             locks=self.locks,
+            events=Events(self.store),
             operations=self.operations,
             make_call=lambda identified: identified,
         )

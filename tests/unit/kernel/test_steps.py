@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ikoma.errors import (
 from ikoma.kernel import operations
 from ikoma.kernel.access import key_guard
 from ikoma.kernel.audit.chain import verify
-from ikoma.kernel.events import Changed
+from ikoma.kernel.events import Event, Kind, Severity
 from ikoma.kernel.locks import Holder
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
@@ -35,6 +36,7 @@ from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
 __all__ = ["house"]
 
 SHOP = {"appName": "shop"}
+SHOP_WRITE = ("shop", "test.write")
 
 
 def test_an_address_waits_after_wrong_keys_but_whoever_is_known_there_does_not(tmp_path: Path) -> None:
@@ -142,13 +144,48 @@ def test_what_goes_wrong_before_a_call_runs_holds_no_secret_either(house: House)
     assert SECRET.encode() not in house.log.read_bytes()
 
 
-def test_a_change_is_told_to_those_who_listen(house: House) -> None:
-    async def scenario() -> Changed:
-        with house.pipeline.events.listening() as events:
+def told_of(house: House, name: str, *, key: str, holds: bool = False) -> Event:
+    """The event of a call, whether it succeeds or fails.
+
+    Args:
+        holds: whether another operation holds its app.
+    """
+
+    async def scenario() -> Event:
+        with suppress(IkomaError):
+            async with house.locks.hold(AppName("shop"), Holder("deploy.up", "before")) if holds else nullcontext():
+                await house.call(name, SHOP if name != "test.full" else {}, key=key)
+        return house.pipeline.events.recent(1)[0]
+
+    return asyncio.run(scenario())
+
+
+def test_a_change_is_told_to_those_who_follow(house: House) -> None:
+    async def scenario() -> Event:
+        with house.pipeline.events.following() as events:
             await house.call("test.write", SHOP, key=house.key(Role.ADMIN))
             return await asyncio.wait_for(anext(events), 5)
 
-    assert asyncio.run(scenario()) == Changed("test.write", "shop")
+    event = asyncio.run(scenario())
+    assert (event.kind, event.severity, event.app, event.capability) == (Kind.SUCCEEDED, Severity.INFO, *SHOP_WRITE)
+    assert (event.operation, event.message) == ("request-1", "")
+
+
+def test_a_failure_is_told_with_what_it_was_and_how_far_it_went(house: House) -> None:
+    key = house.key(Role.ADMIN)
+    failed = told_of(house, "test.full", key=key)
+    assert (failed.kind, failed.severity, failed.capability) == (Kind.FAILED, Severity.ERROR, "test.full")
+    assert (failed.operation, failed.message) == ("request-1", house.entries()[-1]["error"])
+    busy = told_of(house, "test.write", key=key, holds=True)
+    assert (busy.kind, busy.severity, busy.app, busy.capability) == (Kind.FAILED, Severity.WARNING, *SHOP_WRITE)
+
+
+def test_what_is_told_of_a_failure_holds_no_secret(house: House) -> None:
+    event = told_of(house, "test.break", key=house.key(Role.ADMIN))
+    assert event.kind is Kind.FAILED
+    assert "***" in event.message
+    assert SECRET not in event.message
+    assert OWN not in event.message
 
 
 def test_a_retry_is_answered_by_the_first_call_and_on_record_as_such(house: House) -> None:

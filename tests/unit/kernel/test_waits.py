@@ -159,25 +159,33 @@ def test_a_call_asks_for_consent_once_the_state_can_be_written(tmp_path: Path) -
     asyncio.run(waits(ask, STATE, tmp_path / "state.db"))
 
 
-def test_work_ends_while_the_state_cannot_be_written_and_is_journalled_after(tmp_path: Path) -> None:
+def test_work_that_ends_while_another_writes_is_journalled_after(tmp_path: Path) -> None:
     house = House(tmp_path)
     operations = house.pipeline.operations
+    admin = house.callers.authenticate(house.key(Role.ADMIN))
 
-    async def settle() -> None:
+    async def settle(goes_on: asyncio.Event) -> None:
         async with operations.own("own-1", "ikoma.settle", "shop") as progress:
             progress("undoing")
-            async with kept_by_another(STATE, tmp_path / "state.db") as other:
-                began = time.monotonic()
-                progress("still undoing")  # told of, though it cannot be written now
-                assert time.monotonic() - began < 1
-                asyncio.get_running_loop().call_later(0.3, other.kill)
-                await asyncio.sleep(0)
-                # The other is let go of while the end of the work waits for it.
-                await asyncio.shield(asyncio.sleep(0.1))
+            await goes_on.wait()
+            progress("still undoing")
 
-    asyncio.run(settle())
-    admin = house.callers.authenticate(house.key(Role.ADMIN))
-    record = operations.get("own-1", admin, Role.ADMIN)
+    async def scenario() -> None:
+        goes_on = asyncio.Event()
+        working = asyncio.ensure_future(settle(goes_on))
+        await asyncio.sleep(0.7)  # it has told of a step, and may write the next one down
+        async with kept_by_another(STATE, tmp_path / "state.db") as other:
+            began = time.monotonic()
+            goes_on.set()
+            await asyncio.sleep(0.2)
+            assert time.monotonic() - began < 1
+            assert operations.get("own-1", admin, Role.ADMIN).state == "succeeded"
+            assert not working.done()
+            other.kill()
+            await asyncio.wait_for(working, 20)
+
+    asyncio.run(scenario())
+    [record] = House(tmp_path).pipeline.operations.last(10, None, admin, Role.ADMIN)
     assert (record.state, [step.name for step in record.steps][1:]) == ("succeeded", ["undoing", "still undoing"])
 
 

@@ -25,7 +25,7 @@ from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.release_tree import place_again, place_new, share_source
 from ikoma.apps.deploying.rollback import RollbackRequest, Rollbacks
-from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use
+from ikoma.apps.deploying.written_folders import adopt_folders, find_copies_in_use
 from ikoma.apps.environment import variable_history
 from ikoma.apps.files import retention
 from ikoma.apps.policy.enforcement import Policy
@@ -318,7 +318,7 @@ class Deployer:
         """
         state = RolloutState(app)
         there = state.select_serving(await self._engine.containers(app.name))
-        in_use = copies_in_use(app, [item.release for item in there if item.release])
+        in_use = find_copies_in_use(app, [item.release for item in there if item.release])
         await asyncio.to_thread(retention.tidy, app)
         kept = await asyncio.to_thread(adopt_folders, app, in_use, x_ikoma.read(model).source)
         for path in kept:

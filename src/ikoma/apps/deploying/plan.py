@@ -117,7 +117,7 @@ class Planner:
         before = Releases(app).model(current) if current else {}
         found = await _find_sources(app, frozen)
         kept = read_snapshot(app, current)
-        changes = await asyncio.to_thread(find_changes, _root(app), found, kept)
+        changes = await asyncio.to_thread(find_changes, _resolve_root(app), found, kept)
         verdicts = await self._migrator.lint_pending(app)
         if (command := x_ikoma.read(frozen).release_command) is not None:
             verdicts.append(command.verdict)
@@ -328,5 +328,5 @@ def _list_ports(model: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _root(app: App) -> Path:
+def _resolve_root(app: App) -> Path:
     return Path(os.path.realpath(app.path))

@@ -58,7 +58,7 @@ def resume_adoptions(app: App) -> None:
             _Adoption(app, releases, release, Path(unquote(under_way.name))).carry_out()
 
 
-def copies_in_use(app: App, labels: Sequence[str]) -> list[str]:
+def find_copies_in_use(app: App, labels: Sequence[str]) -> list[str]:
     """Ids of the releases whose copies are in use, newest first.
 
     Args:
@@ -163,9 +163,9 @@ class _Adoption:
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.rename(aside, target)
             return [str(target.relative_to(self._app.state) / path) for path in left]
-        with _opened(aside) as person:
+        with _open_folder(aside) as person:
             present = {path for path, _, _ in _walk(person)}
-        with _opened(self._place) as top:
+        with _open_folder(self._place) as top:
             for path in (path for path in before if path not in present and aside.name == "000"):
                 if _is_as(top, path, before[path]):
                     _remove(top, path)
@@ -195,7 +195,7 @@ def bring_changes(person: Path, place: Path, before: Mapping[Path, SnapshotEntry
         before: what both had.
     """
     left = []
-    with _opened(place) as top, _opened(person) as source:
+    with _open_folder(place) as top, _open_folder(person) as source:
         for path, status, here in _walk(source):
             if path in before and _is_as_noted(path.name, status, before[path], dir_fd=here):
                 continue
@@ -210,7 +210,7 @@ def bring_changes(person: Path, place: Path, before: Mapping[Path, SnapshotEntry
 def _put(person: Path, path: Path, here: int, top: int) -> bool:
     """Move a file from one open folder into another; False where something else stands in the way."""
     try:
-        with _beneath(top, path.parent, like=person) as folder:
+        with _open_beneath(top, path.parent, like=person) as folder:
             os.rename(path.name, path.name, src_dir_fd=here, dst_dir_fd=folder)
     except OSError as error:
         if error.errno not in (*_NO_FOLDER, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
@@ -232,7 +232,7 @@ def _walk(top: int) -> Iterator[tuple[Path, os.stat_result, int]]:
 def _is_as(top: int, path: Path, entry: SnapshotEntry | None) -> bool:
     """Whether at a path in the folder stands what a release had there: nothing where it had nothing."""
     try:
-        with _beneath(top, path.parent) as folder:
+        with _open_beneath(top, path.parent) as folder:
             status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
             return entry is not None and _is_as_noted(path.name, status, entry, dir_fd=folder)
     except OSError as error:
@@ -258,12 +258,12 @@ def _is_same(path: Path, status: os.stat_result, here: int, top: int) -> bool:
 
 
 def _remove(top: int, path: Path) -> None:
-    with _beneath(top, path.parent) as folder:
+    with _open_beneath(top, path.parent) as folder:
         os.unlink(path.name, dir_fd=folder)
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
+def _open_folder(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, _FOLDER)
     try:
         yield descriptor
@@ -272,7 +272,7 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _beneath(top: int, path: Path, *, like: Path | None = None) -> Iterator[int]:
+def _open_beneath(top: int, path: Path, *, like: Path | None = None) -> Iterator[int]:
     """A folder beneath an open one, open, none on the way through a link.
 
     Args:

@@ -32,9 +32,13 @@ def find_exposed(settings: Settings) -> list[Path]:
     ]
     folders = [settings.ikoma_home, settings.ikoma_state, settings.apps_root, settings.backups_root]
     return [
-        *(path for path in files if _mode(path) & _OTHERS),
-        *(path for path in folders if _mode(path) & stat.S_IWOTH),
-        *([settings.audit_log] if settings.audit_log.is_file() and _mode(settings.audit_log) & stat.S_IWOTH else []),
+        *(path for path in files if _read_mode(path) & _OTHERS),
+        *(path for path in folders if _read_mode(path) & stat.S_IWOTH),
+        *(
+            [settings.audit_log]
+            if settings.audit_log.is_file() and _read_mode(settings.audit_log) & stat.S_IWOTH
+            else []
+        ),
     ]
 
 
@@ -73,7 +77,7 @@ def close(app: App) -> None:
             os.close(descriptor)
 
 
-def _mode(path: Path) -> int:
+def _read_mode(path: Path) -> int:
     try:
         return path.stat().st_mode
     except OSError:  # it is not there, or in a folder that is closed to us

@@ -19,11 +19,13 @@ from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.previews.previews import Previews
 from ikoma.apps.reconciliation.backoff import BackoffQueue
+from ikoma.apps.reconciliation.health_transitions import HealthTransitions
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.routing.routes import Routes
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
+from ikoma.kernel.events import Event, Kind, Severity
 from ikoma.model import AppName
 from ikoma.ports.engine import Container, Engine, EngineEvent
 from ikoma.ports.progress import Progress
@@ -50,6 +52,8 @@ class Reconciler:
         restarts: takes in which containers end by themselves.
         alone: holds an app for an operation of IKOMA's own, and yields what takes its steps; raises AppBusy where
             someone else works on it.
+        transitions: tells how the health of apps changes.
+        publish: takes events.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class Reconciler:
         alone: Callable[[AppName], AbstractAsyncContextManager[Progress]],
         go_back: GoBack,
         end_preview: EndPreview,
+        transitions: HealthTransitions,
+        publish: Callable[[Event], None],
     ) -> None:
         self._engine = engine
         self._apps = apps
@@ -74,6 +80,8 @@ class Reconciler:
         self._go_back = go_back
         self._previews = previews
         self._end_preview = end_preview
+        self._transitions = transitions
+        self._publish = publish
         self._tried: dict[str, float] = {}
         """The time when ending a preview was last tried in vain."""
         self._changed: set[AppName] = set()
@@ -109,15 +117,22 @@ class Reconciler:
         self._restarts.record(change)
 
     def _take_due(self) -> list[AppName]:
-        """Apps to look at: those of which something was heard, and those that are not settled."""
-        return [name for name in self._apps.list_names() if name in self._changed or _is_unsettled(self._apps.at(name))]
+        """Apps to look at: those of which something was heard, and those that are not settled or not well."""
+        return [
+            name
+            for name in self._apps.list_names()
+            if name in self._changed or self._transitions.is_due(name) or _is_unsettled(self._apps.at(name))
+        ]
 
     async def _reconcile(self, app: App) -> None:
         """Finish what was cut off, and leave a release that is broken."""
+        heard = app.name in self._changed or self._transitions.is_due(app.name)
         self._changed.discard(app.name)
         try:
             async with self._alone(app.name) as progress:
                 trouble = await self._recover(app, progress)
+            if heard and trouble is None:  # of one that is only watched, there is nothing new
+                await self._transitions.look(app)
         except BaseException:
             self._changed.add(app.name)  # who works on it leaves it in order, or may be cut off
             raise
@@ -194,6 +209,8 @@ class Reconciler:
         log.error("%s: the release %s is left for %s: %s", app.name, serving.release, standby.release, trouble)
         try:
             await self._go_back(app, standby.release, f"{serving.release} turned unhealthy: {trouble}")
+            said = f"{serving.release} turned unhealthy ({trouble}), and {standby.release} serves again."
+            self._publish(Event(Kind.ROLLED_BACK, Severity.ERROR, app.name, capability="deploy.rollback", message=said))
         except AppBusy:  # somebody was quicker: if the release serves after that, it is looked at again
             self._left.discard(serving.rollout)
         except IkomaError as error:

@@ -339,8 +339,8 @@ class McpAdapter:
     @asynccontextmanager
     async def telling(self, events: Events) -> AsyncIterator[None]:
         """Clients hear of what changes inside the block."""
-        with events.listening() as changes:
-            task = asyncio.ensure_future(self.notifier.pump(changes))
+        with events.following() as followed:
+            task = asyncio.ensure_future(self.notifier.pump(followed))
             try:
                 yield
             finally:

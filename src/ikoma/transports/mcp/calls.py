@@ -16,7 +16,7 @@ from ikoma.errors import BodyTooLarge, IkomaError
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.access.key_guard import KeyGuard
 from ikoma.kernel.call import LOCAL, Attempt, CallAnswer
-from ikoma.kernel.events import Changed
+from ikoma.kernel.events import Event
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
 from ikoma.ports.progress import Progress, no_progress
@@ -103,10 +103,10 @@ class Calls:
         """Around a stream: it ends with the key."""
         return self._pipeline.while_valid(who.key)
 
-    async def sees(self, who: McpConnection, changed: Changed) -> bool:
-        """Whether this caller may hear of a change."""
+    async def sees(self, who: McpConnection, event: Event) -> bool:
+        """Whether this caller may hear of an event."""
         try:
             caller = await self._pipeline.whose(who.key)
         except IkomaError:  # it was revoked meanwhile
             return False
-        return changed.app is None or caller.reaches(changed.app)
+        return event.app is None or caller.reaches(event.app)

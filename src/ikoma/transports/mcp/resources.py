@@ -23,7 +23,7 @@ from mcp_types import (
 )
 
 from ikoma.errors import NotFound
-from ikoma.kernel.events import Changed
+from ikoma.kernel.events import Event
 from ikoma.kernel.registry import MOST_LISTED
 from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
 from ikoma.transports.mcp.wording import answers
@@ -114,9 +114,9 @@ class Resources:
         return [app for app in await self._apps(who) if app.startswith(params.argument.value)]
 
     @staticmethod
-    def touched(changed: Changed) -> list[str]:
+    def touched(event: Event) -> list[str]:
         """The addresses whose content an event may have changed."""
-        return [f"ikoma://apps/{changed.app}/{name}" for name in VIEWS] if changed.app else []
+        return [f"ikoma://apps/{event.app}/{name}" for name in VIEWS] if event.app else []
 
     async def _content(
         self, who: McpConnection, uri: str, view: View, arguments: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""How a database can go back: ledgers, files and backups in, the way and its cost out."""
+"""A database can go back: ledgers, files and backups in, the way and its cost out."""
 
 from __future__ import annotations
 

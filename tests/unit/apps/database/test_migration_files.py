@@ -1,4 +1,4 @@
-"""Which files are migrations, in which order, and which only undo one."""
+"""Migrations are told from other files, have an order, and some only undo another."""
 
 from __future__ import annotations
 

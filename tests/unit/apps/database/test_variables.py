@@ -1,4 +1,4 @@
-"""Which services get the variables of the app's database on this platform: theirs, or none."""
+"""Services get the variables of the app's database on this platform, or keep their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of two releases, and what never is."""
+"""A comparison of two releases tells what differs, and never a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What containers wrote into the copy that a release of an earlier version had of a folder."""
+"""Containers' files live on: those in the copy that a release of an earlier version had of a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from ikoma.apps.app import App
-from ikoma.apps.deploying.written_folders import adopt_folders, copies_in_use, resume_adoptions
+from ikoma.apps.deploying.written_folders import adopt_folders, find_copies_in_use, resume_adoptions
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.apps.snapshots.manifest import MANIFEST
@@ -132,7 +132,7 @@ def test_copies_of_two_releases_that_containers_have_are_both_kept(app: App) -> 
     write(first, {"of-first": "1", "code": "first"})
     second = old_release(app, SECOND)
     write(second, {"of-second": "2"})
-    in_use = copies_in_use(app, [FIRST, SECOND])
+    in_use = find_copies_in_use(app, [FIRST, SECOND])
     assert in_use == [SECOND, FIRST]
     adopt_folders(app, in_use, [])
     found = content(app.path / "src")
@@ -160,9 +160,9 @@ def test_of_two_copies_the_newer_one_wins_and_the_other_is_kept(app: App) -> Non
 def test_the_copy_that_a_container_was_kept_with_is_found_when_the_app_is_down(app: App) -> None:
     old_release(app)
     old_release(app, SECOND)
-    assert copies_in_use(app, []) == [SECOND, FIRST]
-    assert copies_in_use(app, [FIRST]) == [SECOND, FIRST]
-    assert copies_in_use(app, [SECOND]) == [SECOND]
+    assert find_copies_in_use(app, []) == [SECOND, FIRST]
+    assert find_copies_in_use(app, [FIRST]) == [SECOND, FIRST]
+    assert find_copies_in_use(app, [SECOND]) == [SECOND]
 
 
 CALLS = ("rename", "symlink", "unlink", "mkdir", "rmdir")

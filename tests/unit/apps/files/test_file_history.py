@@ -1,4 +1,4 @@
-"""What is overwritten or deleted is kept, and comes back byte for byte."""
+"""Files that are overwritten or deleted are kept, and come back byte for byte."""
 
 from __future__ import annotations
 

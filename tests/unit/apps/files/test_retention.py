@@ -1,4 +1,4 @@
-"""What is set aside in an app's `.ikoma` goes in time, and nothing else does."""
+"""Retention lets go in time of what is set aside in an app's `.ikoma`, and of nothing else."""
 
 from __future__ import annotations
 

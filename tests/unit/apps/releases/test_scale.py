@@ -1,4 +1,4 @@
-"""How many containers a model gets of the number that was chosen."""
+"""A model gets as many containers as fit of the number that was chosen."""
 
 from __future__ import annotations
 

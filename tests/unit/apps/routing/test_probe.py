@@ -31,7 +31,7 @@ class Ears:
 def explained(
     sent: bytes | None, *, heard: Sequence[ListeningPort] | None = None, path: str | None = "/health"
 ) -> ProbeResult:
-    """How a server is explained that sends this and hangs up; None: nothing listens at the port."""
+    """Explain a server that sends this and hangs up; None: nothing listens at the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

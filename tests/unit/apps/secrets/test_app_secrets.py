@@ -1,4 +1,4 @@
-"""Which variables are secrets: by their names and by their values, and what is none whatever it is called."""
+"""Variables are secrets by their names and by their values; some are none whatever they are called."""
 
 from __future__ import annotations
 

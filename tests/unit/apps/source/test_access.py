@@ -1,4 +1,4 @@
-"""Which key or token opens which repository: the longest place that fits, and no place that only looks like it."""
+"""Keys and tokens open repositories: the longest place that fits, and no place that only looks like it."""
 
 from __future__ import annotations
 

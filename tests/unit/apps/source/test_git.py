@@ -1,4 +1,4 @@
-"""Where source may come from: addresses are parsed, hosts are listed, and `*` is no way into a private network."""
+"""Source comes from listed hosts: addresses are parsed, and `*` is no way into a private network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of deliveries, and for how long."""
+"""Deliveries are remembered, and for how long."""
 
 from __future__ import annotations
 

@@ -25,8 +25,7 @@ from mcp.server.subscriptions import (
 )
 from mcp_types import ResourceListChangedNotification, ServerNotification, ToolListChangedNotification
 
-from ikoma.errors import IkomaError
-from ikoma.kernel.events import Changed
+from ikoma.kernel.events import Event, Kind
 from ikoma.transports.mcp.resources import Resources
 
 log = logging.getLogger("ikoma.mcp")
@@ -40,7 +39,7 @@ _SEND_SECONDS = 2.0
 @dataclass
 class _Follower:
     session: ServerSession
-    sees: Callable[[Changed], Awaitable[bool]]
+    sees: Callable[[Event], Awaitable[bool]]
     followed: set[str] = field(default_factory=set)
 
 
@@ -52,7 +51,7 @@ class Notifier:
         self._sessions: OrderedDict[str, _Follower] = OrderedDict()
         self.listen = ListenHandler(self.bus)
 
-    def began(self, session_id: str, ctx: Context, sees: Callable[[Changed], Awaitable[bool]]) -> None:
+    def began(self, session_id: str, ctx: Context, sees: Callable[[Event], Awaitable[bool]]) -> None:
         """An older client has begun its session; it is told of what it may see."""
         self._sessions[session_id] = _Follower(ctx.session, sees)
         while len(self._sessions) > _MOST_SESSIONS:
@@ -70,17 +69,14 @@ class Notifier:
         if session_id in self._sessions:
             self._sessions[session_id].followed.discard(uri)
 
-    async def pump(self, changes: AsyncIterator[Changed]) -> None:
-        """Pass on each change until there are no more."""
-        try:
-            async for changed in changes:
-                for event in _events(changed):
-                    await self.bus.publish(event)
-                    for identity, held in list(self._sessions.items()):
-                        if await held.sees(changed):
-                            await self._tell(identity, event)
-        except IkomaError as error:
-            log.info("no more changes are heard of: %s", error.message)
+    async def pump(self, events: AsyncIterator[Event]) -> None:
+        """Pass on what each event has changed, until cancelled."""
+        async for event in events:
+            for told in _told(event):
+                await self.bus.publish(told)
+                for identity, held in list(self._sessions.items()):
+                    if await held.sees(event):
+                        await self._tell(identity, told)
 
     def close(self) -> None:
         """End the open streams, so that nothing holds up a stop."""
@@ -102,13 +98,16 @@ class Notifier:
             self._sessions.pop(identity, None)
 
 
-def _events(changed: Changed) -> list[ServerEvent]:
-    events: list[ServerEvent] = [ResourceUpdated(uri) for uri in Resources.touched(changed)]
-    if changed.capability in ("apps.init", "apps.remove"):
-        events.append(ResourcesListChanged())
-    if changed.capability.startswith("keys."):
-        events.append(ToolsListChanged())
-    return events
+def _told(event: Event) -> list[ServerEvent]:
+    """What clients are told of an event: that their lists or resources are others now."""
+    if event.kind is not Kind.SUCCEEDED or event.capability is None:
+        return []
+    told: list[ServerEvent] = [ResourceUpdated(uri) for uri in Resources.touched(event)]
+    if event.capability in ("apps.init", "apps.remove"):
+        told.append(ResourcesListChanged())
+    if event.capability.startswith("keys."):
+        told.append(ToolsListChanged())
+    return told
 
 
 def _notification(event: ServerEvent) -> ServerNotification:
