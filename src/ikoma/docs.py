@@ -1,21 +1,27 @@
 """Writes what is made of the registry, the policy's rules and the errors: `python -m ikoma.docs`.
 
-That is docs/capabilities.md, docs/rules.md, docs/errors.md and cli/commands.json, which commands are made of.
+That is docs/capabilities.md, docs/rules.md, docs/errors.md, the table of commands in docs/cli.md, and
+cli/commands.json, which commands are made of.
 A test fails when one of them is stale.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import click
+
 from ikoma import capabilities
 from ikoma.apps.policy.rules import RULES
-from ikoma.cli import capability_index
+from ikoma.cli import capability_index, main
+from ikoma.cli.catalogue import list_sections
 from ikoma.durable import write_file
 from ikoma.kernel.access import controls
 from ikoma.kernel.registry import Capability, Registry
@@ -38,6 +44,10 @@ Rules that [compose files are held to](policy.md). Those that no admin can [waiv
 
 This page is made from the policy by `make docs`.
 """
+
+
+_COMMANDS = re.compile(r"(\| task \| commands \|\n\| --- \| --- \|\n)(?:\|.*\n)*")
+"""The table of all commands in docs/cli.md; the rest of that page is written by hand."""
 
 
 _ERRORS_HEAD = """# Errors
@@ -71,6 +81,32 @@ def errors_page() -> str:
     known = sorted(reference.errors().values(), key=lambda kind: (kind.status, kind.code))
     rows = "\n".join(f"| {kind.status} | `{kind.code}` | {meaning(kind)} |" for kind in known)
     return f"{_ERRORS_HEAD}\n| status | code | meaning |\n| --- | --- | --- |\n{rows}\n"
+
+
+def commands_page(page: str) -> str:
+    """The page of the command line with its table of all commands made anew."""
+    rows = ""
+    for title, names in list_sections().items():
+        usages = [f"`{usage}`" for name in names for usage in _usages(main, name)]
+        rows += f"| {title.lower()} | {', '.join(usages)} |\n"
+    return _COMMANDS.sub(lambda head: head[1] + rows, page)
+
+
+def _usages(group: click.Group, name: str) -> Iterator[str]:
+    """What is typed to call a command, or each command of a group: `logs APP [SERVICE]`."""
+    context = click.Context(group)
+    command = group.get_command(context, name)
+    assert command is not None
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        places = [piece for item in command.params for piece in item.get_usage_pieces(context)]
+        needed = [f"{item.opts[0]} {item.opts[0].strip('-').upper()}" for item in _needed_options(command)]
+        yield " ".join([name, *places, *needed]).replace("|", r"\|")
+    if isinstance(command, click.Group):
+        yield from (f"{name} {usage}" for inner in command.list_commands(context) for usage in _usages(command, inner))
+
+
+def _needed_options(command: click.Command) -> list[click.Parameter]:
+    return [item for item in command.params if isinstance(item, click.Option) and item.required]
 
 
 def commands_file(registry: Registry) -> str:
@@ -160,3 +196,4 @@ if __name__ == "__main__":
     write_file(folder / "rules.md", rules_page())
     write_file(folder / "errors.md", errors_page())
     write_file(capability_index.FILE, commands_file(known))
+    write_file(folder / "cli.md", commands_page(Path("docs/cli.md").read_text()))

@@ -53,13 +53,17 @@ def test_no_two_have_one_command() -> None:
 
 
 LAMP = '''
+from typing import ClassVar
+
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
+from ikoma.kernel.page import Page
 from ikoma.kernel.registry import AppRequest, Result, capability
 from ikoma.model import Effect, Role
 
 
 class Lamp(Result):
+    page: ClassVar = Page(says="The lamp is {bright}.", either={"bright": ("on", "off")})
     bright: bool
     """Whether it shines."""
 
@@ -97,9 +101,11 @@ assert "Show whether the lamp is on." in main.get_help(context)
 assert "Usage: lamp [OPTIONS] APP" in main.get_command(context, "lamp").get_help(click.Context(main, info_name="lamp"))
 assert command_line("trash.lamp", {"appName": "shop"}) == "ikoma lamp shop"
 assert not views.is_well("trash.lamp", {"bright": False})
+assert [block.text for block in views.blocks_of("trash.lamp", {"bright": False}, {})] == ["The lamp is off."]
 assert [tools.tool(found).name for found in tools.chosen([*registry], ["trash"])].count("trash_lamp") == 1
 assert "trash_lamp" in tools.names(registry)
 assert "## trash" in docs.capabilities_page(registry) and "### trash.lamp" in docs.capabilities_page(registry)
+assert "`lamp APP`" in docs.commands_page("| task | commands |\\n| --- | --- |\\n")
 assert "ikoma lamp myapp" in reference.reference_page(registry)
 assert "/execute/trash.lamp" in openapi.document(registry)["paths"]
 """

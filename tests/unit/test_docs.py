@@ -14,7 +14,7 @@ import pytest
 from ikoma import capabilities
 from ikoma.cli import capability_index
 from ikoma.cli import main as cli
-from ikoma.docs import capabilities_page, commands_file, errors_page, rules_page
+from ikoma.docs import capabilities_page, commands_file, commands_page, errors_page, rules_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -96,6 +96,12 @@ def _read(command: click.Command | None, name: str, rest: list[str], line: str) 
                 type(error) is click.BadParameter
             )  # of a file that is not there, or a word that stands for a number
             assert is_value, f"{line}: {error.format_message()}"
+
+
+def test_the_table_of_commands_is_that_of_the_command_line() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert page == commands_page(page), "stale: run `make docs`"
+    assert "`operations [APP]`" in page
 
 
 def test_every_command_is_on_its_page() -> None:
