@@ -197,7 +197,7 @@ class Apps:
         self.root = root
 
     def list_names(self) -> list[AppName]:
-        """The names of all apps, sorted. Other folders and files under the root are passed over."""
+        """List the names of all apps, sorted. Other folders and files under the root are passed over."""
         found = []
         with os.scandir(self.root) as entries:
             for entry in entries:
@@ -221,7 +221,7 @@ class Apps:
         return App(name, self.root / name)
 
     def find(self, name: AppName, visible: Callable[[str], bool] = lambda _: True) -> App:
-        """The app of that name.
+        """Find the app of that name.
 
         Args:
             visible: which names may be suggested to this caller when there is none.
@@ -238,7 +238,7 @@ class Apps:
         return app
 
     def _find_removal(self, name: AppName) -> str | None:
-        """The day on which an app of that name was removed last, if the trash keeps a copy of it."""
+        """Find the day on which an app of that name was removed last, if the trash keeps a copy of it."""
         form = re.compile(re.escape(name) + r"-([0-9]{4})([0-9]{2})([0-9]{2})-[0-9]{6}-[0-9a-f]{4}")
         trash = self.root / ".ikoma" / "trash"
         found = [match for path in trash.glob(f"{name}-*") if (match := form.fullmatch(path.name))]

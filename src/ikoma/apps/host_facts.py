@@ -37,7 +37,7 @@ def name_images_prefix(app: str) -> str:
 
 
 def _encode_component(name: str) -> str:
-    """A name as a part of an image's, which takes fewer; two names never become the same."""
+    """Encode a name as a part of an image's, which takes fewer; two names never become the same."""
     if _COMPONENT.fullmatch(name) and not name.startswith("x-"):
         return name
     return f"x-{hashlib.sha256(name.encode()).hexdigest()[:24]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def decode_text(content: bytes, *, is_part: bool) -> str | None:
-    """The content as text, None where it is none. A character that the end of a part cuts is left out of it."""
+    """Decode the content as text, None where it is none. A character that the end of a part cuts is left out of it."""
     for cut in range(4 if is_part else 1):
         try:
             return content[: len(content) - cut].decode()

@@ -102,14 +102,14 @@ class Trash:
         return entry
 
     def list_entries(self) -> list[TrashEntry]:
-        """All entries, the newest first."""
+        """List all entries, the newest first."""
         if not self._folder.is_dir():
             return []
         found = [TrashEntry(path) for path in self._folder.iterdir() if path.is_dir()]
         return sorted(found, key=lambda entry: (entry.removed_at, entry.path.name), reverse=True)
 
     def move_folder(self, app: App, entry: TrashEntry) -> None:
-        """The last step of a removal: from here on the app is gone."""
+        """Move the app's folder, as the last step of a removal: from here on the app is gone."""
         (app.state / "removing").unlink(missing_ok=True)
         app.path.rename(entry.path / "folder")
         sync_folder(entry.path)

@@ -103,11 +103,11 @@ class Backups:
         path.unlink(missing_ok=True)
 
     def find_latest(self, app: AppName) -> BackupManifest | None:
-        """The app's newest backup whose file is still there."""
+        """Find the app's newest backup whose file is still there."""
         return max(self.list_of(app), key=lambda manifest: manifest.created_at, default=None)
 
     def list_of(self, app: AppName) -> list[BackupManifest]:
-        """The app's backups whose files are still there."""
+        """List the app's backups whose files are still there."""
         found = []
         for path in self.root.glob("*.sql.json"):
             try:

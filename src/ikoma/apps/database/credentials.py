@@ -16,7 +16,7 @@ _FILE = "database.json"
 
 
 def obtain(app: App) -> Credentials:
-    """The app's credentials, made now when it has none."""
+    """Obtain the app's credentials, made now when it has none."""
     found = find(app)
     if found is None:
         password = secrets.token_urlsafe(24)
@@ -27,7 +27,7 @@ def obtain(app: App) -> Credentials:
 
 
 def find(app: App) -> Credentials | None:
-    """The app's credentials, or None before db.create."""
+    """Find the app's credentials, or None before db.create."""
     stored = app.read_state(_FILE)
     if stored is None:
         return None

@@ -114,7 +114,7 @@ def _plan_down_migrations(since: Sequence[LedgerEntry]) -> DatabaseRollbackPlan:
 def _find_obstacle(
     older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry], files: Mapping[str, str], downs: Collection[str]
 ) -> str | None:
-    """Why down-migrations do not lead from one to the other; None where they do."""
+    """Find why down-migrations do not lead from one to the other; None where they do."""
     now = _index_checksums(newer)
     if gone := [entry.name for entry in older if entry.name not in now]:
         return f"{_join_names(gone)} {_was(gone)} applied then, and {_is(gone)} not now"
@@ -133,7 +133,7 @@ def _find_obstacle(
 def _find_backup(
     older: Sequence[LedgerEntry], newer: Sequence[LedgerEntry], backups: Sequence[KnownBackup]
 ) -> KnownBackup | None:
-    """The newest backup that was made while the database was as the older release knew it."""
+    """Find the newest backup that was made while the database was as the older release knew it."""
     fitting = [kept for kept in backups if _fits(kept, older, newer)]
     return max(fitting, key=lambda kept: kept.made_at, default=None)
 

@@ -50,7 +50,7 @@ def keeps_rows(service: Mapping[str, Any]) -> bool:
 
 
 def _list_images(service: Mapping[str, Any]) -> Iterator[str]:
-    """The service's image, and what it is built on."""
+    """List the service's image, and what it is built on."""
     yield str(service.get("image") or "")
     if service.get("build"):
         yield stage_of(service["build"]).base

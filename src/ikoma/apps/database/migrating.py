@@ -350,7 +350,7 @@ def _describe_rows(table: str, rows: Mapping[str, int | None], held: Mapping[str
 
 
 def _find_kept_migrations(app: App, release: Release | None) -> Path | None:
-    """The migrations that a release was deployed with; None for those of the app's folder."""
+    """Find the migrations that a release was deployed with; None for those of the app's folder."""
     if release is None:
         return None
     folder = Releases(app).folder(release.id) / "tree" / "migrations"

@@ -20,12 +20,12 @@ _DOWN = ".down.sql"
 
 
 def list_migrations(app: App) -> list[Migration]:
-    """All migrations in migrations/, in the order they apply. `NNN_name.down.sql` is not one of them."""
+    """List all migrations in migrations/, in the order they apply. `NNN_name.down.sql` is not one of them."""
     return [_read(app, path) for path in _list_files(app.migrations) if not path.name.endswith(_DOWN)]
 
 
 def read_migrations(app: App) -> tuple[list[Migration], list[tuple[str, IkomaError]]]:
-    """All migrations that can be read, in order, and of each of the others its path and what is wrong with it."""
+    """Read all migrations that can be read, in order, and of each of the others its path and what is wrong with it."""
     found, wrong = [], []
     for path in _list_files(app.migrations):
         try:
@@ -47,7 +47,7 @@ def find_migration(app: App, name: SqlFileName) -> Migration:
 
 
 def list_down_migrations(app: App, folder: Path | None = None) -> dict[str, Migration]:
-    """The down-migrations there are, each by the name of the migration that it undoes.
+    """List the down-migrations there are, each by the name of the migration that it undoes.
 
     Args:
         folder: where to look, inside the app's folder; migrations/ when omitted.
@@ -57,7 +57,7 @@ def list_down_migrations(app: App, folder: Path | None = None) -> dict[str, Migr
 
 
 def list_seeds(app: App) -> list[Migration]:
-    """All files in seeds/, in order."""
+    """List all files in seeds/, in order."""
     return [_read(app, path) for path in _list_files(app.seeds)]
 
 
@@ -90,7 +90,7 @@ def select_changed(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) ->
 
 
 def select_missing(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> list[str]:
-    """Names of those that were applied as files and are files no more; text that was sent was never one."""
+    """Select names of migrations that were applied as files and are files no more; sent text was never one."""
     files = {item.name for item in known}
     return [entry.name for entry in ledger if entry.name not in files and entry.name.endswith(".sql")]
 

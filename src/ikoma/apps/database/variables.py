@@ -112,7 +112,7 @@ def _insists_on_tls(service: Mapping[str, Any]) -> bool:
 
 
 def _find_own_settings(service: Mapping[str, Any], written: Mapping[str, str]) -> Iterator[str]:
-    """Names of the database's variables to which a service gives values that do not come from .env."""
+    """Find names of the database's variables to which a service gives values that do not come from .env."""
     known = {HOST_NAME, *(written[name] for name in DATABASE_PARTS if written.get(name))}
     for name, value in _read_values(service):
         if name in DATABASE_PARTS and value not in known and _parse_host(value) not in known:
@@ -136,7 +136,7 @@ def _find_own_database(service: Mapping[str, Any], services: Mapping[str, Any], 
 
 
 def _find_host(value: str, hosts: Set[str]) -> str | None:
-    """The host among these that a variable's value names: alone, with a port, in an address, or as host=…"""
+    """Find the host among these that a variable's value names: alone, with a port, in an address, or as host=…"""
     return next(
         (host for host in hosts if re.search(rf"(?:^|@|//|\bhost=|,){re.escape(host)}(?:$|[:/?#,;\s])", value)), None
     )
@@ -157,7 +157,7 @@ def _parse_host(value: str) -> str | None:
 
 
 def _read_values(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The variables of a service that say anything; in a resolved model `$` is written twice."""
+    """Read the variables of a service that say anything; in a resolved model `$` is written twice."""
     for name, value in (service.get("environment") or {}).items():
         if value not in (None, ""):
             yield name, str(value).replace("$$", "$")

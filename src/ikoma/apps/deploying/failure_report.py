@@ -63,7 +63,7 @@ class FailureReport:
             error.hint += f" The release {serving} goes on serving."
 
     async def _find_serving(self, app: App) -> str | None:
-        """The release that serves, as far as can be told."""
+        """Find the release that serves, as far as can be told."""
         state = RolloutState(app)
         serving = state.serving()
         if serving is None or serving.down or state.underway() is not None:

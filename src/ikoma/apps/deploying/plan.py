@@ -244,7 +244,7 @@ class Planner:
     async def _split_migrations(
         self, app: App, release: Release, way: DatabaseRollbackPlan
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The migrations of the database that go with its way back, and those that stay."""
+        """Split the migrations of the database into those that go with its way back, and those that stay."""
         has = [entry.name for entry in await self._migrator.read_ledger(app)]
         undone = way.undo
         if way.method is RollbackMethod.RESTORE:
@@ -252,7 +252,7 @@ class Planner:
         return undone, tuple(name for name in has if name not in undone)
 
     async def _list_refusals(self, app: App, release: Release, model: Mapping[str, Any]) -> list[str]:
-        """Why a release could not run now as it did then."""
+        """List why a release could not run now as it did then."""
         underway = RolloutState(app).underway()
         found = [underway.trouble] if underway is not None and underway.trouble else []
         allowed = partial(self._policy.require, app, model)
@@ -277,7 +277,7 @@ class Planner:
         contents: Callable[[Path], str],
         stops: str | None,
     ) -> ServiceChanges:
-        """All that a rollout would decide by."""
+        """Gather all facts that a rollout would decide by."""
         state, current = RolloutState(app), Releases(app).current()
         there = state.select_serving(await self._engine.containers(app.name))
         return ServiceChanges(

@@ -210,7 +210,7 @@ class _Planned:
         return [f"{place} has changed" for place in other if any(root / place in (way, *way.parents) for way in ways)]
 
     def _explain_without_files(self, name: str, service: Mapping[str, Any]) -> str:
-        """Why a service is replaced whose files say nothing."""
+        """Explain why a service is replaced whose files say nothing."""
         replaced, shared = self.decisions[name].replaced, shares_with(service)
         if name in self._one_shot:
             return _RUNS_AGAIN

@@ -93,7 +93,7 @@ class ReleaseFiles:
         return shown[: files.MOST_ENTRIES], len(shown) > files.MOST_ENTRIES
 
     def read(self, path: FilePath, *, offset: int, limit: int) -> files.FilePart:
-        """A part of a file, from `offset` on."""
+        """Read a part of a file, from `offset` on."""
         entry = self._find_entry(path)
         if entry.kind != "file":
             raise NotAFile(f"{path} is a {entry.kind}, not a file.")
@@ -102,7 +102,7 @@ class ReleaseFiles:
             return files.FilePart(file.read(limit), entry.size, entry.content)
 
     def read_whole(self, path: str, most: int) -> bytes | None:
-        """A whole file, or a link as what it leads to; None where it is larger."""
+        """Read a whole file, or a link as what it leads to; None where it is larger."""
         entry = self.entries[path]
         if entry.kind == "link":
             return os.fsencode(entry.content)

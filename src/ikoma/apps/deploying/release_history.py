@@ -166,7 +166,7 @@ class ReleaseHistory:
 
     @asynccontextmanager
     async def leave(self, app: App, left: Release | None, why: str, *, final: bool) -> AsyncIterator[None]:
-        """A release that is known to be broken is recorded so before it is left: a kill in between changes nothing."""
+        """Record a release that is left as broken, before it is left: a kill in between changes nothing."""
         if left is None or not final:
             yield
             return

@@ -89,7 +89,7 @@ def mark_data(app: App, model: Mapping[str, Any], found: Sources) -> dict[str, s
 
 
 def read_dotenv(app: App, model: Mapping[str, Any]) -> bytes:
-    """The app's .env as it is now, where a service mounts it."""
+    """Read the app's .env as it is now, where a service mounts it."""
     place = Path(os.path.realpath(app.path)) / app.env_file.name
     if all(locate(mount["source"]).path != place for mount in bind_mounts(model)):
         return b""
@@ -100,7 +100,7 @@ def read_dotenv(app: App, model: Mapping[str, Any]) -> bytes:
 
 
 def read_kept_dotenv(app: App, release: Release) -> bytes:
-    """The .env that a release was made with, where a service of it mounts it."""
+    """Read the .env that a release was made with, where a service of it mounts it."""
     try:
         return (Releases(app).folder(release.id) / _DOTENV).read_bytes()
     except FileNotFoundError:

@@ -28,7 +28,7 @@ class Rollbacks:
         self._migrator = migrator
 
     def find_target(self, app: App, to: str | None) -> Release:
-        """The release that going back leads to.
+        """Find the release that going back leads to.
 
         Raises:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
@@ -71,7 +71,7 @@ class Rollbacks:
         return [name for name in release.migrations if name not in has]
 
     def _find_breaking_since(self, app: App, release: Release) -> Release | None:
-        """A later release whose migrations an earlier one cannot run with, as long as the database has them."""
+        """Find a later release whose migrations an earlier one cannot run with, as long as the database has them."""
         has = {entry["name"] for entry in (Releases(app).require_current()).ledger}
         later = [item for item in Releases(app).all() if item.id > release.id and not item.compatible]
         return next((item for item in later if item.served_at and has & set(item.applied)), None)

@@ -76,7 +76,7 @@ class _Earlier:
         self._mounted = set(_list_mounted(rendered)) if rendered else set()
 
     def find_live_file(self, path: Path, taken: Snapshot) -> Path | None:
-        """The file that its containers write, where that may go on in a release with this snapshot."""
+        """Find the file that its containers write, where that may go on in a release with this snapshot."""
         name = str(path.relative_to(self._root))
         if path in self._mounted and name not in self._taken.entries:  # as earlier versions mounted it
             return path

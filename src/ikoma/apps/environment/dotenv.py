@@ -47,7 +47,7 @@ class VariableReference:
 
 
 def decode(found: bytes) -> str:
-    """The text of a .env; EnvUnreadable, with the line, where it is not UTF-8."""
+    """Decode the text of a .env; EnvUnreadable, with the line, where it is not UTF-8."""
     try:
         return found.decode()
     except UnicodeDecodeError as error:
@@ -56,7 +56,7 @@ def decode(found: bytes) -> str:
 
 
 def read_bytes(app: App) -> bytes:
-    """The bytes of the app's .env; none when there is none.
+    """Read the bytes of the app's .env; none when there is none.
 
     Raises:
         PathOutside: it is a link that leads elsewhere.
@@ -74,12 +74,12 @@ def read_bytes(app: App) -> bytes:
 
 
 def read_written(app: App) -> dict[str, str]:
-    """Names and values of the app's .env as they stand there; what counts is what Compose reads."""
+    """Read names and values of the app's .env as they stand there; what counts is what Compose reads."""
     return parse_written(read_bytes(app))
 
 
 def parse_written(found: bytes) -> dict[str, str]:
-    """Names and values of a .env as they stand there, but for quotes around them."""
+    """Parse names and values of a .env as they stand there, but for quotes around them."""
     return {
         entry.name: entry.written.strip("'\"")
         for entry in parse_entries(found.decode(errors="replace"))
@@ -88,13 +88,13 @@ def parse_written(found: bytes) -> dict[str, str]:
 
 
 def find_line(app: App, name: str) -> int | None:
-    """The line of the entry of the app's .env that counts for a variable."""
+    """Find the line of the entry of the app's .env that counts for a variable."""
     found = [entry.line for entry in parse_entries(read_bytes(app).decode(errors="replace")) if entry.name == name]
     return found[-1] if found else None
 
 
 def find_references(text: str) -> list[VariableReference]:
-    """Every variable that a compose file's text uses, comments left out."""
+    """Find every variable that a compose file's text uses, comments left out."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         code = re.split(r"(?:^|\s)#", line, maxsplit=1)[0]
@@ -107,7 +107,7 @@ def find_references(text: str) -> list[VariableReference]:
 
 
 def read_expected(app: App) -> dict[str, str]:
-    """Names that the app's own .env.example files ask for: name → the file that does."""
+    """Read names that the app's own .env.example files ask for: name → the file that does."""
     names: dict[str, str] = {}
     for relative in _EXAMPLES:
         with suppress(FileMissing, NotAFile):  # a container may swap it at any time
@@ -119,7 +119,7 @@ def read_expected(app: App) -> dict[str, str]:
 
 
 def make_example(app: App, compose_text: str) -> str:
-    """The text of a .env file for this app: what its compose file and its .env.example files ask for."""
+    """Make the text of a .env file for this app: what its compose file and its .env.example files ask for."""
     wanted = {reference.name: reference.default or "" for reference in find_references(compose_text)}
     for name in read_expected(app):
         wanted.setdefault(name, "")
@@ -137,7 +137,7 @@ def make_example(app: App, compose_text: str) -> str:
 
 
 def find_replaced(written: Mapping[str, str], given: Mapping[str, str]) -> list[str]:
-    """Names in .env whose values the containers will not see, because IKOMA gives them others."""
+    """Find names in .env whose values the containers will not see, because IKOMA gives them others."""
     return [name for name in written if name in given and written[name] not in ("", given[name])]
 
 

@@ -38,7 +38,7 @@ class EnvFile:
         self._reader = reader
 
     async def list_names(self) -> list[str]:
-        """Names of the variables as Compose reads them, in the order of the file; none where there is no file."""
+        """List names of the variables as Compose reads them, in the order of the file; none where there is no file."""
         text, now = await self._read_now()
         return _sort_names(text, now.require())
 
@@ -127,7 +127,7 @@ class EnvFile:
         return await self.put(name, value)
 
     async def _read_now(self) -> tuple[str, Variables]:
-        """The file's text, and what Compose reads in it; EnvUnreadable where it is not UTF-8."""
+        """Read the file's text, and what Compose reads in it; EnvUnreadable where it is not UTF-8."""
         content = dotenv.read_bytes(self._app)
         return dotenv.decode(content), await self._reader.read(self._app, content)
 

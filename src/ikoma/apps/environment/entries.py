@@ -52,12 +52,12 @@ class DotenvEntry:
 
 
 def parse_entries(text: str) -> list[DotenvEntry]:
-    """The entries of a file, in its order."""
+    """Parse the entries of a file, in its order."""
     return list(_iterate_entries(text))
 
 
 def find_too_deep(text: str) -> DotenvEntry | None:
-    """The first entry in which too many variables stand in each other."""
+    """Find the first entry in which too many variables stand in each other."""
     return next((entry for entry in parse_entries(text) if not entry.is_literal and is_too_deep(entry.written)), None)
 
 

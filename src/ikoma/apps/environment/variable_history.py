@@ -57,7 +57,7 @@ def keep_present(app: App) -> None:
 
 
 def list_former(app: App, name: str | None = None) -> list[FormerVariables]:
-    """The kept files that have values which came to an end, the newest first.
+    """List the kept files that have values that came to an end, the newest first.
 
     Args:
         name: only those in which the value of this variable did.
@@ -73,7 +73,7 @@ def list_former(app: App, name: str | None = None) -> list[FormerVariables]:
 
 
 def read(app: App, version: str) -> bytes:
-    """A kept file; VersionNotFound where there is none of that name."""
+    """Read a kept file; VersionNotFound where there is none of that name."""
     for path in list_files(app):
         if path.stem == version:
             return path.read_bytes()
@@ -83,7 +83,7 @@ def read(app: App, version: str) -> bytes:
 
 
 def list_files(app: App) -> list[Path]:
-    """The kept files, the oldest first."""
+    """List the kept files, the oldest first."""
     folder = app.state / "env"
     return sorted(path for path in folder.glob("*.env") if _is_moment(path.stem)) if folder.is_dir() else []
 
@@ -109,7 +109,7 @@ def _read_contents(app: App) -> Iterator[tuple[str, bytes]]:
 
 
 def _find_ended(content: bytes, following: bytes) -> Iterator[str]:
-    """Names whose values the following content has not, as the files are written."""
+    """Find names whose values the following content has not, as the files are written."""
     after = _parse_written(following)
     return (name for name, value in _parse_written(content).items() if after.get(name) != value)
 

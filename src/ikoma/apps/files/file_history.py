@@ -145,7 +145,7 @@ def prune(app: App, *, now: datetime | None = None, unfinished: bool = True) -> 
 def _make_entry(
     app: App, folder: int, path: FilePath, status: os.stat_result, happened: str, *, prunes: bool = True
 ) -> Iterator[int]:
-    """The folder of a new entry, open; what the block puts there is on the disk when it ends."""
+    """Make the folder of a new entry, open; what the block puts there is on the disk when it ends."""
     history = app.make_state() / "history"
     history.mkdir(mode=0o700, exist_ok=True)
     if prunes:

@@ -57,7 +57,7 @@ def list_entries(app: App, path: FilePath | None, *, recursive: bool) -> tuple[l
 
 
 def read(app: App, path: FilePath, *, offset: int, limit: int) -> FilePart:
-    """A part of a file, from `offset` on."""
+    """Read a part of a file, from `offset` on."""
     with open_folder(app, path.parts[:-1]) as folder, os.fdopen(_open(folder, path), "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.seek(0, os.SEEK_END)
@@ -170,7 +170,7 @@ def _collect(folder: int, before: tuple[str, ...], found: list[FolderEntry], rec
 
 @contextmanager
 def open_folder(app: App, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
-    """The folder of that path inside the app's, open."""
+    """Open the folder of that path inside the app's."""
     descriptor = os.open(app.path, _DIRECTORY)
     try:
         for number, part in enumerate(parts, 1):
@@ -222,7 +222,7 @@ def _open_folder(folder: int, name: str, path: object) -> int:
 
 
 def _open(folder: int, path: FilePath) -> int:
-    """The file, open for reading; NotAFile where it is none."""
+    """Open the file; NotAFile where it is none."""
     _require_file(_read_status(folder, path), path)
     try:
         return open_file(path.parts[-1], dir_fd=folder)
@@ -248,7 +248,7 @@ def _suggest_list(parts: Sequence[str]) -> Next:
 
 
 def _choose_mode(folder: int, path: FilePath) -> int:
-    """The permissions of the file that is to be replaced; 0644 for a new one."""
+    """Choose the permissions of the file that is to be replaced; 0644 for a new one."""
     try:
         status = os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

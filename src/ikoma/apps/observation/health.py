@@ -143,7 +143,7 @@ class HealthObserver:
         )
 
     async def _find_serving(self, app: App) -> tuple[Sequence[Container], RolloutView, Release | None, ProbeResult]:
-        """All containers, which of them serve and what, and whether these answer."""
+        """Find all containers, which of them serve and what, and whether these answer."""
         there = await self._engine.containers(app.name)
         state = RolloutState(app).view()
         release = Releases(app).find_serving(state.serving)

@@ -54,7 +54,7 @@ class LogExcerpt:
 
 
 def parse_since(text: str) -> datetime:
-    """A time as RFC 3339 has it, or how long ago: 30s, 10m, 2h, 1d."""
+    """Parse a time as RFC 3339 has it, or how long ago: 30s, 10m, 2h, 1d."""
     try:
         if found := _DURATION.fullmatch(text.strip()):
             return datetime.now(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
@@ -72,7 +72,7 @@ class AppLogs:
         self._engine = engine
 
     async def read_last(self, app: App, query: LogQuery) -> LogExcerpt:
-        """The last lines that are wanted."""
+        """Read the last lines that are wanted."""
         containers, starting = await self._find_containers(app, query)
         if not containers:
             return self._read_kept(app, query)
@@ -126,7 +126,7 @@ class AppLogs:
     async def _find_containers(
         self, app: App, query: LogQuery, *, known: bool = False
     ) -> tuple[list[Container], str | None]:
-        """The containers whose lines are wanted; and the release that comes up beside them.
+        """Find the containers whose lines are wanted; and the release that comes up beside them.
 
         Args:
             known: a service that has none now had some before.

@@ -21,7 +21,7 @@ _MOST_BYTES = 1 << 20
 
 
 async def render_runbook(app: App, health: HealthObserver, backups: Backups, settings: Settings) -> str:
-    """The runbook's text, from how things are now."""
+    """Render the runbook's text, from how things are now."""
     return _render(app, await health.observe(app), backups.find_latest(app.name), settings)
 
 

@@ -61,7 +61,7 @@ class Previews:
     resolutions: Resolutions
 
     def list_of(self, app: App) -> list[tuple[App, Preview]]:
-        """An app's previews."""
+        """List an app's previews."""
         return [(item, found) for item, found in self._select(self.apps.list_names()) if found.of == app.name]
 
     def list_due(self) -> list[Preview]:
@@ -70,7 +70,7 @@ class Previews:
         return [found for _, found in self._select(names) if found.has_expired or found.of not in names]
 
     def open(self, app: App, ref: str, *, hours: int, caller: str) -> tuple[App, Preview, bool]:
-        """The folder and record of an app's preview of a ref, and whether they were made now; an end is put off.
+        """Open the folder and record of an app's preview of a ref, and whether they were made now; an end is put off.
 
         Raises:
             TooManyPreviews, NameTooLong
@@ -178,7 +178,7 @@ def sweep_previews(root: Path) -> None:
 
 
 def _read_dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, bytes]:
-    """The app's Dockerfiles, and what they ignore, by path in its folder."""
+    """Read the app's Dockerfiles, and what they ignore, by path in its folder."""
     found = {}
     for path in dockerfiles(model):
         for file in (path, path.with_name(f"{path.name}.dockerignore")):

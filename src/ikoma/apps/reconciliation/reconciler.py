@@ -98,9 +98,8 @@ class Reconciler:
             queue = BackoffQueue(tasks)
             while True:
                 with log_failures("the reconciler"):
-                    for (
-                        preview
-                    ) in self._find_due_previews():  # before it is looked at: both at once would be in each other's way
+                    # Before a preview is looked at: both at once would be in each other's way.
+                    for preview in self._find_due_previews():
                         queue.begin(preview.name, partial(self._remove_preview, preview))
                     for name in self._take_due():
                         queue.begin(name, partial(self._reconcile, self._apps.at(name)))
@@ -117,7 +116,7 @@ class Reconciler:
         self._restarts.record(change)
 
     def _take_due(self) -> list[AppName]:
-        """Apps to look at: those of which something was heard, and those that are not settled or not well."""
+        """List apps to look at: those of which something was heard, and those that are not settled or not well."""
         return [
             name
             for name in self._apps.list_names()
@@ -148,7 +147,7 @@ class Reconciler:
         return await self._find_trouble(app, progress)
 
     def _find_due_previews(self) -> Iterator[Preview]:
-        """Previews whose time is over or whose app is gone, each once in a while."""
+        """Find previews whose time is over or whose app is gone, each once in a while."""
         for preview in self._previews.list_due():
             if time.monotonic() - self._tried.get(preview.name, -_AGAIN_SECONDS) >= _AGAIN_SECONDS:
                 yield preview
@@ -161,7 +160,7 @@ class Reconciler:
         log.info("%s: the preview has ended", preview.name)
 
     async def _find_trouble(self, app: App, progress: Progress) -> str | None:
-        """Why the release that serves is broken, while the one before is in standby.
+        """Find why the release that serves is broken, while the one before is in standby.
 
         That ends with its window, but not before somebody has looked: what happened while another held the lock counts.
         """
@@ -169,7 +168,8 @@ class Reconciler:
         standby, serving = state.standby(), state.serving()
         if standby is None or serving is None:
             return None
-        since, ends = self._to_monotonic(serving.since), self._to_monotonic(standby.until, at_most=_watch(app))
+        since = self._to_monotonic(serving.since)
+        ends = self._to_monotonic(standby.until, at_most=_read_watch_seconds(app))
         if serving.rollout not in self._left and ends > self._began - _LATE_SECONDS:
             for item in state.select_serving(await self._engine.containers(app.name)):
                 if item.id not in standby.kept and (trouble := self._find_fault(item, since)):
@@ -193,7 +193,7 @@ class Reconciler:
         return f"{item.service} is unhealthy" if item.health == "unhealthy" else None
 
     def _to_monotonic(self, unix: float, *, at_most: float = 0.0) -> float:
-        """A Unix time in monotonic time, as it was when first seen, and so many seconds from then at most."""
+        """Convert a Unix time to monotonic time, as it was when first seen, and so many seconds from then at most."""
         if unix not in self._moments:
             self._moments[unix] = time.monotonic() + min(unix - time.time(), at_most)
             if len(self._moments) > _REMEMBERED:
@@ -217,8 +217,8 @@ class Reconciler:
             log.error("%s: going back to %s failed: %s", app.name, standby.release, error.message)
 
 
-def _watch(app: App) -> float:
-    """Tell for how long the release that serves is watched."""
+def _read_watch_seconds(app: App) -> float:
+    """Read for how long the release that serves is watched."""
     release = Releases(app).current()
     return Extension(**release.extension).watch if release else 0.0
 

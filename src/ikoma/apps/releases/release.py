@@ -120,7 +120,7 @@ class Releases:
         self._folder = app.state / "releases"
 
     def make_id(self) -> str:
-        """An id for the next release: the newest one's sorts last."""
+        """Make an id for the next release: the newest one's sorts last."""
         return str(ReleaseId.new(max(self._list_names(), default=None)))
 
     def open(
@@ -202,12 +202,12 @@ class Releases:
         return release
 
     def find_last_good(self, other_than: str | None = None) -> Release | None:
-        """The release that served last, besides one."""
+        """Find the release that served last, besides one."""
         good = [item for item in self.all() if item.state == SUCCEEDED and item.served_at and item.id != other_than]
         return max(good, key=lambda item: item.served_at or "", default=None)
 
     def find(self, identity: str) -> Release:
-        """The release of that id; ReleaseNotFound where it was never made, or is not kept any more."""
+        """Find the release of that id; ReleaseNotFound where it was never made, or is not kept any more."""
         try:
             return self._read(identity)
         except FileNotFoundError:

@@ -168,7 +168,7 @@ def name_rollout() -> str:
 
 
 def parse_rollout(network: str) -> str | None:
-    """The rollout that a network was made for; None for one that is none's."""
+    """Parse the rollout that a network was made for; None for one that is none's."""
     found = _ROLLOUT.search(network)
     return found[1] if found else None
 

@@ -33,7 +33,7 @@ class Certificate:
 
 
 async def read_certificate(entrance: Entrance, name: str, seconds: float) -> Certificate | None:
-    """The certificate of a name; None where the proxy has none, or has not shown it in so many seconds."""
+    """Read the certificate of a name; None where the proxy has none, or has not shown it in so many seconds."""
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(

@@ -13,7 +13,7 @@ from ikoma.model import DomainName
 
 
 def read_domains(app: App) -> tuple[DomainName, ...]:
-    """The domains that were added to an app, besides those of its compose file."""
+    """Read the domains that were added to an app, besides those of its compose file."""
     return app.read_state("domains.json", lambda stored: tuple(map(DomainName, stored))) or ()
 
 

@@ -241,7 +241,7 @@ class Routes:
         return self._proxy.entrance(route, name or names[0])
 
     def find_certificate_trouble(self, name: str) -> str | None:
-        """Why a name has no certificate, as the authority said last; None where it said nothing."""
+        """Find why a name has no certificate, as the authority said last; None where it said nothing."""
         return self._proxy.certificate_trouble(name)
 
     async def forget(self, app: App) -> None:
@@ -282,7 +282,7 @@ class Routes:
         return web, [item for item in state.select_serving(there) if web.addresses([item])]
 
     def _read_side(self, app: App) -> Side:
-        """The side that serves, or would if there were no maintenance."""
+        """Read the side that serves, or that would if there were no maintenance."""
         side = self._proxy.side(app.name)
         return read_side_after(app) if side is Side.MAINTENANCE else side
 
@@ -306,13 +306,13 @@ class Routes:
         return int((busy - began) * 1000)
 
     def _find_route_leniently(self, app: App) -> Route | None:
-        """The route of an app among others: where its state cannot be read, that is nothing to those."""
+        """Find the route of an app; the last known one where its state cannot be read, so that others go on."""
         with suppress(IkomaError, OSError, LookupError, TypeError, ValueError):
             self._last[app.name] = self._find_route(app)
         return self._last.get(app.name)
 
     def _find_route(self, app: App) -> Route | None:
-        """The route of the release that serves."""
+        """Find the route of the release that serves."""
         release = Releases(app).current()
         if release is None or release.web is None:
             return None

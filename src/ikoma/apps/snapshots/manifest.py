@@ -50,7 +50,7 @@ class SnapshotEntry(NamedTuple):
 
 
 def compute_file_digest(name: str | Path, *, dir_fd: int | None = None) -> str:
-    """The digest of a file as it is now, as an entry has it."""
+    """Compute the digest of a file as it is now, as an entry has it."""
     with os.fdopen(open_file(name, dir_fd=dir_fd), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -67,7 +67,7 @@ class Snapshot:
 
     @classmethod
     def read(cls, manifest: Path, root: Path) -> Snapshot:
-        """A snapshot as it was written; ValueError where the file is none."""
+        """Read a snapshot as it was written; ValueError where the file is none."""
         try:
             stored = json.loads(gzip.decompress(manifest.read_bytes()))
             if stored["format"] != _FORMAT:
@@ -96,7 +96,7 @@ class Snapshot:
         return digest.hexdigest() if names else ""
 
     def list_under(self, path: Path) -> Sequence[str]:
-        """The path and all below it, as far as the snapshot holds them, sorted."""
+        """List the path and all below it, as far as the snapshot holds them, sorted."""
         key = str(path.relative_to(self.root) if path.is_absolute() else path)
         if key == ".":
             return self._names
@@ -104,7 +104,7 @@ class Snapshot:
         return [key, *inside] if key in self.entries else inside
 
     def list_objects(self) -> dict[str, tuple[str, SnapshotEntry]]:
-        """The objects that it needs, each with one path and entry that need it."""
+        """List the objects that it needs, each with one path and entry that need it."""
         files = ((path, entry) for path, entry in self.entries.items() if entry.kind == "file")
         return {entry.object: (path, entry) for path, entry in files}
 

@@ -145,7 +145,7 @@ class Snapshots:
         return self._objects.remove_all_but(named)
 
     def open(self, path: str, entry: SnapshotEntry) -> int:
-        """The content of a file of a snapshot, open for reading; FileMissing where it is not there any more."""
+        """Open the content of a file of a snapshot; FileMissing where it is not there any more."""
         try:
             return open_file(self._objects.path_of(entry.object))
         except FileNotFoundError:
@@ -197,7 +197,7 @@ def _share(earlier: Path, into: Path) -> None:
 
 
 def _select_distinct(paths: Sequence[Path], root: Path, closed: Collection[Parts]) -> list[Parts]:
-    """The paths within the root, without those that the walk of another one comes to."""
+    """Select the paths within the root, without those that the walk of another one comes to."""
     found: list[Parts] = []
     for path in paths:
         if not path.is_relative_to(root):

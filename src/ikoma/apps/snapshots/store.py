@@ -54,7 +54,7 @@ def name_object(digest: str, mode: int, uid: int, gid: int) -> str:
 
 
 def choose_owner(status: os.stat_result) -> tuple[int, int]:
-    """The owner that IKOMA can give to a copy: only root can give it to others."""
+    """Choose the owner that IKOMA can give to a copy: only root can give it to others."""
     return (status.st_uid, status.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
 
 
@@ -68,7 +68,7 @@ class ObjectStore:
         return f"{self._folder}/{name[:2]}/{name[2:]}"
 
     def list_names(self) -> set[str]:
-        """The names of all objects."""
+        """List the names of all objects."""
         found: set[str] = set()
         for shelf in self._list_shelves():
             first = shelf.name

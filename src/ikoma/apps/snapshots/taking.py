@@ -163,7 +163,7 @@ def _is_settled(status: os.stat_result, started: int) -> bool:
 
 @contextmanager
 def open_root(root: Path) -> Iterator[int]:
-    """An app's folder, open."""
+    """Open an app's folder."""
     folder = os.open(root, _FOLDER)
     try:
         yield folder
@@ -173,7 +173,7 @@ def open_root(root: Path) -> Iterator[int]:
 
 @contextmanager
 def _open_folder(root: int, parts: Parts) -> Iterator[int]:
-    """A folder beneath another, open."""
+    """Open a folder beneath another."""
     folder = os.open(".", _FOLDER, dir_fd=root)
     try:
         for part in parts:

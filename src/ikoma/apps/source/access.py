@@ -57,7 +57,7 @@ class SourceToken:
     user: str | None = None
 
     def make_header(self, url: SourceUrl) -> str:
-        """The header that carries it."""
+        """Make the header that carries the token."""
         user = self.user or _USERS.get(url.host, _USER)
         return "Basic " + base64.b64encode(f"{user}:{self.secret.reveal()}".encode()).decode()
 
@@ -71,14 +71,14 @@ class SourceAccess:
     given: tuple[SourceUrl, Secret] | None = None
 
     def find_token(self, url: SourceUrl) -> SourceToken | None:
-        """The token for a repository over https."""
+        """Find the token for a repository over https."""
         if self.given is not None and self.given[0].origin == url.origin:
             return SourceToken(self.given[1])
         place = _find_nearest(self.tokens, url)
         return None if place is None else self.tokens[place]
 
     def find_key(self, url: SourceUrl) -> Path | None:
-        """The private key for a repository over ssh."""
+        """Find the private key for a repository over ssh."""
         place = _find_nearest(self.keys, url)
         return None if place is None else self.keys[place]
 

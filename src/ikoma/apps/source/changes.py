@@ -51,7 +51,7 @@ def find_changes(root: Path, found: Sources, before: Snapshot) -> SourceChanges:
 
 
 def compute_marks(root: Path, paths: Sequence[Path], data: Sequence[Path] = ()) -> str:
-    """A checksum that is another one after any change of these files, also one back."""
+    """Compute a checksum that is another one after any change of these files, also one back."""
     digest = hashlib.sha256()
     for path, status in sorted(_walk(root, paths, data)):
         mark = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

@@ -192,7 +192,7 @@ async def _refuse_unwatched(
 
 
 async def _read_globs(app: App, repository: Repository, commit: str, above: str) -> tuple[str, ...] | None:
-    """The globs of the compose files that a commit holds."""
+    """Read the globs of the compose files that a commit holds."""
     named = file_choice.named(dotenv.read_written(app))
     choices: list[tuple[str, ...]] = [(name,) for name in named] or [COMPOSE_NAMES, OVERRIDE_NAMES]
     found = []
@@ -282,7 +282,7 @@ def _encode(record: SourceRecord) -> bytes:
 
 
 def _encode_path(path: str) -> str:
-    """A path as JSON can hold it: the names of files may be bytes that are no UTF-8."""
+    """Encode a path as JSON can hold it: the names of files may be bytes that are no UTF-8."""
     return path if printable(path) == path else _BYTES + os.fsencode(path).decode("latin-1")
 
 

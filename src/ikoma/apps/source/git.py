@@ -133,7 +133,7 @@ class Repository:
         return (await run(argv, env=variables, timeout=30)).code == 0
 
     async def compare_commits(self, before: str, after: str) -> list[str] | None:
-        """The paths that two commits have not alike; None where that cannot be told."""
+        """Compare two commits: the paths that differ; None where that cannot be told."""
         if not (await self.has_commit(before) and await self.has_commit(after)):
             return None
         argv, variables = self._make_command("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after)
@@ -144,7 +144,7 @@ class Repository:
         return [os.fsdecode(name) for name in finished.stdout.split(b"\0") if name] if finished.code == 0 else None
 
     async def read(self, commit: str, path: str, most: int) -> bytes | None:
-        """A file of a commit; None where there is none, or a larger one."""
+        """Read a file of a commit; None where there is none, or a larger one."""
         argv, variables = self._make_command("cat-file", "blob", f"{commit}:{path}")
         try:
             finished = await run(argv, env=variables, timeout=30, most=most)

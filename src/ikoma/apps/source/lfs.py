@@ -55,7 +55,7 @@ class _LfsApi:
 
 
 def find_pointers(folder: Path) -> list[LfsPointer]:
-    """The pointers in a folder and below."""
+    """Find the pointers in a folder and below."""
     found = []
     for path in list_files(folder):
         entry = folder / path

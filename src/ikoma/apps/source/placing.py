@@ -109,7 +109,7 @@ def place(folder: Path, staged: Path, differences: Mapping[str, str | None], asi
 
 
 def list_files(folder: Path) -> Iterator[str]:
-    """Every file and link in a folder and below, relative to it."""
+    """List every file and link in a folder and below, relative to it."""
     for where, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(where, name))]  # noqa: PTH114, PTH118 - hot
         for name in (*names, *links):
@@ -117,7 +117,7 @@ def list_files(folder: Path) -> Iterator[str]:
 
 
 def compute_digests(folder: Path) -> dict[str, str]:
-    """Every file and link in a folder and below → its digest."""
+    """Compute the digest of every file and link in a folder and below: path → digest."""
     return {path: compute_digest(folder / path) or "" for path in list_files(folder)}
 
 
@@ -245,7 +245,7 @@ def _open_folder(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def _open_parent(base: int, path: str, *, make: bool = False) -> Iterator[tuple[int | None, str]]:
-    """The open folder of a path, each step from the one before it, and the last step; None where there is none."""
+    """Open the folder of a path, each step from the one before it, and the last step; None where there is none."""
     steps = path.split("/")
     folder: int | None = os.dup(base)
     try:

@@ -28,7 +28,7 @@ class SourceUrl:
 
     @classmethod
     def parse(cls, text: str) -> SourceUrl:
-        """The address, or InvalidArguments that says what is wrong with it."""
+        """Parse an address; InvalidArguments says what is wrong with it."""
         if not text.isprintable() or len(text) > 500 or text.startswith("-") or any(part.isspace() for part in text):
             raise _make_invalid("is no address")
         if "://" not in text:

@@ -103,7 +103,7 @@ class UnprovenDeliveries:
 
 
 def find(app: App) -> Webhook | None:
-    """The app's webhook, where it has one."""
+    """Find the app's webhook, where it has one."""
     return app.read_state(FILE, _parse_webhook)
 
 
@@ -114,7 +114,7 @@ def _parse_webhook(stored: Mapping[str, Any]) -> Webhook:
 
 
 def generate_secret() -> Secret:
-    """A secret in the form that every git host takes: those of Standard Webhooks want it to begin so."""
+    """Generate a secret in the form that every git host takes: those of Standard Webhooks want it to begin so."""
     return Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
 
 
@@ -141,7 +141,7 @@ class Webhooks:
         """A folder for large bodies on their way."""
 
     def find(self, name: AppName) -> Webhook | None:
-        """The webhook of the app of that name; None where there is no such app, or nobody can read what it is."""
+        """Find the webhook of the app of that name; None where there is no such app, or nobody can read what it is."""
         app = self._apps.at(name)
         try:
             return find(app) if app.exists else None
@@ -211,7 +211,7 @@ class Webhooks:
         return number
 
     def record_failure(self, number: int, error: IkomaError) -> None:
-        """A delivery that was to begin an operation has not."""
+        """Record that a delivery did not begin the operation that it was to begin."""
         with self._store.transaction():
             self._store.execute(
                 "UPDATE hook_deliveries SET code = ?, reason = ?, operation = NULL WHERE number = ?",
@@ -232,7 +232,7 @@ class Webhooks:
         return self._unproven.get(app) or UnprovenDeliveries()
 
     def list_deliveries(self, app: AppName) -> list[Delivery]:
-        """The last ones, newest first."""
+        """List the last deliveries, newest first."""
         return self._deliveries.select("app = ? ORDER BY number DESC LIMIT ?", (app, MOST_SHOWN))
 
     def find_host_kind(self, app: AppName) -> str:
