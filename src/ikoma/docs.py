@@ -116,7 +116,7 @@ def commands_file(registry: Registry) -> str:
 
 
 def _command(item: Capability) -> dict[str, Any]:
-    request = controls.arguments_schema(item)
+    request = controls.make_arguments_schema(item)
     return {
         "description": item.description,
         "changes": item.effect is not Effect.READS,
@@ -167,7 +167,7 @@ def _section(item: Capability) -> str:
 
 def _controls(item: Capability) -> str:
     """What it takes besides, as everything that changes something does."""
-    model = controls.model_for(item)
+    model = controls.find_model(item)
     names = [f"`{field.alias}?`" for field in model.model_fields.values()] if model else []
     return f"And {', '.join(names)}: [long calls](http.md#long-calls).\n\n" if names else ""
 

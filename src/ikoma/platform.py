@@ -55,12 +55,12 @@ from ikoma.engines.compose import staging
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import EngineUnavailable, IkomaError, StartRefused
 from ikoma.kernel.access.approvals import Approvals
-from ikoma.kernel.access.callers import CARETAKER, Callers, new_key
+from ikoma.kernel.access.callers import CARETAKER, Callers, make_key
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.access.tokens import Tokens
 from ikoma.kernel.answers.server_paths import ServerPaths
-from ikoma.kernel.audit.anchors import Anchors, Place, at_webhook, in_file, in_syslog
+from ikoma.kernel.audit.anchors import Anchors, Place, append_to_file, post_to_webhook, send_to_syslog
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.events import Event, Events, Kind, Severity
@@ -139,7 +139,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
         )
         stack.callback(audit.close)
         anchors = Anchors(audit, _anchor_places(settings), settings.audit_anchor_seconds)
-        stack.push_async_callback(anchors.anchor)
+        stack.push_async_callback(anchors.anchor_last)
         store = await asyncio.to_thread(Store, settings.database_file)  # it waits where another process migrates it
         stack.callback(store.close)
         callers = Callers(store, settings.env_file, settings.api_key_hash)
@@ -283,7 +283,7 @@ def prepare(settings: Settings) -> bool:
             retention.tidy(apps.at(name))
     if settings.api_key_hash or read_api_key_hash(settings.env_file):
         return False
-    key = new_key()
+    key = make_key()
     write_file(settings.api_key_file, key + "\n", mode=0o600)
     known = settings.env_file.read_text() if settings.env_file.is_file() else ""
     gap = "" if not known or known.endswith("\n") else "\n"
@@ -319,7 +319,7 @@ async def _alone(locks: Locks, operations: Operations, app: AppName) -> AsyncIte
     holder = Holder("ikoma.settle", secrets.token_hex(12), own=True)
     async with (
         locks.hold(app, holder, patience=0),
-        operations.own(holder.operation, holder.capability, app) as progress,
+        operations.begin_own(holder.operation, holder.capability, app) as progress,
     ):
         yield progress
 
@@ -348,11 +348,11 @@ def _scrub_logs(scrubber: Scrubber) -> None:
 
 
 def _anchor_places(settings: Settings) -> list[Place]:
-    places = [in_file(path) for path in settings.audit_anchor_files]
+    places = [append_to_file(path) for path in settings.audit_anchor_files]
     if settings.audit_anchor_url:
-        places.append(at_webhook(settings.audit_anchor_url))
+        places.append(post_to_webhook(settings.audit_anchor_url))
     if settings.audit_anchor_syslog:
-        places.append(in_syslog(settings.audit_anchor_syslog))
+        places.append(send_to_syslog(settings.audit_anchor_syslog))
     return places
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from ikoma import capabilities
-from ikoma.kernel.registry import AppRequest, example_of
+from ikoma.kernel.registry import AppRequest, make_example
 from ikoma.model import Effect
 from tests.hostile.doors import DOORS
 from tests.images import busybox_image
@@ -79,7 +79,7 @@ def calls(canaries: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
         if item.effect is Effect.DESTROYS or item.name == "deploy.down":
             continue
         schema = item.request.model_json_schema(by_alias=True)
-        given = {name: example_of(schema["properties"][name]) for name in schema.get("required", [])}
+        given = {name: make_example(schema["properties"][name]) for name in schema.get("required", [])}
         yield item.name, given | ({"appName": APP} if issubclass(item.request, AppRequest) else {})
     some = list(canaries.values())[::97]
     for value in some:

@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 from ikoma import capabilities
-from ikoma.kernel.registry import AppRequest, example_of
+from ikoma.kernel.registry import AppRequest, make_example
 from ikoma.model import Effect
 from ikoma.transports.mcp.tools import tool_name
 from tests.githost import GitHost
@@ -153,7 +153,7 @@ def readings() -> list[tuple[str, dict[str, Any]]]:
     for item in capabilities.load():
         if item.effect is Effect.READS:
             schema = item.request.model_json_schema(by_alias=True)
-            given = {name: example_of(schema["properties"][name]) for name in schema.get("required", [])}
+            given = {name: make_example(schema["properties"][name]) for name in schema.get("required", [])}
             found.append((item.name, given | ({"appName": APP} if issubclass(item.request, AppRequest) else {})))
     return found
 

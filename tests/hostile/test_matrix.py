@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ikoma import capabilities
-from ikoma.kernel.registry import AppRequest, Capability, example_of
+from ikoma.kernel.registry import AppRequest, Capability, make_example
 from ikoma.model import Effect, Role
 from tests.hostile.doors import DOORS, Outcome
 from tests.support import Server
@@ -50,7 +50,7 @@ _BESIDES: Mapping[str, Mapping[str, Any]] = {
 def arguments_of(item: Capability) -> dict[str, Any]:
     """Arguments that fit, for an app that is not there."""
     schema = item.request.model_json_schema(by_alias=True)
-    given = {name: example_of(schema["properties"][name]) for name in schema.get("required", [])}
+    given = {name: make_example(schema["properties"][name]) for name in schema.get("required", [])}
     given |= _BESIDES.get(item.name, {})
     return given | ({"appName": "matrix-app"} if issubclass(item.request, AppRequest) else {})
 

@@ -19,7 +19,7 @@ import pytest
 from ikoma import capabilities
 from ikoma.errors import IkomaError
 from ikoma.kernel.call import Attempt
-from ikoma.kernel.registry import AppRequest, Capability, example_of
+from ikoma.kernel.registry import AppRequest, Capability, make_example
 from ikoma.model import Effect
 from ikoma.platform import RunningPlatform, prepare, running
 from ikoma.settings import load_settings
@@ -77,7 +77,7 @@ def strings(item: Capability) -> Iterator[tuple[str, Any]]:
 
 def fitting(item: Capability) -> dict[str, Any]:
     schema = item.request.model_json_schema(by_alias=True)
-    given = {name: example_of(schema["properties"][name]) for name in schema.get("required", [])}
+    given = {name: make_example(schema["properties"][name]) for name in schema.get("required", [])}
     return given | ({"appName": APP} if issubclass(item.request, AppRequest) else {})
 
 

@@ -59,7 +59,7 @@ def test_what_is_rare_is_listed_where_its_toolset_is_chosen() -> None:
 
 
 def test_names_are_injective_and_every_host_takes_them() -> None:
-    known = capabilities.load().names()
+    known = capabilities.load().list_names()
     assert len({tools.tool_name(name) for name in known}) == len(known)
     for tool in everything():
         assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", tool.name)
@@ -104,7 +104,7 @@ NAMED = re.compile(r"`([a-z]+(?:_[a-z]+)+)`")
 
 
 def test_every_tool_that_prompts_name_exists_and_prompts_need_what_exists() -> None:
-    known = capabilities.load().names()
+    known = capabilities.load().list_names()
     for procedure in procedures().values():
         assert set(NAMED.findall(procedure.text)) <= {tools.tool_name(name) for name in known}, procedure.name
         assert procedure.needs <= set(known)
@@ -118,7 +118,7 @@ def test_what_takes_a_limit_says_whether_there_is_more() -> None:
 
 
 def test_a_plan_names_what_the_key_may_call_and_how_to_reach_what_is_not_listed() -> None:
-    every = capabilities.load().names()
+    every = capabilities.load().list_names()
     text = "Do it.\n\n1. `apps_list` first.\n2. `db_status` then.\n3. `keys_list`.\n4. Report.\n"
     assert fitted(text, every, every) == text
     assert fitted(text, {"apps.list", "keys.list"}, {"apps.list", "keys.list"}) == (
@@ -132,7 +132,7 @@ def test_a_plan_names_what_the_key_may_call_and_how_to_reach_what_is_not_listed(
 
 def test_the_instructions_name_no_tool_since_a_key_may_not_have_it() -> None:
     text = files("ikoma.transports.mcp").joinpath("instructions.md").read_text()
-    known = capabilities.load().names()
+    known = capabilities.load().list_names()
     assert not [name for name in known if re.search(rf"\b{re.escape(name)}\b|\b{tools.tool_name(name)}\b", text)]
 
 

@@ -21,7 +21,7 @@ from tests.mcp.client import over_http, talk
 from tests.support import IKOMA, Server
 
 REGISTRY: Registry = capabilities.load()
-DOTTED = re.compile(rf"(?<![\w./])(?:{'|'.join(map(re.escape, REGISTRY.names()))})(?!\w|\.\w)")
+DOTTED = re.compile(rf"(?<![\w./])(?:{'|'.join(map(re.escape, REGISTRY.list_names()))})(?!\w|\.\w)")
 MARKED = re.compile(r"<(untrusted-\w+) .*?</\1>", re.DOTALL)
 COMPOSE = "services:\n  web:\n    image: busybox\n    privileged: true\n    env_file: missing.env\n"
 UNCALLABLE = ("role_too_low", "out_of_scope", "invalid_arguments", "unknown_capability", "malformed_request")

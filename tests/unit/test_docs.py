@@ -18,7 +18,7 @@ from ikoma.docs import capabilities_page, commands_file, commands_page, errors_p
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NAMESPACES = {name.split(".", 1)[0] for name in capabilities.load().names()}
+NAMESPACES = {name.split(".", 1)[0] for name in capabilities.load().list_names()}
 
 
 def test_the_list_of_capabilities_is_the_registrys() -> None:
@@ -65,7 +65,7 @@ def test_links_to_a_part_of_a_page_lead_to_its_heading(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_capabilities_that_are_named_exist(page: Path) -> None:
-    known = capabilities.load().names()
+    known = capabilities.load().list_names()
     for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z_]+)?)`", page.read_text()):
         if name.split(".", 1)[0] in NAMESPACES - {"platform"} and not name.endswith((".py", ".md", ".json", ".yml")):
             assert name in known, name

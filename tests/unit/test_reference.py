@@ -23,7 +23,7 @@ PAGE = reference.reference_page(REGISTRY, guides.names())
 OF_ANY_CALL = ("access", "base", "machine", "operations", "requests")
 
 
-@pytest.mark.parametrize("name", REGISTRY.names())
+@pytest.mark.parametrize("name", REGISTRY.list_names())
 def test_every_capability_stands_in_one_task(name: str) -> None:
     assert BY_NAME[name].listing.task in {task.word for task in TASKS}
     assert PAGE.count(f'id="{name}"') == 1
@@ -47,7 +47,7 @@ def test_the_tasks_are_those_that_a_capability_may_name() -> None:
     assert {item.listing.task for item in REGISTRY} == set(get_args(Task)), "a task without capabilities"
 
 
-@pytest.mark.parametrize("name", REGISTRY.names())
+@pytest.mark.parametrize("name", REGISTRY.list_names())
 def test_each_command_is_one_that_the_command_line_takes(name: str) -> None:
     program, *words = shlex.split(example_command(BY_NAME[name]).removesuffix(" < FILE"))
     assert program == "ikoma"

@@ -32,7 +32,7 @@ from ikoma.apps.validation.validator import Validator
 from ikoma.errors import AppNotFound
 from ikoma.kernel.access.approvals import Approvals
 from ikoma.kernel.access.callers import Caller, Callers
-from ikoma.kernel.answers.leading import Lists, lists_all
+from ikoma.kernel.answers.leading import Lists, list_all
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import CallContext, Emit
 from ikoma.kernel.events import Events
@@ -92,7 +92,7 @@ class Call:
     emit: Emit | None
     sees_paths: bool = True
     """Whether its caller is told paths on the server."""
-    lists: Lists = lists_all
+    lists: Lists = list_all
     """To which capabilities its caller may be led."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops."""

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ikoma.cli.capability_index import read_commands
-from ikoma.kernel.words import CapabilityNames, in_failure, in_result, texts
+from ikoma.kernel.words import CapabilityNames, collect_texts, reword_failure, reword_result
 
 _ARGUMENTS = {"app": "appName", "identity": "id"}
 """Parameter of a command → the argument that it gives, where that has another name."""
@@ -57,7 +57,7 @@ class AnswerWording:
     def __init__(self, capability: str, given: Mapping[str, Any]) -> None:
         self._capability = capability
         self._app = given.get("appName")
-        self._data = texts({name: value for name, value in given.items() if name != "appName"})
+        self._data = collect_texts({name: value for name, value in given.items() if name != "appName"})
 
     def sentence(self, text: str) -> str:
         if "`" in text:
@@ -66,12 +66,12 @@ class AnswerWording:
                 text = _AT_SERVER.sub(lambda found: f"{found[0][:-1]} {shlex.quote(str(self._app))}`", text)
         if not any(name in text for name in read_commands()):  # what finds them costs more than most calls
             return text
-        return _names().said(text, self._say, self._data, quoted=True)
+        return _names().reword(text, self._say, self._data, quoted=True)
 
     def failure(self, told: Mapping[str, Any]) -> dict[str, Any]:
         if told.get("code") == "app_not_found":  # what is no app's name may be a secret, pasted in the wrong place
             self._app = None
-        worded = _led(in_failure(told, self.sentence))
+        worded = _led(reword_failure(told, self.sentence))
         return _of_the_line(self._capability, worded) if told.get("code") == "invalid_arguments" else worded
 
     def result(self, result: Any) -> Any:
@@ -81,7 +81,7 @@ class AnswerWording:
         known = read_commands().get(capability)
         if known is None or not isinstance(result, dict):
             return result
-        result = _led(in_result(result, [*known.sentences, ("message",)], self.sentence))
+        result = _led(reword_result(result, [*known.sentences, ("message",)], self.sentence))
         if capability.startswith("operations.") and "capability" in result:
             made = AnswerWording(result["capability"], {"appName": result.get("appName")})
             result["result"] = made.result(result.get("result"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.answers.leading import Lists, lists_all
+from ikoma.kernel.answers.leading import Lists, list_all
 from ikoma.model import Role
 from ikoma.ports.progress import Progress
 
@@ -40,7 +40,7 @@ class Attempt:
     """Whether this door puts destroying calls before a person first."""
     address: str = LOCAL
     """Where the caller is: an address of the network, or this machine."""
-    lists: Lists = lists_all
+    lists: Lists = list_all
     """Which capabilities the caller's client offers."""
 
 
@@ -64,7 +64,7 @@ class CallContext:
     """Hands a line of the answer over while the call goes on; None where the door has no stream."""
     sees_paths: bool = True
     """Whether it is told paths on the server."""
-    lists: Lists = lists_all
+    lists: Lists = list_all
     """To which capabilities it may be led."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server stops: what would go on for as long as its client likes ends then."""

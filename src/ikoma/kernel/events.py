@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from ikoma.errors import DiskFull
-from ikoma.kernel.redaction.redaction import whole
+from ikoma.kernel.redaction.redaction import withhold_if_long
 from ikoma.kernel.store import Codec, Store, Table
 
 log = logging.getLogger("ikoma")
@@ -66,7 +66,7 @@ class Event:
 _CODECS = {
     "kind": Codec(str, Kind),
     "severity": Codec(str, Severity),
-    "message": Codec(lambda text: whole(text, _LONGEST), str),
+    "message": Codec(lambda text: withhold_if_long(text, _LONGEST), str),
 }
 
 
@@ -98,7 +98,7 @@ class Events:
         queue: asyncio.Queue[Event] = asyncio.Queue(_BACKLOG)
         self._queues.add(queue)
         try:
-            yield _events(queue)
+            yield _read_events(queue)
         finally:
             self._queues.discard(queue)
 
@@ -150,7 +150,7 @@ class Events:
         return int(self._store.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0])
 
 
-async def _events(queue: asyncio.Queue[Event]) -> AsyncIterator[Event]:
+async def _read_events(queue: asyncio.Queue[Event]) -> AsyncIterator[Event]:
     while True:
         yield await queue.get()
 

@@ -53,7 +53,7 @@ class Record:
     steps: tuple[OperationStep, ...] = ()
     result: bytes | None = None
     failure: dict[str, Any] | None = None
-    started_at: str = field(default_factory=lambda: now())
+    started_at: str = field(default_factory=lambda: make_stamp())
     finished_at: str | None = None
     process: str = field(default_factory=lambda: _ours())
 
@@ -110,7 +110,7 @@ class Journal:
             with self._store.transaction():
                 self._operations.insert(record)
         except sqlite3.IntegrityError:
-            if record.idempotency_key and (earlier := self.by_key(record.caller_id, record.idempotency_key)):
+            if record.idempotency_key and (earlier := self.find_by_key(record.caller_id, record.idempotency_key)):
                 return earlier
             raise IdempotencyMismatch(f"The request id {record.id} was used for another call.") from None
         return None
@@ -130,7 +130,7 @@ class Journal:
                     STEPS.write(record.steps),
                     None if record.result is None else BYTES.write(record.result),
                     None if record.failure is None else JSON.write(record.failure),
-                    record.finished_at or now(),
+                    record.finished_at or make_stamp(),
                     record.id,
                 ),
             )
@@ -151,24 +151,24 @@ class Journal:
     def find(self, identity: str) -> Record | None:
         return next(iter(self._operations.each("id = ?", (identity,))), None)
 
-    def by_key(self, caller_id: str, key: str) -> Record | None:
+    def find_by_key(self, caller_id: str, key: str) -> Record | None:
         return next(iter(self._operations.each("caller_id = ? AND idempotency_key = ?", (caller_id, key))), None)
 
-    def running(self, app: str) -> list[Record]:
+    def list_running(self, app: str) -> list[Record]:
         """The operations on an app that are at work, or wait for their turn, the oldest first."""
         found = self._operations.each(
             f"app = ? AND state = '{RUNNING}'", (app,)
         )  # in words: so it is found by its index
         return sorted(found, key=lambda record: record.started_at)
 
-    def last(self, limit: int, app: str | None, wanted: Callable[[Record], bool]) -> list[Record]:
+    def list_newest(self, limit: int, app: str | None, wanted: Callable[[Record], bool]) -> list[Record]:
         """The newest operations that are wanted, newest first."""
         where, values = ("app = ?", (app,)) if app else ("TRUE", ())
         newest = self._operations.each(f"{where} ORDER BY started_at DESC, rowid DESC", values)
         return list(islice(filter(wanted, newest), limit))
 
 
-def now() -> str:
+def make_stamp() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

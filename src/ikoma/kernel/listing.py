@@ -75,7 +75,7 @@ def listed(task: Task, verb: str = "", summary: str = "", **more: Any) -> Callab
     return say
 
 
-def listing_of(run: Callable[[Any, Any], Awaitable[Any]]) -> Listing:
+def read_listing(run: Callable[[Any, Any], Awaitable[Any]]) -> Listing:
     """What `@listed` has said of it."""
     found: Listing = vars(run).get("listing", Listing())
     return found

@@ -75,7 +75,7 @@ class Locks:
             if holder is not None and holder.own and patience:
                 deadline = now() + patience
             if now() >= deadline:
-                raise _busy(holder, app)
+                raise _describe_busy(holder, app)
             if holder is not None and holder.operation != told and now() - began >= _QUIET_SECONDS:
                 told = holder.operation
                 whose = ", which IKOMA does by itself" if holder.own else ""
@@ -100,7 +100,7 @@ def _read(descriptor: int) -> Holder | None:
         return None
 
 
-def _busy(holder: Holder | None, app: AppName) -> AppBusy:
+def _describe_busy(holder: Holder | None, app: AppName) -> AppBusy:
     if holder is None:
         return AppBusy(f"Another operation is working on {app}.")
     return AppBusy(

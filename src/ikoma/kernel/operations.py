@@ -36,9 +36,19 @@ from ikoma.errors import (
     stored_failure,
 )
 from ikoma.kernel.access.callers import CARETAKER, Caller, is_own
-from ikoma.kernel.answers.leading import as_json
-from ikoma.kernel.journal import CANCELLED, FAILED, INTERRUPTED, RUNNING, SUCCEEDED, Journal, OperationStep, Record, now
-from ikoma.kernel.redaction.redaction import whole
+from ikoma.kernel.answers.leading import dump_next
+from ikoma.kernel.journal import (
+    CANCELLED,
+    FAILED,
+    INTERRUPTED,
+    RUNNING,
+    SUCCEEDED,
+    Journal,
+    OperationStep,
+    Record,
+    make_stamp,
+)
+from ikoma.kernel.redaction.redaction import withhold_if_long
 from ikoma.model import Role
 from ikoma.ports.progress import BUILD_LINE, Progress
 
@@ -80,7 +90,7 @@ class Operation:
     journalled: bool = True
     noted: float = 0.0
 
-    def view(self) -> Record:
+    def read_record(self) -> Record:
         """The record as it is now."""
         return replace(self.record, steps=tuple(self.steps))
 
@@ -95,7 +105,7 @@ class Operations:
         """Those of them that have ended, the oldest first."""
         self._closing = False
 
-    def earlier(self, record: Record) -> Operation | None:
+    def find_earlier(self, record: Record) -> Operation | None:
         """The operation that this caller has begun with the same idempotency key.
 
         Raises:
@@ -103,7 +113,7 @@ class Operations:
         """
         if record.idempotency_key is None:
             return None
-        found = self._journal.by_key(record.caller_id, record.idempotency_key)
+        found = self._journal.find_by_key(record.caller_id, record.idempotency_key)
         if found is None:
             return None
         if found.digest != record.digest:
@@ -135,20 +145,20 @@ class Operations:
                 raise
             earlier = None
         if earlier is not None:
-            return self.earlier(record) or await self.start(record, work, progress, keeps=keeps)
+            return self.find_earlier(record) or await self.start(record, work, progress, keeps=keeps)
         operation = Operation(record, keeps, followers=[progress])
         self._here[record.id] = operation
         operation.task = asyncio.ensure_future(self._perform(operation, work))
         return operation
 
     @asynccontextmanager
-    async def own(self, identity: str, capability: str, app: str) -> AsyncIterator[Progress]:
+    async def begin_own(self, identity: str, capability: str, app: str) -> AsyncIterator[Progress]:
         """Around what IKOMA does by itself to an app: an operation of that id. Yields what takes its steps."""
         record = Record(identity, capability, app, CARETAKER.id, CARETAKER.name, {}, digest="", idempotency_key=None)
         operation = Operation(
             record,
             bytes,
-            steps=[OperationStep(f"looking after {app}", now())],
+            steps=[OperationStep(f"looking after {app}", make_stamp())],
             task=asyncio.current_task(),
             began=True,
             own=True,
@@ -174,14 +184,14 @@ class Operations:
             await self._end(operation, state)
             self._forget_old(identity)
 
-    async def outcome(self, operation: Operation, seconds: float | None) -> bytes | None:
+    async def await_outcome(self, operation: Operation, seconds: float | None) -> bytes | None:
         """What it came to: the result, its error raised, or None when it has not ended within that time.
 
         What the result shows once is in the first answer only; a retry with the same idempotency key gets the rest.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._ended(operation)
+                await self._forget_ended(operation)
         if not operation.ended.is_set():
             return None
         if operation.error is not None:
@@ -197,7 +207,7 @@ class Operations:
             raise OperationNotFound(f"There is no operation {identity[:40]!r}.")
         return record
 
-    def sees(self, identity: str, caller: Caller, role: Role) -> bool:
+    def may_see(self, identity: str, caller: Caller, role: Role) -> bool:
         """Whether there is such an operation, and this caller may look at it."""
         record = self._find(identity)
         return record is not None and _may_see(record, caller, role)
@@ -206,9 +216,9 @@ class Operations:
         """The record when it has ended, or as it is after that many seconds."""
         record = self.get(identity, caller, role)
         operation = self._here.get(identity) or self._from_journal(record)
-        with _following(operation, progress), contextlib.suppress(TimeoutError):
+        with _follow(operation, progress), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._ended(operation)
+                await self._forget_ended(operation)
         return self.get(identity, caller, role)
 
     async def cancel(self, identity: str, caller: Caller, role: Role) -> Record:
@@ -237,17 +247,17 @@ class Operations:
         await asyncio.wait([operation.task])
         return self.get(identity, caller, role)
 
-    def last(self, limit: int, app: str | None, caller: Caller, role: Role) -> list[Record]:
+    def list_newest(self, limit: int, app: str | None, caller: Caller, role: Role) -> list[Record]:
         """The newest operations that this caller may see, newest first."""
         for operation in self._here.values():
             if not operation.ended.is_set():
                 self._journalise(operation)
-        found = self._journal.last(limit, app, lambda record: _may_see(record, caller, role))
+        found = self._journal.list_newest(limit, app, lambda record: _may_see(record, caller, role))
         return [self._find(record.id) or record for record in found]
 
-    def under_way(self, app: str, caller: Caller, role: Role) -> Record | None:
+    def find_under_way(self, app: str, caller: Caller, role: Role) -> Record | None:
         """The operation that works on an app now, where this caller may see it; else one that waits for its turn."""
-        found = [record for record in self._journal.running(app) if _may_see(record, caller, role)]
+        found = [record for record in self._journal.list_running(app) if _may_see(record, caller, role)]
         waits = {operation.record.id for operation in self._here.values() if not operation.began}
         found.sort(key=lambda record: record.id in waits)
         return (self._find(found[0].id) or found[0]) if found else None
@@ -314,8 +324,8 @@ class Operations:
             steps=tuple(operation.steps),
             state=state,
             result=None if operation.answer is None else operation.keeps(operation.answer),
-            failure=None if error is None else _kept(error),
-            finished_at=now(),
+            failure=None if error is None else _shorten_failure(error),
+            finished_at=make_stamp(),
         )
         operation.ended.set()
         if not operation.journalled:
@@ -338,9 +348,9 @@ class Operations:
         if steps and steps[-1].name == message:
             steps[-1] = replace(steps[-1], fraction=fraction)
         elif steps and message.startswith(BUILD_LINE) and steps[-1].name.startswith(BUILD_LINE):
-            steps[-1] = OperationStep(message[:200], now(), fraction)  # steps are kept, and of lines the last
+            steps[-1] = OperationStep(message[:200], make_stamp(), fraction)  # steps are kept, and of lines the last
         else:
-            steps.append(OperationStep(message[:200], now(), fraction))
+            steps.append(OperationStep(message[:200], make_stamp(), fraction))
             del steps[:-_MOST_STEPS]
         if time.monotonic() - operation.noted >= _NOTE_SECONDS:
             operation.noted = time.monotonic()
@@ -350,7 +360,7 @@ class Operations:
         for follower in list(operation.followers):
             follower(message, fraction)
 
-    async def _ended(self, operation: Operation) -> None:
+    async def _forget_ended(self, operation: Operation) -> None:
         if operation.task is not None or operation.ended.is_set():
             await operation.ended.wait()
             return
@@ -365,7 +375,7 @@ class Operations:
         if operation is None:
             return self._journal.find(identity)
         self._journalise(operation)
-        return operation.view()
+        return operation.read_record()
 
     def _journalise(self, operation: Operation) -> None:
         """Give what IKOMA does by itself a record, unless it has one."""
@@ -388,18 +398,18 @@ class Operations:
             self._here.pop(self._done.popleft(), None)
 
 
-def _kept(error: IkomaError) -> dict[str, Any]:
+def _shorten_failure(error: IkomaError) -> dict[str, Any]:
     """A failure as its record keeps it: without what it quotes, where that is as long as a caller likes."""
-    audit = whole(error.audit_message, _LONGEST_AUDIT)
+    audit = withhold_if_long(error.audit_message, _LONGEST_AUDIT)
     failure: dict[str, Any] = {"code": error.code, "error": error.message, "audit": audit, "hint": error.hint}
-    failure |= {"next": [as_json(item) for item in error.next], "details": error.details}
+    failure |= {"next": [dump_next(item) for item in error.next], "details": error.details}
     if len(orjson.dumps(failure, default=str)) <= _MOST_FAILURE_BYTES:
         return failure
     return failure | {"error": audit, "details": {}}
 
 
 @contextmanager
-def _following(operation: Operation, progress: Progress) -> Iterator[None]:
+def _follow(operation: Operation, progress: Progress) -> Iterator[None]:
     operation.followers.append(progress)
     try:
         yield

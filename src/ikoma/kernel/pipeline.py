@@ -43,7 +43,7 @@ from ikoma.kernel.access.key_guard import KeyGuard
 from ikoma.kernel.access.rate_limit import RateLimit
 from ikoma.kernel.access.throttle import Throttle
 from ikoma.kernel.access.tokens import Tokens
-from ikoma.kernel.answers.leading import as_json
+from ikoma.kernel.answers.leading import dump_next
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.audit.log import ERROR, STARTED, SUCCESS, AuditEntry, AuditLog
@@ -54,7 +54,7 @@ from ikoma.kernel.events import Event, Events, Kind, Severity
 from ikoma.kernel.journal import Record
 from ikoma.kernel.locks import PATIENCE, Holder, Locks
 from ikoma.kernel.operations import Operation, Operations
-from ikoma.kernel.redaction.redaction import Scrubber, whole
+from ikoma.kernel.redaction.redaction import Scrubber, withhold_if_long
 from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Loss, Registry, Request
 from ikoma.model import Effect, Role
 from ikoma.ports.progress import Progress, no_progress
@@ -84,7 +84,7 @@ class _Admitted:
 
     @property
     def digest(self) -> str:
-        return controls.digest(self.capability, self.given.arguments)
+        return controls.compute_digest(self.capability, self.given.arguments)
 
 
 class Pipeline:
@@ -135,53 +135,55 @@ class Pipeline:
         Args:
             emit: takes lines of the answer of a read that streams.
         """
-        entry, began = AuditEntry(attempt.request_id, self._recorded(attempt.capability)), time.perf_counter()
+        entry, began = AuditEntry(attempt.request_id, self._name_for_log(attempt.capability)), time.perf_counter()
         caller, role, admitted = None, Role.OBSERVER, None
         try:
             caller, role = await self._authenticate(attempt, entry)
             admitted = await self._admit(attempt, caller, role, entry)
             if admitted.capability.effect is Effect.READS:
-                async with self.while_valid(attempt.key):
+                async with self.guard_key(attempt.key):
                     body = await self._run(admitted, progress, emit)
             else:
                 operation = await self._begin(admitted, entry, began, progress)
         except BaseException as error:
-            answer = self._failed(entry, began, error, caller, admitted, attempt.address)
-            raise self._told(answer, _reader(caller, role, attempt, admitted)) from _cause(answer, error)
+            answer = self._record_failure(entry, began, error, caller, admitted, attempt.address)
+            raise self._tell_failure(answer, _make_reader(caller, role, attempt, admitted)) from _find_cause(
+                answer, error
+            )
         if admitted.capability.effect is not Effect.READS:
-            return await self._outcome(operation, admitted)
+            return await self._await_outcome(operation, admitted)
         self._end(entry, began)
         await self._audit.append_with_others(entry)
         return CallAnswer(body)
 
-    async def caller(self, key: str | None, address: str = LOCAL) -> Caller:
+    async def identify_key(self, key: str | None, address: str = LOCAL) -> Caller:
         """Whose key or token this is; Unauthenticated where it is nobody's, TooManyFailures after many of those."""
         self._throttle.check(address, key)
         try:
-            caller = await self.whose(key)
+            caller = await self.reidentify_key(key)
         except Unauthenticated:
             if key:  # no key is no guess
-                self._throttle.failed(address)
+                self._throttle.count_failure(address)
             raise
-        self._throttle.succeeded(address, key or "")
+        self._throttle.remember_success(address, key or "")
         return caller
 
-    async def whose(self, key: str | None) -> Caller:
+    async def reidentify_key(self, key: str | None) -> Caller:
         """Like `caller`, for one who was known before: that the key has ended meanwhile is no guess."""
         if key and self._is_token(key):
             assert self._tokens is not None
-            return await asyncio.to_thread(self._tokens.caller, key)
+            return await asyncio.to_thread(self._tokens.identify_caller, key)
         return self.callers.authenticate(key)
 
-    def while_valid(self, key: str | None) -> KeyGuard:
+    def guard_key(self, key: str | None) -> KeyGuard:
         """Around what may take long: it ends with the key. A token ends by itself, and was looked at once."""
         known = key is None or self._is_token(key)
         return KeyGuard((lambda: None) if known else partial(self.callers.authenticate, key))
 
     def _is_token(self, key: str) -> bool:
-        return self._tokens is not None and self._tokens.looks_like_one(key)
+        return self._tokens is not None and self._tokens.is_token(key)
 
-    async def visible(
+    async def list_visible(
         self, key: str | None, role: str | None, address: str = LOCAL, *, counts: bool = True
     ) -> Sequence[Capability]:
         """The capabilities that this key, in this role, may call.
@@ -189,10 +191,10 @@ class Pipeline:
         Args:
             counts: whether this is a request of its own for the key's rate, and not a part of one.
         """
-        caller = await self.caller(key, address)
+        caller = await self.identify_key(key, address)
         if counts:
             self._rate_limit.count(caller.id, caller.rate)
-        taken = caller.at_role(_wanted_role(role))
+        taken = caller.narrow_role(_read_role(role))
         return [item for item in self.registry if item.role <= taken and caller.reaches_capability(item)]
 
     async def identify(
@@ -205,26 +207,26 @@ class Pipeline:
             counts: whether it counts for the key's rate: not where what is called for next does.
         """
         try:
-            caller = await self.caller(key, address)
+            caller = await self.identify_key(key, address)
             if counts:
                 self._rate_limit.count(caller.id, caller.rate)
-            caller.at_role(_wanted_role(role))
+            caller.narrow_role(_read_role(role))
         except IkomaError as error:
-            self.refused(what, error, None, address)
+            self.record_refused(what, error, None, address)
             raise
         return caller
 
-    def unproven(self, what: str, error: IkomaError, address: str) -> IkomaError:
+    def refuse_unproven(self, what: str, error: IkomaError, address: str) -> IkomaError:
         """Count at its address, and put on record, what a door refused for want of a proof; what to answer."""
         try:
             self._throttle.check(address, None)
-            self._throttle.failed(address)
+            self._throttle.count_failure(address)
         except TooManyFailures as too_many:
             error = too_many
-        self.refused(what, error, None, address)
+        self.record_refused(what, error, None, address)
         return error
 
-    def refused(self, what: str, error: IkomaError, caller: str | None, address: str = LOCAL) -> None:
+    def record_refused(self, what: str, error: IkomaError, caller: str | None, address: str = LOCAL) -> None:
         """Put on record what a door refused by itself, before there was a call."""
         entry = AuditEntry(f"{random.getrandbits(96):024x}", what, caller=caller, result=ERROR)
         entry.error, entry.code = error.audit_message, error.code
@@ -238,16 +240,20 @@ class Pipeline:
         """Put on record what was only counted so far."""
         self._refusals.flush()
 
-    def _recorded(self, capability: str) -> str:
+    def _name_for_log(self, capability: str) -> str:
         """The name of what was asked for, as the log has it: what only looks like one of ours is marked."""
-        return capability if capability in self.registry else f"[unknown] {whole(capability, LONGEST_NAME, 'name')}"
+        return (
+            capability
+            if capability in self.registry
+            else f"[unknown] {withhold_if_long(capability, LONGEST_NAME, 'name')}"
+        )
 
     async def _admit(self, attempt: Attempt, caller: Caller, role: Role, entry: AuditEntry) -> _Admitted:
         capability = self.registry.get(attempt.capability)
         self._authorise(caller, role, capability)
         sent = await attempt.read_arguments(capability.body_limit)
         _check_writable(sent)
-        entry.arguments = self._scrubber.value(mask_arguments(capability, sent), None, caller.apps)
+        entry.arguments = self._scrubber.scrub_value(mask_arguments(capability, sent), None, caller.apps)
         given = controls.split(capability, sent, attempt.idempotency_key)
         request = capability.parse(given.arguments)
         if isinstance(request, AppRequest):
@@ -255,10 +261,10 @@ class Pipeline:
         return _Admitted(attempt, caller, role, capability, given, request)
 
     async def _authenticate(self, attempt: Attempt, entry: AuditEntry) -> tuple[Caller, Role]:
-        caller = attempt.caller or await self.caller(attempt.key, attempt.address)
+        caller = attempt.caller or await self.identify_key(attempt.key, attempt.address)
         entry.caller, entry.key = caller.name, caller.id
         self._rate_limit.count(caller.id, caller.rate)
-        role = caller.at_role(_wanted_role(attempt.role))
+        role = caller.narrow_role(_read_role(attempt.role))
         entry.role = str(role)
         return caller, role
 
@@ -283,7 +289,7 @@ class Pipeline:
     async def _begin(self, admitted: _Admitted, entry: AuditEntry, began: float, progress: Progress) -> Operation:
         """Begin the operation of a changing call, or find the one that an earlier try has begun."""
         record = self._record(admitted, entry)
-        operation = self.operations.earlier(record)
+        operation = self.operations.find_earlier(record)
         if operation is None:
             await self._consent(admitted, entry, take=False)
             work = partial(self._work, admitted, entry)
@@ -322,10 +328,10 @@ class Pipeline:
             )
         ):
             return
-        loss = await self._loss(admitted)
+        loss = await self._find_loss(admitted)
         if loss is None and not capability.needs_approval:
             return
-        summary = f"Call {capability.name}." if loss is None else _whole(loss)
+        summary = f"Call {capability.name}." if loss is None else _join_loss(loss)
         raise await self._approvals.change(
             partial(
                 self._approvals.ask,
@@ -334,7 +340,7 @@ class Pipeline:
                 admitted.digest,
                 app=admitted.app,
                 arguments=entry.arguments,
-                summary=self._scrubber.own(summary, admitted.app, caller.apps),
+                summary=self._scrubber.scrub_own(summary, admitted.app, caller.apps),
             )
         )
 
@@ -345,10 +351,10 @@ class Pipeline:
             raise Declined
         if token is not None:
             self._confirmations.check(token, caller, capability.name, admitted.digest, take=take)
-        elif admitted.attempt.asks and (loss := await self._loss(admitted)) is not None:
+        elif admitted.attempt.asks and (loss := await self._find_loss(admitted)) is not None:
             raise self._confirmations.ask(caller, capability.name, admitted.digest, loss)
 
-    async def _loss(self, admitted: _Admitted) -> Loss | None:
+    async def _find_loss(self, admitted: _Admitted) -> Loss | None:
         """What this call would lose for good."""
         loses = admitted.capability.loses
         if loses is None:
@@ -374,9 +380,9 @@ class Pipeline:
                 severity = Severity.ERROR
                 answer = await self._run(admitted, progress)
         except BaseException as error:
-            failure = self._failed(entry, since, error, admitted.caller, admitted)
+            failure = self._record_failure(entry, since, error, admitted.caller, admitted)
             self._tell(admitted, Kind.FAILED, severity, entry.error or "")
-            raise failure from _cause(failure, error)
+            raise failure from _find_cause(failure, error)
         self._settle(entry, since)
         self._tell(admitted, Kind.SUCCEEDED, Severity.INFO)
         return answer
@@ -401,21 +407,23 @@ class Pipeline:
         reader = admitted.reader
 
         def tell(message: str, fraction: float | None = None) -> None:
-            progress(self._telling.fit(scrubber.own(message, app, reach), reader), fraction)
+            progress(self._telling.fit_text(scrubber.scrub_own(message, app, reach), reader), fraction)
 
         async def say(line: str) -> None:
             assert emit is not None
-            await emit(scrubber.text(line, app, reach))
+            await emit(scrubber.scrub_text(line, app, reach))
 
         call = self._call(admitted, tell, None if emit is None else say)
         try:
             answer = capability.encode(await capability.run(call, admitted.request))
-            scrubbed = _showing(capability, answer, scrubber.json(answer, app, reach, quoting=_quoting(capability)))
-            return self._telling.result(capability, scrubbed, reader)
+            scrubbed = _show_secrets(
+                capability, answer, scrubber.scrub_json(answer, app, reach, quoting=_find_quoting(capability))
+            )
+            return self._telling.tell_result(capability, scrubbed, reader)
         except IkomaError as error:
             if not capability.guesses:
                 error.withhold_guess()
-            scrubber.error(error, app, reach)
+            scrubber.scrub_error(error, app, reach)
             raise
 
     def _call(self, admitted: _Admitted, progress: Progress, emit: Emit | None = None) -> Any:
@@ -432,20 +440,20 @@ class Pipeline:
             return self._locks.hold(request.locked, holder, patience=patience, progress=progress)
         return nullcontext()
 
-    async def _outcome(self, operation: Operation, admitted: _Admitted) -> CallAnswer:
+    async def _await_outcome(self, operation: Operation, admitted: _Admitted) -> CallAnswer:
         given = admitted.given.wait
         seconds = admitted.attempt.wait if given is None else given
         if admitted.capability.secret_results:
             seconds = None  # what is shown once is in this answer or nowhere
         try:
-            answer = await self.operations.outcome(operation, seconds)
+            answer = await self.operations.await_outcome(operation, seconds)
         except IkomaError as error:
-            raise self._told(error, admitted.reader) from error.__cause__
+            raise self._tell_failure(error, admitted.reader) from error.__cause__
         if answer is not None:
             return CallAnswer(answer)
-        return CallAnswer(self._going_on(operation.view(), admitted), operation=operation.record.id)
+        return CallAnswer(self._describe_going_on(operation.read_record(), admitted), operation=operation.record.id)
 
-    def _going_on(self, record: Record, admitted: _Admitted) -> bytes:
+    def _describe_going_on(self, record: Record, admitted: _Admitted) -> bytes:
         """What a caller is told whose call goes on as an operation."""
         identity = {"operationId": record.id}
         said = f"{record.capability} goes on; operations.cancel {orjson.dumps(identity).decode()} stops it."
@@ -453,11 +461,11 @@ class Pipeline:
             **identity,
             "state": record.state,
             "capability": record.capability,
-            "message": self._telling.fit(said, admitted.reader),
+            "message": self._telling.fit_text(said, admitted.reader),
         }
         known = [Next(name, identity) for name in ("operations.wait", "operations.get")]
         lead = self._telling.leading.choose(known, admitted.caller, admitted.role, lists=admitted.attempt.lists)
-        return orjson.dumps(told | ({} if lead is None else {"next": as_json(lead)}))
+        return orjson.dumps(told | ({} if lead is None else {"next": dump_next(lead)}))
 
     def _end(self, entry: AuditEntry, began: float, result: str = SUCCESS, code: str | None = None) -> None:
         entry.result, entry.code = result, code
@@ -474,7 +482,7 @@ class Pipeline:
         else:
             self._audit.append_if_possible(entry)
 
-    def _failed(
+    def _record_failure(
         self,
         entry: AuditEntry,
         began: float,
@@ -484,9 +492,9 @@ class Pipeline:
         address: str = LOCAL,
     ) -> BaseException:
         """Write the last entry of a call that failed; what is raised then, an IkomaError unless it was cancelled."""
-        answer = _as_answer(error, entry)
+        answer = _translate_failure(error, entry)
         if isinstance(answer, IkomaError):
-            self._scrubber.error(answer, None, () if caller is None else caller.apps)
+            self._scrubber.scrub_error(answer, None, () if caller is None else caller.apps)
             entry.error = answer.audit_message
             if admitted is not None:
                 answer.next = self._telling.leading.complete(answer.next, admitted.capability, admitted.given.arguments)
@@ -494,26 +502,26 @@ class Pipeline:
         self._record_refusal(entry, address)
         return answer
 
-    def _told(self, error: BaseException, reader: Reader | None) -> BaseException:
+    def _tell_failure(self, error: BaseException, reader: Reader | None) -> BaseException:
         """A failure as its caller sees it."""
         if not isinstance(error, IkomaError) or reader is None:
             return error
         seen = copy.copy(error)
         seen.next = tuple(item for item in error.next if self._can_see(item, reader))
-        return self._telling.failure(seen, reader)
+        return self._telling.tell_failure(seen, reader)
 
     def _can_see(self, item: Next, reader: Reader) -> bool:
         """Whether the operation that a call is about, where it is about one, is there for this caller."""
         identity = item.arguments.get("operationId")
-        return identity is None or self.operations.sees(str(identity), reader.caller, reader.role)
+        return identity is None or self.operations.may_see(str(identity), reader.caller, reader.role)
 
 
-def _quoting(capability: Capability) -> list[tuple[str, ...]]:
+def _find_quoting(capability: Capability) -> list[tuple[str, ...]]:
     """Where in an answer stands what others alone wrote."""
     return [path for path, mark in capability.untrusted if not mark.ours]
 
 
-def _showing(capability: Capability, answer: bytes, scrubbed: bytes) -> bytes:
+def _show_secrets(capability: Capability, answer: bytes, scrubbed: bytes) -> bytes:
     """A scrubbed answer with what it is made to show: a secret that was made a moment ago is known as one already."""
     if scrubbed is answer or not capability.secret_results:
         return scrubbed
@@ -537,7 +545,7 @@ _UNWRITABLE = {
 }
 
 
-def _wanted_role(text: str | None) -> Role | None:
+def _read_role(text: str | None) -> Role | None:
     if text is None or text == "":
         return None
     try:
@@ -546,7 +554,7 @@ def _wanted_role(text: str | None) -> Role | None:
         raise UnknownRole(f"X-Role: {error}.") from None
 
 
-def _reader(caller: Caller | None, role: Role, attempt: Attempt, admitted: _Admitted | None) -> Reader | None:
+def _make_reader(caller: Caller | None, role: Role, attempt: Attempt, admitted: _Admitted | None) -> Reader | None:
     if admitted is not None:
         return admitted.reader
     return None if caller is None else Reader(caller, role, sees_paths=_sees_paths(role, attempt), lists=attempt.lists)
@@ -557,16 +565,16 @@ def _sees_paths(role: Role, attempt: Attempt) -> bool:
     return role is Role.ADMIN or attempt.address == LOCAL
 
 
-def _cause(raised: BaseException, error: BaseException) -> BaseException | None:
+def _find_cause(raised: BaseException, error: BaseException) -> BaseException | None:
     return error.__cause__ if raised is error else error
 
 
-def _whole(loss: Loss) -> str:
+def _join_loss(loss: Loss) -> str:
     """A loss as one sentence, for whoever decides on it later."""
     return f"{loss.summary.removesuffix('.')}: {'; '.join(loss.lost)}" if loss.lost else loss.summary
 
 
-def _as_answer(error: BaseException, entry: AuditEntry) -> BaseException:
+def _translate_failure(error: BaseException, entry: AuditEntry) -> BaseException:
     """What the caller sees of a failure; the audit entry is filled to match."""
     if isinstance(error, IkomaError):
         entry.error, entry.code = error.audit_message, error.code

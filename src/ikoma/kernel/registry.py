@@ -23,10 +23,10 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, Next, UnknownCapability
-from ikoma.kernel.listing import Listing, listing_of
+from ikoma.kernel.listing import Listing, read_listing
 from ikoma.kernel.page import Page
 from ikoma.kernel.redaction.places import Path
-from ikoma.kernel.redaction.redaction import cleaned, whole
+from ikoma.kernel.redaction.redaction import redact_all, withhold_if_long
 from ikoma.kernel.words import RESULT_FIELDS
 from ikoma.model import NAMES_OF_CALLS, AppName, Effect, Role, shown
 
@@ -215,22 +215,22 @@ class Capability:
     @cached_property
     def untrusted(self) -> Sequence[tuple[Path, Untrusted]]:
         """Where in the result's JSON stands what others wrote."""
-        return tuple(_marks(self.result, ()))
+        return tuple(_find_marks(self.result, ()))
 
     @cached_property
     def leads(self) -> Sequence[Path]:
         """Where in the result's JSON stands a call that leads on."""
-        return tuple(_leads(self.result, ()))
+        return tuple(_find_leads(self.result, ()))
 
     @cached_property
     def sentences(self) -> Sequence[Path]:
         """Where in the result's JSON stand IKOMA's own sentences."""
-        return tuple(_sentences(self.result, ()))
+        return tuple(_find_sentences(self.result, ()))
 
     @cached_property
     def arguments(self) -> Mapping[str, bool]:
         """Argument name → whether it must be given."""
-        return _arguments(self.request)
+        return _list_arguments(self.request)
 
     def parse(self, arguments: Mapping[str, Any]) -> Request:
         """The typed request, or InvalidArguments that names each argument and what is wrong with it."""
@@ -246,10 +246,10 @@ class Capability:
         try:
             return self.result_adapter.dump_json(result, by_alias=True)
         except PydanticSerializationError:  # the name of a file, say, in bytes that are no UTF-8
-            return orjson.dumps(cleaned(self.result_adapter.dump_python(result, by_alias=True, mode="json"), ()))
+            return orjson.dumps(redact_all(self.result_adapter.dump_python(result, by_alias=True, mode="json"), ()))
 
 
-def _marks(kind: Any, path: Path) -> Iterator[tuple[Path, Untrusted]]:
+def _find_marks(kind: Any, path: Path) -> Iterator[tuple[Path, Untrusted]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
             here = (*path, field.serialization_alias or field.alias or name)
@@ -257,7 +257,7 @@ def _marks(kind: Any, path: Path) -> Iterator[tuple[Path, Untrusted]]:
             if marks:
                 yield here, marks[0]
             else:
-                yield from _marks(field.annotation, here)
+                yield from _find_marks(field.annotation, here)
         return
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is typing.Annotated:
@@ -267,21 +267,21 @@ def _marks(kind: Any, path: Path) -> Iterator[tuple[Path, Untrusted]]:
             return
     inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
     for argument in arguments:
-        yield from _marks(argument, inner)
+        yield from _find_marks(argument, inner)
 
 
-def _leads(kind: Any, path: Path) -> Iterator[Path]:
+def _find_leads(kind: Any, path: Path) -> Iterator[Path]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
-            yield from _leads(field.annotation, (*path, field.serialization_alias or field.alias or name))
+            yield from _find_leads(field.annotation, (*path, field.serialization_alias or field.alias or name))
     elif kind is Next:
         yield path
     inner = (*path, "*") if typing.get_origin(kind) in (list, tuple) else path
     for argument in typing.get_args(kind):
-        yield from _leads(argument, inner)
+        yield from _find_leads(argument, inner)
 
 
-def _sentences(kind: Any, path: Path) -> Iterator[Path]:
+def _find_sentences(kind: Any, path: Path) -> Iterator[Path]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         for name, field in kind.model_fields.items():
             here = (*path, field.serialization_alias or field.alias or name)
@@ -289,10 +289,10 @@ def _sentences(kind: Any, path: Path) -> Iterator[Path]:
             if name in RESULT_FIELDS and not others and _is_text(field.annotation):
                 yield here
             elif not others:
-                yield from _sentences(field.annotation, here)
+                yield from _find_sentences(field.annotation, here)
     inner = (*path, "*") if typing.get_origin(kind) in (list, tuple, dict) else path
     for argument in typing.get_args(kind):
-        yield from _sentences(argument, inner)
+        yield from _find_sentences(argument, inner)
 
 
 def _is_text(kind: Any) -> bool:
@@ -311,15 +311,15 @@ def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, gu
         of: the capability, as the hint names it.
         guesses: whether it may say which name was meant.
     """
-    few = _few(model, arguments)
+    few = _limit_arguments(model, arguments)
     try:
         return model.model_validate(few)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
-    problems = [_problem(model, entry, guesses=guesses) for entry in found[:_MOST_PROBLEMS]]
+    problems = [_describe_problem(model, entry, guesses=guesses) for entry in found[:_MOST_PROBLEMS]]
     more = len(found) - len(problems) + len(arguments) - len(few)
     said = [f"{shown(problem['argument'])}: {problem['problem']}" for problem in problems]
-    takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _arguments(model).items()) or "nothing"
+    takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _list_arguments(model).items()) or "nothing"
     sentence = "; ".join([*said, f"and {more} more"] if more else said)
     raise InvalidArguments(
         sentence if sentence.endswith("?") else f"{sentence}.",
@@ -328,9 +328,9 @@ def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, gu
     )
 
 
-def _few(model: type[Request], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _limit_arguments(model: type[Request], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The arguments that it takes, and of unknown ones no more than are named."""
-    known = _arguments(model)
+    known = _list_arguments(model)
     if len(arguments) <= len(known) + _MOST_PROBLEMS:
         return arguments
     unknown = islice((name for name in arguments if name not in known), _MOST_PROBLEMS)
@@ -338,33 +338,35 @@ def _few(model: type[Request], arguments: Mapping[str, Any]) -> Mapping[str, Any
 
 
 @cache
-def _properties(model: type[Request]) -> Mapping[str, Any]:
+def _read_properties(model: type[Request]) -> Mapping[str, Any]:
     properties: Mapping[str, Any] = model.model_json_schema(by_alias=True).get("properties", {})
     return properties
 
 
 @cache
-def _arguments(model: type[Request]) -> dict[str, bool]:
+def _list_arguments(model: type[Request]) -> dict[str, bool]:
     return {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
 
 
-def _problem(model: type[Request], entry: Any, *, guesses: bool) -> dict[str, Any]:
-    name = ".".join(whole(str(part), LONGEST_NAME, "name") for part in entry["loc"]) or "body"
+def _describe_problem(model: type[Request], entry: Any, *, guesses: bool) -> dict[str, Any]:
+    name = ".".join(withhold_if_long(str(part), LONGEST_NAME, "name") for part in entry["loc"]) or "body"
     kind, message = entry["type"], str(entry["msg"])
     if kind == "extra_forbidden":
-        known = _arguments(model)
+        known = _list_arguments(model)
         near = difflib.get_close_matches(name, known, n=1) if guesses else []
         return {"argument": name, "problem": "is unknown" + (f"; did you mean {near[0]}?" if near else "")}
     if not guesses:
         message = _GUESS.sub("", message)
     if kind == "string_pattern_mismatch":
         message = message.replace("'", "")  # in quotes stands what others wrote
-    text = "is missing" if kind == "missing" else whole(message.removeprefix("Value error, "), _LONGEST_PROBLEM)
+    text = (
+        "is missing" if kind == "missing" else withhold_if_long(message.removeprefix("Value error, "), _LONGEST_PROBLEM)
+    )
     problem: dict[str, Any] = {"argument": name, "problem": text[:1].lower() + text[1:]}
     if not entry["loc"]:  # two arguments that do not go together
         return problem
-    described = _properties(model).get(str(entry["loc"][0]), {})
-    problem["example"] = example_of(described)
+    described = _read_properties(model).get(str(entry["loc"][0]), {})
+    problem["example"] = make_example(described)
     return problem | ({"allowed": described["enum"]} if "enum" in described else {})
 
 
@@ -372,7 +374,7 @@ _GUESS = re.compile(r"; did you mean .*\?$")
 _EXAMPLES: Mapping[str, Any] = {"integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
 
 
-def example_of(schema: Mapping[str, Any]) -> Any:
+def make_example(schema: Mapping[str, Any]) -> Any:
     """A value that fits a property of a JSON schema."""
     described = next((part for part in schema.get("anyOf", []) if part.get("type") != "null"), schema)
     for source in (schema, described):
@@ -404,7 +406,7 @@ class Registry:
         """
         found = self._capabilities.get(name)
         if found is None:
-            shown = whole(name, LONGEST_NAME, "name")
+            shown = withhold_if_long(name, LONGEST_NAME, "name")
             near = difflib.get_close_matches(shown.lower(), self._capabilities, n=1, cutoff=0.5)
             is_safe = near and not self._capabilities[near[0]].takes_away
             raise UnknownCapability(
@@ -421,7 +423,7 @@ class Registry:
     def __len__(self) -> int:
         return len(self._capabilities)
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         return sorted(self._capabilities)
 
 
@@ -493,7 +495,7 @@ def capability(
                 unaudited=unaudited,
                 queued=queued,
                 rare=rare,
-                listing=listing_of(run),
+                listing=read_listing(run),
             )
         )
         return run

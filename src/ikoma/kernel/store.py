@@ -65,7 +65,7 @@ class Store:
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a statement; one that writes belongs in a transaction. DiskFull where the file cannot be written."""
-        with _reported():
+        with _report_failures():
             return self._connection.execute(sql, values)
 
     async def change(self, work: Callable[[], T], *, durable: bool = True) -> T:
@@ -77,7 +77,7 @@ class Store:
         deadline = time.monotonic() + PATIENCE
         while not self._begin(durable):
             if time.monotonic() >= deadline:
-                raise _locked()
+                raise _report_locked()
             await asyncio.sleep(_PAUSE)
         return self._finish(work, durable)
 
@@ -100,9 +100,9 @@ class Store:
         deadline = time.monotonic() + (0 if _runs_loop() else PATIENCE)
         while not self._begin(durable=True):
             if time.monotonic() >= deadline:
-                raise _locked()
+                raise _report_locked()
             time.sleep(_PAUSE)
-        with self._ended():
+        with self._end_block():
             yield
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Store:
             self.execute("PRAGMA synchronous = FULL")
             if _code(error) in _BUSY:
                 return False
-            with _reported():
+            with _report_failures():
                 raise
         finally:
             self._wait(PATIENCE)
@@ -127,14 +127,14 @@ class Store:
 
     def _finish(self, work: Callable[[], T], durable: bool) -> T:
         try:
-            with self._ended():
+            with self._end_block():
                 return work()
         finally:
             if not durable:
                 self.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
-    def _ended(self) -> Iterator[None]:
+    def _end_block(self) -> Iterator[None]:
         try:
             yield
             self.execute("COMMIT")
@@ -223,7 +223,7 @@ def _runs_loop() -> bool:
     return True
 
 
-def _locked() -> DiskFull:
+def _report_locked() -> DiskFull:
     return DiskFull("state.db cannot be written (database is locked).")
 
 
@@ -232,7 +232,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def _report_failures() -> Iterator[None]:
     """Raise DiskFull for a file that cannot be written."""
     try:
         yield

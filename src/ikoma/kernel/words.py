@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ikoma.kernel.redaction.places import Path, applied
+from ikoma.kernel.redaction.places import Path, change_at
 
 RESULT_FIELDS = frozenset(
     {
@@ -42,7 +42,7 @@ class CapabilityNames:
         """Whether it is worth looking for names in encoded JSON."""
         return self._hint.search(body) is not None
 
-    def found(self, text: str, data: Collection[str] = ()) -> list[str]:
+    def find(self, text: str, data: Collection[str] = ()) -> list[str]:
         """The capabilities that a sentence names.
 
         Args:
@@ -50,7 +50,7 @@ class CapabilityNames:
         """
         return [match["name"] for match in self._named.finditer(text) if not _is_data(match, data)]
 
-    def said(self, text: str, say: Say, data: Collection[str] = (), *, quoted: bool = False) -> str:
+    def reword(self, text: str, say: Say, data: Collection[str] = (), *, quoted: bool = False) -> str:
         """The sentence with each name in a door's words.
 
         Args:
@@ -60,21 +60,21 @@ class CapabilityNames:
         def word(match: re.Match[str]) -> str:
             if _is_data(match, data) or bool(match["open"]) != bool(match["close"]):
                 return match[0]
-            given, rest = _given(match["given"] or "")
+            given, rest = _read_arguments(match["given"] or "")
             quote = "`" if quoted else match["open"]
             return f"{quote}{say(match['name'], given)}{quote}{rest}"
 
         return self._named.sub(word, text)
 
 
-def in_result(result: Any, paths: Sequence[Path], change: Change) -> Any:
+def reword_result(result: Any, paths: Sequence[Path], change: Change) -> Any:
     """A result with its own sentences changed."""
     for path in paths:
-        result = applied(result, path, lambda part: _changed(part, change))
+        result = change_at(result, path, lambda part: _reword(part, change))
     return result
 
 
-def in_failure(told: Mapping[str, Any], change: Change) -> dict[str, Any]:
+def reword_failure(told: Mapping[str, Any], change: Change) -> dict[str, Any]:
     """A failure, as it is told, with its own sentences changed; a sentence that quotes stays as it is."""
     changed = dict(told)
     quotes = "plain" in told and "errors" not in told.get("details", {})
@@ -82,31 +82,31 @@ def in_failure(told: Mapping[str, Any], change: Change) -> dict[str, Any]:
         if isinstance(told.get(name), str):
             changed[name] = change(told[name])
     if "details" in told:
-        changed["details"] = in_details(told["details"], change)
+        changed["details"] = reword_details(told["details"], change)
     return changed
 
 
-def in_details(value: Any, change: Change) -> Any:
+def reword_details(value: Any, change: Change) -> Any:
     """Details of a failure, with the sentences in them changed."""
     if isinstance(value, Mapping):
         return {
-            name: _changed(part, change) if name in _DETAILS and _is_said(part) else in_details(part, change)
+            name: _reword(part, change) if name in _DETAILS and _is_sentence(part) else reword_details(part, change)
             for name, part in value.items()
         }
-    return [in_details(part, change) for part in value] if isinstance(value, list | tuple) else value
+    return [reword_details(part, change) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _changed(part: Any, change: Change) -> Any:
+def _reword(part: Any, change: Change) -> Any:
     if isinstance(part, str):
         return change(part)
-    return [_changed(item, change) for item in part] if isinstance(part, list | tuple) else part
+    return [_reword(item, change) for item in part] if isinstance(part, list | tuple) else part
 
 
-def _is_said(part: Any) -> bool:
+def _is_sentence(part: Any) -> bool:
     return isinstance(part, str) or (isinstance(part, list | tuple) and all(isinstance(item, str) for item in part))
 
 
-def _given(text: str) -> tuple[dict[str, Any], str]:
+def _read_arguments(text: str) -> tuple[dict[str, Any], str]:
     """The arguments that follow a name, and the text where it is none."""
     try:
         return (json.loads(text) if text else {}), ""
@@ -118,10 +118,10 @@ def _is_data(match: re.Match[str], data: Collection[str]) -> bool:
     return any(match["name"] in text for text in data)
 
 
-def texts(arguments: Any) -> list[str]:
+def collect_texts(arguments: Any) -> list[str]:
     """Every text in the arguments of a call."""
     if isinstance(arguments, str):
         return [arguments]
     if isinstance(arguments, Mapping):
-        return [text for value in arguments.values() for text in texts(value)]
-    return [text for value in arguments for text in texts(value)] if isinstance(arguments, list | tuple) else []
+        return [text for value in arguments.values() for text in collect_texts(value)]
+    return [text for value in arguments for text in collect_texts(value)] if isinstance(arguments, list | tuple) else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.answers.failures import as_told
+from ikoma.kernel.answers.failures import describe_failure
 
 
 def success(request_id: str, result: bytes) -> bytes:
@@ -14,4 +14,4 @@ def success(request_id: str, result: bytes) -> bytes:
 
 
 def failure(request_id: str, error: IkomaError) -> bytes:
-    return orjson.dumps({"success": False, **as_told(error), "requestId": request_id}, default=str)
+    return orjson.dumps({"success": False, **describe_failure(error), "requestId": request_id}, default=str)

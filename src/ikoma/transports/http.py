@@ -191,7 +191,7 @@ def _capabilities(pipeline: Pipeline) -> Any:
     async def listing(request: Request) -> Response:
         given = dict(request.scope["headers"])
         allowed = set(
-            await pipeline.visible(
+            await pipeline.list_visible(
                 headers.key(given), headers.text(given.get(b"x-role")), headers.address(request.scope)
             )
         )

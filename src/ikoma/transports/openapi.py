@@ -55,7 +55,7 @@ def document(registry: Registry) -> dict[str, Any]:
 
 def request_schema(item: Capability) -> dict[str, Any]:
     """The JSON schema of a capability's arguments, in one piece."""
-    return dict(controls.arguments_schema(item))
+    return dict(controls.make_arguments_schema(item))
 
 
 def _prefix(item: Capability) -> str:

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from ikoma.apps.releases.release import format_now
 from ikoma.apps.source.webhook import Delivery, Webhook, Webhooks
 from ikoma.errors import BodyTooLarge, HookRefused, HookReplayed, IkomaError, MalformedRequest, MethodNotAllowed
-from ikoma.kernel.access.callers import of_hook
+from ikoma.kernel.access.callers import make_hook_caller
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.model import AppName
@@ -79,7 +79,7 @@ class WebhookEndpoint:
                 status, answer = await self._take(proven, body)
         except IkomaError as error:
             if isinstance(error, BodyTooLarge):  # whose it was is not known, but that it came is on record
-                self._pipeline.refused(PREFIX, error, None, headers.address(scope))
+                self._pipeline.record_refused(PREFIX, error, None, headers.address(scope))
             await headers.refuse(send, error, request_id=request_id)
         else:
             await headers.answer(send, status, envelope.success(request_id, answer))
@@ -99,7 +99,7 @@ class WebhookEndpoint:
             if name is not None and hook is not None:
                 self._hooks.count_unproven(name)
             what = f"{PREFIX}{name}" if name else PREFIX
-            raise self._pipeline.unproven(what, HookRefused(), headers.address(scope))
+            raise self._pipeline.refuse_unproven(what, HookRefused(), headers.address(scope))
         return _ProvenDelivery(name, hook, signed, request_id)
 
     async def _take(self, proven: _ProvenDelivery, body: Body) -> tuple[int, bytes]:
@@ -128,7 +128,7 @@ class WebhookEndpoint:
         delivery = replace(proven.as_delivery(told), code=error.code, reason=error.audit_message)
         with suppress(IkomaError):
             await self._hooks.change(partial(self._hooks.record_delivery, proven.app, delivery))
-        self._pipeline.refused(f"{PREFIX}{proven.app}", error, of_hook(proven.app).name)
+        self._pipeline.record_refused(f"{PREFIX}{proven.app}", error, make_hook_caller(proven.app).name)
 
     async def _deploy(self, proven: _ProvenDelivery, told: DeliveryOutcome) -> bytes:
         app, push = proven.app, told.push
@@ -137,7 +137,7 @@ class WebhookEndpoint:
         async def read(limit: int) -> Mapping[str, Any]:
             return arguments
 
-        attempt = Attempt("hook.deploy", None, None, proven.request_id, read, wait=0, caller=of_hook(app))
+        attempt = Attempt("hook.deploy", None, None, proven.request_id, read, wait=0, caller=make_hook_caller(app))
         number: int | None = None
         with suppress(IkomaError):  # the deploy begins, whether or not this can be written down
             delivery = replace(proven.as_delivery(told), operation=proven.request_id)

@@ -288,7 +288,7 @@ def test_nobody_cancels_or_sees_what_is_not_theirs(house: House) -> None:
             await house.operations.cancel("request-1", same_app, Role.OPERATOR)
         with pytest.raises(OperationNotFound):
             await house.operations.cancel("request-1", other_app, Role.OPERATOR)
-        assert house.operations.last(10, None, other_app, Role.OPERATOR) == []
+        assert house.operations.list_newest(10, None, other_app, Role.OPERATOR) == []
         await call
 
     asyncio.run(scenario())
@@ -319,7 +319,7 @@ def test_a_server_that_stops_lets_work_end_and_cuts_off_what_takes_too_long(hous
             await house.call("test.work", {"appName": "late"})
 
     asyncio.run(scenario())
-    states = {record.app: record.state for record in house.operations.last(9, None, house.caller(), Role.ADMIN)}
+    states = {record.app: record.state for record in house.operations.list_newest(9, None, house.caller(), Role.ADMIN)}
     assert states == {"shop": "succeeded", "blog": "interrupted", "late": "failed"} or "late" not in states
 
 
@@ -330,7 +330,7 @@ def test_nobody_sees_the_operations_of_what_their_key_does_not_reach(house: Hous
     assert house.operations.get("request-1", reaching, Role.ADMIN).state == "succeeded"
     with pytest.raises(OperationNotFound):
         house.operations.get("request-1", others, Role.ADMIN)
-    assert house.operations.last(10, None, others, Role.ADMIN) == []
+    assert house.operations.list_newest(10, None, others, Role.ADMIN) == []
 
 
 def test_no_record_keeps_what_is_shown_once(house: House) -> None:
@@ -409,8 +409,8 @@ def test_what_ikoma_does_by_itself_is_an_operation_that_callers_of_the_app_wait_
         def hear(text: str, fraction: float | None = None) -> None:
             said.append(text)
 
-        async with house.operations.own(*SETTLE) as progress:
-            [listed] = house.operations.last(10, "shop", limited, Role.OPERATOR)
+        async with house.operations.begin_own(*SETTLE) as progress:
+            [listed] = house.operations.list_newest(10, "shop", limited, Role.OPERATOR)
             assert (listed.id, listed.capability, listed.caller, listed.state) == (*SETTLE[:2], "ikoma", "running")
             waiting = asyncio.ensure_future(
                 house.operations.wait("own-1", limited, Role.OPERATOR, seconds=5, progress=hear)
@@ -431,23 +431,23 @@ def test_what_ikoma_does_by_itself_is_an_operation_that_callers_of_the_app_wait_
 
 def test_a_glance_that_nobody_asks_for_leaves_no_record(house: House) -> None:
     async def scenario() -> None:
-        async with house.operations.own(*SETTLE):
+        async with house.operations.begin_own(*SETTLE):
             await asyncio.sleep(0)
 
     asyncio.run(scenario())
-    assert house.operations.last(10, None, house.caller(), Role.ADMIN) == []
+    assert house.operations.list_newest(10, None, house.caller(), Role.ADMIN) == []
 
 
 def test_what_fails_again_and_again_is_listed_once(house: House) -> None:
     async def fail(number: int) -> None:
         with pytest.raises(DeployFailed):
-            async with house.operations.own(f"own-{number}", *SETTLE[1:]) as progress:
+            async with house.operations.begin_own(f"own-{number}", *SETTLE[1:]) as progress:
                 progress("undoing")
                 raise DeployFailed("The database cannot be restored.")
 
     for number in range(3):
         asyncio.run(fail(number))
-    [kept] = house.operations.last(10, None, house.caller(), Role.ADMIN)
+    [kept] = house.operations.list_newest(10, None, house.caller(), Role.ADMIN)
     assert (kept.id, kept.state) == ("own-2", "failed")
     assert kept.failure is not None
     assert kept.failure["error"] == "The database cannot be restored."
@@ -455,7 +455,7 @@ def test_what_fails_again_and_again_is_listed_once(house: House) -> None:
 
 def test_what_lasts_is_journalled_though_it_says_nothing(house: House) -> None:
     async def scenario() -> None:
-        async with house.operations.own(*SETTLE):
+        async with house.operations.begin_own(*SETTLE):
             await asyncio.sleep(0.8)
 
     asyncio.run(scenario())

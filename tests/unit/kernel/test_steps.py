@@ -276,7 +276,7 @@ def test_a_key_that_needs_approval_destroys_nothing_without_another_keys(house: 
     async def scenario() -> None:
         with pytest.raises(ApprovalNeeded):
             await house.call("test.destroy", SHOP, key=key)
-        (request,) = house.approvals.visible(other, closed=False)
+        (request,) = house.approvals.list_visible(other, closed=False)
         assert "all rows" in request.summary
         assert SECRET not in repr(request)
         assert DONE == []
@@ -380,10 +380,10 @@ def test_what_a_door_answers_by_itself_counts_for_the_rate_of_a_key(tmp_path: Pa
         key = house.key(Role.OPERATOR)
         await house.pipeline.identify(key, None, what="door", counts=False)
         await house.pipeline.identify(key, None, what="door")
-        await house.pipeline.visible(key, None, counts=False)
-        await house.pipeline.visible(key, None)
+        await house.pipeline.list_visible(key, None, counts=False)
+        await house.pipeline.list_visible(key, None)
         with pytest.raises(RateLimited):
-            await house.pipeline.visible(key, None)
+            await house.pipeline.list_visible(key, None)
         with pytest.raises(RateLimited):
             await house.pipeline.identify(key, None, what="door")
         assert house.entries()[-1]["code"] == RateLimited.code
@@ -396,7 +396,7 @@ def test_a_proof_that_a_door_refused_is_on_record_and_an_address_waits_after_man
     wrong = HookRefused()
 
     def refuse(address: str) -> type[IkomaError]:
-        return type(house.pipeline.unproven("door", wrong, address))
+        return type(house.pipeline.refuse_unproven("door", wrong, address))
 
     assert [refuse("192.0.2.1") for _ in range(3)] == [HookRefused, HookRefused, TooManyFailures]
     assert refuse("192.0.2.2") is HookRefused

@@ -191,7 +191,7 @@ def check_nothing_is_lost(store: Store, *, latest: bool) -> None:
     assert (delivery.delivery, delivery.host, delivery.reason) == ("d1", "", "not the branch")
     with pytest.raises(HookReplayed):
         Webhooks(store, Apps(store.folder)).remember_delivery(AppName("shop"), [DeliveryMark("body x", lasts=True)])
-    record = Journal(store).by_key("key_1", "again")
+    record = Journal(store).find_by_key("key_1", "again")
     assert record is not None
     assert (record.result, record.steps[0].fraction, record.arguments) == (
         b'{"success":true}',

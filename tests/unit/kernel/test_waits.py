@@ -80,7 +80,7 @@ def test_an_intent_waits_for_another_writer_of_the_log_and_nobody_else_does(tmp_
 def test_a_read_and_an_anchor_wait_for_another_writer_of_the_log(tmp_path: Path) -> None:
     log = audit(tmp_path)
     asyncio.run(waits(lambda: log.append_with_others(AuditEntry("1", "test.read")), AUDIT, tmp_path / "head"))
-    asyncio.run(waits(log.head, AUDIT, tmp_path / "head"))
+    asyncio.run(waits(log.read_head, AUDIT, tmp_path / "head"))
 
 
 def test_what_nobody_waits_for_is_written_once_the_log_is_free(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_work_that_ends_while_another_writes_is_journalled_after(tmp_path: Path)
     admin = house.callers.authenticate(house.key(Role.ADMIN))
 
     async def settle(goes_on: asyncio.Event) -> None:
-        async with operations.own("own-1", "ikoma.settle", "shop") as progress:
+        async with operations.begin_own("own-1", "ikoma.settle", "shop") as progress:
             progress("undoing")
             await goes_on.wait()
             progress("still undoing")
@@ -185,7 +185,7 @@ def test_work_that_ends_while_another_writes_is_journalled_after(tmp_path: Path)
             await asyncio.wait_for(working, 20)
 
     asyncio.run(scenario())
-    [record] = House(tmp_path).pipeline.operations.last(10, None, admin, Role.ADMIN)
+    [record] = House(tmp_path).pipeline.operations.list_newest(10, None, admin, Role.ADMIN)
     assert (record.state, [step.name for step in record.steps][1:]) == ("succeeded", ["undoing", "still undoing"])
 
 
@@ -232,8 +232,8 @@ def test_a_key_that_is_used_while_another_writes_is_noted_with_its_next_call(tmp
             began = time.monotonic()
             await house.call("test.read", key=key)
             assert time.monotonic() - began < 1
-            assert house.callers.all()[0].last_used_at is None
+            assert house.callers.list_keys()[0].last_used_at is None
         await house.call("test.read", key=key)
-        assert house.callers.all()[0].last_used_at is not None
+        assert house.callers.list_keys()[0].last_used_at is not None
 
     asyncio.run(scenario())

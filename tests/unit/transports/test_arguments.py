@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ikoma import capabilities
-from ikoma.kernel.access.controls import arguments_schema
+from ikoma.kernel.access.controls import make_arguments_schema
 from ikoma.transports.mcp.arguments import convert_arguments
 
 SCHEMA = {
@@ -127,6 +127,6 @@ def test_nothing_for_what_is_needed_was_left_out_too() -> None:
 
 def test_every_capability_takes_its_arguments_filled_in_as_nothing() -> None:
     for item in capabilities.load():
-        schema = arguments_schema(item)
+        schema = make_arguments_schema(item)
         optional = [name for name in schema["properties"] if name not in schema.get("required", [])]
         assert convert_arguments(schema, dict.fromkeys(optional)) == {}

@@ -14,7 +14,7 @@ import orjson
 
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.snapshots.manifest import Snapshot
-from ikoma.kernel.redaction.redaction import certain, forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
 from ikoma.model import Secret, printable
 
 _QUOTED = frozenset(
@@ -135,10 +135,12 @@ def _describe_value(value: Any) -> str:
 
 def _list_spellings(secrets: Sequence[Secret]) -> tuple[str, ...]:
     """Every way in which these may be written in a resolved model, where `$` is `$$`; but words, which names may be."""
-    return certain(forms([*secrets, *(Secret(secret.reveal().replace("$", "$$")) for secret in secrets)]))
+    return select_certain(
+        list_encodings([*secrets, *(Secret(secret.reveal().replace("$", "$$")) for secret in secrets)])
+    )
 
 
 def _redact_line(line: str, hidden: Sequence[str]) -> str:
     """A line without secrets, and no longer than one reads."""
-    clean = replaced(line, hidden)
+    clean = redact(line, hidden)
     return clean if len(clean) <= _LONGEST else f"{clean[:_LONGEST]}…"

@@ -22,7 +22,7 @@ from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.snapshots.manifest import SnapshotEntry
-from ikoma.kernel.redaction.redaction import HIDDEN, certain, forms, replaced
+from ikoma.kernel.redaction.redaction import HIDDEN, list_encodings, redact, select_certain
 from ikoma.model import FilePath, Secret, printable
 
 _LARGEST = 256 << 10
@@ -140,8 +140,8 @@ def _hide_secrets(name: str, text: str, known: Sequence[Secret], *, is_compose: 
         text = hide_values(text)
     elif _OF_VARIABLES.fullmatch(posixpath.basename(name)):
         text = "\n".join(map(_hide_value, text.split("\n")))
-    text = replaced(text, certain(forms(app_secrets.of_text(text))))
-    return replaced(text, forms(known))
+    text = redact(text, select_certain(list_encodings(app_secrets.of_text(text))))
+    return redact(text, list_encodings(known))
 
 
 def _hide_value(line: str) -> str:

@@ -22,7 +22,7 @@ from ikoma.apps.secrets import app_secrets
 from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUnavailable, IkomaError
-from ikoma.kernel.redaction.redaction import certain, forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
 from ikoma.model import Secret
 from ikoma.ports.engine import Engine
 from ikoma.ports.progress import Progress, no_progress
@@ -247,7 +247,7 @@ def _describe_cause(error: IkomaError, secrets: Sequence[Secret]) -> str:
     """Describe a failure for observers: the engine's reason, but no rows that an SQL error quotes."""
     if not isinstance(error, DeployFailed):
         return error.audit_message
-    return replaced(error.message, certain(forms(secrets)))[:_LONGEST_CAUSE]
+    return redact(error.message, select_certain(list_encodings(secrets)))[:_LONGEST_CAUSE]
 
 
 def _collect_evidence(error: IkomaError) -> dict[str, Any]:

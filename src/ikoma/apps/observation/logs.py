@@ -15,7 +15,7 @@ from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.rollouts.kept_logs import read_logs
 from ikoma.apps.secrets import app_secrets
 from ikoma.errors import InvalidArguments, ServiceNotFound
-from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import parse_moment
 from ikoma.ports.engine import Container, Engine, LogLine
 
@@ -174,11 +174,11 @@ class _LineFilter:
         self._grep = query.grep.lower() if query.grep else None
         self._many = many
         of_release = app_secrets.of_release(app, Releases(app).find(query.release)) if query.release else []
-        self._secrets = forms([*app_secrets.of_app(app), *of_release])
+        self._secrets = list_encodings([*app_secrets.of_app(app), *of_release])
 
     def __call__(self, service: str, line: LogLine) -> str | None:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
-        text = replaced(line.text, self._secrets)
+        text = redact(line.text, self._secrets)
         text = text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
         if self._grep is not None and self._grep not in text.lower():
             return None

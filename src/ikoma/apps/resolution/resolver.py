@@ -27,7 +27,7 @@ from ikoma.apps.yaml.notice import Notice
 from ikoma.apps.yaml.reading import Gathered, gather
 from ikoma.apps.yaml.violation import Violation
 from ikoma.errors import IkomaError
-from ikoma.kernel.redaction.redaction import HIDDEN, forms
+from ikoma.kernel.redaction.redaction import HIDDEN, list_encodings
 from ikoma.model import Secret
 from ikoma.ports.engine import Engine, Resolved
 
@@ -200,7 +200,7 @@ class Resolutions:
         secrets = await asyncio.to_thread(_secrets, gathered, variables, resolved)
         self._secrets[app] = tuple(secrets)
         if resolved is not None and resolved.error is not None:
-            error = await asyncio.to_thread(without_parts, resolved.error, forms(secrets))
+            error = await asyncio.to_thread(without_parts, resolved.error, list_encodings(secrets))
             resolved = replace(resolved, error=error)
         return resolved
 

@@ -18,7 +18,7 @@ from ikoma.apps.releases.release import KEPT_LOGS, Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.durable import write_file
 from ikoma.errors import IkomaError
-from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.ports.engine import Container, Engine, LogLine
 
 log = logging.getLogger("ikoma")
@@ -60,11 +60,11 @@ async def _keep(engine: Engine, app: App, identity: str, containers: Sequence[Co
     if not folder.is_dir():
         return
     release = Releases(app).find(identity)
-    hidden = forms([*app_secrets.of_app(app), *app_secrets.of_release(app, release)])
+    hidden = list_encodings([*app_secrets.of_app(app), *app_secrets.of_release(app, release)])
     found = await asyncio.gather(*(engine.log(item, tail=_MOST_LINES, since=None) for item in containers))
     said = {(line.at, service, line.text) for service, line in read_logs(app, identity)}
     for item, lines in zip(containers, found, strict=True):
-        said |= {(line.at, item.service, replaced(line.text, hidden)[:_LONGEST_LINE]) for line in lines}
+        said |= {(line.at, item.service, redact(line.text, hidden)[:_LONGEST_LINE]) for line in lines}
     write_file(folder / KEPT_LOGS, orjson.dumps(_last(sorted(said))), mode=0o600)
 
 

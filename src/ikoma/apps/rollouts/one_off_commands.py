@@ -21,7 +21,7 @@ from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.durable import write_file
 from ikoma.errors import CommandNotStarted, CommandTimedOut, EngineUnavailable, NotDeployed
-from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, ContainerNotStarted, Engine
 from ikoma.ports.progress import Progress
@@ -67,10 +67,10 @@ async def run(
     Raises:
         CommandNotStarted, CommandTimedOut
     """
-    hidden = forms(secrets)
+    hidden = list_encodings(secrets)
 
     async def hear(text: str) -> None:
-        line = replaced(text, hidden)[:_LONGEST_LINE]
+        line = redact(text, hidden)[:_LONGEST_LINE]
         output.last.append(line)
         output.count += 1
         progress(f"{service} | {line}")

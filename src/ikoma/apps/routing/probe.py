@@ -16,7 +16,7 @@ from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.readable import decode_text
 from ikoma.engines.docker.readable import readable
 from ikoma.errors import IkomaError
-from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine, ListeningPort
 
@@ -173,7 +173,7 @@ def _redact_answer(answer: str, secrets: Sequence[Secret]) -> str:
 
     What is secret is taken out of the whole: one that was cut could end in half a secret.
     """
-    text = "\n".join(readable(line) for line in replaced(answer, forms(secrets)).strip().splitlines())
+    text = "\n".join(readable(line) for line in redact(answer, list_encodings(secrets)).strip().splitlines())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …[cut]"
 
 

@@ -19,7 +19,7 @@ from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App, Apps
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import access, webhook
 from ikoma.kernel.access.callers import reaches
-from ikoma.kernel.redaction.redaction import KnownSecrets, forms
+from ikoma.kernel.redaction.redaction import KnownSecrets, list_encodings
 from ikoma.model import NAMES_OF_CALLS, AppName, Secret
 
 _LOOK_SECONDS = 2.0
@@ -89,7 +89,7 @@ class SecretIndex:
 
     def _collect_forms(self, names: Iterable[str]) -> tuple[str, ...]:
         """Collect the spellings of the secrets of these apps and of the platform."""
-        return forms([*self._platform, *(Secret(value) for name in names for value in self._values[name])])
+        return list_encodings([*self._platform, *(Secret(value) for name in names for value in self._values[name])])
 
 
 @lru_cache(maxsize=1000)

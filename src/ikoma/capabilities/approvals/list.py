@@ -53,6 +53,6 @@ async def listing(call: Call, request: ApprovalsListRequest) -> ApprovalsListRes
 
     Next: approvals.approve or approvals.deny.
     """
-    found = call.platform.approvals.visible(call.caller, closed=request.closed)
+    found = call.platform.approvals.list_visible(call.caller, closed=request.closed)
     listed = [ApprovalsListItem.of(approval) for approval in found[: request.limit]]
     return ApprovalsListResult(approvals=listed, truncated=len(found) > request.limit)

@@ -118,7 +118,7 @@ async def status(call: Call, request: AppRequest) -> AppsStatusResult:
 
 
 def _under_way(call: Call, app: AppName) -> AppsStatusUnderWay | None:
-    record = call.platform.operations.under_way(app, call.caller, call.role)
+    record = call.platform.operations.find_under_way(app, call.caller, call.role)
     if record is None:
         return None
     step = record.steps[-1].name if record.steps else None

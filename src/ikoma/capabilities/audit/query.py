@@ -53,5 +53,5 @@ async def query(call: Call, request: AuditQueryRequest) -> AuditQueryResult:
             and (request.until is None or entry["timestamp"] <= request.until)
         )
 
-    entries, odd = await asyncio.to_thread(call.platform.audit.last, request.limit + 1, wanted, request.since)
+    entries, odd = await asyncio.to_thread(call.platform.audit.read_last, request.limit + 1, wanted, request.since)
     return AuditQueryResult(entries=entries[-request.limit :], truncated=len(entries) > request.limit, odd=odd)

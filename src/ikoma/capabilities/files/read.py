@@ -15,7 +15,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
-from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
@@ -61,13 +61,13 @@ async def read(call: Call, request: FilesReadRequest) -> FilesReadResult:
         kept = ReleaseFiles(app, release)
         path = request.path or FilePath(kept.compose_file or app.compose_file.name)
         piece = await asyncio.to_thread(kept.read, path, offset=request.offset, limit=request.limit)
-        secrets = forms(app_secrets.of_release(app, release))
+        secrets = list_encodings(app_secrets.of_release(app, release))
     end = request.offset + len(piece.content)
     text = None if request.encoding == "base64" else decode_text(piece.content, is_part=end < piece.size)
     if text is not None:
         end = request.offset + len(text.encode())
     return FilesReadResult(
-        content=base64.b64encode(piece.content).decode() if text is None else replaced(text, secrets),
+        content=base64.b64encode(piece.content).decode() if text is None else redact(text, secrets),
         encoding="base64" if text is None else "utf-8",
         sha256=piece.sha256,
         size=piece.size,

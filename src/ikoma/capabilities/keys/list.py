@@ -44,7 +44,7 @@ async def listing(call: Call, request: KeysListRequest) -> KeysListResult:
 
     Use it to find the id of a key.
     """
-    found = call.platform.callers.all()
+    found = call.platform.callers.list_keys()
     return KeysListResult(
         truncated=len(found) > request.limit,
         keys=[

@@ -22,7 +22,7 @@ class KeysRevokeResult(Result):
 async def losses(call: Call, request: KeysRevokeRequest) -> Loss:
     """The key that would end, and what it may do."""
     call.caller.check_covers(call.platform.callers.find(request.id), given=False)
-    found = [stored.caller for stored in call.platform.callers.all() if stored.caller.id == request.id]
+    found = [stored.caller for stored in call.platform.callers.list_keys() if stored.caller.id == request.id]
     lost = tuple(f"key {caller.name}, role {caller.role}, apps {', '.join(caller.apps) or 'all'}" for caller in found)
     return Loss(f"End the key {request.id} on every door.", lost)
 

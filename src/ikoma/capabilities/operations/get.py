@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next, ShuttingDown, stored_failure
-from ikoma.kernel.answers.failures import as_told
+from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.journal import CANCELLED, INTERRUPTED, RUNNING, Record
@@ -98,7 +98,7 @@ def _result_of(record: Record, call: Call) -> dict[str, Any] | None:
         return None
     body, made = record.result, _made(record)
     if made is not None:
-        body = _telling(call.platform.settings.folders).result(made, body, _reader(record, call))
+        body = _telling(call.platform.settings.folders).tell_result(made, body, _reader(record, call))
     result: dict[str, Any] = orjson.loads(body)
     return result
 
@@ -114,7 +114,7 @@ def failure_of(record: Record, call: Call) -> dict[str, Any] | None:
     if not _could_make(call, record):
         error.message = error.audit_message = (record.failure or {}).get("audit", _EARLIER)
         error.details = {}
-    return as_told(_telling(call.platform.settings.folders).failure(error, _reader(record, call)))
+    return describe_failure(_telling(call.platform.settings.folders).tell_failure(error, _reader(record, call)))
 
 
 def _reader(record: Record, call: Call) -> Reader:

@@ -44,7 +44,7 @@ async def list_operations(call: Call, request: OperationsListRequest) -> Operati
     """
     if request.app_name is not None:
         call.caller.check_app(request.app_name)
-    records = call.platform.operations.last(request.limit + 1, request.app_name, call.caller, call.role)
+    records = call.platform.operations.list_newest(request.limit + 1, request.app_name, call.caller, call.role)
     return OperationsListResult(
         operations=[
             OperationsListLine(

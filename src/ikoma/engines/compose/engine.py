@@ -27,7 +27,7 @@ from ikoma.engines.docker.docker_api import PROJECT, DockerApi
 from ikoma.engines.docker.readable import log_line, readable, sentence
 from ikoma.engines.docker.stats import read_usage
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
-from ikoma.kernel.redaction.redaction import forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import AppName, Secret
 from ikoma.ports.engine import (
     AnonymousVolume,
@@ -118,9 +118,9 @@ class ComposeEngine:
 
     async def logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
-        hidden = forms(secrets)
+        hidden = list_encodings(secrets)
         found = await log_stream.last_lines(self._api, container.id, tail=lines, since=None)
-        return [replaced(line.text, hidden)[:_LONGEST_LINE] for line in found]
+        return [redact(line.text, hidden)[:_LONGEST_LINE] for line in found]
 
     async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
         return await log_stream.last_lines(self._api, container.id, tail=tail, since=since)
@@ -360,7 +360,7 @@ class ComposeEngine:
     ) -> Exception:
         if container is None:
             return failure.without_container(output)
-        hidden = forms(secrets)
+        hidden = list_encodings(secrets)
         if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
             watch.out_of_memory |= {container.id} if await self._api.ran_out_of_memory(container.id) else set()
         check = await self._api.last_check(container.id) if container.health else None
@@ -370,7 +370,7 @@ class ComposeEngine:
             watch,
             timeout=timeout,
             logs=list(await self.logs(container, failure.LOG_LINES, secrets)),
-            check=_end(replaced(check, hidden)) if check else None,
+            check=_end(redact(check, hidden)) if check else None,
         )
 
 

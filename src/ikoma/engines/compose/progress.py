@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.engines.docker.readable import readable
-from ikoma.kernel.redaction.redaction import certain, forms, replaced
+from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
 from ikoma.model import Secret
 from ikoma.ports.progress import BUILD_LINE, Progress
 
@@ -42,8 +42,8 @@ class ComposeOutput:
     ) -> None:
         self._project = project
         self._progress = progress
-        self._secrets = forms(secrets)
-        self._certain = certain(self._secrets)
+        self._secrets = list_encodings(secrets)
+        self._certain = select_certain(self._secrets)
         self._services = services or {}
         self._said: set[tuple[str, float | None]] = set()
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}
@@ -165,14 +165,14 @@ class ComposeOutput:
                 self._build_line(line)
 
     def _say(self, message: str, fraction: float | None = None) -> None:
-        message = replaced(_printable(message), self._certain)[:_LONGEST]  # names of services and images are in it
+        message = redact(_printable(message), self._certain)[:_LONGEST]  # names of services and images are in it
         if (message, fraction) not in self._said:
             self._said.add((message, fraction))
             self._told = time.monotonic()
             self._progress(message, fraction)
 
     def _clean(self, text: str) -> str:
-        return replaced(_printable(text), self._secrets)
+        return redact(_printable(text), self._secrets)
 
     def _service(self, name: str) -> str:
         """The service of an image or of a container: `myapp-web-1` and `myapp-web` are the service web."""

@@ -68,13 +68,13 @@ class Approvals:
             ApprovalNeeded: it was asked for, and nobody has decided.
             ApprovalDenied: it was refused.
         """
-        found = self._latest(caller.id, digest)
+        found = self._find_latest(caller.id, digest)
         if found is None or found.state in (USED, EXPIRED) or found.expires_at <= _now():
             return False
         if found.state == DENIED:
             raise ApprovalDenied(f"{found.decided_by} has refused this call of {capability}.", approval=found.id)
         if found.state == PENDING:
-            raise _needed(found)
+            raise _make_refusal(found)
         if found.decided_by_id is not None and has_ended(found.decided_by_id):
             with self._store.transaction():
                 self._store.execute("UPDATE approvals SET state = ? WHERE id = ?", (EXPIRED, found.id))
@@ -121,9 +121,9 @@ class Approvals:
             decided_by_id=None,
         )
         with self._store.transaction():  # of equal calls at once, one asks
-            return _needed(self._pending(caller, digest) or self._insert(request))
+            return _make_refusal(self._find_pending(caller, digest) or self._insert(request))
 
-    def _pending(self, caller: Caller, digest: str) -> Approval | None:
+    def _find_pending(self, caller: Caller, digest: str) -> Approval | None:
         """The request for this very call that waits; ApprovalsFull where there is none, and may be no other."""
         waiting = [item for item in self._select("caller_id = ?", (caller.id,)) if item.state == PENDING]
         found = next((item for item in waiting if item.digest == digest), None)
@@ -172,13 +172,13 @@ class Approvals:
     def get(self, identity: str) -> Approval | None:
         return next(iter(self._select("id = ?", (identity,))), None)
 
-    def visible(self, caller: Caller, *, closed: bool) -> Sequence[Approval]:
+    def list_visible(self, caller: Caller, *, closed: bool) -> Sequence[Approval]:
         """Requests of what this caller reaches, newest first; those that still wait, or all."""
         return [
             item for item in self._select("TRUE", ()) if _reaches(caller, item) and (closed or item.state == PENDING)
         ]
 
-    def _latest(self, caller_id: str, digest: str) -> Approval | None:
+    def _find_latest(self, caller_id: str, digest: str) -> Approval | None:
         return next(iter(self._select("caller_id = ? AND digest = ?", (caller_id, digest))), None)
 
     def _select(self, where: str, values: tuple[str, ...]) -> list[Approval]:
@@ -197,7 +197,7 @@ def _reaches(caller: Caller, request: Approval) -> bool:
     return caller.reaches_name(request.capability) and (caller.reaches(app) if app else not caller.apps)
 
 
-def _needed(request: Approval) -> ApprovalNeeded:
+def _make_refusal(request: Approval) -> ApprovalNeeded:
     return ApprovalNeeded(
         f"{request.capability} waits for the consent of another key (request {request.id}).",
         approval=request.id,

@@ -60,7 +60,7 @@ class Caller:
         """Under which id a decision of this key is kept: it ends with the key."""
         return f"{self.id}:{self.digest}" if self.digest else self.id
 
-    def at_role(self, wanted: Role | None) -> Role:
+    def narrow_role(self, wanted: Role | None) -> Role:
         """The role this call is made with: the wanted one, at or below the key's own."""
         if wanted is not None and wanted > self.role:
             raise RoleTooLow(f"This key's role is {self.role}; it cannot act as {wanted}.")
@@ -119,7 +119,7 @@ CARETAKER = Caller("ikoma", "ikoma", Role.OPERATOR, capabilities=("deploy.rollba
 """IKOMA itself, where it goes back from a release that turned unhealthy, or a preview has expired."""
 
 
-def of_hook(app: AppName) -> Caller:
+def make_hook_caller(app: AppName) -> Caller:
     """An app's webhook: it deploys what the hook's branch holds, and can do nothing else."""
     return Caller(f"hook:{app}", f"hook:{app}", Role.BUILDER, apps=(app,), capabilities=("hook.deploy",))
 
@@ -242,11 +242,11 @@ class Callers:
         rate: int | None = None,
     ) -> tuple[str, str]:
         """Make a key: (id, key). The key is shown this once; only its hash is kept."""
-        identity, key = f"key_{secrets.token_hex(6)}", new_key()
+        identity, key = f"key_{secrets.token_hex(6)}", make_key()
         row = _Row(
             id=identity,
             name=name,
-            hash=_hash_of(key),
+            hash=_hash_key(key),
             role=role,
             apps=tuple(apps),
             capabilities=tuple(capabilities),
@@ -271,13 +271,13 @@ class Callers:
             NotFound: there is no live key of that id.
             InvalidArguments: the one before the former is still taken, as was promised. Without an overlap all end.
         """
-        key = new_key()
+        key = make_key()
         until = _stamp(datetime.now(UTC) + timedelta(seconds=overlap))
         with self._store.transaction():
             done = self._store.execute(
                 "UPDATE keys SET previous_hash = hash, previous_until = ?, hash = ? WHERE id = ? "
                 "AND revoked_at IS NULL AND (? = 0 OR previous_until IS NULL OR previous_until <= ?)",
-                (until, _hash_of(key), identity, overlap, _now()),
+                (until, _hash_key(key), identity, overlap, _now()),
             )
         if done.rowcount == 0:
             promised = self._live(identity).previous_until
@@ -300,13 +300,13 @@ class Callers:
         kind, _, digest = identity.partition(":")
         if kind == ADMIN:
             return digest != self._current_admin_hash()
-        found = next((stored for stored in self.all() if stored.caller.id == identity), None)
+        found = next((stored for stored in self.list_keys() if stored.caller.id == identity), None)
         if found is None:
             return False
         expires_at = found.caller.expires_at
         return found.revoked_at is not None or (expires_at is not None and expires_at <= _now())
 
-    def all(self) -> Sequence[StoredKey]:
+    def list_keys(self) -> Sequence[StoredKey]:
         rows = self._keys.each("TRUE ORDER BY created_at, id")
         return [
             StoredKey(row.caller, row.created_at, row.revoked_at, row.last_used_at, row.previous_until) for row in rows
@@ -319,14 +319,14 @@ class Callers:
                 "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (_now(), identity)
             )
         if done.rowcount == 0:
-            raise _no_key(identity)
+            raise _report_no_key(identity)
         self._seen_version = -1
 
     def _live(self, identity: str) -> StoredKey:
-        for stored in self.all():
+        for stored in self.list_keys():
             if stored.caller.id == identity and stored.revoked_at is None:
                 return stored
-        raise _no_key(identity)
+        raise _report_no_key(identity)
 
     def _current_admin_hash(self) -> str | None:
         try:
@@ -361,16 +361,16 @@ class Callers:
         return self._active
 
 
-def new_key() -> str:
+def make_key() -> str:
     """A key of a form that is known wherever one is pasted by mistake."""
     return f"{KEY_PREFIX}{secrets.token_urlsafe(32)}"
 
 
-def _hash_of(key: str) -> str:
+def _hash_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _no_key(identity: str) -> NotFound:
+def _report_no_key(identity: str) -> NotFound:
     return NotFound(
         f"There is no live key {identity[:40]!r}.",
         hint="keys.list shows the keys and their ids.",

@@ -47,7 +47,7 @@ class Given:
     confirmation: str | None = None
 
 
-def model_for(capability: Capability) -> type[Controls] | None:
+def find_model(capability: Capability) -> type[Controls] | None:
     """The controls that a capability takes; None for one that only reads."""
     if capability.effect is Effect.READS:
         return None
@@ -55,10 +55,10 @@ def model_for(capability: Capability) -> type[Controls] | None:
 
 
 @cache
-def arguments_schema(capability: Capability) -> dict[str, Any]:
+def make_arguments_schema(capability: Capability) -> dict[str, Any]:
     """The JSON schema of all that a call takes: the capability's own arguments, and the controls."""
     schema = capability.request.model_json_schema(by_alias=True)
-    model = model_for(capability)
+    model = find_model(capability)
     more = model.model_json_schema(by_alias=True)["properties"] if model else {}
     return {**schema, "properties": {**schema.get("properties", {}), **more}}
 
@@ -69,7 +69,7 @@ def split(capability: Capability, sent: Mapping[str, Any], key: str | None = Non
     Args:
         key: the idempotency key that the door was given, where the arguments hold none.
     """
-    model = model_for(capability)
+    model = find_model(capability)
     if model is None:
         return Given(sent)
     names = {field.alias for field in model.model_fields.values()}
@@ -87,7 +87,7 @@ def split(capability: Capability, sent: Mapping[str, Any], key: str | None = Non
     )
 
 
-def digest(capability: Capability, arguments: Mapping[str, Any]) -> str:
+def compute_digest(capability: Capability, arguments: Mapping[str, Any]) -> str:
     """Tells whether two calls ask for the very same."""
     asked = orjson.dumps([capability.name, arguments], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(asked).hexdigest()

@@ -45,10 +45,10 @@ class Throttle:
         if left > 0 and (key is None or _digest(key) not in seen.known):
             raise TooManyFailures(f"Too many wrong keys came from {address}.", retryAfter=int(left) + 1)
 
-    def failed(self, address: str) -> None:
+    def count_failure(self, address: str) -> None:
         """Count a wrong key."""
         now = time.monotonic()
-        seen = self._at(address, now)
+        seen = self._find_address(address, now)
         if now - seen.last > _FORGET_SECONDS:
             seen.failures = 0
         seen.failures += 1
@@ -56,13 +56,13 @@ class Throttle:
         if seen.failures > self._most:
             seen.blocked_until = now + min(2.0 ** (seen.failures - self._most - 1), _LONGEST_SECONDS)
 
-    def succeeded(self, address: str, key: str) -> None:
+    def remember_success(self, address: str, key: str) -> None:
         """Remember a key that was good at this address."""
-        known = self._at(address, time.monotonic()).known
+        known = self._find_address(address, time.monotonic()).known
         if len(known) < _MOST_KNOWN:
             known.add(_digest(key))
 
-    def _at(self, address: str, now: float) -> _Address:
+    def _find_address(self, address: str, now: float) -> _Address:
         found = self._addresses.get(address)
         if found is None:
             if len(self._addresses) >= _MOST_ADDRESSES:

@@ -48,11 +48,11 @@ class Tokens:
         self._keys: jwt.PyJWKClient | None = None
 
     @staticmethod
-    def looks_like_one(key: str) -> bool:
+    def is_token(key: str) -> bool:
         """Whether this is a token at all: API keys hold no dots."""
         return key.count(".") == 2 and key.startswith("ey")
 
-    def caller(self, token: str) -> Caller:
+    def identify_caller(self, token: str) -> Caller:
         """Whose token it is. May ask the issuer for its keys: call it in a thread.
 
         Raises:

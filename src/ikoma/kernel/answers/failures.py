@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.answers.leading import as_json
+from ikoma.kernel.answers.leading import dump_next
 
 
-def as_told(error: IkomaError) -> dict[str, Any]:
+def describe_failure(error: IkomaError) -> dict[str, Any]:
     """What is told of a failure, on every door. `plain` is there where `error` quotes what others wrote."""
     told: dict[str, Any] = {"error": error.message, "code": error.code, "hint": error.hint}
     if error.audit_message != error.message:
         told["plain"] = error.audit_message
     if error.lead is not None:
-        told["next"] = as_json(error.lead)
+        told["next"] = dump_next(error.lead)
     if error.details:
         told["details"] = error.details
     return told

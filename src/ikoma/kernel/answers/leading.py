@@ -12,7 +12,7 @@ from typing import Any
 
 from ikoma.errors import InvalidArguments, Next
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.redaction.places import applied
+from ikoma.kernel.redaction.places import change_at
 from ikoma.kernel.registry import Capability, Registry
 from ikoma.model import Role
 
@@ -22,7 +22,7 @@ Lists = Callable[[Capability], bool]
 _APP = "appName"
 
 
-def lists_all(capability: Capability) -> bool:
+def list_all(capability: Capability) -> bool:
     return True
 
 
@@ -39,7 +39,7 @@ class Leading:
             made: the capability that was called.
             given: its arguments. What is secret of them is not told again.
         """
-        found = (self._completed(item, _plain(made, given)) for item in known)
+        found = (self._complete_one(item, _plain(made, given)) for item in known)
         return tuple(item for item in found if item is not None and item != Next(made.name, dict(given)))
 
     def choose(
@@ -48,13 +48,13 @@ class Leading:
         caller: Caller,
         role: Role,
         given: Mapping[str, Any] = MappingProxyType({}),
-        lists: Lists = lists_all,
+        lists: Lists = list_all,
     ) -> Next | None:
         """The first that this caller may make, and its client offers, with what it lacks of these arguments."""
-        found = (self._completed(item, given) for item in known)
+        found = (self._complete_one(item, given) for item in known)
         return next((item for item in found if item is not None and self._may_make(item, caller, role, lists)), None)
 
-    def in_result(
+    def complete_result(
         self, capability: Capability, result: Any, given: Mapping[str, Any], caller: Caller, role: Role, lists: Lists
     ) -> Any:
         """A result with each call that leads on complete, and without those that this caller cannot make."""
@@ -65,13 +65,13 @@ class Leading:
             known = [Next(**holder["next"])] if holder["next"] else []
             found = self.choose(known, caller, role, _plain(capability, given), lists)
             rest = {name: value for name, value in holder.items() if name != "next"}
-            return rest if found is None else rest | {"next": as_json(found)}
+            return rest if found is None else rest | {"next": dump_next(found)}
 
         for path in capability.leads:
-            result = applied(result, path[:-1], chosen)
+            result = change_at(result, path[:-1], chosen)
         return result
 
-    def _completed(self, item: Next, given: Mapping[str, Any]) -> Next | None:
+    def _complete_one(self, item: Next, given: Mapping[str, Any]) -> Next | None:
         if item.capability not in self._registry:
             return None
         capability = self._registry.get(item.capability)
@@ -101,6 +101,6 @@ def _plain(made: Capability, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in made.sensitive}
 
 
-def as_json(item: Next) -> dict[str, Any]:
+def dump_next(item: Next) -> dict[str, Any]:
     """The form in which records keep it, and HTTP tells it."""
     return {"capability": item.capability, "arguments": dict(item.arguments)}

@@ -34,7 +34,7 @@ class ServerPaths:
         """The text with what is left of a path below its folder."""
         return self._folders.sub(lambda found: "" if found[0].endswith("/") else FilePath(found[0]).name, text)
 
-    def in_result(self, value: Any, foreign: Collection[Path], here: Path = ()) -> Any:
+    def cut_result(self, value: Any, foreign: Collection[Path], here: Path = ()) -> Any:
         """A result without them.
 
         Args:
@@ -45,17 +45,17 @@ class ServerPaths:
         if isinstance(value, str):
             return self.cut(value)
         if isinstance(value, list):
-            return [self.in_result(item, foreign, (*here, "*")) for item in value]
+            return [self.cut_result(item, foreign, (*here, "*")) for item in value]
         if isinstance(value, dict):
-            return {name: self.in_result(item, foreign, (*here, name)) for name, item in value.items()}
+            return {name: self.cut_result(item, foreign, (*here, name)) for name, item in value.items()}
         return value
 
-    def in_details(self, value: Any) -> Any:
+    def cut_details(self, value: Any) -> Any:
         """Details of a failure without them."""
         if isinstance(value, str):
             return self.cut(value)
         if isinstance(value, list | tuple):
-            return [self.in_details(item) for item in value]
+            return [self.cut_details(item) for item in value]
         if isinstance(value, dict):
-            return {name: item if name in QUOTING else self.in_details(item) for name, item in value.items()}
+            return {name: item if name in QUOTING else self.cut_details(item) for name, item in value.items()}
         return value

@@ -15,10 +15,10 @@ import orjson
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.answers.leading import Leading, Lists, lists_all, may_call
+from ikoma.kernel.answers.leading import Leading, Lists, list_all, may_call
 from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.registry import Capability, Registry
-from ikoma.kernel.words import CapabilityNames, in_details, in_result, texts
+from ikoma.kernel.words import CapabilityNames, collect_texts, reword_details, reword_result
 from ikoma.model import Effect, Role
 
 _CLAUSES = re.compile(r"((?<=[.;])\s+|\n+)")
@@ -38,12 +38,12 @@ class Reader:
     """The arguments of its call."""
     sees_paths: bool = True
     """Whether it can use paths on the server."""
-    lists: Lists = lists_all
+    lists: Lists = list_all
     """Which capabilities its client offers."""
 
     @property
     def data(self) -> list[str]:
-        return texts(self.given)
+        return collect_texts(self.given)
 
 
 class Telling:
@@ -52,48 +52,48 @@ class Telling:
     def __init__(self, registry: Registry, paths: ServerPaths | None = None) -> None:
         self._registry = registry
         self._paths = paths or ServerPaths()
-        self._names = CapabilityNames(registry.names())
+        self._names = CapabilityNames(registry.list_names())
         self.leading = Leading(registry)
 
-    def result(self, capability: Capability, body: bytes, reader: Reader) -> bytes:
+    def tell_result(self, capability: Capability, body: bytes, reader: Reader) -> bytes:
         """An encoded result."""
         names_any = capability.sentences and self._names.may_stand_in(body)
         shows_paths = not reader.sees_paths and self._paths.may_stand_in(body)
         if not (capability.leads or names_any or shows_paths):
             return body
         caller, role, lists = reader.caller, reader.role, reader.lists
-        result = self.leading.in_result(capability, orjson.loads(body), reader.given, caller, role, lists)
+        result = self.leading.complete_result(capability, orjson.loads(body), reader.given, caller, role, lists)
         if names_any:
-            result = in_result(result, capability.sentences, lambda text: self.fit(text, reader))
+            result = reword_result(result, capability.sentences, lambda text: self.fit_text(text, reader))
         if shows_paths:
             foreign = {path for path, mark in capability.untrusted if not mark.ours}
-            result = self._paths.in_result(result, foreign)
+            result = self._paths.cut_result(result, foreign)
         return orjson.dumps(result)
 
-    def failure(self, error: IkomaError, reader: Reader) -> IkomaError:
+    def tell_failure(self, error: IkomaError, reader: Reader) -> IkomaError:
         """An error. Another may be told of the same one, and be allowed other calls: it is a copy."""
         told = copy.copy(error)
         told.lead = self.leading.choose(error.next, reader.caller, reader.role, reader.given, reader.lists)
         if not error.quotes:
-            told.message = self.fit(error.message, reader)
-        told.audit_message = self.fit(error.audit_message, reader)
-        told.hint = self.fit(error.hint, reader)
-        told.details = in_details(error.details, lambda text: self.fit(text, reader))
+            told.message = self.fit_text(error.message, reader)
+        told.audit_message = self.fit_text(error.audit_message, reader)
+        told.hint = self.fit_text(error.hint, reader)
+        told.details = reword_details(error.details, lambda text: self.fit_text(text, reader))
         if not reader.sees_paths:
-            told.details = self._paths.in_details(told.details)
+            told.details = self._paths.cut_details(told.details)
         return told
 
-    def fit(self, text: str, reader: Reader) -> str:
+    def fit_text(self, text: str, reader: Reader) -> str:
         """The text without what its reader cannot use: a clause that names what it cannot call says who can."""
         if not reader.sees_paths:
             text = self._paths.cut(text)
-        if not self._beyond(text, reader):
+        if not self._find_unreachable(text, reader):
             return text
-        text = _PARENTHESIS.sub(lambda part: "" if self._beyond(part[0], reader) else part[0], text)
+        text = _PARENTHESIS.sub(lambda part: "" if self._find_unreachable(part[0], reader) else part[0], text)
         fitted: list[str] = []
         clauses = _CLAUSES.split(text)
         for clause, gap in zip(clauses[::2], ["", *clauses[1::2]], strict=True):
-            if beyond := self._beyond(clause, reader):
+            if beyond := self._find_unreachable(clause, reader):
                 begins = not fitted or fitted[-1].endswith(".") or "\n" in gap
                 clause = self._who_can(beyond[0], reader, begins=begins) + (clause[-1] if clause[-1] in ".;" else "")
                 if clause in fitted:
@@ -101,9 +101,9 @@ class Telling:
             fitted += [gap, clause]
         return "".join(fitted).strip(" ")
 
-    def _beyond(self, text: str, reader: Reader) -> list[Capability]:
+    def _find_unreachable(self, text: str, reader: Reader) -> list[Capability]:
         """What a text names that its reader cannot call."""
-        named = (self._registry.get(name) for name in self._names.found(text, reader.data))
+        named = (self._registry.get(name) for name in self._names.find(text, reader.data))
         return [item for item in named if not may_call(item, reader.caller, reader.role)]
 
     def _who_can(self, capability: Capability, reader: Reader, *, begins: bool) -> str:
@@ -113,13 +113,13 @@ class Telling:
             who = "a key that may change things"
         else:
             who = "a key of a wider scope"
-        said = f"{who} can {self._deed(capability)}"
+        said = f"{who} can {self._describe_deed(capability)}"
         return said[0].upper() + said[1:] if begins else said
 
-    def _deed(self, capability: Capability) -> str:
+    def _describe_deed(self, capability: Capability) -> str:
         found = _BEGINS.match(capability.summary)
         deed = found[0].strip() if found else ""
-        if not deed or self._names.found(deed):
+        if not deed or self._names.find(deed):
             return "do that"
         deed = deed[0].lower() + deed[1:]
         if deed.split()[0] not in _NO_VERBS:

@@ -28,7 +28,7 @@ Place = Callable[[bytes], None]
 """Takes an anchor as a line of JSON; raises OSError where it cannot."""
 
 
-def in_file(path: Path) -> Place:
+def append_to_file(path: Path) -> Place:
     """Appends anchors to a file, each on the disk before the next."""
 
     def put(anchor: bytes) -> None:
@@ -43,7 +43,7 @@ def in_file(path: Path) -> Place:
     return put
 
 
-def at_webhook(url: str) -> Place:
+def post_to_webhook(url: str) -> Place:
     """Posts anchors to an address."""
 
     def put(anchor: bytes) -> None:
@@ -55,7 +55,7 @@ def at_webhook(url: str) -> Place:
     return put
 
 
-def in_syslog(address: str) -> Place:
+def send_to_syslog(address: str) -> Place:
     """Sends anchors to this machine's syslog (`local`) or to one at host:port, by UDP."""
     host, _, port = address.rpartition(":")
     where: str | tuple[str, int] = "/dev/log" if address == "local" else (host, int(port))
@@ -89,12 +89,12 @@ class Anchors:
         """Anchor until cancelled."""
         while True:
             await asyncio.sleep(self._seconds)
-            await self.anchor()
+            await self.anchor_last()
 
-    async def anchor(self) -> None:
+    async def anchor_last(self) -> None:
         """Anchor the last entry now, where it is a new one."""
         try:
-            head = await self._audit.head()
+            head = await self._audit.read_head()
         except (OSError, ValueError, IkomaError) as error:
             log.error("the audit log cannot be anchored: %s", error)
             return

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ikoma.kernel.audit.files import line_hash, named_seq, parsed, rotated, seq_of
+from ikoma.kernel.audit.files import hash_line, list_rotated, parse_entry, read_named_seq, read_seq
 from ikoma.kernel.audit.head import Head, HeadFile
 from ikoma.kernel.audit.log import GAP, LOST
-from ikoma.kernel.redaction.redaction import whole
+from ikoma.kernel.redaction.redaction import withhold_if_long
 
 _MOST_SHOWN = 20
 _LONGEST = 200
@@ -63,7 +63,7 @@ class _ChainLine:
     content: bytes
     entry: dict[str, Any] | None
 
-    def bad(self, problem: str, seq: int | None = None) -> _Bad:
+    def make_bad(self, problem: str, seq: int | None = None) -> _Bad:
         return _Bad(BrokenEntry(self.file, self.number, seq, problem))
 
 
@@ -76,10 +76,10 @@ def verify(path: Path, head_file: Path, anchors: Sequence[Path] = ()) -> ChainVe
         anchors: files of anchors to compare with; those that are not there are passed over.
     """
     with ExitStack() as stack:
-        head, opened = _snapshot(path, head_file, stack)
+        head, opened = _take_snapshot(path, head_file, stack)
         findings = _Findings()
-        walk = _Walk(head, _anchors(anchors, findings))
-        for line in _lines(opened):
+        walk = _Walk(head, _read_anchors(anchors, findings))
+        for line in _read_lines(opened):
             try:
                 walk.take(line)
             except _Bad as found:
@@ -136,68 +136,68 @@ class _Walk:
         """Check one line against what came before it."""
         entry = line.entry
         if entry is None:
-            raise line.bad("This is no entry.")
+            raise line.make_bad("This is no entry.")
         chained = "seq" in entry or "prev" in entry
         if not chained and self._seq is not None:
-            raise line.bad("This entry has no place in the chain.")
+            raise line.make_bad("This entry has no place in the chain.")
         if chained:
             self.entries += 1
             self._link(line, entry)
         else:
             self.unchained += 1
-        self._hash, self._before = line_hash(line.content), line
+        self._hash, self._before = hash_line(line.content), line
         if chained:
             self._compare(line)
 
     def resume(self, line: _ChainLine) -> None:
         """Go on after a bad line: from the number that it gives itself, or else the one that it should have."""
-        seq = seq_of(line.entry or {})
+        seq = read_seq(line.entry or {})
         if seq is not None:
             self._seq = seq
         elif self._seq is not None:
             self._seq += 1
-        self._hash, self._before = line_hash(line.content), line
+        self._hash, self._before = hash_line(line.content), line
 
     def end(self, path: Path) -> None:
         """Check that the log ends where it was left."""
         head, last = self._head, self._before
         where = last or _ChainLine(path.name, 0, b"", None)
         if isinstance(head, str):
-            raise where.bad(head, self._seq)
+            raise where.make_bad(head, self._seq)
         if head is None:
             if self._seq is not None:
-                raise where.bad("The head of the log is gone.", self._seq)
+                raise where.make_bad("The head of the log is gone.", self._seq)
         elif self._seq is None:
             if head.seq > 0:
-                raise where.bad(f"All entries up to {head.seq} are gone.")
+                raise where.make_bad(f"All entries up to {head.seq} are gone.")
         elif self._seq < head.seq:
-            raise where.bad(f"The entries {self._seq + 1} to {head.seq} are gone from the end.", self._seq)
+            raise where.make_bad(f"The entries {self._seq + 1} to {head.seq} are gone from the end.", self._seq)
         elif self._seq == head.seq + 1 and head.next == self._hash:
             pass  # its writer was killed before it could say that it was done
         elif self._seq > head.seq:
-            raise where.bad(f"IKOMA wrote nothing after entry {head.seq}.", self._seq)
+            raise where.make_bad(f"IKOMA wrote nothing after entry {head.seq}.", self._seq)
         elif self._hash != head.hash:
-            raise where.bad("The entry was changed after it was written.", self._seq)
+            raise where.make_bad("The entry was changed after it was written.", self._seq)
         if late := [seq for seq in self._anchors if seq > (self._seq or 0)]:
-            raise where.bad(f"The entries up to {max(late)}, which an anchor knows, are gone.", self._seq)
+            raise where.make_bad(f"The entries up to {max(late)}, which an anchor knows, are gone.", self._seq)
 
     def _link(self, line: _ChainLine, entry: Mapping[str, Any]) -> None:
-        seq, prev = seq_of(entry), entry.get("prev")
-        named = named_seq(line.file)
+        seq, prev = read_seq(entry), entry.get("prev")
+        named = read_named_seq(line.file)
         if line.number == 1 and named not in (None, seq):
-            raise line.bad(f"The file is named after entry {named}, and begins with another.", named)
+            raise line.make_bad(f"The file is named after entry {named}, and begins with another.", named)
         if seq is None or not isinstance(prev, str):
-            raise line.bad("This entry has no place in the chain.")
+            raise line.make_bad("This entry has no place in the chain.")
         if self._seq is None:
             self._begin(line, seq, prev)
         elif seq != self._seq + 1:
             missing = f"The entries {self._seq + 1} to {seq - 1} are missing before this one."
-            raise line.bad(missing if seq > self._seq + 1 else f"Entry {seq} is not in its place.", seq)
+            raise line.make_bad(missing if seq > self._seq + 1 else f"Entry {seq} is not in its place.", seq)
         elif prev != self._hash:
             assert self._before is not None
-            raise self._before.bad("The entry was changed after it was written.", self._seq)
+            raise self._before.make_bad("The entry was changed after it was written.", self._seq)
         if entry.get("code") == GAP:
-            raise line.bad(whole(str(entry.get("error")), _LONGEST), seq)
+            raise line.make_bad(withhold_if_long(str(entry.get("error")), _LONGEST), seq)
         if entry.get("code") == LOST:
             self.lost += _count(entry.get("arguments"))
         self._seq = seq
@@ -207,11 +207,11 @@ class _Walk:
         if not isinstance(head, Head) or head.first_seq == 0:
             return  # that it is gone is said at the end
         if seq > head.first_seq:
-            raise line.bad(f"The entries {head.first_seq} to {seq - 1} are missing before this one.", seq)
+            raise line.make_bad(f"The entries {head.first_seq} to {seq - 1} are missing before this one.", seq)
         if seq < head.first_seq:
             return  # a file that was to be removed is still there
         if prev != head.first_prev or (self._before is not None and prev != self._hash):
-            raise line.bad("What came before this entry is not what it was.", seq)
+            raise line.make_bad("What came before this entry is not what it was.", seq)
 
     def _compare(self, line: _ChainLine) -> None:
         assert self._seq is not None
@@ -219,7 +219,7 @@ class _Walk:
         if anchor is not None:
             self.met += 1
             if anchor[0] != self._hash:
-                raise line.bad(f"An anchor of {anchor[1]} knows another entry {self._seq}.", self._seq)
+                raise line.make_bad(f"An anchor of {anchor[1]} knows another entry {self._seq}.", self._seq)
 
 
 def _count(lost: Any) -> int:
@@ -230,25 +230,25 @@ def _count(lost: Any) -> int:
 _Opened = tuple[Path, IO[bytes], int]
 
 
-def _snapshot(path: Path, head_file: Path, stack: ExitStack) -> tuple[Head | str | None, list[_Opened]]:
+def _take_snapshot(path: Path, head_file: Path, stack: ExitStack) -> tuple[Head | str | None, list[_Opened]]:
     """The head, and each file with the size it has at that very moment."""
     if not head_file.is_file():
-        found = _opened(path, stack)
+        found = _open_files(path, stack)
         if not head_file.is_file():  # no writer has begun meanwhile
             return None, found
     kept = HeadFile(head_file)
     stack.callback(kept.close)
-    with kept.locked():
+    with kept.lock():
         try:
             head: Head | str | None = kept.read()
         except (ValueError, TypeError):
             head = "The head of the log cannot be read."
-        return head, _opened(path, stack)
+        return head, _open_files(path, stack)
 
 
-def _opened(path: Path, stack: ExitStack) -> list[_Opened]:
+def _open_files(path: Path, stack: ExitStack) -> list[_Opened]:
     found: list[_Opened] = []
-    for item in (*rotated(path), path):
+    for item in (*list_rotated(path), path):
         try:
             stream = stack.enter_context(item.open("rb"))
         except FileNotFoundError:
@@ -257,7 +257,7 @@ def _opened(path: Path, stack: ExitStack) -> list[_Opened]:
     return found
 
 
-def _lines(opened: Sequence[_Opened]) -> Iterator[_ChainLine]:
+def _read_lines(opened: Sequence[_Opened]) -> Iterator[_ChainLine]:
     for path, stream, size in opened:
         left = size
         for number, line in enumerate(stream, 1):
@@ -266,16 +266,16 @@ def _lines(opened: Sequence[_Opened]) -> Iterator[_ChainLine]:
             left -= len(line)
             content = line.removesuffix(b"\n")
             whole = line.endswith(b"\n") and left >= 0
-            yield _ChainLine(path.name, number, content, parsed(content) if whole else None)
+            yield _ChainLine(path.name, number, content, parse_entry(content) if whole else None)
 
 
-def _anchors(paths: Sequence[Path], findings: _Findings) -> dict[int, tuple[str, str]]:
+def _read_anchors(paths: Sequence[Path], findings: _Findings) -> dict[int, tuple[str, str]]:
     """Entry number → (hash, time), of all anchors. Two that contradict each other are a finding; the first counts."""
     found: dict[int, tuple[str, str]] = {}
     for path in paths:
         if path.is_file():
             for number, line in enumerate(path.read_bytes().splitlines(), 1):
-                anchor = parsed(line) or {}
+                anchor = parse_entry(line) or {}
                 seq, known = anchor.get("seq"), anchor.get("hash")
                 if not isinstance(seq, int) or not isinstance(known, str):
                     continue

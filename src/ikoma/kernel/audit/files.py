@@ -19,47 +19,47 @@ _DEEPEST = 8
 _MOST_ENTRIES = 1 << 53
 
 
-def line_hash(line: bytes) -> str:
+def hash_line(line: bytes) -> str:
     """The hash of a line as the next one quotes it; the line's end does not count."""
     return sha256(line).hexdigest()
 
 
-def rotated_name(path: Path, first_seq: int) -> Path:
+def make_rotated_name(path: Path, first_seq: int) -> Path:
     """Where a full file goes: its name says with which entry it begins."""
     return path.with_name(f"{path.stem}-{first_seq:012d}{path.suffix}")
 
 
-def named_seq(name: str) -> int | None:
+def read_named_seq(name: str) -> int | None:
     """The entry that a rotated file's name says it begins with; None where it says none."""
     found = re.search(r"-(\d{12})\.\w+$", name)
     return int(found[1]) if found else None
 
 
-def rotated(path: Path) -> list[Path]:
+def list_rotated(path: Path) -> list[Path]:
     """The files that were rotated away, by IKOMA or by logrotate, the oldest first."""
     pattern = re.compile(rf"{re.escape(path.stem)}(-\d{{12}})?{re.escape(path.suffix)}(\.\d+)?")
-    found = [item for item in _siblings(path) if pattern.fullmatch(item.name) and item != path]
-    return sorted(found, key=lambda item: (first_seq(item), item.name))
+    found = [item for item in _list_siblings(path) if pattern.fullmatch(item.name) and item != path]
+    return sorted(found, key=lambda item: (find_first_seq(item), item.name))
 
 
-def first_seq(path: Path) -> int:
+def find_first_seq(path: Path) -> int:
     """The number of the first entry that has one; 0 where none has."""
-    return first_link([path])[0]
+    return find_first_link([path])[0]
 
 
-def first_link(files: Iterable[Path]) -> tuple[int, str]:
+def find_first_link(files: Iterable[Path]) -> tuple[int, str]:
     """The number of the first entry that has one, and the hash that it quotes; (0, "") where none has."""
     for path in files:
         with suppress(OSError), path.open("rb") as stream:
             for line in stream:
-                entry = parsed(line) or {}
-                seq, prev = seq_of(entry), entry.get("prev")
+                entry = parse_entry(line) or {}
+                seq, prev = read_seq(entry), entry.get("prev")
                 if seq is not None:
                     return seq, prev if isinstance(prev, str) and len(prev) == _HASH_LENGTH else ""
     return 0, ""
 
 
-def parsed(line: bytes) -> dict[str, Any] | None:
+def parse_entry(line: bytes) -> dict[str, Any] | None:
     """The entry of a line; None where it is none. Whoever may write the log may put anything there."""
     try:
         entry = orjson.loads(line)
@@ -69,13 +69,13 @@ def parsed(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) and shallow else None
 
 
-def seq_of(entry: Mapping[str, Any]) -> int | None:
+def read_seq(entry: Mapping[str, Any]) -> int | None:
     """The number of an entry; None where it has none that can be one."""
     seq = entry.get("seq")
     return seq if type(seq) is int and 0 <= seq < _MOST_ENTRIES else None
 
 
-def last_line(descriptor: int, size: int) -> tuple[bytes, int]:
+def read_last_line(descriptor: int, size: int) -> tuple[bytes, int]:
     """The last whole line of an open file, without its end, and where the file's whole lines end."""
     window = _TAIL
     while True:
@@ -95,7 +95,7 @@ def _is_shallow(value: Any, deepest: int) -> bool:
     return parts is None or (deepest > 0 and all(_is_shallow(part, deepest - 1) for part in parts))
 
 
-def _siblings(path: Path) -> list[Path]:
+def _list_siblings(path: Path) -> list[Path]:
     try:
         return list(path.parent.iterdir())
     except OSError:

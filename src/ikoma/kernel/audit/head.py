@@ -40,10 +40,10 @@ class Head:
     first_seq: int = 1
     first_prev: str = NOTHING
 
-    def announcing(self, line_hash: str) -> Head:
+    def announce(self, line_hash: str) -> Head:
         return Head(self.seq, self.hash, line_hash, self.first_seq, self.first_prev)
 
-    def advanced(self, line_hash: str) -> Head:
+    def advance(self, line_hash: str) -> Head:
         return Head(self.seq + 1, line_hash, None, self.first_seq, self.first_prev)
 
 
@@ -58,7 +58,7 @@ class HeadFile:
         """What we wrote last: while the file says the same, it need not be understood again."""
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Nobody else, in any process, reads or writes head and log inside the block. Holds its thread up until then.
 
         TimeoutError, an OSError, where another process keeps the lock.
@@ -73,7 +73,7 @@ class HeadFile:
             self.release()
 
     @asynccontextmanager
-    async def locked_in_turn(self) -> AsyncIterator[None]:
+    async def lock_in_turn(self) -> AsyncIterator[None]:
         """Like `locked`, but the event loop goes on meanwhile. The block itself must not wait for anything."""
         deadline = time.monotonic() + PATIENCE
         while not self.take():

@@ -21,11 +21,20 @@ from typing import Any
 import orjson
 
 from ikoma.errors import AuditUnavailable
-from ikoma.kernel.audit.files import first_link, first_seq, last_line, line_hash, parsed, rotated, rotated_name, seq_of
+from ikoma.kernel.audit.files import (
+    find_first_link,
+    find_first_seq,
+    hash_line,
+    list_rotated,
+    make_rotated_name,
+    parse_entry,
+    read_last_line,
+    read_seq,
+)
 from ikoma.kernel.audit.head import NOTHING, Head, HeadFile
-from ikoma.kernel.audit.lost_entries import LostEntries, stamp
+from ikoma.kernel.audit.lost_entries import LostEntries, make_stamp
 from ikoma.kernel.coalesce import Coalesced
-from ikoma.kernel.redaction.redaction import whole, without_keys
+from ikoma.kernel.redaction.redaction import redact_keys, withhold_if_long
 
 log = logging.getLogger("ikoma.audit")
 
@@ -66,7 +75,7 @@ class AuditEntry:
     code: str | None = None
     duration: float = 0.0
 
-    def line(self, seq: int, prev: str) -> bytes:
+    def encode_line(self, seq: int, prev: str) -> bytes:
         """The entry as one line of JSON.
 
         Args:
@@ -74,24 +83,24 @@ class AuditEntry:
             prev: the hash of the line before it.
         """
         fields = {
-            "timestamp": stamp(),
-            "requestId": whole(self.request_id, _LONGEST),
-            "capability": whole(self.capability, _LONGEST),
+            "timestamp": make_stamp(),
+            "requestId": withhold_if_long(self.request_id, _LONGEST),
+            "capability": withhold_if_long(self.capability, _LONGEST),
             "role": self.role,
-            "caller": self.caller and whole(self.caller, _LONGEST),
-            "key": self.key and whole(self.key, _LONGEST),
+            "caller": self.caller and withhold_if_long(self.caller, _LONGEST),
+            "key": self.key and withhold_if_long(self.key, _LONGEST),
             "arguments": self.arguments,
             "result": self.result,
-            "error": self.error and whole(self.error, _LONGEST_ERROR),
+            "error": self.error and withhold_if_long(self.error, _LONGEST_ERROR),
             "code": self.code,
             "duration": round(self.duration, 3),
             "seq": seq,
             "prev": prev,
         }
-        line = _encoded(fields)
+        line = _encode(fields)
         if len(line) > _MOST_BYTES:
-            line = _encoded(fields | {"arguments": _few(self.arguments, len(line))})
-        return without_keys(line)
+            line = _encode(fields | {"arguments": _keep_app_name(self.arguments, len(line))})
+        return redact_keys(line)
 
     @property
     def kind(self) -> str:
@@ -100,16 +109,16 @@ class AuditEntry:
         return came_to if self.caller is None else f"{self.capability} {came_to}"
 
 
-def _encoded(fields: Mapping[str, Any]) -> bytes:
+def _encode(fields: Mapping[str, Any]) -> bytes:
     line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
     # Beyond ASCII, readers differ in what ends a line and what moves the cursor: all of it is escaped.
     return line if line.isascii() else json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
-def _few(arguments: Mapping[str, Any], size: int) -> dict[str, Any]:
+def _keep_app_name(arguments: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Of arguments that take too much room, the app's name: by it the entry is found."""
     app = arguments.get("appName")
-    named = {"appName": whole(app, _LONGEST)} if isinstance(app, str) else {}
+    named = {"appName": withhold_if_long(app, _LONGEST)} if isinstance(app, str) else {}
     return {**named, "[arguments]": f"[too long: {size} bytes]"}
 
 
@@ -144,14 +153,14 @@ class AuditLog:
         Waits for another process that writes, and holds its thread up: not for the event loop of a server.
         """
         left = list(entries)
-        with self._noting_lost(left), self._head.locked():
+        with self._note_lost(left), self._head.lock():
             self._append(left)
 
     async def append_in_turn(self, *entries: AuditEntry) -> None:
         """Like `append`, but the event loop goes on while another process writes."""
         left = list(entries)
-        with self._noting_lost(left):
-            async with self._head.locked_in_turn():
+        with self._note_lost(left):
+            async with self._head.lock_in_turn():
                 self._append(left)
 
     async def append_durably(self, entry: AuditEntry) -> None:
@@ -187,7 +196,7 @@ class AuditLog:
         self._waiting.append(entry)
         await self._together.get()
 
-    def last(
+    def read_last(
         self, limit: int, wanted: Callable[[dict[str, Any]], bool], since: str | None = None
     ) -> tuple[list[dict[str, Any]], int]:
         """The last entries that are wanted, oldest first, and how many lines that were read are no entries.
@@ -199,16 +208,16 @@ class AuditLog:
         """
         found: list[dict[str, Any]] = []
         odd = 0
-        for path in (self._path, *reversed(rotated(self._path))):
-            earlier, skipped = _last_of(path, limit - len(found), wanted)
+        for path in (self._path, *reversed(list_rotated(self._path))):
+            earlier, skipped = _read_last_of(path, limit - len(found), wanted)
             found, odd = [*earlier, *found], odd + skipped
-            if len(found) >= limit or (since is not None and _begins(path) < since):
+            if len(found) >= limit or (since is not None and _read_begin(path) < since):
                 break
         return found, odd
 
-    async def head(self) -> Head | None:
+    async def read_head(self) -> Head | None:
         """The last entry that is on the disk, for an anchor."""
-        async with self._head.locked_in_turn():
+        async with self._head.lock_in_turn():
             head = self._head.read()
         await self._synced.get()
         return head
@@ -220,7 +229,7 @@ class AuditLog:
         self._head.close()
 
     @contextmanager
-    def _noting_lost(self, left: list[AuditEntry]) -> Iterator[None]:
+    def _note_lost(self, left: list[AuditEntry]) -> Iterator[None]:
         """Count what could not be written in the block, and say why."""
         try:
             yield
@@ -249,25 +258,25 @@ class AuditLog:
             head = None
         if head is not None and head.next is None and self._seen == (size, head.seq):
             return head
-        tail, end = last_line(descriptor, size)
+        tail, end = read_last_line(descriptor, size)
         if head is not None:
-            return self._mended(descriptor, head, tail, size, end)
-        last = seq_of(parsed(tail) or {})
+            return self._mend(descriptor, head, tail, size, end)
+        last = read_seq(parse_entry(tail) or {})
         if last is None:  # a new log, or one of a version without a chain
             if end != size:
                 os.ftruncate(descriptor, end)
-            before = line_hash(tail) if tail else NOTHING
+            before = hash_line(tail) if tail else NOTHING
             return Head(hash=before, first_prev=before)
-        known = Head(last, line_hash(tail), None, *first_link((*rotated(self._path), self._path)))
+        known = Head(last, hash_line(tail), None, *find_first_link((*list_rotated(self._path), self._path)))
         return self._say_gap(descriptor, known, "The head of the log was gone.")
 
-    def _mended(self, descriptor: int, head: Head, tail: bytes, size: int, end: int) -> Head:
-        found = line_hash(tail)
+    def _mend(self, descriptor: int, head: Head, tail: bytes, size: int, end: int) -> Head:
+        found = hash_line(tail)
         if head.next is not None:  # a writer was killed, or the disk was full, between its two words to the head
             if end != size:
                 os.ftruncate(descriptor, end)
             if tail and found == head.next:
-                return head.advanced(found)
+                return head.advance(found)
             head = replace(head, next=None)
             size = end
         if size == 0 or (size == end and found == head.hash):  # rotated away, or as we left it
@@ -283,7 +292,7 @@ class AuditLog:
     def _say_lost(self, descriptor: int, head: Head) -> Head:
         lost = self._lost
         what = f"{lost.count} entries could not be written from {lost.since} to {lost.until}."
-        entry = AuditEntry("audit.lost", "audit.lost", arguments=lost.facts(), result=ERROR, error=what, code=LOST)
+        entry = AuditEntry("audit.lost", "audit.lost", arguments=lost.describe(), result=ERROR, error=what, code=LOST)
         head = self._write(descriptor, head, [entry])
         self._lost = LostEntries()
         return head
@@ -292,14 +301,14 @@ class AuditLog:
         """Write the entries, each of which leaves `left` when it is written."""
         size = os.fstat(descriptor).st_size
         while left:
-            line = left[0].line(head.seq + 1, head.hash)
-            following = line_hash(line[:-1])
-            self._head.write(head.announcing(following))
+            line = left[0].encode_line(head.seq + 1, head.hash)
+            following = hash_line(line[:-1])
+            self._head.write(head.announce(following))
             written = os.write(descriptor, line)
             if written != len(line):
                 os.ftruncate(descriptor, size)
                 raise OSError("the disk took only a part of the entry")
-            head, size = head.advanced(following), size + written
+            head, size = head.advance(following), size + written
             del left[0]
         self._head.write(head)
         self._seen = (size, head.seq)
@@ -308,12 +317,12 @@ class AuditLog:
     def _rotate(self, descriptor: int, head: Head) -> None:
         """Put the full file away, and remove the oldest where there are too many."""
         os.fdatasync(descriptor)
-        self._path.rename(rotated_name(self._path, first_seq(self._path)))
+        self._path.rename(make_rotated_name(self._path, find_first_seq(self._path)))
         self._forget()
-        files = rotated(self._path)
+        files = list_rotated(self._path)
         doomed = files[: -self._keep] if self._keep else []
         if doomed:
-            seq, prev = first_link(files[len(doomed) :])
+            seq, prev = find_first_link(files[len(doomed) :])
             self._head.write(replace(head, first_seq=seq, first_prev=prev))
             for path in doomed:
                 path.unlink(missing_ok=True)
@@ -335,26 +344,26 @@ class AuditLog:
         return descriptor
 
     async def _append_waiting(self) -> None:
-        with self._logged_lost():
+        with self._log_lost():
             if self._waiting:  # else others have written them
-                async with self._head.locked_in_turn():
+                async with self._head.lock_in_turn():
                     self._append(self._waiting)
 
     def _write_waiting(self) -> None:
         """Write what waits, with the lock held."""
-        with self._logged_lost():
+        with self._log_lost():
             self._append(self._waiting)
 
     def _write_the_rest(self) -> None:
         """Write what waits, where no event loop will."""
-        with self._logged_lost(), self._head.locked():
+        with self._log_lost(), self._head.lock():
             self._append(self._waiting)
 
     @contextmanager
-    def _logged_lost(self) -> Iterator[None]:
+    def _log_lost(self) -> Iterator[None]:
         """Count the waiting entries that could not be written in the block, and say so in the server's log."""
         try:
-            with self._noting_lost(self._waiting):
+            with self._note_lost(self._waiting):
                 yield
         except AuditUnavailable as error:
             lost, self._waiting = self._waiting, []
@@ -379,23 +388,23 @@ def _runs_loop() -> bool:
     return True
 
 
-def _begins(path: Path) -> str:
+def _read_begin(path: Path) -> str:
     """When the first entry of a file was written; in time for everything where that cannot be said."""
     try:
         with path.open("rb") as stream:
-            begins = (parsed(stream.readline()) or {}).get("timestamp")
+            begins = (parse_entry(stream.readline()) or {}).get("timestamp")
             return begins if isinstance(begins, str) else "~"
     except FileNotFoundError:
         return "~"
 
 
-def _last_of(path: Path, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> tuple[list[dict[str, Any]], int]:
+def _read_last_of(path: Path, limit: int, wanted: Callable[[dict[str, Any]], bool]) -> tuple[list[dict[str, Any]], int]:
     odd = 0
     found: deque[dict[str, Any]] = deque(maxlen=limit)
     try:
         with path.open("rb") as stream:
             for line in stream:
-                entry = parsed(line)
+                entry = parse_entry(line)
                 if entry is None or not _is_entry(entry):
                     odd += 1
                 elif wanted(entry):

@@ -20,18 +20,18 @@ class LostEntries:
     kinds: dict[str, int] = field(default_factory=dict)
 
     def add(self, kind: str) -> None:
-        self.until = stamp()
+        self.until = make_stamp()
         self.since = self.since or self.until
         self.count += 1
         if kind not in self.kinds and len(self.kinds) >= _MOST_KINDS:
             kind = _OTHERS
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
-    def facts(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """As the arguments of the entry that tells of them."""
         return {"count": self.count, "since": self.since, "until": self.until, "kinds": dict(self.kinds)}
 
 
-def stamp() -> str:
+def make_stamp() -> str:
     """Now, as entries have it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.kernel.redaction.redaction import whole
+from ikoma.kernel.redaction.redaction import withhold_if_long
 from ikoma.kernel.registry import LONGEST_NAME, Capability
 
 _LONGEST = 200
@@ -26,11 +26,11 @@ def mask_arguments(capability: Capability, arguments: Mapping[str, Any]) -> dict
     masked: dict[str, Any] = {}
     for name, value in islice(arguments.items(), _MOST):
         if name in capability.sensitive:
-            masked[name] = _described(value, capability.sensitive[name])
+            masked[name] = _describe(value, capability.sensitive[name])
         elif name in capability.arguments:
-            masked[name] = _quoted(value)
+            masked[name] = _quote(value)
         else:
-            masked[_named(name)] = "[unknown argument]"
+            masked[_name(name)] = "[unknown argument]"
     return masked
 
 
@@ -44,21 +44,21 @@ def mask_result(capability: Capability, answer: bytes) -> bytes:
     )
 
 
-def _described(value: Any, what: str) -> Any:
+def _describe(value: Any, what: str) -> Any:
     if isinstance(value, Mapping):
-        return {_named(str(name)): "[redacted]" for name in islice(value, _MOST)}
+        return {_name(str(name)): "[redacted]" for name in islice(value, _MOST)}
     return f"[{what}, {len(value)} characters]" if isinstance(value, str) else f"[{what}]"
 
 
-def _quoted(value: Any) -> Any:
+def _quote(value: Any) -> Any:
     if isinstance(value, str):
-        return whole(_IN_ADDRESS.sub("://***@", value), _LONGEST)
+        return withhold_if_long(_IN_ADDRESS.sub("://***@", value), _LONGEST)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list) and len(value) <= _MOST and all(isinstance(item, str) for item in value):
-        return [_quoted(item) for item in value]
+        return [_quote(item) for item in value]
     return f"[{type(value).__name__}]"
 
 
-def _named(name: str) -> str:
-    return whole(name, LONGEST_NAME, "name")
+def _name(name: str) -> str:
+    return withhold_if_long(name, LONGEST_NAME, "name")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ikoma.kernel.audit.log import ERROR, AuditEntry
-from ikoma.kernel.audit.lost_entries import stamp
+from ikoma.kernel.audit.lost_entries import make_stamp
 
 SUMMED = "refusals_summed"
 """The code of an entry that stands for several refusals."""
@@ -33,10 +33,10 @@ class _Sum:
     codes: dict[str, int] = field(default_factory=dict)
 
     def add(self, code: str) -> None:
-        self.until = stamp()
+        self.until = make_stamp()
         self.codes[code] = self.codes.get(code, 0) + 1
 
-    def entry(self, address: str) -> AuditEntry:
+    def make_entry(self, address: str) -> AuditEntry:
         count = sum(self.codes.values())
         facts: dict[str, Any] = {"address": address, "count": count, "codes": self.codes}
         return AuditEntry(
@@ -78,7 +78,7 @@ class Refusals:
         if not self._sums:
             left = self._began + _SECONDS - time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(left, self.flush)
-        self._sums.setdefault(address, _Sum(stamp())).add(entry.code or entry.result)
+        self._sums.setdefault(address, _Sum(make_stamp())).add(entry.code or entry.result)
 
     def flush(self) -> None:
         """Write the sums, and begin another minute."""
@@ -87,4 +87,4 @@ class Refusals:
         sums, self._sums = self._sums, {}
         self._began, self._seen, self._written = time.monotonic(), {}, 0
         if sums:
-            self._write(*(found.entry(address) for address, found in sums.items()))
+            self._write(*(found.make_entry(address) for address, found in sums.items()))

@@ -9,25 +9,25 @@ Path = tuple[str, ...]
 """Where something stands in JSON: names of fields, and `*` for each item of a list or mapping."""
 
 
-def applied(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
+def change_at(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
     """JSON-ready facts with what stands at a path changed."""
     if not path:
         return change(value)
     if path[0] == "*":
         if isinstance(value, dict):
-            return {name: applied(item, path[1:], change) for name, item in value.items()}
-        return [applied(item, path[1:], change) for item in value] if isinstance(value, list) else value
+            return {name: change_at(item, path[1:], change) for name, item in value.items()}
+        return [change_at(item, path[1:], change) for item in value] if isinstance(value, list) else value
     if isinstance(value, dict) and path[0] in value:
-        return {**value, path[0]: applied(value[path[0]], path[1:], change)}
+        return {**value, path[0]: change_at(value[path[0]], path[1:], change)}
     return value
 
 
-def standing_at(value: Any, path: Path) -> Iterator[Any]:
+def find_at(value: Any, path: Path) -> Iterator[Any]:
     """What stands at a path in JSON-ready facts: nothing, one thing, or one for each item."""
     if not path:
         yield value
     elif path[0] == "*":
         for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            yield from standing_at(item, path[1:])
+            yield from find_at(item, path[1:])
     elif isinstance(value, dict) and path[0] in value:
-        yield from standing_at(value[path[0]], path[1:])
+        yield from find_at(value[path[0]], path[1:])

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import orjson
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.redaction.places import Path, applied
+from ikoma.kernel.redaction.places import Path, change_at
 from ikoma.model import Secret, printable
 
 HIDDEN = "***"
@@ -51,7 +51,7 @@ QUOTING = frozenset({"answer", "logs", "healthcheck", "sql", "detail", "serverHi
 
 def scrub(text: str, secrets: Iterable[Secret]) -> str:
     """The text with each secret's value replaced by ***. Values under four characters would hide nothing but sense."""
-    return replaced(text, forms(secrets))
+    return redact(text, list_encodings(secrets))
 
 
 @lru_cache(maxsize=20_000)
@@ -62,22 +62,22 @@ def is_plain(text: str) -> bool:
     return bool(_WORD.fullmatch(text) or _NUMBERS.fullmatch(text))
 
 
-def certain(texts: Iterable[str]) -> tuple[str, ...]:
+def select_certain(texts: Iterable[str]) -> tuple[str, ...]:
     """Those of the forms that are hidden also where names and IKOMA's own words stand."""
     return tuple(text for text in texts if not is_plain(text))
 
 
 @lru_cache(maxsize=20_000)
-def _whole(text: str) -> re.Pattern[str]:
+def _match_whole(text: str) -> re.Pattern[str]:
     """Finds a plain text where it is no part of a longer word, name, path or address."""
     before = r"(?<!\w)(?<!\w[-.])(?<!/)" if text[0].isalnum() else ""
     after = r"(?!\w)(?![-./]\w)(?!:\d)(?!://)" if text[-1].isalnum() else ""
     return re.compile(before + re.escape(text) + after)
 
 
-def forms(secrets: Iterable[Secret]) -> tuple[str, ...]:
+def list_encodings(secrets: Iterable[Secret]) -> tuple[str, ...]:
     """Every way in which these secrets may be written, the longest first: one may hold another."""
-    found = {part for secret in secrets for part in _forms(secret.reveal()) if len(part.strip()) >= _SHORTEST}
+    found = {part for secret in secrets for part in _encode(secret.reveal()) if len(part.strip()) >= _SHORTEST}
     return tuple(sorted(found, key=lambda part: (-len(part), part)))
 
 
@@ -94,11 +94,11 @@ class KnownSecrets:
     @cached_property
     def certain(self) -> tuple[str, ...]:
         """Those that can be nothing but secrets: they are hidden everywhere."""
-        return tuple(text for text in certain(self.texts) if text not in self.names)
+        return tuple(text for text in select_certain(self.texts) if text not in self.names)
 
     @classmethod
     def of(cls, texts: Sequence[str], names: Iterable[str] = ()) -> KnownSecrets:
-        return cls(tuple(texts), tuple(map(_in_json, texts)), frozenset(names) & {*texts})
+        return cls(tuple(texts), tuple(map(_encode_in_json, texts)), frozenset(names) & {*texts})
 
     def __add__(self, more: KnownSecrets) -> KnownSecrets:
         return KnownSecrets(self.texts + more.texts, self.raw + more.raw, self.names | more.names)
@@ -116,7 +116,7 @@ class FindSecrets(Protocol):
         ...
 
 
-def knows_nothing(app: str | None, reach: tuple[str, ...] = ()) -> KnownSecrets:
+def find_nothing(app: str | None, reach: tuple[str, ...] = ()) -> KnownSecrets:
     return KnownSecrets()
 
 
@@ -127,22 +127,22 @@ class Scrubber:
         knows: gives what is known.
     """
 
-    def __init__(self, knows: FindSecrets = knows_nothing) -> None:
+    def __init__(self, knows: FindSecrets = find_nothing) -> None:
         self._knows = knows
 
-    def text(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
+    def scrub_text(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
         """Text that others wrote."""
-        return replaced(text, self._knows(app, reach).texts)
+        return redact(text, self._knows(app, reach).texts)
 
-    def own(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
+    def scrub_own(self, text: str, app: str | None, reach: tuple[str, ...] = ()) -> str:
         """Text of IKOMA's own, in which there may be something that others wrote."""
-        return replaced(text, self._knows(app, reach).certain)
+        return redact(text, self._knows(app, reach).certain)
 
-    def value(self, value: Any, app: str | None, reach: tuple[str, ...] = ()) -> Any:
+    def scrub_value(self, value: Any, app: str | None, reach: tuple[str, ...] = ()) -> Any:
         """JSON-ready facts of IKOMA's own, names of fields included."""
-        return cleaned(value, self._knows(app, reach).certain)
+        return redact_all(value, self._knows(app, reach).certain)
 
-    def json(
+    def scrub_json(
         self, body: bytes, app: str | None, reach: tuple[str, ...] = (), *, quoting: Sequence[Path] | None = None
     ) -> bytes:
         """An encoded answer. It is taken apart only where there is something to hide in it.
@@ -152,16 +152,16 @@ class Scrubber:
         """
         known = self._knows(app, reach)
         # JSON may spell a letter by its number: bytes that hold such a spelling are looked at in any case.
-        if b"\\u" not in body and not any(secret in body for secret in known.raw) and without_keys(body) is body:
+        if b"\\u" not in body and not any(secret in body for secret in known.raw) and redact_keys(body) is body:
             return body
         answer = orjson.loads(body)
         if quoting is None:
-            return orjson.dumps(cleaned(answer, known.texts))
+            return orjson.dumps(redact_all(answer, known.texts))
         for path in quoting:
-            answer = applied(answer, path, lambda part: cleaned(part, known.texts))
-        return orjson.dumps(cleaned(answer, known.certain))
+            answer = change_at(answer, path, lambda part: redact_all(part, known.texts))
+        return orjson.dumps(redact_all(answer, known.certain))
 
-    def error(self, error: IkomaError, app: str | None, reach: tuple[str, ...] = ()) -> None:
+    def scrub_error(self, error: IkomaError, app: str | None, reach: tuple[str, ...] = ()) -> None:
         """An error, in place: message, hint and details.
 
         A message that the audit log does not get quotes others; so do some details.
@@ -170,12 +170,14 @@ class Scrubber:
         own, texts = known.certain, known.texts
         if error.quotes:
             ours = f"{error.audit_message} {error.hint}"
-            said = [text for text in texts if not (is_plain(text) and _whole(text).search(ours))]
+            said = [text for text in texts if not (is_plain(text) and _match_whole(text).search(ours))]
         else:
             said = list(own)
-        error.message, error.hint = replaced(error.message, said), replaced(error.hint, own)
-        error.audit_message = replaced(error.audit_message, own)
-        error.details = {name: cleaned(item, texts if name in QUOTING else own) for name, item in error.details.items()}
+        error.message, error.hint = redact(error.message, said), redact(error.hint, own)
+        error.audit_message = redact(error.audit_message, own)
+        error.details = {
+            name: redact_all(item, texts if name in QUOTING else own) for name, item in error.details.items()
+        }
         error.args = (error.message,)
 
 
@@ -190,60 +192,60 @@ class ScrubbingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = self._inner.format(record)
         # A traceback ends in what a library said.
-        return self._scrubber.text(text, None) if record.exc_info else self._scrubber.own(text, None)
+        return self._scrubber.scrub_text(text, None) if record.exc_info else self._scrubber.scrub_own(text, None)
 
 
-def _in_json(text: str) -> bytes:
+def _encode_in_json(text: str) -> bytes:
     try:
         return orjson.dumps(text)[1:-1]
     except orjson.JSONEncodeError:  # half a character: no answer holds it
         return text.encode("utf-8", "surrogatepass")
 
 
-def without_keys(line: bytes) -> bytes:
+def redact_keys(line: bytes) -> bytes:
     """The same bytes without what looks like one of our API keys."""
     return _KEY_IN_BYTES.sub(HIDDEN.encode(), line) if _KEY_BYTES in line else line
 
 
-def replaced(text: str, texts: Sequence[str]) -> str:
+def redact(text: str, texts: Sequence[str]) -> str:
     """Text that others wrote, each of these forms and each API key in it replaced by ***, as it can be written down."""
     text = text if text.isascii() else printable(text)
     if KEY_PREFIX in text:
         text = _KEY.sub(HIDDEN, text)
     for secret in texts:
         if secret in text:
-            text = _whole(secret).sub(HIDDEN, text) if is_plain(secret) else text.replace(secret, HIDDEN)
+            text = _match_whole(secret).sub(HIDDEN, text) if is_plain(secret) else text.replace(secret, HIDDEN)
     return text
 
 
-def whole(text: str, most: int, what: str = "text") -> str:
+def withhold_if_long(text: str, most: int, what: str = "text") -> str:
     """The text, or how long it is: one that was cut could end in a part of a secret, which nobody finds any more."""
     return text if len(text) <= most else f"[{what}, {len(text)} characters]"
 
 
-def cleaned(value: Any, texts: Sequence[str]) -> Any:
+def redact_all(value: Any, texts: Sequence[str]) -> Any:
     """JSON-ready facts, each text in them as `replaced` gives it."""
     if isinstance(value, str):
-        return replaced(value, texts)
+        return redact(value, texts)
     if isinstance(value, dict):
         # Names of fields are IKOMA's own, but for those of tables and variables: a short secret must not break them.
         long = [secret for secret in texts if len(secret) >= _SHORTEST_LINE]
-        return {replaced(str(name), long): cleaned(item, texts) for name, item in value.items()}
+        return {redact(str(name), long): redact_all(item, texts) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [cleaned(item, texts) for item in value]
+        return [redact_all(item, texts) for item in value]
     return value
 
 
-def _forms(value: str) -> Iterator[str]:
+def _encode(value: str) -> Iterator[str]:
     for part in (value, *(line for line in value.splitlines() if len(line.strip()) >= _SHORTEST_LINE)):
         yield part
         yield _UNSHOWN.sub("", part)
         yield json.dumps(part, ensure_ascii=False)[1:-1]
         yield json.dumps(part)[1:-1]
-        yield "".join(map(_quoted_by_go, part))
+        yield "".join(map(_quote_like_go, part))
 
 
-def _quoted_by_go(character: str) -> str:
+def _quote_like_go(character: str) -> str:
     """As Compose and Docker quote a value in what they say: what prints stays, whatever the language."""
     if character in _GO_ESCAPES or character.isprintable():
         return _GO_ESCAPES.get(character, character)

@@ -206,7 +206,7 @@ class McpAdapter:
     def _arguments(self, params: CallToolRequestParams) -> dict[str, Any]:
         found = self._capabilities.get(self._names.get(params.name, ""))
         given = params.arguments or {}
-        return convert_arguments(controls.arguments_schema(found), given) if found else dict(given)
+        return convert_arguments(controls.make_arguments_schema(found), given) if found else dict(given)
 
     async def _read(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         try:

@@ -97,16 +97,16 @@ class Calls:
 
     async def visible(self, who: McpConnection, *, counts: bool = True) -> Sequence[Capability]:
         """What this caller may call now; a request of its own, unless it is looked up on the way."""
-        return await self._pipeline.visible(who.key, who.role, counts=counts)
+        return await self._pipeline.list_visible(who.key, who.role, counts=counts)
 
     def while_valid(self, who: McpConnection) -> KeyGuard:
         """Around a stream: it ends with the key."""
-        return self._pipeline.while_valid(who.key)
+        return self._pipeline.guard_key(who.key)
 
     async def sees(self, who: McpConnection, event: Event) -> bool:
         """Whether this caller may hear of an event."""
         try:
-            caller = await self._pipeline.whose(who.key)
+            caller = await self._pipeline.reidentify_key(who.key)
         except IkomaError:  # it was revoked meanwhile
             return False
         return event.app is None or caller.reaches(event.app)

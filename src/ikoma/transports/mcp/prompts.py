@@ -136,7 +136,7 @@ def fitted(text: str, may_call: Collection[str], listed: Collection[str]) -> str
 
 def _named(line: str) -> set[str]:
     """The capabilities that a line names as tools."""
-    known = {tool_name(name): name for name in registry.names()}
+    known = {tool_name(name): name for name in registry.list_names()}
     return {known[word] for word in re.findall(r"`(\w+)`", line) if word in known}
 
 

@@ -77,7 +77,7 @@ def named_as_tools(text: str) -> str:
 @cache
 def _capabilities(_: int) -> re.Pattern[str]:
     """Finds the names of all capabilities that there are by now."""
-    names = "|".join(sorted(map(re.escape, registry.names()), key=len, reverse=True))
+    names = "|".join(sorted(map(re.escape, registry.list_names()), key=len, reverse=True))
     return re.compile(rf"(?<![\w.])(?:{names or '(?!)'})(?![\w])")
 
 
@@ -97,7 +97,7 @@ def input_schema(item: Capability) -> dict[str, Any]:
         for name, value in schema.get("properties", {}).items()
         if name not in item.listing.not_over_mcp
     }
-    if model := controls.model_for(item):
+    if model := controls.find_model(item):
         for name, value in model.model_json_schema(by_alias=True)["properties"].items():
             properties[name] = {"type": _compact(value)["type"]}  # what they are for, the instructions say once
     compact: dict[str, Any] = {"type": "object", "properties": properties}

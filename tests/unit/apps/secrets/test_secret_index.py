@@ -26,18 +26,18 @@ def test_a_value_is_known_as_soon_as_it_is_set_and_after_it_was_replaced(apps: A
     scrubber = Scrubber(SecretIndex(apps, []))
     app = apps.at(SHOP)
     composed.put(app, "TOKEN", "first-value-1")
-    assert scrubber.text("say first-value-1", "shop") == "say ***"
+    assert scrubber.scrub_text("say first-value-1", "shop") == "say ***"
     composed.put(app, "TOKEN", "second-value-2")
-    assert scrubber.text("first-value-1 second-value-2", "shop") == "*** ***"
+    assert scrubber.scrub_text("first-value-1 second-value-2", "shop") == "*** ***"
     composed.remove(app, "TOKEN")
-    assert scrubber.text("first-value-1 second-value-2", "shop") == "*** ***"
+    assert scrubber.scrub_text("first-value-1 second-value-2", "shop") == "*** ***"
 
 
 def test_secrets_of_other_apps_and_of_the_platform_are_known_too(apps: Apps, monkeypatch: pytest.MonkeyPatch) -> None:
     book = SecretIndex(apps, [Secret("platform-password")])
     composed.put(apps.at(AppName("bank")), "PASSWORD", "vault-of-bank")
     monkeypatch.setattr(secret_index, "_LOOK_SECONDS", 0.0)
-    assert Scrubber(book).text("vault-of-bank platform-password", "shop") == "*** ***"
+    assert Scrubber(book).scrub_text("vault-of-bank platform-password", "shop") == "*** ***"
 
 
 def test_short_secrets_are_hidden_from_those_whose_key_reaches_their_app(
@@ -53,10 +53,10 @@ def test_short_secrets_are_hidden_from_those_whose_key_reaches_their_app(
     composed.put(apps.at(AppName("bank")), "LONG_SECRET", "more than anybody could guess")
     text = "shop-pin-1 bank-pin-1 next-pin-1 more than anybody could guess"
     scrubber = Scrubber(SecretIndex(apps, []))
-    assert scrubber.text(text, "shop", ("shop",)) == "*** bank-pin-1 next-pin-1 ***"
-    assert scrubber.text(text, None, ("bank",)) == "shop-pin-1 *** *** ***"
-    assert scrubber.text(text, None, ("s*", "bank--*")) == "*** bank-pin-1 *** ***"
-    assert scrubber.text(text, "shop") == scrubber.text(text, None) == "*** *** *** ***"
+    assert scrubber.scrub_text(text, "shop", ("shop",)) == "*** bank-pin-1 next-pin-1 ***"
+    assert scrubber.scrub_text(text, None, ("bank",)) == "shop-pin-1 *** *** ***"
+    assert scrubber.scrub_text(text, None, ("s*", "bank--*")) == "*** bank-pin-1 *** ***"
+    assert scrubber.scrub_text(text, "shop") == scrubber.scrub_text(text, None) == "*** *** *** ***"
 
 
 def test_what_cannot_be_read_keeps_no_other_secret_from_being_known(apps: Apps) -> None:
@@ -65,7 +65,7 @@ def test_what_cannot_be_read_keeps_no_other_secret_from_being_known(apps: Apps) 
     app.make_state()
     (app.state / "database.json").write_text("{")
     scrubber = Scrubber(SecretIndex(apps, []))
-    assert scrubber.text("known-value-1 p\ufffdssword-2", "shop") == "*** ***"
+    assert scrubber.scrub_text("known-value-1 p\ufffdssword-2", "shop") == "*** ***"
 
 
 def test_a_plain_word_is_hidden_as_a_whole_in_what_others_wrote_alone(apps: Apps) -> None:
@@ -74,11 +74,11 @@ def test_a_plain_word_is_hidden_as_a_whole_in_what_others_wrote_alone(apps: Apps
         composed.put(app, name, value)
     scrubber = Scrubber(SecretIndex(apps, []))
     own = "shop is healthy: postgres, front, d-shop-web, http://shop:25420/shop"
-    assert scrubber.own(own, "shop") == own
-    assert scrubber.text(own, "shop") == "*** is ***: ***, front, d-shop-web, http://shop:25420/shop"
-    assert scrubber.text("postgres://me:postgres@shop.example/db", "shop") == "postgres://me:***@shop.example/db"
+    assert scrubber.scrub_own(own, "shop") == own
+    assert scrubber.scrub_text(own, "shop") == "*** is ***: ***, front, d-shop-web, http://shop:25420/shop"
+    assert scrubber.scrub_text("postgres://me:postgres@shop.example/db", "shop") == "postgres://me:***@shop.example/db"
     body = orjson.dumps({"name": "shop", "health": "healthy", "lines": ["is healthy", "d-shop-web"]})
-    answer = orjson.loads(scrubber.json(body, "shop", quoting=[("lines",)]))
+    answer = orjson.loads(scrubber.scrub_json(body, "shop", quoting=[("lines",)]))
     assert answer == {"name": "shop", "health": "healthy", "lines": ["is ***", "d-shop-web"]}
 
 
@@ -90,14 +90,14 @@ def test_what_ikoma_calls_files_and_calls_stays_whatever_an_app_takes_for_its_pa
     composed.put(apps.at(SHOP), "B_PASSWORD", "artifact.verify_release")
     scrubber = Scrubber(SecretIndex(apps, []))
     own = "docker-compose.yml:4: artifact.verify_release"
-    assert scrubber.own(own, "bank", ("bank",)) == own
-    assert scrubber.text(own, "shop") == "***:4: ***"
+    assert scrubber.scrub_own(own, "bank", ("bank",)) == own
+    assert scrubber.scrub_text(own, "shop") == "***:4: ***"
 
 
 def test_the_password_in_an_address_is_a_secret_by_itself(apps: Apps) -> None:
     composed.put(apps.at(SHOP), "REDIS_URL", "redis://:hunter22@cache:6379/0")
     scrubber = Scrubber(SecretIndex(apps, []))
-    assert scrubber.text("hunter22 and redis://:hunter22@cache:6379/0", "shop") == "*** and ***"
+    assert scrubber.scrub_text("hunter22 and redis://:hunter22@cache:6379/0", "shop") == "*** and ***"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_answer_stays_json_whatever_the_secret_is_made_of(apps: Apps, value: 
     scrubber = Scrubber(SecretIndex(apps, []))
     for dump in (orjson.dumps, lambda item: __import__("json").dumps(item).encode()):
         body = dump({"lines": [f"before {value} after", value], "number": 1234567890, "nested": {"key": value}})
-        scrubbed = scrubber.json(body, "shop")
+        scrubbed = scrubber.scrub_json(body, "shop")
         found = orjson.loads(scrubbed)
         assert found["number"] == 1234567890
         assert value not in orjson.dumps(found["lines"]).decode()
@@ -117,4 +117,4 @@ def test_an_answer_stays_json_whatever_the_secret_is_made_of(apps: Apps, value: 
 
 def test_an_unreadable_file_keeps_nobody_from_an_answer(apps: Apps) -> None:
     (apps.root / "shop" / ".env").symlink_to("/etc/shadow")
-    assert Scrubber(SecretIndex(apps, [])).text("text", "shop") == "text"
+    assert Scrubber(SecretIndex(apps, [])).scrub_text("text", "shop") == "text"

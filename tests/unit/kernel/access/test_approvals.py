@@ -44,7 +44,7 @@ def test_consent_is_to_one_call_of_one_caller_once(approvals: Approvals) -> None
     assert use(approvals, BOT, "apps.remove", "this", take=False) is True
     assert use(approvals, BOT, "apps.remove", "this") is True
     assert use(approvals, BOT, "apps.remove", "this") is False
-    [item] = approvals.visible(ANN, closed=True)
+    [item] = approvals.list_visible(ANN, closed=True)
     assert (item.state, item.decided_by) == (USED, "ann")
 
 
@@ -67,8 +67,8 @@ def test_a_consent_ends_with_the_key_that_gave_it(approvals: Approvals) -> None:
     approvals.decide(ask(approvals), ANN, APPROVED)
     assert use(approvals, BOT, "apps.remove", "this", ended=ANN.id) is False
     assert use(approvals, BOT, "apps.remove", "this") is False
-    assert [item.state for item in approvals.visible(ANN, closed=True)] == [EXPIRED]
-    assert ask(approvals) in {item.id for item in approvals.visible(ANN, closed=False)}
+    assert [item.state for item in approvals.list_visible(ANN, closed=True)] == [EXPIRED]
+    assert ask(approvals) in {item.id for item in approvals.list_visible(ANN, closed=False)}
 
 
 def test_equal_calls_ask_once(approvals: Approvals, tmp_path: Path) -> None:
@@ -89,17 +89,17 @@ def test_no_key_asks_others_requests_away(approvals: Approvals) -> None:
     with pytest.raises(ApprovalDenied):
         use(approvals, BOT, "apps.remove", "denied")
     assert use(approvals, BOT, "apps.remove", "granted") is True
-    assert needed.details["approval"] in {item.id for item in approvals.visible(ANN, closed=False)}
+    assert needed.details["approval"] in {item.id for item in approvals.list_visible(ANN, closed=False)}
 
 
 def test_only_requests_whose_hour_is_over_are_forgotten(approvals: Approvals, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KEEP", 2)
     first = [ask(approvals, f"early {number}") for number in range(5)]
-    assert len(approvals.visible(ANN, closed=True)) == 5
+    assert len(approvals.list_visible(ANN, closed=True)) == 5
     later = (datetime.now(UTC) + timedelta(minutes=61)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     monkeypatch.setattr(module, "_now", lambda: later)
     kept = ask(approvals, "late")
-    assert [item.id for item in approvals.visible(ANN, closed=True)] == [kept, first[-1]]
+    assert [item.id for item in approvals.list_visible(ANN, closed=True)] == [kept, first[-1]]
 
 
 def test_a_request_ends_after_an_hour(approvals: Approvals, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_a_request_ends_after_an_hour(approvals: Approvals, monkeypatch: pytest.
     with pytest.raises(ApprovalClosed, match="expired"):
         approvals.decide(waiting, ANN, APPROVED)
     assert use(approvals, BOT, "apps.remove", "other") is False
-    assert {item.state for item in approvals.visible(ANN, closed=True)} == {EXPIRED}
+    assert {item.state for item in approvals.list_visible(ANN, closed=True)} == {EXPIRED}
 
 
 def test_nobody_decides_on_their_own_and_no_key_that_needs_approval_decides(approvals: Approvals) -> None:
@@ -127,7 +127,7 @@ def test_who_does_not_reach_the_app_or_the_capability_does_not_see_the_request(a
     identity = ask(approvals)
     for scope in ({"apps": ("other-*",)}, {"capabilities": ("db.*",)}):
         outsider = Caller("key_out", "out", Role.ADMIN, **scope)
-        assert list(approvals.visible(outsider, closed=True)) == []
+        assert list(approvals.list_visible(outsider, closed=True)) == []
         with pytest.raises(NotFound):
             approvals.decide(identity, outsider, APPROVED)
     of_the_platform = ask(approvals, "platform", app=None)

@@ -124,9 +124,9 @@ def test_the_admin_key_has_ended_when_another_took_its_place(tmp_path: Path) -> 
 def test_a_key_says_when_it_was_last_used(tmp_path: Path) -> None:
     callers = opened(tmp_path)
     _, key = callers.create("bot", Role.OPERATOR)
-    assert callers.all()[0].last_used_at is None
+    assert callers.list_keys()[0].last_used_at is None
     callers.authenticate(key)
-    assert callers.all()[0].last_used_at is not None
+    assert callers.list_keys()[0].last_used_at is not None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_each_failure_too_many_doubles_the_wait_up_to_five_minutes(clock: Clock)
     throttle = Throttle(3)
     seen = []
     for _ in range(16):
-        throttle.failed("10.0.0.9")
+        throttle.count_failure("10.0.0.9")
         seen.append(waits(throttle, "10.0.0.9"))
         clock.now += seen[-1]
     assert seen[:7] == [0, 0, 0, 2, 3, 5, 9]
@@ -45,18 +45,18 @@ def test_each_failure_too_many_doubles_the_wait_up_to_five_minutes(clock: Clock)
 def test_failures_are_forgotten_after_ten_quiet_minutes(clock: Clock) -> None:
     throttle = Throttle(2)
     for _ in range(3):
-        throttle.failed("a")
+        throttle.count_failure("a")
     assert waits(throttle, "a")
     clock.now += 700
-    throttle.failed("a")
+    throttle.count_failure("a")
     assert waits(throttle, "a") == 0
 
 
 def test_a_key_that_was_good_there_goes_on_and_another_waits(clock: Clock) -> None:
     throttle = Throttle(1)
-    throttle.succeeded("a", "good")
+    throttle.remember_success("a", "good")
     for _ in range(5):
-        throttle.failed("a")
+        throttle.count_failure("a")
     assert waits(throttle, "a", "good") == 0
     assert waits(throttle, "a", "guess")
     assert waits(throttle, "a", None)
@@ -66,6 +66,6 @@ def test_addresses_of_long_ago_take_no_memory(clock: Clock, monkeypatch: pytest.
     monkeypatch.setattr(module, "_MOST_ADDRESSES", 10)
     throttle = Throttle(1)
     for number in range(100):
-        throttle.failed(f"10.0.0.{number}")
+        throttle.count_failure(f"10.0.0.{number}")
         clock.now += 100
     assert len(throttle._addresses) <= 10

@@ -15,8 +15,8 @@ from ikoma import capabilities
 from ikoma.errors import DeployFailed, IkomaError, Next, stored_failure
 from ikoma.errors.base import error_classes
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.answers.failures import as_told
-from ikoma.kernel.answers.leading import Leading, as_json
+from ikoma.kernel.answers.failures import describe_failure
+from ikoma.kernel.answers.leading import Leading, dump_next
 from ikoma.model import Effect, Role
 from ikoma.transports.mcp.tools import is_chosen
 
@@ -122,7 +122,7 @@ def test_a_client_is_led_only_to_what_it_offers() -> None:
     assert LEADING.choose(known, ADMIN, Role.ADMIN, lists=narrow) is None
     status = REGISTRY.get("apps.status")
     for lists, led in ((default, True), (narrow, False)):
-        told = LEADING.in_result(status, {"next": as_json(known[1])}, {}, ADMIN, Role.ADMIN, lists)
+        told = LEADING.complete_result(status, {"next": dump_next(known[1])}, {}, ADMIN, Role.ADMIN, lists)
         assert ("next" in told) is led
 
 
@@ -138,9 +138,9 @@ def test_what_leads_on_is_the_same_in_the_record_of_an_operation() -> None:
     error = DeployFailed(
         "It broke.", next=Next("release.show", {"appName": "shop", "release": "20260101000000-abcdef"})
     )
-    kept = [as_json(item) for item in error.next]
+    kept = [dump_next(item) for item in error.next]
     again = stored_failure(code=error.code, error=error.message, hint=error.hint, details={}, next=kept)
     for failure in (error, again):
         failure.lead = LEADING.choose(failure.next, ADMIN, Role.ADMIN, GIVEN)
-    assert as_told(error) == as_told(again)
+    assert describe_failure(error) == describe_failure(again)
     assert stored_failure(code="deploy_failed", error="x", hint="y", details={}).next == (), "of an earlier version"

@@ -29,6 +29,6 @@ def test_what_is_above_a_folder_is_left_out(text: str, told: str) -> None:
 def test_what_others_wrote_is_not_changed() -> None:
     result = {"path": "/srv/apps/shop", "lines": ["/srv/apps/shop said a container"], "rows": [["/srv/apps"]]}
     foreign = [("lines", "*"), ("rows",)]
-    assert PATHS.in_result(result, foreign) == {**result, "path": "shop"}
+    assert PATHS.cut_result(result, foreign) == {**result, "path": "shop"}
     details = {"file": "/srv/apps/shop/a", "logs": ["/srv/apps/b"], "errors": [{"problem": "no /srv/apps/c"}]}
-    assert PATHS.in_details(details) == {"file": "shop/a", "logs": ["/srv/apps/b"], "errors": [{"problem": "no c"}]}
+    assert PATHS.cut_details(details) == {"file": "shop/a", "logs": ["/srv/apps/b"], "errors": [{"problem": "no c"}]}

@@ -22,14 +22,14 @@ from ikoma.kernel.access import controls
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.answers.telling import Reader, Telling
-from ikoma.kernel.words import CapabilityNames, in_details
+from ikoma.kernel.words import CapabilityNames, reword_details
 from ikoma.model import Role, shown
 from ikoma.transports.mcp.tools import tool_name
 from ikoma.transports.mcp.wording.speech import Speech
 
 REGISTRY = capabilities.load()
 TELLING, SPEECH = Telling(REGISTRY), Speech(REGISTRY)
-DOTTED = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, REGISTRY.names()))})(?!\w|\.\w)")
+DOTTED = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, REGISTRY.list_names()))})(?!\w|\.\w)")
 TOOLS = {tool_name(item.name): item for item in REGISTRY}
 
 
@@ -68,7 +68,7 @@ def test_over_mcp_a_sentence_names_tools_and_only_those_of_the_key(role: Role) -
         Caller("k", "a", role, capabilities=("db.*",)),
     )
     for caller, text in product(keys, TEXTS):
-        said = SPEECH.words({"appName": "shop"})(TELLING.fit(text, Reader(caller, role)))
+        said = SPEECH.words({"appName": "shop"})(TELLING.fit_text(text, Reader(caller, role)))
         assert not DOTTED.search(said), said
         named = [TOOLS[word] for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", said) if word in TOOLS]
         assert all(may_call(item, caller, role) for item in named), said
@@ -132,7 +132,7 @@ def test_what_a_person_does_at_the_server_names_the_app_on_the_command_line() ->
 
 
 def test_no_text_names_a_capability_that_is_not_there() -> None:
-    spaces = {name.partition(".")[0] for name in REGISTRY.names()}
+    spaces = {name.partition(".")[0] for name in REGISTRY.list_names()}
     like = re.compile(rf"(?<![\w./@:'\"`-])(?:{'|'.join(sorted(spaces))})\.[a-z_]+(?:\.[a-z_]+)?(?![\w/(=-])")
     for text in TEXTS:
         for found in like.findall(text):
@@ -151,7 +151,7 @@ def test_no_text_names_a_command_that_is_not_there() -> None:
 
 def test_no_page_for_a_model_names_a_tool_or_a_capability_that_is_not_listed() -> None:
     home, named = Path(ikoma.__file__).parent / "transports" / "mcp", 0
-    spaces = "|".join(sorted({name.partition(".")[0] for name in REGISTRY.names()}))
+    spaces = "|".join(sorted({name.partition(".")[0] for name in REGISTRY.list_names()}))
     for path in sorted(home.rglob("*.*")):
         texts = [path.read_text()] if path.suffix == ".md" else _whole_texts(path) if path.suffix == ".py" else ()
         for found in re.findall(rf"(?<![\w./])(?:{spaces})[._][a-z]+(?:[._][a-z]+)*", " ".join(texts)):
@@ -182,7 +182,7 @@ def test_arguments_of_the_call_are_said_as_they_are_typed(capability: str, text:
 
 def test_a_hint_marks_the_arguments_that_it_names() -> None:
     """Else the command line could not say them as options."""
-    names = {name for item in REGISTRY for name in controls.arguments_schema(item).get("properties", {})}
+    names = {name for item in REGISTRY for name in controls.make_arguments_schema(item).get("properties", {})}
     bare = re.compile(rf"(?<![\w`.\"-])(?:{'|'.join(name for name in names if not name.islower())})(?![\w`])")
     of_a_field = {"Wait until it has ended (operations.wait with the operationId of details), then try again."}
     assert [text for text in {*_errors()} - of_a_field if bare.search(text)] == []
@@ -216,15 +216,15 @@ def _find_command(words: list[str]) -> click.Command:
     ],
 )
 def test_a_clause_that_a_reader_cannot_use_says_who_can(role: Role, text: str, fitted: str | None) -> None:
-    assert TELLING.fit(text, Reader(Caller("k", "a", role), role)) == (fitted or text)
+    assert TELLING.fit_text(text, Reader(Caller("k", "a", role), role)) == (fitted or text)
 
 
 def test_a_key_that_only_reads_is_told_of_keys_that_change() -> None:
     reader = Reader(Caller("k", "a", Role.ADMIN, read_only=True), Role.ADMIN)
     deed = "deploy an app from its folder."
-    assert TELLING.fit("Call deploy.up first.", reader) == f"A key that may change things can {deed}"
+    assert TELLING.fit_text("Call deploy.up first.", reader) == f"A key that may change things can {deed}"
     narrow = Reader(Caller("k", "a", Role.ADMIN, capabilities=("apps.*",)), Role.ADMIN)
-    assert TELLING.fit("Call deploy.up first.", narrow) == f"A key of a wider scope can {deed}"
+    assert TELLING.fit_text("Call deploy.up first.", narrow) == f"A key of a wider scope can {deed}"
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_a_key_that_only_reads_is_told_of_keys_that_change() -> None:
     ],
 )
 def test_what_others_named_stays_as_it_is(text: str) -> None:
-    names = CapabilityNames(REGISTRY.names())
-    assert names.said(text, lambda *_: "CHANGED") == text
+    names = CapabilityNames(REGISTRY.list_names())
+    assert names.reword(text, lambda *_: "CHANGED") == text
 
 
 def test_what_a_caller_gave_stays_as_it_is() -> None:
@@ -252,7 +252,7 @@ def test_of_a_page_only_the_line_is_exchanged_that_a_reader_cannot_use() -> None
     page = "## After each deploy\n\n- look at it\n- call db.backup\n- [ ] tell people\n"
     reader = Reader(Caller("k", "a", Role.OBSERVER), Role.OBSERVER)
     said = "An operator key can dump the app's database to a file that `psql` restores over it"
-    assert TELLING.fit(page, reader).splitlines() == [
+    assert TELLING.fit_text(page, reader).splitlines() == [
         "## After each deploy",
         "",
         "- look at it",
@@ -281,7 +281,7 @@ def test_details_of_failures_are_worded_too() -> None:
         "logs": ["apps.run says no"],
         "errors": [{"fix": "Call apps.adapt."}],
     }
-    changed = in_details(details, SPEECH.words({}))
+    changed = reword_details(details, SPEECH.words({}))
     assert changed == {
         "lost": ["all; db_backup keeps it"],
         "logs": ["apps.run says no"],

@@ -16,10 +16,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ikoma.kernel.audit.anchors import Anchors, in_file
+from ikoma.kernel.audit.anchors import Anchors, append_to_file
 from ikoma.kernel.audit.chain import ChainVerdict
 from ikoma.kernel.audit.chain import verify as verify_chain
-from ikoma.kernel.audit.files import line_hash, rotated
+from ikoma.kernel.audit.files import hash_line, list_rotated
 from ikoma.kernel.audit.head import HeadFile
 from ikoma.kernel.audit.log import AuditEntry, AuditLog
 
@@ -63,7 +63,7 @@ def whole(folder: Path) -> int:
 
 
 def files(folder: Path) -> list[Path]:
-    return [*rotated(folder / "audit.jsonl"), folder / "audit.jsonl"]
+    return [*list_rotated(folder / "audit.jsonl"), folder / "audit.jsonl"]
 
 
 def flip(folder: Path, chance: random.Random) -> str:
@@ -138,7 +138,7 @@ def rewrite(lines: list[bytes], place: int, chance: random.Random) -> None:
     edit(lines, place, chance)
     for number in range(place + 1, len(lines)):
         entry = orjson.loads(lines[number])
-        entry["prev"] = line_hash(lines[number - 1][:-1])
+        entry["prev"] = hash_line(lines[number - 1][:-1])
         lines[number] = orjson.dumps(entry) + b"\n"
 
 
@@ -146,7 +146,7 @@ def append(folder: Path, chance: random.Random) -> str:
     path = folder / "audit.jsonl"
     last = path.read_bytes().splitlines()[-1]
     entry = orjson.loads(last)
-    entry |= {"seq": entry["seq"] + 1, "prev": line_hash(last), "caller": "forger"}
+    entry |= {"seq": entry["seq"] + 1, "prev": hash_line(last), "caller": "forger"}
     with path.open("ab") as file:
         file.write(orjson.dumps(entry) + b"\n")
     return "a well-chained line at the end"
@@ -278,7 +278,7 @@ def test_a_log_whose_head_was_gone_knows_where_it_began(tmp_path: Path) -> None:
 
 def test_a_log_that_was_written_anew_as_a_whole_is_found_by_its_anchors(tmp_path: Path) -> None:
     log = written(tmp_path, 30)
-    asyncio.run(Anchors(log, [in_file(tmp_path / "anchors")], 60).anchor())
+    asyncio.run(Anchors(log, [append_to_file(tmp_path / "anchors")], 60).anchor_last())
     log.close()
     assert verify(tmp_path).anchors == 1
     for name in ("audit.jsonl", "head"):
@@ -298,7 +298,7 @@ def test_anchors_of_another_history_do_not_outdo_the_first_ones(tmp_path: Path) 
     for kind in ("files.write", "files.delete"):  # the second history has an anchor of its own, at the same number
         log = opened(tmp_path)
         log.append(*(AuditEntry(f"{number}", kind) for number in range(10)))
-        asyncio.run(Anchors(log, [in_file(tmp_path / "anchors")], 60).anchor())
+        asyncio.run(Anchors(log, [append_to_file(tmp_path / "anchors")], 60).anchor_last())
         log.close()
         assert verify(tmp_path).valid == (kind == "files.write")
         for name in ("audit.jsonl", "head"):
@@ -367,8 +367,8 @@ def test_a_crash_at_any_line_of_a_write_is_no_tampering(tmp_path: Path, wrote: s
     head = HeadFile(tmp_path / "head")
     known = head.read()
     assert known is not None
-    line = AuditEntry("cut", "test.write").line(known.seq + 1, known.hash)
-    head.write(known.announcing(line_hash(line[:-1])))
+    line = AuditEntry("cut", "test.write").encode_line(known.seq + 1, known.hash)
+    head.write(known.announce(hash_line(line[:-1])))
     with (tmp_path / "audit.jsonl").open("ab") as file:
         file.write({"nothing": b"", "half": line[:40], "all": line}[wrote])
     assert verify(tmp_path).valid or wrote == "half"
@@ -387,12 +387,12 @@ def test_a_log_that_logrotate_took_away_verifies_where_it_lies(tmp_path: Path) -
 
 def test_the_oldest_files_go_and_the_rest_verifies(tmp_path: Path) -> None:
     written(tmp_path, 200, max_bytes=6000, keep=3).close()
-    assert len(rotated(tmp_path / "audit.jsonl")) == 3
+    assert len(list_rotated(tmp_path / "audit.jsonl")) == 3
     assert 0 < whole(tmp_path) < 200
-    found, _ = opened(tmp_path).last(60, lambda entry: entry["caller"] == "caller 1")
+    found, _ = opened(tmp_path).read_last(60, lambda entry: entry["caller"] == "caller 1")
     assert [entry["seq"] for entry in found] == sorted(entry["seq"] for entry in found)
     assert len(found) > 3
-    rotated(tmp_path / "audit.jsonl")[0].unlink()
+    list_rotated(tmp_path / "audit.jsonl")[0].unlink()
     assert "missing" in str(verify(tmp_path).first_bad)
 
 

@@ -60,14 +60,14 @@ def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
         file.write(b'{"requestId":"2","capab')
     opened(path).append(AuditEntry("3", "test.read"))
     assert orjson.loads(path.read_bytes().splitlines()[-1])["requestId"] == "3"
-    assert [entry["requestId"] for entry in opened(path).last(10, lambda _: True)[0]] == ["1", "audit.gap", "3"]
+    assert [entry["requestId"] for entry in opened(path).read_last(10, lambda _: True)[0]] == ["1", "audit.gap", "3"]
 
 
 def test_the_last_entries_that_are_wanted_come_oldest_first(tmp_path: Path) -> None:
     log = opened(tmp_path / "audit.jsonl")
     for number in range(5):
         log.append(AuditEntry(str(number), "test.read" if number % 2 else "test.write"))
-    found, _ = log.last(2, lambda entry: entry["capability"] == "test.write")
+    found, _ = log.read_last(2, lambda entry: entry["capability"] == "test.write")
     assert [entry["requestId"] for entry in found] == ["2", "4"]
 
 
@@ -78,10 +78,10 @@ def test_files_that_end_before_what_is_asked_for_are_not_read(tmp_path: Path) ->
         log.append(AuditEntry(str(number), "test.read"))
         time.sleep(0.002)
     read: list[object] = []
-    entries, _ = log.last(10, lambda entry: not read.append(entry["requestId"]))
+    entries, _ = log.read_last(10, lambda entry: not read.append(entry["requestId"]))
     assert [entry["requestId"] for entry in entries] == list("012345")
     read.clear()
-    log.last(10, lambda entry: not read.append(entry["requestId"]), since=entries[4]["timestamp"])
+    log.read_last(10, lambda entry: not read.append(entry["requestId"]), since=entries[4]["timestamp"])
     assert read == list("543")  # the third begins too early; what came before it is not looked at
 
 
@@ -106,7 +106,7 @@ def test_whatever_an_entry_holds_its_line_is_short(
     capability: str, caller: str | None, error: str | None, arguments: dict[str, Any]
 ) -> None:
     entry = AuditEntry("1", capability, caller=caller, key=caller, arguments=arguments, error=error)
-    line = entry.line(1, "0" * 64)
+    line = entry.encode_line(1, "0" * 64)
     assert len(line) <= 24 << 10
     assert orjson.loads(line)["seq"] == 1
 
@@ -114,7 +114,7 @@ def test_whatever_an_entry_holds_its_line_is_short(
 def test_an_entry_whose_arguments_are_too_long_is_found_by_its_app(tmp_path: Path) -> None:
     log = opened(tmp_path / "audit.jsonl")
     log.append(AuditEntry("1", "test.write", arguments={"appName": "shop", "text": "x" * 100_000}))
-    (entry,), _ = log.last(1, lambda entry: entry["arguments"].get("appName") == "shop")
+    (entry,), _ = log.read_last(1, lambda entry: entry["arguments"].get("appName") == "shop")
     assert entry["arguments"].keys() == {"appName", "[arguments]"}
 
 

@@ -26,7 +26,7 @@ NAMES = ("timestamp", "requestId", "capability", "role", "caller", "key", "argum
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10)
 JSON = st.recursive(SCALARS, lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=5), part))
 SOUND: dict[str, Any] = orjson.loads(
-    AuditEntry("0", "test.read", caller="ann", arguments={"appName": "shop"}).line(1, "0")
+    AuditEntry("0", "test.read", caller="ann", arguments={"appName": "shop"}).encode_line(1, "0")
 )
 PARTS = st.dictionaries(st.sampled_from([*NAMES, "duration", "seq", "prev"]), JSON, max_size=4)
 NEARLY = st.builds(lambda parts, app: {**SOUND, "arguments": {"appName": app}, **parts}, PARTS, JSON)
@@ -44,7 +44,7 @@ def asked(log: AuditLog, caller: Caller) -> bytes:
     call: Any = SimpleNamespace(platform=SimpleNamespace(audit=log), caller=caller, role=caller.role)
     found = asyncio.run(query(call, AuditQueryRequest(since="2000-01-01T00:00:00Z", limit=1000)))  # type: ignore[call-arg]
     answer = load().get("audit.query").encode(found)
-    return Scrubber().json(answer, None)
+    return Scrubber().scrub_json(answer, None)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -75,7 +75,7 @@ def test_a_line_that_is_no_entry_is_counted_and_hides_none(tmp_path: Path, line:
     with (tmp_path / "audit.jsonl").open("ab") as file:
         file.write(line + b"\n")
     log.append(AuditEntry("2", "test.read"))
-    entries, odd = log.last(10, lambda entry: True)
+    entries, odd = log.read_last(10, lambda entry: True)
     assert [entry["requestId"] for entry in entries] == ["1", "audit.gap", "2"]
     assert odd == 1
     assert not verify(tmp_path / "audit.jsonl", tmp_path / "head").valid

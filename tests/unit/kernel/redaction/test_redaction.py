@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ikoma.engines.docker.readable import readable
 from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.audit.log import AuditEntry
-from ikoma.kernel.redaction.redaction import KnownSecrets, Scrubber, forms, is_plain, scrub
+from ikoma.kernel.redaction.redaction import KnownSecrets, Scrubber, is_plain, list_encodings, scrub
 from ikoma.kernel.store import Store
 from ikoma.model import Role, Secret
 
@@ -65,8 +65,10 @@ def test_api_keys_go_by_their_form_also_where_they_were_cut(tmp_path: Path) -> N
     key = callers.create("someone", Role.OBSERVER)[1]
     assert hidden(f"a {key}, '{key[:40]}'") == "a ***, '***'"
     body = orjson.dumps({"id": key, key: [key]})
-    assert Scrubber().json(body, None) == b'{"id":"***","***":["***"]}'
-    line = AuditEntry("1", f"[unknown] {key}", caller=key, arguments={"id": key}, error=f"no {key[:40]!r}").line(1, "")
+    assert Scrubber().scrub_json(body, None) == b'{"id":"***","***":["***"]}'
+    line = AuditEntry("1", f"[unknown] {key}", caller=key, arguments={"id": key}, error=f"no {key[:40]!r}").encode_line(
+        1, ""
+    )
     assert key[6:40].encode() not in line
     assert orjson.loads(line)["arguments"] == {"id": "***"}
 
@@ -75,7 +77,7 @@ def test_api_keys_go_by_their_form_also_where_they_were_cut(tmp_path: Path) -> N
 def test_what_only_begins_like_a_key_stays(harmless: str) -> None:
     body = orjson.dumps([harmless])
     assert hidden(harmless) == harmless
-    assert Scrubber().json(body, None) is body
+    assert Scrubber().scrub_json(body, None) is body
 
 
 @pytest.mark.parametrize(
@@ -88,9 +90,9 @@ def test_what_only_begins_like_a_key_stays(harmless: str) -> None:
     ],
 )
 def test_what_go_has_quoted_is_hidden_also_inside_json(secret: str, quoted: str) -> None:
-    scrubber = Scrubber(lambda *_: KnownSecrets.of(forms([Secret(secret)])))
-    assert scrubber.text(f"invalid value {quoted}", None) == 'invalid value "***"'
+    scrubber = Scrubber(lambda *_: KnownSecrets.of(list_encodings([Secret(secret)])))
+    assert scrubber.scrub_text(f"invalid value {quoted}", None) == 'invalid value "***"'
     body = orjson.dumps({"error": f"invalid value {quoted}", "twice": orjson.dumps(quoted).decode()})
-    hidden = orjson.loads(scrubber.json(body, None))
+    hidden = orjson.loads(scrubber.scrub_json(body, None))
     assert hidden["error"] == 'invalid value "***"'
     assert secret not in str(hidden)

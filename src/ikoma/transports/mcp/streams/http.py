@@ -74,7 +74,7 @@ class McpEndpoint:
             )
             if size > _BODY_LIMIT:
                 large = BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
-                self._pipeline.refused("mcp", large, caller.name)
+                self._pipeline.record_refused("mcp", large, caller.name)
                 raise large
         except IkomaError as error:
             await headers.refuse(send, error, _challenge(scope, error) or None)
@@ -87,7 +87,7 @@ class McpEndpoint:
             try:
                 await self._manager.handle_request(scope, receive, _recording(self._pipeline, scope, caller.name, send))
             except TooManyConnections as error:
-                self._pipeline.refused("mcp", error, caller.name)
+                self._pipeline.record_refused("mcp", error, caller.name)
                 await headers.refuse(send, error)
             return
         await self._listen(key, asyncio.ensure_future(self._manager.handle_request(scope, receive, send)), send)
@@ -97,7 +97,7 @@ class McpEndpoint:
         self._streams.add(stream)
         try:
             with suppress(Unauthenticated):
-                async with self._pipeline.while_valid(key):
+                async with self._pipeline.guard_key(key):
                     await asyncio.wait([stream])
         finally:
             self._streams.discard(stream)
@@ -139,7 +139,7 @@ def _recording(pipeline: Pipeline, scope: Scope, caller: str, send: Send) -> Sen
     async def passing(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] >= 400 and UNDERSTOOD not in scope:
             error = MalformedRequest(f"The message was refused with status {message['status']}.")
-            pipeline.refused("mcp", error, caller)
+            pipeline.record_refused("mcp", error, caller)
         await send(message)
 
     return passing

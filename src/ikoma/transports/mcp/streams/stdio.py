@@ -90,4 +90,4 @@ async def _serve(
 
 
 def _recorder(pipeline: Pipeline, caller: str | None) -> Callable[[str], None]:
-    return lambda why: pipeline.refused("mcp", MalformedRequest(why), caller)
+    return lambda why: pipeline.record_refused("mcp", MalformedRequest(why), caller)

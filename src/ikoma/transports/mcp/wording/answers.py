@@ -10,8 +10,8 @@ import orjson
 from mcp_types import CallToolResult, TextContent
 
 from ikoma.errors import IkomaError
-from ikoma.kernel.answers.failures import as_told
-from ikoma.kernel.redaction.places import Path, applied, standing_at
+from ikoma.kernel.answers.failures import describe_failure
+from ikoma.kernel.redaction.places import Path, change_at, find_at
 from ikoma.kernel.registry import Capability, StoredFailure, Untrusted
 from ikoma.transports.mcp.tools import tool_name
 from ikoma.transports.mcp.wording import sentences
@@ -75,10 +75,10 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
         if ended.get("next"):
             result.setdefault("next", ended["next"])  # where it stands in every answer
     for path in [("next",), *([] if pending else [*capability.leads, ("result", "next")])]:
-        result = applied(result, path, as_tool_call)
+        result = change_at(result, path, as_tool_call)
     for path, mark in () if pending else capability.untrusted:
         if isinstance(mark, StoredFailure):
-            result = applied(result, path, partial(_told_again, wrapper=wrapper))
+            result = change_at(result, path, partial(_told_again, wrapper=wrapper))
     fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
     if capability.name == "platform.info":
         fields["capabilities"] = list(map(tool_name, fields["capabilities"]))
@@ -124,7 +124,7 @@ def _planted(capability: Capability, fields: Mapping[str, Any], known: Mapping[s
 
 def _is_there(value: Any, path: Path, mark: Untrusted) -> bool:
     """Whether something that others wrote stands at a path; where words of IKOMA's stand too, one word is none."""
-    found = () if isinstance(mark, StoredFailure) else standing_at(value, path)
+    found = () if isinstance(mark, StoredFailure) else find_at(value, path)
     return any(item and (is_foreign(item) or not mark.ours) for item in found)
 
 
@@ -174,7 +174,7 @@ def failure(
         wrapper: marks what others wrote; a new one where nothing else of this answer was marked.
         given: texts that came with the call.
     """
-    return as_failure(as_told(error), request_id, wrapper, given)
+    return as_failure(describe_failure(error), request_id, wrapper, given)
 
 
 def as_failure(

@@ -9,7 +9,7 @@ import orjson
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import Capability
-from ikoma.kernel.words import CapabilityNames, Change, in_details, in_failure, in_result, texts
+from ikoma.kernel.words import CapabilityNames, Change, collect_texts, reword_details, reword_failure, reword_result
 from ikoma.transports.mcp.tools import tool_name
 
 
@@ -26,8 +26,8 @@ class Speech:
 
     def words(self, given: Mapping[str, Any]) -> Change:
         """Names tools in a sentence of the answer to a call with these arguments."""
-        data = texts(given)
-        return lambda text: self._names.said(text, _say, data)
+        data = collect_texts(given)
+        return lambda text: self._names.reword(text, _say, data)
 
     def body(self, name: str, body: bytes, given: Mapping[str, Any]) -> bytes:
         """An encoded result of a capability, or the operation that its call goes on as."""
@@ -42,15 +42,15 @@ class Speech:
         if not error.quotes:
             error.message = change(error.message)
         error.audit_message, error.hint = change(error.audit_message), change(error.hint)
-        error.details = in_details(error.details, change)
+        error.details = reword_details(error.details, change)
 
     def _result(self, capability: Capability, result: Any, change: Change) -> Any:
-        result = in_result(result, [*capability.sentences, ("message",)], change)
+        result = reword_result(result, [*capability.sentences, ("message",)], change)
         if capability.name.startswith("operations.") and isinstance(result, dict):
             if (came_to := self._capabilities.get(result.get("capability", ""))) and result.get("result"):
                 result["result"] = self._result(came_to, result["result"], change)
             if result.get("failure"):
-                result["failure"] = in_failure(result["failure"], change)
+                result["failure"] = reword_failure(result["failure"], change)
         return result
 
 
