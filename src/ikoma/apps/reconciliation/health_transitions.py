@@ -36,7 +36,7 @@ class HealthTransitions:
         self._publish = publish
         self._clock = clock
         self._known: dict[str, tuple[str, float]] = {}
-        """How an app was, and when it was looked at."""
+        """The health of each app, and the time of the look at it."""
 
     async def look(self, app: App) -> None:
         """Look at an app. The first look at it tells nothing: there is no transition yet."""

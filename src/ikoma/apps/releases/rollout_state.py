@@ -127,7 +127,7 @@ class RolloutState:
         return RolloutView(self.serving(), underway, self.standby())
 
     def select_serving(self, containers: Iterable[Container]) -> list[Container]:
-        """Those of these containers that serve."""
+        """Select the containers that serve."""
         view = self.view()
         return [item for item in containers if view.serves(item)]
 
