@@ -72,12 +72,12 @@ def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, st
 
 
 def find_own_databases(model: Mapping[str, Any]) -> list[str]:
-    """Services of the app that are databases which are asked in SQL, of a model as `gifts` takes it."""
+    """Find services of the app that are databases asked in SQL. The model holds its Dockerfiles."""
     return [name for name, service in fill_in_builds(model).items() if keeps_rows(service)]
 
 
 def find_other_stores(model: Mapping[str, Any]) -> list[str]:
-    """Services of the app that are databases of another kind."""
+    """Find services of the app that are databases of another kind."""
     return [name for name, service in fill_in_builds(model).items() if is_database(service) and not keeps_rows(service)]
 
 

@@ -108,7 +108,7 @@ class EnvFile:
 
         Args:
             name: None for the whole file.
-            version: as `env_history.formers` names it; None is the newest in which the variable had another value.
+            version: as `variable_history` names it; None is the newest in which the variable had another value.
 
         Raises:
             VersionNotFound: no such file is kept, or the variable had no value in it.

@@ -89,7 +89,7 @@ def put_back(app: App, path: FilePath, version: str | None, folder: int) -> File
     """Put a version of a path back to its place; what stands there now is kept in its stead.
 
     Args:
-        version: as `versions` names it; None is the newest.
+        version: as `list_versions` names it; None is the newest.
         folder: the folder that the path is in, open.
 
     Raises:

@@ -184,7 +184,7 @@ class HealthObserver:
 def _check_containers(
     release: Release | None, containers: Sequence[Container], none: Collection[str], loops: Mapping[str, str]
 ) -> ProbeResult:
-    """Whether the containers of what was deployed run and their healthchecks pass.
+    """Check that the containers of what was deployed run and their healthchecks pass.
 
     Args:
         none: services that were scaled to none.

@@ -93,7 +93,7 @@ class Verifier:
         ]
 
     async def _check_compose(self, app: App) -> tuple[ChecklistItem, ChecklistItem, Choice | None]:
-        """Whether the compose file resolves, whether the policy allows what it says, and what it has routed."""
+        """Check whether the compose file resolves, whether the policy allows what it says, and what it has routed."""
         try:
             resolution = await self._resolutions.resolve(app)
             if resolution.model is None:
@@ -116,7 +116,7 @@ class Verifier:
         return resolves, judged, settled.choice
 
     async def _check_migrations(self, app: App, serving: Release | None) -> ChecklistItem:
-        """Whether no migration is pending, but those of another release, which the one that serves came back from."""
+        """Check that no migration is pending, but those of another release, which the one that serves came back from."""
         owned = credentials.find(app)
         try:
             known = migration_files.list_migrations(app)

@@ -58,7 +58,7 @@ class Probe:
             await self._session.close()
 
     async def ask_each(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
-        """Whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
+        """Ask whether the HTTP health path of each of these containers of the web service answers 2xx or 3xx."""
         asked = [item for item in containers if item.service == web.service]
         checks = await asyncio.gather(*(self.ask(web, [item]) for item in asked))
         failed = [check for check in checks if not check.passed]
@@ -73,7 +73,7 @@ class Probe:
         return ProbeResult(True, f"{web.service} answers.")
 
     async def ask(self, web: Web, containers: Sequence[Container]) -> ProbeResult:
-        """Whether the first of these containers that is one of the web service and runs answers."""
+        """Ask whether the first of these containers that is one of the web service and runs answers."""
         return await self._ask(web, containers, most=0)
 
     async def explain(
@@ -123,7 +123,7 @@ class Probe:
             return ProbeResult(False, f"{web.path} does not answer as HTTP does.", str(error))
 
     async def _connect(self, web: Web, address: str) -> ProbeResult:
-        """Whether the port takes connections: all that can be asked where no path is known."""
+        """Try whether the port takes connections: all that can be asked where no path is known."""
         host, port = address.rsplit(":", 1)
         try:
             async with asyncio.timeout(_SECONDS):
