@@ -116,7 +116,7 @@ class Verifier:
         return resolves, judged, settled.choice
 
     async def _check_migrations(self, app: App, serving: Release | None) -> ChecklistItem:
-        """Check that no migration is pending, but those of another release, which the one that serves came back from."""
+        """Check that no migration is pending, but those of another release that the one that serves came back from."""
         owned = credentials.find(app)
         try:
             known = migration_files.list_migrations(app)

@@ -68,7 +68,7 @@ class Answering:
         """Whether it is more than late. Where no path is known, the port is a guess: others say nothing."""
         if web.path is None:
             return False
-        if check.answered or not containers or any(item.state != "running" for item in containers):
+        if check.is_bad_answer or not containers or any(item.state != "running" for item in containers):
             return True
         for item in containers:
             lives = await self._engine.lives(item.id)

@@ -41,7 +41,7 @@ class ProbeResult:
     status: int | None = None
 
     @property
-    def answered(self) -> bool:
+    def is_bad_answer(self) -> bool:
         """Whether the app itself said that it is not well."""
         return self.status is not None or self.answer != ""
 
