@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test evaluate lint bench mutants docs lock clean
+.PHONY: help setup demo up check test evaluate lint bench mutants docs lock clean
 
 venv := .venv/bin
 PYTHON ?=
@@ -30,11 +30,16 @@ up: ## Start IKOMA here (its PostgreSQL included) and stay in the foreground
 	@scripts/setup engine
 	@exec $(venv)/ikoma up $(ARGS)
 
+check: ## Lint, and the tests of parts alone that need no Docker, Compose or server (90 s)
+	@scripts/setup dev
+	@scripts/lint
+	@$(venv)/python -m pytest -q --numprocesses 2 --dist worksteal -m "not engine" tests/unit $(ARGS)
+
 test: ## Run all tests against a real Docker Engine and PostgreSQL (ARGS="-k name" for some)
 	@[ "$$(id -u)" = 0 ] || { printf '✗ The tests need root: they run PostgreSQL as a user of its own and start containers.\n' >&2; exit 1; }
 	@scripts/setup engine images dev browser node
 	@$(venv)/python scripts/images.py
-	@$(venv)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(venv)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 $(ARGS)
 
 evaluate: ## Have a scripted assistant pursue twelve goals over MCP, and print calls, dead ends and tokens
 	@scripts/setup engine images dev

@@ -40,6 +40,7 @@ def test_the_example_asks_for_what_the_files_use(app: App) -> None:
     assert "POSTGRES_HOST=" not in lines
 
 
+@pytest.mark.engine
 def test_a_dollar_sign_in_a_value_is_kept(app: App) -> None:
     app.env_file.write_text("PASSWORD='a$b'\nexport TOKEN=x\n")
     assert composed.read(app).values == {"PASSWORD": "a$b", "TOKEN": "x"}

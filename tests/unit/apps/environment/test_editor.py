@@ -18,6 +18,8 @@ from ikoma.errors import EnvUnreadable, UnrepresentableValue, VariableMissing
 from ikoma.model import AppName
 from tests.unit.apps import composed
 
+pytestmark = pytest.mark.engine
+
 TRICKY = [
     *("plain", "with space", "a#b", "a #b", "$HOME", "${X}", "$$", "it's", 'say "hi"', "back\\slash", "\\n", ""),
     *("line1\nline2", "tab\there", "é☃", " lead", "trail ", "'quoted'", '"dq"', "a'b\"c", "a'$b", "a\\'b", "end\\"),

@@ -14,6 +14,8 @@ from ikoma.errors import VersionNotFound
 from tests.unit.apps import composed
 from tests.unit.apps.environment.test_editor import app, as_compose_reads
 
+pytestmark = pytest.mark.engine
+
 __all__ = ["app"]
 
 

@@ -10,6 +10,8 @@ from ikoma.apps.app import App
 from ikoma.model import AppName
 from tests.unit.apps import composed
 
+pytestmark = pytest.mark.engine
+
 HASH = "$2b$12$Dwt1BjqBfJvvqs.e7sR1dF6gH3jY5cA0eUZq9kLm2PwX7vB4nT8sR"
 
 

@@ -16,6 +16,8 @@ from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST
 
+pytestmark = pytest.mark.engine
+
 
 def remainder(folder: Path, **files: str) -> Remainder:
     app = App(AppName("shop"), folder)

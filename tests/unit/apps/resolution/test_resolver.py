@@ -20,6 +20,8 @@ from ikoma.kernel.redaction.redaction import scrub
 from ikoma.model import AppName, Secret
 from tests.support import DOCKER_HOST
 
+pytestmark = pytest.mark.engine
+
 TOKEN = "Zq9kLm2PwX7vB4nT8sR1dF6gH3jY5cA0eU"
 
 

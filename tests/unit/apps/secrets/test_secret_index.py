@@ -12,6 +12,8 @@ from ikoma.kernel.redaction.redaction import Scrubber
 from ikoma.model import AppName, Secret
 from tests.unit.apps import composed
 
+pytestmark = pytest.mark.engine
+
 SHOP = AppName("shop")
 
 
