@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.load import generator
 from bench.world import postgres_program
 from ikoma import __version__
-from ikoma.engines.compose.argv import compose_program
+from ikoma.engines.compose.argv import find_compose_program
 
 
 def facts() -> dict[str, str]:
@@ -24,7 +24,7 @@ def facts() -> dict[str, str]:
         "Python": platform.python_version(),
         "PostgreSQL": _said([postgres_program("postgres"), "--version"]).split()[-1],
         "Docker Engine": _said(["docker", "version", "--format", "{{.Server.Version}}"]),
-        "Docker Compose": _said([str(compose_program()), "version", "--short"]),
+        "Docker Compose": _said([str(find_compose_program()), "version", "--short"]),
         "load": generator(),
     }
 

@@ -177,7 +177,7 @@ def _proxied(folder: Path, backend: int) -> Iterator[int]:
 
     try:
         asyncio.run(start())
-        made.point(_APP, Side.BLUE, [f"127.0.0.1:{backend}"])
+        made.set_upstreams(_APP, Side.BLUE, [f"127.0.0.1:{backend}"])
         made.switch(_APP, Side.BLUE)
         yield route.port
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ikoma.apps.app import App
 from ikoma.apps.database import credentials
-from ikoma.engines.compose.argv import compose_program
+from ikoma.engines.compose.argv import find_compose_program
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.server.tools import bundled
@@ -96,7 +96,7 @@ def docker_environment(server: Server) -> dict[str, str]:
     plugin = configuration / "cli-plugins" / "docker-compose"
     if not plugin.is_symlink():
         plugin.parent.mkdir(parents=True)
-        plugin.symlink_to(compose_program())
+        plugin.symlink_to(find_compose_program())
     return {
         "PATH": os.environ["PATH"],
         "HOME": server.env["HOME"],

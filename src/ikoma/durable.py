@@ -26,12 +26,12 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def write_file(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
     """Put `content` at `path`, replacing what was there, whole or not at all."""
-    with whole_file(path, mode=mode) as stream:
+    with open_whole_file(path, mode=mode) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
-def whole_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[BinaryIO]:
+def open_whole_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[BinaryIO]:
     """A stream whose content appears at `path` when the block ends well, and nowhere otherwise.
 
     Args:
@@ -43,7 +43,7 @@ def whole_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterat
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     except OSError as error:
-        raise _translated(error) from error
+        raise _translate(error) from error
     try:
         with os.fdopen(descriptor, "wb") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,7 +57,7 @@ def whole_file(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterat
                 os.link(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        raise _translated(error) from error
+        raise _translate(error) from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -77,12 +77,12 @@ def make_folder(path: Path, mode: int) -> bool:
 
 def write_at(folder: int, name: str, content: bytes, *, mode: int) -> None:
     """The same promise as `write_file` for a name in a folder that is open: what its path leads to does not matter."""
-    with whole_file_at(folder, name, mode=mode) as stream:
+    with open_whole_file_at(folder, name, mode=mode) as stream:
         stream.write(content)
 
 
 @contextmanager
-def whole_file_at(folder: int, name: str, *, mode: int) -> Iterator[BinaryIO]:
+def open_whole_file_at(folder: int, name: str, *, mode: int) -> Iterator[BinaryIO]:
     """A stream whose content appears under a name in an open folder when the block ends well, and nowhere otherwise."""
     temporary = f"{_PREFIX}{secrets.token_hex(6)}"
     try:
@@ -100,7 +100,7 @@ def whole_file_at(folder: int, name: str, *, mode: int) -> Iterator[BinaryIO]:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
     except OSError as error:
-        raise _translated(error) from error
+        raise _translate(error) from error
 
 
 def open_file(name: str | Path, *, dir_fd: int | None = None) -> int:
@@ -141,11 +141,11 @@ def remove_tree(name: str | Path, *, dir_fd: int | None = None) -> None:
     """Remove a folder and all in it, however deep: what lies deeper is first moved up, so nothing is held open."""
     top = os.open(name, _DIRECTORY, dir_fd=dir_fd)
     try:
-        while folders := _emptied(top):
+        while folders := _empty(top):
             for folder in folders:
                 inside = os.open(folder, _DIRECTORY, dir_fd=top)
                 try:
-                    for deeper in _emptied(inside):
+                    for deeper in _empty(inside):
                         os.rename(deeper, f"{_PREFIX}{secrets.token_hex(12)}", src_dir_fd=inside, dst_dir_fd=top)
                 finally:
                     os.close(inside)
@@ -155,7 +155,7 @@ def remove_tree(name: str | Path, *, dir_fd: int | None = None) -> None:
     os.rmdir(name, dir_fd=dir_fd)
 
 
-def _emptied(folder: int) -> list[str]:
+def _empty(folder: int) -> list[str]:
     """The folders in an open folder, once all else in it is removed."""
     with os.scandir(folder) as entries:
         found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -183,18 +183,18 @@ def sync_filesystem(folder: Path) -> None:
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
             code = ctypes.get_errno()
-            raise _translated(OSError(code, os.strerror(code), str(folder)))
+            raise _translate(OSError(code, os.strerror(code), str(folder)))
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def disk_full_answered() -> Iterator[None]:
+def translate_disk_full() -> Iterator[None]:
     """Raise DiskFull where the block finds no space left."""
     try:
         yield
     except OSError as error:
-        raise _translated(error) from error
+        raise _translate(error) from error
 
 
 def sweep(folder: Path) -> list[Path]:
@@ -206,7 +206,7 @@ def sweep(folder: Path) -> list[Path]:
         os.close(descriptor)
 
 
-def _translated(error: OSError) -> Exception:
+def _translate(error: OSError) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull()
     return error

@@ -341,7 +341,7 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """Text as people and JSON can take it: names of files may hold bytes that are no UTF-8."""
     if _is_text(text):
         return text
@@ -351,13 +351,13 @@ def printable(text: str) -> str:
         return text.encode(errors="backslashreplace").decode()
 
 
-def shown(text: object) -> str:
+def quote_name(text: object) -> str:
     """What others named, for a sentence of IKOMA's own: in quotes, unless it is one word such as a plain path.
 
     Whoever reads the sentence can tell the two apart, and a door marks what stands in quotes. A word that names a call
     too, such as a domain `apps.run`, stands in quotes as well: doors say names of calls in their own words.
     """
-    said = printable(str(text))
+    said = make_printable(str(text))
     return said if is_name(said) and said not in NAMES_OF_CALLS else repr(said)
 
 

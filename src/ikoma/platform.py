@@ -98,7 +98,7 @@ class RunningPlatform:
     pipeline: Pipeline
     proxy: Proxy
 
-    async def summary(self) -> Mapping[str, Any]:
+    async def summarise(self) -> Mapping[str, Any]:
         """What GET /health tells anyone."""
         apps = [self.platform.apps.at(name) for name in self.platform.apps.list_names()]
         try:
@@ -112,7 +112,7 @@ class RunningPlatform:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
+async def run_platform(settings: Settings) -> AsyncIterator[RunningPlatform]:
     """Start everything, and stop it in the reverse order when the block ends. The folders are prepared before."""
     async with AsyncExitStack() as stack:
         engine = ComposeEngine(settings.docker_host)
@@ -138,7 +138,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             keep=settings.audit_keep_files,
         )
         stack.callback(audit.close)
-        anchors = Anchors(audit, _anchor_places(settings), settings.audit_anchor_seconds)
+        anchors = Anchors(audit, _list_anchor_places(settings), settings.audit_anchor_seconds)
         stack.push_async_callback(anchors.anchor_last)
         store = await asyncio.to_thread(Store, settings.database_file)  # it waits where another process migrates it
         stack.callback(store.close)
@@ -157,10 +157,10 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             engine,
             apps,
             waivers,
-            platform_ports=_platform_ports(settings, databases),
+            platform_ports=_map_platform_ports(settings, databases),
             registries=settings.image_registries,
             pinned=settings.image_pinned,
-            folders=_folders(settings),
+            folders=_list_folders(settings),
             hosts=(settings.postgres_host,) if settings.postgres_host else (),
         )
         web_services = WebServices(engine, policy)
@@ -236,7 +236,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningPlatform]:
             routes,
             previews,
             restarts=restarts,
-            alone=partial(_alone, locks, operations),
+            alone=partial(_hold_alone, locks, operations),
             go_back=partial(_go_back, pipeline),
             end_preview=partial(_end_preview, pipeline),
             transitions=HealthTransitions(health, events.publish),
@@ -314,7 +314,7 @@ async def _let_go(apps: Apps) -> None:
 
 
 @asynccontextmanager
-async def _alone(locks: Locks, operations: Operations, app: AppName) -> AsyncIterator[Progress]:
+async def _hold_alone(locks: Locks, operations: Operations, app: AppName) -> AsyncIterator[Progress]:
     """Hold an app for what IKOMA does by itself: an operation, so that who waits for it can see it."""
     holder = Holder("ikoma.settle", secrets.token_hex(12), own=True)
     async with (
@@ -347,7 +347,7 @@ def _scrub_logs(scrubber: Scrubber) -> None:
             handler.setFormatter(ScrubbingFormatter(handler.formatter or logging.Formatter(), scrubber))
 
 
-def _anchor_places(settings: Settings) -> list[Place]:
+def _list_anchor_places(settings: Settings) -> list[Place]:
     places = [append_to_file(path) for path in settings.audit_anchor_files]
     if settings.audit_anchor_url:
         places.append(post_to_webhook(settings.audit_anchor_url))
@@ -386,7 +386,7 @@ def _make_folder(folder: Path, mode: int) -> None:
         ) from error
 
 
-def _folders(settings: Settings) -> Sequence[Path]:
+def _list_folders(settings: Settings) -> Sequence[Path]:
     """What is the platform's own on this machine, and no app's to mount."""
     kind, _, socket = settings.docker_host.partition("://")
     return (
@@ -399,10 +399,10 @@ def _folders(settings: Settings) -> Sequence[Path]:
     )
 
 
-def _platform_ports(settings: Settings, databases: PostgresDatabases) -> Mapping[int, str]:
+def _map_platform_ports(settings: Settings, databases: PostgresDatabases) -> Mapping[int, str]:
     ports = {settings.http_port: "IKOMA itself"}
     if settings.postgres_host is None:
-        ports[databases.endpoint().port] = "IKOMA's PostgreSQL"
+        ports[databases.find_endpoint().port] = "IKOMA's PostgreSQL"
     return ports
 
 
@@ -415,7 +415,7 @@ async def _follow_gateway(engine: ComposeEngine, server: EmbeddedPostgres | Exte
 
 async def _tell_gateway(engine: ComposeEngine, server: EmbeddedPostgres | ExternalPostgres) -> None:
     try:
-        await server.set_gateway((await engine.version()).gateway)
+        await server.set_gateway((await engine.read_version()).gateway)
     except StartRefused as error:
         log.error("PostgreSQL could not be restarted: %s", error.message)
     except IkomaError as error:  # away, or starting: then it refuses

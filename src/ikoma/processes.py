@@ -19,7 +19,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def identity(pid: int) -> str | None:
+def identify(pid: int) -> str | None:
     """Names a live process so that a later one with the same pid is told apart; None when there is none."""
     try:
         # Field 22 of stat, the ticks since the machine started: unlike a time of day it never shifts.
@@ -30,7 +30,7 @@ def identity(pid: int) -> str | None:
     return f"{pid}@{fields[19]}" if fields[0] != "Z" else None
 
 
-async def ended(pid: int) -> None:
+async def wait_until_ended(pid: int) -> None:
     """Returns when the process has ended, whether or not it is our child."""
     try:
         descriptor = os.pidfd_open(pid)

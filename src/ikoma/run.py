@@ -41,7 +41,7 @@ class OutputTooLong(Exception):
     """A child said more than it may, and was ended."""
 
 
-def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def make_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a child may know: where programs are, whose home it is, and what `extra` says."""
     home = pwd.getpwuid(os.geteuid()).pw_dir
     return {"PATH": _PATH, "HOME": home, "LANG": "C.UTF-8", **(extra or {})}
@@ -72,7 +72,7 @@ async def run(
         bare: the child knows the variables of `env` and no others, not even a PATH.
     """
     if memory is not None:
-        argv = ["prlimit", f"--data={memory}", "--", *_located(argv)]
+        argv = ["prlimit", f"--data={memory}", "--", *_locate(argv)]
     process = await _start(argv, env, cwd, user, stdin=PIPE if stdin is not None else DEVNULL, bare=bare)
     async with _ProcessEnd(process), asyncio.timeout(timeout):
         if most is None:
@@ -145,11 +145,11 @@ async def serve(argv: Sequence[str], *, log: Path, user: str | None, env: Mappin
     """Start a long-lived server that outlives a crash of this process; its output goes to the file `log`."""
     with log.open("ab") as stream:
         return await asyncio.create_subprocess_exec(
-            *_privileged(_located(argv), user),
+            *_wrap_privileged(_locate(argv), user),
             stdin=DEVNULL,
             stdout=stream,
             stderr=stream,
-            env=environment(env),
+            env=make_environment(env),
             cwd="/",
             start_new_session=True,
         )
@@ -177,11 +177,11 @@ async def detach(
     keep = _LOW_PORTS if low_ports and user is not None and _may_use_low_ports() else ()
     with log.open("ab") as stream:
         process = await asyncio.create_subprocess_exec(
-            *_privileged(["setsid", "--fork", *_located(argv)], user, "--no-new-privs", *keep),
+            *_wrap_privileged(["setsid", "--fork", *_locate(argv)], user, "--no-new-privs", *keep),
             stdin=DEVNULL,
             stdout=stream,
             stderr=stream,
-            env=environment(env),
+            env=make_environment(env),
             cwd=cwd,
         )
     await process.wait()
@@ -204,25 +204,25 @@ async def _start(
     bare: bool = False,
 ) -> Process:
     return await asyncio.create_subprocess_exec(
-        *_located(_privileged(_located(argv), user, "--pdeathsig", "KILL")),
+        *_locate(_wrap_privileged(_locate(argv), user, "--pdeathsig", "KILL")),
         stdin=stdin,
         stdout=stdout,
         stderr=PIPE,
-        env=dict(env or {}) if bare else environment(env),
+        env=dict(env or {}) if bare else make_environment(env),
         cwd=cwd or "/",
         start_new_session=True,
         limit=_LINE_LIMIT,
     )
 
 
-def _located(argv: Sequence[str]) -> list[str]:
+def _locate(argv: Sequence[str]) -> list[str]:
     program = shutil.which(argv[0], path=_PATH)
     if program is None:
         raise ToolMissing(f"{Path(argv[0]).name} is not installed.")
     return [program, *argv[1:]]
 
 
-def _privileged(argv: Sequence[str], user: str | int | None, *options: str) -> list[str]:
+def _wrap_privileged(argv: Sequence[str], user: str | int | None, *options: str) -> list[str]:
     """The same command by way of setpriv, which sets the signal on the parent's death and the user."""
     if user is not None:
         ids = (user, user) if isinstance(user, int) else pwd.getpwnam(user)[2:4]

@@ -10,14 +10,14 @@ from ikoma.errors import StartRefused
 from ikoma.run import run
 
 
-def when_root(name: str) -> str | None:
+def use_when_root(name: str) -> str | None:
     """That user, or None for this process's own user when it is not root and can become nobody else."""
     return name if os.geteuid() == 0 else None
 
 
 async def make_user(name: str) -> None:
     """Make the system user where there is none; nothing when we are not root."""
-    if when_root(name) is None:
+    if use_when_root(name) is None:
         return
     try:
         pwd.getpwnam(name)
@@ -28,6 +28,6 @@ async def make_user(name: str) -> None:
             raise StartRefused(f"The system user {name} cannot be made: {made.stderr.decode().strip()}.") from None
 
 
-def closed_folder(path: Path) -> Path | None:
+def find_closed_folder(path: Path) -> Path | None:
     """The folder at or above this path that other users cannot pass through, if there is one."""
     return next((folder for folder in (path, *path.parents) if not folder.stat().st_mode & 0o001), None)

@@ -261,9 +261,9 @@ def test_projects_of_others_are_left_alone(server: Server, tmp_path: Path) -> No
     (tmp_path / "compose.yaml").write_text(
         f"services:\n  x:\n    image: {busybox_image()}\n    command: [sleep, '600']\n"
     )
-    from ikoma.engines.compose.argv import compose_program
+    from ikoma.engines.compose.argv import find_compose_program
 
-    compose = [str(compose_program()), "-p", "foreign", "-f", str(tmp_path / "compose.yaml")]
+    compose = [str(find_compose_program()), "-p", "foreign", "-f", str(tmp_path / "compose.yaml")]
     subprocess.run([*compose, "up", "-d"], check=True, capture_output=True)
     try:
         make_app(server, "foreign")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ikoma.apps.policy.fetched import IMAGE as FETCHES
-from ikoma.engines.compose.argv import compose_program
+from ikoma.engines.compose.argv import find_compose_program
 from tests.images import busybox_image
 from tests.support import Server
 
@@ -63,7 +63,7 @@ def test_a_file_with_an_override_and_names_of_its_own_is_deployed_as_the_apps_ow
         "brought_inner",
     }
     (server.apps / "brought" / ".env").write_text("COMPOSE_PROJECT_NAME=brought\n")  # as the warning says
-    command = [str(compose_program()), "-f", str(server.apps / "brought" / "compose.yaml"), "ps", "-q"]
+    command = [str(find_compose_program()), "-f", str(server.apps / "brought" / "compose.yaml"), "ps", "-q"]
     assert subprocess.check_output(command, text=True).split() == [made["Id"]]
 
 

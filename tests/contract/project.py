@@ -59,8 +59,8 @@ class Project:
         """Build, pull, create and start all that a resolved compose file says; the new containers."""
         services = json.loads(path.read_text())["services"]
         secrets = [Secret(text) for text in hidden]
-        there = await self.engine.containers(self.app)
-        async with self.engine.watching(self.app) as watching:
+        there = await self.engine.list_containers(self.app)
+        async with self.engine.watch_containers(self.app) as watching:
             await self.engine.prepare(
                 self.app,
                 path,
@@ -68,7 +68,7 @@ class Project:
                 pull=[
                     name
                     for name, service in services.items()
-                    if "build" not in service and not await self.engine.image_present(service["image"])
+                    if "build" not in service and not await self.engine.has_image(service["image"])
                 ],
                 progress=self.progress,
                 secrets=secrets,
@@ -104,7 +104,7 @@ class Project:
         return self.do(self.start(self.release(services, **more), timeout=timeout, hidden=hidden))
 
     def containers(self) -> dict[str, Container]:
-        return {item.service: item for item in self.do(self.engine.containers(self.app))}
+        return {item.service: item for item in self.do(self.engine.list_containers(self.app))}
 
     def image(self, dockerfile: str, **files: str) -> dict[str, Any]:
         """The build section of an image made of busybox and these lines."""

@@ -61,14 +61,14 @@ def test_creating_again_converges_on_the_new_password(
     do(databases.check_login(new))
     with pytest.raises(DatabasesUnavailable):
         do(databases.check_login(old))
-    assert do(databases.state(AppName("shop"))).tables == ("kept",)
+    assert do(databases.read_state(AppName("shop"))).tables == ("kept",)
 
 
 def test_the_longest_name_works(do: Do[Any], databases: PostgresDatabases, make: Make) -> None:
     assert len(LONGEST) == 63
     credentials = make(LONGEST)
     do(databases.check_login(credentials))
-    state = do(databases.state(AppName.parse(LONGEST)))
+    state = do(databases.read_state(AppName.parse(LONGEST)))
     assert (state.exists, state.name) == (True, LONGEST)
 
 
@@ -78,8 +78,8 @@ def test_names_that_look_alike_are_apart(
     dash, underscore = make("my-app"), make("my_app")
     as_app(server, dash, "CREATE TABLE of_dash (id int)")
     do(databases.drop(AppName("my_app")))
-    assert do(databases.state(AppName("my-app"))).tables == ("of_dash",)
-    assert not do(databases.state(AppName("my_app"))).exists
+    assert do(databases.read_state(AppName("my-app"))).tables == ("of_dash",)
+    assert not do(databases.read_state(AppName("my_app"))).exists
     with pytest.raises(DatabasesUnavailable):
         do(databases.check_login(underscore))
 
@@ -101,7 +101,7 @@ def test_what_another_made_is_neither_taken_over_nor_dropped(
         with pytest.raises(DatabaseForeign):
             do(databases.create(app, Secret("x")))
         assert not do(databases.owns(app))
-        assert not do(databases.state(app)).exists
+        assert not do(databases.read_state(app)).exists
         do(databases.drop(app))
     finally:
         as_admin(server, removing)  # fails where it is gone
@@ -133,8 +133,8 @@ def test_rows_are_counted_as_the_app_and_only_as_long_as_there_is_time(
         "$$ BEGIN RAISE WARNING 'as %', current_user; RETURN 1; END $$;"
         "CREATE TABLE trap (id int); CREATE INDEX ON trap ((id + who()));",
     )
-    assert do(databases.rows(credentials)) == {"few": 3, "stock.none": 0, "trap": 0}
-    assert do(databases.rows(credentials, timeout=0)) == {"few": None, "stock.none": None, "trap": None}
+    assert do(databases.count_rows(credentials)) == {"few": 3, "stock.none": 0, "trap": 0}
+    assert do(databases.count_rows(credentials, timeout=0)) == {"few": None, "stock.none": None, "trap": None}
 
 
 def test_code_of_an_app_that_does_not_end_holds_up_no_count(
@@ -153,7 +153,7 @@ def test_code_of_an_app_that_does_not_end_holds_up_no_count(
 
     async def counted() -> Any:
         async with asyncio.timeout(30):
-            return await databases.rows(credentials, timeout=1)
+            return await databases.count_rows(credentials, timeout=1)
 
     assert do(counted()) == {"a": 1, "b": None, "c": None}
 
@@ -179,7 +179,7 @@ def test_the_state_names_tables_of_the_app_only(
         "CREATE TABLE things (id int); CREATE SCHEMA stock; CREATE TABLE stock.items (id int) PARTITION BY RANGE (id);"
         "CREATE TABLE stock.items_1 PARTITION OF stock.items FOR VALUES FROM (0) TO (9);",
     )
-    state = do(databases.state(AppName("looked-at")))
+    state = do(databases.read_state(AppName("looked-at")))
     assert state.tables == ("stock.items", "things")
     assert state.size > 1_000_000
 
@@ -364,13 +364,13 @@ def test_a_migration_applies_once_as_the_apps_role(
     do: Do[Any], databases: PostgresDatabases, server: EmbeddedPostgres, make: Make, migrate: Callable[..., bool]
 ) -> None:
     credentials = make("moved")
-    assert do(databases.ledger(credentials)) == []
+    assert do(databases.read_ledger(credentials)) == []
     sql = "CREATE TABLE t (id int);\nINSERT INTO t VALUES (1);\n"
     assert migrate(credentials, sql) is True
     assert migrate(credentials, sql.replace("\n", "\r\n").rstrip()) is False
     assert as_app(server, credentials, "SELECT count(*) FROM t") == [(1,)]
     assert as_app(server, credentials, "SELECT tableowner FROM pg_tables WHERE tablename = 't'") == [("moved",)]
-    (entry,) = do(databases.ledger(credentials))
+    (entry,) = do(databases.read_ledger(credentials))
     assert (entry.name, entry.checksum) == ("001.sql", Migration.of("001.sql", sql).checksum)
 
 
@@ -410,7 +410,7 @@ def test_a_runtime_error_names_file_line_and_statement_and_leaves_nothing(
     assert "ärger" in error.details["detail"]
     assert "ärger" not in error.audit_message and "23505" in error.audit_message
     assert as_app(server, credentials, "SELECT to_regclass('t')") == [(None,)]
-    assert do(databases.ledger(credentials)) == []
+    assert do(databases.read_ledger(credentials)) == []
 
 
 def test_an_error_with_a_position_names_the_line_inside_the_statement(make: Make, migrate: Callable[..., bool]) -> None:
@@ -457,7 +457,7 @@ def test_what_breaks_the_one_transaction_or_needs_psql_is_refused_with_its_line(
         migrate(credentials, sql)
     assert refused.value.details["line"] == line
     assert refused.value.hint
-    assert do(databases.ledger(credentials)) == []
+    assert do(databases.read_ledger(credentials)) == []
 
 
 def test_a_nul_character_is_refused(make: Make, migrate: Callable[..., bool]) -> None:
@@ -486,7 +486,7 @@ def test_a_hidden_commit_applies_nothing(
     with pytest.raises(SqlFailed):
         migrate(credentials, f"CREATE TABLE before (id int); {sql}; CREATE TABLE after (id int)")
     assert as_app(server, credentials, "SELECT to_regclass('before'), to_regclass('after')") == [(None, None)]
-    assert do(databases.ledger(credentials)) == []
+    assert do(databases.read_ledger(credentials)) == []
 
 
 @pytest.mark.parametrize(
@@ -541,7 +541,7 @@ def test_a_deferred_constraint_fails_the_migration(
             "CREATE TABLE a (id int PRIMARY KEY);"
             "CREATE TABLE b (a int REFERENCES a DEFERRABLE INITIALLY DEFERRED); INSERT INTO b VALUES (7)",
         )
-    assert do(databases.ledger(credentials)) == []
+    assert do(databases.read_ledger(credentials)) == []
 
 
 def test_the_same_migration_from_many_sides_applies_once(
@@ -589,7 +589,7 @@ def test_a_process_killed_during_a_migration_leaves_nothing_behind(
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
     assert migrate(credentials, "CREATE TABLE t (id int)", lock=10) is True
-    assert [entry.name for entry in do(databases.ledger(credentials))] == ["001.sql"]
+    assert [entry.name for entry in do(databases.read_ledger(credentials))] == ["001.sql"]
 
 
 def test_twenty_thousand_statements_apply(server: EmbeddedPostgres, make: Make, migrate: Callable[..., bool]) -> None:
@@ -615,4 +615,4 @@ def test_a_seed_runs_every_time_and_leaves_no_entry(
     with pytest.raises(SqlFailed):
         do(databases.run_sql(credentials, "seed.sql", "INSERT INTO t VALUES (1); SELECT 1/0", timeout=10))
     assert as_app(server, credentials, "SELECT count(*) FROM t") == [(0,)]
-    assert do(databases.ledger(credentials)) == []
+    assert do(databases.read_ledger(credentials)) == []

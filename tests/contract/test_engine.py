@@ -12,7 +12,7 @@ import pytest
 
 from ikoma.engines.compose import argv
 from ikoma.errors import DeployFailed
-from ikoma.ports.progress import no_progress
+from ikoma.ports.progress import ignore_progress
 from tests.contract.project import ANSWERS, FAILS, Project, a_project, docker, service, shell
 from tests.images import busybox_image
 
@@ -49,7 +49,7 @@ def test_new_containers_are_made_and_started_beside_those_that_are_there(project
     before = project.containers()["web"]
     (made,) = project.up({"web": service(healthcheck=ANSWERS, environment={"NEW": "1"})})
     assert made.id != before.id
-    states = {item.id: item.state for item in project.do(project.engine.containers(project.app))}
+    states = {item.id: item.state for item in project.do(project.engine.list_containers(project.app))}
     assert states == {before.id: "running", made.id: "running"}
 
 
@@ -80,13 +80,13 @@ def test_downtime_is_the_longest_time_without_a_container_that_serves(project: P
     web = project.containers()["web"]
 
     async def away() -> int:
-        async with project.engine.watching(project.app) as watching:
+        async with project.engine.watch_containers(project.app) as watching:
             await project.engine.stop_containers([web.id])
             await asyncio.sleep(0.5)
             await project.engine.start_again([web.id])
-            while (after := await project.engine.containers(project.app))[1].health != "healthy":
+            while (after := await project.engine.list_containers(project.app))[1].health != "healthy":
                 await asyncio.sleep(0.05)
-            return watching.downtime_ms(after)
+            return watching.measure_downtime_ms(after)
 
     # A second after its start it is healthy at its first check.
     assert 1300 < project.do(away()) < 8000
@@ -112,7 +112,7 @@ def test_a_dotenv_is_not_in_effect_when_a_resolved_file_is_deployed(project: Pro
     project.up({"web": shell("echo value=$$VALUE; sleep 1000", environment={"VALUE": "${LD_PRELOAD:-none}"})})
     web = project.containers()["web"]
     assert web.name == f"{project.app}-web-1"
-    assert project.do(project.engine.logs(web, 5, [])) == ["value=none"]
+    assert project.do(project.engine.read_logs(web, 5, [])) == ["value=none"]
 
 
 # --- what fails --------------------------------------------------------------------------------------------
@@ -267,17 +267,17 @@ def test_cancelling_a_deploy_ends_at_once(project: Project) -> None:
 
 def test_down_removes_containers_and_networks_and_keeps_volumes(project: Project) -> None:
     project.up({"web": shell("echo kept > /data/note; sleep 1000", volumes=VOLUME)}, volumes={"store": {}})
-    assert project.do(project.engine.volumes(project.app)) == [f"{project.app}_store"]
-    project.do(project.engine.down(project.app, volumes=False, progress=no_progress))
+    assert project.do(project.engine.list_volumes(project.app)) == [f"{project.app}_store"]
+    project.do(project.engine.down(project.app, volumes=False, progress=ignore_progress))
     assert project.containers() == {}
     assert docker("network", "ls", "-q", "--filter", f"label=com.docker.compose.project={project.app}") == []
-    assert project.do(project.engine.volumes(project.app)) == [f"{project.app}_store"]
-    project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
-    assert project.do(project.engine.volumes(project.app)) == []
+    assert project.do(project.engine.list_volumes(project.app)) == [f"{project.app}_store"]
+    project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+    assert project.do(project.engine.list_volumes(project.app)) == []
 
 
 def test_down_of_what_is_not_there_is_done(project: Project) -> None:
-    project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
+    project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
 
 
 def test_down_ends_though_docker_does_not_give_up_a_network(
@@ -288,24 +288,24 @@ def test_down_ends_though_docker_does_not_give_up_a_network(
     docker("run", "-d", "--name", stranger, "--network", network, busybox_image(), "sleep", "1000")
     program = tmp_path / "compose"  # where Docker knows of an endpoint and of no container, Compose ends like this
     said = '{"error": true, "message": "error while removing network: it has active endpoints"}'
-    program.write_text(f"#!/bin/sh\n{argv.compose_program()} \"$@\"\necho '{said}'\nexit 1\n")
+    program.write_text(f"#!/bin/sh\n{argv.find_compose_program()} \"$@\"\necho '{said}'\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setattr(argv, "compose_program", lambda: program)
     try:
-        project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
+        project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
         assert project.containers() == {}
-        assert project.do(project.engine.networks(project.app)) == [network]
+        assert project.do(project.engine.list_networks(project.app)) == [network]
     finally:
         docker("rm", "-f", stranger)
-    project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
-    assert project.do(project.engine.networks(project.app)) == []
+    project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
+    assert project.do(project.engine.list_networks(project.app)) == []
 
 
 def test_down_leaves_other_projects_alone(project: Project) -> None:
     with a_project() as other:
         other.up({"web": service()})
         project.up({"web": service()})
-        project.do(project.engine.down(project.app, volumes=True, progress=no_progress))
+        project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
         assert other.containers()["web"].state == "running"
 
 
@@ -323,15 +323,15 @@ def test_a_job_that_ends_well_has_come_up_and_one_that_fails_has_not(project: Pr
 def test_how_often_a_container_was_started_again_is_known(project: Project) -> None:
     project.up({"web": shell("sleep 1.5; exit 3", restart="always"), "calm": shell("sleep 1000")})
     item, other = (project.containers()[name] for name in ("web", "calm"))
-    calm = project.do(project.engine.lives(other.id))
+    calm = project.do(project.engine.read_restarts(other.id))
     assert calm is not None
     assert calm.restarts == 0
     end = time.monotonic() + 60
     seen = False
-    while not seen or (lives := project.do(project.engine.lives(item.id))) is None or lives.restarts < 2:
+    while not seen or (lives := project.do(project.engine.read_restarts(item.id))) is None or lives.restarts < 2:
         assert time.monotonic() < end
         seen = seen or project.containers()["web"].started_again
         time.sleep(0.1)
     assert lives.made < lives.started
     docker("rm", "-f", item.id)
-    assert project.do(project.engine.lives(item.id)) is None
+    assert project.do(project.engine.read_restarts(item.id)) is None

@@ -18,7 +18,7 @@ from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.errors import EngineUnavailable, IkomaError
 from ikoma.model import AppName, Secret
 from ikoma.ports.engine import Resolved
-from ikoma.ports.progress import no_progress
+from ikoma.ports.progress import ignore_progress
 from tests.contract.project import ANSWERS, Project, a_project, docker, service, shell
 from tests.contract.registry import a_registry
 from tests.forwarded import forwarded
@@ -173,16 +173,16 @@ def test_ports_states_and_exit_codes_come_from_one_list(project: Project) -> Non
     started = project.containers()["web"]
     assert (started.state, started.exit_code) == ("running", None)
     assert [(host, inside) for host, _, inside in started.published] == [("127.0.0.1", 3000)]
-    everything = project.do(project.engine.all_containers())
+    everything = project.do(project.engine.list_all_containers())
     assert [item.id for item in everything[project.app]] == [started.id]
-    assert project.do(project.engine.container_owners())[started.name] == project.app
+    assert project.do(project.engine.map_container_owners())[started.name] == project.app
 
 
 def test_where_a_container_listens_is_read_from_its_network(project: Project) -> None:
     project.up({"web": shell("httpd -p 127.0.0.1:3000; httpd -p 8080; sleep 1000")})
 
     def heard() -> set[tuple[int, bool]] | None:
-        found = project.do(project.engine.listening(project.containers()["web"]))
+        found = project.do(project.engine.list_listening_ports(project.containers()["web"]))
         return None if found is None else {(item.port, item.is_local) for item in found}
 
     deadline = time.monotonic() + 20
@@ -201,25 +201,30 @@ def test_logs_are_both_streams_as_plain_lines(project: Project) -> None:
     )
     project.up({"web": shell(script), "tty": shell("echo on a terminal; sleep 1000", tty=True)})
     containers = project.containers()
-    assert project.do(project.engine.logs(containers["web"], 20, [])) == ["one", "two", "red bell\ttab", "x" * 2000]
-    assert project.do(project.engine.logs(containers["web"], 1, [])) == ["x" * 2000]
-    assert project.do(project.engine.logs(containers["tty"], 20, [])) == ["on a terminal"]
+    assert project.do(project.engine.read_logs(containers["web"], 20, [])) == [
+        "one",
+        "two",
+        "red bell\ttab",
+        "x" * 2000,
+    ]
+    assert project.do(project.engine.read_logs(containers["web"], 1, [])) == ["x" * 2000]
+    assert project.do(project.engine.read_logs(containers["tty"], 20, [])) == ["on a terminal"]
 
 
 def test_a_line_longer_than_docker_s_own_pieces_is_one_line(project: Project) -> None:
     project.up({"web": shell("head -c 40000 /dev/zero | tr '\\0' x; echo; echo last; sleep 1000")})
-    lines = project.do(project.engine.logs(project.containers()["web"], 20, []))
+    lines = project.do(project.engine.read_logs(project.containers()["web"], 20, []))
     assert lines == ["x" * 2000, "last"]
-    hidden = project.do(project.engine.logs(project.containers()["web"], 20, [Secret("x" * 3000)]))
+    hidden = project.do(project.engine.read_logs(project.containers()["web"], 20, [Secret("x" * 3000)]))
     assert hidden == ["***" * 13 + "x" * 1000, "last"]
 
 
 def test_a_container_that_is_gone_or_keeps_no_log_has_none(project: Project) -> None:
     project.up({"web": service(), "silent": shell("echo hello; sleep 1000", logging={"driver": "none"})})
     containers = project.containers()
-    assert project.do(project.engine.logs(containers["silent"], 5, [])) == []
+    assert project.do(project.engine.read_logs(containers["silent"], 5, [])) == []
     docker("rm", "-f", containers["web"].id)
-    assert project.do(project.engine.logs(containers["web"], 5, [])) == []
+    assert project.do(project.engine.read_logs(containers["web"], 5, [])) == []
 
 
 def test_changes_are_told_as_they_happen(project: Project) -> None:
@@ -252,9 +257,9 @@ def test_a_volume_is_saved_whatever_its_app_does(project: Project, state: str) -
     time.sleep(0.5)
     volume = f"{project.app}_store"
     if state == "stopped":
-        project.do(project.engine.stop(project.app, progress=no_progress))
+        project.do(project.engine.stop(project.app, progress=ignore_progress))
     elif state == "removed":
-        project.do(project.engine.down(project.app, volumes=False, progress=no_progress))
+        project.do(project.engine.down(project.app, volumes=False, progress=ignore_progress))
     before = docker("ps", "--all", "--quiet", "--filter", f"volume={volume}")
     target = project.folder / "saved.tar"
     size = project.do(project.engine.save_volume(project.app, volume, target))
@@ -285,7 +290,7 @@ def test_a_mount_inside_the_volume_s_place_is_not_saved_with_it(project: Project
 
 def test_what_a_killed_process_left_does_not_keep_a_volume_in_use(project: Project) -> None:
     project.up({"web": shell("echo kept > /data/note; sleep 1000", volumes=VOLUME)}, volumes={"store": {}})
-    project.do(project.engine.down(project.app, volumes=False, progress=no_progress))
+    project.do(project.engine.down(project.app, volumes=False, progress=ignore_progress))
     volume = f"{project.app}_store"
     mark = ["--label", f"ikoma.reads-volume={project.app}"]
     docker("create", *mark, "-v", f"{volume}:/x", busybox_image(), "true")
@@ -297,7 +302,7 @@ def test_volumes_and_networks_are_told_of_as_they_were_made(project: Project) ->
     networks = {"inner": {"internal": True, "labels": {"a": "b"}, "ipam": {"config": [{"subnet": "10.219.9.0/24"}]}}}
     web = shell("sleep 1000", volumes=VOLUME, networks={"inner": None})
     project.up({"web": web}, volumes={"store": {"labels": {"c": "d"}}}, networks=networks)
-    existing = project.do(project.engine.existing())
+    existing = project.do(project.engine.list_resources())
     store, inner = existing.volumes[f"{project.app}_store"], existing.networks[f"{project.app}_inner"]
     assert (store.project, store.driver, dict(store.options), store.labels["c"]) == (project.app, "local", {}, "d")
     assert (inner.project, inner.driver, inner.internal, inner.labels["a"]) == (project.app, "bridge", True, "b")
@@ -308,21 +313,21 @@ def test_a_volume_that_is_there_is_not_made_again(project: Project) -> None:
     project.up({"web": shell("echo kept > /data/note; sleep 1000", volumes=VOLUME)}, volumes={"store": {}})
     changed = {"store": {"labels": {"c": "d"}}}
     project.up({"web": shell("test -f /data/note && sleep 1000", volumes=VOLUME)}, volumes=changed)
-    assert {item.state for item in project.do(project.engine.containers(project.app))} == {"running"}
+    assert {item.state for item in project.do(project.engine.list_containers(project.app))} == {"running"}
 
 
 # --- images ------------------------------------------------------------------------------------------------
 
 
 def test_images_are_present_or_not(project: Project) -> None:
-    assert project.do(project.engine.image_present(busybox_image()))
+    assert project.do(project.engine.has_image(busybox_image()))
     for reference in ("no-such-image:1", "../containers/json", "a b", "UPPER", "", "a?b=c"):
-        assert not project.do(project.engine.image_present(reference))
+        assert not project.do(project.engine.has_image(reference))
 
 
 def test_a_registry_is_asked_for_an_image(project: Project) -> None:
     def ask(reference: str) -> str | None:
-        return project.do(project.engine.image_obtainable(reference))
+        return project.do(project.engine.check_image_obtainable(reference))
 
     with a_registry() as address:
         assert ask(f"{address}/there:1") is None
@@ -331,7 +336,7 @@ def test_a_registry_is_asked_for_an_image(project: Project) -> None:
         began = time.monotonic()
         assert ask(f"{address}/slow:1") == "its registry did not answer within 5 s."
         assert time.monotonic() - began < 15
-        assert project.do(project.engine.containers(project.app)) == ()  # the others were not held up
+        assert project.do(project.engine.list_containers(project.app)) == ()  # the others were not held up
     assert str(ask(f"{address}/there:1")).startswith("its registry cannot be reached: ")
     assert ask("../../containers/json") == "its name is not one that an image can have."
 
@@ -355,27 +360,27 @@ def test_a_pull_says_how_far_it_is(project: Project) -> None:
 Question = Callable[[ComposeEngine, AppName, Path], Coroutine[Any, Any, Any]]
 
 QUESTIONS: dict[str, Question] = {
-    "version": lambda engine, app, folder: engine.version(),
-    "containers": lambda engine, app, folder: engine.containers(app),
-    "all_containers": lambda engine, app, folder: engine.all_containers(),
-    "container_owners": lambda engine, app, folder: engine.container_owners(),
-    "volumes": lambda engine, app, folder: engine.volumes(app),
+    "version": lambda engine, app, folder: engine.read_version(),
+    "containers": lambda engine, app, folder: engine.list_containers(app),
+    "all_containers": lambda engine, app, folder: engine.list_all_containers(),
+    "container_owners": lambda engine, app, folder: engine.map_container_owners(),
+    "volumes": lambda engine, app, folder: engine.list_volumes(app),
     "save_volume": lambda engine, app, folder: engine.save_volume(app, "x", folder / "x.tar"),
-    "image_present": lambda engine, app, folder: engine.image_present("busybox"),
-    "image_obtainable": lambda engine, app, folder: engine.image_obtainable("busybox"),
+    "image_present": lambda engine, app, folder: engine.has_image("busybox"),
+    "image_obtainable": lambda engine, app, folder: engine.check_image_obtainable("busybox"),
     "prepare": lambda engine, app, folder: engine.prepare(
-        app, _file(folder), build=[], pull=["web"], progress=no_progress, secrets=()
+        app, _file(folder), build=[], pull=["web"], progress=ignore_progress, secrets=()
     ),
     "create": lambda engine, app, folder: engine.create(
-        app, _file(folder), scale={"web": 1}, progress=no_progress, secrets=()
+        app, _file(folder), scale={"web": 1}, progress=ignore_progress, secrets=()
     ),
     "start_again": lambda engine, app, folder: engine.start_again(["0" * 64]),
     "stop_containers": lambda engine, app, folder: engine.stop_containers(["0" * 64]),
     "remove_containers": lambda engine, app, folder: engine.remove_containers(["0" * 64], volumes=True),
-    "networks": lambda engine, app, folder: engine.networks(app),
-    "image": lambda engine, app, folder: engine.image("busybox"),
-    "stop": lambda engine, app, folder: engine.stop(app, progress=no_progress),
-    "down": lambda engine, app, folder: engine.down(app, volumes=False, progress=no_progress),
+    "networks": lambda engine, app, folder: engine.list_networks(app),
+    "image": lambda engine, app, folder: engine.find_image("busybox"),
+    "stop": lambda engine, app, folder: engine.stop(app, progress=ignore_progress),
+    "down": lambda engine, app, folder: engine.down(app, volumes=False, progress=ignore_progress),
 }
 
 
@@ -418,10 +423,10 @@ def test_an_engine_that_comes_later_is_found_and_one_that_comes_back_too(tmp_pat
         engine = ComposeEngine(f"unix://{path}")
         for _ in range(2):
             with pytest.raises(EngineUnavailable):
-                await engine.all_containers()
+                await engine.list_all_containers()
             with forwarded(path):
-                await engine.all_containers()
-                assert (await engine.version()).api
+                await engine.list_all_containers()
+                assert (await engine.read_version()).api
         await engine.close()
 
     asyncio.run(story())
@@ -452,9 +457,9 @@ def test_one_slow_answer_does_not_spoil_the_others(tmp_path: Path) -> None:
             listener.bind(str(path))
             listener.listen(100)
             engine = ComposeEngine(f"unix://{path}")
-            slow = asyncio.ensure_future(engine.all_containers())
+            slow = asyncio.ensure_future(engine.list_all_containers())
             await asyncio.sleep(0.5)
-            others = [asyncio.ensure_future(engine.containers(AppName("t-eng-away"))) for _ in range(5)]
+            others = [asyncio.ensure_future(engine.list_containers(AppName("t-eng-away"))) for _ in range(5)]
             outcomes = await asyncio.gather(slow, *others, return_exceptions=True)
             assert {type(outcome) for outcome in outcomes} == {EngineUnavailable}
             await engine.close()
@@ -469,12 +474,12 @@ def test_an_engine_that_is_busy_is_slow_and_not_away(tmp_path: Path) -> None:
         engine = ComposeEngine(f"unix://{path}")
         with forwarded(path, late=6):
             began = time.monotonic()
-            assert (await engine.version()).api
-            assert await engine.root()
-            assert await engine.containers(AppName("t-eng-busy")) == ()
+            assert (await engine.read_version()).api
+            assert await engine.find_root()
+            assert await engine.list_containers(AppName("t-eng-busy")) == ()
             assert time.monotonic() - began > 6
         with pytest.raises(EngineUnavailable, match="does not answer"):
-            await engine.containers(AppName("t-eng-busy"))
+            await engine.list_containers(AppName("t-eng-busy"))
         await engine.close()
 
     asyncio.run(story())

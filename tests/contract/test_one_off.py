@@ -96,7 +96,10 @@ def test_nobody_takes_it_for_a_container_of_the_app(project: Project) -> None:
 
     async def look(line: str) -> None:
         seen.extend(
-            [*await project.engine.containers(project.app), *(await project.engine.all_containers())[project.app]]
+            [
+                *await project.engine.list_containers(project.app),
+                *(await project.engine.list_all_containers())[project.app],
+            ]
         )
         shown = json.loads("".join(docker("inspect", f"{project.app}-once")))[0]
         seen.extend([shown["HostConfig"]["PortBindings"], shown["HostConfig"]["RestartPolicy"]["Name"]])

@@ -48,7 +48,7 @@ async def bridge() -> str:
     """The address at which builds reach this machine."""
     api = DockerApi(DOCKER_HOST)
     try:
-        return str((await api.version()).gateway)
+        return str((await api.read_version()).gateway)
     finally:
         await api.close()
 

@@ -112,7 +112,7 @@ def created(app: App, model: Mapping[str, Any], services: Mapping[str, Any]) -> 
     (app.state / "create.json").write_text(json.dumps({**model, "services": only}))
     command = argv.create(app.name, app.path, app.state / "create.json", {})
     command[command.index("create") :] = ["config", "--format", "json"]
-    finished = asyncio.run(run(command, env=argv.environment(DOCKER_HOST), cwd=app.path, timeout=60))
+    finished = asyncio.run(run(command, env=argv.make_environment(DOCKER_HOST), cwd=app.path, timeout=60))
     assert finished.code == 0, finished.stderr
     assert set(json.loads(finished.stdout)["services"]) == set(services)
 

@@ -21,7 +21,7 @@ from ikoma.errors import IkomaError
 from ikoma.kernel.call import Attempt
 from ikoma.kernel.registry import AppRequest, Capability, make_example
 from ikoma.model import Effect
-from ikoma.platform import RunningPlatform, prepare, running
+from ikoma.platform import RunningPlatform, prepare, run_platform
 from ikoma.settings import load_settings
 from tests.hostile.payloads import PAYLOADS
 from tests.support import DOCKER_HOST, free_port
@@ -100,7 +100,7 @@ async def call(house: RunningPlatform, key: str, capability: str, arguments: Map
 async def attack(settings: Any, started: list[Shape]) -> tuple[set[Shape], dict[Shape, Any], int]:
     """The shapes of ordinary calls, those that only attacks brought about, and how many attacks there were."""
     numbers = iter(range(1_000_000))
-    async with running(settings) as house:
+    async with run_platform(settings) as house:
         key = settings.api_key_file.read_text().strip()
 
         async def do(capability: str, /, **arguments: Any) -> str:

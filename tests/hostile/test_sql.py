@@ -199,7 +199,7 @@ def test_a_hostile_migration_is_stopped_the_same_way(world: World, path: Path) -
         names, given = said(caught.value)
         assert names & set(script.stops), (names, given)
         assert CANARY not in given
-    assert world.postgres.do(world.postgres.databases.ledger(world.shop)) == []
+    assert world.postgres.do(world.postgres.databases.read_ledger(world.shop)) == []
 
 
 def test_there_are_enough_of_them() -> None:

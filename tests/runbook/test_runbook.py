@@ -34,11 +34,11 @@ MIGRATION = "CREATE TABLE visits (\n\tid bigserial PRIMARY KEY,\n\tseen timestam
 @pytest.fixture(scope="module")
 def shell_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a person's shell has: curl, jq, and `docker compose`, here the one that IKOMA itself brings."""
-    from ikoma.engines.compose.argv import compose_program
+    from ikoma.engines.compose.argv import find_compose_program
 
     config = tmp_path_factory.mktemp("docker")
     (config / "cli-plugins").mkdir()
-    (config / "cli-plugins" / "docker-compose").symlink_to(compose_program())
+    (config / "cli-plugins" / "docker-compose").symlink_to(find_compose_program())
     return {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/root"),

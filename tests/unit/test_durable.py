@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.durable import open_file, remove_tree, sweep, whole_file, write_file
+from ikoma.durable import open_file, open_whole_file, remove_tree, sweep, write_file
 
 WRITER = """
 import sys, time
@@ -44,7 +44,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_file(path, "old")
-    with pytest.raises(RuntimeError), whole_file(path) as stream:
+    with pytest.raises(RuntimeError), open_whole_file(path) as stream:
         stream.write(b"half")
         raise RuntimeError
     assert path.read_text() == "old"
@@ -54,7 +54,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
 def test_without_replace_an_existing_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_file(path, "first")
-    with pytest.raises(FileExistsError), whole_file(path, replace=False) as stream:
+    with pytest.raises(FileExistsError), open_whole_file(path, replace=False) as stream:
         stream.write(b"second")
     assert path.read_text() == "first"
     assert os.listdir(tmp_path) == ["file"]

@@ -18,7 +18,7 @@ import orjson
 
 from ikoma.durable import open_file, remove_tree, sweep
 from ikoma.errors import AppNotFound, FileMissing, IkomaError, NotAFile, PathOutside, StateUnreadable
-from ikoma.model import AppName, shown
+from ikoma.model import AppName, quote_name
 
 T = TypeVar("T")
 
@@ -266,7 +266,7 @@ def log_failures(name: str) -> Iterator[None]:
 
 
 def _shorten_path(path: Path, root: Path) -> str:
-    return shown(path.relative_to(root) if path.is_relative_to(root) else path)
+    return quote_name(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def can_be_a_path(path: str) -> bool:

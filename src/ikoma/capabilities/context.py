@@ -113,7 +113,7 @@ class Call:
             app = self.platform.apps.at(name)
             ours = [
                 container
-                for container in await self.platform.engine.containers(name)
+                for container in await self.platform.engine.list_containers(name)
                 if container.working_dir == str(app.path)
             ]
             if ours or await self.platform.databases.owns(name):

@@ -19,7 +19,7 @@ import orjson
 
 from ikoma.errors import AppBusy, Next
 from ikoma.model import AppName
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 
 PATIENCE = 2.0
 """Seconds that a call waits for another to end, where it does not say."""
@@ -46,7 +46,7 @@ class Locks:
 
     @asynccontextmanager
     async def hold(
-        self, app: AppName, holder: Holder, *, patience: float = PATIENCE, progress: Progress = no_progress
+        self, app: AppName, holder: Holder, *, patience: float = PATIENCE, progress: Progress = ignore_progress
     ) -> AsyncIterator[None]:
         """Hold the app's lock for the block; AppBusy, naming the operation, when it isn't free in time.
 

@@ -57,7 +57,7 @@ from ikoma.kernel.operations import Operation, Operations
 from ikoma.kernel.redaction.redaction import Scrubber, withhold_if_long
 from ikoma.kernel.registry import LONGEST_NAME, AppRequest, Capability, Loss, Registry, Request
 from ikoma.model import Effect, Role
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 
 log = logging.getLogger("ikoma")
 
@@ -129,7 +129,9 @@ class Pipeline:
         self._make_call = make_call
         self._stopping = asyncio.Event()
 
-    async def execute(self, attempt: Attempt, progress: Progress = no_progress, emit: Emit | None = None) -> CallAnswer:
+    async def execute(
+        self, attempt: Attempt, progress: Progress = ignore_progress, emit: Emit | None = None
+    ) -> CallAnswer:
         """Do what was asked; every refusal and failure is an IkomaError.
 
         Args:
@@ -360,7 +362,7 @@ class Pipeline:
         if loses is None:
             return None
         try:
-            return await loses(self._call(admitted, no_progress), admitted.request)
+            return await loses(self._call(admitted, ignore_progress), admitted.request)
         except IkomaError as error:
             error.withhold_guess()
             raise

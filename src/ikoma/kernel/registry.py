@@ -28,7 +28,7 @@ from ikoma.kernel.page import Page
 from ikoma.kernel.redaction.places import Path
 from ikoma.kernel.redaction.redaction import redact_all, withhold_if_long
 from ikoma.kernel.words import RESULT_FIELDS
-from ikoma.model import NAMES_OF_CALLS, AppName, Effect, Role, shown
+from ikoma.model import NAMES_OF_CALLS, AppName, Effect, Role, quote_name
 
 __all__ = [
     "AppRequest",
@@ -318,7 +318,7 @@ def parse_arguments(model: type[R], arguments: Mapping[str, Any], *, of: str, gu
         found = error.errors(include_url=False, include_input=False, include_context=False)
     problems = [_describe_problem(model, entry, guesses=guesses) for entry in found[:_MOST_PROBLEMS]]
     more = len(found) - len(problems) + len(arguments) - len(few)
-    said = [f"{shown(problem['argument'])}: {problem['problem']}" for problem in problems]
+    said = [f"{quote_name(problem['argument'])}: {problem['problem']}" for problem in problems]
     takes = ", ".join(f"{name}{'' if needed else '?'}" for name, needed in _list_arguments(model).items()) or "nothing"
     sentence = "; ".join([*said, f"and {more} more"] if more else said)
     raise InvalidArguments(

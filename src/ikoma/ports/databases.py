@@ -91,9 +91,9 @@ class Dump:
 class Databases(Protocol):
     """PostgreSQL. Raises DatabasesUnavailable within 5 s when it is away."""
 
-    async def version(self) -> str: ...
+    async def read_version(self) -> str: ...
 
-    def endpoint(self) -> Endpoint: ...
+    def find_endpoint(self) -> Endpoint: ...
 
     async def create(self, app: AppName, password: Secret) -> None:
         """Converge on: the app's database and its own login role with this password, isolated from all else."""
@@ -104,15 +104,15 @@ class Databases(Protocol):
     async def owns(self, app: AppName) -> bool:
         """Whether there is a database that IKOMA made for this app."""
 
-    async def state(self, app: AppName) -> DatabaseState: ...
+    async def read_state(self, app: AppName) -> DatabaseState: ...
 
-    async def rows(self, credentials: Credentials, *, timeout: float = 5) -> Mapping[str, int | None]:
+    async def count_rows(self, credentials: Credentials, *, timeout: float = 5) -> Mapping[str, int | None]:
         """Rows of each of the app's tables now; None for a table that could not be counted within the time."""
 
     async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         """Log in as the app's own role and run one statement; raises where that fails."""
 
-    async def ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]: ...
+    async def read_ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]: ...
 
     async def migrate(
         self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float
@@ -165,7 +165,7 @@ class Databases(Protocol):
         Raises BackupMissing, BackupForeign, BackupDamaged (checked first), RestoreFailed, DatabaseMissing.
         """
 
-    def stand_in(self, credentials: Credentials) -> AbstractAsyncContextManager[Credentials]:
+    def make_stand_in(self, credentials: Credentials) -> AbstractAsyncContextManager[Credentials]:
         """An empty database for the block, where a backup and a migration of the app can be tried. It is dropped then.
 
         Only the app's role enters it, and from this machine alone. Raises DiskFull where a copy of the app's database

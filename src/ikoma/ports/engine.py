@@ -167,7 +167,7 @@ class ContainerNotStarted(Exception):
 class ContainerWatch(Protocol):
     """What happens to an app's containers from a moment on."""
 
-    def downtime_ms(self, after: Sequence[Container]) -> int:
+    def measure_downtime_ms(self, after: Sequence[Container]) -> int:
         """The longest time any service that served before and is there after had no container that serves."""
 
 
@@ -211,27 +211,27 @@ OnEngineEvent = Callable[[EngineEvent], None]
 class Engine(Protocol):
     """Where containers run. Raises EngineUnavailable within 5 s when the engine is away; a busy one is waited for."""
 
-    async def version(self) -> EngineVersion: ...
+    async def read_version(self) -> EngineVersion: ...
 
-    async def root(self) -> str:
+    async def find_root(self) -> str:
         """Where the engine keeps images and volumes."""
 
-    async def containers(self, app: AppName) -> Sequence[Container]:
+    async def list_containers(self, app: AppName) -> Sequence[Container]:
         """All containers, running or not, of the app's Compose project."""
 
-    async def all_containers(self) -> Mapping[str, Sequence[Container]]:
+    async def list_all_containers(self) -> Mapping[str, Sequence[Container]]:
         """Containers of every Compose project on the engine, by project name."""
 
-    async def container_owners(self) -> Mapping[str, str]:
+    async def map_container_owners(self) -> Mapping[str, str]:
         """Names of all containers on the engine → their Compose project, empty where they have none."""
 
-    async def lives(self, container: str) -> RestartHistory | None:
+    async def read_restarts(self, container: str) -> RestartHistory | None:
         """How often a container was started again; None where it is gone."""
 
-    async def listening(self, container: Container) -> Sequence[ListeningPort] | None:
+    async def list_listening_ports(self, container: Container) -> Sequence[ListeningPort] | None:
         """On which TCP ports a container that runs listens; None where that cannot be seen from here."""
 
-    async def usage(self, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
+    async def measure_usage(self, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
         """What these containers take of the machine now, by id; those that do not run are left out."""
 
     async def watch(self, on_change: OnEngineEvent) -> None:
@@ -284,7 +284,7 @@ class Engine(Protocol):
         Returns the new ones.
         """
 
-    def watching(self, app: AppName) -> AbstractAsyncContextManager[ContainerWatch]:
+    def watch_containers(self, app: AppName) -> AbstractAsyncContextManager[ContainerWatch]:
         """Follows what happens to an app's containers while the block runs."""
 
     async def bring_up(
@@ -339,10 +339,10 @@ class Engine(Protocol):
 
     async def rename(self, container: str, name: str) -> None: ...
 
-    async def carried(self, container: str) -> Sequence[AnonymousVolume]:
+    async def list_anonymous_volumes(self, container: str) -> Sequence[AnonymousVolume]:
         """The volumes without a name that a container has its data in."""
 
-    async def user(self, container: str) -> Owner | None:
+    async def find_user(self, container: str) -> Owner | None:
         """Whom a container's processes run as; None where its image does not say who that is."""
 
     async def own_volumes(self, container: str, owner: Owner) -> None:
@@ -353,19 +353,19 @@ class Engine(Protocol):
 
     async def disconnect(self, network: str, container: str) -> None: ...
 
-    async def networks(self, app: AppName) -> Sequence[str]:
+    async def list_networks(self, app: AppName) -> Sequence[str]:
         """Names of the networks of the app's Compose project."""
 
     async def remove_network(self, name: str) -> bool:
         """Remove a network; False where containers are still in it."""
 
-    async def image(self, reference: str) -> Image | None:
+    async def find_image(self, reference: str) -> Image | None:
         """The image that a name stands for now; None where it is not here."""
 
     async def tag(self, image: str, name: str) -> None:
         """Give an image one more name."""
 
-    async def images(self, prefix: str) -> Sequence[str]:
+    async def list_images(self, prefix: str) -> Sequence[str]:
         """Names of images that begin with this."""
 
     async def forget_image(self, name: str) -> None:
@@ -377,22 +377,22 @@ class Engine(Protocol):
     async def stop(self, app: AppName, *, progress: Progress) -> None:
         """Stop the app's containers and keep them."""
 
-    async def logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+    async def read_logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
         """The last lines of a container's output, without control characters and these secrets."""
 
-    async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
+    async def read_log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
         """The last lines of a container's output, from a moment on where given (seconds of Unix time)."""
 
     def follow_log(self, container: Container, *, since: float) -> AsyncIterator[LogLine]:
         """Each line of a container's output from a moment on, until it ends."""
 
-    async def owners(self) -> Mapping[str, str]:
+    async def map_owners(self) -> Mapping[str, str]:
         """Names of all volumes and networks → the Compose project that made each, "" where none did."""
 
-    async def existing(self) -> ResourceInventory:
+    async def list_resources(self) -> ResourceInventory:
         """All volumes and networks that are there, as they were made."""
 
-    async def volumes(self, app: AppName) -> Sequence[str]:
+    async def list_volumes(self, app: AppName) -> Sequence[str]:
         """Names of the named volumes that the app's Compose project owns."""
 
     async def remove_volume(self, name: str) -> None:
@@ -401,9 +401,9 @@ class Engine(Protocol):
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
         """Write a volume's content to `target` as a tar file, whole or not at all; its size."""
 
-    async def image_present(self, reference: str) -> bool: ...
+    async def has_image(self, reference: str) -> bool: ...
 
-    async def image_obtainable(self, reference: str) -> str | None:
+    async def check_image_obtainable(self, reference: str) -> str | None:
         """None when the image's registry would give it, else the reason in one sentence.
 
         A few are asked for at a time, whoever asks.

@@ -15,5 +15,5 @@ BUILD_LINE = "build | "
 """How a message begins that is a line of what a build says, and no step of the work."""
 
 
-def no_progress(message: str, fraction: float | None = None) -> None:
+def ignore_progress(message: str, fraction: float | None = None) -> None:
     """Progress for those who do not want it."""

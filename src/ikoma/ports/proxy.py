@@ -76,16 +76,16 @@ class Proxy(Protocol):
         Raises ProxyRefused where the proxy would not take it: what was served before goes on.
         """
 
-    def point(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
+    def set_upstreams(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
         """Let a side of an app's route lead to these addresses (host:port), durably and at once."""
 
     def switch(self, app: AppName, side: Side) -> None:
         """Send requests that begin from now on to this side, durably and at once."""
 
-    def side(self, app: AppName) -> Side:
+    def find_side(self, app: AppName) -> Side:
         """Where requests go now; DOWN where that was never said."""
 
-    async def in_flight(self, app: AppName, side: Side) -> int:
+    async def count_in_flight(self, app: AppName, side: Side) -> int:
         """Requests of this side that are not finished, websockets among them."""
 
     @property
@@ -96,16 +96,16 @@ class Proxy(Protocol):
     def obstacles(self) -> Mapping[str, str]:
         """Why a listener is not up: a sentence for each setting or port."""
 
-    def urls(self, route: Route) -> tuple[str, ...]:
+    def list_urls(self, route: Route) -> tuple[str, ...]:
         """Where the app is reached, the best for a person first."""
 
-    def entrance(self, route: Route, name: str) -> Entrance:
+    def find_entrance(self, route: Route, name: str) -> Entrance:
         """Where requests for a name of an app come in: of its domains, its redirects or its own host.
 
         Raises ProxyUnavailable where nothing of the proxy listens for them.
         """
 
-    def certificate_trouble(self, name: str) -> str | None:
+    def explain_certificate(self, name: str) -> str | None:
         """Why a name has no certificate, as the authority said last; None where it said nothing."""
 
     def forget(self, app: AppName) -> None:

@@ -32,14 +32,14 @@ class PostgresDatabases:
         self._logins = Logins(server)
         self._queries = Queries(server)
 
-    async def version(self) -> str:
+    async def read_version(self) -> str:
         async with connected(self._server.admin()) as connection:
             cursor = await connection.execute("SHOW server_version")
             row = await cursor.fetchone()
         assert row is not None
         return str(row[0])
 
-    def endpoint(self) -> Endpoint:
+    def find_endpoint(self) -> Endpoint:
         return self._server.endpoint()
 
     async def create(self, app: AppName, password: Secret) -> None:
@@ -52,16 +52,16 @@ class PostgresDatabases:
     async def owns(self, app: AppName) -> bool:
         return await provision.owns(self._server, app)
 
-    async def state(self, app: AppName) -> DatabaseState:
+    async def read_state(self, app: AppName) -> DatabaseState:
         return await provision.state(self._server, app)
 
-    async def rows(self, credentials: Credentials, *, timeout: float = 5) -> Mapping[str, int | None]:
+    async def count_rows(self, credentials: Credentials, *, timeout: float = 5) -> Mapping[str, int | None]:
         return await provision.rows(self._server, credentials, timeout=timeout)
 
     async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         await self._logins.check(credentials, fresh=fresh)
 
-    async def ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]:
+    async def read_ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]:
         return await ledger.ledger(self._server, credentials)
 
     async def migrate(
@@ -98,7 +98,7 @@ class PostgresDatabases:
         await restore.restore(self._server, credentials, path, progress, into=into)
 
     @asynccontextmanager
-    async def stand_in(self, credentials: Credentials) -> AsyncIterator[Credentials]:
+    async def make_stand_in(self, credentials: Credentials) -> AsyncIterator[Credentials]:
         app = AppName(credentials.database)
         await self._require_room(app)
         name = await provision.make_stand_in(self._server, app)

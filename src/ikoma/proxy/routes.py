@@ -23,12 +23,12 @@ _LOCAL = ".localhost"
 _MOST_SLOTS = 1000
 
 
-def local_names(route: Route) -> list[str]:
+def list_local_names(route: Route) -> list[str]:
     """Names that no authority signs and that need no encryption: they never leave the machine."""
     return [route.app.host, *(name for name in route.domains if name.endswith(_LOCAL))]
 
 
-def public_names(route: Route) -> list[str]:
+def list_public_names(route: Route) -> list[str]:
     return [name for name in route.domains if not name.endswith(_LOCAL)]
 
 
@@ -36,7 +36,7 @@ def check(routes: Sequence[Route]) -> None:
     """ProxyRefused where a route is wrong in itself, or two want the same."""
     owners: dict[str | int, AppName] = {}
     for route in routes:
-        for problem in _problems(route):
+        for problem in _find_problems(route):
             raise ProxyRefused(f"The route of {route.app} is wrong: {problem}.")
         wants: list[str | int] = [route.port, route.app.host, *route.domains, *route.redirects]
         for wanted in wants:
@@ -45,7 +45,7 @@ def check(routes: Sequence[Route]) -> None:
             owners[wanted] = route.app
 
 
-def _problems(route: Route) -> Iterator[str]:
+def _find_problems(route: Route) -> Iterator[str]:
     for name in (*route.domains, *route.redirects, *route.redirects.values()):
         if not _DOMAIN.fullmatch(name):
             yield f"{name!r} is no domain"
@@ -72,11 +72,11 @@ class RouteBook:
 
     def read(self) -> list[Route]:
         try:
-            return [_route(kept) for kept in json.loads(self._path.read_text())]
+            return [_read_route(kept) for kept in json.loads(self._path.read_text())]
         except FileNotFoundError:
             return []
 
 
-def _route(kept: Mapping[str, Any]) -> Route:
+def _read_route(kept: Mapping[str, Any]) -> Route:
     fields = {**kept, "app": AppName(kept["app"]), "domains": tuple(kept["domains"])}
     return Route(**fields)

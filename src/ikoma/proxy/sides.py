@@ -26,12 +26,12 @@ _NOWHERE = "127.0.0.1:0"  # a port that nobody can listen on: connecting fails a
 _ADDRESS = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
-def side_template(app: AppName) -> str:
+def make_side_template(app: AppName) -> str:
     """What Caddy replaces with the side that serves. Paths are relative to the folder that Caddy runs in."""
     return f"{{file.{FOLDER}/{app}/side}}"
 
 
-def slot_template(app: AppName, side: Side, slot: int) -> str:
+def make_slot_template(app: AppName, side: Side, slot: int) -> str:
     """What Caddy replaces with the address of a slot, and what it counts the slot's requests by."""
     return f"{{file.{FOLDER}/{app}/{side.value}.{slot}}}"
 
@@ -44,32 +44,32 @@ class Sides:
 
     def prepare(self, app: AppName, slots: int) -> None:
         """Have a file for each slot that the configuration will name: a missing one would be an error to Caddy."""
-        if self._has(app) and self._slots(app) == slots:
+        if self._has(app) and self._count_slots(app) == slots:
             return
         make_folder(self._root, 0o711)
         if not make_folder(self._root / app, 0o711):
             sweep(self._root / app)
-        self._write(app, "side", self.side(app).value)
-        self._lay_out(app, self.side(app), slots)
+        self._write(app, "side", self.find_side(app).value)
+        self._lay_out(app, self.find_side(app), slots)
         self._write(app, "slots", str(slots))  # last: it says that all the others are there
 
-    def point(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
+    def set_upstreams(self, app: AppName, side: Side, addresses: Sequence[str]) -> None:
         for address in addresses:
             found = _ADDRESS.fullmatch(address)
             if found is None or not 0 < int(found[2]) < 65536:
                 raise ValueError(f"{address!r} is no host:port")
         self._ensure(app)
         self._write(app, f"{side.value}.addresses", "\n".join(addresses))
-        self._lay_out(app, self.side(app), self._slots(app))
+        self._lay_out(app, self.find_side(app), self._count_slots(app))
 
     def switch(self, app: AppName, side: Side) -> None:
         self._ensure(app)
         if side in SERVING:
-            self._fill(app, side, self._addresses(app, side), self._slots(app))
+            self._fill(app, side, self._read_addresses(app, side), self._count_slots(app))
         self._write(app, "side", side.value)
-        self._lay_out(app, side, self._slots(app))
+        self._lay_out(app, side, self._count_slots(app))
 
-    def side(self, app: AppName) -> Side:
+    def find_side(self, app: AppName) -> Side:
         with suppress(FileNotFoundError, ValueError):
             return Side((self._root / app / "side").read_text())
         return Side.DOWN
@@ -92,19 +92,19 @@ class Sides:
         release, or was about to connect to it when the switch came, is answered by the new one.
         """
         for side in SERVING:
-            self._fill(app, side, self._addresses(app, serving if serving in SERVING else side), slots)
+            self._fill(app, side, self._read_addresses(app, serving if serving in SERVING else side), slots)
 
     def _fill(self, app: AppName, side: Side, addresses: Sequence[str], slots: int) -> None:
         for slot in range(slots):
             self._write(app, f"{side.value}.{slot}", addresses[slot % len(addresses)])
 
-    def _addresses(self, app: AppName, side: Side) -> Sequence[str]:
+    def _read_addresses(self, app: AppName, side: Side) -> Sequence[str]:
         with suppress(FileNotFoundError):
             known = (self._root / app / f"{side.value}.addresses").read_text()
             return known.split("\n") if known else [_NOWHERE]
         return [_NOWHERE]
 
-    def _slots(self, app: AppName) -> int:
+    def _count_slots(self, app: AppName) -> int:
         return int((self._root / app / "slots").read_text())
 
     def _write(self, app: AppName, name: str, content: str) -> None:

@@ -27,7 +27,7 @@ from ikoma.apps.source.webhook import Webhooks
 from ikoma.errors import IkomaError, MethodNotAllowed, NotFound
 from ikoma.kernel.call import Attempt, CallAnswer, Emit
 from ikoma.kernel.pipeline import Pipeline
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.transports import envelope, headers, openapi
 from ikoma.transports.body import read_object
 from ikoma.transports.outbox import Outbox
@@ -105,7 +105,7 @@ class ExecuteEndpoint:
             await self._stream(attempt, receive, send)
             return
         try:
-            answer = await self._pipeline.execute(attempt, no_progress)
+            answer = await self._pipeline.execute(attempt, ignore_progress)
         except IkomaError as error:
             await headers.refuse(send, error, request_id=request_id)
         else:

@@ -22,7 +22,7 @@ from psycopg import sql
 from ikoma.errors import AppBusy, BackupExists, BackupFailed, DatabasesUnavailable, DiskFull
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Dump, Migration
-from ikoma.ports.progress import no_progress
+from ikoma.ports.progress import ignore_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
 from ikoma.postgres.server.tools import bundled
@@ -216,7 +216,7 @@ def test_the_app_goes_on_after_a_restore(postgres: Postgres, app: AppName, fille
         assert row == (1001,)
         row = session.execute("INSERT INTO people (name) VALUES ('next') RETURNING id").fetchone()
         assert row == (104,)
-    assert [entry.name for entry in postgres.do(postgres.databases.ledger(filled))] == ["1.sql"]
+    assert [entry.name for entry in postgres.do(postgres.databases.read_ledger(filled))] == ["1.sql"]
     again = Migration.of("1.sql", FIRST)
     assert not postgres.do(postgres.databases.migrate(filled, again, timeout=60, lock_timeout=5))
 
@@ -261,7 +261,7 @@ def test_a_dump_for_an_heir_makes_all_of_it_the_heirs(
         assert owned_by == [(heir.role,)]
         with postgres.login(theirs) as session:
             session.execute("INSERT INTO people (name) VALUES ('theirs'); DROP TABLE notes; CREATE TABLE more (id int)")
-        assert [entry.name for entry in postgres.do(postgres.databases.ledger(theirs))] == ["1.sql"]
+        assert [entry.name for entry in postgres.do(postgres.databases.read_ledger(theirs))] == ["1.sql"]
         migrated = Migration.of("2.sql", "ALTER TABLE people ADD COLUMN more int")
         assert postgres.do(postgres.databases.migrate(theirs, migrated, timeout=60, lock_timeout=5))
         with pytest.raises(psycopg.OperationalError):
@@ -559,7 +559,7 @@ def test_who_insists_ends_the_apps_sessions_that_keep_a_lock(
     postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path, statement: str
 ) -> None:
     with hold(postgres, filled, statement) as session:
-        postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", insist=True, progress=no_progress))
+        postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", insist=True, progress=ignore_progress))
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")
 
@@ -570,5 +570,5 @@ def test_who_insists_ends_no_session_of_another(
     with postgres.admin(app) as session:
         session.execute("BEGIN; LOCK TABLE people IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(AppBusy, match="of ikoma"):
-            postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", insist=True, progress=no_progress))
+            postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", insist=True, progress=ignore_progress))
         session.execute("COMMIT")

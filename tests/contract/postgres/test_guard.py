@@ -103,9 +103,9 @@ def test_an_app_that_takes_every_lock_does_not_shut_the_others_out(
                 with pytest.raises(psycopg.errors.OutOfMemory):
                     await session.execute("SELECT count(pg_advisory_lock(i)) FROM generate_series(1, 10000000) AS i")
                 with pytest.raises(DatabasesUnavailable):
-                    await postgres.databases.version()
+                    await postgres.databases.read_version()
                 await asyncio.sleep(6)
-                await postgres.databases.version()
+                await postgres.databases.read_version()
                 with pytest.raises(psycopg.errors.AdminShutdown):
                     await session.execute("SELECT 1")
         finally:

@@ -173,7 +173,7 @@ def test_the_admins_looks_run_nothing_of_an_app(
             INSERT INTO public.t VALUES (1);
             """
         )
-    assert postgres.do(postgres.databases.state(app)).tables == ("t",)
+    assert postgres.do(postgres.databases.read_state(app)).tables == ("t",)
     made = postgres.do(postgres.databases.dump(app, tmp_path / "x.sql", progress=lambda *_: None))
     assert made.tables == {"t": 1}
 
@@ -249,7 +249,7 @@ def test_an_external_server_serves_the_same(postgres: Postgres, app: AppName, tm
         server = ExternalPostgres(settings)
         await server.start()
         databases = PostgresDatabases(server)
-        assert (await databases.version()).startswith("18")
+        assert (await databases.read_version()).startswith("18")
         owned = Credentials(app.database, app.role, Secret("external"))
         await databases.create(app, owned.password)
         await databases.check_login(owned)
@@ -269,7 +269,7 @@ def test_a_server_that_is_away_is_told_within_five_seconds(postgres: Postgres, t
     async def ask(given: Settings) -> float:
         began = asyncio.get_running_loop().time()
         with pytest.raises(DatabasesUnavailable) as caught:
-            await PostgresDatabases(ExternalPostgres(given)).version()
+            await PostgresDatabases(ExternalPostgres(given)).read_version()
         assert "10.255" not in caught.value.message
         return asyncio.get_running_loop().time() - began
 

@@ -39,7 +39,7 @@ def refused(postgres: Postgres, owned: Credentials, text: str, **more: Any) -> S
 
 
 def names(postgres: Postgres, owned: Credentials) -> list[str]:
-    return [entry.name for entry in postgres.do(postgres.databases.ledger(owned))]
+    return [entry.name for entry in postgres.do(postgres.databases.read_ledger(owned))]
 
 
 def tables(postgres: Postgres, owned: Credentials) -> list[str]:
@@ -64,7 +64,7 @@ def test_a_migration_is_applied_once(postgres: Postgres, owned: Credentials) -> 
     assert not migrate(postgres, owned, text)
     assert not migrate(postgres, owned, text.replace("\n", "\r\n") + "\n\n")
     assert count(postgres, owned, "t") == 1
-    (entry,) = postgres.do(postgres.databases.ledger(owned))
+    (entry,) = postgres.do(postgres.databases.read_ledger(owned))
     assert entry.name == "1.sql"
     assert entry.checksum == Migration.of("1.sql", text).checksum
     assert entry.applied_at.endswith("Z")
@@ -83,7 +83,7 @@ def test_the_ledger_is_in_the_order_of_application(postgres: Postgres, owned: Cr
     for name in ("2.sql", "10.sql", "1.sql"):
         migrate(postgres, owned, "SELECT 1", name)
     assert names(postgres, owned) == ["2.sql", "10.sql", "1.sql"]
-    assert "migrations" not in postgres.do(postgres.databases.state(AppName(owned.database))).tables
+    assert "migrations" not in postgres.do(postgres.databases.read_state(AppName(owned.database))).tables
 
 
 def test_two_runs_at_once_apply_it_once(postgres: Postgres, owned: Credentials) -> None:
@@ -299,14 +299,14 @@ def test_no_setting_of_the_app_ends_a_session(postgres: Postgres, willful: Crede
     assert migrate(postgres, willful, "CREATE TABLE t (); SELECT pg_sleep(0.1); SELECT 1")
     assert names(postgres, willful) == ["0.sql", "1.sql"]
     postgres.do(postgres.databases.check_login(willful))
-    assert postgres.do(postgres.databases.rows(willful)) == {"t": 0}
+    assert postgres.do(postgres.databases.count_rows(willful)) == {"t": 0}
     postgres.do(postgres.databases.query(willful, "SELECT pg_sleep(0.1)", limit=1, timeout=20))
 
 
 def test_where_an_app_has_its_tables_is_its_own_to_say(postgres: Postgres, owned: Credentials) -> None:
     migrate(postgres, owned, "CREATE SCHEMA mine; ALTER ROLE CURRENT_USER SET search_path = mine")
     migrate(postgres, owned, "CREATE TABLE t ()", "2.sql")
-    assert postgres.do(postgres.databases.rows(owned)) == {"mine.t": 0}
+    assert postgres.do(postgres.databases.count_rows(owned)) == {"mine.t": 0}
 
 
 def test_savepoints_are_fine(postgres: Postgres, owned: Credentials) -> None:

@@ -10,7 +10,7 @@ from psycopg import sql
 from ikoma.errors import BackupUnproven
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials, Dump
-from ikoma.ports.progress import no_progress
+from ikoma.ports.progress import ignore_progress
 from tests.contract.postgres.conftest import Postgres
 from tests.contract.postgres.test_dump import content, dump, restore
 
@@ -133,7 +133,7 @@ def comes_back(postgres: Postgres, app: AppName, owned: Credentials, tmp_path: P
     assert (done.returncode, done.stderr) == (0, "")
     assert content(postgres, app) == before
     fill(postgres, owned, change)
-    postgres.do(postgres.databases.restore(owned, file, progress=no_progress))
+    postgres.do(postgres.databases.restore(owned, file, progress=ignore_progress))
     assert content(postgres, app) == before
 
 
@@ -141,9 +141,9 @@ def prove(postgres: Postgres, owned: Credentials, made: Dump) -> float:
     """As db.backup does, in the database that stands in."""
 
     async def proven() -> float:
-        async with postgres.databases.stand_in(owned) as place:
+        async with postgres.databases.make_stand_in(owned) as place:
             return await postgres.databases.prove(
-                owned, made, place, what="It cannot be restored", progress=no_progress
+                owned, made, place, what="It cannot be restored", progress=ignore_progress
             )
 
     try:

@@ -26,7 +26,7 @@ from ikoma.errors import (
 )
 from ikoma.model import AppName, Secret
 from ikoma.ports.databases import Credentials, Migration
-from ikoma.ports.progress import no_progress
+from ikoma.ports.progress import ignore_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server import cluster
 from ikoma.postgres.server.embedded import EmbeddedPostgres
@@ -50,7 +50,7 @@ def backup(postgres: Postgres, app: AppName, filled: Credentials, tmp_path: Path
 
 
 def restore(postgres: Postgres, owned: Credentials, path: Path) -> None:
-    postgres.do(postgres.databases.restore(owned, path, progress=no_progress))
+    postgres.do(postgres.databases.restore(owned, path, progress=ignore_progress))
 
 
 def harm(path: Path, old: bytes, new: bytes) -> None:
@@ -107,7 +107,7 @@ def test_migrations_applied_since_are_pending_again(postgres: Postgres, filled: 
     for _ in range(2):
         assert postgres.do(postgres.databases.migrate(filled, second, timeout=60, lock_timeout=5))
         restore(postgres, filled, backup)
-        assert [entry.name for entry in postgres.do(postgres.databases.ledger(filled))] == ["1.sql"]
+        assert [entry.name for entry in postgres.do(postgres.databases.read_ledger(filled))] == ["1.sql"]
 
 
 def test_a_backup_restores_over_a_new_empty_database_of_its_app(
@@ -278,7 +278,7 @@ def test_a_cancelled_restore_changes_nothing_and_leaves_no_session(
     before = content(postgres, app)
 
     async def cancelled() -> None:
-        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=no_progress))
+        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=ignore_progress))
         await asyncio.sleep(2)
         assert not running.done()
         running.cancel()
@@ -302,7 +302,7 @@ def test_a_session_that_is_ended_from_outside_is_told(
     before = content(postgres, app)
 
     async def ended() -> None:
-        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=no_progress))
+        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=ignore_progress))
         await asyncio.sleep(2)
         with postgres.admin() as session:
             session.execute(
@@ -322,7 +322,7 @@ def test_no_child_of_a_restore_knows_the_password_by_its_arguments(
     password = postgres.server.admin()["password"]
 
     async def look() -> list[str]:
-        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=no_progress))
+        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=ignore_progress))
         await asyncio.sleep(1.5)
         seen = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
         await running
@@ -383,7 +383,7 @@ def test_writers_wait_and_go_on(postgres: Postgres, filled: Credentials, backup:
 
         writing = [asyncio.ensure_future(write(f"w{number}")) for number in range(3)]
         await asyncio.sleep(0.5)
-        await postgres.databases.restore(filled, backup, progress=no_progress)
+        await postgres.databases.restore(filled, backup, progress=ignore_progress)
         async with await psycopg.AsyncConnection.connect(**parameters, autocommit=True) as session:
             await asyncio.sleep(0.5)
             cursor = await session.execute("SELECT count(*) FROM parent")
@@ -401,7 +401,7 @@ def test_a_killed_psql_changes_nothing(postgres: Postgres, app: AppName, filled:
     before = content(postgres, app)
 
     async def killed() -> None:
-        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=no_progress))
+        running = asyncio.ensure_future(postgres.databases.restore(filled, backup, progress=ignore_progress))
         await asyncio.sleep(2)
         ours = [child for child in psutil.Process().children(recursive=True) if child.name() == "psql"]
         for child in ours:
@@ -465,7 +465,7 @@ def test_too_few_locks_for_a_restore_are_told_at_the_backup(
                     session.execute("SELECT count(lo_create(0)) FROM generate_series(1, 1000)")
             made = await databases.dump(AppName("big"), tmp_path / "x.sql", progress=lambda text, _: told.append(text))
             with pytest.raises(RestoreFailed) as caught:
-                await databases.restore(owned, made.path, progress=no_progress)
+                await databases.restore(owned, made.path, progress=ignore_progress)
             assert "max_locks_per_transaction" in str(caught.value.hint)
         finally:
             await databases.close()
@@ -487,9 +487,9 @@ def test_a_database_that_stands_in_is_the_apps_alone_and_gone_after_the_block(
     other = make_database(postgres, AppName(f"{app}-other"))
 
     async def stand_in() -> str:
-        async with postgres.databases.stand_in(filled) as place:
-            await postgres.databases.restore(filled, backup, into=place, progress=no_progress)
-            assert await postgres.databases.rows(place) == await postgres.databases.rows(filled)
+        async with postgres.databases.make_stand_in(filled) as place:
+            await postgres.databases.restore(filled, backup, into=place, progress=ignore_progress)
+            assert await postgres.databases.count_rows(place) == await postgres.databases.count_rows(filled)
             await postgres.databases.migrate(
                 place, Migration.of("9.sql", "CREATE TABLE tried ()"), timeout=9, lock_timeout=9
             )
@@ -514,7 +514,7 @@ def test_no_copy_is_made_that_could_fill_the_disk(
     monkeypatch.setattr(EmbeddedPostgres, "room", lambda self: 100 << 20)
 
     async def stand_in() -> None:
-        async with postgres.databases.stand_in(filled):
+        async with postgres.databases.make_stand_in(filled):
             raise AssertionError("there is no room")
 
     with pytest.raises(DiskFull, match="100 MiB are free"):

@@ -54,7 +54,7 @@ def connect(postgres: Postgres, sockets: ExitStack, *, says: bytes, source: str 
 
 async def is_let_in(postgres: Postgres) -> bool:
     try:
-        await postgres.databases.version()
+        await postgres.databases.read_version()
     except DatabasesUnavailable:
         return False
     return True

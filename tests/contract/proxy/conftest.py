@@ -129,7 +129,7 @@ def serve(do: Do[Any], proxy: CaddyProxy) -> Iterator[Callable[..., Route]]:
     def apply(*blue: Backend, **fields: Any) -> Route:
         route = Route(APP, free_port(), **fields)
         do(proxy.apply([route]))
-        proxy.point(APP, Side.BLUE, [one.address for one in blue])
+        proxy.set_upstreams(APP, Side.BLUE, [one.address for one in blue])
         proxy.switch(APP, Side.BLUE)
         return route
 

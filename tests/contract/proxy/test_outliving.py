@@ -101,7 +101,7 @@ def test_a_proxy_that_was_killed_comes_back_with_the_same_routes(do: Do[Any], pl
     place, blue = places(), backend("blue")
     route = Route(APP, free_port(), domains=("shop.example.com",))
     proxy = running(do, place, route)
-    proxy.point(APP, Side.BLUE, [blue.address])
+    proxy.set_upstreams(APP, Side.BLUE, [blue.address])
     proxy.switch(APP, Side.BLUE)
 
     async def story() -> None:
@@ -152,13 +152,13 @@ def test_without_a_proxy_the_answer_says_so(do: Do[Any], places: Places) -> None
     with pytest.raises(ProxyUnavailable):
         do(proxy.apply([]))
     with pytest.raises(ProxyUnavailable):
-        do(proxy.in_flight(APP, Side.BLUE))
+        do(proxy.count_in_flight(APP, Side.BLUE))
 
 
 def test_it_starts_again_after_a_stop_with_what_it_served(do: Do[Any], places: Places, backend: Start) -> None:
     place, blue, port = places(), backend("blue"), free_port()
     proxy = running(do, place, Route(APP, port))
-    proxy.point(APP, Side.BLUE, [blue.address])
+    proxy.set_upstreams(APP, Side.BLUE, [blue.address])
     proxy.switch(APP, Side.BLUE)
     do(proxy.stop())
     do(place.proxy().start())  # nothing is applied: a machine that was started again serves at once
@@ -170,7 +170,7 @@ def test_two_on_one_machine_do_not_meet(do: Do[Any], places: Places, backend: St
     routes = [Route(APP, free_port()), Route(APP, free_port())]
     proxies = [running(do, place, route) for place, route in zip((one, two), routes, strict=True)]
     for proxy, name in zip(proxies, ("one", "two"), strict=True):
-        proxy.point(APP, Side.BLUE, [backend(name).address])
+        proxy.set_upstreams(APP, Side.BLUE, [backend(name).address])
         proxy.switch(APP, Side.BLUE)
     assert [do(get(route.port))[1] for route in routes] == ["one", "two"]
     do(proxies[0].stop())
@@ -198,7 +198,7 @@ def test_a_port_that_is_taken_leaves_the_rest_working(
     place, route = places(), Route(APP, free_port(), domains=("shop.example.com",))
     with socket.create_server(("127.0.0.1", place.https)):
         proxy = running(do, place, route)
-        proxy.point(APP, Side.BLUE, [backend("blue").address])
+        proxy.set_upstreams(APP, Side.BLUE, [backend("blue").address])
         proxy.switch(APP, Side.BLUE)
         assert proxy.listeners == {"http": True, "https": False}
         assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
@@ -230,7 +230,7 @@ def test_the_port_of_one_app_that_is_taken_leaves_the_others_working(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         route = Route(APP, taken.getsockname()[1])
         proxy = running(do, place, route)
-        proxy.point(APP, Side.BLUE, [backend("blue").address])
+        proxy.set_upstreams(APP, Side.BLUE, [backend("blue").address])
         proxy.switch(APP, Side.BLUE)
         assert "blue" in place.curl(f"http://app.localhost:{place.http}/")
         assert list(proxy.obstacles) == ["The port of app"]
@@ -248,7 +248,7 @@ def test_no_public_listener_is_no_obstacle(do: Do[Any], places: Places) -> None:
     route = Route(APP, free_port(), domains=("shop.example.com",))
     proxy = running(do, place, route)
     assert (proxy.listeners, proxy.obstacles) == ({}, {})
-    assert proxy.urls(route) == (f"http://127.0.0.1:{route.port}",)
+    assert proxy.list_urls(route) == (f"http://127.0.0.1:{route.port}",)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -90,7 +90,7 @@ def test_every_app_has_a_name_on_this_machine(serve: Serve, backend: Start, plac
     assert body_of(place.curl(f"http://app.localhost:{place.http}/")) == "blue"
     assert body_of(place.curl(f"http://preview.app.localhost:{place.http}/")) == "blue"
     assert body_of(curl_until(place, f"https://app.localhost:{place.https}/")) == "blue"
-    assert proxy.urls(route) == (
+    assert proxy.list_urls(route) == (
         f"https://shop.example.com:{place.https}",
         f"http://app.localhost:{place.http}",
         f"http://127.0.0.1:{route.port}",
@@ -140,10 +140,10 @@ def test_without_encryption_a_domain_is_served_plainly(
     do(proxy.start())
     route = Route(APP, free_port(), domains=("shop.example.com",))
     do(proxy.apply([route]))
-    proxy.point(APP, Side.BLUE, [backend("blue").address])
+    proxy.set_upstreams(APP, Side.BLUE, [backend("blue").address])
     proxy.switch(APP, Side.BLUE)
     assert body_of(place.curl(f"http://shop.example.com:{place.http}/")) == "blue"
-    assert proxy.urls(route)[0] == f"http://shop.example.com:{place.http}"
+    assert proxy.list_urls(route)[0] == f"http://shop.example.com:{place.http}"
     assert proxy.listeners == {"http": True}
 
 

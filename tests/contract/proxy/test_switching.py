@@ -22,15 +22,15 @@ Start = Callable[..., Backend]
 
 
 def test_before_the_first_switch_the_app_is_down(do: Do[Any], proxy: CaddyProxy, backend: Start) -> None:
-    assert proxy.side(APP) is Side.DOWN
+    assert proxy.find_side(APP) is Side.DOWN
     route = Route(APP, free_port())
-    proxy.point(APP, Side.BLUE, [backend("blue").address])
+    proxy.set_upstreams(APP, Side.BLUE, [backend("blue").address])
     do(proxy.apply([route]))
     assert do(get(route.port))[0] == 503
     proxy.switch(APP, Side.BLUE)
-    assert (proxy.side(APP), do(get(route.port))) == (Side.BLUE, (200, "blue"))
+    assert (proxy.find_side(APP), do(get(route.port))) == (Side.BLUE, (200, "blue"))
     proxy.forget(APP)
-    assert proxy.side(APP) is Side.DOWN
+    assert proxy.find_side(APP) is Side.DOWN
 
 
 def test_a_switch_under_load_loses_no_request(do: Do[Any], proxy: CaddyProxy, serve: Serve, backend: Start) -> None:
@@ -41,8 +41,8 @@ def test_a_switch_under_load_loses_no_request(do: Do[Any], proxy: CaddyProxy, se
         async with Load(route.port) as load:
             for _ in range(20):
                 await asyncio.sleep(0.05)
-                side = proxy.side(APP).other
-                proxy.point(APP, side, [(green if side is Side.GREEN else blue).address])
+                side = proxy.find_side(APP).other
+                proxy.set_upstreams(APP, side, [(green if side is Side.GREEN else blue).address])
                 proxy.switch(APP, side)
         assert load.failures == []
         assert len(load.answers) > 100
@@ -60,7 +60,7 @@ def test_after_a_switch_the_new_side_alone_answers(
     async def story() -> None:
         async with Load(route.port) as load:
             await asyncio.sleep(0.2)
-            proxy.point(APP, Side.GREEN, [green.address])
+            proxy.set_upstreams(APP, Side.GREEN, [green.address])
             proxy.switch(APP, Side.GREEN)
             switched = time.monotonic()
             await asyncio.sleep(0.3)
@@ -75,7 +75,7 @@ def test_a_side_that_was_pointed_elsewhere_before_it_serves_is_not_reached(
 ) -> None:
     blue, green = backend("blue"), backend("green")
     route = serve(blue)
-    proxy.point(APP, Side.GREEN, [green.address])
+    proxy.set_upstreams(APP, Side.GREEN, [green.address])
     assert do(get(route.port)) == (200, "blue")
     proxy.switch(APP, Side.GREEN)
     proxy.switch(APP, Side.BLUE)  # back, without being told again where blue is
@@ -113,7 +113,7 @@ def test_a_request_that_waits_for_the_old_side_is_answered_by_the_new_one(
         await blue.stop()
         waiting = asyncio.ensure_future(get(route.port))
         await asyncio.sleep(0.3)
-        proxy.point(APP, Side.GREEN, [green.address])
+        proxy.set_upstreams(APP, Side.GREEN, [green.address])
         proxy.switch(APP, Side.GREEN)
         assert await waiting == (200, "green")
 
@@ -131,7 +131,7 @@ def test_waiting_ends_with_a_page(do: Do[Any], serve: Serve, proxy: CaddyProxy) 
 def test_what_only_reads_is_tried_again_when_its_container_dies(do: Do[Any], proxy: CaddyProxy, serve: Serve) -> None:
     rude = do(Rude(times=2).start())
     route = serve()
-    proxy.point(APP, Side.BLUE, [f"127.0.0.1:{rude.port}"])
+    proxy.set_upstreams(APP, Side.BLUE, [f"127.0.0.1:{rude.port}"])
     assert do(get(route.port)) == (200, "rude\r\n")
     assert rude.tries == 3
     do(rude.stop())
@@ -140,7 +140,7 @@ def test_what_only_reads_is_tried_again_when_its_container_dies(do: Do[Any], pro
 def test_what_changes_something_is_never_sent_twice(do: Do[Any], proxy: CaddyProxy, serve: Serve) -> None:
     rude = do(Rude(times=2).start())
     route = serve()
-    proxy.point(APP, Side.BLUE, [f"127.0.0.1:{rude.port}"])
+    proxy.set_upstreams(APP, Side.BLUE, [f"127.0.0.1:{rude.port}"])
     status, _ = do(get(route.port, method="POST", data=b"x"))
     assert (status, rude.tries) == (502, 1)
     do(rude.stop())
@@ -158,7 +158,7 @@ def test_an_app_that_dies_is_asked_again_though_its_time_is_limited(
 ) -> None:
     rude = do(Rude(times=1).start())
     route = serve(timeout=2, hold=10)
-    proxy.point(APP, Side.BLUE, [f"127.0.0.1:{rude.port}"])
+    proxy.set_upstreams(APP, Side.BLUE, [f"127.0.0.1:{rude.port}"])
     assert do(get(route.port)) == (200, "rude\r\n")
     do(rude.stop())
 
@@ -184,7 +184,7 @@ def test_what_is_under_way_is_counted_on_the_side_that_it_began_on(
     route = serve(blue, slots=2)
 
     async def both() -> tuple[int, int]:
-        return await proxy.in_flight(APP, Side.BLUE), await proxy.in_flight(APP, Side.GREEN)
+        return await proxy.count_in_flight(APP, Side.BLUE), await proxy.count_in_flight(APP, Side.GREEN)
 
     async def story() -> None:
         assert await both() == (0, 0)
@@ -195,7 +195,7 @@ def test_what_is_under_way_is_counted_on_the_side_that_it_began_on(
             slow = asyncio.ensure_future(get(route.port, "/slow?seconds=1.5"))
             await asyncio.sleep(0.5)
             assert await both() == (2, 0)
-            proxy.point(APP, Side.GREEN, [green.address])
+            proxy.set_upstreams(APP, Side.GREEN, [green.address])
             proxy.switch(APP, Side.GREEN)
             later = asyncio.ensure_future(get(route.port, "/slow?seconds=1"))
             await asyncio.sleep(0.5)
@@ -205,7 +205,7 @@ def test_what_is_under_way_is_counted_on_the_side_that_it_began_on(
             await socket.send_str("still there?")
             assert (await socket.receive_str(timeout=5)) == "blue: still there?"
         await until(lambda: is_idle())
-        assert await proxy.in_flight(APP, Side.DOWN) == 0
+        assert await proxy.count_in_flight(APP, Side.DOWN) == 0
 
     async def is_idle() -> bool:
         return await both() == (0, 0)
@@ -219,7 +219,7 @@ def test_a_request_whose_client_has_gone_is_not_under_way(
     route = serve(backend("blue"))
 
     async def counts(wanted: int) -> bool:
-        return await proxy.in_flight(APP, Side.BLUE) == wanted
+        return await proxy.count_in_flight(APP, Side.BLUE) == wanted
 
     async def story() -> None:
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{route.port}/events") as answer:
@@ -243,7 +243,7 @@ def test_websockets_and_events_outlive_a_switch_and_a_change_of_configuration(
             session.ws_connect(f"{address}/ws") as socket,
             session.get(f"{address}/events") as events,
         ):
-            proxy.point(APP, Side.GREEN, [green.address])
+            proxy.set_upstreams(APP, Side.GREEN, [green.address])
             proxy.switch(APP, Side.GREEN)
             await proxy.apply([Route(APP, route.port, domains=("new.example.com",))])
             assert await get(route.port) == (200, "green")
@@ -252,7 +252,7 @@ def test_websockets_and_events_outlive_a_switch_and_a_change_of_configuration(
             assert await socket.receive_str(timeout=5) == "blue: hello"
             lines = [await asyncio.wait_for(events.content.readline(), 5) for _ in range(60)]
             assert [line for line in lines if line.strip()] == [f"data: blue {n}\n".encode() for n in range(30)]
-            assert await proxy.in_flight(APP, Side.BLUE) == 2  # a new configuration goes on counting
+            assert await proxy.count_in_flight(APP, Side.BLUE) == 2  # a new configuration goes on counting
 
     do(story())
 
@@ -262,4 +262,4 @@ def test_websockets_and_events_outlive_a_switch_and_a_change_of_configuration(
 )
 def test_only_addresses_are_addresses(proxy: CaddyProxy, address: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
-        proxy.point(APP, Side.GREEN, [address])
+        proxy.set_upstreams(APP, Side.GREEN, [address])

@@ -9,8 +9,8 @@ import pytest
 
 from ikoma.model import AppName
 from ikoma.ports.proxy import Route
-from ikoma.proxy.config import ProxySetup, build, site
-from ikoma.proxy.handlers import app_routes
+from ikoma.proxy.config import ProxySetup, build, format_site
+from ikoma.proxy.handlers import build_app_routes
 from ikoma.proxy.listeners import Openings
 
 PLACE = ProxySetup(Path("/state/proxy"), "", 80, 443, "acme", "me@example.com", Path("/log/access"))
@@ -25,7 +25,7 @@ def servers(routes: list[Route], openings: Openings = ALL, place: ProxySetup = P
 
 
 def reverse_proxy(route: Route) -> dict[str, Any]:
-    return next(part for part in app_routes(route)[1]["handle"] if part["handler"] == "reverse_proxy")
+    return next(part for part in build_app_routes(route)[1]["handle"] if part["handler"] == "reverse_proxy")
 
 
 def hosts(server: dict[str, Any]) -> list[list[str]]:
@@ -107,8 +107,8 @@ def test_an_authority_looks_where_we_listen() -> None:
 
 
 def test_addresses_leave_standard_ports_out() -> None:
-    assert site(PLACE, "https", "a.example.com") == "https://a.example.com"
-    assert site(replace(PLACE, http_port=8080), "http", "a.example.com") == "http://a.example.com:8080"
+    assert format_site(PLACE, "https", "a.example.com") == "https://a.example.com"
+    assert format_site(replace(PLACE, http_port=8080), "http", "a.example.com") == "http://a.example.com:8080"
 
 
 def test_the_configuration_names_no_side_and_no_address() -> None:
@@ -130,14 +130,14 @@ def test_no_domain_is_part_of_a_path() -> None:
 
 
 def test_limits_of_a_route_are_caddys() -> None:
-    handle = app_routes(replace(SHOP, largest_body=1000, timeout=2.5, hold=7))[1]["handle"]
+    handle = build_app_routes(replace(SHOP, largest_body=1000, timeout=2.5, hold=7))[1]["handle"]
     assert {"handler": "request_body", "max_size": 1000} in handle
     assert handle[-1]["transport"]["response_header_timeout"] == "2500ms"
     assert handle[-1]["load_balancing"]["try_duration"] == "7000ms"
 
 
 def test_without_limits_nothing_is_limited() -> None:
-    handle = app_routes(SHOP)[1]["handle"]
+    handle = build_app_routes(SHOP)[1]["handle"]
     assert all(part["handler"] != "request_body" for part in handle)
     assert "response_header_timeout" not in handle[-1]["transport"]
     assert "try_duration" not in reverse_proxy(replace(SHOP, hold=0))["load_balancing"]

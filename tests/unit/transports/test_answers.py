@@ -14,7 +14,7 @@ from ikoma.errors import DeployFailed, IkomaError, InvalidArguments, Next, SqlFa
 from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import Registry, Request, Result, StoredFailure, Untrusted, capability
-from ikoma.model import Effect, Role, is_name, shown
+from ikoma.model import Effect, Role, is_name, quote_name
 from ikoma.transports.mcp.wording import answers, marking, sentences
 
 REGISTRY = Registry()
@@ -320,7 +320,7 @@ def test_what_came_with_the_call_is_marked_where_a_failure_says_it_again() -> No
 )
 def test_one_word_is_a_name_and_many_joined_are_a_sentence(text: str, expected: bool) -> None:
     assert is_name(text) is expected
-    assert (shown(text) == text) is expected
+    assert (quote_name(text) == text) is expected
 
 
 class Ended(Result):

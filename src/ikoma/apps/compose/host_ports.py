@@ -54,7 +54,7 @@ async def taken_ports(
         return []
     own: set[Port] = set()
     others: dict[Port, str] = {}
-    for project, containers in (await engine.all_containers()).items():
+    for project, containers in (await engine.list_all_containers()).items():
         found = {port for container in containers for port in _of_container(container)}
         if project == app.project:
             own = found

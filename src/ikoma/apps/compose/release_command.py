@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ikoma.errors import InvalidCompose
-from ikoma.model import shown
+from ikoma.model import quote_name
 from ikoma.postgres.migrations.lint import MigrationVerdict
 
 _KEYS = ("service", "command", "timeout", "breaking")
@@ -58,7 +58,7 @@ def parse(name: str, given: Any, duration: Callable[[str, Any], float]) -> dict[
     if not isinstance(given, Mapping):
         raise InvalidCompose(f"x-ikoma: {name} is {str(given)[:40]!r}; {_TAKES}.")
     if unknown := sorted(set(map(str, given)) - set(_KEYS)):
-        raise InvalidCompose(f"x-ikoma: {name}: {shown(unknown[0][:80])} is unknown; {_TAKES}.")
+        raise InvalidCompose(f"x-ikoma: {name}: {quote_name(unknown[0][:80])} is unknown; {_TAKES}.")
     if not isinstance(service := given.get("service"), str):
         raise InvalidCompose(f"x-ikoma: {name}: service is missing; {_TAKES}.")
     command = given.get("command")

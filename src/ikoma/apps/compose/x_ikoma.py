@@ -14,7 +14,7 @@ from ikoma.apps.compose import release_command, watch_paths
 from ikoma.apps.compose.release_command import ReleaseCommand
 from ikoma.apps.environment.dotenv import NAME, TLS_PARTS
 from ikoma.errors import InvalidCompose
-from ikoma.model import DomainName, shown
+from ikoma.model import DomainName, quote_name
 
 ROLLING, RECREATE = "rolling", "recreate"
 SOURCE = ("src", "config")
@@ -86,7 +86,7 @@ def read(model: Mapping[str, Any]) -> Extension:
     if not isinstance(block, Mapping):
         raise InvalidCompose("x-ikoma must be a mapping with service, port and health.")
     if unknown := sorted(set(map(str, block)) - set(KEYS)):
-        raise InvalidCompose(f"x-ikoma: {shown(unknown[0])} is unknown; it takes {', '.join(KEYS)}.")
+        raise InvalidCompose(f"x-ikoma: {quote_name(unknown[0])} is unknown; it takes {', '.join(KEYS)}.")
 
     def value(name: str, parse: Callable[[str, Any], Any], default: Any) -> Any:
         given = block.get(name)

@@ -21,9 +21,9 @@ from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
-from ikoma.model import BackupName, shown
+from ikoma.model import BackupName, quote_name
 from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.postgres.migrations.lint import MigrationVerdict, lint_all
 from ikoma.postgres.migrations.losses import counted, losses
 from ikoma.postgres.sql.parser import read
@@ -83,7 +83,7 @@ class DatabaseMigrator:
     async def read_ledger(self, app: App) -> Sequence[LedgerEntry]:
         """Read the ledger of the app's database; empty where there is none."""
         owned = credentials.find(app)
-        return await self._databases.ledger(owned) if owned else []
+        return await self._databases.read_ledger(owned) if owned else []
 
     async def list_pending(self, app: App) -> list[Migration]:
         """Migrations of the folder that the database does not have; none where the app has no database."""
@@ -143,7 +143,7 @@ class DatabaseMigrator:
         """Count the losses of going back, as of now: one line for each table or column."""
         if not back.stops_first:
             return []
-        rows = await self._databases.rows(credentials.require(app))
+        rows = await self._databases.count_rows(credentials.require(app))
         if back.plan.backup is None:
             found = [await read(losses, down, rows) for _, down in back.downs]
             return list(dict.fromkeys(line for lines in found for line in lines))
@@ -154,18 +154,18 @@ class DatabaseMigrator:
         owned = credentials.find(app)
         if owned is None or not sql:
             return []
-        rows = await self._databases.rows(owned)
+        rows = await self._databases.count_rows(owned)
         found = [line for item in sql for line in await read(losses, item, rows, only_rows=True)]
         return list(dict.fromkeys(found))
 
     async def compare_with_backup(self, app: App, backup: str) -> list[str]:
         """List the differences from a backup: a line for each table with other rows, counted now."""
-        rows = await self._databases.rows(credentials.require(app))
+        rows = await self._databases.count_rows(credentials.require(app))
         return self._compare_rows(app, backup, rows)
 
     def _compare_rows(self, app: App, backup: str, rows: Mapping[str, int | None]) -> list[str]:
         held = next((item.tables for item in self._backups.list_of(app.name) if item.name == backup), {})
-        return [f"{shown(table)}: {_describe_rows(table, rows, held)}" for table in sorted({*rows, *held})]
+        return [f"{quote_name(table)}: {_describe_rows(table, rows, held)}" for table in sorted({*rows, *held})]
 
     async def rehearse(self, app: App, change: Callable[[Credentials], Awaitable[None]], progress: Progress) -> None:
         """Prove, on a copy that is thrown away, that a backup of the database can be restored; then change the copy."""
@@ -178,7 +178,7 @@ class DatabaseMigrator:
         tell("back the database up")
         try:
             dump = await self._databases.dump(app.name, copy, progress=tell)
-            async with self._databases.stand_in(owned) as place:
+            async with self._databases.make_stand_in(owned) as place:
                 tell("restore the backup into a copy")
                 await self._databases.prove(owned, dump, place, what=_UNPROVEN, progress=tell)
                 tell("change the copy")
@@ -190,7 +190,7 @@ class DatabaseMigrator:
     async def _may_enter(self, place: Credentials) -> bool:
         """Whether the app's role is let into the copy: another's server may have rules that name databases."""
         try:
-            await self._databases.ledger(place)
+            await self._databases.read_ledger(place)
         except DatabasesUnavailable:
             log.warning("%s: migrations are not tried on a copy: its role is not let into it", place.role)
             return False
@@ -313,7 +313,7 @@ class DatabaseRollback:
 
     async def rehearse(self, progress: Progress) -> None:
         if self.stops_first:
-            await self.migrator.rehearse(self.app, partial(self._go_back, no_progress), progress)
+            await self.migrator.rehearse(self.app, partial(self._go_back, ignore_progress), progress)
 
     async def back_up(self, progress: Progress) -> str | None:
         return await self.migrator.back_up(self.app, progress) if self.stops_first else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from ikoma.apps.app import App
 from ikoma.errors import FileMissing, IkomaError, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
-from ikoma.model import SqlFileName, printable, shown
+from ikoma.model import SqlFileName, make_printable, quote_name
 from ikoma.ports.databases import LedgerEntry, Migration
 
 _DOWN = ".down.sql"
@@ -31,7 +31,7 @@ def read_migrations(app: App) -> tuple[list[Migration], list[tuple[str, IkomaErr
         try:
             item = _read(app, path)
         except IkomaError as error:
-            wrong.append((printable(str(path.relative_to(app.path))), error))
+            wrong.append((make_printable(str(path.relative_to(app.path))), error))
             continue
         if not path.name.endswith(_DOWN):
             found.append(item)
@@ -116,8 +116,8 @@ def _sort_key(path: Path) -> tuple[int, str]:
 
 def _read(app: App, path: Path) -> Migration:
     named = str(path.relative_to(app.path))
-    name = shown(named)
-    if printable(named) != named:
+    name = quote_name(named)
+    if make_printable(named) != named:
         raise SqlFailed(f"The name of {name} is not UTF-8.", hint="Rename the file.")
     try:  # a container may write the folder, and swap a file for a link while we look
         content = app.read_inside(path, SQL_BODY_LIMIT + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ikoma.errors import BackupUnproven, DiskFull
 from ikoma.ports.databases import Credentials, Databases, Dump
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 
 
 class BackupProof:
@@ -26,8 +26,10 @@ class BackupProof:
         self._progress("prove")
         what = f"The backup {self._name} was written, and cannot be restored"
         try:
-            async with self._databases.stand_in(self._owned) as place:
-                self.seconds = await self._databases.prove(self._owned, dump, place, what=what, progress=no_progress)
+            async with self._databases.make_stand_in(self._owned) as place:
+                self.seconds = await self._databases.prove(
+                    self._owned, dump, place, what=what, progress=ignore_progress
+                )
         except (BackupUnproven, DiskFull) as error:
             self._failure = error
 

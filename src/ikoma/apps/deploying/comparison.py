@@ -15,7 +15,7 @@ import orjson
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.snapshots.manifest import Snapshot
 from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
-from ikoma.model import Secret, printable
+from ikoma.model import Secret, make_printable
 
 _QUOTED = frozenset(
     (
@@ -90,9 +90,9 @@ def compare_source(before: Snapshot, after: Snapshot) -> ChangedFiles:
     old = {path: entry[:5] for path, entry in before.entries.items() if entry.kind != "folder"}
     new = {path: entry[:5] for path, entry in after.entries.items() if entry.kind != "folder"}
     return ChangedFiles(
-        added=tuple(printable(path) for path in new if path not in old),
-        changed=tuple(printable(path) for path in new if path in old and new[path] != old[path]),
-        removed=tuple(printable(path) for path in old if path not in new),
+        added=tuple(make_printable(path) for path in new if path not in old),
+        changed=tuple(make_printable(path) for path in new if path in old and new[path] != old[path]),
+        removed=tuple(make_printable(path) for path in old if path not in new),
     )
 
 

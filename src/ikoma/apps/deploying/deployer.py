@@ -235,7 +235,7 @@ class Deployer:
         await self._recovery.settle(app)
         release = self._require_serving(app)
         model = Releases(app).model(release)
-        await self._policy.require(app, injection.equipped(app, model, self._databases.endpoint()))
+        await self._policy.require(app, injection.equipped(app, model, self._databases.find_endpoint()))
         return release
 
     async def take_down(self, app: App, progress: Progress) -> None:
@@ -243,7 +243,7 @@ class Deployer:
         await self._recovery.check_project(app)
         try:
             await self._routes.take_down(app)
-            await keep_logs(self._engine, app, await self._engine.containers(app.name))
+            await keep_logs(self._engine, app, await self._engine.list_containers(app.name))
             await self._engine.down(app.name, volumes=False, progress=progress)
         except BaseException:
             await asyncio.shield(self._resume_serving(app))
@@ -277,8 +277,8 @@ class Deployer:
             return
         reason = why_one(app, model, service, sources(app, model), extension.strategy_of(service))
         if reason is None and extension.strategy_of(service) != x_ikoma.ROLLING:
-            for item in await self._engine.containers(app.name):
-                if item.service == service and await self._engine.carried(item.id):
+            for item in await self._engine.list_containers(app.name):
+                if item.service == service and await self._engine.list_anonymous_volumes(item.id):
                     reason = "it keeps data in a volume without a name"
         if reason:
             raise CannotRunTwice(f"Two containers of {service} cannot run at once: {reason}.")
@@ -305,7 +305,7 @@ class Deployer:
         Args:
             judged: how a refusal begins, where what is refused was not deployed before.
         """
-        runs = injection.equipped(app, frozen, self._databases.endpoint())
+        runs = injection.equipped(app, frozen, self._databases.find_endpoint())
         await self._policy.require(app, runs, judged=judged)
         wishes = x_ikoma.read(frozen)
         self._routes.check_domains(app, (*wishes.domains, *wishes.redirects))
@@ -317,7 +317,7 @@ class Deployer:
         Earlier versions kept what was written in src/ and config/ in a copy of the release's own.
         """
         state = RolloutState(app)
-        there = state.select_serving(await self._engine.containers(app.name))
+        there = state.select_serving(await self._engine.list_containers(app.name))
         in_use = find_copies_in_use(app, [item.release for item in there if item.release])
         await asyncio.to_thread(retention.tidy, app)
         kept = await asyncio.to_thread(adopt_folders, app, in_use, x_ikoma.read(model).source)

@@ -69,7 +69,7 @@ class FailureReport:
         if serving is None or serving.down or state.underway() is not None:
             return None
         with suppress(EngineUnavailable):
-            there = state.select_serving(await self._engine.containers(app.name))
+            there = state.select_serving(await self._engine.list_containers(app.name))
             if any(item.state == "running" for item in there):
                 return serving.release
         return None

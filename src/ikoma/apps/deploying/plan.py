@@ -211,7 +211,7 @@ class Planner:
         paths = [*file_choice.paths(app), app.env_file, *found.paths]
         marked = await asyncio.to_thread(compute_marks, app.path, paths, found.left_out)
         owned = credentials.find(app)
-        variables = credentials.list_parts(owned, self._databases.endpoint()) if owned else {}
+        variables = credentials.list_parts(owned, self._databases.find_endpoint()) if owned else {}
         return _compute_digest(marked, report.model, variables, await self._read_state(app))
 
     async def _compute_rollback_hash(
@@ -222,7 +222,7 @@ class Planner:
     async def _read_state(self, app: App) -> list[Any]:
         """Read the containers that serve, and the ledger of their database."""
         state = RolloutState(app)
-        serving = state.select_serving(await self._engine.containers(app.name))
+        serving = state.select_serving(await self._engine.list_containers(app.name))
         containers = [(item.id, item.state, item.health == "unhealthy") for item in serving]
         return [containers, state.serving(), await self._migrator.read_ledger(app)]
 
@@ -279,12 +279,12 @@ class Planner:
     ) -> ServiceChanges:
         """Gather all facts that a rollout would decide by."""
         state, current = RolloutState(app), Releases(app).current()
-        there = state.select_serving(await self._engine.containers(app.name))
+        there = state.select_serving(await self._engine.list_containers(app.name))
         return ServiceChanges(
             app=app,
             before=before,
             after=after,
-            runs=injection.with_database(app, after, self._databases.endpoint()),
+            runs=injection.with_database(app, after, self._databases.find_endpoint()),
             sources=found,
             changes=changes,
             secrets=secrets,
@@ -293,7 +293,7 @@ class Planner:
             given=given,
             contents=contents,
             there=there,
-            carrying=frozenset([item.id for item in there if await self._engine.carried(item.id)]),
+            carrying=frozenset([item.id for item in there if await self._engine.list_anonymous_volumes(item.id)]),
             stops=stops,
         )
 

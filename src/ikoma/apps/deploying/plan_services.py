@@ -108,7 +108,7 @@ async def find_deploy_images(
         if builder is not None:
             build, had = services[builder], earlier.get(builder) or {}
             found[name] = known if build["build"] == had.get("build") and untouched(build) else _TO_COME
-        elif image := await engine.image(str(service.get("image"))):
+        elif image := await engine.find_image(str(service.get("image"))):
             found[name] = image.id
         else:
             same = service.get("image") == (earlier.get(name) or {}).get("image")
@@ -296,4 +296,4 @@ async def _find_image(engine: Engine, app: App, service: Mapping[str, Any], acti
     if "build" in service:
         return "build" if action in ("add", "replace") else None
     own = str(service.get("image", "")).startswith(name_image(app.name, "")[:-1])
-    return None if own or await engine.image_present(str(service.get("image"))) else "pull"
+    return None if own or await engine.has_image(str(service.get("image"))) else "pull"

@@ -15,7 +15,7 @@ from ikoma.apps.releases.scale import settle_scale
 from ikoma.apps.rollouts.rollout import Rollouts
 from ikoma.errors import ProjectNameTaken
 from ikoma.ports.engine import Engine
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 
 
 class Recovery:
@@ -26,7 +26,7 @@ class Recovery:
         self._rollouts = rollouts
         self._history = history
 
-    async def settle(self, app: App, progress: Progress = no_progress) -> None:
+    async def settle(self, app: App, progress: Progress = ignore_progress) -> None:
         """Bring an app in order before something new begins.
 
         Raises:
@@ -35,7 +35,7 @@ class Recovery:
         await self.check_project(app)
         await self.recover(app, progress)
 
-    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
+    async def recover(self, app: App, progress: Progress = ignore_progress) -> str | None:
         """Finish or undo what a killed server left, after a start; returns what was done, or None."""
         settle_scale(app)
         await asyncio.to_thread(resume_adoptions, app)
@@ -57,7 +57,7 @@ class Recovery:
 
     async def check_project(self, app: App) -> None:
         """Raises ProjectNameTaken where containers of this name are not this app's."""
-        for container in await self._engine.containers(app.name):
+        for container in await self._engine.list_containers(app.name):
             if container.working_dir != str(app.path):
                 raise ProjectNameTaken(
                     f"The containers named {app.name} belong to a Compose project in {container.working_dir}."

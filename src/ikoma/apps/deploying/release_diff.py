@@ -23,7 +23,7 @@ from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.kernel.redaction.redaction import HIDDEN, list_encodings, redact, select_certain
-from ikoma.model import FilePath, Secret, printable
+from ikoma.model import FilePath, Secret, make_printable
 
 _LARGEST = 256 << 10
 """Bytes of a file whose lines are compared."""
@@ -102,7 +102,7 @@ def _is_different(old: SnapshotEntry | None, new: SnapshotEntry | None) -> bool:
 
 def _diff_file(name: str, before: ReleaseFiles, after: ReleaseFiles, known: Sequence[Secret]) -> Iterator[str]:
     """The lines of one file's difference, with a head that names it."""
-    shown = printable(name)
+    shown = make_printable(name)
     old, new = (files.entries.get(name) for files in (before, after))
     yield f"--- {f'a/{shown}' if old else '/dev/null'}"
     yield f"+++ {f'b/{shown}' if new else '/dev/null'}"

@@ -30,9 +30,9 @@ from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.apps.source.changes import find_changes
 from ikoma.apps.yaml import file_choice
-from ikoma.durable import disk_full_answered, whole_file_at
+from ikoma.durable import open_whole_file_at, translate_disk_full
 from ikoma.errors import FileMissing, IkomaError, Next, NotAFile
-from ikoma.model import FilePath, printable
+from ikoma.model import FilePath, make_printable
 
 _COMPOSE_MODE = 0o644
 
@@ -85,7 +85,7 @@ class ReleaseFiles:
             raise NotAFile(f"{path} is no folder.")
         shown = [
             files.FolderEntry(
-                printable(name), entry.kind, entry.size if entry.kind == "file" else 0, self._format_time(entry)
+                make_printable(name), entry.kind, entry.size if entry.kind == "file" else 0, self._format_time(entry)
             )
             for name, entry in inside.items()
             if recursive or "/" not in name[len(before) :]
@@ -132,7 +132,7 @@ class ReleaseFiles:
     def put_back(self, name: str) -> None:
         """Put one path into the app's folder as the release has it; what stands there is kept in its history."""
         path, entry = FilePath(name), self.entries[name]
-        with disk_full_answered(), files.open_folder(self._app, path.parts[:-1], make=True) as folder:
+        with translate_disk_full(), files.open_folder(self._app, path.parts[:-1], make=True) as folder:
             there = _find_kind(folder, path)
             if entry.kind == "folder":
                 self._make_folder(folder, path, entry, there)
@@ -160,7 +160,7 @@ class ReleaseFiles:
     def _write(self, folder: int, path: FilePath, entry: SnapshotEntry) -> None:
         with (
             self._open(path, entry) as source,
-            whole_file_at(folder, path.parts[-1], mode=entry.mode) as target,
+            open_whole_file_at(folder, path.parts[-1], mode=entry.mode) as target,
         ):
             os.fchown(target.fileno(), entry.uid, entry.gid)
             shutil.copyfileobj(source, target)

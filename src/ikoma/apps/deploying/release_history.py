@@ -25,7 +25,7 @@ from ikoma.errors import DatabasesUnavailable, DeployFailed, DiskFull, EngineUna
 from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
 from ikoma.model import Secret
 from ikoma.ports.engine import Engine
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 
 log = logging.getLogger("ikoma")
 
@@ -53,7 +53,7 @@ class ReleaseHistory:
         self._keep = keep
         self._report = FailureReport(engine, migrator)
 
-    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
+    async def recover(self, app: App, progress: Progress = ignore_progress) -> str | None:
         """Finish or undo what a killed server left, after a start; returns what was done, or None."""
         half_done = one_off_commands.is_left(app)
         why = f"{_INTERRUPTED} {_HALF_DONE}" if half_done else _INTERRUPTED
@@ -113,7 +113,7 @@ class ReleaseHistory:
     async def _finish(self, app: App, release: Release) -> None:
         """Record of a release that it serves, as far as can be told after its server was killed."""
         state, earlier = RolloutState(app), Releases(app).find_last_good(other_than=release.id)
-        serving = state.select_serving(await self._engine.containers(app.name))
+        serving = state.select_serving(await self._engine.list_containers(app.name))
         if release.served_at is None:
             had = earlier.migrations if earlier else ()
             applied = tuple(entry.name for entry in await self._migrator.read_ledger(app) if entry.name not in had)
@@ -123,7 +123,7 @@ class ReleaseHistory:
     async def tidy(self, app: App) -> None:
         """Remove releases that need not be kept, with their images and the content that only they have."""
         releases = Releases(app)
-        mounted = {item.release for item in await self._engine.containers(app.name) if item.release}
+        mounted = {item.release for item in await self._engine.list_containers(app.name) if item.release}
         expired = releases.list_expired(self._keep.releases, self._keep.days, mounted)
         for release in expired:
             await images.forget(self._engine, app.name, release.id.__eq__)
@@ -182,11 +182,11 @@ class ReleaseHistory:
         """Read the last lines of the containers of the release that serves; of those in trouble, where some are."""
         state = RolloutState(app)
         try:
-            serving = state.select_serving(await self._engine.containers(app.name))
+            serving = state.select_serving(await self._engine.list_containers(app.name))
             ill = [item for item in serving if item.health == "unhealthy" or item.state not in ("running", "created")]
             ill = [item for item in ill if not item.is_done and not (item.one_shot and item.exit_code == 0)] or serving
             secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, release)]
-            found = [(item.service, await self._engine.logs(item, _LAST_LINES, secrets)) for item in ill]
+            found = [(item.service, await self._engine.read_logs(item, _LAST_LINES, secrets)) for item in ill]
         except IkomaError as error:  # it is left all the same
             return (f"[its last lines cannot be read: {error.message}]",)
         many = len({service for service, _ in found}) > 1

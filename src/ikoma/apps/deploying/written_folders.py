@@ -24,7 +24,7 @@ from ikoma.apps.app import App
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry, compute_file_digest
 from ikoma.apps.snapshots.snapshot import TREE
-from ikoma.durable import disk_full_answered, remove_tree, sync_filesystem, sync_folder
+from ikoma.durable import remove_tree, sync_filesystem, sync_folder, translate_disk_full
 from ikoma.errors import ReleaseNotFound
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -127,7 +127,7 @@ class _Adoption:
         if not self._asides.is_dir():
             return []
         entries = Snapshot.read(self._manifest, self._app.path).entries
-        with disk_full_answered():
+        with translate_disk_full():
             kept = [path for aside in sorted(self._asides.iterdir()) for path in self._bring(aside, entries)]
             sync_filesystem(self._place)
         doomed = self._app.state / f"deleting-{secrets.token_hex(6)}"

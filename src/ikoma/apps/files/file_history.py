@@ -25,7 +25,7 @@ from pathlib import Path
 from ikoma.apps.app import App
 from ikoma.durable import open_file, remove_tree, sync_folder, write_file
 from ikoma.errors import Next, VersionNotFound
-from ikoma.model import FilePath, shown
+from ikoma.model import FilePath, quote_name
 
 KEPT_DAYS = 30
 _MOST_VERSIONS = 100
@@ -103,7 +103,7 @@ def put_back(app: App, path: FilePath, version: str | None, folder: int) -> File
         hint = f"There is: {kept}." if kept else "files.history shows what is kept."
         about = {"path": str(path)} if known else {}  # it may have gone with its folder
         raise VersionNotFound(
-            f"No such version of {shown(path)} is kept.", hint=hint, next=Next("files.history", about)
+            f"No such version of {quote_name(path)} is kept.", hint=hint, next=Next("files.history", about)
         )
     entry = app.state / "history" / chosen.version
     if chosen.kind == "folder" or _is_folder(folder, path):

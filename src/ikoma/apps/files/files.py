@@ -19,7 +19,7 @@ from ikoma.apps.app import App
 from ikoma.apps.files import file_history
 from ikoma.durable import open_file, sweep_at, write_at
 from ikoma.errors import FileChanged, FileMissing, Next, NotAFile, PathOutside, TextNotFound
-from ikoma.model import FilePath, shown
+from ikoma.model import FilePath, quote_name
 
 MOST_ENTRIES = 1000
 LARGEST_EDITED = 8 << 20
@@ -95,7 +95,7 @@ def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) 
     """
     piece = read(app, path, offset=0, limit=LARGEST_EDITED + 1)
     if piece.size > LARGEST_EDITED:
-        raise NotAFile(f"{shown(path)} is larger than {LARGEST_EDITED >> 20} MiB, too large to be edited.")
+        raise NotAFile(f"{quote_name(path)} is larger than {LARGEST_EDITED >> 20} MiB, too large to be edited.")
     if expected is not None and piece.sha256 != expected:
         raise _make_changed_error(path)
     found = piece.content.count(old.encode())
@@ -107,7 +107,7 @@ def edit(app: App, path: FilePath, old: str, new: str, *, expected: str | None) 
 
 
 def _make_changed_error(path: FilePath) -> FileChanged:
-    return FileChanged(f"{shown(path)} is not what it was when you read it.", next=_suggest_read(path))
+    return FileChanged(f"{quote_name(path)} is not what it was when you read it.", next=_suggest_read(path))
 
 
 def _suggest_read(path: FilePath) -> Next:
@@ -130,7 +130,7 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> FilePart | None:
             with _open_step(folder, path.parts[-1], path) as inside:
                 if any(_list_names(inside)) and not recursive:
                     raise NotAFile(
-                        f"{shown(path)} is a folder that is not empty.",
+                        f"{quote_name(path)} is a folder that is not empty.",
                         hint="Say `recursive` to delete all in it.",
                         next=_suggest_list(path.parts),
                     )
@@ -139,7 +139,9 @@ def delete(app: App, path: FilePath, *, recursive: bool) -> FilePart | None:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            raise NotAFile(f"{shown(path)} is where another disk is mounted.", hint="Delete what is in it.") from None
+            raise NotAFile(
+                f"{quote_name(path)} is where another disk is mounted.", hint="Delete what is in it."
+            ) from None
     return None if is_folder else FilePart(b"", status.st_size, digest)
 
 
@@ -212,13 +214,13 @@ def _open_folder(folder: int, name: str, path: object) -> int:
     try:
         return os.open(name, _DIRECTORY, dir_fd=folder)
     except FileNotFoundError:
-        raise FileMissing(f"There is no folder {shown(path)}.", hint="files.list shows what is there.") from None
+        raise FileMissing(f"There is no folder {quote_name(path)}.", hint="files.list shows what is there.") from None
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
         if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise PathOutside(f"{shown(path)} is a link; links are not followed.") from None
-        raise NotAFile(f"{shown(path)} is no folder.") from None
+            raise PathOutside(f"{quote_name(path)} is a link; links are not followed.") from None
+        raise NotAFile(f"{quote_name(path)} is no folder.") from None
 
 
 def _open(folder: int, path: FilePath) -> int:
@@ -229,7 +231,7 @@ def _open(folder: int, path: FilePath) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
             raise
-        raise NotAFile(f"{shown(path)} is not the file that it was a moment ago.") from None
+        raise NotAFile(f"{quote_name(path)} is not the file that it was a moment ago.") from None
 
 
 def _read_status(folder: int, path: FilePath) -> os.stat_result:
@@ -237,7 +239,7 @@ def _read_status(folder: int, path: FilePath) -> os.stat_result:
         return os.stat(path.parts[-1], dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         raise FileMissing(
-            f"There is no file {shown(path)}.",
+            f"There is no file {quote_name(path)}.",
             hint="files.list shows what is there.",
             next=_suggest_list(path.parts[:-1]),
         ) from None
@@ -267,10 +269,10 @@ def _compute_digest(folder: int, path: FilePath) -> str | None:
 
 def _require_file(status: os.stat_result, path: FilePath) -> None:
     if stat.S_ISLNK(status.st_mode):
-        raise PathOutside(f"{shown(path)} is a link; links are not followed.")
+        raise PathOutside(f"{quote_name(path)} is a link; links are not followed.")
     if not stat.S_ISREG(status.st_mode):
         raise NotAFile(
-            f"{shown(path)} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'something else'}, not a file."
+            f"{quote_name(path)} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'something else'}, not a file."
         )
 
 

@@ -144,7 +144,7 @@ class HealthObserver:
 
     async def _find_serving(self, app: App) -> tuple[Sequence[Container], RolloutView, Release | None, ProbeResult]:
         """Find all containers, which of them serve and what, and whether these answer."""
-        there = await self._engine.containers(app.name)
+        there = await self._engine.list_containers(app.name)
         state = RolloutState(app).view()
         release = Releases(app).find_serving(state.serving)
         web = Web(**release.web) if release and release.web else None
@@ -154,7 +154,7 @@ class HealthObserver:
         """Containers that keep restarting, by id, and how."""
 
         async def look(item: Container) -> str | None:
-            lives = await self._engine.lives(item.id)
+            lives = await self._engine.read_restarts(item.id)
             return None if lives is None else self._restarts.describe_trouble(item, lives, time.time())
 
         asked = [item for item in containers if self._restarts.may_loop(item)]
@@ -174,7 +174,7 @@ class HealthObserver:
             await self._databases.check_login(owned, fresh=fresh)
         except IkomaError as error:
             try:
-                exists = (await self._databases.state(app.name)).exists
+                exists = (await self._databases.read_state(app.name)).exists
             except IkomaError:
                 return None, ProbeResult(False, error.message)
             return exists, ProbeResult(False, error.message if exists else f"The database {owned.database} is gone.")

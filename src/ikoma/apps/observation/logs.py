@@ -79,7 +79,7 @@ class AppLogs:
         since = query.since.timestamp() if query.since else None
         # Where only some lines are wanted, those are looked for among more.
         tail = _ANY_LINE if query.grep else query.tail + 1
-        found = await asyncio.gather(*(self._engine.log(item, tail=tail, since=since) for item in containers))
+        found = await asyncio.gather(*(self._engine.read_log(item, tail=tail, since=since) for item in containers))
         lines = [(item.service, line) for item, lines in zip(containers, found, strict=True) for line in lines]
         return _select_lines(app, query, sorted(lines, key=lambda line: line[1].at), starting)
 
@@ -132,7 +132,7 @@ class AppLogs:
             known: a service that has none now had some before.
         """
         service = query.service
-        there = await self._engine.containers(app.name)
+        there = await self._engine.list_containers(app.name)
         state = RolloutState(app).view()
         coming = [item for item in there if state.starts(item)]
         starting = state.starts(coming[0]) if coming else None

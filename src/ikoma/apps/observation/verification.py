@@ -120,7 +120,7 @@ class Verifier:
         owned = credentials.find(app)
         try:
             known = migration_files.list_migrations(app)
-            ledger = await self._databases.ledger(owned) if owned else []
+            ledger = await self._databases.read_ledger(owned) if owned else []
         except IkomaError as error:
             return ChecklistItem("migrations", False, True, error.message)
         pending = [item.name for item in migration_files.select_pending(known, ledger)]

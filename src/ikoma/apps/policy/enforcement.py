@@ -120,8 +120,8 @@ class Policy:
         return self._waivers.live(app.name)
 
     async def _facts(self, app: App) -> HostFacts:
-        running = await self._engine.containers(app.name)
-        engine_root = Path(await self._engine.root())
+        running = await self._engine.list_containers(app.name)
+        engine_root = Path(await self._engine.find_root())
         return HostFacts(
             app=app,
             other_apps=frozenset(str(name) for name in self._apps.list_names() if name != app.name),
@@ -129,7 +129,7 @@ class Policy:
             registries=self._registries,
             pinned=self._pinned,
             writable=_writable(app) if running else (),
-            owners=await self._engine.owners(),
+            owners=await self._engine.map_owners(),
             neighbours=await asyncio.to_thread(used_by_the_server, hosts=self._hosts),
             platform=_resolved((*self._folders, engine_root)),
             files=read_paths(app),

@@ -171,7 +171,7 @@ class Reconciler:
         since = self._to_monotonic(serving.since)
         ends = self._to_monotonic(standby.until, at_most=_read_watch_seconds(app))
         if serving.rollout not in self._left and ends > self._began - _LATE_SECONDS:
-            for item in state.select_serving(await self._engine.containers(app.name)):
+            for item in state.select_serving(await self._engine.list_containers(app.name)):
                 if item.id not in standby.kept and (trouble := self._find_fault(item, since)):
                     return trouble
         if time.monotonic() >= ends and not self._recovery.is_ending(app):

@@ -21,7 +21,7 @@ import orjson
 from ikoma.apps.app import App
 from ikoma.apps.environment import editor
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
-from ikoma.durable import disk_full_answered, write_file
+from ikoma.durable import translate_disk_full, write_file
 from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
 from ikoma.model import ReleaseId
 from ikoma.ports.engine import VARIABLES_FILE
@@ -139,7 +139,7 @@ class Releases:
         folder = self.folder(release.id)
         self._app.make_state()
         try:
-            with disk_full_answered():
+            with translate_disk_full():
                 folder.mkdir(parents=True, mode=0o700)
             write_file(folder / _MODEL, orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
             write_file(folder / _TEXTS, orjson.dumps(dict(texts)), mode=0o600)

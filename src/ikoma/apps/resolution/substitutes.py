@@ -33,14 +33,14 @@ async def substituted(
     if not (_named(app, model, "networks") or _named(app, model, "volumes") or any(_fetched(model))):
         return model, []
     result: dict[str, Any] = copy.deepcopy(dict(model))
-    there = await engine.owners()
+    there = await engine.map_owners()
     notices: list[Notice] = []
     if "foreign-network" not in waived:
         notices += _networks(app, result, there)
     if "foreign-volume" not in waived:
         notices += _volumes(app, result, there)
     for name, service in _fetched(result):
-        if await engine.image_present(service["image"]) or await engine.image_obtainable(service["image"]) is None:
+        if await engine.has_image(service["image"]) or await engine.check_image_obtainable(service["image"]) is None:
             del service["build"]
             if service.get("pull_policy") == "build":
                 del service["pull_policy"]

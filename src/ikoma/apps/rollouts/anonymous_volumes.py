@@ -43,7 +43,7 @@ def note(app: App, found: Mapping[str, Sequence[AnonymousVolume]]) -> None:
 async def last_of(engine: Engine, app: App, services: Sequence[str]) -> dict[str, list[AnonymousVolume]]:
     """Of services that have no container now, the volumes that they had last and that are still there."""
     known = {service: volumes for service, volumes in noted(app).items() if service in services}
-    present = await engine.owners() if known else {}
+    present = await engine.map_owners() if known else {}
     last = {
         service: {volume.target: volume for volume in volumes if volume.name in present}
         for service, volumes in known.items()
@@ -54,9 +54,9 @@ async def last_of(engine: Engine, app: App, services: Sequence[str]) -> dict[str
 async def all_of(engine: Engine, app: App) -> list[str]:
     """Names of all that are there, of services with containers and of those without."""
     names = {volume.name for volumes in noted(app).values() for volume in volumes}
-    for item in await engine.containers(app.name):
-        names |= {volume.name for volume in await engine.carried(item.id)}
-    return sorted(names & set(await engine.owners())) if names else []
+    for item in await engine.list_containers(app.name):
+        names |= {volume.name for volume in await engine.list_anonymous_volumes(item.id)}
+    return sorted(names & set(await engine.map_owners())) if names else []
 
 
 async def remove_with(engine: Engine, app: App, progress: Progress) -> None:

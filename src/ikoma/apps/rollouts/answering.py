@@ -52,7 +52,7 @@ class Answering:
         began, wrong_since = clock(), None
         ours = {item.id for item in containers}
         while not (check := await self._probe.ask_each(web, containers)).passed:
-            there = [item for item in await self._engine.containers(app.name) if item.id in ours]
+            there = [item for item in await self._engine.list_containers(app.name) if item.id in ours]
             ended = any(item.state in ("exited", "dead") for item in there)
             wrong_since = (wrong_since or clock()) if await self._is_wrong(web, check, there) else None
             given_up = wrong_since is not None and clock() >= wrong_since + _WRONG_SECONDS
@@ -71,7 +71,7 @@ class Answering:
         if check.is_bad_answer or not containers or any(item.state != "running" for item in containers):
             return True
         for item in containers:
-            lives = await self._engine.lives(item.id)
+            lives = await self._engine.read_restarts(item.id)
             if lives is not None and lives.restarts >= _RESTARTS:
                 return True
             if await find_other_ports(self._engine, web, [item]) not in ("", ON_NO_PORT):
@@ -81,7 +81,7 @@ class Answering:
     async def _no_answer(
         self, web: Web, check: ProbeResult, containers: Sequence[Container], secrets: Sequence[Secret], hint: str | None
     ) -> DeployFailed:
-        logs = await self._engine.logs(containers[0], 20, secrets) if containers else []
+        logs = await self._engine.read_logs(containers[0], 20, secrets) if containers else []
         ended = [item for item in containers if item.state in ("exited", "dead")]
         said = (
             f"The service {web.service} exited with code {ended[0].exit_code}, and is to answer requests."

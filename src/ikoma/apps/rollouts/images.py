@@ -111,13 +111,13 @@ async def present(engine: Engine, app: AppName, release: str, images: Mapping[st
 async def require(engine: Engine, release: str, images: Mapping[str, str]) -> None:
     """Raises ImageGone, naming the first image of a release that is not here any more."""
     for name, identity in images.items():
-        if await engine.image(identity) is None:
+        if await engine.find_image(identity) is None:
             raise ImageGone(f"The image of {name} in the release {release} is not on this machine any more.")
 
 
 async def forget(engine: Engine, app: AppName, which: Callable[[str], bool] = lambda release: True) -> None:
     """Forget the names that those of the app's releases gave to their images; where no others are left, the images."""
-    for name in await engine.images(name_images_prefix(app)):
+    for name in await engine.list_images(name_images_prefix(app)):
         if which(name.rpartition(":")[2]):
             await engine.forget_image(name)
 
@@ -140,10 +140,10 @@ async def _vet_bases(
     for service, described in built.items():
         for base in sorted(await asyncio.to_thread(_bases, described["build"]) - own):
             wanted = {"image": base, **_platform(model["services"][service])}
-            if described["build"].get("pull") or not await engine.image_present(base):
+            if described["build"].get("pull") or not await engine.has_image(base):
                 with suppress(DeployFailed):
                     await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
-            if (image := await engine.image(base)) is not None:
+            if (image := await engine.find_image(base)) is not None:
                 await asyncio.to_thread(_vet, image, base, service)
 
 
@@ -216,12 +216,12 @@ async def _is_wanted(engine: Engine, service: Mapping[str, Any]) -> bool:
     return (
         policy in ("always", "daily", "weekly")
         or policy.startswith("every_")
-        or not await engine.image_present(str(service["image"]))
+        or not await engine.has_image(str(service["image"]))
     )
 
 
 async def _named(engine: Engine, source: str, name: str, service: str) -> str:
-    image = await engine.image(source)
+    image = await engine.find_image(source)
     if image is None:
         raise _unusable(service, f"The image of {service} is not on this machine.")
     if _HIDES in image.labels:

@@ -61,7 +61,7 @@ async def _keep(engine: Engine, app: App, identity: str, containers: Sequence[Co
         return
     release = Releases(app).find(identity)
     hidden = list_encodings([*app_secrets.of_app(app), *app_secrets.of_release(app, release)])
-    found = await asyncio.gather(*(engine.log(item, tail=_MOST_LINES, since=None) for item in containers))
+    found = await asyncio.gather(*(engine.read_log(item, tail=_MOST_LINES, since=None) for item in containers))
     said = {(line.at, service, line.text) for service, line in read_logs(app, identity)}
     for item, lines in zip(containers, found, strict=True):
         said |= {(line.at, item.service, redact(line.text, hidden)[:_LONGEST_LINE]) for line in lines}

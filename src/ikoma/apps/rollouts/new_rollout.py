@@ -33,7 +33,7 @@ from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret
 from ikoma.ports.engine import AnonymousVolume, Container, ContainerWatch, Engine, ServiceStart
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 
 log = logging.getLogger("ikoma")
 
@@ -179,7 +179,7 @@ class Successor:
 
     async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Make the new containers beside the old ones."""
-        require_alike(self._app.name, self._target.model, await self._engine.existing())
+        require_alike(self._app.name, self._target.model, await self._engine.list_resources())
         await self._target.check(self._placed.model)
         self._note()
         write_file(self._target.compose_file, encoded(self._placed.model), mode=0o600)
@@ -220,7 +220,7 @@ class Successor:
     async def _hand_over(self) -> None:
         """Let the new containers write what is new: it belongs to whom they run as."""
         for item in self._new:
-            owner = await self._engine.user(item.id)
+            owner = await self._engine.find_user(item.id)
             if owner is not None and owner.uid != 0:
                 await self._engine.own_volumes(item.id, owner)
                 hand_over(self._app, self._placed.model["services"][item.service].get("volumes") or [], owner)
@@ -275,7 +275,7 @@ class Successor:
         web, ours = self._target.web, {item.id for item in self._new}
         if web is None or error.details.get("service") != web.service or error.details.get("state") != "running":
             return
-        there = [item for item in await self._engine.containers(self._app.name) if item.id in ours]
+        there = [item for item in await self._engine.list_containers(self._app.name) if item.id in ours]
         if said := await find_other_ports(self._engine, web, there):
             error.add(said)
 
@@ -358,7 +358,7 @@ class Successor:
     ) -> None:
         services = {name: service for name, service in what.model["services"].items() if name in scale}
         only = {name: {**service, "depends_on": {}} for name, service in services.items()}
-        model = with_existing({**what.model, "services": only}, await self._engine.existing())
+        model = with_existing({**what.model, "services": only}, await self._engine.list_resources())
         write_file(self._target.creation_file, encoded(model), mode=0o600)
         self._new += await self._engine.create(
             self._app.name, self._target.creation_file, scale=scale, progress=progress, secrets=secrets
@@ -388,7 +388,7 @@ class Successor:
                 for network in left:
                     await self._engine.connect(network, new.id, self._aliases(decision.service))
 
-    async def _stop(self, containers: Sequence[Container], progress: Progress = no_progress) -> None:
+    async def _stop(self, containers: Sequence[Container], progress: Progress = ignore_progress) -> None:
         """Stop containers that serve now; requests that they would answer wait meanwhile."""
         running = [item for item in containers if is_active(item)]
         answers = any(item.service in self._target.answering for item in running)

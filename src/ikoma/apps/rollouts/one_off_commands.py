@@ -106,7 +106,7 @@ async def find_like(engine: Engine, app: App, release: Release, service: str | N
     model, state = Releases(app).model(release), RolloutState(app)
     name = service or str((release.web or {}).get("service") or next(iter(model["services"])))
     service_of(app.name, model, name)
-    serving = state.select_serving(await engine.containers(app.name))
+    serving = state.select_serving(await engine.list_containers(app.name))
     found = [item for item in serving if item.service == name]
     if not found:
         raise NotDeployed(f"{name} of {app.name} has no container now.", hint="deploy.scale gives it one.")

@@ -28,7 +28,7 @@ from ikoma.apps.routing.routes import Routes
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.model import Secret
 from ikoma.ports.engine import AnonymousVolume, Container, ContainerWatch, Engine
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 
 log = logging.getLogger("ikoma")
 
@@ -89,7 +89,7 @@ class Rollouts:
         standby = RolloutState(app).standby()
         unchanged = target.change is None or not target.change.stops_first
         if standby is not None and standby.release == target.release and not target.again and unchanged:
-            there = await self._engine.containers(app.name)
+            there = await self._engine.list_containers(app.name)
             returning = Returning(self._engine, self._traffic, app, target, standby, there)
             if returning.is_whole:
                 try:
@@ -103,18 +103,20 @@ class Rollouts:
         app, target = work.app, work.target
         before = RolloutState(app).serving()
         resting = RolloutState(app).standby()  # until this has taken over: where it fails, the window goes on
-        everyone = await self._engine.containers(app.name)
+        everyone = await self._engine.list_containers(app.name)
         there = [item for item in everyone if resting is None or item.id not in resting.containers]
         standing_by = [item for item in everyone if item not in there]
         carried = await self._carried(app, target, [*standing_by, *there])
         beside = Counter(item.service for item in standing_by)
         successor = Successor(self._engine, self._traffic, app, target, name_rollout(), there, carried, beside)
-        async with self._engine.watching(app.name) as watching:
+        async with self._engine.watch_containers(app.name) as watching:
             try:
                 await successor.rehearse(work.progress)
                 await successor.make_containers(work.progress, work.secrets)
                 await successor.bring_up(watching, work.timeout, work.progress, work.secrets)
-                containers = [item for item in await self._engine.containers(app.name) if item.id in successor.ours]
+                containers = [
+                    item for item in await self._engine.list_containers(app.name) if item.id in successor.ours
+                ]
                 await successor.take_over(containers)
             except BaseException as error:
                 if isinstance(error, IkomaError) and successor.written is not None:
@@ -132,13 +134,15 @@ class Rollouts:
         return {**await anonymous_volumes.last_of(self._engine, app, gone), **await self._held(containers)}
 
     async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
-        return {item.service: found for item in containers if (found := await self._engine.carried(item.id))}
+        return {
+            item.service: found for item in containers if (found := await self._engine.list_anonymous_volumes(item.id))
+        }
 
     async def _resume(self, work: _Work, returning: Returning) -> RolloutResult:
         """Start the containers in standby again, and let them take over."""
         app = work.app
         before = RolloutState(app).serving()
-        async with self._engine.watching(app.name) as watching:
+        async with self._engine.watch_containers(app.name) as watching:
             try:
                 containers = await returning.bring_up(watching, work.timeout, work.progress, work.secrets)
                 await returning.take_over(containers)
@@ -169,7 +173,7 @@ class Rollouts:
                 await self.end_standby(work.app)
             drained = await self._withdraw(work, containers, old, before, watch=0.0 if same else work.target.watch)
             ours = {item.id for item in containers}
-            now = [item for item in await self._engine.containers(work.app.name) if item.id in ours]
+            now = [item for item in await self._engine.list_containers(work.app.name) if item.id in ours]
         except EngineUnavailable as error:
             log.warning("%s: what was replaced is removed when Docker answers: %s", work.app.name, error.message)
             rest = _REST
@@ -177,7 +181,7 @@ class Rollouts:
             services=tuple(dict.fromkeys(item.service for item in containers)),
             replaced=tuple(dict.fromkeys(item.service for item in old)),
             configurations={item.service: item.configuration or "" for item in containers},
-            downtime_ms=watching.downtime_ms(now),
+            downtime_ms=watching.measure_downtime_ms(now),
             drain_ms=drained,
             rest=rest,
         )
@@ -207,7 +211,7 @@ class Rollouts:
         """Whether containers that were replaced still have their time to end: that is nothing to hold a lock for."""
         return app in self._ending and not self._ending[app].done()
 
-    async def recover(self, app: App, progress: Progress = no_progress) -> str | None:
+    async def recover(self, app: App, progress: Progress = ignore_progress) -> str | None:
         """Finish or undo a rollout that was interrupted; what was done, or None where there was nothing to do."""
         await one_off_commands.tidy(self._engine, app)
         if ending := self._ending.pop(app, None):
@@ -229,7 +233,7 @@ class Rollouts:
         await self._traffic.drain(app)
         old = [
             item
-            for item in await self._engine.containers(app.name)
+            for item in await self._engine.list_containers(app.name)
             if not underway.brings(item) and item.id not in underway.kept
         ]
         state.end_standby()
@@ -260,7 +264,7 @@ class Rollouts:
         state = RolloutState(app)
         if (underway := state.underway()) is None:
             return
-        containers = await self._engine.containers(app.name)
+        containers = await self._engine.list_containers(app.name)
         there = {item.id for item in containers}
         new = [item for item in containers if underway.brings(item) and item.id not in underway.returned]
         await keep_logs(self._engine, app, new)
@@ -268,7 +272,7 @@ class Rollouts:
         await self._engine.stop_containers([item for item in underway.returned if item in there])
         await self._engine.remove_containers(made, volumes=True)
         if underway.backup is not None:
-            await self._schema.restore(app, underway.backup, no_progress)
+            await self._schema.restore(app, underway.backup, ignore_progress)
         await self._engine.start_again([item for item in underway.stopped if item in there])
         await self._traffic.refresh(app)
         await self._tidy_networks(app)
@@ -296,7 +300,7 @@ class Rollouts:
             for name, service in target.model["services"].items()
             if service.get("container_name")
         }
-        holders = {item.name: item for item in await self._engine.containers(app.name)}
+        holders = {item.name: item for item in await self._engine.list_containers(app.name)}
         for item in containers:
             name = chosen.get(item.service)
             if name is None or ((holder := holders.get(name)) is not None and holder.id == item.id):
@@ -317,7 +321,7 @@ class Rollouts:
             task.result()
 
     async def _remove(self, app: App, identities: Sequence[str], *, stop: bool = False) -> None:
-        there = [item for item in await self._engine.containers(app.name) if item.id in identities]
+        there = [item for item in await self._engine.list_containers(app.name) if item.id in identities]
         gone = [item.id for item in there]
         if stop:
             await self._engine.stop_containers(gone)
@@ -329,8 +333,8 @@ class Rollouts:
 
     async def _tidy_networks(self, app: App) -> None:
         """Remove networks that no container is left of that they were made with, and take kept ones out of them."""
-        containers = await self._engine.containers(app.name)
-        for name in await self._engine.networks(app.name):
+        containers = await self._engine.list_containers(app.name)
+        for name in await self._engine.list_networks(app.name):
             made_by, inside = parse_rollout(name), [item for item in containers if name in item.networks]
             if any(item.rollout == made_by for item in inside) if made_by else (inside or not is_of_subnets(name)):
                 continue

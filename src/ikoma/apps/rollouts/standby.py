@@ -67,7 +67,7 @@ class Returning:
             secrets=secrets,
         )
         ours = {item.id for item in (*lasting, *self._kept)}
-        containers = [item for item in await self._engine.containers(self._app.name) if item.id in ours]
+        containers = [item for item in await self._engine.list_containers(self._app.name) if item.id in ours]
         await self._target.answers(self._target.of_web(containers))
         reached("answering")
         return containers

@@ -14,7 +14,7 @@ import aiohttp
 
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.readable import decode_text
-from ikoma.engines.docker.readable import readable
+from ikoma.engines.docker.readable import make_readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import Secret
@@ -141,7 +141,7 @@ async def find_other_ports(engine: Engine, web: Web, containers: Sequence[Contai
     """
     item = _select_container(web, containers)
     try:
-        heard = None if item is None else await engine.listening(item)
+        heard = None if item is None else await engine.list_listening_ports(item)
     except IkomaError:
         return ""
     return "" if heard is None else _describe_listening(web, heard)
@@ -173,7 +173,7 @@ def _redact_answer(answer: str, secrets: Sequence[Secret]) -> str:
 
     What is secret is taken out of the whole: one that was cut could end in half a secret.
     """
-    text = "\n".join(readable(line) for line in redact(answer, list_encodings(secrets)).strip().splitlines())
+    text = "\n".join(make_readable(line) for line in redact(answer, list_encodings(secrets)).strip().splitlines())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …[cut]"
 
 

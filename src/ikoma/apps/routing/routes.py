@@ -25,7 +25,7 @@ from ikoma.apps.routing.maintenance import forget_side_after, read_side_after, w
 from ikoma.apps.routing.ports import choose_port, wait_until_connected
 from ikoma.apps.strategy.scaling import fitting_scale
 from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable
-from ikoma.model import shown
+from ikoma.model import quote_name
 from ikoma.ports.engine import Container, Engine
 from ikoma.ports.proxy import Entrance, Proxy, Route, Side
 
@@ -116,10 +116,10 @@ class Routes:
         self._ahead.discard(app)
         addresses = web.addresses(containers)
         side = self._read_side(app).other
-        self._proxy.point(app.name, side, addresses)
+        self._proxy.set_upstreams(app.name, side, addresses)
         self._set_side(app, side)
         # Requests that are still held on the other side go on to the new containers too.
-        self._proxy.point(app.name, side.other, addresses)
+        self._proxy.set_upstreams(app.name, side.other, addresses)
 
     async def restore_switch(self, app: App) -> None:
         """Send requests to the containers that serve, whether or not that had been done before a kill."""
@@ -131,7 +131,7 @@ class Routes:
         """Let new requests wait, and give those that are under way the time to end."""
         side = self._read_side(app)
         if side in (Side.BLUE, Side.GREEN):
-            self._proxy.point(app.name, side, _NOWHERE)
+            self._proxy.set_upstreams(app.name, side, _NOWHERE)
             await self._wait_until_idle(app, side, limit)
 
     async def drain(self, app: App) -> int:
@@ -171,13 +171,13 @@ class Routes:
         state = RolloutState(app)
         side = self._read_side(app)
         if side in (Side.BLUE, Side.GREEN):
-            self._proxy.point(app.name, side, addresses)
+            self._proxy.set_upstreams(app.name, side, addresses)
         elif side is Side.DOWN and (serving := state.serving()) is not None and not serving.down:
-            self._proxy.point(app.name, Side.BLUE, addresses)
+            self._proxy.set_upstreams(app.name, Side.BLUE, addresses)
             self._set_side(app, Side.BLUE)
 
     def is_in_maintenance(self, app: App) -> bool:
-        return self._proxy.side(app.name) is Side.MAINTENANCE
+        return self._proxy.find_side(app.name) is Side.MAINTENANCE
 
     def begin_maintenance(self, app: App) -> None:
         """Show people a page that says so, and remember which side served.
@@ -189,7 +189,7 @@ class Routes:
         if Releases(app).require_current().web is None:
             raise NoWebService(f"{app.name} answers no HTTP requests.")
         if not self.is_in_maintenance(app):
-            write_side_after(app, self._proxy.side(app.name))
+            write_side_after(app, self._proxy.find_side(app.name))
             self._proxy.switch(app.name, Side.MAINTENANCE)
 
     async def end_maintenance(self, app: App) -> None:
@@ -218,7 +218,7 @@ class Routes:
         route = self._find_route(app)
         if route is None:
             return {}
-        urls = self._proxy.urls(replace(route, domains=(*route.domains, *route.redirects)))
+        urls = self._proxy.list_urls(replace(route, domains=(*route.domains, *route.redirects)))
         return {name: url for url in urls if (name := urlsplit(url).hostname)}
 
     def find_entrance(self, app: App, name: str | None) -> Entrance:
@@ -238,11 +238,11 @@ class Routes:
         name = None if name is None else name.lower().removesuffix(".")
         if name is not None and name not in names:
             raise DomainNotFound(f"{app.name} is not reached by that name.", hint=f"It is by {', '.join(names)}.")
-        return self._proxy.entrance(route, name or names[0])
+        return self._proxy.find_entrance(route, name or names[0])
 
     def find_certificate_trouble(self, name: str) -> str | None:
         """Find why a name has no certificate, as the authority said last; None where it said nothing."""
-        return self._proxy.certificate_trouble(name)
+        return self._proxy.explain_certificate(name)
 
     async def forget(self, app: App) -> None:
         """Remove the route of an app that is gone."""
@@ -256,12 +256,12 @@ class Routes:
             return ()
         route = self._make_route(app, Extension(**release.extension), slots=1)
         # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
-        return tuple(sorted(self._proxy.urls(route), key=lambda url: ".localhost" in url))
+        return tuple(sorted(self._proxy.list_urls(route), key=lambda url: ".localhost" in url))
 
     def check_domains(self, app: App, domains: Sequence[str]) -> None:
         """Raises DomainTaken where another app has one of these domains."""
         for domain in self.list_taken(app, domains):
-            raise DomainTaken(f"{shown(domain)} belongs to another app.")
+            raise DomainTaken(f"{quote_name(domain)} belongs to another app.")
 
     def list_taken(self, app: App, domains: Sequence[str]) -> list[str]:
         """List which of these domains another app has."""
@@ -278,12 +278,12 @@ class Routes:
         if release is None or release.web is None:
             return None, []
         web, state = Web(**release.web), RolloutState(app)
-        there = await self._engine.containers(app.name)
+        there = await self._engine.list_containers(app.name)
         return web, [item for item in state.select_serving(there) if web.addresses([item])]
 
     def _read_side(self, app: App) -> Side:
         """Read the side that serves, or that would if there were no maintenance."""
-        side = self._proxy.side(app.name)
+        side = self._proxy.find_side(app.name)
         return read_side_after(app) if side is Side.MAINTENANCE else side
 
     def _set_side(self, app: App, side: Side) -> None:
@@ -301,7 +301,7 @@ class Routes:
         began = busy = time.monotonic()
         while (now := time.monotonic()) - began < limit and now - busy < _QUIET:
             await asyncio.sleep(_PAUSE)
-            if await self._proxy.in_flight(app.name, side):
+            if await self._proxy.count_in_flight(app.name, side):
                 busy = time.monotonic()
         return int((busy - began) * 1000)
 

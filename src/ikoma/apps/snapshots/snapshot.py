@@ -17,9 +17,9 @@ from ikoma.apps.app import App
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.store import ObjectStore
 from ikoma.apps.snapshots.taking import Parts, Progress, SnapshotProgress, Taking, open_root
-from ikoma.durable import disk_full_answered, open_file, sync_filesystem, sync_folder
+from ikoma.durable import open_file, sync_filesystem, sync_folder, translate_disk_full
 from ikoma.errors import FileMissing, PathOutside
-from ikoma.model import printable
+from ikoma.model import make_printable
 
 __all__ = ["MANIFEST", "TREE", "Snapshot", "Snapshots"]
 
@@ -78,7 +78,7 @@ class Snapshots:
             for parts in wanted:
                 taking.take(parts)
         snapshot = Snapshot(root, {path: taking.entries[path] for path in sorted(taking.entries)}, taking.left_out)
-        with disk_full_answered():
+        with translate_disk_full():
             if earlier and known == snapshot:
                 _share(earlier, into)
             else:
@@ -91,7 +91,7 @@ class Snapshots:
         Raises:
             FileNotFoundError: there is no such manifest.
         """
-        with disk_full_answered():
+        with translate_disk_full():
             _share(earlier, into)
 
     def materialise(
@@ -118,7 +118,7 @@ class Snapshots:
         new = target.with_name(f"{target.name}.new")
         course = SnapshotProgress(cancelled, lambda files, size: None)
         own = {path for folder in writable for path in snapshot.list_under(folder)}
-        with disk_full_answered():
+        with translate_disk_full():
             _remove(new)
             new.mkdir(mode=0o700)
             for path, entry in snapshot.entries.items():
@@ -149,7 +149,7 @@ class Snapshots:
         try:
             return open_file(self._objects.path_of(entry.object))
         except FileNotFoundError:
-            raise FileMissing(f"The content of {printable(path)} is not there any more.") from None
+            raise FileMissing(f"The content of {make_printable(path)} is not there any more.") from None
 
     def verify(self, snapshot: Snapshot, *, cancelled: Callable[[], bool] = lambda: False) -> list[str]:
         """Verify the objects of a snapshot: a sentence for each that is missing or changed."""
@@ -157,7 +157,7 @@ class Snapshots:
         found = []
         for name, (path, entry) in snapshot.list_objects().items():
             if fault := self._objects.find_fault(name, entry.size, course.advance):
-                found.append(f"The copy of {printable(path)} {fault}.")
+                found.append(f"The copy of {make_printable(path)} {fault}.")
         return found
 
     def _place(self, path: str, entry: SnapshotEntry, place: str, is_own: bool, course: SnapshotProgress) -> None:
@@ -176,7 +176,7 @@ class Snapshots:
                 else:
                     self._objects.link(entry.object, place)
             except FileNotFoundError:
-                raise FileMissing(f"The content of {printable(path)} is not there any more.") from None
+                raise FileMissing(f"The content of {make_printable(path)} is not there any more.") from None
 
 
 def _read_earlier(manifest: Path | None, root: Path) -> Snapshot | None:
@@ -201,9 +201,9 @@ def _select_distinct(paths: Sequence[Path], root: Path, closed: Collection[Parts
     found: list[Parts] = []
     for path in paths:
         if not path.is_relative_to(root):
-            raise PathOutside(f"{printable(str(path))} is not inside the app's folder.")
+            raise PathOutside(f"{make_printable(str(path))} is not inside the app's folder.")
         if ".." in path.parts:
-            raise PathOutside(f"{printable(str(path))} is not resolved.")
+            raise PathOutside(f"{make_printable(str(path))} is not resolved.")
         found.append(path.relative_to(root).parts)
     known, ways = set(found), {parts: [parts[:n] for n in range(len(parts) - 1, -1, -1)] for parts in set(found)}
     ends = {parts: next((way for way in above if way in known or way in closed), None) for parts, above in ways.items()}

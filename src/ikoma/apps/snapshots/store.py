@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.durable import disk_full_answered, sync_filesystem, sync_folder
+from ikoma.durable import sync_filesystem, sync_folder, translate_disk_full
 
 _PIECE = 1 << 20
 _ZEROS = bytes(_PIECE)
@@ -81,7 +81,7 @@ class ObjectStore:
         """A way in for new objects. They have their names when the block ends well; otherwise none was taken."""
         self._sweep()
         aside = self._folder / f"{_INCOMING}{secrets.token_hex(6)}"
-        with disk_full_answered():
+        with translate_disk_full():
             self._folder.mkdir(mode=0o700, exist_ok=True)
             aside.mkdir(mode=0o700)
             try:

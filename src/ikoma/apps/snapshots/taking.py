@@ -18,7 +18,7 @@ from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.apps.snapshots.store import IncomingObjects, choose_owner, make_mark
 from ikoma.durable import open_file
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
-from ikoma.model import printable, shown
+from ikoma.model import make_printable, quote_name
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEVER = (".ikoma", ".env")
@@ -91,7 +91,7 @@ class Taking:
                     self._record(folder, parts, status)
                     return
         except _Gone:
-            raise FileMissing(f"There is no {shown('/'.join(parts))} to take.") from None
+            raise FileMissing(f"There is no {quote_name('/'.join(parts))} to take.") from None
         self._walk(parts)
 
     def _walk(self, start: Parts) -> None:
@@ -120,7 +120,9 @@ class Taking:
     def _record_folder(self, parts: Parts, status: os.stat_result) -> None:
         path = "/".join(parts) or "."
         if len(os.fsencode(path)) > _LONGEST_PATH:
-            raise SourceTooLarge(f"A path is longer than {_LONGEST_PATH} bytes: {shown(printable(path)[:100] + '…')}")
+            raise SourceTooLarge(
+                f"A path is longer than {_LONGEST_PATH} bytes: {quote_name(make_printable(path)[:100] + '…')}"
+            )
         self.entries[path] = SnapshotEntry("folder", status.st_mode & 0o1777, *choose_owner(status))
 
     def _record(self, folder: int, parts: Parts, status: os.stat_result) -> None:
@@ -152,7 +154,7 @@ class Taking:
         self.entries[path] = entry
 
     def _leave_out(self, path: str, why: str) -> None:
-        self.left_out.append(f"{printable(path)}: {why}")
+        self.left_out.append(f"{make_printable(path)}: {why}")
 
 
 def _is_settled(status: os.stat_result, started: int) -> bool:
@@ -225,4 +227,4 @@ def _read_target(folder: int, name: str, path: str) -> str:
 
 
 def _make_swapped_error(path: str) -> PathOutside:
-    return PathOutside(f"{shown(path)} is not what it was a moment ago.")
+    return PathOutside(f"{quote_name(path)} is not what it was a moment ago.")

@@ -41,7 +41,7 @@ from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.apps.yaml import file_choice
 from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
 from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
-from ikoma.model import FilePath, Secret, printable, shown
+from ikoma.model import FilePath, Secret, make_printable, quote_name
 from ikoma.ports.progress import Progress
 
 SRC, APP = "src", "app"
@@ -283,7 +283,7 @@ def _encode(record: SourceRecord) -> bytes:
 
 def _encode_path(path: str) -> str:
     """Encode a path as JSON can hold it: the names of files may be bytes that are no UTF-8."""
-    return path if printable(path) == path else _BYTES + os.fsencode(path).decode("latin-1")
+    return path if make_printable(path) == path else _BYTES + os.fsencode(path).decode("latin-1")
 
 
 def _decode_path(path: str) -> str:
@@ -308,13 +308,13 @@ def _examine(tree: Path, into: str) -> dict[str, str]:
             entry = Path(where, name)
             path = entry.relative_to(tree)
             if into == APP and (path.parts[0] == ".ikoma" or name.startswith(".ikoma-")):
-                raise SourceUnsafe(f"{shown(path)} has a name that is IKOMA's own.", hint="Call it otherwise.")
+                raise SourceUnsafe(f"{quote_name(path)} has a name that is IKOMA's own.", hint="Call it otherwise.")
             if entry.is_symlink():
                 target = Path(os.path.realpath(entry))
                 if target != root and root not in target.parents:
-                    raise SourceUnsafe(f"{shown(path)} is a link that leads out of the repository.")
+                    raise SourceUnsafe(f"{quote_name(path)} is a link that leads out of the repository.")
                 if into == APP and target != root and FilePath.is_hidden(target.relative_to(root).parts):
-                    raise SourceUnsafe(f"{shown(path)} is a link to what is the server's own.")
+                    raise SourceUnsafe(f"{quote_name(path)} is a link to what is the server's own.")
             else:  # containers may run as any user
                 entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
     return compute_digests(tree)
@@ -382,7 +382,7 @@ def _compare_compose_files(app: App, coming: Mapping[str, str], found: CheckoutD
 
 def _make_changed_error(app: App, into: str, found: CheckoutDifferences) -> SourceChanged:
     what = f"src/ of {app.name}" if into == SRC else f"The folder of {app.name}"
-    changed = sorted(map(printable, found.changed))
+    changed = sorted(map(make_printable, found.changed))
     return SourceChanged(
         f"{what} holds what did not come from the repository: {', '.join(changed[:10])}.", changed=changed
     )

@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ikoma.apps.source.url import SourceReach
-from ikoma.durable import whole_file
+from ikoma.durable import open_whole_file
 from ikoma.errors import HostNotListed, SourceUnavailable
 from ikoma.model import Secret
 
@@ -98,7 +98,7 @@ async def _read(answer: aiohttp.ClientResponse, into: Path | None, most: int) ->
             if len(kept) > most:
                 raise SourceUnavailable(f"{answer.url.host} answers with more than {most} bytes.")
         return FetchedAnswer(answer.status, location, bytes(kept), hashlib.sha256(kept).hexdigest(), len(kept))
-    with whole_file(into) as stream:
+    with open_whole_file(into) as stream:
         async for piece in answer.content.iter_chunked(_PIECE):
             digest.update(piece)
             size += len(piece)

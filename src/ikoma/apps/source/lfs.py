@@ -24,7 +24,7 @@ from ikoma.apps.source.git import MOST_BYTES, Repository
 from ikoma.apps.source.placing import list_files
 from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable
-from ikoma.model import Secret, printable
+from ikoma.model import Secret, make_printable
 
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,15})\n?"
@@ -225,5 +225,5 @@ def _choose_hint(status: int) -> str | None:
 
 def _add_path(path: str, error: IkomaError) -> IkomaError:
     kind = HostNotListed if isinstance(error, HostNotListed) else SourceUnavailable
-    why, path = error.message.rstrip("."), printable(path)
+    why, path = error.message.rstrip("."), make_printable(path)
     return kind(f"{path} is kept in Git LFS, and could not be fetched: {why}.", hint=error.hint, path=path)

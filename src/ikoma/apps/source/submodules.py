@@ -17,7 +17,7 @@ from ikoma.apps.source.git import Repository, Submodule
 from ikoma.apps.source.lfs import LargeFiles
 from ikoma.apps.source.url import SourceReach, SourceUrl
 from ikoma.errors import HostNotListed, IkomaError, InvalidArguments, SourceTooLarge, SourceUnavailable, SourceUnsafe
-from ikoma.model import shown
+from ikoma.model import quote_name
 from ikoma.ports.progress import Progress
 
 _DEEPEST = 5
@@ -69,24 +69,24 @@ class CheckoutWriter:
         self.count += 1
         if self.count > _MOST or deep > _DEEPEST:
             raise SourceTooLarge(
-                f"{shown(path)}: the source has more than {_MOST} submodules, or too many in one another."
+                f"{quote_name(path)}: the source has more than {_MOST} submodules, or too many in one another."
             )
         place = target / module.path
         await asyncio.to_thread(_make_place, target, module.path, path)
         if module.url is None:
             raise SourceUnavailable(
-                f"{shown(path)} is a submodule, and .gitmodules does not say of which repository.",
+                f"{quote_name(path)} is a submodule, and .gitmodules does not say of which repository.",
                 hint="Commit .gitmodules with its path and url, or take the submodule out.",
                 path=path,
             )
-        self.progress(f"fetch the submodule {shown(path)}")
+        self.progress(f"fetch the submodule {quote_name(path)}")
         try:
             at = url.join(module.url)
             repository = self._open_repository(at)
             await repository.fetch_commit(at, module.commit, timeout=self.timeout)
         except InvalidArguments as error:
             raise SourceUnavailable(
-                f"{shown(path)} is a submodule whose address is not taken: {error.message.removeprefix('url: ')}",
+                f"{quote_name(path)} is a submodule whose address is not taken: {error.message.removeprefix('url: ')}",
                 hint="Write its address in .gitmodules as https://HOST/PATH, ssh://USER@HOST/PATH or ../PATH.",
                 path=path,
             ) from error
@@ -102,13 +102,13 @@ class CheckoutWriter:
 
 def _make_place(target: Path, inside: str, path: str) -> None:
     if Path(os.path.realpath(target / inside)) != Path(os.path.realpath(target)) / inside:
-        raise SourceUnsafe(f"{shown(path)} is a submodule behind a link.")
+        raise SourceUnsafe(f"{quote_name(path)} is a submodule behind a link.")
     (target / inside).mkdir(parents=True, exist_ok=True)
 
 
 def _add_path(path: str, url: SourceUrl, error: IkomaError) -> IkomaError:
     return type(error)(
-        f"{shown(path)} is a submodule, of {url.repository} on {url.host}: {error.message}",
+        f"{quote_name(path)} is a submodule, of {url.repository} on {url.host}: {error.message}",
         hint="A private one takes source.key or source.token; an admin names hosts in SOURCE_HOSTS.",
         **{**error.details, "path": path},
     )

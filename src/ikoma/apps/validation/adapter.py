@@ -21,7 +21,7 @@ from ikoma.apps.validation.editor import ComposeText
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.errors import FileChanged, NotAdaptable, ServiceNotFound
-from ikoma.model import FilePath, shown
+from ikoma.model import FilePath, quote_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def _route(report: Report, edited: Mapping[str, ComposeText], service: str | Non
     if service is not None:
         known = report.model.get("services") or {} if report.model else {}
         if service not in known:
-            raise ServiceNotFound(f"The compose file has no service {shown(service[:80])}.")
+            raise ServiceNotFound(f"The compose file has no service {quote_name(service[:80])}.")
         found = next((item for item in (choice.candidates if choice else ()) if item.service == service), None)
         chosen = found or Candidate(service, None)
     elif is_routed or choice is None or choice.web or len(choice.candidates) != 1 or choice.candidates[0].is_bound:

@@ -14,7 +14,7 @@ _LITTLE_FREE = 2 << 30
 
 
 async def look_at_disks(engine: Engine, app: App, report: Report) -> None:
-    engine_root = Path(await engine.root())
+    engine_root = Path(await engine.find_root())
     for folder in dict.fromkeys((app.path, engine_root)):
         if not folder.is_dir():  # the engine may run on another machine
             continue

@@ -52,4 +52,4 @@ async def _ask(engine: Engine, images: Collection[str]) -> dict[str, str | None]
 
 
 async def _why_not(engine: Engine, image: str) -> str | None:
-    return None if await engine.image_present(image) else await engine.image_obtainable(image)
+    return None if await engine.has_image(image) else await engine.check_image_obtainable(image)

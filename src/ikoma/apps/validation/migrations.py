@@ -25,7 +25,7 @@ async def find_migrations(databases: Databases, app: App) -> list[Finding]:
     known, wrong = await asyncio.to_thread(migration_files.read_migrations, app)
     found = [Finding(path, None, error.message, error.hint) for path, error in wrong]
     try:
-        ledger = await databases.ledger(owned)
+        ledger = await databases.read_ledger(owned)
     except DatabasesUnavailable:
         return found  # that is said by itself
     except IkomaError as error:

@@ -80,15 +80,15 @@ def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) ->
 async def _user_of_image(engine: Engine, app: App, name: str, service: Mapping[str, Any], dockerfile: str) -> str:
     """Whom an image runs as, if it is here; one that is built: as its Dockerfile says, or as it was built last."""
     if "build" not in service:
-        image = await engine.image(str(service.get("image")))
+        image = await engine.find_image(str(service.get("image")))
         return image.user if image else ""
     stage = stage_of(service["build"], dockerfile)
     if stage.user:
         return stage.user
-    if stage.base and stage.base != "scratch" and (image := await engine.image(stage.base)) is not None:
+    if stage.base and stage.base != "scratch" and (image := await engine.find_image(stage.base)) is not None:
         return image.user
-    built = await engine.images(f"{name_image(app.name, name)}:")
-    image = await engine.image(built[-1]) if built else None
+    built = await engine.list_images(f"{name_image(app.name, name)}:")
+    image = await engine.find_image(built[-1]) if built else None
     return image.user if image else ""
 
 

@@ -30,7 +30,7 @@ async def occupied(
         )
         for taken in await taken_ports(app, model, engine, is_platform)
     ]
-    owners = await engine.container_owners()
+    owners = await engine.map_container_owners()
     others = {name: project for name, project in owners.items() if project != app.project}
     return [*ports, *_names(app, model.get("services") or {}, others)]
 

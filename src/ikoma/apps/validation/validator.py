@@ -39,7 +39,7 @@ from ikoma.apps.validation.variables import find_blank, find_database_variables,
 from ikoma.apps.validation.web import find_own_proxies, find_routing, find_web
 from ikoma.apps.yaml.lines import Source
 from ikoma.errors import IkomaError, InvalidCompose
-from ikoma.model import shown
+from ikoma.model import quote_name
 from ikoma.ports.databases import Databases
 from ikoma.ports.engine import Engine
 
@@ -128,7 +128,7 @@ class Validator:
             for item in (*impossible(settled.model), *await self.occupied(app, model))
             if not settled.leaves_out(item.place)
         ]
-        existing = await self._engine.existing()
+        existing = await self._engine.list_resources()
         report.warnings += await find_unwritable(self._engine, app, source, rest, existing.volumes)
         for other in differences(app.name, model, existing):
             found = Finding(*source.at(f"{other.kind}s", other.key), other.problem, other.fix)
@@ -186,4 +186,4 @@ class Validator:
             return  # said already
         for domain in domains:
             fix = "Choose another, or take it from that app first: domain.remove, or its compose file."
-            yield Finding(*source.at_text(domain), f"The domain {shown(domain)} belongs to another app.", fix)
+            yield Finding(*source.at_text(domain), f"The domain {quote_name(domain)} belongs to another app.", fix)

@@ -119,7 +119,7 @@ def find_database_variables(
             return []
         problem = f".env names a database ({', '.join(named)}), but the app has none on this platform yet."
         return [Finding(ENV, dotenv.find_line(app, named[0]), problem, "Call db.create to get one, or ignore this.")]
-    parts = credentials.list_parts(owned, databases.endpoint())
+    parts = credentials.list_parts(owned, databases.find_endpoint())
     given = {name: parts[part] for gift in found.values() for name, part in gift.names.items()}
     findings = [
         Finding(

@@ -15,7 +15,7 @@ from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability
-from ikoma.model import Effect, Role, shown
+from ikoma.model import Effect, Role, quote_name
 
 
 class AppsRemoveDetails(Result):
@@ -36,14 +36,14 @@ async def losses(call: Call, request: AppRequest) -> Loss:
     """The containers, volumes, tables with their rows, and files that would go; and the backup that stays."""
     app = await call.app_or_remains(request.app_name)
     platform = call.platform
-    containers = await platform.engine.containers(app.name)
+    containers = await platform.engine.list_containers(app.name)
     lost = [f"container {container.name} ({container.state})" for container in containers]
     lost += [f"volume {name}" for name in await _volumes(call, app)]
     owned = credentials.find(app)
     if owned and await platform.databases.owns(app.name):
-        rows = await platform.databases.rows(owned)
+        rows = await platform.databases.count_rows(owned)
         tables = [
-            f"{shown(table)} ({'rows not counted' if count is None else f'{count} rows'})"
+            f"{quote_name(table)} ({'rows not counted' if count is None else f'{count} rows'})"
             for table, count in rows.items()
         ]
         lost.append(f"database {app.name.database}: {', '.join(tables) or 'no tables'}")
@@ -87,7 +87,7 @@ async def remove(call: Call, request: AppRequest) -> AppsRemoveResult:
 
 async def _volumes(call: Call, app: App) -> list[str]:
     engine = call.platform.engine
-    return [*await engine.volumes(app.name), *await anonymous_volumes.all_of(engine, app)]
+    return [*await engine.list_volumes(app.name), *await anonymous_volumes.all_of(engine, app)]
 
 
 async def _keep_volumes(call: Call, app: App, entry: TrashEntry) -> None:

@@ -48,10 +48,10 @@ async def top(call: Call, request: AppsTopRequest) -> AppsTopResult:
         (name, container)
         for name in names
         if call.caller.reaches(name)
-        for container in await call.platform.engine.containers(name)
+        for container in await call.platform.engine.list_containers(name)
         if container.state == "running"
     ]
-    usage = await call.platform.engine.usage([container.id for _, container in running])
+    usage = await call.platform.engine.measure_usage([container.id for _, container in running])
     grouped: dict[tuple[str, str], list[ContainerUsage]] = {}
     for name, container in running:
         if container.id in usage:

@@ -52,7 +52,7 @@ async def create(call: Call, request: AppRequest) -> DbCreateResult:
         if not had_one:
             credentials.forget(app)
         raise
-    state = await call.platform.databases.state(app.name)
+    state = await call.platform.databases.read_state(app.name)
     return DbCreateResult(
         exists=state.exists,
         name=state.name,

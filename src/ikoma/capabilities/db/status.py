@@ -30,9 +30,9 @@ async def status(call: Call, request: AppRequest) -> DbStatusResult:
     Use it to look before db.migrate or db.backup.
     """
     app = call.app(request.app_name)
-    state = await call.platform.databases.state(app.name)
+    state = await call.platform.databases.read_state(app.name)
     owned = credentials.find(app)
-    ledger = await call.platform.databases.ledger(owned) if owned and state.exists else []
+    ledger = await call.platform.databases.read_ledger(owned) if owned and state.exists else []
     pending = migration_files.select_pending(migration_files.list_migrations(app), ledger)
     return DbStatusResult(
         exists=state.exists,

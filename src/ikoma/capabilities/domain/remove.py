@@ -11,7 +11,7 @@ from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_c
 from ikoma.errors import DomainInCompose, DomainNotFound
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, capability
-from ikoma.model import DomainName, Effect, Role, shown
+from ikoma.model import DomainName, Effect, Role, quote_name
 
 
 class DomainRemoveRequest(AppRequest):
@@ -40,8 +40,8 @@ async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult
 
 def _said(app: App, domain: str, named: Mapping[str, str]) -> str:
     if domain not in named:
-        return f"{app.name} is served no longer under {shown(domain)}."
+        return f"{app.name} is served no longer under {quote_name(domain)}."
     return (
-        f"{shown(domain)} is no longer an added domain of {app.name}, but it stays: the compose file still names it. "
+        f"{quote_name(domain)} is no longer an added domain of {app.name}, but it stays: the compose file still names it. "
         "Remove it there too, and deploy."
     )

@@ -15,7 +15,7 @@ from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, FilePath, ReleaseId, Role, printable
+from ikoma.model import Effect, FilePath, ReleaseId, Role, make_printable
 
 _MOST_NAMES = 100
 
@@ -90,7 +90,7 @@ async def _restore_release(call: Call, app: App, release: ReleaseId, path: FileP
         size=None,
         sha256=None,
         release=release,
-        restored=[printable(name) for name in found.other[:_MOST_NAMES]],
+        restored=[make_printable(name) for name in found.other[:_MOST_NAMES]],
         count=len(found.other),
-        others=[printable(name) for name in found.added[:_MOST_NAMES]],
+        others=[make_printable(name) for name in found.added[:_MOST_NAMES]],
     )

@@ -26,7 +26,7 @@ from ikoma.capabilities.deploy.up import DeployUpDetails, DeployUpRequest, up
 from ikoma.errors import IkomaError
 from ikoma.kernel.listing import listed
 from ikoma.kernel.registry import AppRequest, Result, capability
-from ikoma.model import Effect, Role, printable
+from ikoma.model import Effect, Role, make_printable
 
 _SECONDS = 300
 _LARGEST_COMPOSE = 1 << 20
@@ -152,4 +152,4 @@ def _why(nothing: NothingWatched) -> str:
 
 def _some(paths: tuple[str, ...]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(printable(path)[:100] for path in paths[:_SHOWN]) + more
+    return ", ".join(make_printable(path)[:100] for path in paths[:_SHOWN]) + more

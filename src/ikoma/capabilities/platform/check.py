@@ -48,12 +48,12 @@ async def check(call: Call, request: Request) -> PlatformCheckResult:
 
 
 async def _engine(call: Call) -> dict[str, Any]:
-    version = await call.platform.engine.version()
+    version = await call.platform.engine.read_version()
     return {"version": version.version, "api": version.api}
 
 
 async def _postgres(call: Call) -> dict[str, Any]:
-    return {"version": await call.platform.databases.version()}
+    return {"version": await call.platform.databases.read_version()}
 
 
 async def _ask(question: Awaitable[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ikoma.capabilities.context import Call
 from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
-from ikoma.model import Effect, FilePath, GitRef, Role, Secret, printable
+from ikoma.model import Effect, FilePath, GitRef, Role, Secret, make_printable
 
 if TYPE_CHECKING:
     from ikoma.capabilities.source.checkout import SourceCheckoutRequest
@@ -62,8 +62,8 @@ class SourceCloneResult(Result):
             ref=recorded.ref,
             url=recorded.url,
             into=recorded.into,
-            entries=sorted({printable(path.split("/")[0]) for path in recorded.files}),
-            left=[printable(path) for path in brought.left],
+            entries=sorted({make_printable(path.split("/")[0]) for path in recorded.files}),
+            left=[make_printable(path) for path in brought.left],
             kept=brought.kept,
         )
 

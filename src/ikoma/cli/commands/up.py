@@ -64,7 +64,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
     Args:
         limits: what a connection may have; the product's own when omitted.
     """
-    from ikoma.platform import prepare, running
+    from ikoma.platform import prepare, run_platform
     from ikoma.transports.door import Door
     from ikoma.transports.server import listen, serve
 
@@ -81,7 +81,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     new_key = prepare(settings)
     sockets = listen(settings)  # first: where the port is taken, nothing else is started
-    async with running(settings) as started:
+    async with run_platform(settings) as started:
 
         def say_ready() -> None:
             gc.collect()
@@ -95,7 +95,7 @@ async def stay_up(settings: Settings, limits: ConnectionLimits | None = None) ->
             click.echo(f"Apps: {settings.apps_root}  Backups: {settings.backups_root}  Audit: {settings.audit_log}")
             sys.stdout.flush()
 
-        door = Door(started.pipeline, started.summary, settings, started.platform.hooks)
+        door = Door(started.pipeline, started.summarise, settings, started.platform.hooks)
 
         def stop_serving(number: signal.Signals) -> None:
             stop(number)

@@ -78,7 +78,7 @@ def _docker(settings: Settings) -> DoctorFinding:
     async def ask() -> tuple[str, str]:
         engine = ComposeEngine(settings.docker_host)
         try:
-            found = await engine.version()
+            found = await engine.read_version()
         finally:
             await engine.close()
         return found.version, found.api
@@ -92,11 +92,11 @@ def _docker(settings: Settings) -> DoctorFinding:
 
 
 def _compose() -> DoctorFinding:
-    from ikoma.engines.compose.argv import compose_program
+    from ikoma.engines.compose.argv import find_compose_program
     from ikoma.errors import IkomaError
 
     try:
-        program = compose_program()
+        program = find_compose_program()
     except IkomaError as error:
         return DoctorFinding("compose", False, error.message, error.hint)
     return _said("compose", [str(program), "version", "--short"], "make setup")

@@ -26,7 +26,7 @@ _PLUGINS = (
 
 
 @cache
-def compose_program() -> Path:
+def find_compose_program() -> Path:
     """Compose itself: the version that was installed with IKOMA, else the machine's own plugin."""
     for candidate in (Path(sys.executable).with_name("docker-compose"), *_of_the_package(), *map(Path, _PLUGINS)):
         if shutil.which(str(candidate)):
@@ -70,25 +70,25 @@ def create(app: AppName, folder: Path, compose_file: Path, scale: Mapping[str, i
 
 def stop(app: AppName) -> list[str]:
     """Stop a project's containers; no file is needed for that."""
-    return [str(compose_program()), "--progress", "json", "-p", app.project, "stop"]
+    return [str(find_compose_program()), "--progress", "json", "-p", app.project, "stop"]
 
 
 def down(app: AppName, *, volumes: bool) -> list[str]:
     """Remove a project's containers and networks; no file is needed for that."""
     removing = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
-    return [str(compose_program()), "--progress", "json", "-p", app.project, *removing]
+    return [str(find_compose_program()), "--progress", "json", "-p", app.project, *removing]
 
 
-def environment(docker_host: str) -> dict[str, str]:
+def make_environment(docker_host: str) -> dict[str, str]:
     """Variables of the child: what is set here cannot be set by an app's `.env`.
 
     Compose takes every COMPOSE_ variable of a project's `.env` as its own setting unless its environment has it
     already, be it empty. COMPOSE_PROFILES is left to the app.
     """
-    return {"DOCKER_HOST": docker_host, "DOCKER_CONTEXT": "", **reading_environment()}
+    return {"DOCKER_HOST": docker_host, "DOCKER_CONTEXT": "", **make_reading_environment()}
 
 
-def reading_environment() -> dict[str, str]:
+def make_reading_environment() -> dict[str, str]:
     """All variables of a child that only reads an app's files: what they name is the app's own, or is not set."""
     return {
         "COMPOSE_ANSI": "never",
@@ -116,7 +116,7 @@ def _compose(
     app: AppName, folder: Path, compose_file: Path, *, released: bool = False, progress: bool = False
 ) -> list[str]:
     return [
-        str(compose_program()),
+        str(find_compose_program()),
         *(["--progress", "json"] if progress else []),
         *("-p", app.project, "--project-directory", str(folder), "-f", str(compose_file)),
         *(["--env-file", str(_variables(compose_file))] if released else []),

@@ -24,7 +24,7 @@ from ikoma.engines.compose.startup import ContainerStuck, Startup
 from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker import archive, control, image_registry, listening, log_stream, one_off, ownership
 from ikoma.engines.docker.docker_api import PROJECT, DockerApi
-from ikoma.engines.docker.readable import log_line, readable, sentence
+from ikoma.engines.docker.readable import make_readable, make_sentence, parse_log_line
 from ikoma.engines.docker.stats import read_usage
 from ikoma.errors import DeployFailed, EngineUnavailable, IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
@@ -71,44 +71,44 @@ class ComposeEngine:
     def __init__(self, docker_host: str) -> None:
         self._host = docker_host
         self._api = DockerApi(docker_host)
-        self._env = argv.environment(docker_host)
+        self._env = argv.make_environment(docker_host)
 
     async def close(self) -> None:
         await self._api.close()
 
-    async def version(self) -> EngineVersion:
-        return await self._api.version()
+    async def read_version(self) -> EngineVersion:
+        return await self._api.read_version()
 
-    async def root(self) -> str:
-        return await self._api.root()
+    async def find_root(self) -> str:
+        return await self._api.find_root()
 
-    async def containers(self, app: AppName) -> Sequence[Container]:
-        return (await self._api.containers(app.project)).get(app.project, ())
+    async def list_containers(self, app: AppName) -> Sequence[Container]:
+        return (await self._api.list_containers(app.project)).get(app.project, ())
 
-    async def all_containers(self) -> Mapping[str, Sequence[Container]]:
-        return await self._api.containers(None)
+    async def list_all_containers(self) -> Mapping[str, Sequence[Container]]:
+        return await self._api.list_containers(None)
 
-    async def lives(self, container: str) -> RestartHistory | None:
-        return await self._api.lives(container)
+    async def read_restarts(self, container: str) -> RestartHistory | None:
+        return await self._api.read_restarts(container)
 
-    async def listening(self, container: Container) -> Sequence[ListeningPort] | None:
-        pid = await self._api.pid(container.id) if container.addresses else None
-        return None if pid is None else await asyncio.to_thread(listening.of_process, pid, container.addresses[0])
+    async def list_listening_ports(self, container: Container) -> Sequence[ListeningPort] | None:
+        pid = await self._api.find_pid(container.id) if container.addresses else None
+        return None if pid is None else await asyncio.to_thread(listening.list_of_process, pid, container.addresses[0])
 
-    async def usage(self, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
+    async def measure_usage(self, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
         return await read_usage(self._api, containers)
 
-    async def container_owners(self) -> Mapping[str, str]:
-        return await self._api.container_owners()
+    async def map_container_owners(self) -> Mapping[str, str]:
+        return await self._api.map_container_owners()
 
-    async def owners(self) -> Mapping[str, str]:
-        return await self._api.owners()
+    async def map_owners(self) -> Mapping[str, str]:
+        return await self._api.map_owners()
 
-    async def existing(self) -> ResourceInventory:
-        return await self._api.existing()
+    async def list_resources(self) -> ResourceInventory:
+        return await self._api.list_resources()
 
-    async def volumes(self, app: AppName) -> Sequence[str]:
-        return await self._api.volumes(app.project)
+    async def list_volumes(self, app: AppName) -> Sequence[str]:
+        return await self._api.list_volumes(app.project)
 
     async def remove_volume(self, name: str) -> None:
         await control.remove_volume(self._api, name)
@@ -116,29 +116,29 @@ class ComposeEngine:
     async def save_volume(self, app: AppName, volume: str, target: Path) -> int:
         return await archive.save_volume(self._api, app.project, volume, target)
 
-    async def logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+    async def read_logs(self, container: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
         # What is secret is taken out of whole lines: one that was cut could end in half a secret.
         hidden = list_encodings(secrets)
-        found = await log_stream.last_lines(self._api, container.id, tail=lines, since=None)
+        found = await log_stream.read_last_lines(self._api, container.id, tail=lines, since=None)
         return [redact(line.text, hidden)[:_LONGEST_LINE] for line in found]
 
-    async def log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
-        return await log_stream.last_lines(self._api, container.id, tail=tail, since=since)
+    async def read_log(self, container: Container, *, tail: int, since: float | None) -> Sequence[LogLine]:
+        return await log_stream.read_last_lines(self._api, container.id, tail=tail, since=since)
 
     def follow_log(self, container: Container, *, since: float) -> AsyncIterator[LogLine]:
         return log_stream.follow(self._api, container.id, since=since)
 
-    async def image_present(self, reference: str) -> bool:
-        return await image_registry.present(self._api, reference)
+    async def has_image(self, reference: str) -> bool:
+        return await image_registry.has_image(self._api, reference)
 
-    async def image_obtainable(self, reference: str) -> str | None:
-        return await image_registry.obtainable(self._api, reference)
+    async def check_image_obtainable(self, reference: str) -> str | None:
+        return await image_registry.check_obtainable(self._api, reference)
 
     async def watch(self, on_change: OnEngineEvent) -> None:
         while True:
             with suppress(IkomaError):
-                async with self._api.events(None) as events:
-                    for project in await self.all_containers():
+                async with self._api.follow_events(None) as events:
+                    for project in await self.list_all_containers():
                         on_change(EngineEvent(project))
                     async for event in events:
                         on_change(_change(event))
@@ -154,7 +154,7 @@ class ComposeEngine:
             try:
                 finished = await run(
                     command,
-                    env=argv.reading_environment(),
+                    env=argv.make_reading_environment(),
                     bare=True,
                     cwd=place,
                     user=reader,
@@ -180,7 +180,7 @@ class ComposeEngine:
         progress: Progress,
         secrets: Sequence[Secret],
     ) -> None:
-        await self.version()  # where the engine is away, that is the answer
+        await self.read_version()  # where the engine is away, that is the answer
         folder = _folder(compose_file)
         commands = [argv.pull(app, folder, compose_file, pull)] if pull else []
         commands += [argv.build(app, folder, compose_file, build)] if build else []
@@ -201,7 +201,7 @@ class ComposeEngine:
         progress: Progress,
         secrets: Sequence[Secret],
     ) -> Sequence[Container]:
-        there = await self.containers(app)
+        there = await self.list_containers(app)
         for item in there:
             if item.state == "paused":  # Compose would start it, which the engine refuses
                 progress(f"{item.service}: unpausing")
@@ -210,15 +210,15 @@ class ComposeEngine:
         output = ComposeOutput(app.project, progress, secrets, _image_services(app, compose_file))
         command = argv.create(app, _folder(compose_file), compose_file, scale)
         succeeded = await self._follow(command, output, _CREATE_SECONDS) == 0
-        made = [item for item in await self.containers(app) if item.id not in before]
+        made = [item for item in await self.list_containers(app) if item.id not in before]
         if not succeeded:
             await self.remove_containers([item.id for item in made], volumes=True)
             raise await self._compose_failed(output)
         return made
 
     @asynccontextmanager
-    async def watching(self, app: AppName) -> AsyncIterator[DowntimeWatch]:
-        async with DowntimeWatch(self._api, app.project, await self.containers(app)) as watch:
+    async def watch_containers(self, app: AppName) -> AsyncIterator[DowntimeWatch]:
+        async with DowntimeWatch(self._api, app.project, await self.list_containers(app)) as watch:
             yield watch
 
     async def bring_up(
@@ -255,27 +255,27 @@ class ComposeEngine:
         )
 
     async def start_again(self, containers: Sequence[str]) -> None:
-        await self.version()
+        await self.read_version()
         for identity in containers:
             with suppress(ContainerNotStarted):  # nothing better can be done, and the health of the app tells
                 await control.start(self._api, identity)
 
     async def stop_containers(self, containers: Sequence[str]) -> None:
-        await self.version()
+        await self.read_version()
         await asyncio.gather(*(control.stop(self._api, identity) for identity in containers))
 
     async def remove_containers(self, containers: Sequence[str], *, volumes: bool) -> None:
-        await self.version()
+        await self.read_version()
         await asyncio.gather(*(control.remove(self._api, identity, volumes=volumes) for identity in containers))
 
     async def rename(self, container: str, name: str) -> None:
         await control.rename(self._api, container, name)
 
-    async def carried(self, container: str) -> Sequence[AnonymousVolume]:
-        return await control.carried(self._api, container)
+    async def list_anonymous_volumes(self, container: str) -> Sequence[AnonymousVolume]:
+        return await control.list_anonymous_volumes(self._api, container)
 
-    async def user(self, container: str) -> Owner | None:
-        return await ownership.user_of(self._api, container)
+    async def find_user(self, container: str) -> Owner | None:
+        return await ownership.find_user(self._api, container)
 
     async def own_volumes(self, container: str, owner: Owner) -> None:
         await ownership.own_volumes(self._api, container, owner)
@@ -286,20 +286,20 @@ class ComposeEngine:
     async def disconnect(self, network: str, container: str) -> None:
         await control.disconnect(self._api, network, container)
 
-    async def networks(self, app: AppName) -> Sequence[str]:
-        return await control.networks(self._api, app.project)
+    async def list_networks(self, app: AppName) -> Sequence[str]:
+        return await control.list_networks(self._api, app.project)
 
     async def remove_network(self, name: str) -> bool:
         return await control.remove_network(self._api, name)
 
-    async def image(self, reference: str) -> Image | None:
-        return await control.image(self._api, reference)
+    async def find_image(self, reference: str) -> Image | None:
+        return await control.find_image(self._api, reference)
 
     async def tag(self, image: str, name: str) -> None:
         await control.tag(self._api, image, name)
 
-    async def images(self, prefix: str) -> Sequence[str]:
-        return await control.images(self._api, prefix)
+    async def list_images(self, prefix: str) -> Sequence[str]:
+        return await control.list_images(self._api, prefix)
 
     async def forget_image(self, name: str) -> None:
         await control.forget_image(self._api, name)
@@ -311,29 +311,29 @@ class ComposeEngine:
         try:
             await self._simple(app, argv.down(app, volumes=volumes), progress, "removed")
         except DeployFailed:
-            if await self.containers(app):
+            if await self.list_containers(app):
                 raise
             await self._remove_rest(app, volumes=volumes)
 
     async def _remove_rest(self, app: AppName, *, volumes: bool) -> None:
         """Remove what Compose has left of a project without containers. A network that Docker holds on to stays."""
-        for name in await self.networks(app):
+        for name in await self.list_networks(app):
             if not await self.remove_network(name):
                 log.warning("%s: Docker does not give up the network %s: it says that somebody is in it", app, name)
-        for name in await self.volumes(app) if volumes else ():
+        for name in await self.list_volumes(app) if volumes else ():
             await self.remove_volume(name)
 
     async def _simple(self, app: AppName, command: list[str], progress: Progress, done: str) -> None:
-        await self.containers(app)  # where the engine is away, that is the answer
+        await self.list_containers(app)  # where the engine is away, that is the answer
         output = ComposeOutput(app.project, progress, ())
         try:
             code = await follow(command, on_line=output.line, env=self._env, timeout=_STOP_SECONDS)
         except TimeoutError:
             output.error, code = f"It did not end within {_STOP_SECONDS} s.", 1
         if code != 0:
-            await self.containers(app)
+            await self.list_containers(app)
             said = f"The containers of {app} could not be {done}"
-            raise DeployFailed(f"{said}: {sentence(output.reason)}", audit_message=f"{said}.")
+            raise DeployFailed(f"{said}: {make_sentence(output.reason)}", audit_message=f"{said}.")
 
     async def _follow(self, command: list[str], output: ComposeOutput, seconds: float) -> int:
         """Compose's exit code; what it says goes to `output`."""
@@ -347,7 +347,7 @@ class ComposeEngine:
     async def _compose_failed(self, output: ComposeOutput) -> Exception:
         if output.error and _UNAVAILABLE.search(output.error):
             return EngineUnavailable(f"The Docker Engine does not answer at {self._host}.")
-        await self.version()  # where the engine has gone meanwhile, that is the answer
+        await self.read_version()  # where the engine has gone meanwhile, that is the answer
         return failure.without_container(output)
 
     async def _failure(
@@ -363,13 +363,13 @@ class ComposeEngine:
         hidden = list_encodings(secrets)
         if watch.exit_codes.get(container.id, container.exit_code) == _KILLED:  # that it was for memory may come later
             watch.out_of_memory |= {container.id} if await self._api.ran_out_of_memory(container.id) else set()
-        check = await self._api.last_check(container.id) if container.health else None
+        check = await self._api.read_last_check(container.id) if container.health else None
         return failure.of_container(
             container,
             output,
             watch,
             timeout=timeout,
-            logs=list(await self.logs(container, failure.LOG_LINES, secrets)),
+            logs=list(await self.read_logs(container, failure.LOG_LINES, secrets)),
             check=_end(redact(check, hidden)) if check else None,
         )
 
@@ -394,11 +394,11 @@ def _resolved(finished: ProcessResult) -> Resolved:
     stderr = finished.stderr.decode(errors="replace").split("\ngoroutine ")[0]
     if "out of memory" in stderr:
         return Resolved(None, f"Compose takes more than {_RESOLVE_MEMORY >> 20} MiB of memory to read the file.")
-    lines = [readable(line).strip() for line in stderr.splitlines()]
-    logged = [entry for entry in map(log_line, lines) if entry is not None]
+    lines = [make_readable(line).strip() for line in stderr.splitlines()]
+    logged = [entry for entry in map(parse_log_line, lines) if entry is not None]
     warnings = tuple(dict.fromkeys(message for level, message in logged if level == "warning"))
     if finished.code != 0:
-        said = [line for line in lines if line and log_line(line) is None]
+        said = [line for line in lines if line and parse_log_line(line) is None]
         error = " ".join(said or [message for _, message in logged]) or "Compose refused the file."
         return Resolved(None, error, warnings)
     model: dict[str, Any] = orjson.loads(finished.stdout)

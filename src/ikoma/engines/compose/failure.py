@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.watch import DowntimeWatch
-from ikoma.engines.docker.readable import sentence
+from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import DeployFailed, IkomaError, NoAddressesLeft
-from ikoma.model import shown
+from ikoma.model import quote_name
 from ikoma.ports.engine import Container
 
 LOG_LINES = 20
@@ -55,7 +55,7 @@ def of_container(
 
 def without_container(output: ComposeOutput) -> IkomaError:
     """The error where no container is in trouble: a build, a pull or a network failed."""
-    error = sentence(output.reason)
+    error = make_sentence(output.reason)
     logs = list(output.build_lines)[-LOG_LINES:]
     if output.not_pulled is not None:
         return _image_failed(output.not_pulled, "pulled", error, [])
@@ -99,11 +99,11 @@ def _reason(
     container: Container, exit_code: int | None, output: ComposeOutput, watch: DowntimeWatch, timeout: float
 ) -> tuple[str, str | None, str | None]:
     """Message, another one for the audit log where the first quotes, and hint."""
-    name = f"The service {shown(container.service)}"
+    name = f"The service {quote_name(container.service)}"
     if container.id in watch.out_of_memory:
         return f"{name} needed more memory than its limit and was ended.", None, "Raise its `mem_limit` or need less."
     if container.id == output.unstartable:
-        return f"{name} could not be started: {sentence(output.reason)}", f"{name} could not be started.", None
+        return f"{name} could not be started: {make_sentence(output.reason)}", f"{name} could not be started.", None
     if container.id in watch.crashing:
         return f"{name} keeps exiting with code {exit_code}.", None, None
     if container.state in _ENDED:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ikoma.engines.docker.readable import readable
+from ikoma.engines.docker.readable import make_readable
 from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
 from ikoma.model import Secret
 from ikoma.ports.progress import BUILD_LINE, Progress
@@ -195,7 +195,7 @@ def _printable(text: str) -> str:
 
 
 def _lines(text: str) -> str:
-    return "\n".join(readable(line) for line in text.splitlines())
+    return "\n".join(make_readable(line) for line in text.splitlines())
 
 
 def _decoded(text: object) -> str:

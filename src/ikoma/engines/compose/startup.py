@@ -77,7 +77,7 @@ class Startup:
                 await asyncio.sleep(_PAUSE)
 
     async def _containers(self) -> Sequence[Container]:
-        return (await self._api.containers(self._project)).get(self._project, ())
+        return (await self._api.list_containers(self._project)).get(self._project, ())
 
     async def _start(self, start: ServiceStart, containers: Sequence[Container]) -> None:
         if start.first is not None:

@@ -52,7 +52,7 @@ class DowntimeWatch:
         """Containers, by id, that needed more memory than they may have."""
 
     async def __aenter__(self) -> Self:
-        events = await self._following.enter_async_context(self._api.events(self._project))
+        events = await self._following.enter_async_context(self._api.follow_events(self._project))
         noting = asyncio.ensure_future(self._note_all(events))
         self._following.push_async_callback(asyncio.wait, [noting])
         self._following.callback(noting.cancel)
@@ -66,9 +66,9 @@ class DowntimeWatch:
         started = self._started.get(container.id)
         return float("inf") if started is None else time.monotonic() - started
 
-    def downtime_ms(self, after: Sequence[Container]) -> int:
+    def measure_downtime_ms(self, after: Sequence[Container]) -> int:
         """The longest time any service was away that served before and is there after, in milliseconds."""
-        return downtime_ns(self._before, self._events, after, time.time_ns()) // 1_000_000
+        return measure_downtime_ns(self._before, self._events, after, time.time_ns()) // 1_000_000
 
     async def _note_all(self, events: AsyncIterator[Any]) -> None:
         async for event in events:
@@ -100,7 +100,7 @@ class DowntimeWatch:
             self.crashing.add(event.container)
 
 
-def downtime_ns(
+def measure_downtime_ns(
     before: Iterable[Container], events: Iterable[ContainerEvent], after: Sequence[Container], now: int
 ) -> int:
     """The longest time, in nanoseconds, that a service which served before had no container that serves.

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import aiodocker
 import aiohttp
 
-from ikoma.durable import whole_file
+from ikoma.durable import open_whole_file
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import BackupFailed
 
@@ -31,30 +31,30 @@ _END = 1024
 
 async def save_volume(api: DockerApi, project: str, volume: str, target: Path) -> int:
     """Write the volume to `target`, its own folder being `./`; the size in bytes."""
-    async with api.client() as docker:
+    async with api.connect() as docker:
         await _remove_leftovers(docker, project)
-        mounted = await _mounted(docker, volume)
-        identity, place = mounted or (await _made(docker, project, volume), _PLACE)
+        mounted = await _find_mounted(docker, volume)
+        identity, place = mounted or (await _make_holder(docker, project, volume), _PLACE)
     try:
         return await _stream(api, volume, identity, place, target)
     finally:
         if mounted is None:
-            async with api.client() as docker:
+            async with api.connect() as docker:
                 await _remove(docker, identity)
 
 
 @asynccontextmanager
-async def holder(docker: aiodocker.Docker, project: str, volume: str) -> AsyncIterator[tuple[str, str]]:
+async def hold_volume(docker: aiodocker.Docker, project: str, volume: str) -> AsyncIterator[tuple[str, str]]:
     """A container that is never started and mounts a volume, and where; it is gone after the block."""
     await _remove_leftovers(docker, project)
-    identity = await _made(docker, project, volume)
+    identity = await _make_holder(docker, project, volume)
     try:
         yield identity, _PLACE
     finally:
         await _remove(docker, identity)
 
 
-async def _mounted(docker: aiodocker.Docker, volume: str) -> tuple[str, str] | None:
+async def _find_mounted(docker: aiodocker.Docker, volume: str) -> tuple[str, str] | None:
     """A container that mounts the volume, and where; none that has another mount inside that place."""
     filters = json.dumps({"volume": [volume]})
     for item in await docker._query_json("containers/json", params={"all": "1", "filters": filters}):
@@ -67,7 +67,7 @@ async def _mounted(docker: aiodocker.Docker, volume: str) -> tuple[str, str] | N
     return None
 
 
-async def _made(docker: aiodocker.Docker, project: str, volume: str) -> str:
+async def _make_holder(docker: aiodocker.Docker, project: str, volume: str) -> str:
     known = await docker._query_json("volumes")
     if volume not in [item["Name"] for item in known["Volumes"] or []]:
         raise BackupFailed(f"There is no volume {volume}.")  # Docker would make one
@@ -103,8 +103,8 @@ async def _remove_leftovers(docker: aiodocker.Docker, project: str) -> None:
 
 async def _stream(api: DockerApi, volume: str, identity: str, place: str, target: Path) -> int:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=4, sock_read=_SILENCE)
-    with whole_file(target, mode=0o600) as stream:
-        async with api.client(None) as docker:
+    with open_whole_file(target, mode=0o600) as stream:
+        async with api.connect(None) as docker:
             query = docker._query(f"containers/{identity}/archive", params={"path": f"{place}/."}, timeout=timeout)
             async with query as response:
                 size = await _copy(response, stream)

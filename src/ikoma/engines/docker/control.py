@@ -15,7 +15,7 @@ from typing import Any
 import aiodocker
 
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi, is_step
-from ikoma.engines.docker.readable import sentence
+from ikoma.engines.docker.readable import make_sentence
 from ikoma.ports.engine import AnonymousVolume, ContainerNotStarted, Image
 
 _START_SECONDS = 120.0
@@ -28,7 +28,7 @@ _JSON = {"Content-Type": "application/json"}
 
 async def start(api: DockerApi, identity: str) -> None:
     """Start a container; NotStarted, with the engine's own reason, where it cannot be."""
-    async with api.client(_START_SECONDS) as docker:
+    async with api.connect(_START_SECONDS) as docker:
         try:
             async with docker._query(f"containers/{identity}/start", method="POST"):
                 return
@@ -37,7 +37,7 @@ async def start(api: DockerApi, identity: str) -> None:
                 return
             if error.status == COULD_NOT_CONNECT:
                 raise
-            raise ContainerNotStarted(sentence(error.message)) from error
+            raise ContainerNotStarted(make_sentence(error.message)) from error
 
 
 async def stop(api: DockerApi, identity: str, *, seconds: int | None = None) -> None:
@@ -59,7 +59,7 @@ async def kill(api: DockerApi, identity: str) -> None:
 async def rename(api: DockerApi, identity: str, name: str) -> None:
     """Give a container a name; one that has it keeps it."""
     async with (
-        api.client() as docker,
+        api.connect() as docker,
         docker._query(f"containers/{identity}/rename", method="POST", params={"name": name}),
     ):
         return
@@ -68,7 +68,7 @@ async def rename(api: DockerApi, identity: str, name: str) -> None:
 async def remove(api: DockerApi, identity: str, *, volumes: bool) -> None:
     """Remove a container, running or not, and the volumes without a name that are its alone when asked."""
     params = {"force": "1", "v": "1" if volumes else "0"}
-    async with api.client(_REMOVE_SECONDS) as docker:
+    async with api.connect(_REMOVE_SECONDS) as docker:
         try:
             async with docker._query(f"containers/{identity}", method="DELETE", params=params):
                 return
@@ -80,7 +80,7 @@ async def remove(api: DockerApi, identity: str, *, volumes: bool) -> None:
 async def connect(api: DockerApi, network: str, identity: str, aliases: Sequence[str]) -> None:
     """Join a container to a network under these names; one that is in it already stays as it is."""
     body = {"Container": identity, "EndpointConfig": {"Aliases": list(aliases)}}
-    async with api.client() as docker:
+    async with api.connect() as docker:
         try:
             async with docker._query(
                 f"networks/{network}/connect", method="POST", data=json.dumps(body), headers=_JSON
@@ -94,7 +94,7 @@ async def connect(api: DockerApi, network: str, identity: str, aliases: Sequence
 async def disconnect(api: DockerApi, network: str, identity: str) -> None:
     """Take a container out of a network."""
     body = {"Container": identity, "Force": True}
-    async with api.client() as docker:
+    async with api.connect() as docker:
         try:
             async with docker._query(
                 f"networks/{network}/disconnect", method="POST", data=json.dumps(body), headers=_JSON
@@ -105,17 +105,17 @@ async def disconnect(api: DockerApi, network: str, identity: str) -> None:
                 raise
 
 
-async def networks(api: DockerApi, project: str) -> list[str]:
+async def list_networks(api: DockerApi, project: str) -> list[str]:
     """Names of the networks of a Compose project."""
     filters = json.dumps({"label": [f"com.docker.compose.project={project}"]})
-    async with api.client() as docker:
+    async with api.connect() as docker:
         listed = await docker._query_json("networks", params={"filters": filters})
     return sorted(network["Name"] for network in listed)
 
 
 async def remove_network(api: DockerApi, name: str) -> bool:
     """Remove a network; False where containers are still in it."""
-    async with api.client(_REMOVE_SECONDS) as docker:
+    async with api.connect(_REMOVE_SECONDS) as docker:
         try:
             async with docker._query(f"networks/{name}", method="DELETE"):
                 return True
@@ -127,7 +127,7 @@ async def remove_network(api: DockerApi, name: str) -> bool:
             raise
 
 
-async def carried(api: DockerApi, identity: str) -> list[AnonymousVolume]:
+async def list_anonymous_volumes(api: DockerApi, identity: str) -> list[AnonymousVolume]:
     """The volumes without a name that a container has its data in, as its image declares them; none once it is gone."""
     shown = await api.inspect(identity) or {}
     return [
@@ -142,9 +142,9 @@ async def remove_volume(api: DockerApi, name: str) -> None:
     await _delete_unused(api, f"volumes/{name}")
 
 
-async def image(api: DockerApi, reference: str) -> Image | None:
+async def find_image(api: DockerApi, reference: str) -> Image | None:
     """The image that a name stands for now; None where it is not here."""
-    async with api.client() as docker:
+    async with api.connect() as docker:
         try:
             shown: Mapping[str, Any] = await docker._query_json(f"images/{reference}/json")
         except aiodocker.DockerError as error:
@@ -160,14 +160,14 @@ async def tag(api: DockerApi, image: str, name: str) -> None:
     """Give an image one more name, `repository:tag`."""
     repository, _, label = name.rpartition(":")
     params = {"repo": repository, "tag": label}
-    async with api.client() as docker, docker._query(f"images/{image}/tag", method="POST", params=params):
+    async with api.connect() as docker, docker._query(f"images/{image}/tag", method="POST", params=params):
         return
 
 
-async def images(api: DockerApi, prefix: str) -> list[str]:
+async def list_images(api: DockerApi, prefix: str) -> list[str]:
     """The names of images that begin with this."""
     filters = json.dumps({"reference": [f"{prefix}*"]})
-    async with api.client() as docker:
+    async with api.connect() as docker:
         listed = await docker._query_json("images/json", params={"filters": filters})
     return sorted(name for image in listed for name in image.get("RepoTags") or [] if name.startswith(prefix))
 
@@ -179,7 +179,7 @@ async def forget_image(api: DockerApi, name: str) -> None:
 
 async def _delete_unused(api: DockerApi, path: str) -> None:
     """Delete what may be gone already; what is in use stays."""
-    async with api.client(_REMOVE_SECONDS) as docker:
+    async with api.connect(_REMOVE_SECONDS) as docker:
         try:
             async with docker._query(path, method="DELETE"):
                 return
@@ -189,7 +189,7 @@ async def _delete_unused(api: DockerApi, path: str) -> None:
 
 
 async def _post(api: DockerApi, path: str, seconds: float, fine: Sequence[int]) -> None:
-    async with api.client(seconds) as docker:
+    async with api.connect(seconds) as docker:
         try:
             async with docker._query(path, method="POST"):
                 return
@@ -208,7 +208,7 @@ async def remove_step_container(api: DockerApi, identity: str, *, since: float) 
     Which container that is, the build's output says, and a step may say what it likes: one is only removed where it was
     made meanwhile, has ended and is a step.
     """
-    async with api.client(_REMOVE_SECONDS) as docker:
+    async with api.connect(_REMOVE_SECONDS) as docker:
         try:
             shown = await docker._query_json(f"containers/{identity}/json")
             for _ in range(_LOOKS):  # that of another image, which ends because this one failed

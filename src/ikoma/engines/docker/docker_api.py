@@ -22,7 +22,7 @@ import aiodocker
 import aiohttp
 import psutil
 
-from ikoma.engines.docker.readable import readable, sentence
+from ikoma.engines.docker.readable import make_readable, make_sentence
 from ikoma.errors import EngineBusy, EngineUnavailable, IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.engine import Container, EngineVersion, ResourceInfo, ResourceInventory, RestartHistory
@@ -73,7 +73,7 @@ class DockerApi:
             await docker.close()
 
     @asynccontextmanager
-    async def client(self, seconds: float | None = _SECONDS) -> AsyncIterator[aiodocker.Docker]:
+    async def connect(self, seconds: float | None = _SECONDS) -> AsyncIterator[aiodocker.Docker]:
         """The client; a connection that fails inside the block is EngineUnavailable, a refusal an IkomaError.
 
         Args:
@@ -84,26 +84,26 @@ class DockerApi:
         docker, patience = self._docker, _Patience()
         try:
             async with asyncio.timeout(seconds) as limit:
-                with self._patient(patience, limit, seconds):
+                with self._wait_patiently(patience, limit, seconds):
                     yield docker
         except TimeoutError as error:
             if await self._is_busy(patience, seconds):
                 most = max(seconds or 0.0, _PATIENCE)
                 raise EngineBusy(f"The Docker Engine is there, but has not done this in {most:g} s.") from error
-            raise self._away(docker) from error
+            raise self._report_away(docker) from error
         except aiohttp.ClientError as error:
-            raise self._away(docker) from error
+            raise self._report_away(docker) from error
         except aiodocker.DockerError as error:
             if error.status == COULD_NOT_CONNECT:
-                raise self._away(docker) from error
-            said = f"The Docker Engine refused: {sentence(error.message)}"
+                raise self._report_away(docker) from error
+            said = f"The Docker Engine refused: {make_sentence(error.message)}"
             raise IkomaError(said, audit_message="The Docker Engine refused this.") from error
 
     async def is_there(self) -> bool:
         """Whether the engine says anything at all, whatever it is busy with."""
         return await self._pings.get()
 
-    def _away(self, docker: aiodocker.Docker) -> EngineUnavailable:
+    def _report_away(self, docker: aiodocker.Docker) -> EngineUnavailable:
         docker.api_version = "auto"  # it may come back as another version: then ask it anew
         self._root = None
         return EngineUnavailable(f"The Docker Engine does not answer at {self._host}.")
@@ -113,7 +113,7 @@ class DockerApi:
         return seconds is not None and (patience.there or (seconds >= _PATIENCE and await self.is_there()))
 
     @contextmanager
-    def _patient(self, patience: _Patience, limit: asyncio.Timeout, seconds: float | None) -> Iterator[None]:
+    def _wait_patiently(self, patience: _Patience, limit: asyncio.Timeout, seconds: float | None) -> Iterator[None]:
         """Put the block's limit off for as long as the engine is there, up to a bound."""
         if seconds is None or seconds >= _PATIENCE:
             yield
@@ -153,7 +153,7 @@ class DockerApi:
         except (aiohttp.ClientError, aiodocker.DockerError, TimeoutError, OSError):
             return False
 
-    async def version(self) -> EngineVersion:
+    async def read_version(self) -> EngineVersion:
         """What the engine is; an answer is kept for a few seconds, a failure is not."""
         if self._version is None or time.monotonic() - self._version_at > _VERSION_KEPT:
             self._version = None
@@ -161,17 +161,17 @@ class DockerApi:
             self._version_at = time.monotonic()
         return self._version
 
-    async def root(self) -> str:
+    async def find_root(self) -> str:
         """Where the engine keeps images and volumes: asked for once, since it says so only with what takes it long."""
         if self._root is None:
-            async with self.client() as docker:
+            async with self.connect() as docker:
                 self._root = str((await docker.system.info())["DockerRootDir"])
         return self._root
 
-    async def containers(self, project: str | None) -> Mapping[str, Sequence[Container]]:
+    async def list_containers(self, project: str | None) -> Mapping[str, Sequence[Container]]:
         """Containers by Compose project, of one project or of all."""
         label = PROJECT if project is None else f"{PROJECT}={project}"
-        async with self.client() as docker:
+        async with self.connect() as docker:
             listed = await docker._query_json(
                 "containers/json", params={"all": "1", "filters": json.dumps({"label": [label]})}
             )
@@ -184,27 +184,27 @@ class DockerApi:
             group.sort(key=lambda container: container.name)
         return found
 
-    async def container_owners(self) -> Mapping[str, str]:
+    async def map_container_owners(self) -> Mapping[str, str]:
         """Names of all containers → their Compose project."""
-        async with self.client() as docker:
+        async with self.connect() as docker:
             listed = await docker._query_json("containers/json", params={"all": "1"})
         return {
             name.lstrip("/"): (item["Labels"] or {}).get(PROJECT, "") for item in listed for name in item["Names"] or ()
         }
 
-    async def last_check(self, identity: str) -> str | None:
+    async def read_last_check(self, identity: str) -> str | None:
         """What the last run of a container's healthcheck said."""
-        checks = ((await self._state(identity)).get("Health") or {}).get("Log") or []
+        checks = ((await self._read_state(identity)).get("Health") or {}).get("Log") or []
         said = str(checks[-1].get("Output", "")).strip() if checks else ""
-        return " ".join(readable(line) for line in said.splitlines()) or None
+        return " ".join(make_readable(line) for line in said.splitlines()) or None
 
     async def ran_out_of_memory(self, identity: str) -> bool:
         """Whether the kernel has ended a container for want of memory."""
-        return bool((await self._state(identity)).get("OOMKilled"))
+        return bool((await self._read_state(identity)).get("OOMKilled"))
 
-    async def _state(self, identity: str) -> Mapping[str, Any]:
+    async def _read_state(self, identity: str) -> Mapping[str, Any]:
         """What the engine says of a container; nothing where it is gone."""
-        async with self.client() as docker:
+        async with self.connect() as docker:
             try:
                 shown = await docker._query_json(f"containers/{identity}/json")
             except aiodocker.DockerError as error:
@@ -215,7 +215,7 @@ class DockerApi:
 
     async def inspect(self, identity: str) -> Mapping[str, Any] | None:
         """All that the engine says of a container; None where it is gone."""
-        async with self.client() as docker:
+        async with self.connect() as docker:
             try:
                 shown: Mapping[str, Any] = await docker._query_json(f"containers/{identity}/json")
             except aiodocker.DockerError as error:
@@ -224,36 +224,36 @@ class DockerApi:
                 return None
         return shown
 
-    async def lives(self, identity: str) -> RestartHistory | None:
+    async def read_restarts(self, identity: str) -> RestartHistory | None:
         """How often the engine has started a container again by itself; None where it is gone."""
         shown = await self.inspect(identity)
         if shown is None:
             return None
         return RestartHistory(int(shown["RestartCount"]), _unix(shown["Created"]), _unix(shown["State"]["StartedAt"]))
 
-    async def pid(self, identity: str) -> int | None:
+    async def find_pid(self, identity: str) -> int | None:
         """The first process of a container, as this machine numbers it; None where it is gone or does not run."""
         shown = await self.inspect(identity)
         if shown is None:
             return None
         return int(shown["State"]["Pid"]) or None
 
-    async def volumes(self, project: str) -> list[str]:
-        async with self.client() as docker:
+    async def list_volumes(self, project: str) -> list[str]:
+        async with self.connect() as docker:
             filters = json.dumps({"label": [f"{PROJECT}={project}"]})
             listed = await docker._query_json("volumes", params={"filters": filters})
         return sorted(volume["Name"] for volume in listed["Volumes"] or [])
 
-    async def owners(self) -> Mapping[str, str]:
+    async def map_owners(self) -> Mapping[str, str]:
         """Volumes and networks by name → their Compose project; of two that share a name, any that has one."""
-        existing, found = await self.existing(), dict[str, str]()
+        existing, found = await self.list_resources(), dict[str, str]()
         for name, made in (*existing.volumes.items(), *existing.networks.items()):
             found[name] = made.project or found.get(name, "")
         return found
 
-    async def existing(self) -> ResourceInventory:
+    async def list_resources(self) -> ResourceInventory:
         """All volumes and networks, by name."""
-        async with self.client() as docker:
+        async with self.connect() as docker:
             listed, networks = await asyncio.gather(docker._query_json("volumes"), docker._query_json("networks"))
         return ResourceInventory(
             {item["Name"]: _made(item) for item in listed["Volumes"] or []},
@@ -261,12 +261,12 @@ class DockerApi:
         )
 
     @asynccontextmanager
-    async def events(self, project: str | None) -> AsyncIterator[AsyncIterator[Any]]:
+    async def follow_events(self, project: str | None) -> AsyncIterator[AsyncIterator[Any]]:
         """Containers' events of one Compose project or of all; in the block, none is missed until the engine goes."""
         label = PROJECT if project is None else f"{PROJECT}={project}"
         filters = json.dumps({"type": ["container"], "event": _EVENTS, "label": [label]})
         endless = aiohttp.ClientTimeout(total=None, sock_connect=_SECONDS)
-        async with self.client() as docker:
+        async with self.connect() as docker:
             response = await docker._do_query("events", "GET", params={"filters": filters}, timeout=endless)
         try:
             yield _json_lines(response)
@@ -274,7 +274,7 @@ class DockerApi:
             response.close()
 
     async def _ask_version(self) -> EngineVersion:
-        async with self.client() as docker:
+        async with self.connect() as docker:
             version, bridge = await asyncio.gather(
                 docker.version(), docker._query_json("networks", params=_only_bridge())
             )

@@ -13,7 +13,7 @@ from typing import Any
 import aiodocker
 
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, DockerApi
-from ikoma.engines.docker.readable import sentence
+from ikoma.engines.docker.readable import make_sentence
 from ikoma.errors import EngineUnavailable
 
 _SECONDS = 5.0
@@ -24,11 +24,11 @@ _REFUSED = re.compile(r"denied|unauthorized|authentication required|forbidden", 
 _UNREACHABLE = re.compile(r"dial tcp|no such host|timeout|refused to connect|connection refused|TLS|EOF|proxy")
 
 
-async def present(api: DockerApi, reference: str) -> bool:
+async def has_image(api: DockerApi, reference: str) -> bool:
     """Whether the image is on this machine."""
     if not _is_reference(reference):
         return False
-    async with api.client() as docker:
+    async with api.connect() as docker:
         try:
             await docker._query_json(f"images/{reference}/json")
         except aiodocker.DockerError as error:
@@ -38,7 +38,7 @@ async def present(api: DockerApi, reference: str) -> bool:
     return True
 
 
-async def obtainable(api: DockerApi, reference: str) -> str | None:
+async def check_obtainable(api: DockerApi, reference: str) -> str | None:
     """None when the image's registry would give it, else the reason in one sentence. Few are asked for at a time; each
     takes at most five seconds."""
     if not _is_reference(reference):
@@ -49,7 +49,7 @@ async def obtainable(api: DockerApi, reference: str) -> str | None:
         logins = await asyncio.to_thread(_logins)
         headers = _header(logins, _registry(reference))
         try:
-            async with asyncio.timeout(_SECONDS), api.client(None) as docker:
+            async with asyncio.timeout(_SECONDS), api.connect(None) as docker:
                 try:
                     async with docker._query(f"distribution/{reference}/json", headers=headers):
                         return None
@@ -67,7 +67,7 @@ def _is_reference(text: str) -> bool:
 
 
 def _reason(error: aiodocker.DockerError, *, asks_others: bool) -> str | None:
-    message = sentence(error.message)
+    message = make_sentence(error.message)
     if _UNREACHABLE.search(message):
         return f"its registry cannot be reached: {message}"
     if error.status in (401, 403) or _REFUSED.search(message):

@@ -17,7 +17,7 @@ _DOCKERS_NAMES = "127.0.0.11"
 """Docker's own resolver listens there in every network that is not the default one."""
 
 
-def of_process(pid: int, address: str, proc: Path = Path("/proc")) -> Sequence[ListeningPort] | None:
+def list_of_process(pid: int, address: str, proc: Path = Path("/proc")) -> Sequence[ListeningPort] | None:
     """Where the network of a process listens; None where it cannot be read, or does not have this address."""
     net = proc / str(pid) / "net"
     try:

@@ -11,7 +11,7 @@ from calendar import timegm
 from collections.abc import Iterator, Sequence
 from time import strptime
 
-from ikoma.engines.docker.readable import readable
+from ikoma.engines.docker.readable import make_readable
 from ikoma.ports.engine import LogLine
 
 FRAME = 8
@@ -51,7 +51,7 @@ class LineAssembler:
             stamp, content = found[0].rstrip(), content[found.end() :]
         yield from self._add(0, stamp, content)
 
-    def rest(self) -> Iterator[tuple[int, LogLine]]:
+    def take_rest(self) -> Iterator[tuple[int, LogLine]]:
         """Lines that have no end yet."""
         for stream, (stamp, said) in self._begun.items():
             yield stream, _line(stamp, said)
@@ -66,7 +66,7 @@ class LineAssembler:
             yield stream, _line(stamp, said)
 
 
-def last(output: bytes, asked: int) -> tuple[list[LogLine], bool]:
+def select_last(output: bytes, asked: int) -> tuple[list[LogLine], bool]:
     """The lines of an output, and whether these are all that there are.
 
     Where there may be more, the first line of each stream is left out: it may have begun before.
@@ -77,7 +77,7 @@ def last(output: bytes, asked: int) -> tuple[list[LogLine], bool]:
     lines, found = LineAssembler(), list[tuple[int, LogLine]]()
     for stream, piece in _pieces(output):
         found += lines.take_raw(piece) if stream is None else lines.take(stream, piece)
-    found += lines.rest()
+    found += lines.take_rest()
     whole = lines.pieces < asked
     begun = set[int]() if not whole else {0, 1, 2}
     kept = []
@@ -88,7 +88,7 @@ def last(output: bytes, asked: int) -> tuple[list[LogLine], bool]:
     return kept, whole
 
 
-def after(line: LogLine) -> str:
+def format_after(line: LogLine) -> str:
     """The moment after a line's, as Docker takes it; all pieces of one line have the same."""
     whole, nanoseconds = line.at.removesuffix("Z").split(".")
     seconds, nanoseconds_on = divmod(int(nanoseconds) + 1, 10**9)
@@ -111,4 +111,4 @@ def _pieces(output: bytes) -> Sequence[tuple[int | None, bytes]]:
 
 def _line(stamp: bytes, said: bytearray) -> LogLine:
     shown = said if len(said) < LONGEST else said[: LONGEST - _MARGIN]
-    return LogLine(stamp.decode(errors="replace"), readable(shown.rstrip(b"\r\n").decode(errors="replace")))
+    return LogLine(stamp.decode(errors="replace"), make_readable(shown.rstrip(b"\r\n").decode(errors="replace")))

@@ -16,10 +16,10 @@ from ikoma.ports.engine import LogLine
 _MOST_PIECES = 20_000
 
 
-async def last_lines(api: DockerApi, identity: str, *, tail: int, since: float | None) -> list[LogLine]:
+async def read_last_lines(api: DockerApi, identity: str, *, tail: int, since: float | None) -> list[LogLine]:
     """The last lines of both streams, oldest first; none where the container is gone or keeps no log."""
     asked = tail + 2  # the first of each stream may be a half, and is left out
-    async with api.client() as docker:
+    async with api.connect() as docker:
         while True:
             parameters = _parameters(since) | {"tail": str(asked)}
             try:
@@ -29,7 +29,7 @@ async def last_lines(api: DockerApi, identity: str, *, tail: int, since: float |
                 if error.status == COULD_NOT_CONNECT:
                     raise
                 return []
-            lines, whole = log_lines.last(output, asked)
+            lines, whole = log_lines.select_last(output, asked)
             if whole or len(lines) >= tail or asked >= _MOST_PIECES:
                 return lines[-tail:]
             asked = min(4 * asked, _MOST_PIECES)  # some are of many pieces
@@ -39,7 +39,7 @@ async def follow(api: DockerApi, identity: str, *, since: float | str) -> AsyncI
     """Each line from a moment on, until the container ends or the caller stops asking; the last may have no end."""
     endless = aiohttp.ClientTimeout(total=None, sock_connect=4.0)
     parameters = _parameters(since) | {"follow": "1"}
-    async with api.client() as docker:
+    async with api.connect() as docker:
         try:
             response = await docker._do_query(f"containers/{identity}/logs", "GET", params=parameters, timeout=endless)
         except aiodocker.DockerError as error:
@@ -52,7 +52,7 @@ async def follow(api: DockerApi, identity: str, *, since: float | str) -> AsyncI
             for _, line in lines.take_raw(piece) if stream is None else lines.take(stream, piece):
                 if line.text:
                     yield line
-        for _, line in lines.rest():
+        for _, line in lines.take_rest():
             if line.text:
                 yield line
     except aiohttp.ClientError:

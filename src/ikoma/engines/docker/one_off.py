@@ -15,7 +15,7 @@ import aiodocker
 
 from ikoma.engines.docker import control, log_lines, log_stream
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
-from ikoma.engines.docker.readable import sentence
+from ikoma.engines.docker.readable import make_sentence
 from ikoma.ports.engine import CommandResult, ContainerNotStarted
 
 _MAKE_SECONDS, _END_SECONDS = 60.0, 10
@@ -59,9 +59,9 @@ async def _follow(api: DockerApi, identity: str, on_line: OnLine) -> CommandResu
     """
     since = "0"
     while True:
-        state = (await _inspected(api, identity))["State"]
+        state = (await _inspect(api, identity))["State"]
         async for line in log_stream.follow(api, identity, since=since):
-            since = log_lines.after(line)
+            since = log_lines.format_after(line)
             await on_line(line.text)
         if state["Status"] in ("exited", "dead"):
             return CommandResult(int(state["ExitCode"]), out_of_memory=bool(state.get("OOMKilled")))
@@ -69,7 +69,7 @@ async def _follow(api: DockerApi, identity: str, on_line: OnLine) -> CommandResu
 
 
 async def _make(api: DockerApi, project: str, like: str, command: Sequence[str], name: str) -> str:
-    shown = await _inspected(api, like)
+    shown = await _inspect(api, like)
     networks = list((shown.get("NetworkSettings") or {}).get("Networks") or {})
     body = {
         **{key: shown["Config"].get(key) for key in _KEPT},
@@ -78,13 +78,13 @@ async def _make(api: DockerApi, project: str, like: str, command: Sequence[str],
         "Labels": _labels(shown["Config"].get("Labels") or {}, project),
         "HostConfig": _host_config(shown, networks),
     }
-    async with api.client(_MAKE_SECONDS) as docker:
+    async with api.connect(_MAKE_SECONDS) as docker:
         try:
             made = await docker._query_json("containers/create", "POST", params={"name": name}, data=json.dumps(body))
         except aiodocker.DockerError as error:
             if error.status == COULD_NOT_CONNECT:
                 raise
-            raise ContainerNotStarted(sentence(error.message)) from error
+            raise ContainerNotStarted(make_sentence(error.message)) from error
     for network in networks[1:]:
         await control.connect(api, network, made["Id"], [])
     return str(made["Id"])
@@ -116,7 +116,7 @@ def _host_config(shown: Mapping[str, Any], networks: Sequence[str]) -> dict[str,
     }
 
 
-async def _inspected(api: DockerApi, identity: str) -> Mapping[str, Any]:
-    async with api.client() as docker:
+async def _inspect(api: DockerApi, identity: str) -> Mapping[str, Any]:
+    async with api.connect() as docker:
         found: Mapping[str, Any] = await docker._query_json(f"containers/{identity}/json")
     return found

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import aiodocker
 
-from ikoma.engines.docker.archive import holder
+from ikoma.engines.docker.archive import hold_volume
 from ikoma.engines.docker.docker_api import COULD_NOT_CONNECT, PROJECT, DockerApi
 from ikoma.ports.engine import Owner
 
@@ -28,9 +28,9 @@ _FEW = 64 << 10
 """Enough of a folder's tar file to tell whose it is, and whether something is in it."""
 
 
-async def user_of(api: DockerApi, identity: str) -> Owner | None:
+async def find_user(api: DockerApi, identity: str) -> Owner | None:
     """Whom a container's processes run as; None where its image does not say who that is."""
-    async with api.client(_SECONDS) as docker:
+    async with api.connect(_SECONDS) as docker:
         shown = await docker._query_json(f"containers/{identity}/json")
         name, _, group = str((shown["Config"] or {}).get("User") or "0").partition(":")
         people = list(_entries(await _file(docker, identity, "/etc/passwd")))
@@ -48,21 +48,21 @@ async def user_of(api: DockerApi, identity: str) -> Owner | None:
 
 async def own_volumes(api: DockerApi, identity: str, owner: Owner) -> None:
     """Give a container's volumes that are empty and root's to an owner; the container was not started yet."""
-    async with api.client(_SECONDS) as docker:
+    async with api.connect(_SECONDS) as docker:
         shown = await docker._query_json(f"containers/{identity}/json")
         for mount in shown.get("Mounts") or []:
             if mount.get("Type") == "volume" and mount.get("RW"):
                 place = str(mount["Destination"])
-                folder = await _empty_of_root(docker, identity, place)
+                folder = await _find_empty_of_root(docker, identity, place)
                 if folder is not None and (shown.get("HostConfig") or {}).get("ReadonlyRootfs"):
                     project = str(shown["Config"]["Labels"].get(PROJECT))
-                    async with holder(docker, project, str(mount["Name"])) as (other, inside):
+                    async with hold_volume(docker, project, str(mount["Name"])) as (other, inside):
                         await _own(docker, other, inside, folder, owner)
                 elif folder is not None:
                     await _own(docker, identity, place, folder, owner)
 
 
-async def _empty_of_root(docker: aiodocker.Docker, identity: str, place: str) -> tarfile.TarInfo | None:
+async def _find_empty_of_root(docker: aiodocker.Docker, identity: str, place: str) -> tarfile.TarInfo | None:
     """A folder in a container that is empty and only root's to write."""
     headers = _headers(await _read(docker, identity, place, _FEW))
     if len(headers) != 1:  # it is not there, or something is in it

@@ -40,7 +40,7 @@ async def _look(api: DockerApi, containers: Sequence[str]) -> dict[str, Mapping[
             return None
         return shown if shown.get("memory_stats") else None  # it has ended
 
-    async with api.client() as docker:
+    async with api.connect() as docker:
         found = await asyncio.gather(*(ask(docker, identity) for identity in containers))
     return {identity: shown for identity, shown in zip(containers, found, strict=True) if shown is not None}
 

@@ -21,7 +21,7 @@ import orjson
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.places import Path, change_at
-from ikoma.model import Secret, printable
+from ikoma.model import Secret, make_printable
 
 HIDDEN = "***"
 KEY_PREFIX = "ikoma_"
@@ -209,7 +209,7 @@ def redact_keys(line: bytes) -> bytes:
 
 def redact(text: str, texts: Sequence[str]) -> str:
     """Text that others wrote, each of these forms and each API key in it replaced by ***, as it can be written down."""
-    text = text if text.isascii() else printable(text)
+    text = text if text.isascii() else make_printable(text)
     if KEY_PREFIX in text:
         text = _KEY.sub(HIDDEN, text)
     for secret in texts:

@@ -24,9 +24,9 @@ from typing import Any, BinaryIO
 from psycopg.conninfo import make_conninfo
 
 from ikoma import __version__
-from ikoma.durable import whole_file
+from ikoma.durable import open_whole_file
 from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaError
-from ikoma.model import AppName, shown
+from ikoma.model import AppName, quote_name
 from ikoma.ports.databases import Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
@@ -91,7 +91,7 @@ async def dump(
     surroundings = await surroundings_of(server, app)
     await _tell_if_too_large(server, app, progress)
     try:
-        with whole_file(target, mode=0o600, replace=False) as stream:
+        with open_whole_file(target, mode=0o600, replace=False) as stream:
             owner = heir or app
             content = PlainDump(owner.role, theirs)
             header = _header(owner, version, content.mark, surroundings)
@@ -279,7 +279,7 @@ def _exists(target: Path) -> BackupExists:
 
 def _locked(blockers: Sequence[str]) -> AppBusy:
     return AppBusy(
-        f"A table stays locked, so there is no backup: {', '.join(map(shown, blockers))}.",
+        f"A table stays locked, so there is no backup: {', '.join(map(quote_name, blockers))}.",
         hint="Wait until the transaction there has ended; a person at the server can end it with `ikoma psql --admin` "
         "(pg_terminate_backend).",
     )

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from ikoma.errors import BackupUnproven, RestoreFailed
-from ikoma.model import shown
+from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup import restore
@@ -74,7 +74,7 @@ async def _compare(server: PostgresServer, place: Credentials, dump: Dump, what:
                 continue
             found = await _count(connection, counter, sql.Identifier(schema, table))
             if found not in (wanted, None):
-                raise BackupUnproven(f"{what}: {shown(name)} has {found} rows then, of {wanted}.")
+                raise BackupUnproven(f"{what}: {quote_name(name)} has {found} rows then, of {wanted}.")
 
 
 async def _count(connection: Connection, counter: sql.Identifier, table: sql.Identifier) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ikoma.model import shown
+from ikoma.model import quote_name
 from ikoma.ports.databases import Migration
 from ikoma.postgres.migrations.lint import parts_of
 from ikoma.postgres.migrations.nodes import walk
@@ -43,16 +43,16 @@ def _lost(
     match type(node).__name__:
         case "DropStmt" if node.removeType.name == "OBJECT_TABLE":
             for table in map(schema.dotted, node.objects):
-                yield table, f"the table {shown(table)}, with {counted(rows.get(table))}"
+                yield table, f"the table {quote_name(table)}, with {counted(rows.get(table))}"
         case "DropStmt" if node.removeType.name == "OBJECT_SCHEMA":
             for part in node.objects:
-                yield None, f"the schema {shown(part.sval)}, with what is in it"
+                yield None, f"the schema {quote_name(part.sval)}, with what is in it"
         case "AlterTableStmt" if command is not None and command.subtype.name == "AT_DropColumn":
             table = schema.relation(node.relation)
-            yield table, f"the column {shown(f'{table}.{command.name}')}, of {counted(rows.get(table))}"
+            yield table, f"the column {quote_name(f'{table}.{command.name}')}, of {counted(rows.get(table))}"
         case "TruncateStmt":
             for table in map(schema.relation, node.relations):
-                yield table, f"all rows of {shown(table)}: {counted(rows.get(table))}"
+                yield table, f"all rows of {quote_name(table)}: {counted(rows.get(table))}"
         case _:
             yield from _rows(node, schema)
 
@@ -61,7 +61,7 @@ def _rows(node: Any, schema: KnownSchema) -> Iterator[tuple[str, str]]:
     for item in walk(node):
         if type(item).__name__ == "DeleteStmt":
             table = schema.relation(item.relation)
-            yield table, f"{'all rows' if item.whereClause is None else 'rows'} of {shown(table)}"
+            yield table, f"{'all rows' if item.whereClause is None else 'rows'} of {quote_name(table)}"
 
 
 def counted(number: int | None) -> str:

@@ -18,7 +18,7 @@ from ikoma.errors import StartRefused
 from ikoma.model import Secret
 from ikoma.postgres.server.tools import bundled, bundled_version
 from ikoma.run import run
-from ikoma.users import closed_folder, make_user, when_root
+from ikoma.users import find_closed_folder, make_user, use_when_root
 
 ADMIN = "ikoma"
 _USER = "ikoma-postgres"
@@ -71,7 +71,7 @@ log_line_prefix = '%m [%p] %q%u@%d '
 
 def system_user() -> str | None:
     """Whom the server runs as; None for this process's own user, when that is not root."""
-    return when_root(_USER)
+    return use_when_root(_USER)
 
 
 def make_folders(root: Path) -> None:
@@ -81,7 +81,7 @@ def make_folders(root: Path) -> None:
     sweep(root)
     if system_user() is None:
         return
-    if folder := closed_folder(root):
+    if folder := find_closed_folder(root):
         raise StartRefused(
             f"{folder} is closed to other users, and PostgreSQL, which runs as {_USER}, must pass through it.",
             hint=f"`chmod o+x {folder}`, or put IKOMA_STATE elsewhere.",
@@ -176,7 +176,7 @@ def last_words(root: Path) -> str:
 def _program(root: Path) -> Path:
     """A folder with the program that the server's user can reach: the installed one, else a copy of it."""
     installed = bundled()
-    if system_user() is None or closed_folder(installed) is None:
+    if system_user() is None or find_closed_folder(installed) is None:
         return installed
     copy = root / f"program-{bundled_version()}"
     if not copy.is_dir():

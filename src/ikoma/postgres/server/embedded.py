@@ -25,7 +25,7 @@ from ikoma.postgres.connect import connect, connected
 from ikoma.postgres.server import cluster, postmaster
 from ikoma.postgres.server.server import ADMIN_OPTIONS, APP_OPTIONS, HOST_NAME
 from ikoma.postgres.server.tls_port import TlsDoor
-from ikoma.processes import ended, is_alive
+from ikoma.processes import is_alive, wait_until_ended
 from ikoma.run import serve
 from ikoma.settings import Settings
 
@@ -265,7 +265,7 @@ class EmbeddedPostgres:
 
     async def _until_ended_or_told(self) -> None:
         """Returns when the server has ended, when it must listen elsewhere, or when it is to stop."""
-        gone = asyncio.ensure_future(ended(self._pid))
+        gone = asyncio.ensure_future(wait_until_ended(self._pid))
         try:
             while not (gone.done() or self._stopping or self._must_move()):
                 told = asyncio.ensure_future(self._nudge.wait())
@@ -294,11 +294,11 @@ class EmbeddedPostgres:
             os.kill(self._pid, signal.SIGINT)
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
-                    await ended(self._pid)
+                    await wait_until_ended(self._pid)
             except TimeoutError:
                 log.warning("PostgreSQL did not stop within %s s; its next start recovers", _STOP_SECONDS)
                 os.kill(self._pid, signal.SIGQUIT)
-                await ended(self._pid)
+                await wait_until_ended(self._pid)
         if self._process is not None and self._process.pid == self._pid:
             await self._process.wait()
         self._pid = 0

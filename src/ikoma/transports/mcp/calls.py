@@ -19,7 +19,7 @@ from ikoma.kernel.call import LOCAL, Attempt, CallAnswer
 from ikoma.kernel.events import Event
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
-from ikoma.ports.progress import Progress, no_progress
+from ikoma.ports.progress import Progress, ignore_progress
 from ikoma.transports.mcp.tools import is_chosen
 from ikoma.transports.mcp.wording.speech import Speech
 
@@ -69,7 +69,7 @@ class Calls:
         self._pipeline = pipeline
         self._speech = Speech(pipeline.registry)
 
-    async def execute(self, ask: ToolCall, progress: Progress = no_progress) -> CallAnswer:
+    async def execute(self, ask: ToolCall, progress: Progress = ignore_progress) -> CallAnswer:
         """Do what is asked; raises IkomaError."""
         attempt = Attempt(
             capability=ask.capability,

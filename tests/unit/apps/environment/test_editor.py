@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ikoma.apps.app import App
 from ikoma.apps.environment import editor
-from ikoma.engines.compose.argv import compose_program
+from ikoma.engines.compose.argv import find_compose_program
 from ikoma.errors import EnvUnreadable, UnrepresentableValue, VariableMissing
 from ikoma.model import AppName
 from tests.unit.apps import composed
@@ -49,7 +49,7 @@ def app(tmp_path: Path) -> App:
 
 def as_compose_reads(folder: Path) -> dict[str, str]:
     (folder / "docker-compose.yml").write_text("services: {a: {image: x, env_file: [.env]}}\n")
-    argv = [str(compose_program()), "config", "--format", "json"]
+    argv = [str(find_compose_program()), "config", "--format", "json"]
     shown = subprocess.run(argv, cwd=folder, capture_output=True, check=True).stdout
     read = json.loads(shown)["services"]["a"]["environment"]
     return {name: value.replace("$$", "$") for name, value in read.items()}

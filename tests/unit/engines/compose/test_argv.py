@@ -10,7 +10,7 @@ from ikoma.model import AppName
 APP = AppName("my-app")
 FOLDER = Path("/srv/apps/my-app")
 FILE = FOLDER / ".ikoma/releases/one/compose.json"
-PROGRAM = str(argv.compose_program())
+PROGRAM = str(argv.find_compose_program())
 PROJECT = ["-p", "my-app", "--project-directory", "/srv/apps/my-app", "-f", str(FILE)]
 QUIET = ["--env-file", "/dev/null"]
 
@@ -49,12 +49,12 @@ def test_down_removes_volumes_only_when_asked(volumes: bool, more: list[str]) ->
 
 
 def test_the_program_is_the_one_that_came_with_ikoma() -> None:
-    assert argv.compose_program().name == "docker-compose"
-    assert argv.compose_program() in [Path(PROGRAM), *argv._of_the_package()]
+    assert argv.find_compose_program().name == "docker-compose"
+    assert argv.find_compose_program() in [Path(PROGRAM), *argv._of_the_package()]
 
 
 def test_every_setting_of_compose_is_taken_but_profiles() -> None:
-    environment = argv.environment("unix:///x")
+    environment = argv.make_environment("unix:///x")
     assert environment["DOCKER_HOST"] == "unix:///x"
     assert "COMPOSE_PROFILES" not in environment
     assert {name for name, value in environment.items() if value} == {

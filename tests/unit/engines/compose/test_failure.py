@@ -9,13 +9,13 @@ from ikoma.engines.compose.progress import ComposeOutput
 from ikoma.engines.compose.watch import DowntimeWatch
 from ikoma.engines.docker.docker_api import DockerApi
 from ikoma.errors import DeployFailed, NoAddressesLeft
-from ikoma.ports.progress import no_progress
+from ikoma.ports.progress import ignore_progress
 from tests.unit.apps.containers import container
 
 
 def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_before() -> None:
     watch = DowntimeWatch(DockerApi("unix:///nowhere"), "shop", ())
-    output = ComposeOutput("shop", no_progress, ())
+    output = ComposeOutput("shop", ignore_progress, ())
     output.not_started("a", "cannot join network of a non running container")
     ended = container("a", state="exited", health=None, exit_code=143)
     error = failure.of_container(ended, output, watch, timeout=1, logs=[], check=None)
@@ -25,7 +25,7 @@ def test_a_container_that_could_not_start_again_is_not_blamed_for_how_it_ended_b
 
 
 def test_a_hint_names_last_lines_only_where_there_are_some() -> None:
-    output = ComposeOutput("shop", no_progress, ())
+    output = ComposeOutput("shop", ignore_progress, ())
     assert "last lines" not in failure.without_container(output).hint
     ended = container("a", state="exited", health=None, exit_code=3)
     watch = DowntimeWatch(DockerApi("unix:///nowhere"), "shop", ())
@@ -47,7 +47,7 @@ def test_a_hint_names_last_lines_only_where_there_are_some() -> None:
 def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
     said: str, kind: type[Exception], hint: str
 ) -> None:
-    output = ComposeOutput("shop", no_progress, ())
+    output = ComposeOutput("shop", ignore_progress, ())
     output.line(json.dumps({"error": True, "message": f"Error response from daemon: {said}"}))
     error = failure.without_container(output)
     assert type(error) is kind
@@ -55,7 +55,7 @@ def test_where_docker_has_no_addresses_for_a_network_it_says_what_helps(
 
 
 def test_a_service_of_which_no_container_can_be_made_is_named() -> None:
-    output = ComposeOutput("shop", no_progress, ())
+    output = ComposeOutput("shop", ignore_progress, ())
     output.line('{"id":"Container shop-web-1","status":"Working","text":"Creating"}')
     reason = "Error response from daemon: No command specified"
     output.line(json.dumps({"id": "service:web:1", "status": "Error", "text": reason}))

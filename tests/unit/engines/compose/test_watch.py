@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ikoma.engines.compose.watch import ContainerEvent, downtime_ns
+from ikoma.engines.compose.watch import ContainerEvent, measure_downtime_ns
 from ikoma.ports.engine import Container
 
 NOW = 10_000
@@ -30,36 +30,36 @@ HEALTHY = "health_status: healthy"
 
 
 def test_nothing_that_ended_is_no_downtime() -> None:
-    assert downtime_ns([container("a")], [], [container("a")], NOW) == 0
+    assert measure_downtime_ns([container("a")], [], [container("a")], NOW) == 0
 
 
 def test_a_first_deploy_has_no_downtime() -> None:
-    assert downtime_ns([], [event(5, "a", "start")], [container("a")], NOW) == 0
+    assert measure_downtime_ns([], [event(5, "a", "start")], [container("a")], NOW) == 0
 
 
 def test_a_service_with_a_healthcheck_serves_when_it_is_healthy() -> None:
     events = [event(100, "a", "die"), event(200, "b", "start"), event(900, "b", HEALTHY)]
     before, after = [container("a", health="healthy")], [container("b", health="healthy")]
-    assert downtime_ns(before, events, after, NOW) == 800
+    assert measure_downtime_ns(before, events, after, NOW) == 800
 
 
 def test_a_container_of_before_that_is_starting_again_has_served() -> None:
     events = [event(100, "a", "die"), event(200, "b", "start"), event(900, "b", HEALTHY)]
     before, after = [container("a", health="starting")], [container("b", health="healthy")]
-    assert downtime_ns(before, events, after, NOW) == 800
+    assert measure_downtime_ns(before, events, after, NOW) == 800
 
 
 def test_a_service_without_one_serves_when_it_has_started() -> None:
     events = [event(100, "a", "die"), event(350, "b", "start")]
-    assert downtime_ns([container("a")], events, [container("b")], NOW) == 250
+    assert measure_downtime_ns([container("a")], events, [container("b")], NOW) == 250
 
 
 def test_a_service_is_away_only_when_none_of_its_containers_serves() -> None:
     before = [container("a"), container("b")]
     one_by_one = [event(1, "a", "die"), event(9, "a", "start"), event(11, "b", "die"), event(20, "b", "start")]
-    assert downtime_ns(before, one_by_one, before, NOW) == 0
+    assert measure_downtime_ns(before, one_by_one, before, NOW) == 0
     together = [event(1, "a", "die"), event(3, "b", "die"), event(10, "a", "start"), event(20, "b", "start")]
-    assert downtime_ns(before, together, before, NOW) == 7
+    assert measure_downtime_ns(before, together, before, NOW) == 7
 
 
 def test_the_longest_of_all_services_counts() -> None:
@@ -70,23 +70,23 @@ def test_the_longest_of_all_services_counts() -> None:
         event(5, "a", "start"),
         event(50, "d", "start", "db"),
     ]
-    assert downtime_ns(before, events, before, NOW) == 48
+    assert measure_downtime_ns(before, events, before, NOW) == 48
 
 
 def test_services_that_did_not_serve_before_or_are_gone_on_purpose_do_not_count() -> None:
     before = [container("a", health="unhealthy"), container("o", "old")]
     events = [event(1, "a", "die"), event(2, "o", "die", "old"), event(500, "b", HEALTHY)]
-    assert downtime_ns(before, events, [container("b", health="healthy")], NOW) == 0
+    assert measure_downtime_ns(before, events, [container("b", health="healthy")], NOW) == 0
 
 
 def test_what_is_still_away_counts_until_now() -> None:
     before = [container("a", health="healthy")]
-    assert downtime_ns(before, [event(NOW - 7, "a", "die")], [container("b", health="healthy")], NOW) == 7
+    assert measure_downtime_ns(before, [event(NOW - 7, "a", "die")], [container("b", health="healthy")], NOW) == 7
 
 
 def test_a_job_that_has_ended_well_was_not_away() -> None:
     done = replace(container("b", state="exited"), is_job=True, exit_code=0)
     failed = replace(done, exit_code=1)
     events = [event(100, "a", "die"), event(200, "b", "start"), event(300, "b", "die")]
-    assert downtime_ns([container("a")], events, [done], NOW) == 0
-    assert downtime_ns([container("a")], events, [failed], NOW) == NOW - 300
+    assert measure_downtime_ns([container("a")], events, [done], NOW) == 0
+    assert measure_downtime_ns([container("a")], events, [failed], NOW) == NOW - 300

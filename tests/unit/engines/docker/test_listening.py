@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ikoma.engines.docker.listening import of_process
+from ikoma.engines.docker.listening import list_of_process
 from ikoma.ports.engine import ListeningPort
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -32,7 +32,7 @@ def proc(folder: Path) -> Path:
 
 
 def test_what_listens_is_told_apart_from_what_only_the_container_reaches(tmp_path: Path) -> None:
-    assert of_process(42, "172.18.0.2", proc(tmp_path)) == (
+    assert list_of_process(42, "172.18.0.2", proc(tmp_path)) == (
         ListeningPort("0.0.0.0", 8080, False),
         ListeningPort("127.0.0.1", 3000, True),
         ListeningPort("::", 80, False),
@@ -42,5 +42,5 @@ def test_what_listens_is_told_apart_from_what_only_the_container_reaches(tmp_pat
 
 
 def test_of_another_network_and_of_a_process_that_is_gone_nothing_is_known(tmp_path: Path) -> None:
-    assert of_process(42, "172.18.0.22", proc(tmp_path)) is None
-    assert of_process(43, "172.18.0.2", tmp_path) is None
+    assert list_of_process(42, "172.18.0.22", proc(tmp_path)) is None
+    assert list_of_process(43, "172.18.0.2", tmp_path) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.engines.docker.log_lines import LONGEST, LineAssembler, after, last
+from ikoma.engines.docker.log_lines import LONGEST, LineAssembler, format_after, select_last
 from ikoma.ports.engine import LogLine
 
 STAMP = "2026-01-02T03:04:05.000000006Z"
@@ -34,7 +34,7 @@ def raw(*lines: str) -> bytes:
 
 
 def texts(output: bytes, asked: int = 1000) -> list[str]:
-    return [line.text for line in last(output, asked)[0]]
+    return [line.text for line in select_last(output, asked)[0]]
 
 
 LINE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=80)
@@ -43,7 +43,7 @@ LINE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, m
 @given(st.lists(st.tuples(st.sampled_from([1, 2]), LINE)))
 def test_frames_and_stamps_are_taken_off(lines: list[tuple[int, str]]) -> None:
     output = b"".join(framed(stream, text) for stream, text in lines)
-    assert last(output, 1000)[0] == [line for line in last(output, 1000)[0] if line.at == STAMP]
+    assert select_last(output, 1000)[0] == [line for line in select_last(output, 1000)[0] if line.at == STAMP]
     assert texts(output) == [text for _, text in lines]
     assert texts(raw(*(text for _, text in lines))) == [text for _, text in lines]
 
@@ -60,7 +60,7 @@ def test_what_may_have_begun_before_is_left_out() -> None:
     half = frame(1, SECRET[14:] + "\n") + frame(2, "half too\n") + frame(1, "whole\n") + frame(2, "fine\n")
     assert texts(half, asked=5) == [SECRET[14:], "half too", "whole", "fine"]
     assert texts(half, asked=4) == ["whole", "fine"]
-    assert last(half, 4)[1] is False
+    assert select_last(half, 4)[1] is False
     assert texts(raw("half", "whole"), asked=2) == ["whole"]
 
 
@@ -83,5 +83,5 @@ def test_lines_without_an_end_and_empty_ones() -> None:
 
 
 def test_a_stream_is_taken_up_right_after_the_line_that_came_last() -> None:
-    assert after(LogLine("2026-01-02T03:04:05.000000006Z", "x")) == "1767323045.000000007"
-    assert after(LogLine("2026-01-02T03:04:05.999999999Z", "x")) == "1767323046.000000000"
+    assert format_after(LogLine("2026-01-02T03:04:05.000000006Z", "x")) == "1767323045.000000007"
+    assert format_after(LogLine("2026-01-02T03:04:05.999999999Z", "x")) == "1767323046.000000000"

@@ -23,7 +23,7 @@ from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.words import CapabilityNames, reword_details
-from ikoma.model import Role, shown
+from ikoma.model import Role, quote_name
 from ikoma.transports.mcp.tools import tool_name
 from ikoma.transports.mcp.wording.speech import Speech
 
@@ -262,8 +262,8 @@ def test_of_a_page_only_the_line_is_exchanged_that_a_reader_cannot_use() -> None
 
 
 def test_what_others_named_like_a_call_stands_in_quotes() -> None:
-    assert (shown("apps.run"), shown("shop.example")) == ("'apps.run'", "shop.example")
-    said = SPEECH.words({})(f"The domain {shown('apps.run')} belongs to another app: see domain.list.")
+    assert (quote_name("apps.run"), quote_name("shop.example")) == ("'apps.run'", "shop.example")
+    said = SPEECH.words({})(f"The domain {quote_name('apps.run')} belongs to another app: see domain.list.")
     assert said == "The domain 'apps.run' belongs to another app: see domain_list."
 
 

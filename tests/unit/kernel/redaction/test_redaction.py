@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.engines.docker.readable import readable
+from ikoma.engines.docker.readable import make_readable
 from ikoma.kernel.access.callers import Callers
 from ikoma.kernel.audit.log import AuditEntry
 from ikoma.kernel.redaction.redaction import KnownSecrets, Scrubber, is_plain, list_encodings, scrub
@@ -46,7 +46,7 @@ def test_each_line_of_a_secret_is_one() -> None:
 
 def test_a_secret_is_one_also_where_a_line_is_shown_without_its_control_characters() -> None:
     secret = "tall\x85trees\u2028bend\x1b"
-    assert hidden(f"KEY={secret} KEY={readable(secret)}", secret) == "KEY=*** KEY=***"
+    assert hidden(f"KEY={secret} KEY={make_readable(secret)}", secret) == "KEY=*** KEY=***"
 
 
 def test_a_quoted_secret_is_one() -> None:
