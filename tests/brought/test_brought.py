@@ -65,7 +65,7 @@ CASES = [Case(path.stem, path.read_text()) for path in sorted(FOLDER.glob("*.yml
 class EveryImage(ComposeEngine):
     """The engine of this machine, if all registries could be reached."""
 
-    async def image_present(self, reference: str) -> bool:
+    async def has_image(self, reference: str) -> bool:
         return False
 
     async def image_obtainable(self, reference: str) -> str | None:

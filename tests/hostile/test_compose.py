@@ -101,7 +101,7 @@ class Owners(ComposeEngine):
     def __init__(self, there: Mapping[str, str]) -> None:
         self._there = there
 
-    async def owners(self) -> Mapping[str, str]:
+    async def map_owners(self) -> Mapping[str, str]:
         return self._there
 
 

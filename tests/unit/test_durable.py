@@ -16,8 +16,8 @@ from ikoma.durable import open_file, open_whole_file, remove_tree, sweep, write_
 WRITER = """
 import sys, time
 from pathlib import Path
-from ikoma.durable import whole_file
-with whole_file(Path(sys.argv[1])) as stream:
+from ikoma.durable import open_whole_file
+with open_whole_file(Path(sys.argv[1])) as stream:
     stream.write(b"half")
     stream.flush()
     print("writing", flush=True)

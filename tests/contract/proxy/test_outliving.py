@@ -40,7 +40,7 @@ async def main():
     proxy = CaddyProxy(load_settings(json.loads(sys.argv[1])))
     await proxy.start()
     await proxy.apply([Route(AppName("app"), int(sys.argv[2]))])
-    proxy.point(AppName("app"), Side.BLUE, [sys.argv[3]])
+    proxy.set_upstreams(AppName("app"), Side.BLUE, [sys.argv[3]])
     proxy.switch(AppName("app"), Side.BLUE)
     print("ready", flush=True)
     await asyncio.sleep(float(sys.argv[4]))

@@ -42,6 +42,7 @@ def _said(app: App, domain: str, named: Mapping[str, str]) -> str:
     if domain not in named:
         return f"{app.name} is served no longer under {quote_name(domain)}."
     return (
-        f"{quote_name(domain)} is no longer an added domain of {app.name}, but it stays: the compose file still names it. "
+        f"{quote_name(domain)} is no longer an added domain of {app.name}, but it stays: "
+        "the compose file still names it. "
         "Remove it there too, and deploy."
     )

@@ -55,7 +55,7 @@ def opens_below(folder: Path) -> Iterator[Counter[str]]:
 class Machine:
     """Docker, PostgreSQL, the proxy and a web service, all well."""
 
-    async def containers(self, app: AppName) -> Sequence[Container]:
+    async def list_containers(self, app: AppName) -> Sequence[Container]:
         return [container(f"web{number}", release=NEW, rollout="2") for number in range(3)]
 
     async def check_login(self, owned: object, *, fresh: bool) -> None:
@@ -64,10 +64,10 @@ class Machine:
     async def explain(self, *asked: object) -> ProbeResult:
         return ProbeResult(True, "/ answers 200.")
 
-    def side(self, app: AppName) -> Side:
+    def find_side(self, app: AppName) -> Side:
         return Side.BLUE
 
-    def urls(self, route: Route) -> tuple[str, ...]:
+    def list_urls(self, route: Route) -> tuple[str, ...]:
         return tuple(f"https://{name}" for name in route.domains)
 
 

@@ -66,16 +66,16 @@ class Machine:
     async def explain_first(self, web: Web, containers: Sequence[Container], secrets: Sequence[Secret]) -> ProbeResult:
         return await self.ask_each(web, containers)
 
-    async def containers(self, app: AppName) -> Sequence[Container]:
+    async def list_containers(self, app: AppName) -> Sequence[Container]:
         return [self._container] if self._is_there else []
 
-    async def lives(self, identity: str) -> RestartHistory:
+    async def read_restarts(self, identity: str) -> RestartHistory:
         return RestartHistory(self._restarts, 0.0, 0.0)
 
-    async def listening(self, item: Container) -> Sequence[ListeningPort]:
+    async def list_listening_ports(self, item: Container) -> Sequence[ListeningPort]:
         return self._heard
 
-    async def logs(self, item: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
+    async def read_logs(self, item: Container, lines: int, secrets: Sequence[Secret]) -> Sequence[str]:
         return ["its last line"]
 
 

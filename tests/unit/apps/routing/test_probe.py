@@ -24,7 +24,7 @@ class Ears:
     def __init__(self, heard: Sequence[ListeningPort] | None) -> None:
         self._heard = heard
 
-    async def listening(self, item: Container) -> Sequence[ListeningPort] | None:
+    async def list_listening_ports(self, item: Container) -> Sequence[ListeningPort] | None:
         return self._heard
 
 
