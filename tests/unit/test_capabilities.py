@@ -56,9 +56,8 @@ LAMP = '''
 from typing import ClassVar
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Page
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

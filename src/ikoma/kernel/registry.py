@@ -23,7 +23,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, Next, UnknownCapability
-from ikoma.kernel.listing import Listing, read_listing
+from ikoma.kernel.listing import Listing, listed, read_listing
 from ikoma.kernel.page import Page
 from ikoma.kernel.redaction.places import Path
 from ikoma.kernel.redaction.redaction import redact_all, withhold_if_long
@@ -42,6 +42,7 @@ __all__ = [
     "StoredFailure",
     "Untrusted",
     "capability",
+    "listed",
     "optional",
     "registry",
 ]

@@ -12,8 +12,7 @@ from mcp_types import TextContent
 
 from ikoma.errors import DeployFailed, IkomaError, InvalidArguments, Next, SqlFailed
 from ikoma.kernel.answers.failures import describe_failure
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Registry, Request, Result, StoredFailure, Untrusted, capability
+from ikoma.kernel.registry import Registry, Request, Result, StoredFailure, Untrusted, capability, listed
 from ikoma.model import Effect, Role, is_name, quote_name
 from ikoma.transports.mcp.wording import answers, marking, sentences
 

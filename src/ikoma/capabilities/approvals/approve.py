@@ -7,8 +7,7 @@ from functools import partial
 from ikoma.capabilities.approvals.list import ApprovalsListItem
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import APPROVED
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Request, capability
+from ikoma.kernel.registry import Request, capability, listed
 from ikoma.model import Effect, Role
 
 

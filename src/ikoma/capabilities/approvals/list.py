@@ -8,8 +8,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.approvals import Approval
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import MOST_LISTED, Request, Result, Untrusted, capability
+from ikoma.kernel.registry import MOST_LISTED, Request, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 

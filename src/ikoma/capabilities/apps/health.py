@@ -7,8 +7,7 @@ from typing import Annotated
 from ikoma.capabilities.apps.status import next_of
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
 from ikoma.model import Effect, Role
 
 

@@ -12,8 +12,7 @@ from ikoma.apps.files import files
 from ikoma.apps.source import template
 from ikoma.capabilities.context import Call
 from ikoma.errors import HasComposeFile, Next, NotAdaptable
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability, listed
 from ikoma.model import AppName, Effect, FilePath, Role
 
 _LARGEST = 1 << 20

@@ -10,8 +10,7 @@ from ikoma.apps.app import App
 from ikoma.apps.observation.health import UNKNOWN
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, Request, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

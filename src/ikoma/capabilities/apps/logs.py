@@ -12,8 +12,7 @@ from pydantic import Field
 from ikoma.apps.observation.logs import LogQuery, parse_since
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotFollowing
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, ReleaseId, Role
 
 

@@ -12,9 +12,8 @@ from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.apps.source import access
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
-from ikoma.kernel.registry import AppRequest, Loss, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
 from ikoma.model import Effect, Role, quote_name
 
 

@@ -9,8 +9,7 @@ from pydantic import Field
 from ikoma.apps.readable import decode_text
 from ikoma.apps.routing.request import visit
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, RequestPath, Role
 
 

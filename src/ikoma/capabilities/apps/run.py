@@ -11,8 +11,7 @@ from ikoma.apps.rollouts import one_off_commands
 from ikoma.apps.rollouts.one_off_commands import Output
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 

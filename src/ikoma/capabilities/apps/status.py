@@ -8,8 +8,7 @@ from typing import Annotated
 from ikoma.apps.observation.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
 from ikoma.model import AppName, Effect, Role
 
 

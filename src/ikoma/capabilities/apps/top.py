@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.model import AppName, Effect, Role
 from ikoma.ports.engine import ContainerUsage
 

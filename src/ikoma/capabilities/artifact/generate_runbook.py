@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ikoma.apps.observation.runbook import render_runbook
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

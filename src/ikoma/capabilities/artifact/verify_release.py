@@ -7,8 +7,7 @@ from dataclasses import asdict
 from ikoma.apps.observation.health import HEALTHY, STOPPED
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -8,8 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.model import Effect, EntryTime, Role
 
 

@@ -6,8 +6,7 @@ import asyncio
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.audit.chain import verify as verify_chain
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -7,9 +7,8 @@ from typing import ClassVar
 from ikoma.apps.database import credentials, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import DatabaseForeign, Next
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

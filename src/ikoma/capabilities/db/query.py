@@ -8,8 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from ikoma.apps.database import own_database
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -10,8 +10,7 @@ from ikoma.apps.app import App
 from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileMissing
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
 from ikoma.model import Effect, Role, SqlFileName
 from ikoma.ports.databases import Migration
 

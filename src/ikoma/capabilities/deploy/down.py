@@ -8,8 +8,7 @@ from ikoma.apps.app import App
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -10,8 +10,7 @@ from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, ImageReference, Role
 
 

@@ -10,8 +10,7 @@ from ikoma.apps.deploying.plan import RollbackEffect
 from ikoma.apps.deploying.rollback import RollbackRequest
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, ReleaseId, Role
 
 _MOST_FILES = 50

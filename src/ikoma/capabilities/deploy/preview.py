@@ -17,8 +17,7 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import DeployUpRequest, DeployUpResult, up
 from ikoma.capabilities.preview.remove import take_away
 from ikoma.errors import IkomaError, PreviewOfPreview
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability, listed
 from ikoma.model import AppName, Effect, GitRef, Role, Secret
 
 

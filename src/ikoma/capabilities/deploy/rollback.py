@@ -10,8 +10,7 @@ from ikoma.apps.observation.runbook import write_runbook
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Loss, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
 from ikoma.model import Effect, ReleaseId, Role
 
 

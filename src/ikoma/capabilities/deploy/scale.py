@@ -6,8 +6,7 @@ from pydantic import Field
 
 from ikoma.apps.deploying.deployer import DeployOptions
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

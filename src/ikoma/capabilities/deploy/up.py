@@ -11,8 +11,7 @@ from ikoma.apps.environment import dotenv
 from ikoma.apps.observation.runbook import write_runbook
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 

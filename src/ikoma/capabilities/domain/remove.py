@@ -9,8 +9,7 @@ from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, capability
+from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import DomainName, Effect, Role, quote_name
 
 

@@ -10,9 +10,8 @@ from pydantic import Field
 from ikoma.apps.environment import variable_history
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Column, Page
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -8,8 +8,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Sensitive, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Sensitive, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Page
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

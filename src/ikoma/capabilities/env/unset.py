@@ -7,8 +7,7 @@ from pydantic import Field
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, capability
+from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -7,8 +7,7 @@ import asyncio
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, FilePath, Role
 
 

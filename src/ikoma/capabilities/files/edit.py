@@ -11,8 +11,7 @@ from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.files.write import WRITTEN
 from ikoma.errors import InvalidArguments, Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability, listed
 from ikoma.model import Effect, FilePath, Role
 
 

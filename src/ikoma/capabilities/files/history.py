@@ -9,9 +9,8 @@ from pydantic import Field
 
 from ikoma.apps.files import file_history
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Column, Page
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, FilePath, Role
 
 

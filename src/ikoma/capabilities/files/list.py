@@ -11,8 +11,7 @@ from ikoma.apps.deploying.release_files import ReleaseFiles
 from ikoma.apps.files import files
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 

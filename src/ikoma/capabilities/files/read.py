@@ -14,9 +14,8 @@ from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.redaction.redaction import list_encodings, redact
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 

@@ -13,8 +13,7 @@ from ikoma.apps.files import file_history, files
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, FilePath, ReleaseId, Role, make_printable
 
 _MOST_NAMES = 100

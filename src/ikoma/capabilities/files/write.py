@@ -11,9 +11,8 @@ from pydantic import Field
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments, Next
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability, listed
 from ikoma.model import Effect, FilePath, Role
 
 

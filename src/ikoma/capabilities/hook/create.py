@@ -11,9 +11,8 @@ from ikoma.apps.source import checkout, webhook
 from ikoma.apps.source.webhook import StatusTarget
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.hook.remove import secret_lost
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
-from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
 from ikoma.model import Effect, GitRef, Role, Secret
 
 

@@ -24,8 +24,7 @@ from ikoma.apps.yaml import file_choice
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import DeployUpDetails, DeployUpRequest, up
 from ikoma.errors import IkomaError
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role, make_printable
 
 _SECONDS = 300

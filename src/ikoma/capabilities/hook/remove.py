@@ -7,8 +7,7 @@ from functools import partial
 from ikoma.apps.app import App
 from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Loss, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -12,8 +12,7 @@ from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import failure_of
 from ikoma.errors import OperationNotFound
 from ikoma.kernel.journal import Record
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 

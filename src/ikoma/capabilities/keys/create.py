@@ -9,9 +9,8 @@ from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
-from ikoma.kernel.registry import Request, Result, Sensitive, capability
+from ikoma.kernel.registry import Request, Result, Sensitive, capability, listed
 from ikoma.model import Effect, FutureTime, Role
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Loss, Request, Result, capability
+from ikoma.kernel.registry import Loss, Request, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.keys.create import SHOWN_ONCE
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
-from ikoma.kernel.registry import Loss, Request, Result, Sensitive, capability
+from ikoma.kernel.registry import Loss, Request, Result, Sensitive, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.operations.get import OperationsGetRequest, OperationsGetResult
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import capability
+from ikoma.kernel.registry import capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Request, Result, Untrusted, capability
+from ikoma.kernel.registry import Request, Result, Untrusted, capability, listed
 from ikoma.model import AppName, Effect, Role
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -7,8 +7,7 @@ import time
 from ikoma import __version__
 from ikoma.capabilities.context import Call
 from ikoma.kernel.answers.leading import may_call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import BODY_LIMIT, SQL_BODY_LIMIT, Request, Result, capability, registry
+from ikoma.kernel.registry import BODY_LIMIT, SQL_BODY_LIMIT, Request, Result, capability, listed, registry
 from ikoma.model import Effect, Role
 
 

@@ -13,8 +13,7 @@ from pydantic_core import CoreSchema
 from ikoma.apps.policy.rules import RULES
 from ikoma.capabilities.context import Call
 from ikoma.errors import NotWaivable
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, FutureTime, Role, parse_moment
 
 _MOST_DAYS = 366

@@ -14,9 +14,8 @@ from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.source import checkout
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Column, Page
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

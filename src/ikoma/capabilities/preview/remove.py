@@ -7,8 +7,7 @@ from ikoma.apps.resolution import preview_files
 from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.capabilities.context import Call
 from ikoma.errors import PreviewNotFound
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, capability
+from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import AppName, Effect, GitRef, Role
 
 

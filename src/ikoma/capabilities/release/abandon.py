@@ -7,8 +7,7 @@ from typing import Annotated
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.rollouts.way_out import waiting
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -16,8 +16,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
 from ikoma.errors import ReleaseNotFound
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, FilePath, ReleaseId, Role
 
 _MOST_FILES = 100

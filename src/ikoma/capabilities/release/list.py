@@ -9,9 +9,8 @@ from pydantic import Field
 from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Column, Page
-from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability
+from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.release.list import ReleaseListRelease, facts
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, capability
+from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, ReleaseId, Role
 
 

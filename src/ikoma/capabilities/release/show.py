@@ -11,8 +11,7 @@ from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.release.list import ReleaseListRelease, facts
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, optional
+from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
 from ikoma.model import Effect, ReleaseId, Role
 
 

@@ -9,8 +9,7 @@ from pydantic import Field
 from ikoma.apps.source import checkout as source_checkout
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.source.clone import SourceCloneResult, bring
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Sensitive, capability, listed
 from ikoma.model import Effect, GitRef, Role
 
 

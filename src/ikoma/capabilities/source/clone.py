@@ -11,9 +11,8 @@ from ikoma.apps.source import checkout
 from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
-from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability, listed
 from ikoma.model import Effect, FilePath, GitRef, Role, Secret, make_printable
 
 if TYPE_CHECKING:

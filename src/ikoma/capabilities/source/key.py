@@ -10,9 +10,8 @@ from ikoma.apps.source.access import SourcePlace
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Page
-from ikoma.kernel.registry import AppRequest, Loss, Result, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

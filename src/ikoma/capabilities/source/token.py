@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 from ikoma.apps.source import access
 from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Fact, Page
-from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability
+from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
 from ikoma.model import Effect, Role, Secret
 
 

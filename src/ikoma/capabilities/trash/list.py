@@ -9,9 +9,8 @@ from pydantic import Field
 
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
 from ikoma.kernel.page import Column, Page
-from ikoma.kernel.registry import Request, Result, capability
+from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.model import Effect, Role
 
 

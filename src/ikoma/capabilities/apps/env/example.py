@@ -7,8 +7,7 @@ import asyncio
 from ikoma.apps.environment import dotenv
 from ikoma.apps.yaml.reading import gather
 from ikoma.capabilities.context import Call
-from ikoma.kernel.listing import listed
-from ikoma.kernel.registry import AppRequest, capability
+from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, Role
 
 
