@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.resolution.resolver import Resolutions
@@ -160,7 +161,7 @@ def lay_out(case: Case, root: Path) -> tuple[App, HostFacts]:
     return app, facts
 
 
-async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | None, Mapping[str, object] | None]:
+async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | None, ComposeModel | None]:
     """What the policy finds, and Compose's own refusal where it does not come to a model."""
     engine = ComposeEngine(DOCKER_HOST)
     facts = replace(facts, files=read_paths(app))
@@ -173,13 +174,14 @@ async def judged(app: App, facts: HostFacts) -> tuple[list[Violation], str | Non
         await engine.close()
     if resolved.model is None:
         return [], resolved.error, None
-    return policy.check(resolved.model, facts), None, resolved.model
+    model = parse_model(resolved.model)
+    return policy.check(model, facts), None, model
 
 
 def judged_model(name: str, app: App, facts: HostFacts) -> list[Violation]:
     """What the policy finds in one of MODELS."""
     text = json.dumps(MODELS[name][1]).replace("/shop", str(app.path))
-    return policy.check(json.loads(text), facts)
+    return policy.check(parse_model(json.loads(text)), facts)
 
 
 def _make_socket(path: Path) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from ikoma.apps.app import App, Apps
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.compose.mounts import sources
-from ikoma.apps.compose.services import shares_with
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import RULES, fix_of, problem_of
 from ikoma.apps.policy.waivers import Waivers
-from ikoma.apps.resolution.substitutes import substituted
+from ikoma.apps.resolution.substitutes import substitute
 from ikoma.apps.resolution.unsupported_features import impossible
 from ikoma.apps.rollouts import injection
 from ikoma.apps.rollouts.new_rollout import told
@@ -73,9 +73,9 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     runs = injection.frozen(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
     place = Placement(app.name, "r1", facts.root, app.state / "tree", sources(app, runs), {}, {}, str)
-    made = placed(runs, place, rollout="1", configurations=dict.fromkeys(runs["services"], "c"), carried={}).model
-    first = {name: service for name, service in made["services"].items() if not shares_with(service)}
-    inside = {name: service for name, service in made["services"].items() if name not in first}
+    made = placed(runs, place, rollout="1", configurations=dict.fromkeys(runs.services, "c"), carried={}).model
+    first = {name: service.raw for name, service in made.services.items() if not service.shares_with}
+    inside = {name: service.raw for name, service in made.services.items() if name not in first}
     created(app, made, first)
     created(app, made, {name: told(service, dict.fromkeys(first, "1")) for name, service in inside.items()})
 
@@ -89,7 +89,7 @@ def test_nothing_of_the_server_is_seen_where_a_file_names_its_variables(
     app, facts = lay_out(case, tmp_path)
     model = asyncio.run(judged(app, facts))[2]
     assert model is not None
-    web = json.loads(json.dumps(model))["services"]["web"]
+    web = model.services["web"].raw
     blank = dict.fromkeys(("HOME_OF", "TOKENS", "ISSUER", "TRACES"), "")
     assert web["environment"] == {**blank, "WHO": "x", "SEARCH": "none", "INNER": "/"}
     assert web["labels"] == {"of": "/x"}
@@ -105,11 +105,11 @@ class Owners(ComposeEngine):
         return self._there
 
 
-def created(app: App, model: Mapping[str, Any], services: Mapping[str, Any]) -> None:
+def created(app: App, model: ComposeModel, services: Mapping[str, Any]) -> None:
     """Let Compose read what containers of these services are made of."""
     (app.state / VARIABLES_FILE).write_text("")
     only = {name: {**service, "depends_on": {}} for name, service in services.items()}
-    (app.state / "create.json").write_text(json.dumps({**model, "services": only}))
+    (app.state / "create.json").write_text(json.dumps({**model.raw, "services": only}))
     command = argv.create(app.name, app.path, app.state / "create.json", {})
     command[command.index("create") :] = ["config", "--format", "json"]
     finished = asyncio.run(run(command, env=argv.make_environment(DOCKER_HOST), cwd=app.path, timeout=60))
@@ -200,15 +200,15 @@ def test_a_network_of_others_becomes_one_of_the_apps_own(case: Case, tmp_path: P
     app, facts = lay_out(case, tmp_path)
     _, _, model = asyncio.run(judged(app, facts))
     assert model is not None
-    own, notices = asyncio.run(substituted(Owners(facts.owners), app.name, model, ()))
-    names = {str(network["name"]) for network in own["networks"].values()}
-    if names != {f"shop_{key}" for key in own["networks"]}:  # it begins as the app's own do, and is refused
+    own, notices = asyncio.run(substitute(Owners(facts.owners), app.name, model, ()))
+    names = {str(network["name"]) for network in own.networks.values()}
+    if names != {f"shop_{key}" for key in own.networks}:  # it begins as the app's own do, and is refused
         assert any(name.startswith("shop") for name in names)
         assert {violation.rule for violation in policy.check(own, facts)} == {"foreign-network"}
         return
     assert policy.check(own, facts) == []
     assert notices
-    as_written, notices = asyncio.run(substituted(Owners(facts.owners), app.name, model, {"foreign-network"}))
+    as_written, notices = asyncio.run(substitute(Owners(facts.owners), app.name, model, {"foreign-network"}))
     assert (as_written, notices) == (model, [])
 
 
@@ -217,9 +217,9 @@ def test_no_volume_of_others_is_taken_under_another_name(case: Case, tmp_path: P
     app, facts = lay_out(case, tmp_path)
     _, _, model = asyncio.run(judged(app, facts))
     assert model is not None
-    own, _ = asyncio.run(substituted(Owners(facts.owners), app.name, model, ()))
-    names = {volume["name"] for volume in own["volumes"].values()}
-    assert policy.check(own, facts) or names == {f"shop_{key}" for key in own["volumes"]}
+    own, _ = asyncio.run(substitute(Owners(facts.owners), app.name, model, ()))
+    names = {volume["name"] for volume in own.volumes.values()}
+    assert policy.check(own, facts) or names == {f"shop_{key}" for key in own.volumes}
 
 
 def test_what_a_dockerfile_must_not_say_is_found_in_the_dockerfile(tmp_path: Path) -> None:

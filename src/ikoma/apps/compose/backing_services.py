@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from ikoma.apps.compose.dockerfiles import stage_of
+from ikoma.apps.compose.model import ComposeModel, Service
 
 _DATABASES = re.compile(
     r"postgres|postgresql|pg|postgis|timescaledb|timescale|pgvector|pgvecto|pgbouncer|pgpool|pgcat|"
@@ -59,20 +59,19 @@ _FASTCGI = re.compile(r"(?:^|[-_./:@])fpm(?:$|[-_./:@\d])|\bphp-fpm\d*(?:\.\d+)?
 """What names a server of FastCGI, which a web server has to stand in front of."""
 
 
-def is_tool(service: Mapping[str, Any]) -> bool:
+def is_tool(service: Service) -> bool:
     """Whether a service is, by its image or command, one that only those look into who run the app."""
-    if _TOOL_COMMANDS.search(_text(service.get("command"))):
+    if _TOOL_COMMANDS.search(" ".join(service.command)):
         return True
-    last = str(service.get("image") or "").partition("@")[0].rpartition("/")[2].partition(":")[0]
-    return not service.get("build") and _TOOLS.fullmatch(last.lower()) is not None
+    last = service.image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    return service.build is None and _TOOLS.fullmatch(last.lower()) is not None
 
 
-def speaks_fastcgi(service: Mapping[str, Any], dockerfile: str = "") -> bool:
+def speaks_fastcgi(service: Service, dockerfile: str = "") -> bool:
     """Whether a service is, by its image, its command or what it is built on, php-fpm: that is no HTTP."""
-    build = service.get("build") or {}
-    said = (service.get("image"), build.get("dockerfile"), stage_of(build, dockerfile).base)
-    started = f"{_text(service.get('entrypoint'))} {_text(service.get('command'))}"
-    return any(_FASTCGI.search(str(item or "")) for item in (*said, started))
+    build = service.build
+    said = (service.image, build.dockerfile if build else "", stage_of(build, dockerfile).base)
+    return any(map(_FASTCGI.search, (*said, " ".join((*service.entrypoint, *service.command)))))
 
 
 def exposed_by(dockerfile: str) -> list[str]:
@@ -80,20 +79,19 @@ def exposed_by(dockerfile: str) -> list[str]:
     return [port for line in _EXPOSE.findall(dockerfile) for port in line.split()]
 
 
-def is_backing_service(model: Mapping[str, Any], name: str, dockerfiles: Mapping[str, str] | None = None) -> bool:
+def is_backing_service(model: ComposeModel, name: str, dockerfiles: Mapping[str, str] | None = None) -> bool:
     """Whether a service of a resolved model is a database, a queue or a store of objects.
 
     Args:
         dockerfiles: service → text of its Dockerfile, where that is no part of the model.
     """
-    services: Mapping[str, Any] = model.get("services") or {}
-    service = services[name]
-    if any(_DATA.match(str(mount.get("target") or "")) for mount in service.get("volumes") or []):
+    service = model.services[name]
+    if any(_DATA.match(mount.target) for mount in service.mounts):
         return True
-    builder = find_builder(services, name)
+    builder = find_builder(model, name)
     if builder is None:
-        return is_backing_image(str(service.get("image") or ""))
-    return is_backing_image(stage_of(services[builder]["build"], (dockerfiles or {}).get(builder, "")).base)
+        return is_backing_image(service.image)
+    return is_backing_image(stage_of(builder.build, (dockerfiles or {}).get(builder.name, "")).base)
 
 
 def is_backing_image(reference: str) -> bool:
@@ -106,13 +104,9 @@ def is_backing_image(reference: str) -> bool:
     return any(map(_DATABASES.fullmatch, words)) and not any(map(_CLIENTS.fullmatch, words))
 
 
-def find_builder(services: Mapping[str, Any], name: str) -> str | None:
+def find_builder(model: ComposeModel, name: str) -> Service | None:
     """The service that builds what a service runs; None where its image comes from elsewhere."""
-    if services[name].get("build"):
-        return name
-    image = services[name].get("image")
-    return next((other for other, item in services.items() if item.get("build") and item.get("image") == image), None)
-
-
-def _text(command: Any) -> str:
-    return " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
+    service = model.services[name]
+    if service.build is not None:
+        return service
+    return next((item for item in model.services.values() if item.build and item.image == service.image), None)

@@ -1,7 +1,4 @@
-"""What IKOMA reads from a compose file besides what Compose itself makes of it.
-
-`Web` is how the app answers HTTP; web_service.py says which service does.
-"""
+"""How an app answers HTTP (web_service.py says which service does), and models as files for Compose."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.ports.engine import Container
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -43,27 +41,10 @@ def encoded(model: Mapping[str, Any]) -> bytes:
     return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
-def has_address(service: Mapping[str, Any]) -> bool:
-    """Whether a service's containers are in networks of their own, not in another's, the server's or in none."""
-    mode = str(service.get("network_mode") or "")
-    return mode not in ("none", "host") and not mode.startswith(("service:", "container:"))
-
-
-def uses_database(model: Mapping[str, Any], service: str) -> bool:
+def uses_database(model: ComposeModel, service: str) -> bool:
     """Whether a service may get the app's database credentials: all may, unless `x-ikoma: database:` names some."""
-    block = model.get("x-ikoma")
-    listed = block.get("database") if isinstance(block, Mapping) else None
+    listed = model.said.get("database")
     return service in listed if isinstance(listed, list | Mapping) else listed is not False
-
-
-def one_shot_services(model: Mapping[str, Any]) -> set[str]:
-    """Services that run once: others wait for them with service_completed_successfully."""
-    return {
-        name
-        for service in (model.get("services") or {}).values()
-        for name, need in (service.get("depends_on") or {}).items()
-        if need.get("condition") == "service_completed_successfully"
-    }
 
 
 def is_port(text: str) -> bool:

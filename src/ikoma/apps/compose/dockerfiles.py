@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import Build, ComposeModel
 from ikoma.errors import IkomaError
 
 _LARGEST = 1 << 20
@@ -39,38 +39,38 @@ class Stage:
     """What its variables hold."""
 
 
-def read_dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, str]:
+def read_dockerfiles(app: App, model: ComposeModel) -> dict[str, str]:
     """Service → text of its Dockerfile, where that is a file in the app's folder."""
     found = {}
-    for name, service in (model.get("services") or {}).items():
-        build = service.get("build")
-        if build and "dockerfile_inline" not in build:
+    for name, service in model.services.items():
+        if service.build is not None and service.build.inline is None:
             with suppress(IkomaError, OSError, ValueError):
-                path = Path(str(build.get("context") or ""), str(build.get("dockerfile") or "Dockerfile"))
+                path = Path(service.build.context, service.build.dockerfile)
                 found[name] = app.read_inside(path, _LARGEST).decode(errors="replace")
     return found
 
 
-def with_dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, Any]:
+def with_dockerfiles(app: App, model: ComposeModel) -> ComposeModel:
     """The model with its Dockerfiles as a part of it, as that of a release has them."""
-    services = dict(model.get("services") or {})
+    changed = {}
     for name, text in read_dockerfiles(app, model).items():
-        build = {**services[name]["build"], "dockerfile_inline": text.replace("$", "$$")}
-        services[name] = {**services[name], "build": build}
-    return {**model, "services": services}
+        described = model.services[name].raw
+        changed[name] = {**described, "build": {**described["build"], "dockerfile_inline": text.replace("$", "$$")}}
+    return model.with_services(changed)
 
 
-def stage_of(build: Mapping[str, Any], text: str = "") -> Stage:
+def stage_of(build: Build | None, text: str = "") -> Stage:
     """The stage that a build of a resolved model makes its image of.
 
     Args:
         text: its Dockerfile, where that is no part of the model.
     """
-    inline = build.get("dockerfile_inline")
+    if build is None:
+        return last_stage(text)
     return last_stage(
-        str(inline).replace("$$", "$") if inline else text,
-        str(build.get("target") or ""),
-        {key: str(value).replace("$$", "$") for key, value in (build.get("args") or {}).items() if value is not None},
+        build.inline.replace("$$", "$") if build.inline else text,
+        build.target,
+        {key: str(value).replace("$$", "$") for key, value in build.args.items() if value is not None},
     )
 
 

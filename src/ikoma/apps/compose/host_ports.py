@@ -1,16 +1,17 @@
-"""Which ports of this machine an app wants for itself that another already has."""
+"""Finds the ports of this machine that an app wants for itself and another already has."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.model import AppName
 from ikoma.ports.engine import Container, Engine
 
@@ -19,7 +20,7 @@ _MOST = 10_000
 """Ports that are looked for: the policy says where a range has too many."""
 
 
-class Port(NamedTuple):
+class HostPort(NamedTuple):
     """A port of this machine: TCP and UDP have each their own."""
 
     protocol: str
@@ -35,14 +36,14 @@ class Taken:
 
     service: str
     index: int
-    port: Port
+    port: HostPort
     holder: str
     is_of_this_app: bool = False
     """Whether another port of the same app has it."""
 
 
 async def taken_ports(
-    app: AppName, model: Mapping[str, Any], engine: Engine, is_platform: Callable[[int], bool]
+    app: AppName, model: ComposeModel, engine: Engine, is_platform: Callable[[int], bool]
 ) -> list[Taken]:
     """The host ports of a resolved model that are not free.
 
@@ -52,8 +53,8 @@ async def taken_ports(
     wanted = list(islice(_published(model), _MOST))
     if not wanted:
         return []
-    own: set[Port] = set()
-    others: dict[Port, str] = {}
+    own: set[HostPort] = set()
+    others: dict[HostPort, str] = {}
     for project, containers in (await engine.list_all_containers()).items():
         found = {port for container in containers for port in _of_container(container)}
         if project == app.project:
@@ -62,7 +63,7 @@ async def taken_ports(
             others |= dict.fromkeys(found, f"the app {project}")
     listening = await asyncio.to_thread(_listening)
     taken = []
-    seen: dict[Port, str] = {}
+    seen: dict[HostPort, str] = {}
     for service, index, port in wanted:
         same = others.get(port) is None and port in seen
         holder = others.get(port) or seen.get(port)
@@ -80,19 +81,19 @@ def published_range(text: str) -> range | None:
     return None if found is None else range(int(found[1]), int(found[2] or found[1]) + 1)
 
 
-def _published(model: Mapping[str, Any]) -> Iterator[tuple[str, int, Port]]:
+def _published(model: ComposeModel) -> Iterator[tuple[str, int, HostPort]]:
     """(service, index, host port) of each port the model publishes."""
-    for name, service in (model.get("services") or {}).items():
-        for index, port in enumerate(service.get("ports") or []):
-            for number in published_range(str(port.get("published") or "")) or ():
-                yield name, index, Port(port.get("protocol", "tcp"), number)
+    for name, service in model.services.items():
+        for index, port in enumerate(service.ports):
+            for number in published_range(port.published) or ():
+                yield name, index, HostPort(port.protocol, number)
 
 
-def _of_container(container: Container) -> Iterator[Port]:
-    return (Port("tcp", host_port) for _, host_port, _ in container.published)
+def _of_container(container: Container) -> Iterator[HostPort]:
+    return (HostPort("tcp", host_port) for _, host_port, _ in container.published)
 
 
-def _listening() -> dict[Port, str]:
+def _listening() -> dict[HostPort, str]:
     """TCP ports that processes of this machine listen on → which process."""
     found = {}
     for connection in psutil.net_connections("tcp"):
@@ -101,5 +102,5 @@ def _listening() -> dict[Port, str]:
                 name = psutil.Process(connection.pid).name() if connection.pid else "another process"
             except psutil.Error:
                 name = "another process"
-            found[Port("tcp", connection.laddr.port)] = f"{name} (pid {connection.pid})" if connection.pid else name
+            found[HostPort("tcp", connection.laddr.port)] = f"{name} (pid {connection.pid})" if connection.pid else name
     return found

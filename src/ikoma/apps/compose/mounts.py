@@ -1,4 +1,4 @@
-"""Which of the paths that an app's containers and builds use are its source, and which are its data.
+"""Tells an app's source from its data, by the paths that its containers and builds use.
 
 Source becomes part of each release: what runs, runs from the release's own copy. Data stays where it is and is shared
 by all releases, because what containers write must outlive them. A folder that a container may write is data, unless
@@ -14,12 +14,11 @@ import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose import x_ikoma
+from ikoma.apps.compose.model import Build, ComposeModel, Mount
 from ikoma.apps.compose.x_ikoma import SOURCE
 from ikoma.apps.host_facts import LocatedPath, locate
 from ikoma.errors import IkomaError
@@ -54,7 +53,7 @@ class Sources:
         return _outermost([item for item in self.data if path in item.parents])
 
 
-def sources(app: App, model: Mapping[str, Any], *, besides: Sequence[str] = ()) -> Sources:
+def sources(app: App, model: ComposeModel, *, besides: Sequence[str] = ()) -> Sources:
     """The source and the data of a resolved model.
 
     Args:
@@ -82,13 +81,13 @@ def sources(app: App, model: Mapping[str, Any], *, besides: Sequence[str] = ()) 
     )
 
 
-def _named_folders(root: Path, model: Mapping[str, Any]) -> dict[Path, bool]:
+def _named_folders(root: Path, model: ComposeModel) -> dict[Path, bool]:
     """What the app's own x-ikoma block says of paths: whether they are source."""
-    wishes = x_ikoma.read(model)
-    return {root / name: True for name in wishes.source} | {root / name: False for name in wishes.data}
+    source, data = model.x_ikoma.source, model.x_ikoma.data
+    return {root / name: True for name in source} | {root / name: False for name in data}
 
 
-def deployed_data(app: App, model: Mapping[str, Any], found: Sources) -> list[Path]:
+def deployed_data(app: App, model: ComposeModel, found: Sources) -> list[Path]:
     """Data that a person deploys too: it lies in src/ or config/, and the app does not call it data."""
     root = Path(os.path.realpath(app.path))
     named = _named_folders(root, model)
@@ -101,10 +100,10 @@ def strays(way: LocatedPath, folders: Set[Path]) -> bool:
     return any(step in folders and step not in way.path.parents for step in way.passed)
 
 
-def _binds(model: Mapping[str, Any]) -> Iterator[tuple[LocatedPath, bool]]:
+def _binds(model: ComposeModel) -> Iterator[tuple[LocatedPath, bool]]:
     """Where each bind mount leads, and whether its container may write there."""
-    for mount in bind_mounts(model):
-        yield locate(mount["source"]), not mount.get("read_only")
+    for mount in model.binds:
+        yield locate(mount.source), not mount.read_only
 
 
 def _is_file(path: Path) -> bool:
@@ -135,74 +134,57 @@ def _is_nearer(path: Path, source: Set[Path], data: Set[Path]) -> bool:
     return next((step not in data for step in (path, *path.parents) if step in data or step in source), False)
 
 
-def bind_mounts(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every bind mount of every service."""
-    for service in (model.get("services") or {}).values():
-        for mount in service.get("volumes") or []:
-            if mount.get("type") == "bind":
-                yield mount
-
-
-def written(model: Mapping[str, Any], name: str, source: Sources) -> Iterator[dict[str, Any]]:
+def find_written(model: ComposeModel, name: str, source: Sources) -> Iterator[Mount]:
     """The mounts in which a service writes what releases share: volumes that have a name, data, and single files."""
     for mount in _mounts(model, name):
-        if mount.get("read_only"):
+        if mount.read_only:
             continue
-        if mount.get("type") == "volume" and mount.get("source"):
+        if mount.is_volume and mount.source:
             yield mount
-        if mount.get("type") == "bind":
-            path = _real(mount["source"])
+        if mount.is_bind:
+            path = _real(mount.source)
             if not source.holds(path) or _is_file(path):
                 yield mount
 
 
-def takes_from(service: Mapping[str, Any]) -> dict[str, bool]:
-    """The services whose mounts a service has too (`volumes_from`), and whether it may write what they may."""
-    words = [str(item).split(":") for item in service.get("volumes_from") or []]
-    return {parts[0]: parts[-1] != "ro" for parts in words if parts[0] != "container"}
-
-
-def _mounts(model: Mapping[str, Any], name: str, *above: str) -> Iterator[dict[str, Any]]:
+def _mounts(model: ComposeModel, name: str, *above: str) -> Iterator[Mount]:
     """The mounts of a service, with those that it takes from others."""
-    service = model["services"].get(name) or {}
-    yield from service.get("volumes") or []
-    for other, writes in takes_from(service).items():
+    if name not in model.services:
+        return
+    service = model.services[name]
+    yield from service.mounts
+    for other, writes in service.mounts_from.items():
         if other not in above:
             for mount in _mounts(model, other, name, *above):
-                yield mount if writes else {**mount, "read_only": True}
+                yield mount if writes else replace(mount, read_only=True)
 
 
-def _read(model: Mapping[str, Any]) -> Iterator[str]:
+def _read(model: ComposeModel) -> Iterator[str]:
     """Paths that a build, a config or a secret reads."""
-    for service in (model.get("services") or {}).values():
-        build = service.get("build") or {}
-        for context in (build.get("context"), *(build.get("additional_contexts") or {}).values()):
-            if context and str(context).startswith("/"):
-                yield str(context)
-    for kind in ("configs", "secrets"):
-        for item in (model.get(kind) or {}).values():
-            if item and item.get("file"):
-                yield str(item["file"])
+    for build in model.builds:
+        for context in (build.context, *build.additional_contexts.values()):
+            if context.startswith("/"):
+                yield context
+    for items in model.contents.values():
+        yield from (str(item["file"]) for item in items.values() if item.get("file"))
 
 
-def dockerfiles(model: Mapping[str, Any]) -> Iterator[Path]:
-    """Where the Dockerfiles of a model's builds are, as far as they are files."""
-    for service in (model.get("services") or {}).values():
-        build = service.get("build") or {}
-        if str(build.get("context") or "").startswith("/") and "dockerfile_inline" not in build:
-            yield Path(os.path.normpath(Path(build["context"], str(build.get("dockerfile") or "Dockerfile"))))
+def find_dockerfiles(builds: Iterable[Build]) -> Iterator[Path]:
+    """Where the Dockerfiles of these builds are, as far as they are files."""
+    for build in builds:
+        if build.context.startswith("/") and build.inline is None:
+            yield Path(os.path.normpath(Path(build.context, build.dockerfile)))
 
 
-def _built_from(app: App, model: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _built_from(app: App, model: ComposeModel) -> Iterator[tuple[Path, str]]:
     """(context, Dockerfile) of each build."""
-    for service in (model.get("services") or {}).values():
-        build = service.get("build") or {}
-        text = str(build.get("dockerfile_inline") or "")
-        for path in dockerfiles({"services": {"": service}}):
+    for build in model.builds:
+        text = build.inline or ""
+        for path in find_dockerfiles([build]):
             with suppress(IkomaError):
                 text = app.read_inside(path, _LARGEST_DOCKERFILE).decode(errors="replace")
         if text:
-            yield _real(str(build.get("context") or app.path)), text
+            yield _real(build.context or str(app.path)), text
 
 
 def _is_built_from(path: Path, builds: Iterable[tuple[Path, str]]) -> bool:

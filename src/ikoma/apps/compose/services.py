@@ -1,25 +1,20 @@
-"""The services of a resolved model: found by name, in the order of their needs, and what each asks for."""
+"""Finds services of a resolved model by name, and puts them in the order of their needs."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from ikoma.apps.compose.model import ComposeModel, Service
 from ikoma.errors import ServiceIsBuilt, ServiceNotFound
 from ikoma.model import AppName
 
-SHARED = ("network_mode", "ipc", "pid")
-"""Keys by which a service runs in the namespace of another."""
 
-
-def service_of(app: AppName, model: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What a model says of a service; ServiceNotFound, with the nearest name, where it has none such."""
-    services: Mapping[str, Any] = model["services"]
-    if name not in services:
-        raise no_service(f"{app} has no service {name[:80]!r}.", name, services)
-    found: Mapping[str, Any] = services[name]
-    return found
+def find_service(app: AppName, model: ComposeModel, name: str) -> Service:
+    """The service of that name; ServiceNotFound, with the nearest name, where there is none."""
+    if name not in model.services:
+        raise no_service(f"{app} has no service {name[:80]!r}.", name, model.services)
+    return model.services[name]
 
 
 def no_service(problem: str, name: str, services: Iterable[str]) -> ServiceNotFound:
@@ -30,46 +25,23 @@ def no_service(problem: str, name: str, services: Iterable[str]) -> ServiceNotFo
     return ServiceNotFound(problem, hint=hint, guess=near[0] if near else None)
 
 
-def with_image(app: AppName, model: Mapping[str, Any], service: str, image: str) -> dict[str, Any]:
+def with_image(app: AppName, model: ComposeModel, service: str, image: str) -> ComposeModel:
     """The model with another image for one service; ServiceIsBuilt where that is built."""
-    described = service_of(app, model, service)
-    if "build" in described:
+    described = find_service(app, model, service)
+    if described.build is not None:
         raise ServiceIsBuilt(f"The image of {service} is built from the source of {app}.")
-    return {**model, "services": {**model["services"], service: {**described, "image": image}}}
+    return model.with_services({service: {**described.raw, "image": image}})
 
 
-def scale_of(service: Mapping[str, Any]) -> int:
-    """How many containers a service is to have."""
-    given = service.get("scale")
-    if given is None:
-        given = (service.get("deploy") or {}).get("replicas")
-    return 1 if given is None else int(given)
-
-
-def waits_for(service: Mapping[str, Any]) -> dict[str, str]:
-    """What a service waits for before it starts: service → condition."""
-    needs: Mapping[str, Any] = service.get("depends_on") or {}
-    return {name: str(need.get("condition") or "service_started") for name, need in needs.items()}
-
-
-def shares_with(service: Mapping[str, Any]) -> str | None:
-    """The service in whose namespace this one runs."""
-    for key in SHARED:
-        kind, _, name = str(service.get(key) or "").partition(":")
-        if kind == "service":
-            return name
-    return None
-
-
-def in_order(services: Mapping[str, Any]) -> list[str]:
+def in_order(services: Mapping[str, Service]) -> list[str]:
     """Names of services, each after those that it needs."""
     ordered: list[str] = []
 
     def visit(name: str, above: tuple[str, ...]) -> None:
         if name in ordered or name in above or name not in services:
             return
-        shared = shares_with(services[name])
-        for needed in sorted({*waits_for(services[name]), *([shared] if shared else [])}):
+        shared = services[name].shares_with
+        for needed in sorted({*services[name].depends_on, *([shared] if shared else [])}):
             visit(needed, (*above, name))
         ordered.append(name)
 

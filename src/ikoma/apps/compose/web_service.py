@@ -1,4 +1,4 @@
-"""Which service answers an app's HTTP requests: what x-ikoma says, else what the compose file tells without a doubt.
+"""Chooses the service that answers an app's HTTP: by x-ikoma, else by what the compose file tells without a doubt.
 
 In this order: the x-ikoma block; the one service with a port published beyond this machine's loopback; the one service
 whose healthcheck asks a URL of its own. A service that is published on loopback only is meant for nobody outside, and a
@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ikoma.apps.compose import x_ikoma
 from ikoma.apps.compose.backing_services import exposed_by, is_backing_service, is_tool, speaks_fastcgi
-from ikoma.apps.compose.compose_file import Web, has_address, is_port
+from ikoma.apps.compose.compose_file import Web, is_port
+from ikoma.apps.compose.model import ComposeModel, Port, Service
 from ikoma.errors import InvalidCompose
 
 DEFAULT_PATH = "/health"
@@ -102,7 +102,7 @@ class _Asked:
     """None where an answer to the bare path need not be a good one."""
 
 
-def web(model: Mapping[str, Any]) -> Web | None:
+def web(model: ComposeModel) -> Web | None:
     """How the app answers HTTP, or None where nothing says so.
 
     Raises:
@@ -111,9 +111,7 @@ def web(model: Mapping[str, Any]) -> Web | None:
     return choose(model).web
 
 
-def choose(
-    model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None = None, without: Collection[str] = ()
-) -> Choice:
+def choose(model: ComposeModel, dockerfiles: Mapping[str, str] | None = None, without: Collection[str] = ()) -> Choice:
     """The service of a resolved model that answers HTTP.
 
     Args:
@@ -123,57 +121,56 @@ def choose(
     Raises:
         InvalidCompose: the x-ikoma block is there and wrong.
     """
-    block = model.get("x-ikoma")
+    block = model.block
     if block is None:
         return _guess(model, dockerfiles, without)
-    x_ikoma.read(model)
+    _ = model.x_ikoma  # refuses a block that is wrong
     if block.get("service") is False:
         return Choice(None, declined=True)
     if block.get("port") is not None or block.get("health") is not None:
         return Choice(_as_said(model, block, dockerfiles), "x-ikoma says so")
     service = block.get("service")
-    if isinstance(service, str) and service in (model.get("services") or {}):
-        return _of_one(service, model["services"][service])
+    if isinstance(service, str) and service in model.services:
+        return _of_one(model.services[service])
     return _guess(model, dockerfiles, without)
 
 
-def pinned(model: Mapping[str, Any], found: Web | None) -> dict[str, Any]:
+def pinned(model: ComposeModel, found: Web | None) -> ComposeModel:
     """A model whose x-ikoma block says what was chosen, so that every later look at it sees the same."""
-    block = dict(model.get("x-ikoma") or {})
-    block = {key: value for key, value in block.items() if key not in ("service", "port", "health")}
+    block = {key: value for key, value in model.said.items() if key not in ("service", "port", "health")}
     if found is None:
-        return {**model, "x-ikoma": {"service": False, **block}}
+        return model.with_block({"service": False, **block})
     said: dict[str, Any] = {"service": found.service, "port": found.port}
     if found.path is None:
         said["health"] = False
     elif found.named:
         said["health"] = found.path
-    return {**model, "x-ikoma": {**said, **block}}
+    return model.with_block({**said, **block})
 
 
-def is_loopback(port: Mapping[str, Any]) -> bool:
+def is_loopback(port: Port) -> bool:
     """Whether a port is published for this machine alone."""
-    address = str(port.get("host_ip") or "").strip("[]")
+    address = port.host_ip.strip("[]")
     try:
         return bool(address) and ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address == "localhost"
 
 
-def listens(name: str, service: Mapping[str, Any]) -> int | None:
+def find_port(service: Service) -> int | None:
     """The port at which a service answers HTTP, as far as it says one; None where it does not."""
-    found = _of_one(name, service).web
+    found = _of_one(service).web
     return None if found is None else found.port
 
 
-def _as_said(model: Mapping[str, Any], block: Mapping[str, Any], dockerfiles: Mapping[str, str] | None) -> Web:
+def _as_said(model: ComposeModel, block: Mapping[str, Any], dockerfiles: Mapping[str, str] | None) -> Web:
     """What a block says that has a port or a health path."""
-    services: Mapping[str, Any] = model.get("services") or {}
+    services = model.services
     service = block.get("service") or _usual(services) or _guessed(model, dockerfiles) or "web"
     if not isinstance(service, str) or service not in services:
         raise InvalidCompose(f"x-ikoma: there is no service {str(service)[:80]!r}.")
     port = block.get("port")
-    if port is None and (told := _of_one(service, services[service]).web) is not None:
+    if port is None and (told := _of_one(services[service]).web) is not None:
         port = told.port
     if not is_port(text := str("" if port is None else port)):
         raise InvalidCompose(f"x-ikoma: port is {text[:40]!r}; it takes the port the service listens on.")
@@ -181,7 +178,7 @@ def _as_said(model: Mapping[str, Any], block: Mapping[str, Any], dockerfiles: Ma
     if health is False:
         return Web(service, int(text), None)
     if health is None:
-        asked = _asked(service, services[service])
+        asked = _asked(services[service])
         if asked is not None and asked.port == int(text) and asked.path is not None:
             return Web(service, int(text), asked.path)
         return Web(service, int(text), DEFAULT_PATH, named=False)
@@ -190,41 +187,41 @@ def _as_said(model: Mapping[str, Any], block: Mapping[str, Any], dockerfiles: Ma
     return Web(service, int(text), str(health))
 
 
-def _usual(services: Mapping[str, Any]) -> str | None:
+def _usual(services: Mapping[str, Service]) -> str | None:
     """The service that is meant where a block names none."""
     return next(iter(services)) if len(services) == 1 else "web" if "web" in services else None
 
 
-def _guessed(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None) -> str | None:
+def _guessed(model: ComposeModel, dockerfiles: Mapping[str, str] | None) -> str | None:
     found = _guess(model, dockerfiles).web
     return found.service if found else None
 
 
-def _of_one(name: str, service: Mapping[str, Any]) -> Choice:
+def _of_one(service: Service) -> Choice:
     """The port of a service that x-ikoma names without one."""
-    asked = _asked(name, service)
+    asked = _asked(service)
     ports = _ports(service, beyond=True) or _ports(service, beyond=False)
     port = _pick(ports, service, asked) if ports else asked.port if asked else _exposed(service)
     if port is None:
-        return Choice(None, candidates=(Candidate(name, None),))
+        return Choice(None, candidates=(Candidate(service.name, None),))
     others = tuple(item for item in ports if item != port) if asked is None else ()
-    return Choice(_with_path(name, port, asked), "x-ikoma names it", others=others)
+    return Choice(_with_path(service.name, port, asked), "x-ikoma names it", others=others)
 
 
-def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, without: Collection[str] = ()) -> Choice:
+def _guess(model: ComposeModel, dockerfiles: Mapping[str, str] | None, without: Collection[str] = ()) -> Choice:
     """What the file tells without a block."""
-    services: Mapping[str, Any] = model.get("services") or {}
+    services = model.services
     possible = {
         name: service
         for name, service in services.items()
         if name not in without
-        and has_address(service)
+        and service.has_address
         and not _only_loopback(service)
         and not is_backing_service(model, name, dockerfiles)
     }
     if any(not is_tool(service) for service in possible.values()):
         possible = {name: service for name, service in possible.items() if not is_tool(service)}
-    asked = {name: found for name, service in possible.items() if (found := _asked(name, service))}
+    asked = {name: found for name, service in possible.items() if (found := _asked(service))}
     texts = dockerfiles or {}
     published = {
         name: ports
@@ -233,14 +230,14 @@ def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, with
     }
     if len(published) == 1:
         ((name, ports),) = published.items()
-        return _published(name, services[name], ports, asked.get(name))
+        return _published(services[name], ports, asked.get(name))
     if published:
         asked = {name: found for name, found in asked.items() if name in published}
     if len(asked) == 1:
         ((name, url),) = asked.items()
         if name not in published:
             return Choice(_with_path(name, url.port, url), "its healthcheck asks a URL")
-        return _published(name, services[name], published[name], url, "its healthcheck asks a URL")
+        return _published(services[name], published[name], url, "its healthcheck asks a URL")
     bound = {
         name: Candidate(name, ports[0], is_bound=True)
         for name, service in services.items()
@@ -252,21 +249,19 @@ def _guess(model: Mapping[str, Any], dockerfiles: Mapping[str, str] | None, with
 
 
 def _published(
-    name: str,
-    service: Mapping[str, Any],
+    service: Service,
     ports: tuple[int, ...],
     asked: _Asked | None,
     reason: str = "it is the one service with a port published beyond this machine",
 ) -> Choice:
     port = _pick(ports, service, asked)
     told = asked is not None and asked.port == port
-    return Choice(
-        _with_path(name, port, asked), reason, others=() if told else tuple(item for item in ports if item != port)
-    )
+    others = () if told else tuple(item for item in ports if item != port)
+    return Choice(_with_path(service.name, port, asked), reason, others=others)
 
 
 def _candidates(
-    possible: Mapping[str, Any],
+    possible: Mapping[str, Service],
     published: Mapping[str, tuple[int, ...]],
     asked: Mapping[str, _Asked],
     dockerfiles: Mapping[str, str],
@@ -278,16 +273,16 @@ def _candidates(
         yield Candidate(name, _pick(ports, possible[name], url) if ports else url.port if url else None)
     if not published and not asked:
         for name, service in possible.items():
-            text = (service.get("build") or {}).get("dockerfile_inline") or dockerfiles.get(name, "")
+            text = (service.build.inline if service.build else None) or dockerfiles.get(name, "")
             if (port := _exposed(service, text)) is not None:
                 yield Candidate(name, port)
 
 
-def _pick(ports: tuple[int, ...], service: Mapping[str, Any], asked: _Asked | None) -> int:
+def _pick(ports: tuple[int, ...], service: Service, asked: _Asked | None) -> int:
     """The port among those published that is meant for people."""
     if asked is not None and asked.port in ports:
         return asked.port
-    wanted = str((service.get("environment") or {}).get("PORT") or "")
+    wanted = str(service.environment.get("PORT") or "")
     if is_port(wanted) and int(wanted) in ports:
         return int(wanted)
     return 80 if 80 in ports else ports[0]
@@ -297,42 +292,37 @@ def _with_path(name: str, port: int, asked: _Asked | None) -> Web:
     return Web(name, port, asked.path if asked is not None and asked.port == port else None)
 
 
-def _ports(service: Mapping[str, Any], dockerfile: str = "", *, beyond: bool) -> tuple[int, ...]:
+def _ports(service: Service, dockerfile: str = "", *, beyond: bool) -> tuple[int, ...]:
     """Container ports that may speak HTTP and are published beyond loopback, or on it; in order."""
     found = [
-        int(str(port.get("target")))
-        for port in service.get("ports") or []
-        if str(port.get("protocol") or "tcp") == "tcp"
-        and is_port(str(port.get("target") or ""))
-        and is_loopback(port) is not beyond
+        int(port.target)
+        for port in service.ports
+        if port.protocol == "tcp" and is_port(port.target) and is_loopback(port) is not beyond
     ]
     return tuple(dict.fromkeys(port for port in found if _may_be_http(port, service, dockerfile)))
 
 
-def _may_be_http(port: int, service: Mapping[str, Any], dockerfile: str = "") -> bool:
+def _may_be_http(port: int, service: Service, dockerfile: str = "") -> bool:
     return port not in _NO_HTTP and not (port == _FASTCGI and speaks_fastcgi(service, dockerfile))
 
 
-def _only_loopback(service: Mapping[str, Any]) -> bool:
-    ports = service.get("ports") or []
-    return bool(ports) and all(map(is_loopback, ports))
+def _only_loopback(service: Service) -> bool:
+    return bool(service.ports) and all(map(is_loopback, service.ports))
 
 
-def _exposed(service: Mapping[str, Any], dockerfile: str = "") -> int | None:
+def _exposed(service: Service, dockerfile: str = "") -> int | None:
     """The first port that a service says it listens on, published or not."""
-    said = [str(item).partition("/") for item in (*(service.get("expose") or []), *exposed_by(dockerfile))]
+    said = [str(item).partition("/") for item in (*service.expose, *exposed_by(dockerfile))]
     texts = [port for port, _, protocol in said if protocol in ("", "tcp")]
-    texts.append(str((service.get("environment") or {}).get("PORT") or ""))
+    texts.append(str(service.environment.get("PORT") or ""))
     return next((int(text) for text in texts if is_port(text) and _may_be_http(int(text), service, dockerfile)), None)
 
 
-def _asked(name: str, service: Mapping[str, Any]) -> _Asked | None:
-    check = service.get("healthcheck") or {}
-    test = check.get("test")
-    if not test or check.get("disable"):
+def _asked(service: Service) -> _Asked | None:
+    if not service.healthcheck.is_on:
         return None
-    text = " ".join(map(str, test)) if isinstance(test, list) else str(test)
-    own = [str(host) for host in (name, service.get("container_name"), service.get("hostname")) if host]
+    text = service.healthcheck.text
+    own = [host for host in (service.name, service.container_name, service.hostname) if host]
     begin = rf"http://(?:{'|'.join([_LOCAL, *map(re.escape, own)])})"
     if _FETCHES.search(text):
         begin = rf"(?:{begin}|(?<!=)(?:{_LOCAL}))"
@@ -344,8 +334,8 @@ def _asked(name: str, service: Mapping[str, Any]) -> _Asked | None:
     return None
 
 
-def _number(text: str, service: Mapping[str, Any]) -> int | None:
+def _number(text: str, service: Service) -> int | None:
     """A port as a healthcheck writes it: a number, or a variable of the container's own."""
     if text.startswith("$"):
-        text = str((service.get("environment") or {}).get(text.strip("${}")) or "")
+        text = str(service.environment.get(text.strip("${}")) or "")
     return int(text) if is_port(text) else None

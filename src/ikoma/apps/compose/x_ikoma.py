@@ -6,13 +6,13 @@ Every key has one form; a wrong or unknown one is refused with what it takes, be
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ikoma.apps.compose import release_command, watch_paths
 from ikoma.apps.compose.release_command import ReleaseCommand
-from ikoma.apps.environment.dotenv import NAME, TLS_PARTS
+from ikoma.apps.environment.dotenv import TLS_PARTS
 from ikoma.errors import InvalidCompose
 from ikoma.model import DomainName, quote_name
 
@@ -74,13 +74,12 @@ KEYS = (
 )
 
 
-def read(model: Mapping[str, Any]) -> Extension:
-    """What a resolved model's block says.
+def parse(block: Any, services: Collection[str]) -> Extension:
+    """What a block says in a file with these services.
 
     Raises:
         InvalidCompose: a key is unknown, or its value is not of its form.
     """
-    block = model.get("x-ikoma")
     if block is None:
         return Extension()
     if not isinstance(block, Mapping):
@@ -103,69 +102,12 @@ def read(model: Mapping[str, Any]) -> Extension:
         drain=value("drain", _duration, defaults.drain),
         watch=value("watch", _duration, defaults.watch),
         strategy=None if strategy is None or isinstance(strategy, Mapping) else _strategy("strategy", strategy),
-        strategies=_strategies(strategy, model) if isinstance(strategy, Mapping) else {},
+        strategies=_strategies(strategy, services) if isinstance(strategy, Mapping) else {},
         data=value("data", _folders, ()),
         source=value("source", _folders, ()),
         watch_paths=value("watch_paths", lambda _, given: watch_paths.parse(given), ()),
         release=value("release", _release_command, None),
     )
-
-
-def check(model: Mapping[str, Any]) -> None:
-    """Refuse what a new release must not say; `read` takes it, so that releases that say it can still be served.
-
-    Raises:
-        InvalidCompose: a key is unknown, its value is not of its form, or it names what is not there.
-    """
-    wishes = read(model)
-    if both := sorted({*wishes.data} & {*wishes.source}):
-        raise InvalidCompose(f"x-ikoma: source: {both[0][:80]!r} is named in data too; it can be only one of them.")
-    for folder in wishes.data:
-        if folder.split("/")[0] not in SOURCE:
-            raise InvalidCompose(
-                f"x-ikoma: data: {folder[:80]!r} is not inside {' or '.join(f'{name}/' for name in SOURCE)}; "
-                "any other folder that containers write is data already."
-            )
-    for domain in wishes.redirects:
-        if _is_circle(domain, wishes.redirects):
-            raise InvalidCompose(f"x-ikoma: redirects: {domain} goes round in a circle.")
-    service = (model.get("x-ikoma") or {}).get("service")
-    is_one = isinstance(service, str) and service in (model.get("services") or {})
-    if service is not None and service is not False and not is_one:
-        raise InvalidCompose(
-            f"x-ikoma: service: there is no service {str(service)[:80]!r}; false says that none answers."
-        )
-    _check_release_command(read(model).release_command, model.get("services") or {})
-    _check_database((model.get("x-ikoma") or {}).get("database"), model.get("services") or {})
-
-
-def _check_release_command(command: ReleaseCommand | None, services: Mapping[str, Any]) -> None:
-    if command is None:
-        return
-    if command.service not in services:
-        raise InvalidCompose(f"x-ikoma: release: there is no service {command.service[:80]!r}.")
-    service = services[command.service] or {}
-    if 0 in (service.get("scale"), (service.get("deploy") or {}).get("replicas")):
-        raise InvalidCompose(f"x-ikoma: release: {command.service} has no container that it could run like.")
-
-
-def _check_database(database: Any, services: Mapping[str, Any]) -> None:
-    takes = "x-ikoma: database takes a list of services, true, false, or names such as web: {DB_USER: user}"
-    if database is not None and not isinstance(database, list | bool | Mapping):
-        raise InvalidCompose(f"{takes}.")
-    for service in () if database is None or isinstance(database, bool) else database:
-        if not isinstance(service, str) or service not in services:
-            raise InvalidCompose(f"x-ikoma: database: there is no service {str(service)[:80]!r}.")
-    for service, names in database.items() if isinstance(database, Mapping) else ():
-        if not isinstance(names, Mapping) or not names:
-            raise InvalidCompose(f"{takes}; {service} has {str(names)[:40]!r}.")
-        for name, part in names.items():
-            if not isinstance(name, str) or not NAME.fullmatch(name):
-                raise InvalidCompose(f"x-ikoma: database: {service}: {str(name)[:80]!r} is no name of a variable.")
-            if part not in PARTS:
-                raise InvalidCompose(
-                    f"x-ikoma: database: {service}: {name} is {str(part)[:40]!r}; it takes {', '.join(PARTS)}."
-                )
 
 
 def _domains(name: str, given: Any) -> tuple[str, ...]:
@@ -178,14 +120,6 @@ def _redirects(name: str, given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise InvalidCompose(f"x-ikoma: {name} takes a mapping such as www.example.com: example.com.")
     return {str(_domain(name, source)): str(_domain(name, target)) for source, target in given.items()}
-
-
-def _is_circle(domain: str, redirects: Mapping[str, str]) -> bool:
-    seen, place = {domain}, redirects[domain]
-    while place in redirects and place not in seen:
-        seen.add(place)
-        place = redirects[place]
-    return place in seen
 
 
 def _domain(name: str, given: Any) -> str:
@@ -207,7 +141,7 @@ def _release_command(name: str, given: Any) -> dict[str, Any]:
 
 
 def _some(parse: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    """The same, but not nothing: that would refuse everything."""
+    """A parser that refuses zero as well: with it everything would be refused."""
 
     def checked(name: str, given: Any) -> Any:
         parsed = parse(name, given)
@@ -233,9 +167,9 @@ def _strategy(name: str, given: Any) -> str:
     return str(given)
 
 
-def _strategies(given: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, str]:
+def _strategies(given: Mapping[str, Any], services: Collection[str]) -> dict[str, str]:
     for service in given:
-        if service not in (model.get("services") or {}):
+        if service not in services:
             raise InvalidCompose(f"x-ikoma: strategy: there is no service {str(service)[:80]!r}.")
     return {str(service): _strategy(f"strategy of {service}", wanted) for service, wanted in given.items()}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 from ikoma.apps.compose.backing_services import find_builder
 from ikoma.apps.compose.dockerfiles import stage_of
+from ikoma.apps.compose.model import ComposeModel, Service
 
 _ENDS = r"([-_.]?v?[0-9]+)*([-_](alpine|bookworm|trixie|ha|repmgr|galera|cluster|server|db|vectorchord|all))*"
 _SQL = re.compile(
@@ -23,37 +24,34 @@ _WHOLE = re.compile(r"mcr\.microsoft\.com/mssql/server|container-registry\.oracl
 _ROWS = re.compile(r"/(var/lib|bitnami|var/opt|home/postgres)/(pgdata|postgres(ql)?|mysql|mariadb|mssql)(/.*)?")
 
 
-def fill_in_builds(model: Mapping[str, Any]) -> dict[str, Any]:
+def fill_in_builds(model: ComposeModel) -> dict[str, Service]:
     """The services of a resolved model, each with the build of what it runs, also where another service builds that."""
-    services: Mapping[str, Any] = model.get("services") or {}
-    builders = {name: find_builder(services, name) for name in services}
+    builders = {name: find_builder(model, name) for name in model.services}
     return {
-        name: service if (other := builders[name]) is None else {**service, "build": services[other]["build"]}
-        for name, service in services.items()
+        name: service if (other := builders[name]) is None else replace(service, build=other.build)
+        for name, service in model.services.items()
     }
 
 
-def is_database(service: Mapping[str, Any]) -> bool:
+def is_database(service: Service) -> bool:
     """Whether a service is a database of any kind."""
     return keeps_rows(service) or any(_OTHERS.fullmatch(_strip_registry(image)) for image in _list_images(service))
 
 
-def keeps_rows(service: Mapping[str, Any]) -> bool:
+def keeps_rows(service: Service) -> bool:
     """Whether a service is a database that is asked in SQL."""
     if any(
         _SQL.fullmatch(_strip_registry(image)) or _WHOLE.fullmatch(_strip_tag(image)) for image in _list_images(service)
     ):
         return True
-    mounts = service.get("volumes") or ()
-    targets = (mount.get("target") for mount in mounts if isinstance(mount, Mapping) and not mount.get("read_only"))
-    return any(_ROWS.fullmatch(str(target).rstrip("/")) for target in targets)
+    return any(_ROWS.fullmatch(mount.target.rstrip("/")) for mount in service.mounts if not mount.read_only)
 
 
-def _list_images(service: Mapping[str, Any]) -> Iterator[str]:
+def _list_images(service: Service) -> Iterator[str]:
     """List the service's image, and what it is built on."""
-    yield str(service.get("image") or "")
-    if service.get("build"):
-        yield stage_of(service["build"]).base
+    yield service.image
+    if service.build is not None:
+        yield stage_of(service.build).base
 
 
 def _strip_tag(image: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.database import credentials
 from ikoma.apps.database.variables import (
     assign_database_variables,
@@ -17,7 +17,7 @@ from ikoma.errors import DatabaseMissing
 from ikoma.ports.databases import Credentials
 
 
-def explain_create(model: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
+def explain_create(model: ComposeModel, variables: Mapping[str, str]) -> list[str]:
     """Explain what stays the same for an app that gets a database on this platform.
 
     Args:
@@ -38,7 +38,7 @@ def explain_create(model: Mapping[str, Any], variables: Mapping[str, str]) -> li
     ]
 
 
-def explain_backup(model: Mapping[str, Any]) -> list[str]:
+def explain_backup(model: ComposeModel) -> list[str]:
     """Explain what a backup of the app's database on this platform does not hold."""
     told = [
         f"The rows of {name}, a database that the app runs itself, are not in this backup."
@@ -50,7 +50,7 @@ def explain_backup(model: Mapping[str, Any]) -> list[str]:
     ]
 
 
-async def require(app: App, model: Callable[[App], Awaitable[Mapping[str, Any]]]) -> Credentials:
+async def require(app: App, model: Callable[[App], Awaitable[ComposeModel]]) -> Credentials:
     """The app's credentials on this platform.
 
     Args:

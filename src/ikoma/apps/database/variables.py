@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ikoma.apps.compose.compose_file import uses_database
+from ikoma.apps.compose.model import ComposeModel, Service
 from ikoma.apps.compose.x_ikoma import PARTS
 from ikoma.apps.database.images import fill_in_builds, is_database, keeps_rows
 from ikoma.apps.environment.dotenv import DATABASE_PARTS, TLS_PARTS
@@ -43,7 +44,7 @@ class DatabaseVariables:
     """Whether the app asks for variables of a service that is a database itself, which gets none."""
 
 
-def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, str]) -> dict[str, DatabaseVariables]:
+def assign_database_variables(model: ComposeModel, written: Mapping[str, str]) -> dict[str, DatabaseVariables]:
     """Assign database variables to each service of a resolved model.
 
     Args:
@@ -51,8 +52,7 @@ def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, st
         written: names and values of the app's .env.
     """
     services = fill_in_builds(model)
-    block = model.get("x-ikoma")
-    setting = block.get("database") if isinstance(block, Mapping) else None
+    setting = model.said.get("database")
     named = setting if isinstance(setting, list | Mapping) else ()
     found = {}
     for name, service in services.items():
@@ -71,12 +71,12 @@ def assign_database_variables(model: Mapping[str, Any], written: Mapping[str, st
     return found
 
 
-def find_own_databases(model: Mapping[str, Any]) -> list[str]:
+def find_own_databases(model: ComposeModel) -> list[str]:
     """Find services of the app that are databases asked in SQL. The model holds its Dockerfiles."""
     return [name for name, service in fill_in_builds(model).items() if keeps_rows(service)]
 
 
-def find_other_stores(model: Mapping[str, Any]) -> list[str]:
+def find_other_stores(model: ComposeModel) -> list[str]:
     """Find services of the app that are databases of another kind."""
     return [name for name, service in fill_in_builds(model).items() if is_database(service) and not keeps_rows(service)]
 
@@ -92,7 +92,7 @@ def explain_switch(service: str, gift: DatabaseVariables) -> str:
 
 
 def _assign_variables(
-    service: Mapping[str, Any], services: Mapping[str, Any], setting: Any, written: Mapping[str, str]
+    service: Service, services: Mapping[str, Service], setting: Any, written: Mapping[str, str]
 ) -> DatabaseVariables:
     """Assign variables to a service that may get some; `setting` is what the app's file says of it."""
     if isinstance(setting, Mapping):
@@ -107,11 +107,11 @@ def _assign_variables(
     )
 
 
-def _insists_on_tls(service: Mapping[str, Any]) -> bool:
+def _insists_on_tls(service: Service) -> bool:
     return dict(_read_values(service)).get("PGSSLMODE") in ("require", "verify-ca", "verify-full")
 
 
-def _find_own_settings(service: Mapping[str, Any], written: Mapping[str, str]) -> Iterator[str]:
+def _find_own_settings(service: Service, written: Mapping[str, str]) -> Iterator[str]:
     """Find names of the database's variables to which a service gives values that do not come from .env."""
     known = {HOST_NAME, *(written[name] for name in DATABASE_PARTS if written.get(name))}
     for name, value in _read_values(service):
@@ -119,13 +119,13 @@ def _find_own_settings(service: Mapping[str, Any], written: Mapping[str, str]) -
             yield name
 
 
-def _find_own_database(service: Mapping[str, Any], services: Mapping[str, Any], kept: tuple[str, ...]) -> str | None:
+def _find_own_database(service: Service, services: Mapping[str, Service], kept: tuple[str, ...]) -> str | None:
     """Tell by what a service is known to have another database than the platform's."""
     databases = {name: other for name, other in services.items() if keeps_rows(other)}
     for name in databases:
-        if name in (service.get("depends_on") or {}):
+        if name in service.depends_on:
             return f"it depends on {name}"
-    hosts = {host: name for name, other in databases.items() for host in _list_hosts(name, other)}
+    hosts = {host: name for name, other in databases.items() for host in _list_hosts(other)}
     for key, value in _read_values(service):
         if found := _find_host(value, hosts.keys()):
             return f"{key} leads to {hosts[found]}"
@@ -142,13 +142,11 @@ def _find_host(value: str, hosts: Set[str]) -> str | None:
     )
 
 
-def _list_hosts(name: str, service: Mapping[str, Any]) -> Iterator[str]:
+def _list_hosts(service: Service) -> Iterator[str]:
     """List the names by which other services of an app can call this one."""
-    yield name
-    yield from (str(service[key]) for key in ("container_name", "hostname") if service.get(key))
-    networks = service.get("networks")
-    for network in networks.values() if isinstance(networks, Mapping) else ():
-        yield from (network or {}).get("aliases") or ()
+    yield from filter(None, (service.name, service.container_name, service.hostname))
+    for network in service.networks.values():
+        yield from network.get("aliases") or ()
 
 
 def _parse_host(value: str) -> str | None:
@@ -156,8 +154,8 @@ def _parse_host(value: str) -> str | None:
     return found[1] or None if found else None
 
 
-def _read_values(service: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _read_values(service: Service) -> Iterator[tuple[str, str]]:
     """Read the variables of a service that say anything; in a resolved model `$` is written twice."""
-    for name, value in (service.get("environment") or {}).items():
+    for name, value in service.environment.items():
         if value not in (None, ""):
             yield name, str(value).replace("$$", "$")

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.snapshots.manifest import Snapshot
 from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
@@ -56,16 +57,18 @@ class ChangedFiles:
     removed: tuple[str, ...]
 
 
-def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> ChangedServices:
+def compare_services(before: ComposeModel, after: ComposeModel, secrets: Sequence[Secret]) -> ChangedServices:
     """Compare the services of two resolved models.
 
     Args:
         secrets: values that no line may hold.
     """
-    old, new = before.get("services") or {}, after.get("services") or {}
+    old, new = before.services, after.services
     hidden = _list_spellings(secrets)
     changed = (
-        ChangedService(name, tuple(_redact_line(line, hidden) for line in _compare_service(old[name], new[name])))
+        ChangedService(
+            name, tuple(_redact_line(line, hidden) for line in _compare_service(old[name].raw, new[name].raw))
+        )
         for name in new
         if name in old
     )
@@ -76,11 +79,11 @@ def compare_services(before: Mapping[str, Any], after: Mapping[str, Any], secret
     )
 
 
-def compare_rest(before: Mapping[str, Any], after: Mapping[str, Any], secrets: Sequence[Secret]) -> tuple[str, ...]:
+def compare_rest(before: ComposeModel, after: ComposeModel, secrets: Sequence[Secret]) -> tuple[str, ...]:
     """Compare the rest of two models: their x-ikoma blocks, networks, volumes, configs and secrets."""
-    lines = list(_compare_by_name("x-ikoma", before.get("x-ikoma"), after.get("x-ikoma"), quoted=True))
+    lines = list(_compare_by_name("x-ikoma", before.block, after.block, quoted=True))
     for kind in ("networks", "volumes", "configs", "secrets"):
-        lines += _compare_by_name(kind, before.get(kind), after.get(kind))
+        lines += _compare_by_name(kind, before.raw.get(kind), after.raw.get(kind))
     hidden = _list_spellings(secrets)
     return tuple(_redact_line(line, hidden) for line in lines)
 

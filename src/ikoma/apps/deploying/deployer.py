@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose import compose_file, web_service, x_ikoma
+from ikoma.apps.compose import web_service, x_ikoma
 from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.compose.jobs import jobs
+from ikoma.apps.compose.jobs import find_jobs
+from ikoma.apps.compose.model import EMPTY, ComposeModel
 from ikoma.apps.compose.mounts import sources
-from ikoma.apps.compose.services import scale_of, service_of, with_image
+from ikoma.apps.compose.services import find_service, with_image
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
 from ikoma.apps.database.migrating import DatabaseChange, DatabaseMigrator
 from ikoma.apps.deploying.recovery import Recovery
@@ -111,7 +111,7 @@ class Deployer:
     async def deploy(
         self,
         app: App,
-        model: Mapping[str, Any],
+        model: ComposeModel,
         options: DeployOptions,
         *,
         variables: Mapping[str, str],
@@ -145,7 +145,7 @@ class Deployer:
             found = await images.provide(
                 self._engine, frozen, place, folder, progress=options.progress, secrets=secrets
             )
-            change = await self._migrator.plan_forward(app, release.id, x_ikoma.read(frozen).release_command)
+            change = await self._migrator.plan_forward(app, release.id, frozen.x_ikoma.release_command)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
             Releases(app).write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
@@ -219,7 +219,7 @@ class Deployer:
             found = await images.provide_one(
                 self._engine, service, model, place, folder, kept=kept, progress=options.progress, secrets=secrets
             )
-            change = self._migrator.plan_command(app, release.id, x_ikoma.read(model).release_command)
+            change = self._migrator.plan_command(app, release.id, model.x_ikoma.release_command)
             release = replace(_record_images(release, found), compatible=not change.stops_first)
             releases.write(release)
             rolled = await self._roll(app, release, runs, replace(place, images=found), options, secrets, change=change)
@@ -269,7 +269,7 @@ class Deployer:
     async def _require_scalable(self, app: App, release: Release, service: str, replicas: int) -> None:
         """Refuse a number of containers that a service cannot have."""
         model = Releases(app).model(release)
-        service_of(app.name, model, service)
+        find_service(app.name, model, service)
         extension = x_ikoma.Extension(**release.extension)
         if replicas == 0 and release.web and release.web["service"] == service:
             raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
@@ -299,7 +299,7 @@ class Deployer:
             rolled = await self._roll(app, release, runs, place, options, secrets, again=again, change=change)
         return await self._history.record_served(app, release, rolled.configurations), rolled
 
-    async def _check(self, app: App, frozen: Mapping[str, Any], *, judged: str | None = None) -> dict[str, Any]:
+    async def _check(self, app: App, frozen: ComposeModel, *, judged: str | None = None) -> ComposeModel:
         """Check a model by the policy, and that its domains are free; returns what runs, which is not read again.
 
         Args:
@@ -307,11 +307,10 @@ class Deployer:
         """
         runs = injection.equipped(app, frozen, self._databases.find_endpoint())
         await self._policy.require(app, runs, judged=judged)
-        wishes = x_ikoma.read(frozen)
-        self._routes.check_domains(app, (*wishes.domains, *wishes.redirects))
+        self._routes.check_domains(app, (*frozen.x_ikoma.domains, *frozen.x_ikoma.redirects))
         return runs
 
-    async def _adopt(self, app: App, model: Mapping[str, Any], progress: Progress) -> Sequence[str]:
+    async def _adopt(self, app: App, model: ComposeModel, progress: Progress) -> Sequence[str]:
         """Let what containers wrote outlive the release that they have it from; the releases whose copies are in use.
 
         Earlier versions kept what was written in src/ and config/ in a copy of the release's own.
@@ -320,7 +319,7 @@ class Deployer:
         there = state.select_serving(await self._engine.list_containers(app.name))
         in_use = find_copies_in_use(app, [item.release for item in there if item.release])
         await asyncio.to_thread(retention.tidy, app)
-        kept = await asyncio.to_thread(adopt_folders, app, in_use, x_ikoma.read(model).source)
+        kept = await asyncio.to_thread(adopt_folders, app, in_use, model.x_ikoma.source)
         for path in kept:
             progress(f"containers have changed it too: your version is kept as .ikoma/{path}")
         return in_use
@@ -329,7 +328,7 @@ class Deployer:
         self,
         app: App,
         release: Release,
-        runs: Mapping[str, Any],
+        runs: ComposeModel,
         place: Placement,
         options: DeployOptions,
         secrets: Sequence[Secret],
@@ -351,17 +350,17 @@ class Deployer:
             again=again,
             watch=0.0 if options.final else x_ikoma.Extension(**release.extension).watch,
             scale=fitting_scale(app, runs),
-            before=Releases(app).model(current) if (current := Releases(app).current()) else {},
+            before=Releases(app).model(current) if (current := Releases(app).current()) else EMPTY,
         )
         return await self._rollouts.roll(
             app, target, timeout=options.timeout, progress=options.progress, secrets=secrets
         )
 
 
-def _begin_release(app: App, model: Mapping[str, Any], options: DeployOptions) -> Release:
+def _begin_release(app: App, model: ComposeModel, options: DeployOptions) -> Release:
     """A release that begins now."""
     web = web_service.web(model)
-    one_shot, may_end = compose_file.one_shot_services(model), jobs(model)
+    one_shot, may_end = model.one_shot, find_jobs(model)
     brought = checkout.read_record(app)
     return Release(
         id=Releases(app).make_id(),
@@ -369,11 +368,11 @@ def _begin_release(app: App, model: Mapping[str, Any], options: DeployOptions) -
         started_at=format_now(),
         reason=options.reason,
         web=asdict(web) if web else None,
-        extension=asdict(x_ikoma.read(model)),
+        extension=asdict(model.x_ikoma),
         commit=brought.commit if brought else None,
         services={
-            name: ServiceRecord(one_shot=name in one_shot, scale=scale_of(service), is_job=name in may_end)
-            for name, service in model["services"].items()
+            name: ServiceRecord(one_shot=name in one_shot, scale=service.scale, is_job=name in may_end)
+            for name, service in model.services.items()
         },
     )
 

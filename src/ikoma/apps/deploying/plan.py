@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from ikoma.apps.app import App
-from ikoma.apps.compose import x_ikoma
 from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.compose.model import EMPTY, ComposeModel
 from ikoma.apps.compose.mounts import Sources, sources
 from ikoma.apps.database import credentials
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan, RollbackMethod
@@ -114,12 +114,12 @@ class Planner:
             return DeployPlan(identity, errors, warnings)
         frozen = injection.frozen(app, report.model, env={}, memory=self._memory, variables=report.variables)
         current = Releases(app).current()
-        before = Releases(app).model(current) if current else {}
+        before = Releases(app).model(current) if current else EMPTY
         found = await _find_sources(app, frozen)
         kept = read_snapshot(app, current)
         changes = await asyncio.to_thread(find_changes, _resolve_root(app), found, kept)
         verdicts = await self._migrator.lint_pending(app)
-        if (command := x_ikoma.read(frozen).release_command) is not None:
+        if (command := frozen.x_ikoma.release_command) is not None:
             verdicts.append(command.verdict)
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
@@ -148,7 +148,7 @@ class Planner:
             errors,
             warnings,
             await plan_services(self._engine, step, fetched=False),
-            comparison.compare_rest(before, frozen, step.secrets) if before else (),
+            comparison.compare_rest(before, frozen, step.secrets) if current else (),
             changes,
             tuple(verdicts),
             tuple(_list_ports(frozen)),
@@ -163,7 +163,7 @@ class Planner:
             NothingToGoBackTo, AlreadyServing, ReleaseNotFound
         """
         release, left = self._rollbacks.find_target(app, request.to), Releases(app).current()
-        before, after = (Releases(app).model(item) if item else {} for item in (left, release))
+        before, after = (Releases(app).model(item) if item else EMPTY for item in (left, release))
         change, errors = await self._plan_change(app, release, request)
         errors += await self._list_refusals(app, release, after)
         lost = await self._migrator.count_losses(app, change) if change else []
@@ -183,7 +183,7 @@ class Planner:
             await self._compute_rollback_hash(app, request, release, way),
             tuple(errors),
             services=await plan_services(self._engine, step, fetched=True),
-            rest=comparison.compare_rest(before, after, secrets) if before else (),
+            rest=comparison.compare_rest(before, after, secrets) if left else (),
             source=changes,
             ports=tuple(_list_ports(after)),
             kinds=await asyncio.to_thread(list_kinds, app, after),
@@ -212,7 +212,9 @@ class Planner:
         marked = await asyncio.to_thread(compute_marks, app.path, paths, found.left_out)
         owned = credentials.find(app)
         variables = credentials.list_parts(owned, self._databases.find_endpoint()) if owned else {}
-        return _compute_digest(marked, report.model, variables, await self._read_state(app))
+        return _compute_digest(
+            marked, report.model.raw if report.model else None, variables, await self._read_state(app)
+        )
 
     async def _compute_rollback_hash(
         self, app: App, request: RollbackRequest, release: Release, way: DatabaseRollbackPlan
@@ -251,7 +253,7 @@ class Planner:
             undone = tuple(name for name in reversed(has) if name not in release.migrations)
         return undone, tuple(name for name in has if name not in undone)
 
-    async def _list_refusals(self, app: App, release: Release, model: Mapping[str, Any]) -> list[str]:
+    async def _list_refusals(self, app: App, release: Release, model: ComposeModel) -> list[str]:
         """List why a release could not run now as it did then."""
         underway = RolloutState(app).underway()
         found = [underway.trouble] if underway is not None and underway.trouble else []
@@ -267,8 +269,8 @@ class Planner:
     async def _gather_changes(
         self,
         app: App,
-        before: Mapping[str, Any],
-        after: Mapping[str, Any],
+        before: ComposeModel,
+        after: ComposeModel,
         found: Sources,
         changes: SourceChanges,
         secrets: Sequence[Secret],
@@ -311,7 +313,7 @@ def _collect_secrets(app: App, release: Release | None) -> list[Secret]:
     return [*app_secrets.of_app(app), *(app_secrets.of_release(app, release) if release else ())]
 
 
-async def _find_sources(app: App, model: Mapping[str, Any]) -> Sources:
+async def _find_sources(app: App, model: ComposeModel) -> Sources:
     return await asyncio.to_thread(sources, app, model, besides=SQL)
 
 
@@ -319,12 +321,12 @@ def _describe_route(web: Web | None, reason: str = "") -> str | None:
     return None if web is None else f"{web.service}, port {web.port}{f': {reason}' if reason else ''}"
 
 
-def _list_ports(model: Mapping[str, Any]) -> list[str]:
+def _list_ports(model: ComposeModel) -> list[str]:
     return [
-        f"{name}: {port.get('published')} → {port.get('target')}"
-        for name, service in model["services"].items()
-        for port in service.get("ports") or []
-        if port.get("published")
+        f"{name}: {port.published} → {port.target}"
+        for name, service in model.services.items()
+        for port in service.ports
+        if port.published
     ]
 
 

@@ -9,13 +9,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose import x_ikoma
-from ikoma.apps.compose.compose_file import one_shot_services
-from ikoma.apps.compose.mounts import Sources, bind_mounts
-from ikoma.apps.compose.services import shares_with
+from ikoma.apps.compose.model import ComposeModel, Service
+from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.deploying import comparison
 from ikoma.apps.host_facts import name_image
@@ -67,9 +64,9 @@ class ServiceChanges:
     """
 
     app: App
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-    runs: Mapping[str, Any]
+    before: ComposeModel
+    after: ComposeModel
+    runs: ComposeModel
     sources: Sources
     changes: SourceChanges
     secrets: Sequence[Secret]
@@ -89,29 +86,29 @@ class ServiceChanges:
 
 async def find_deploy_images(
     engine: Engine,
-    model: Mapping[str, Any],
+    model: ComposeModel,
     current: Release | None,
-    before: Mapping[str, Any],
-    untouched: Callable[[Mapping[str, Any]], bool],
+    before: ComposeModel,
+    untouched: Callable[[Service], bool],
 ) -> dict[str, str]:
     """service → id of the image that a deploy would find.
 
     Args:
         untouched: whether a service is built from what has not changed.
     """
-    services, earlier = model["services"], before.get("services") or {}
-    builders = {service["image"]: name for name, service in services.items() if "build" in service}
+    services, earlier = model.services, before.services
+    builders = {service.image: name for name, service in services.items() if service.build is not None}
     found = {}
     for name, service in services.items():
-        builder = name if "build" in service else builders.get(service.get("image"))
+        builder = name if service.build is not None else builders.get(service.image)
         known = (current.images.get(name) if current else None) or _TO_COME
         if builder is not None:
-            build, had = services[builder], earlier.get(builder) or {}
-            found[name] = known if build["build"] == had.get("build") and untouched(build) else _TO_COME
-        elif image := await engine.find_image(str(service.get("image"))):
+            build, had = services[builder], earlier.get(builder)
+            found[name] = known if had and build.build == had.build and untouched(build) else _TO_COME
+        elif image := await engine.find_image(service.image):
             found[name] = image.id
         else:
-            same = service.get("image") == (earlier.get(name) or {}).get("image")
+            same = name in earlier and service.image == earlier[name].image
             found[name] = known if same else _TO_COME
     return found
 
@@ -124,8 +121,8 @@ async def plan_services(engine: Engine, step: ServiceChanges, *, fetched: bool) 
     """
     planned = _Planned(step)
     plans = []
-    for name in (*step.after["services"], *(name for name in planned.decisions if name not in step.after["services"])):
-        action, service = planned.choose_action(name), step.after["services"].get(name)
+    for name in (*step.after.services, *(name for name in planned.decisions if name not in step.after.services)):
+        action, service = planned.choose_action(name), step.after.services.get(name)
         image = None if fetched or service is None else await _find_image(engine, step.app, service, action)
         plans.append(ServicePlan(name, action, planned.list_reasons(name), image, planned.expect_downtime(name)))
     return tuple(plans)
@@ -143,14 +140,14 @@ class _Planned:
             marks=step.marks,
         )
         bare = {
-            name: {key: service[key] for key in service if key != KEPT_AS}
-            for name, service in step.after["services"].items()
+            name: {key: value for key, value in service.raw.items() if key != KEPT_AS}
+            for name, service in step.after.services.items()
         }
-        self._bare = place.configurations({**step.after, "services": bare})
+        self._bare = place.configurations(step.after.with_services(bare))
         wanted = Wanted(
             app=step.app,
             model=step.runs,
-            extension=x_ikoma.read(step.after),
+            extension=step.after.x_ikoma,
             sources=step.sources,
             configurations=place.configurations(step.runs),
             scale=fitting_scale(step.app, step.after),
@@ -159,7 +156,7 @@ class _Planned:
             again=step.stops is not None,
         )
         self.decisions = {item.service: item for item in decide(wanted, step.there)}
-        self._one_shot = one_shot_services(step.after)
+        self._one_shot = step.after.one_shot
         compared = comparison.compare_services(step.before, step.after, step.secrets)
         self._lines = {item.service: item.lines for item in compared.changed}
         for name in compared.removed:
@@ -167,7 +164,7 @@ class _Planned:
 
     def choose_action(self, name: str) -> str:
         decision = self.decisions[name]
-        if name not in self._step.after["services"]:
+        if name not in self._step.after.services:
             return "remove"
         if not decision.new:
             return "remove" if decision.replaced and not decision.kept else "keep"
@@ -175,11 +172,11 @@ class _Planned:
             return "replace"
         if decision.kept:
             return "keep"
-        return "replace" if name in (self._step.before.get("services") or {}) else "add"
+        return "replace" if name in self._step.before.services else "add"
 
     def list_reasons(self, name: str) -> tuple[str, ...]:
         decision, action = self.decisions[name], self.choose_action(name)
-        service = self._step.after["services"].get(name)
+        service = self._step.after.services.get(name)
         if service is None:
             return ()
         gets = [f"it gets the {what} of {other}" for other, what in decision.displaces.items()]
@@ -202,16 +199,16 @@ class _Planned:
             )
         return (*lines, *many)
 
-    def _find_touched_data(self, service: Mapping[str, Any]) -> list[str]:
+    def _find_touched_data(self, service: Service) -> list[str]:
         """Find the changed data that a service mounts and a person deploys too."""
         step, root = self._step, Path(os.path.realpath(self._step.app.path))
-        ways = [Path(os.path.realpath(mount["source"])) for mount in bind_mounts({"services": {"": service}})]
+        ways = [Path(os.path.realpath(mount.source)) for mount in service.binds]
         other = [place for place, mark in step.marks.items() if step.marked.get(place, mark) != mark]
         return [f"{place} has changed" for place in other if any(root / place in (way, *way.parents) for way in ways)]
 
-    def _explain_without_files(self, name: str, service: Mapping[str, Any]) -> str:
+    def _explain_without_files(self, name: str, service: Service) -> str:
         """Explain why a service is replaced whose files say nothing."""
-        replaced, shared = self.decisions[name].replaced, shares_with(service)
+        replaced, shared = self.decisions[name].replaced, service.shares_with
         if name in self._one_shot:
             return _RUNS_AGAIN
         if replaced and all(item.is_done for item in replaced):
@@ -237,9 +234,7 @@ class _Planned:
         ]
         stopped = f"It is stopped first, because {taken[0]}" if taken else None
         if action == "remove":
-            gone = (
-                "It is to have no container." if name in self._step.after["services"] else "The release has it no more."
-            )
+            gone = "It is to have no container." if name in self._step.after.services else "The release has it no more."
             return ServiceDowntime("for good", f"{gone} {stopped}." if stopped else gone)
         if action == "add":
             waits = f"It starts when {' and '.join(decision.displaces)} has stopped; requests wait meanwhile."
@@ -262,14 +257,14 @@ class _Planned:
         return ServiceDowntime("none", "Old and new run side by side.")
 
 
-def find_touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any], changes: SourceChanges) -> list[str]:
+def find_touched(app: App, model: ComposeModel, service: Service, changes: SourceChanges) -> list[str]:
     """Find what has changed of the mounts, given files and build of a service."""
     root = Path(os.path.realpath(app.path))
-    mounted = [str(mount["source"]) for mount in bind_mounts({"services": {"": service}})]
+    mounted = [mount.source for mount in service.binds]
     given = [
-        str(((model.get(kind) or {}).get(item.get("source")) or {}).get("file") or "")
-        for kind in ("configs", "secrets")
-        for item in service.get(kind) or []
+        str(model.content_of(kind, item).get("file") or "")
+        for kind, items in service.contents.items()
+        for item in items
     ]
     return [
         f"{os.path.relpath(path, app.path)} has changed"
@@ -278,7 +273,7 @@ def find_touched(app: App, model: Mapping[str, Any], service: Mapping[str, Any],
     ]
 
 
-def has_build_changes(app: App, service: Mapping[str, Any], changes: SourceChanges) -> bool:
+def has_build_changes(app: App, service: Service, changes: SourceChanges) -> bool:
     """Whether something has changed of what a service is built from."""
     root = Path(os.path.realpath(app.path))
     return any(
@@ -287,13 +282,13 @@ def has_build_changes(app: App, service: Mapping[str, Any], changes: SourceChang
     )
 
 
-def _list_contexts(service: Mapping[str, Any]) -> list[str]:
-    build = service.get("build") or {}
-    return [str(path) for path in (build.get("context"), *(build.get("additional_contexts") or {}).values()) if path]
+def _list_contexts(service: Service) -> list[str]:
+    build = service.build
+    return [path for path in (build.context, *build.additional_contexts.values()) if path] if build else []
 
 
-async def _find_image(engine: Engine, app: App, service: Mapping[str, Any], action: str) -> str | None:
-    if "build" in service:
+async def _find_image(engine: Engine, app: App, service: Service, action: str) -> str | None:
+    if service.build is not None:
         return "build" if action in ("add", "replace") else None
-    own = str(service.get("image", "")).startswith(name_image(app.name, "")[:-1])
-    return None if own or await engine.has_image(str(service.get("image"))) else "pull"
+    own = service.image.startswith(name_image(app.name, "")[:-1])
+    return None if own or await engine.has_image(service.image) else "pull"

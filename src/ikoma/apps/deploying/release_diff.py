@@ -10,7 +10,7 @@ import difflib
 import posixpath
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,9 +87,8 @@ def compare_files(app: App, old: Release, new: Release, *, path: FilePath | None
 def _collect_variables(app: App, release: Release) -> dict[str, Any]:
     releases = Releases(app)
     found: dict[str, Any] = {name: {"": value} for name, value in releases.given(release).items()}
-    for service, item in (releases.model(release).get("services") or {}).items():
-        values = item.get("environment")
-        for name, value in values.items() if isinstance(values, Mapping) else ():
+    for service, item in releases.model(release).services.items():
+        for name, value in item.environment.items():
             found[name] = {**found.get(name, {}), service: value}
     return found
 

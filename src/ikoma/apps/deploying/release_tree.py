@@ -10,12 +10,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from ikoma.apps.app import App
-from ikoma.apps.compose.mounts import Sources, bind_mounts, deployed_data, sources
+from ikoma.apps.compose.model import ComposeModel
+from ikoma.apps.compose.mounts import Sources, deployed_data, sources
 from ikoma.apps.deploying.written_files import continue_files, find_not_taken
 from ikoma.apps.host_facts import locate
 from ikoma.apps.releases.release import Release, Releases
@@ -33,7 +33,7 @@ _LARGEST_ENV = 1 << 20
 
 
 def place_new(
-    app: App, release: Release, model: Mapping[str, Any], earlier: Release | None, in_use: Sequence[str]
+    app: App, release: Release, model: ComposeModel, earlier: Release | None, in_use: Sequence[str]
 ) -> Placement:
     """Keep the source as it is now, and make the release's copy of it.
 
@@ -51,7 +51,7 @@ def place_new(
 
 
 def place_again(
-    app: App, release: Release, model: Mapping[str, Any], images: Mapping[str, str], in_use: Sequence[str]
+    app: App, release: Release, model: ComposeModel, images: Mapping[str, str], in_use: Sequence[str]
 ) -> Placement:
     """Find the copy of a release that was made before, or make it of what was kept."""
     taken = Snapshot.read(Releases(app).folder(release.id) / MANIFEST, app.path)
@@ -79,7 +79,7 @@ def share_source(app: App, earlier: Release, into: Path) -> None:
             os.link(folder / name, into / name)
 
 
-def mark_data(app: App, model: Mapping[str, Any], found: Sources) -> dict[str, str]:
+def mark_data(app: App, model: ComposeModel, found: Sources) -> dict[str, str]:
     """Checksums of data that a person deploys too, by path in the app's folder."""
     root = Path(os.path.realpath(app.path))
     return {
@@ -88,10 +88,10 @@ def mark_data(app: App, model: Mapping[str, Any], found: Sources) -> dict[str, s
     }
 
 
-def read_dotenv(app: App, model: Mapping[str, Any]) -> bytes:
+def read_dotenv(app: App, model: ComposeModel) -> bytes:
     """Read the app's .env as it is now, where a service mounts it."""
     place = Path(os.path.realpath(app.path)) / app.env_file.name
-    if all(locate(mount["source"]).path != place for mount in bind_mounts(model)):
+    if all(locate(mount.source).path != place for mount in model.binds):
         return b""
     try:
         return app.read_inside(app.env_file, _LARGEST_ENV)

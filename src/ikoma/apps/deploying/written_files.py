@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, compute_file_digest
@@ -93,14 +94,9 @@ def _list_served(app: App, release: str, in_use: Sequence[str]) -> Iterator[str]
     yield from dict.fromkeys((*in_use, *(item.id for item in latest)))
 
 
-def _list_mounted(model: dict[str, object], *, writable: bool = False) -> Iterator[Path]:
+def _list_mounted(model: ComposeModel, *, writable: bool = False) -> Iterator[Path]:
     """List the sources of the bind mounts of what runs."""
-    services = model["services"]
-    assert isinstance(services, dict)
-    for service in services.values():
-        for mount in service.get("volumes") or []:
-            if mount.get("type") == "bind" and not (writable and mount.get("read_only")):
-                yield Path(str(mount["source"]))
+    return (Path(mount.source) for mount in model.binds if not (writable and mount.read_only))
 
 
 def _is_file(taken: Snapshot, path: Path) -> bool:

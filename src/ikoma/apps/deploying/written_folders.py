@@ -90,14 +90,13 @@ def _find_written(releases: Releases, release: Release, named: Sequence[str]) ->
     tree = releases.folder(release.id) / TREE
     source = {Path(folder) for folder in (*named, *(release.extension.get("source") or ()))}
     found = set()
-    for service in model["services"].values():
-        for mount in service.get("volumes") or []:
-            path = Path(str(mount.get("source")))
-            if mount.get("type") != "bind" or mount.get("read_only") or tree not in path.parents:
-                continue
-            folder = path.relative_to(tree)
-            if source.isdisjoint((folder, *folder.parents)) and not path.is_file():
-                found.add(folder)
+    for mount in model.binds:
+        path = Path(mount.source)
+        if mount.read_only or tree not in path.parents:
+            continue
+        folder = path.relative_to(tree)
+        if source.isdisjoint((folder, *folder.parents)) and not path.is_file():
+            found.add(folder)
     return sorted(found)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ikoma.apps.compose.model import Service
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy.rules import RESERVED_LABEL
 from ikoma.apps.yaml.violation import Place, Violation, quoted
@@ -160,10 +161,9 @@ def _replicas(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]
         yield Violation("limits", place, f"{value} containers are more than {_MOST_REPLICAS}.")
 
 
-def together(services: Mapping[str, Any]) -> Iterator[Violation]:
+def together(services: Iterable[Service]) -> Iterator[Violation]:
     """All containers of an app; a service of none counts as one."""
-    wanted = [service.get("scale") or (service.get("deploy") or {}).get("replicas") for service in services.values()]
-    number = sum(min(max(int(each or 1), 1), _MOST_REPLICAS) for each in wanted)
+    number = sum(min(max(service.scale, 1), _MOST_REPLICAS) for service in services)
     if number > _MOST_REPLICAS:
         yield Violation("limits", ("services",), f"{number} containers are more than {_MOST_REPLICAS}.")
 

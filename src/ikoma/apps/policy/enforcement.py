@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App, Apps
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.addresses import used_by_the_server
@@ -69,12 +69,12 @@ class Policy:
         self._folders = (apps.root, *folders, *_USUAL)
         self._hosts = hosts
 
-    async def judge(self, app: App, model: Mapping[str, Any]) -> Verdict:
+    async def judge(self, app: App, model: ComposeModel) -> Verdict:
         """What a resolved compose file does that it must not."""
         facts = await self._facts(app)
         return self.less_waived(app, await asyncio.to_thread(policy.check, model, facts))
 
-    async def require(self, app: App, model: Mapping[str, Any], *, judged: str | None = None) -> None:
+    async def require(self, app: App, model: ComposeModel, *, judged: str | None = None) -> None:
         """Raises PolicyViolation where a resolved compose file is not allowed.
 
         Args:
@@ -89,7 +89,7 @@ class Policy:
                 rules=sorted({item.rule for item in refused}),
             )
 
-    async def require_fixed(self, app: App, model: Mapping[str, Any]) -> None:
+    async def require_fixed(self, app: App, model: ComposeModel) -> None:
         """Raises PolicyViolation where a container could change what another one is about to mount.
 
         Args:

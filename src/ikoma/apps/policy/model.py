@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.host_facts import HostFacts, name_image
 from ikoma.apps.policy import containers, images, network, storage
 from ikoma.apps.yaml.violation import Place, Violation
@@ -61,17 +62,16 @@ TOP: Mapping[str, Check] = {
 """Keys of the file, besides its services."""
 
 
-def check(model: Mapping[str, Any], facts: HostFacts) -> list[Violation]:
+def check(model: ComposeModel, facts: HostFacts) -> list[Violation]:
     """Every violation in a resolved compose file, in the file's order."""
     if endless := [*storage.too_deep(model), *storage.too_many(model)]:
         return endless
-    services: Mapping[str, Any] = model.get("services") or {}
-    built = frozenset(name_image(facts.app.name, name) for name, service in services.items() if "build" in service)
-    facts = replace(facts, built=built)
-    found = list(_keys(TOP, facts, (), {key: value for key, value in model.items() if key != "services"}))
-    found += containers.together(services)
-    for name, service in services.items():
-        found += _keys(SERVICE, facts, ("services", name), service)
+    built = (name for name, service in model.services.items() if service.build is not None)
+    facts = replace(facts, built=frozenset(name_image(facts.app.name, name) for name in built))
+    found = list(_keys(TOP, facts, (), model.top))
+    found += containers.together(model.services.values())
+    for name, service in model.services.items():
+        found += _keys(SERVICE, facts, ("services", name), service.raw)
     found += storage.read_files(model, facts)
     found += storage.nested(model, facts)
     return found

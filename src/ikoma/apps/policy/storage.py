@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.compose.mounts import Sources, sources
 from ikoma.apps.compose.x_ikoma import SOURCE
 from ikoma.apps.host_facts import HostFacts, locate
@@ -114,7 +115,7 @@ def _is_special(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def read_files(model: Mapping[str, Any], facts: HostFacts) -> Iterator[Violation]:
+def read_files(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
     """What Compose reads and a container writes, by its mounts or as it runs: it would have a say in what runs next.
 
     What is mounted from a copy of the release's own changes nothing in the folder.
@@ -139,7 +140,7 @@ def read_files(model: Mapping[str, Any], facts: HostFacts) -> Iterator[Violation
             yield Violation("own-state", (), what, instead=_INSTEAD_OF_WRITTEN)
 
 
-def nested(model: Mapping[str, Any], facts: HostFacts) -> Iterator[Violation]:
+def nested(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
     """Sources on whose way lies a folder that a container may write: it could make a link to anywhere of them.
 
     What is mounted read-only from a copy may lie there: the copy is made without following links.
@@ -152,12 +153,12 @@ def nested(model: Mapping[str, Any], facts: HostFacts) -> Iterator[Violation]:
             yield violation
 
 
-def swapped(model: Mapping[str, Any], facts: HostFacts) -> Iterator[Violation]:
+def swapped(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
     """Mounts, as they are made, on whose way lies a folder that a container may write."""
     yield from (violation for violation, _, _ in _below_written(model, facts))
 
 
-def _below_written(model: Mapping[str, Any], facts: HostFacts) -> Iterator[tuple[Violation, Path, set[Path]]]:
+def _below_written(model: ComposeModel, facts: HostFacts) -> Iterator[tuple[Violation, Path, set[Path]]]:
     """What lies below folders that containers may write, with where it leads and these folders."""
     writable = {*writable_folders(model), *facts.writable} - {facts.root}
     for place, source in _sources(model):
@@ -167,7 +168,7 @@ def _below_written(model: Mapping[str, Any], facts: HostFacts) -> Iterator[tuple
             yield Violation("bind-nested", place, what, because=str(min(above))), located.path, above
 
 
-def _copied(model: Mapping[str, Any], facts: HostFacts) -> Sources:
+def _copied(model: ComposeModel, facts: HostFacts) -> Sources:
     """What a release has copies of; nothing where the file says nonsense, which is refused by itself."""
     try:
         return sources(facts.app, model)
@@ -175,18 +176,18 @@ def _copied(model: Mapping[str, Any], facts: HostFacts) -> Sources:
         return Sources((), ())
 
 
-def too_deep(model: Mapping[str, Any]) -> Iterator[Violation]:
+def too_deep(model: ComposeModel) -> Iterator[Violation]:
     """Paths whose every folder would have to be looked at, which takes too long."""
     for place, source in _sources(model):
         if source.count("/") > _DEEPEST:
             yield Violation("too-large", place, f"The path lies in more than {_DEEPEST} folders.")
 
 
-def too_many(model: Mapping[str, Any]) -> Iterator[Violation]:
+def too_many(model: ComposeModel) -> Iterator[Violation]:
     """Mounts that would take too long to look at, for each is compared with the others."""
     together = 0
-    for name, service in (model.get("services") or {}).items():
-        number = len(service.get("volumes") or ())
+    for name, service in model.services.items():
+        number = len(service.mounts)
         together += number
         if number > _MOST_MOUNTS:
             what = f"The service has more than {_MOST_MOUNTS} mounts."
@@ -196,33 +197,33 @@ def too_many(model: Mapping[str, Any]) -> Iterator[Violation]:
         yield Violation("too-large", ("services",), what, instead=_INSTEAD_OF_MANY)
 
 
-def _sources(model: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+def _sources(model: ComposeModel) -> Iterator[tuple[Place, str]]:
     """Every path that the containers or builds of a model use."""
     contexts = (
         (("services", name, "build"), context)
-        for name, service in (model.get("services") or {}).items()
-        if (build := service.get("build"))
-        for context in map(str, (build.get("context"), *(build.get("additional_contexts") or {}).values()))
+        for name, service in model.services.items()
+        if (build := service.build) is not None
+        for context in (build.context, *build.additional_contexts.values())
         if context.startswith("/")
     )
     files = (
         ((kind, name, "file"), item["file"])
-        for kind in ("configs", "secrets")
-        for name, item in (model.get(kind) or {}).items()
-        if item and item.get("file")
+        for kind, items in model.contents.items()
+        for name, item in items.items()
+        if item.get("file")
     )
     binds = ((place, source) for place, source, _ in _binds(model))
     yield from (*binds, *contexts, *files)
 
 
-def _binds(model: Mapping[str, Any]) -> Iterator[tuple[Place, str, bool]]:
-    for name, service in (model.get("services") or {}).items():
-        for index, mount in enumerate(service.get("volumes") or []):
-            if mount.get("type") == "bind":
-                yield ("services", name, "volumes", index), str(mount.get("source")), not mount.get("read_only")
+def _binds(model: ComposeModel) -> Iterator[tuple[Place, str, bool]]:
+    for name, service in model.services.items():
+        for index, mount in enumerate(service.mounts):
+            if mount.is_bind:
+                yield ("services", name, "volumes", index), mount.source, not mount.read_only
 
 
-def writable_folders(model: Mapping[str, Any]) -> tuple[Path, ...]:
+def writable_folders(model: ComposeModel) -> tuple[Path, ...]:
     """What the containers of a deployed model may write."""
     return tuple(locate(source).path for _, source, writable in _binds(model) if writable)
 

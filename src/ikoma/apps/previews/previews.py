@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from ikoma.apps.app import App, Apps
-from ikoma.apps.compose.mounts import deployed_data, dockerfiles, sources
+from ikoma.apps.compose.model import ComposeModel
+from ikoma.apps.compose.mounts import deployed_data, find_dockerfiles, sources
 from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.deploying.release_tree import SQL
@@ -88,7 +88,7 @@ class Previews:
         self._make(found, record)
         return found, record, True
 
-    async def copy_files(self, app: App, model: Mapping[str, Any], into: App) -> None:
+    async def copy_files(self, app: App, model: ComposeModel, into: App) -> None:
         """Give a preview the app's compose file, `.env`, configuration and SQL as they are now, without its data."""
         gathered = await self.resolutions.gather(app)
         await asyncio.to_thread(_copy, app, model, into)
@@ -177,10 +177,10 @@ def sweep_previews(root: Path) -> None:
             remove_tree(folder)
 
 
-def _read_dockerfiles(app: App, model: Mapping[str, Any]) -> dict[str, bytes]:
+def _read_dockerfiles(app: App, model: ComposeModel) -> dict[str, bytes]:
     """Read the app's Dockerfiles, and what they ignore, by path in its folder."""
     found = {}
-    for path in dockerfiles(model):
+    for path in find_dockerfiles(model.builds):
         for file in (path, path.with_name(f"{path.name}.dockerignore")):
             with suppress(FileMissing, PathOutside):
                 found[str(file.relative_to(app.path))] = app.read_inside(file, _LARGEST_DOCKERFILE)
@@ -195,7 +195,7 @@ def _leave_out_source(root: Path, path: Path, data: Collection[Path]) -> Sequenc
     return [] if root / "src" in (path, *path.parents) or path in data else [path]
 
 
-def _copy(app: App, model: Mapping[str, Any], into: App) -> None:
+def _copy(app: App, model: ComposeModel, into: App) -> None:
     """Copy an app's source, without ever following a link that is swapped in meanwhile."""
     root = Path(os.path.realpath(app.path))
     source = sources(app, model, besides=(*SQL, "config"))

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import orjson
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.environment import editor
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.durable import translate_disk_full, write_file
@@ -123,9 +124,7 @@ class Releases:
         """Make an id for the next release: the newest one's sorts last."""
         return str(ReleaseId.new(max(self._list_names(), default=None)))
 
-    def open(
-        self, release: Release, model: Mapping[str, Any], given: Mapping[str, str], texts: Mapping[str, str]
-    ) -> Path:
+    def open(self, release: Release, model: ComposeModel, given: Mapping[str, str], texts: Mapping[str, str]) -> Path:
         """Record that a release begins; its folder.
 
         Args:
@@ -141,7 +140,7 @@ class Releases:
         try:
             with translate_disk_full():
                 folder.mkdir(parents=True, mode=0o700)
-            write_file(folder / _MODEL, orjson.dumps(model, option=orjson.OPT_INDENT_2), mode=0o600)
+            write_file(folder / _MODEL, orjson.dumps(model.raw, option=orjson.OPT_INDENT_2), mode=0o600)
             write_file(folder / _TEXTS, orjson.dumps(dict(texts)), mode=0o600)
             write_file(folder / VARIABLES_FILE, _write_variables(model, given), mode=0o600)
             write_file(folder / _GIVEN, orjson.dumps(dict(given)), mode=0o600)
@@ -222,13 +221,13 @@ class Releases:
         """The resolved compose file that runs."""
         return self._folder / release.id / _RENDERED
 
-    def rendered(self, release: Release) -> dict[str, Any] | None:
+    def rendered(self, release: Release) -> ComposeModel | None:
         """The resolved compose file that runs; None where the release never came to have one."""
-        return self._app.read_state(f"releases/{release.id}/{_RENDERED}", dict[str, Any])
+        return self._app.read_state(f"releases/{release.id}/{_RENDERED}", parse_model)
 
-    def model(self, release: Release) -> dict[str, Any]:
+    def model(self, release: Release) -> ComposeModel:
         """Read the model that was checked when the release was made."""
-        model = self._app.read_state(f"releases/{release.id}/{_MODEL}", dict[str, Any])
+        model = self._app.read_state(f"releases/{release.id}/{_MODEL}", parse_model)
         if model is None:
             raise ReleaseNotFound(f"The release {release.id} is not complete: it never came to run.")
         return model
@@ -316,10 +315,10 @@ def _make(kind: type[T], stored: Mapping[str, Any]) -> T:
     )
 
 
-def _write_variables(model: Mapping[str, Any], given: Mapping[str, str]) -> str:
+def _write_variables(model: ComposeModel, given: Mapping[str, str]) -> str:
     """The .env file of a release: only what its configs and secrets name, for Compose takes others as settings."""
-    items = [item for kind in ("configs", "secrets") for item in (model.get(kind) or {}).values()]
-    names = sorted({str(item["environment"]) for item in items if item and item.get("environment")})
+    items = [item for contents in model.contents.values() for item in contents.values()]
+    names = sorted({str(item["environment"]) for item in items if item.get("environment")})
     return "".join(f"{name}={editor.write_value(given[name])}\n" for name in names if name in given)
 
 

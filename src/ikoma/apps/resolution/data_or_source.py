@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose import x_ikoma
-from ikoma.apps.compose.mounts import Sources, bind_mounts, sources
+from ikoma.apps.compose.model import ComposeModel
+from ikoma.apps.compose.mounts import Sources, sources
 from ikoma.apps.host_facts import locate
 
 SOURCE, DATA = "source", "data"
@@ -25,20 +24,19 @@ class Kind:
     reason: str
 
 
-def list_kinds(app: App, model: Mapping[str, Any]) -> Sequence[Kind]:
+def list_kinds(app: App, model: ComposeModel) -> Sequence[Kind]:
     """The kind of each path that a resolved model mounts or builds from, sorted by path."""
     root = Path(os.path.realpath(app.path))
     found = sources(app, model)
     return sorted({*_mounted(root, model, found), *_built_from(root, model)}, key=lambda item: (item.path, item.kind))
 
 
-def _mounted(root: Path, model: Mapping[str, Any], found: Sources) -> Iterator[Kind]:
+def _mounted(root: Path, model: ComposeModel, found: Sources) -> Iterator[Kind]:
     writers: dict[Path, list[str]] = {}
-    for name, service in (model.get("services") or {}).items():
-        for mount in bind_mounts({"services": {name: service}}):
-            written = writers.setdefault(locate(mount["source"]).path, [])
-            written += [] if mount.get("read_only") else [name]
-    wishes = x_ikoma.read(model)
+    for name, service in model.services.items():
+        for mount in service.binds:
+            written = writers.setdefault(locate(mount.source).path, [])
+            written += [] if mount.read_only else [name]
     for path, names in writers.items():
         if root not in path.parents:
             continue
@@ -52,14 +50,14 @@ def _mounted(root: Path, model: Mapping[str, Any], found: Sources) -> Iterator[K
             yield Kind(
                 shown, SOURCE, "it is only read; a copy, because it lies in data" if below else "it is only read"
             )
-        elif any(root / folder in (path, *path.parents) for folder in wishes.source):
+        elif any(root / folder in (path, *path.parents) for folder in model.x_ikoma.source):
             yield Kind(shown, SOURCE, f"x-ikoma says so; what {by} may write in it goes with the release")
         else:
             yield Kind(shown, SOURCE, f"it is a single file; what {by} may write goes on in the next release")
 
 
-def _built_from(root: Path, model: Mapping[str, Any]) -> Iterator[Kind]:
-    for service in (model.get("services") or {}).values():
-        context = Path(os.path.realpath(str((service.get("build") or {}).get("context") or "/")))
+def _built_from(root: Path, model: ComposeModel) -> Iterator[Kind]:
+    for build in model.builds:
+        context = Path(os.path.realpath(build.context or "/"))
         if root in (context, *context.parents):
             yield Kind(str(context.relative_to(root)), SOURCE, "images are built from it")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose.mounts import bind_mounts
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.errors import IkomaError
 
 _SUFFIXES = (".conf", ".cfg", ".yml", ".yaml", ".toml", ".template", ".caddy", "caddyfile")
@@ -18,7 +18,7 @@ _LARGEST = 1 << 18
 _MOST_FILES, _MOST_LOOKED_AT = 50, 1000
 
 
-def mounted_text(app: App, model: Mapping[str, Any], service: str) -> str:
+def mounted_text(app: App, model: ComposeModel, service: str) -> str:
     """All of it, one after another; what cannot be read is passed over."""
     found = [str(item.get("content") or "") for item in _configs(model, service)]
     for path in islice(_files(app, model, service), _MOST_FILES):
@@ -27,15 +27,13 @@ def mounted_text(app: App, model: Mapping[str, Any], service: str) -> str:
     return "\n".join(found).replace("$$", "$")
 
 
-def _configs(model: Mapping[str, Any], service: str) -> Iterator[Mapping[str, Any]]:
-    for given in model["services"][service].get("configs") or []:
-        yield (model.get("configs") or {}).get(given.get("source")) or {}
+def _configs(model: ComposeModel, service: str) -> Iterator[Mapping[str, Any]]:
+    return (model.content_of("configs", given) for given in model.services[service].configs)
 
 
-def _files(app: App, model: Mapping[str, Any], service: str) -> Iterator[Path]:
+def _files(app: App, model: ComposeModel, service: str) -> Iterator[Path]:
     """Files that may be settings, in the app's folder only."""
-    one = {"services": {service: model["services"][service]}}
-    sources = [str(mount["source"]) for mount in bind_mounts(one)]
+    sources = [mount.source for mount in model.services[service].binds]
     sources += [str(item["file"]) for item in _configs(model, service) if item.get("file")]
     for source in sources:
         with suppress(IkomaError):

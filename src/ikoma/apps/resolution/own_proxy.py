@@ -15,7 +15,8 @@ from typing import Any
 from ikoma.apps.compose.backing_services import is_backing_service
 from ikoma.apps.compose.dockerfiles import stage_of
 from ikoma.apps.compose.host_ports import published_range
-from ikoma.apps.compose.web_service import Candidate, is_loopback, listens
+from ikoma.apps.compose.model import ComposeModel, Port, Service
+from ikoma.apps.compose.web_service import Candidate, find_port, is_loopback
 from ikoma.model import DomainName
 
 _KINDS = {
@@ -146,16 +147,16 @@ class OwnProxy:
         return f"Leave out {out}, and add under `x-ikoma:` {lines}. apps.adapt shows and writes it."
 
 
-def own_proxies(model: Mapping[str, Any], texts: Mapping[str, str], dockerfiles: Mapping[str, str]) -> list[OwnProxy]:
+def own_proxies(model: ComposeModel, texts: Mapping[str, str], dockerfiles: Mapping[str, str]) -> list[OwnProxy]:
     """The reverse proxies of a resolved model on the ports of the web.
 
     Args:
         texts: service → all that it mounts of the app's folder and that may be its configuration.
         dockerfiles: service → text of its Dockerfile.
     """
-    services: Mapping[str, Any] = model.get("services") or {}
-    chosen = (model.get("x-ikoma") or {}).get("service")
-    helpers = tuple(name for name, service in services.items() if _HELPERS.search(str(service.get("image") or "")))
+    services = model.services
+    chosen = model.said.get("service")
+    helpers = tuple(name for name, service in services.items() if _HELPERS.search(service.image))
     found = []
     for name, service in services.items():
         kind = kind_of(service, dockerfiles.get(name, ""))
@@ -164,7 +165,7 @@ def own_proxies(model: Mapping[str, Any], texts: Mapping[str, str], dockerfiles:
         others = [other for other in services if other not in (name, *helpers)]
         others = [other for other in others if not is_backing_service(model, other, dockerfiles)]
         if others:
-            text = _filled(texts.get(name, ""), service.get("environment") or {})
+            text = _filled(texts.get(name, ""), service.environment)
             made = _proxy(name, kind, helpers, services, others, text)
             found.append(replace(made, must_change=_cannot_stay(kind, service, text)))
     return found
@@ -175,10 +176,9 @@ def sends_to_https(text: str) -> bool:
     return bool(_TO_HTTPS.search(text)) and not _HOW_THEY_CAME.search(text)
 
 
-def kind_of(service: Mapping[str, Any], dockerfile: str) -> str | None:
+def kind_of(service: Service, dockerfile: str) -> str | None:
     """What kind of reverse proxy a service may be, by its image; None where it is none."""
-    build = service.get("build")
-    image = stage_of(build, dockerfile).base if build else str(service.get("image") or "")
+    image = stage_of(service.build, dockerfile).base if service.build else service.image
     last = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
     return next((kind for word, kind in _KINDS.items() if re.search(rf"(?:^|[-_.]){word}(?:$|[-_.])", last)), None)
 
@@ -190,34 +190,34 @@ def _filled(text: str, environment: Mapping[str, Any]) -> str:
     return _VARIABLE.sub(lambda use: given.get(use[1] or use[3]) or use[2] or use[0], "\n".join([text, *whole]))
 
 
-def _takes_the_ports(service: Mapping[str, Any]) -> bool:
-    return any(_meets(port, number) for port in service.get("ports") or [] for number in _PORTS)
+def _takes_the_ports(service: Service) -> bool:
+    return any(_meets(port, number) for port in service.ports for number in _PORTS)
 
 
-def _meets(port: Mapping[str, Any], number: int) -> bool:
-    wanted = published_range(str(port.get("published") or "")) or range(0)
-    return number in wanted and str(port.get("protocol") or "tcp") == "tcp" and not is_loopback(port)
+def _meets(port: Port, number: int) -> bool:
+    wanted = published_range(port.published) or range(0)
+    return number in wanted and port.protocol == "tcp" and not is_loopback(port)
 
 
-def _cannot_stay(kind: str, service: Mapping[str, Any], text: str) -> bool:
+def _cannot_stay(kind: str, service: Service, text: str) -> bool:
     """Whether it asks for certificates, learns from Docker, or sends everybody to HTTPS."""
     if kind in _FROM_DOCKER or _TO_HTTPS.search(text):
         return True
-    return kind != "nginx" and any(_meets(port, 443) for port in service.get("ports") or [])
+    return kind != "nginx" and any(_meets(port, 443) for port in service.ports)
 
 
 def _proxy(
-    name: str, kind: str, helpers: tuple[str, ...], services: Mapping[str, Any], others: list[str], text: str
+    name: str, kind: str, helpers: tuple[str, ...], services: Mapping[str, Service], others: list[str], text: str
 ) -> OwnProxy:
     labelled = list(_labelled(services, others))
     leads = {item.service: item for item, _ in labelled} or _written(services, others, text)
     if not leads:
-        given = (services[name].get("environment") or {}).values()
+        given = services[name].environment.values()
         leads = _written(services, others, "\n".join(f"url {value}" for value in given if value))
     if not leads:
         leads = _likely(services[name], services, others)
     domains = [domain for _, said in labelled for domain in said] or _sites(kind, text)
-    mounted = any(_FILES.match(str(mount.get("target"))) for mount in services[name].get("volumes") or [])
+    mounted = any(_FILES.match(mount.target) for mount in services[name].mounts)
     return OwnProxy(
         service=name,
         kind=kind,
@@ -225,15 +225,15 @@ def _proxy(
         leads=tuple(leads.values()),
         domains=tuple(dict.fromkeys(domain for said in domains if (domain := _domain(said)))),
         serves_files=kind not in _FROM_DOCKER
-        and bool(_SERVES_FILES.search(text) or mounted or (services[name].get("build") and not text)),
+        and bool(_SERVES_FILES.search(text) or mounted or (services[name].build and not text)),
     )
 
 
-def _labelled(services: Mapping[str, Any], others: list[str]) -> Iterator[tuple[Candidate, list[str]]]:
+def _labelled(services: Mapping[str, Service], others: list[str]) -> Iterator[tuple[Candidate, list[str]]]:
     """Services that say in labels or variables how a proxy is to reach them, with the names that they want."""
     for name in others:
-        labels = {str(key): str(value) for key, value in (services[name].get("labels") or {}).items()}
-        given = {key: str(value or "") for key, value in (services[name].get("environment") or {}).items()}
+        labels = {str(key): str(value) for key, value in services[name].labels.items()}
+        given = {key: str(value or "") for key, value in services[name].environment.items()}
         said = {key: value for key, value in labels.items() if key.startswith(("traefik.", "caddy"))}
         if labels.get("traefik.enable", "").lower() == "false" or not (said or "VIRTUAL_HOST" in given):
             continue
@@ -242,7 +242,7 @@ def _labelled(services: Mapping[str, Any], others: list[str]) -> Iterator[tuple[
             number for key, value in said.items() if "reverse_proxy" in key for number in re.findall(r"\d+", value)
         ]
         ports += [given.get("VIRTUAL_PORT", "")]
-        port = next((int(text) for text in ports if text.isdigit()), None) or listens(name, services[name])
+        port = next((int(text) for text in ports if text.isdigit()), None) or find_port(services[name])
         if port is None and "VIRTUAL_HOST" in given:  # nginx-proxy asks there
             port = 80
         names = [value for key, value in said.items() if re.fullmatch(r"caddy(_\d+)?", key)]
@@ -250,7 +250,7 @@ def _labelled(services: Mapping[str, Any], others: list[str]) -> Iterator[tuple[
         yield Candidate(name, port), _NAME.findall(" ".join([*names, given.get("VIRTUAL_HOST", "")]))
 
 
-def _written(services: Mapping[str, Any], others: list[str], text: str) -> dict[str, Candidate]:
+def _written(services: Mapping[str, Service], others: list[str], text: str) -> dict[str, Candidate]:
     """Services that a configuration passes requests on to."""
     found: dict[str, Candidate] = {}
     plain = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
@@ -263,11 +263,11 @@ def _written(services: Mapping[str, Any], others: list[str], text: str) -> dict[
     return found
 
 
-def _likely(proxy: Mapping[str, Any], services: Mapping[str, Any], others: list[str]) -> dict[str, Candidate]:
+def _likely(proxy: Service, services: Mapping[str, Service], others: list[str]) -> dict[str, Candidate]:
     """Where nothing is written: services that it waits for and that listen somewhere, else all that do."""
-    waits = [name for name in others if name in (proxy.get("depends_on") or {})]
+    waits = [name for name in others if name in proxy.depends_on]
     for names in (waits, others):
-        found = {name: Candidate(name, port) for name in names if (port := listens(name, services[name]))}
+        found = {name: Candidate(name, port) for name in names if (port := find_port(services[name]))}
         if found:
             return found
     return {waits[0]: Candidate(waits[0], None)} if len(waits) == 1 else {}

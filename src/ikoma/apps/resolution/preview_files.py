@@ -7,18 +7,17 @@ addresses.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.compose.web_service import pinned, web
 from ikoma.durable import write_file
 from ikoma.errors import InvalidCompose, NameTooLong
@@ -79,14 +78,14 @@ def name_of(app: AppName, ref: str) -> AppName:
     return AppName.parse(f"{app}--{slug}")
 
 
-def adapted(name: AppName, model: Mapping[str, Any]) -> Mapping[str, Any]:
+def for_preview(name: AppName, model: ComposeModel) -> ComposeModel:
     """A resolved model as a preview runs it; that of an app itself stays as it is."""
     if name.previewed is None:
         return model
-    result: dict[str, Any] = copy.deepcopy(dict(model))
     with suppress(InvalidCompose):  # said at validation; ports that are gone would tell nothing any more
-        result = copy.deepcopy(pinned(model, web(model)))
-    for service in (result.get("services") or {}).values():
+        model = pinned(model, web(model))
+    result = model.copy_raw()
+    for service in result["services"].values():
         service.pop("ports", None)
         service.pop("container_name", None)
         joined = service.get("networks")
@@ -103,4 +102,4 @@ def adapted(name: AppName, model: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(block := result.get("x-ikoma"), dict):
         for alone in ("domains", "redirects"):
             block.pop(alone, None)
-    return result
+    return parse_model(result)

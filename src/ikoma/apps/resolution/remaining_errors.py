@@ -12,8 +12,8 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.resolution.compose_errors import IMAGE, Part, messages, parts, places
 from ikoma.apps.yaml import form
 from ikoma.apps.yaml.lines import Source
@@ -47,7 +47,7 @@ class Remainder:
     source: Source
     violations: list[Violation] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    model: Mapping[str, Any] | None = None
+    model: ComposeModel | None = None
     taken: set[str] = field(default_factory=set)
     """What kinds of parts were taken out."""
 
@@ -80,7 +80,10 @@ async def remainder(
         else:
             resolved = resolved or await ask(gathered)
             if resolved.model is not None:
-                found.model, found.source = _imageless(resolved.model), await asyncio.to_thread(_source, gathered)
+                found.model, found.source = (
+                    _imageless(parse_model(resolved.model)),
+                    await asyncio.to_thread(_source, gathered),
+                )
                 found.refusals = _causes(found.refusals)
                 return found
             error = resolved.error or "Compose refused the file."
@@ -158,12 +161,12 @@ def _kind(part: Part) -> str:
     return f"{part.place[2]}" if part.place[2] in _MADE_OF else ""
 
 
-def _imageless(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    services = {
-        name: {key: value for key, value in service.items() if (key, value) != ("image", IMAGE)}
-        for name, service in (model.get("services") or {}).items()
-    }
-    return {**model, "services": services}
+def _imageless(model: ComposeModel) -> ComposeModel:
+    """The model without the image that was put in the place of images that are refused."""
+    made = {name: service.raw for name, service in model.services.items() if service.image == IMAGE}
+    return model.with_services(
+        {name: {key: value for key, value in raw.items() if key != "image"} for name, raw in made.items()}
+    )
 
 
 def _without(gathered: Gathered, refused: Sequence[Part]) -> dict[str, bytes]:

@@ -11,15 +11,15 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.variables import ENV, VariableFault, VariableReader, Variables
 from ikoma.apps.policy.rules import problem_of
-from ikoma.apps.resolution.preview_files import adapted
+from ikoma.apps.resolution.preview_files import for_preview
 from ikoma.apps.resolution.remaining_errors import Remainder, remainder
-from ikoma.apps.resolution.substitutes import substituted
+from ikoma.apps.resolution.substitutes import substitute
 from ikoma.apps.resolution.variable_uses import Use, find_uses, find_variables_files
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.yaml.lines import Source
@@ -44,6 +44,8 @@ class Resolution:
     source: Source
     violations: tuple[Violation, ...]
     resolved: Resolved | None
+    model: ComposeModel | None = None
+    """The model as it is judged and run; None where there is none."""
     notices: tuple[Notice, ...] = ()
     """What works differently here."""
     gathered: Gathered | None = None
@@ -55,10 +57,6 @@ class Resolution:
     doubts: tuple[VariableFault, ...] = ()
     uses: tuple[Use, ...] = ()
     """Where the compose files name variables."""
-
-    @property
-    def model(self) -> Mapping[str, Any] | None:
-        return None if self.resolved is None else self.resolved.model
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -80,6 +78,7 @@ class _Read:
     """What Compose made of the bytes of an app's files."""
 
     resolved: Resolved | None
+    model: ComposeModel | None
     variables: Variables
     faults: tuple[VariableFault, ...]
     doubts: tuple[VariableFault, ...]
@@ -108,15 +107,15 @@ class Resolutions:
         """
         gathered = await self.gather(app)
         found = await self._read(app, gathered)
-        resolved, notices = found.resolved, gathered.notices
-        if resolved is not None and resolved.model is not None:
-            waived = self._waived(app)
-            model, more = await substituted(self._engine, app.name, resolved.model, waived)
-            resolved, notices = replace(resolved, model=model), [*notices, *more]
+        model, notices = found.model, gathered.notices
+        if model is not None:
+            model, more = await substitute(self._engine, app.name, model, self._waived(app))
+            notices = [*notices, *more]
         return Resolution(
             await asyncio.to_thread(lambda: gathered.source),
             tuple(gathered.violations),
-            resolved,
+            found.resolved,
+            model,
             tuple(notices),
             gathered,
             found.variables,
@@ -135,7 +134,7 @@ class Resolutions:
             lambda contents: self.gather(app, contents),
         )
         if found.model is not None:
-            found.model, _ = await substituted(self._engine, app.name, found.model, self._waived(app))
+            found.model, _ = await substitute(self._engine, app.name, found.model, self._waived(app))
         return found
 
     def secrets(self, app: App) -> tuple[Secret, ...]:
@@ -186,7 +185,8 @@ class Resolutions:
             resolved = await self._ask(app, gathered)
         faults, doubts = await self._variables_files(app, gathered, resolved)
         uses = tuple(await asyncio.to_thread(find_uses, gathered))
-        found = _Read(resolved, variables, (*variables.faults, *faults), (*variables.doubts, *doubts), uses)
+        model = None if resolved is None or resolved.model is None else parse_model(resolved.model)
+        found = _Read(resolved, model, variables, (*variables.faults, *faults), (*variables.doubts, *doubts), uses)
         if not gathered.violations:  # one can also be of what is on the disk, not in the files
             self._latest[app] = fingerprint, found
         return found
@@ -196,7 +196,7 @@ class Resolutions:
         variables = await self._variables(app, gathered)
         resolved = await self._engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
         if resolved.model is not None:
-            resolved = replace(resolved, model=adapted(app.name, resolved.model))
+            resolved = replace(resolved, model=for_preview(app.name, parse_model(resolved.model)).raw)
         secrets = await asyncio.to_thread(_secrets, gathered, variables, resolved)
         self._secrets[app] = tuple(secrets)
         if resolved is not None and resolved.error is not None:
@@ -258,7 +258,7 @@ def _secrets(gathered: Gathered, variables: Variables, resolved: Resolved | None
     ]
     found += app_secrets.of_variables(variables.values)
     if resolved is not None and resolved.model is not None:
-        found += app_secrets.of_model(resolved.model)
+        found += app_secrets.of_model(parse_model(resolved.model))
     return list(dict.fromkeys(found))
 
 

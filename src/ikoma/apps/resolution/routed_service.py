@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.dockerfiles import read_dockerfiles
 from ikoma.apps.compose.host_ports import published_range, taken_ports
+from ikoma.apps.compose.model import ComposeModel, Port
 from ikoma.apps.compose.web_service import Choice, choose, pinned
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution.mounted_text import mounted_text
@@ -46,7 +46,7 @@ class Unpublished:
 class Settled:
     """A resolved model as it is deployed. `choice` is None where its x-ikoma block is wrong."""
 
-    model: Mapping[str, Any]
+    model: ComposeModel
     choice: Choice | None
     unpublished: tuple[Unpublished, ...] = ()
     own_proxies: tuple[OwnProxy, ...] = ()
@@ -56,12 +56,10 @@ class Settled:
     goes_round: bool = False
     """Whether the routed service sends to HTTPS whom IKOMA's proxy brings from there."""
 
-    def rest(self, model: Mapping[str, Any]) -> Mapping[str, Any]:
+    def rest(self, model: ComposeModel) -> ComposeModel:
         """The model before without the services that are to be left out: what they lack is nobody's concern."""
         gone = {name for item in self.own_proxies for name in item.gone}
-        if not gone:
-            return model
-        return {**model, "services": {key: item for key, item in model["services"].items() if key not in gone}}
+        return model.without_services(gone) if gone else model
 
     def hides(self, violation: Violation) -> bool:
         """Whether a violation is of a port that is not published, or of a service whose finding is to leave it out."""
@@ -76,8 +74,8 @@ class Settled:
         could = next((item for item in self.choice.candidates if item.service == name and item.port), None)
         if could is None or could.port is None:
             return violation
-        port = self.model["services"][name]["ports"][index]
-        wanted = published_range(str(port.get("published") or "")) or range(0)
+        port = self.model.services[str(name)].ports[int(index)]
+        wanted = published_range(port.published) or range(0)
         if not wanted or not _is_of_requests(port, wanted, Web(could.service, could.port, None)):
             return violation
         return replace(
@@ -101,7 +99,7 @@ class WebServices:
         self._engine = engine
         self._policy = policy
 
-    async def settle(self, app: App, model: Mapping[str, Any]) -> Settled:
+    async def settle(self, app: App, model: ComposeModel) -> Settled:
         """The model with the choice written down, and without ports that are not needed and cannot be had."""
         dockerfiles = await asyncio.to_thread(read_dockerfiles, app, model)
         there = await self._own_proxies(app, model, dockerfiles)
@@ -117,52 +115,45 @@ class WebServices:
         goes_round = routed is not None and await self._goes_round(app, model, routed, dockerfiles.get(routed, ""))
         return Settled(settled, choice, unpublished, proxies, in_front, goes_round)
 
-    async def _goes_round(self, app: App, model: Mapping[str, Any], name: str, dockerfile: str) -> bool:
-        if kind_of(model["services"][name], dockerfile) is None:
+    async def _goes_round(self, app: App, model: ComposeModel, name: str, dockerfile: str) -> bool:
+        if kind_of(model.services[name], dockerfile) is None:
             return False
         return sends_to_https(await asyncio.to_thread(mounted_text, app, model, name))
 
-    async def _own_proxies(
-        self, app: App, model: Mapping[str, Any], dockerfiles: Mapping[str, str]
-    ) -> tuple[OwnProxy, ...]:
+    async def _own_proxies(self, app: App, model: ComposeModel, dockerfiles: Mapping[str, str]) -> tuple[OwnProxy, ...]:
         """Those whose ports cannot be had: one that an admin lets have them is nobody's concern."""
-        names = [
-            name
-            for name, service in (model.get("services") or {}).items()
-            if kind_of(service, dockerfiles.get(name, ""))
-        ]
+        names = [name for name, service in model.services.items() if kind_of(service, dockerfiles.get(name, ""))]
         if not names:
             return ()
         texts = {name: await asyncio.to_thread(mounted_text, app, model, name) for name in names}
         found = own_proxies(model, texts, dockerfiles)
         return tuple([item for item in found if await self._lacks_ports(app, model, item.service)])
 
-    async def _lacks_ports(self, app: App, model: Mapping[str, Any], name: str) -> bool:
+    async def _lacks_ports(self, app: App, model: ComposeModel, name: str) -> bool:
         holders, low = await self._holders(app, model, name), LOW_PORT not in self._policy.waived(app)
-        wanted = [published_range(str(port.get("published") or "")) for port in model["services"][name]["ports"]]
+        wanted = [published_range(port.published) for port in model.services[name].ports]
         return any(
             self._why_not(numbers, holders.get(index), low=low)
             for index, numbers in enumerate(wanted)
             if numbers and numbers != _ANY_PORT
         )
 
-    async def _unpublished(self, app: App, model: Mapping[str, Any], web: Web) -> tuple[Unpublished, ...]:
-        service = model["services"][web.service]
+    async def _unpublished(self, app: App, model: ComposeModel, web: Web) -> tuple[Unpublished, ...]:
         holders = await self._holders(app, model, web.service)
         low = LOW_PORT not in self._policy.waived(app)
         found = []
-        for index, port in enumerate(service.get("ports") or []):
-            wanted = published_range(str(port.get("published") or "")) or range(0)
+        for index, port in enumerate(model.services[web.service].ports):
+            wanted = published_range(port.published) or range(0)
             if not wanted or wanted == _ANY_PORT or not _is_of_requests(port, wanted, web):
                 continue
             reason = self._why_not(wanted, holders.get(index), low=low)
             if reason:
-                found.append(Unpublished(("services", web.service, "ports", index), str(port["published"]), reason))
+                found.append(Unpublished(("services", web.service, "ports", index), port.published, reason))
         return tuple(found)
 
-    async def _holders(self, app: App, model: Mapping[str, Any], name: str) -> dict[int, str]:
+    async def _holders(self, app: App, model: ComposeModel, name: str) -> dict[int, str]:
         """Which of a service's ports another has: index → who."""
-        alone = {"services": {name: model["services"][name]}}
+        alone = model.without_services(model.services.keys() - {name})
         taken = await taken_ports(app.name, alone, self._engine, self._policy.is_platform)
         return {item.index: item.holder for item in reversed(taken) if not item.is_of_this_app}
 
@@ -175,17 +166,16 @@ class WebServices:
         return "ports below 1024 are the server's own" if low and wanted.start < _FIRST_FREE else None
 
 
-def _is_of_requests(port: Mapping[str, Any], wanted: range, web: Web) -> bool:
+def _is_of_requests(port: Port, wanted: range, web: Web) -> bool:
     """Whether a published port leads to what the proxy leads to anyway."""
     if wanted.start in _OF_THE_PROXY and len(wanted) == 1:
         return True
-    return str(port.get("target")) == str(web.port) and str(port.get("protocol") or "tcp") == "tcp"
+    return port.target == str(web.port) and port.protocol == "tcp"
 
 
-def _without(model: Mapping[str, Any], web: Web | None, unpublished: tuple[Unpublished, ...]) -> Mapping[str, Any]:
+def _without(model: ComposeModel, web: Web | None, unpublished: tuple[Unpublished, ...]) -> ComposeModel:
     if web is None or not unpublished:
         return model
-    service = dict(model["services"][web.service])
-    gone = {item.place[-1] for item in unpublished}
-    service["ports"] = [port for index, port in enumerate(service["ports"]) if index not in gone]
-    return {**model, "services": {**model["services"], web.service: service}}
+    service, gone = model.services[web.service], {item.place[-1] for item in unpublished}
+    ports = [port.raw for index, port in enumerate(service.ports) if index not in gone]
+    return model.with_services({web.service: {**service.raw, "ports": ports}})

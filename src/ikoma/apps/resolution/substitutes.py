@@ -7,11 +7,11 @@ Nothing here lets an app reach more: what is put in place is what it would have 
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from ikoma.apps.compose.model import ComposeModel, Service, parse_model
 from ikoma.apps.policy.images import REMOTE
 from ikoma.apps.yaml.notice import Notice
 from ikoma.model import AppName
@@ -22,9 +22,9 @@ _NO_NETWORKS = ("host", "none")
 _ADDRESSES = ("ipv4_address", "ipv6_address")
 
 
-async def substituted(
-    engine: Engine, app: AppName, model: Mapping[str, Any], waived: Collection[str]
-) -> tuple[Mapping[str, Any], list[Notice]]:
+async def substitute(
+    engine: Engine, app: AppName, model: ComposeModel, waived: Collection[str]
+) -> tuple[ComposeModel, list[Notice]]:
     """The model as it is to be judged and run, and what is otherwise in it than in the file.
 
     Args:
@@ -32,27 +32,29 @@ async def substituted(
     """
     if not (_named(app, model, "networks") or _named(app, model, "volumes") or any(_fetched(model))):
         return model, []
-    result: dict[str, Any] = copy.deepcopy(dict(model))
+    result = model.copy_raw()
     there = await engine.map_owners()
     notices: list[Notice] = []
     if "foreign-network" not in waived:
-        notices += _networks(app, result, there)
+        notices += _networks(app, model, result, there)
     if "foreign-volume" not in waived:
-        notices += _volumes(app, result, there)
-    for name, service in _fetched(result):
-        if await engine.has_image(service["image"]) or await engine.check_image_obtainable(service["image"]) is None:
-            del service["build"]
-            if service.get("pull_policy") == "build":
-                del service["pull_policy"]
-            problem = f"{name} is not built: its source would be fetched. The image {service['image']} is used."
+        notices += _volumes(app, model, result, there)
+    for service in _fetched(model):
+        name, image = service.name, service.image
+        if await engine.has_image(image) or await engine.check_image_obtainable(image) is None:
+            described = result["services"][name]
+            del described["build"]
+            if described.get("pull_policy") == "build":
+                del described["pull_policy"]
+            problem = f"{name} is not built: its source would be fetched. The image {image} is used."
             fix = "Nothing has to change; to build it, bring the source in with source.clone and name its folder."
             notices.append(Notice(None, ("services", name, "build"), problem, fix))
-    return result, notices
+    return parse_model(result), notices
 
 
-def _named(app: AppName, model: Mapping[str, Any], kind: str) -> dict[str, Mapping[str, Any]]:
+def _named(app: AppName, model: ComposeModel, kind: str) -> dict[str, Mapping[str, Any]]:
     """Networks or volumes that are others', or are called otherwise than the app's own are by themselves."""
-    items: Mapping[str, Any] = model.get(kind) or {}
+    items = model.networks if kind == "networks" else model.volumes
     return {
         key: item
         for key, item in items.items()
@@ -69,44 +71,43 @@ def _begins_as_own(app: AppName, name: str) -> bool:
     return re.match(f"{re.escape(app.project)}([-_.]|$)", name) is not None
 
 
-def _networks(app: AppName, model: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
+def _networks(app: AppName, model: ComposeModel, result: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
     for key, network in _named(app, model, "networks").items():
         name, external = str(network.get("name") or key), bool(network.get("external"))
         if name in _NO_NETWORKS or (_begins_as_own(app, name) and (name in there or not external)):
             continue
         if external:
-            model["networks"][key] = {"name": own_name(app, key), "ipam": {}}
-            _without_addresses(model, key)
+            result["networks"][key] = {"name": own_name(app, key), "ipam": {}}
+            _without_addresses(result, key)
             problem = f"The network {name} is shared with others: the app gets one of its own, for its services alone."
         else:
-            model["networks"][key]["name"] = own_name(app, key)
+            result["networks"][key]["name"] = own_name(app, key)
             problem = f"The network is not called {name} here but {own_name(app, key)}, and only this app is on it."
         fix = "Nothing has to change where only its own services need it; another app is reached by its domain."
         yield Notice(None, ("networks", key), problem, fix)
 
 
-def _without_addresses(model: Mapping[str, Any], network: str) -> None:
-    for service in (model.get("services") or {}).values():
+def _without_addresses(result: dict[str, Any], network: str) -> None:
+    for service in result["services"].values():
         joined = service.get("networks")
         options = (joined.get(network) if isinstance(joined, Mapping) else None) or {}
         for address in _ADDRESSES:
             options.pop(address, None)
 
 
-def _volumes(app: AppName, model: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
+def _volumes(app: AppName, model: ComposeModel, result: dict[str, Any], there: Mapping[str, str]) -> Iterator[Notice]:
     """One that is there may hold what the app is to have: then the person says what becomes of it."""
     for key, volume in _named(app, model, "volumes").items():
         name, own = str(volume.get("name") or key), own_name(app, key)
         if volume.get("external") or _begins_as_own(app, name) or (name in there and own not in there):
             continue
-        model["volumes"][key]["name"] = own
+        result["volumes"][key]["name"] = own
         problem = f"The volume is not called {name} here but {own}, and only this app has it."
         yield Notice(None, ("volumes", key), problem, "Nothing has to change.")
 
 
-def _fetched(model: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _fetched(model: ComposeModel) -> Iterator[Service]:
     """Services whose build would be fetched, and that name an image too."""
-    for name, service in (model.get("services") or {}).items():
-        context = str((service.get("build") or {}).get("context") or "")
-        if service.get("image") and REMOTE.match(context):
-            yield name, service
+    for service in model.services.values():
+        if service.image and service.build is not None and REMOTE.match(service.build.context):
+            yield service

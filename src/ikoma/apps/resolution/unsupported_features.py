@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ikoma.apps.app import can_be_a_path
-from ikoma.apps.compose import compose_file, web_service
-from ikoma.apps.compose.services import SHARED, scale_of
+from ikoma.apps.compose import web_service
+from ikoma.apps.compose.model import SHARED_NAMESPACES, ComposeModel
 from ikoma.apps.yaml.violation import Place, quoted
 from ikoma.errors import InvalidCompose
 
@@ -31,29 +31,30 @@ class Impossible(NamedTuple):
     fix: str
 
 
-def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
+def impossible(model: ComposeModel) -> Iterator[Impossible]:
     """All of it in a resolved model."""
-    for name, service in (model.get("services") or {}).items():
+    for name, service in model.services.items():
         place = ("services", name)
         if len(name) > _LONGEST_NAME:
             problem = f"The name of a service is a host name, which takes {_LONGEST_NAME} characters."
             yield Impossible(place, problem, "Give it a shorter one.")
-        if not _RESTART.fullmatch(str(restart := service.get("restart") or "")):
+        if not _RESTART.fullmatch(str(restart := service.raw.get("restart") or "")):
             fix = "Write no, always, unless-stopped, on-failure or on-failure:TIMES."
             yield Impossible((*place, "restart"), f"{quoted(str(restart))} is no way to restart.", fix)
-        for index, mount in enumerate(service.get("volumes") or []):
-            yield from _target((*place, "volumes", index), str(mount.get("target")))
-            yield from _path((*place, "volumes", index), mount.get("source"))
-        build = service.get("build") or {}
-        for key in ("context", "dockerfile"):
-            yield from _path((*place, "build", key), build.get(key))
-        for kind in ("configs", "secrets"):
-            for index, given in enumerate(service.get(kind) or []):
+        for index, mount in enumerate(service.mounts):
+            yield from _target((*place, "volumes", index), mount.target)
+            yield from _path((*place, "volumes", index), mount.source)
+        if service.build is not None:
+            yield from _path((*place, "build", "context"), service.build.context)
+            yield from _path((*place, "build", "dockerfile"), service.build.dockerfile)
+        for kind, contents in service.contents.items():
+            for index, given in enumerate(contents):
                 yield from _given((*place, kind, index), given)
         for key in ("post_start", "pre_stop"):
-            if service.get(key):
+            if service.raw.get(key):
                 yield Impossible((*place, key), f"{name} has a {key} hook, and IKOMA runs none.", _INSTEAD_OF_HOOKS)
-        shared = {str(service[key]) for key in SHARED if str(service.get(key) or "").startswith("service:")}
+        named = (str(service.raw.get(key) or "") for key in SHARED_NAMESPACES)
+        shared = {text for text in named if text.startswith("service:")}
         if len(shared) > 1:
             problem = f"{name} runs in the namespaces of {len(shared)} services."
             yield Impossible(place, problem, "Let network_mode, ipc and pid name the same service.")
@@ -61,19 +62,19 @@ def impossible(model: Mapping[str, Any]) -> Iterator[Impossible]:
     yield from _web(model)
 
 
-def _web(model: Mapping[str, Any]) -> Iterator[Impossible]:
+def _web(model: ComposeModel) -> Iterator[Impossible]:
     try:
         web = web_service.web(model)
     except InvalidCompose:
         return  # that is said by itself
     if web is None:
         return
-    service, place = model["services"][web.service], ("services", web.service)
-    if not compose_file.has_address(service):
+    service, place = model.services[web.service], ("services", web.service)
+    if not service.has_address:
         problem = f"{web.service} answers the app's requests, and has no address with this network_mode."
         fix = f"Remove it; what {web.service} needs beside it can say `network_mode: service:{web.service}`."
         yield Impossible((*place, "network_mode"), problem, fix)
-    if scale_of(service) == 0:
+    if service.scale == 0:
         problem = f"{web.service} answers the app's requests, and is to have no container."
         yield Impossible(place, problem, "Give it one.")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName
 from ikoma.ports.engine import ResourceInfo, ResourceInventory
@@ -71,7 +72,7 @@ def is_of_subnets(network: str) -> bool:
 
 
 def with_existing(model: Mapping[str, Any], existing: ResourceInventory) -> dict[str, Any]:
-    """The model for Compose: what is there of its volumes and networks is not its own to make."""
+    """The file for Compose: what is there of its volumes and networks is not its own to make."""
     return {
         **model,
         "volumes": {key: _kept(item or {}, existing.volumes) for key, item in (model.get("volumes") or {}).items()},
@@ -79,18 +80,16 @@ def with_existing(model: Mapping[str, Any], existing: ResourceInventory) -> dict
     }
 
 
-def differences(app: AppName, model: Mapping[str, Any], existing: ResourceInventory) -> Iterator[Difference]:
+def differences(app: AppName, model: ComposeModel, existing: ResourceInventory) -> Iterator[Difference]:
     """What is there of an app's own volumes and networks, and is not as its model says."""
-    for key, volume in (model.get("volumes") or {}).items():
-        wanted = volume or {}
+    for key, wanted in model.volumes.items():
         made = existing.volumes.get(str(wanted.get("name") or f"{app.project}_{key}"))
         if made is not None and made.project == app.project and not wanted.get("external"):
             if (made.driver, dict(made.options)) != (wanted.get("driver") or "local", _texts(wanted, "driver_opts")):
                 yield Difference("volume", key, "driver options", True)
             if not _labelled(wanted, made):
                 yield Difference("volume", key, "labels", False)
-    for key, network in (model.get("networks") or {}).items():
-        wanted = network or {}
+    for key, wanted in model.networks.items():
         name = lasting_name(app, key, wanted)
         made = existing.networks.get(name) if name else None
         if made is not None and made.project == app.project and not wanted.get("external"):
@@ -99,7 +98,7 @@ def differences(app: AppName, model: Mapping[str, Any], existing: ResourceInvent
                 yield Difference("network", key, "labels", False)
 
 
-def require_alike(app: AppName, model: Mapping[str, Any], existing: ResourceInventory) -> None:
+def require_alike(app: AppName, model: ComposeModel, existing: ResourceInventory) -> None:
     """Raises DeployFailed where something is there that would not do what the model says."""
     for found in differences(app, model, existing):
         if found.matters:

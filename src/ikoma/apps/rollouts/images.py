@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps.compose.compose_file import encoded
+from ikoma.apps.compose.model import ComposeModel, Service
 from ikoma.apps.host_facts import name_image, name_images_prefix
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.rollouts.injection import with_dockerfiles_in
@@ -34,7 +35,7 @@ _IMAGE = "docker-image://"
 
 async def provide(
     engine: Engine,
-    model: Mapping[str, Any],
+    model: ComposeModel,
     place: Placement,
     folder: Path,
     *,
@@ -57,14 +58,14 @@ async def provide(
         place.app,
         compose_file,
         build=list(built),
-        pull=[name for name in _pulled(model) if await _is_wanted(engine, model["services"][name])],
+        pull=[name for name in _pulled(model) if await _is_wanted(engine, model.services[name])],
         progress=progress,
         secrets=secrets,
     )
     own = {name_image(place.app, name): name for name in makers}
     found = {}
-    for name, service in model["services"].items():
-        reference = str(service.get("image"))
+    for name, service in model.services.items():
+        reference = service.image
         built_as = name if name in makers else own.get(reference)
         source = reference if built_as is None else release_image(place.app, makers[built_as], place.release)
         found[name] = await _named(engine, source, release_image(place.app, name, place.release), name)
@@ -74,7 +75,7 @@ async def provide(
 async def provide_one(
     engine: Engine,
     service: str,
-    model: Mapping[str, Any],
+    model: ComposeModel,
     place: Placement,
     folder: Path,
     *,
@@ -91,14 +92,14 @@ async def provide_one(
         DeployFailed: it could not be pulled.
         ImageGone: one of the others is not here any more.
     """
-    described = model["services"][service]
+    described = model.services[service]
     others = {name: identity for name, identity in kept.items() if name != service}
     await present(engine, place.app, place.release, others)
     if await _is_wanted(engine, described):
-        wanted = {"image": described["image"], **_platform(described)}
+        wanted = {"image": described.image, **_platform(described)}
         await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
     name = release_image(place.app, service, place.release)
-    return {**others, service: await _named(engine, str(described["image"]), name, service)}
+    return {**others, service: await _named(engine, described.image, name, service)}
 
 
 async def present(engine: Engine, app: AppName, release: str, images: Mapping[str, str]) -> None:
@@ -124,7 +125,7 @@ async def forget(engine: Engine, app: AppName, which: Callable[[str], bool] = la
 
 async def _vet_bases(
     engine: Engine,
-    model: Mapping[str, Any],
+    model: ComposeModel,
     built: Mapping[str, Any],
     place: Placement,
     folder: Path,
@@ -139,7 +140,7 @@ async def _vet_bases(
     own = {name_image(place.app, name) for name in built}
     for service, described in built.items():
         for base in sorted(await asyncio.to_thread(_bases, described["build"]) - own):
-            wanted = {"image": base, **_platform(model["services"][service])}
+            wanted = {"image": base, **_platform(model.services[service])}
             if described["build"].get("pull") or not await engine.has_image(base):
                 with suppress(DeployFailed):
                     await _pull(engine, service, wanted, place, folder, progress=progress, secrets=secrets)
@@ -147,12 +148,12 @@ async def _vet_bases(
                 await asyncio.to_thread(_vet, image, base, service)
 
 
-def _makers(described: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, str]:
+def _makers(described: Mapping[str, Any], model: ComposeModel) -> dict[str, str]:
     """Service → the one whose build makes its image: of services with the same build, the first."""
     first: dict[bytes, str] = {}
     return {
         name: first.setdefault(
-            orjson.dumps([service["build"], _platform(model["services"][name])], option=orjson.OPT_SORT_KEYS), name
+            orjson.dumps([service["build"], _platform(model.services[name])], option=orjson.OPT_SORT_KEYS), name
         )
         for name, service in described.items()
     }
@@ -194,29 +195,29 @@ async def _pull(
     await engine.prepare(place.app, compose_file, build=[], pull=[service], progress=progress, secrets=secrets)
 
 
-def _pulled(model: Mapping[str, Any]) -> dict[str, Any]:
+def _pulled(model: ComposeModel) -> dict[str, Any]:
     """The services whose images come from elsewhere."""
-    own = {service["image"] for service in model["services"].values() if "build" in service and "image" in service}
+    own = {service.image for service in model.services.values() if service.build is not None}
     return {
-        name: {"image": service["image"], **_platform(service)}
-        for name, service in model["services"].items()
-        if "build" not in service and service.get("image") not in own
+        name: {"image": service.image, **_platform(service)}
+        for name, service in model.services.items()
+        if service.build is None and service.image not in own
     }
 
 
-def _platform(service: Mapping[str, Any]) -> dict[str, Any]:
-    return {"platform": service["platform"]} if service.get("platform") else {}
+def _platform(service: Service) -> dict[str, Any]:
+    return {"platform": platform} if (platform := service.raw.get("platform")) else {}
 
 
-async def _is_wanted(engine: Engine, service: Mapping[str, Any]) -> bool:
+async def _is_wanted(engine: Engine, service: Service) -> bool:
     """Whether an image is to be asked of its registry: it is not here, or the file says to look each time."""
-    policy = str(service.get("pull_policy") or "missing")
+    policy = str(service.raw.get("pull_policy") or "missing")
     if policy == "never":
         return False
     return (
         policy in ("always", "daily", "weekly")
         or policy.startswith("every_")
-        or not await engine.has_image(str(service["image"]))
+        or not await engine.has_image(service.image)
     )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose import compose_file
-from ikoma.apps.compose.jobs import jobs
+from ikoma.apps.compose.jobs import find_jobs
+from ikoma.apps.compose.model import ComposeModel, Mount, parse_model
 from ikoma.apps.database import credentials
 from ikoma.apps.database.variables import KEPT_AS, assign_database_variables
 from ikoma.apps.environment import dotenv
@@ -35,12 +35,12 @@ _IGNORE = "x-ikoma-dockerignore"
 
 def frozen(
     app: App,
-    model: Mapping[str, Any],
+    model: ComposeModel,
     *,
     env: Mapping[str, str],
     memory: int,
     variables: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> ComposeModel:
     """The model of a release: the resolved one, with all that is the same each time it runs.
 
     Nothing that was checked is read again when it runs: Dockerfiles are a part of it.
@@ -52,9 +52,9 @@ def frozen(
         variables: what the app's .env sets, as Compose read it for the model.
     """
     variables = dotenv.read_written(app) if variables is None else variables
-    result: dict[str, Any] = copy.deepcopy(dict(model))
+    result = model.copy_raw()
     result["name"] = app.name.project
-    kinds = dict.fromkeys(compose_file.one_shot_services(model), "true") | dict.fromkeys(jobs(model), "job")
+    kinds = dict.fromkeys(model.one_shot, "true") | dict.fromkeys(find_jobs(model), "job")
     for name, service in result["services"].items():
         for read_already in ("env_file", "label_file"):
             service.pop(read_already, None)
@@ -62,12 +62,8 @@ def frozen(
         if "build" in service:
             _freeze_dockerfile(app, service["build"])
             service["build"]["args"] = _given(service["build"].get("args")) | {_CACHES: str(app.name)}
-        mounts = service.get("volumes") or []
-        service["volumes"] = [mount for mount in mounts if not is_missing_clock(mount)]
-        for mount in service["volumes"]:
-            if mount.get("type") == "bind":
-                # The engine would make the folder, through whatever link is there by then: it is made here.
-                mount["bind"] = {**(mount.get("bind") or {}), "create_host_path": False}
+        mounts = model.services[name].mounts
+        service["volumes"] = [_freeze_mount(mount) for mount in mounts if not is_missing_clock(mount)]
         # A name without a value would get the value that it has where Compose runs.
         service["environment"] = _given(service.get("environment"))
         service["environment"] |= dotenv.escape(env)
@@ -76,18 +72,18 @@ def frozen(
         service["labels"] = {**(service.get("labels") or {}), **labels}
     # Now, since the .env of today says where its values come from: when the release runs again, it may be another.
     # And before the names of images change, which tell what is a database.
-    for name, gift in assign_database_variables(result, variables).items():
+    for name, gift in assign_database_variables(parse_model(result), variables).items():
         result["services"][name][KEPT_AS] = dict(gift.names)
     _name_images(app, result["services"])
-    return result
+    return parse_model(result)
 
 
-def is_missing_clock(mount: Mapping[str, Any]) -> bool:
+def is_missing_clock(mount: Mount) -> bool:
     """Whether a mount is of a file that says which time it is, which this server has not: it goes without."""
-    return mount.get("type") == "bind" and is_clock(mount["source"]) and not Path(mount["source"]).exists()
+    return mount.is_bind and is_clock(mount.source) and not Path(mount.source).exists()
 
 
-def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+def equipped(app: App, model: ComposeModel, endpoint: Endpoint) -> ComposeModel:
     """The model that runs: that of a release, with what its containers need here and now.
 
     Args:
@@ -98,11 +94,11 @@ def equipped(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str
     return with_database(app, model, endpoint)
 
 
-def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+def with_database(app: App, model: ComposeModel, endpoint: Endpoint) -> ComposeModel:
     """The model with the variables of the app's own database, for those services that are to have them."""
     owned = credentials.find(app)
     parts = credentials.list_parts(owned, endpoint) if owned else {}
-    result: dict[str, Any] = copy.deepcopy(dict(model))
+    result = model.copy_raw()
     of_now = assign_database_variables(model, dotenv.read_written(app))  # for releases of before it was kept
     for name, service in result["services"].items():
         names = service.pop(KEPT_AS, of_now[name].names)
@@ -110,7 +106,14 @@ def with_database(app: App, model: Mapping[str, Any], endpoint: Endpoint) -> dic
             service["environment"] |= dotenv.escape({key: parts[part] for key, part in names.items()})
             if endpoint.host_gateway:
                 service["extra_hosts"] = [*_hosts(service), f"{endpoint.host}=host-gateway"]
-    return result
+    return parse_model(result)
+
+
+def _freeze_mount(mount: Mount) -> dict[str, Any]:
+    if not mount.is_bind:
+        return dict(mount.raw)
+    # The engine would make the folder, through whatever link is there by then: it is made here.
+    return {**mount.raw, "bind": {**(mount.raw.get("bind") or {}), "create_host_path": False}}
 
 
 def _name_images(app: App, services: Mapping[str, Any]) -> None:
@@ -153,7 +156,7 @@ def _freeze_dockerfile(app: App, build: dict[str, Any]) -> None:
 
 
 def with_dockerfiles_in(folder: Path, model: Mapping[str, Any]) -> dict[str, Any]:
-    """The model with its Dockerfiles as files of the release: an engine without BuildKit knows no inline ones."""
+    """A file for builds with Dockerfiles as files beside it: an engine without BuildKit knows no inline ones."""
     kept = copy.deepcopy(dict(model))
     for name, service in kept["services"].items():
         build = service.get("build") or {}

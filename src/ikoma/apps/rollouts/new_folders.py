@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from ikoma.apps.app import App
-from ikoma.apps.compose.mounts import bind_mounts
+from ikoma.apps.compose.model import ComposeModel, Mount
 from ikoma.apps.host_facts import locate
 from ikoma.durable import write_file
 from ikoma.errors import PathOutside
@@ -28,12 +27,12 @@ _CLOSED = 0o700
 """How earlier versions made folders: empty and closed, nobody but root has had a use for one."""
 
 
-def make_folders(app: App, model: Mapping[str, Any]) -> None:
+def make_folders(app: App, model: ComposeModel) -> None:
     """Make what a resolved model mounts from the app's folder and is not there."""
     inside = []
-    for mount in bind_mounts(model):
+    for mount in model.binds:
         with suppress(PathOutside):  # what is outside is there already, or the policy refuses it
-            inside.append(app.check_inside(locate(mount["source"]).path))
+            inside.append(app.check_inside(locate(mount.source).path))
     missing = [path for path in inside if not os.path.lexists(path)]
     if missing:
         root = Path(os.path.realpath(app.path))
@@ -43,13 +42,13 @@ def make_folders(app: App, model: Mapping[str, Any]) -> None:
         app.make_folder(path)
 
 
-def hand_over(app: App, mounts: Iterable[Mapping[str, Any]], owner: Owner) -> None:
+def hand_over(app: App, mounts: Iterable[Mount], owner: Owner) -> None:
     """Give the folders among these mounts that IKOMA has made to whom their container runs as."""
     root, listed = Path(os.path.realpath(app.path)), _listed(app)
     for mount in mounts:
-        if mount.get("type") != "bind" or mount.get("read_only"):
+        if not mount.is_bind or mount.read_only:
             continue
-        path = locate(str(mount["source"])).path
+        path = locate(mount.source).path
         if root not in path.parents:
             continue
         with suppress(OSError):  # a file, or nothing that is to be handed over

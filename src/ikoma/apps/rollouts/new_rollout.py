@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ import orjson
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.compose_file import Web, encoded
-from ikoma.apps.compose.mounts import takes_from
+from ikoma.apps.compose.model import EMPTY, SHARED_NAMESPACES, ComposeModel
 from ikoma.apps.compose.release_command import ReleaseCommand, needed_by
-from ikoma.apps.compose.services import SHARED, shares_with, waits_for
 from ikoma.apps.compose.web_service import web
 from ikoma.apps.compose.x_ikoma import Extension
 from ikoma.apps.database.migrating import DatabaseChange
@@ -25,7 +24,7 @@ from ikoma.apps.releases.rollout_state import RolloutState, Serving, Underway, p
 from ikoma.apps.rollouts import one_off_commands
 from ikoma.apps.rollouts.drift import require_alike, with_existing
 from ikoma.apps.rollouts.new_folders import forget_list, hand_over
-from ikoma.apps.rollouts.rendering import Placed, Placement, placed
+from ikoma.apps.rollouts.rendering import Placement, placed
 from ikoma.apps.routing.probe import find_other_ports
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
@@ -55,25 +54,25 @@ class Target:
     """
 
     release: str
-    model: Mapping[str, Any]
+    model: ComposeModel
     place: Placement
     extension: Extension
     web: Web | None
     files: Path
     answers: Callable[[Sequence[Container]], Awaitable[None]]
-    check: Callable[[Mapping[str, Any]], Awaitable[None]]
+    check: Callable[[ComposeModel], Awaitable[None]]
     change: DatabaseChange | None = None
     again: bool = False
     watch: float = 0.0
     scale: Mapping[str, int] = field(default_factory=dict)
-    before: Mapping[str, Any] = field(default_factory=dict)
+    before: ComposeModel = EMPTY
 
     @property
     def answering(self) -> frozenset[str]:
         """Services whose containers have requests to wait for: the one that answers now, and the one that will."""
         if self.web is None:
             return frozenset()
-        now = web(self.before) if self.before else None
+        now = web(self.before)
         return frozenset((self.web.service, now.service if now else self.web.service))
 
     @property
@@ -182,18 +181,18 @@ class Successor:
         require_alike(self._app.name, self._target.model, await self._engine.list_resources())
         await self._target.check(self._placed.model)
         self._note()
-        write_file(self._target.compose_file, encoded(self._placed.model), mode=0o600)
+        write_file(self._target.compose_file, encoded(self._placed.model.raw), mode=0o600)
         for path, given in self._placed.files.items():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_file(path, given.content, mode=given.mode)
             if os.geteuid() == 0:
                 os.chown(path, *given.owner)
         reached("noted")
-        services = self._target.model["services"]
+        services = self._target.model.services
         making = {decision.service for decision in self.decisions if decision.new}
         if not making:
             return
-        making |= {other for name in making for other in takes_from(services[name])}
+        making |= {other for name in making for other in services[name].mounts_from}
         scale = {
             decision.service: len(decision.kept)
             + len(decision.replaced)
@@ -203,9 +202,9 @@ class Successor:
             if decision.service in making
         }
         # What runs in another service's namespace is made when that one is there, and told which container it is.
-        dependent = {name: shared for name in scale if (shared := shares_with(services[name]))}
+        dependent = {name: shared for name in scale if (shared := services[name].shares_with)}
         first = {name: number for name, number in scale.items() if name not in dependent}
-        await self._create(self._placed, first, progress, secrets)
+        await self._create(self._placed.model, first, progress, secrets)
         if dependent:
             await self._create(self._told(dependent), {name: scale[name] for name in dependent}, progress, secrets)
         reached("created")
@@ -223,7 +222,7 @@ class Successor:
             owner = await self._engine.find_user(item.id)
             if owner is not None and owner.uid != 0:
                 await self._engine.own_volumes(item.id, owner)
-                hand_over(self._app, self._placed.model["services"][item.service].get("volumes") or [], owner)
+                hand_over(self._app, self._placed.model.services[item.service].mounts, owner)
         forget_list(self._app)
         reached("handed over")
 
@@ -254,7 +253,7 @@ class Successor:
             return up
 
         if self._target.change is not None and (command := self._target.change.command) is not None:
-            needs = {name: waits_for(service) for name, service in self._target.model["services"].items()}
+            needs = {name: service.depends_on for name, service in self._target.model.services.items()}
             needed = needed_by(command.service, needs)
             first = [start for start in starts if start.service in needed]
             if first:
@@ -354,27 +353,27 @@ class Successor:
         )
 
     async def _create(
-        self, what: Placed, scale: Mapping[str, int], progress: Progress, secrets: Sequence[Secret]
+        self, what: ComposeModel, scale: Mapping[str, int], progress: Progress, secrets: Sequence[Secret]
     ) -> None:
-        services = {name: service for name, service in what.model["services"].items() if name in scale}
-        only = {name: {**service, "depends_on": {}} for name, service in services.items()}
-        model = with_existing({**what.model, "services": only}, await self._engine.list_resources())
-        write_file(self._target.creation_file, encoded(model), mode=0o600)
+        only = {name: {**what.services[name].raw, "depends_on": {}} for name in what.services if name in scale}
+        file = with_existing({**what.top, "services": only}, await self._engine.list_resources())
+        write_file(self._target.creation_file, encoded(file), mode=0o600)
         self._new += await self._engine.create(
             self._app.name, self._target.creation_file, scale=scale, progress=progress, secrets=secrets
         )
 
-    def _told(self, dependent: Mapping[str, str]) -> Placed:
+    def _told(self, dependent: Mapping[str, str]) -> ComposeModel:
         """The compose file with services that others are made with named by the containers that they have."""
-        services = dict(self._placed.model["services"])
+        model = self._placed.model
         hosts = {item.service: item.id for item in (*self.kept, *self._new) if item.service not in dependent}
-        services |= {name: told(services[name], hosts) for name in dependent}
-        return replace(self._placed, model={**self._placed.model, "services": services})
+        return model.with_services({name: told(model.services[name].raw, hosts) for name in dependent})
 
     def _start(self, decision: Decision) -> ServiceStart:
         new = tuple(item.id for item in self._new if item.service == decision.service)
         first = partial(self._make_room, decision) if decision.first else None
-        return ServiceStart(decision.service, new, waits_for(self._target.model["services"][decision.service]), first)
+        return ServiceStart(
+            decision.service, new, dict(self._target.model.services[decision.service].depends_on), first
+        )
 
     async def _make_room(self, decision: Decision) -> None:
         """Stop what cannot run beside the new containers; those join the networks that their own ones leave."""
@@ -413,7 +412,9 @@ def told(service: Mapping[str, Any], hosts: Mapping[str, str]) -> dict[str, Any]
         hosts: service → id of its container.
     """
     named = {f"service:{name}": f"container:{identity}" for name, identity in hosts.items()}
-    result = {key: named.get(str(value), value) if key in SHARED else value for key, value in service.items()}
+    result = {
+        key: named.get(str(value), value) if key in SHARED_NAMESPACES else value for key, value in service.items()
+    }
     if taken := result.get("volumes_from"):
         found = [(item, *str(item).partition(":")) for item in taken]
         result["volumes_from"] = [

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from ikoma.apps.app import App
-from ikoma.apps.compose.services import service_of
+from ikoma.apps.compose.services import find_service
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.durable import write_file
@@ -104,8 +104,8 @@ async def find_like(engine: Engine, app: App, release: Release, service: str | N
         ServiceNotFound, NotDeployed: there is no container of it.
     """
     model, state = Releases(app).model(release), RolloutState(app)
-    name = service or str((release.web or {}).get("service") or next(iter(model["services"])))
-    service_of(app.name, model, name)
+    name = service or str((release.web or {}).get("service") or next(iter(model.services)))
+    find_service(app.name, model, name)
     serving = state.select_serving(await engine.list_containers(app.name))
     found = [item for item in serving if item.service == name]
     if not found:

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.compose.mounts import Sources, strays
 from ikoma.apps.host_facts import locate, name_image
 from ikoma.apps.rollouts.drift import lasting_key, lasting_name
@@ -70,22 +71,27 @@ class Placement:
         """Where the files are that containers are given one by one."""
         return self.tree.with_name("given")
 
-    def configurations(self, model: Mapping[str, Any]) -> dict[str, str]:
+    def configurations(self, model: ComposeModel) -> dict[str, str]:
         """For each service a checksum of all that its containers are made of: equal ones need not be replaced."""
-        return {name: self._configuration(model, name) for name in model["services"]}
+        return {name: self._configuration(model, name) for name in model.services}
 
-    def _configuration(self, model: Mapping[str, Any], name: str) -> str:
-        service = {key: value for key, value in model["services"][name].items() if key not in _NO_PART}
+    def _configuration(self, model: ComposeModel, name: str) -> str:
+        described = model.services[name]
+        service = {key: value for key, value in described.raw.items() if key not in _NO_PART}
         service["deploy"] = {key: value for key, value in (service.get("deploy") or {}).items() if key != "replicas"}
-        binds = [mount["source"] for mount in service.get("volumes") or [] if mount.get("type") == "bind"]
-        given = {kind: _given(model, service, kind) for kind in ("configs", "secrets")}
+        binds = [mount.source for mount in described.binds]
+        given = {
+            kind: {str(item.get("source")): model.content_of(kind, item) for item in items}
+            for kind, items in described.contents.items()
+        }
         items = [item for kind in given.values() for item in kind.values()]
         read = [item["file"] for item in items if item.get("file")]
         variables = [self.given.get(item["environment"]) for item in items if item.get("environment")]
         kept = [*filter(self.mounted, binds), *filter(self.inside, read)]
         contents = {path: self._content(Path(os.path.realpath(path))) for path in kept}
         # How containers get out: the networks they are in, less what changes with each rollout.
-        networks = {key: (model.get("networks") or {}).get(key) for key in service.get("networks") or {}}
+        declared = model.raw.get("networks") or {}
+        networks = {key: declared.get(key) for key in described.networks}
         marks = {path: mark for path in binds for place, mark in self.marks.items() if self._lies_in(path, place)}
         whole = [service, self.images.get(name), given, variables, contents, networks, *([marks] if marks else [])]
         return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
@@ -116,7 +122,7 @@ class GivenFile:
 class Placed:
     """A compose file that can run, and the names of its networks: service → network → aliases there."""
 
-    model: dict[str, Any]
+    model: ComposeModel
     joined: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     networks: frozenset[str] = frozenset()
     """Names of networks that are this rollout's own."""
@@ -125,7 +131,7 @@ class Placed:
 
 
 def placed(
-    model: Mapping[str, Any],
+    model: ComposeModel,
     place: Placement,
     *,
     rollout: str,
@@ -138,7 +144,7 @@ def placed(
         model: the model that was checked.
         carried: service → volumes without a name that its data is in.
     """
-    result: dict[str, Any] = copy.deepcopy(dict(model))
+    result = model.copy_raw()
     files: dict[Path, GivenFile] = {}
     for name, service in result["services"].items():
         for done in ("build", "pull_policy", "profiles"):  # the profiles were chosen when the file was read
@@ -157,7 +163,7 @@ def placed(
     _links_as_aliases(result)
     joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
     _free_container_names(result)
-    return Placed(result, joined, frozenset(renamed), files)
+    return Placed(parse_model(result), joined, frozenset(renamed), files)
 
 
 def release_image(app: AppName, service: str, release: str) -> str:
@@ -165,30 +171,24 @@ def release_image(app: AppName, service: str, release: str) -> str:
     return f"{name_image(app, service)}:{release}"
 
 
-def builds(model: Mapping[str, Any], place: Placement) -> dict[str, Any]:
+def builds(model: ComposeModel, place: Placement) -> dict[str, Any]:
     """The compose file that the images of a release are built with: from its own copy of the source."""
     services = {}
-    for name, service in model["services"].items():
-        if "build" not in service:
+    for name, service in model.services.items():
+        if service.build is None:
             continue
-        build = copy.deepcopy(service["build"])
-        if build.get("context") and (inside := place.inside(build["context"])):
+        build = copy.deepcopy(dict(service.build.raw))
+        if service.build.context and (inside := place.inside(service.build.context)):
             build["context"] = str(inside)
-        for key, context in (build.get("additional_contexts") or {}).items():
-            if str(context).startswith("/") and (inside := place.inside(context)):
+        for key, context in service.build.additional_contexts.items():
+            if context.startswith("/") and (inside := place.inside(context)):
                 build["additional_contexts"][key] = str(inside)
         services[name] = {"build": build, "image": release_image(place.app, name, place.release)}
-    secrets = copy.deepcopy(dict(model.get("secrets") or {}))
+    secrets: dict[str, Any] = copy.deepcopy(dict(model.secrets))
     for item in secrets.values():
         if item.get("file") and (inside := place.inside(item["file"])):
             item["file"] = str(inside)
-    return {"name": model["name"], "services": services, **({"secrets": secrets} if secrets else {})}
-
-
-def _given(model: Mapping[str, Any], service: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """The configs or secrets that a service gets, with what they hold."""
-    names = [str(item.get("source")) for item in service.get(kind) or []]
-    return {name: (model.get(kind) or {}).get(name) or {} for name in names}
+    return {"name": model.raw["name"], "services": services, **({"secrets": secrets} if secrets else {})}
 
 
 def _as_files(place: Placement, model: dict[str, Any]) -> dict[Path, GivenFile]:

@@ -130,7 +130,7 @@ class Rollouts:
         self, app: App, target: Target, containers: Sequence[Container]
     ) -> dict[str, Sequence[AnonymousVolume]]:
         """Of each service the volumes without a name that its data is in: the last container's, else those it had."""
-        gone = sorted(set(target.model["services"]) - {item.service for item in containers})
+        gone = sorted(set(target.model.services) - {item.service for item in containers})
         return {**await anonymous_volumes.last_of(self._engine, app, gone), **await self._held(containers)}
 
     async def _held(self, containers: Sequence[Container]) -> dict[str, Sequence[AnonymousVolume]]:
@@ -296,9 +296,7 @@ class Rollouts:
     async def _name(self, app: App, target: Target, containers: Sequence[Container]) -> None:
         """Give containers the names that the file chooses; one in standby that has such a name gets another."""
         chosen = {
-            name: str(service["container_name"])
-            for name, service in target.model["services"].items()
-            if service.get("container_name")
+            name: service.container_name for name, service in target.model.services.items() if service.container_name
         }
         holders = {item.name: item for item in await self._engine.list_containers(app.name)}
         for item in containers:

@@ -8,12 +8,12 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from ikoma.apps.app import App
-from ikoma.apps.compose.services import in_order, scale_of, shares_with, waits_for
+from ikoma.apps.compose.services import in_order
 from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, Underway
 from ikoma.apps.rollouts.new_rollout import Target, reached
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.strategy.decision import is_active, why_alone
-from ikoma.apps.strategy.exclusive_resources import displaced
+from ikoma.apps.strategy.exclusive_resources import find_preempted
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, ContainerWatch, Engine, ServiceStart
 from ikoma.ports.progress import Progress
@@ -44,8 +44,8 @@ class Returning:
     def is_whole(self) -> bool:
         """Whether all is there that served then, and is enough: a container may be gone or the scale another."""
         there = Counter(item.service for item in (*self._earlier, *self._kept))
-        services, chosen = self._target.model["services"], self._target.scale
-        enough = all(there[name] == chosen.get(name, scale_of(service)) for name, service in services.items())
+        services, chosen = self._target.model.services, self._target.scale
+        enough = all(there[name] == chosen.get(name, service.scale) for name, service in services.items())
         return enough and there.total() == len(self._standby.containers) + len(self._standby.kept)
 
     async def bring_up(
@@ -56,7 +56,7 @@ class Returning:
         reached("noted")
         lasting = [item for item in self._earlier if not item.one_shot and item.id not in self._standby.done]
         coming = {item.service for item in lasting}
-        starts = [self._start(name, lasting) for name in in_order(self._target.model["services"]) if name in coming]
+        starts = [self._start(name, lasting) for name in in_order(self._target.model.services) if name in coming]
         await self._engine.bring_up(
             self._app.name,
             starts,
@@ -95,18 +95,18 @@ class Returning:
 
     def _start(self, service: str, lasting: Sequence[Container]) -> ServiceStart:
         containers = tuple(item.id for item in lasting if item.service == service)
-        described = self._target.model["services"].get(service) or {}
+        described = self._target.model.services.get(service)
         present = {item.service for item in (*lasting, *self._kept)}
-        needs = waits_for(described)
-        if shared := shares_with(described):
-            needs = {shared: "service_started", **needs}
+        needs = described.depends_on if described else {}
+        if described and described.shares_with:
+            needs = {described.shares_with: "service_started", **needs}
         after = {
             name: condition
             for name, condition in needs.items()
             if name in present and condition != "service_completed_successfully"
         }
         wish, source = self._target.extension.strategy_of(service), self._target.place.sources
-        away = set(displaced(self._app, self._target.before, self._target.model, service, source, wish))
+        away = set(find_preempted(self._app, self._target.before, self._target.model, service, source, wish))
         alone = why_alone(self._app, self._target.model, service, source, wish, self._target.before)
         away |= {service} if alone else set()
         return ServiceStart(service, containers, after, partial(self._make_room, away) if away else None)

@@ -16,6 +16,7 @@ from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.database import credentials
 from ikoma.apps.environment import dotenv, variable_history
 from ikoma.apps.environment.entries import parse_entries
@@ -130,12 +131,11 @@ def of_variables(values: Mapping[str, str | None]) -> list[Secret]:
     return [Secret(value) for value in found]
 
 
-def of_model(model: Mapping[str, Any]) -> list[Secret]:
+def of_model(model: ComposeModel) -> list[Secret]:
     """The secrets that a resolved model gives to containers and builds, as they get them."""
     found: dict[str, None] = {}
-    for service in (model.get("services") or {}).values():
-        build = service.get("build")
-        for values in (service.get("environment"), build.get("args") if isinstance(build, Mapping) else None):
+    for service in model.services.values():
+        for values in (service.environment, service.build.args if service.build else {}):
             found.update(dict.fromkeys(secret.reveal() for secret in of_variables(_unescape(values))))
     return [Secret(value) for value in found]
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import one_shot_services
+from ikoma.apps.compose.model import EMPTY, ComposeModel
 from ikoma.apps.compose.mounts import Sources
-from ikoma.apps.compose.services import in_order, scale_of, shares_with
+from ikoma.apps.compose.services import in_order
 from ikoma.apps.compose.x_ikoma import RECREATE, ROLLING, Extension
-from ikoma.apps.strategy.exclusive_resources import contested, displaced
+from ikoma.apps.strategy.exclusive_resources import find_conflicts, find_preempted
 from ikoma.ports.engine import Container
 
 _MOST_ROLLOUTS = 3
@@ -46,12 +45,12 @@ class Wanted:
     """What is to run, and what there is."""
 
     app: App
-    model: Mapping[str, Any]
+    model: ComposeModel
     extension: Extension
     sources: Sources
     configurations: Mapping[str, str]
     scale: Mapping[str, int]
-    before: Mapping[str, Any] = field(default_factory=dict)
+    before: ComposeModel = EMPTY
     """The model of what serves; empty where nothing does."""
     carrying: frozenset[str] = frozenset()
     """Ids of containers with data in volumes without a name."""
@@ -79,12 +78,12 @@ def _leaving(wanted: Wanted, decisions: Sequence[Decision]) -> frozenset[str]:
 
 
 def _decided(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
-    services: Mapping[str, Any] = wanted.model["services"]
-    one_shot = one_shot_services(wanted.model)
+    services = wanted.model.services
+    one_shot = wanted.model.one_shot
     found: dict[str, Decision] = {}
     for name in in_order(services):
         containers = [item for item in there if item.service == name]
-        shared = shares_with(services[name])
+        shared = services[name].shares_with
         again = wanted.again or name in one_shot or bool(shared and shared in found and found[shared].new)
         fitting = [] if again else [item for item in containers if _is_as(item, wanted.configurations[name])]
         kept = [item for item in fitting if item.rollout not in wanted.leaving][: _count(wanted, name)]
@@ -101,11 +100,11 @@ def _decided(wanted: Wanted, there: Sequence[Container]) -> list[Decision]:
 
 def why_alone(
     app: App,
-    model: Mapping[str, Any],
+    model: ComposeModel,
     service: str,
     source: Sources,
     wish: str | None,
-    before: Mapping[str, Any] | None = None,
+    before: ComposeModel = EMPTY,
 ) -> str | None:
     """Why two containers of a service cannot run at once, as far as its configuration tells; None where they can.
 
@@ -114,24 +113,24 @@ def why_alone(
     """
     if wish == RECREATE:
         return "x-ikoma says recreate"
-    found = contested(app, model, service, source, before or {})
+    found = find_conflicts(app, model, service, source, before)
     return next((claim.reason for claim in found if wish != ROLLING or not claim.is_data), None)
 
 
-def why_single(model: Mapping[str, Any], service: str) -> str | None:
+def why_single(model: ComposeModel, service: str) -> str | None:
     """Why a service has one container only, beside what keeps two releases of it apart; None where it may have more."""
-    services: Mapping[str, Any] = model["services"]
-    if service in one_shot_services(model):
+    services = model.services
+    if service in model.one_shot:
         return "it runs once for each release"
-    if named := services[service].get("container_name"):
+    if named := services[service].container_name:
         return f"it has the container name {named}"
-    if shared := shares_with(services[service]):
+    if shared := services[service].shares_with:
         return f"it runs inside {shared}"
-    inside = [name for name, other in services.items() if shares_with(other) == service]
+    inside = [name for name, other in services.items() if other.shares_with == service]
     return f"{inside[0]} runs inside it" if inside else None
 
 
-def why_one(app: App, model: Mapping[str, Any], service: str, source: Sources, wish: str | None) -> str | None:
+def why_one(app: App, model: ComposeModel, service: str, source: Sources, wish: str | None) -> str | None:
     """Why a service has one container only; None where it may have more."""
     return why_alone(app, model, service, source, wish) or why_single(model, service)
 
@@ -150,7 +149,7 @@ def _with_room(wanted: Wanted, decision: Decision, going: Sequence[Container]) -
     if not decision.new:
         return decision
     wish = wanted.extension.strategy_of(decision.service)
-    others = displaced(wanted.app, wanted.before, wanted.model, decision.service, wanted.sources, wish)
+    others = find_preempted(wanted.app, wanted.before, wanted.model, decision.service, wanted.sources, wish)
     there = {item.service for item in going}
     others = {name: what for name, what in others.items() if name in there}
     own = {decision.service} if decision.alone else set()
@@ -169,4 +168,4 @@ def _is_as(container: Container, configuration: str) -> bool:
 
 
 def _count(wanted: Wanted, name: str) -> int:
-    return wanted.scale.get(name, scale_of(wanted.model["services"][name]))
+    return wanted.scale.get(name, wanted.model.services[name].scale)

@@ -7,13 +7,13 @@ it stops before the other one starts: a database server that two run is broken.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose.mounts import Sources, sources, written
+from ikoma.apps.compose.model import ComposeModel
+from ikoma.apps.compose.mounts import Sources, find_written, sources
 from ikoma.apps.compose.x_ikoma import ROLLING
 
 _PORT, _ADDRESS, _VOLUME, _FOLDER = "host port", "address", "volume", "folder"
@@ -50,38 +50,38 @@ class Claim:
         return self.key[:shorter] == other.key[:shorter]
 
 
-def claims(app: App, model: Mapping[str, Any], service: str, source: Sources) -> Iterator[Claim]:
+def find_claims(app: App, model: ComposeModel, service: str, source: Sources) -> Iterator[Claim]:
     """All that a service of a resolved model has for itself."""
-    described: Mapping[str, Any] = model["services"].get(service) or {}
-    for port in published(described):
-        yield Claim(_PORT, (str(port.get("protocol", "tcp")), str(port["published"])), f"host port {port['published']}")
-    for network, joined in networks(described).items():
-        if address := (joined or {}).get("ipv4_address"):
+    if (described := model.services.get(service)) is None:
+        return
+    for port in described.ports:
+        if port.is_chosen:
+            yield Claim(_PORT, (port.protocol, port.published), f"host port {port.published}")
+    for network, joined in described.networks.items():
+        if address := joined.get("ipv4_address"):
             yield Claim(_ADDRESS, (network, str(address)), f"address {address}")
-    for mount in written(model, service, source):
-        if mount["type"] == "volume":
-            named = ((model.get("volumes") or {}).get(mount["source"]) or {}).get("name")
-            yield Claim(_VOLUME, (str(named or mount["source"]),), f"volume {mount['source']}")
+    for mount in find_written(model, service, source):
+        if mount.is_volume:
+            named = model.volumes.get(mount.source, {}).get("name")
+            yield Claim(_VOLUME, (str(named or mount.source),), f"volume {mount.source}")
         else:
-            folder = Path(os.path.realpath(mount["source"]))
+            folder = Path(os.path.realpath(mount.source))
             yield Claim(_FOLDER, folder.parts, f"folder {os.path.relpath(folder, os.path.realpath(app.path))}")
 
 
-def contested(
-    app: App, model: Mapping[str, Any], service: str, source: Sources, before: Mapping[str, Any]
-) -> list[Claim]:
+def find_conflicts(app: App, model: ComposeModel, service: str, source: Sources, before: ComposeModel) -> list[Claim]:
     """What a service has for itself that its containers of before may have too: all of it where nothing is known."""
-    found = list(claims(app, model, service, source))
-    if service not in (before.get("services") or {}):
+    found = list(find_claims(app, model, service, source))
+    if service not in before.services:
         return found
-    had = list(claims(app, before, service, sources(app, before)))
+    had = list(find_claims(app, before, service, sources(app, before)))
     return [claim for claim in found if any(claim.meets(other) for other in had)]
 
 
-def displaced(
+def find_preempted(
     app: App,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
+    before: ComposeModel,
+    after: ComposeModel,
     service: str,
     source: Sources,
     wish: str | None,
@@ -94,27 +94,17 @@ def displaced(
         source: the source of `after`.
         wish: the strategy of the service.
     """
-    wanted = [claim for claim in claims(app, after, service, source) if wish != ROLLING or not claim.is_data]
-    if not wanted or not before:
+    wanted = [claim for claim in find_claims(app, after, service, source) if wish != ROLLING or not claim.is_data]
+    if not wanted:
         return {}
     found: dict[str, str] = {}
     held_from = sources(app, before)
-    for other in before["services"]:
+    for other in before.services:
         if other == service:
             continue
-        keeps = list(claims(app, after, other, source))
-        for claim in claims(app, before, other, held_from):
+        keeps = list(find_claims(app, after, other, source))
+        for claim in find_claims(app, before, other, held_from):
             gives_up = not any(claim.meets(kept) for kept in keeps)
             if gives_up and any(claim.meets(mine) for mine in wanted):
                 found.setdefault(other, claim.said)
     return found
-
-
-def published(service: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The ports of a service that have a host port of its own choice."""
-    return [port for port in service.get("ports") or [] if port.get("published") not in (None, "", "0")]
-
-
-def networks(service: Mapping[str, Any]) -> Mapping[str, Any]:
-    joined = service.get("networks")
-    return joined if isinstance(joined, Mapping) else {}

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ikoma.apps.app import App
-from ikoma.apps.compose import web_service, x_ikoma
+from ikoma.apps.compose import web_service
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.compose.mounts import sources
 from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.strategy.decision import why_one
 
 
-def fitting_scale(app: App, model: Mapping[str, Any]) -> dict[str, int]:
+def fitting_scale(app: App, model: ComposeModel) -> dict[str, int]:
     """The number of containers of each service that a model can have; what answers its requests has one at least."""
     scale = read_scale(app) | dict.fromkeys(too_many(app, model), 1)
     web = web_service.web(model)
     return scale if web is None or scale.get(web.service) != 0 else {**scale, web.service: 1}
 
 
-def too_many(app: App, model: Mapping[str, Any]) -> dict[str, str]:
+def too_many(app: App, model: ComposeModel) -> dict[str, str]:
     """Services of a model that were given more containers than the one that they can have, and why."""
-    chosen = [name for name, number in read_scale(app).items() if number > 1 and name in model["services"]]
+    chosen = [name for name, number in read_scale(app).items() if number > 1 and name in model.services]
     if not chosen:  # which is nearly always: folders need not be looked at
         return {}
-    wishes = x_ikoma.read(model)
     found = sources(app, model)
-    reasons = {name: why_one(app, model, name, found, wishes.strategy_of(name)) for name in chosen}
+    reasons = {name: why_one(app, model, name, found, model.x_ikoma.strategy_of(name)) for name in chosen}
     return {name: reason for name, reason in reasons.items() if reason}

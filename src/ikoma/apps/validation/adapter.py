@@ -127,7 +127,7 @@ def _route(report: Report, edited: Mapping[str, ComposeText], service: str | Non
     """Name the service that answers, where the file leaves a doubt and it is known by now."""
     choice = report.choice
     if service is not None:
-        known = report.model.get("services") or {} if report.model else {}
+        known = report.model.services if report.model else {}
         if service not in known:
             raise ServiceNotFound(f"The compose file has no service {quote_name(service[:80])}.")
         found = next((item for item in (choice.candidates if choice else ()) if item.service == service), None)

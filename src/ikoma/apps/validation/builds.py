@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App, can_be_a_path
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 
 
-def find_builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
-    for name, service in (model.get("services") or {}).items():
-        build = service.get("build")
-        if not build:
+def find_builds(app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
+    for name, service in model.services.items():
+        if (build := service.build) is None:
             continue
-        context = str(build.get("context", ""))
+        context = build.context
         at = source.at("services", name, "build", "context")
         if "://" in context or context.startswith("git@"):
             continue
-        if not (can_be_a_path(context) and can_be_a_path(str(build.get("dockerfile", "")))):
+        if not (can_be_a_path(context) and can_be_a_path(build.dockerfile)):
             continue  # said elsewhere
         folder = Path(context)
         shown = os.path.relpath(folder, app.path)
@@ -33,8 +32,8 @@ def find_builds(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[
         if not any(folder.iterdir()):
             fix = "Copy the app's source into it."
             yield Finding(*at, f"The build context {shown} is empty.", fix)
-        elif "dockerfile_inline" not in build:
-            dockerfile = folder / build.get("dockerfile", "Dockerfile")
+        elif build.inline is None:
+            dockerfile = folder / build.dockerfile
             if not dockerfile.is_file():
                 at = source.at("services", name, "build", "dockerfile")
                 problem = f"The Dockerfile {os.path.relpath(dockerfile, app.path)} is not there."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.compose.web_service import Choice
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.resolution.data_or_source import Kind
@@ -35,7 +35,7 @@ class Finding:
 class Report:
     """What was found, and the resolved model where Compose could make one."""
 
-    model: Mapping[str, Any] | None = None
+    model: ComposeModel | None = None
     choice: Choice | None = None
     """Which service is routed, and why."""
     own_proxies: tuple[OwnProxy, ...] = ()
@@ -55,7 +55,7 @@ class Report:
     waivers: list[Waiver] = field(default_factory=list)
     """Waivers that hold for the app now."""
 
-    def refuse_errors(self) -> Mapping[str, Any]:
+    def refuse_errors(self) -> ComposeModel:
         """The model; InvalidCompose, or the error of one kind, with all findings where there is an error."""
         if self.errors or self.model is None:
             more = f" ({len(self.errors) - 1} more)" if len(self.errors) > 1 else ""

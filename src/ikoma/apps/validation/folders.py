@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.compose.mounts import sources
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 
 
-def find_left_out(app: App, source: Source, model: Mapping[str, Any]) -> list[Finding]:
+def find_left_out(app: App, source: Source, model: ComposeModel) -> list[Finding]:
     """Data inside a build context that holds something before any container has written it: is it data?"""
     if RolloutState(app).serving() is not None:
         return []

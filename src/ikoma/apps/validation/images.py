@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.ports.engine import Engine
@@ -18,13 +18,11 @@ _OUT_OF_REACH = "Correct the registry's name, let this server reach it, or load 
 
 
 async def find_missing_images(
-    engine: Engine, source: Source, model: Mapping[str, Any]
+    engine: Engine, source: Source, model: ComposeModel
 ) -> tuple[list[Finding], list[Finding]]:
     """Images that cannot be had, and those of which that was not found out in time."""
     wanted = {
-        name: str(service["image"])
-        for name, service in (model.get("services") or {}).items()
-        if "build" not in service and service.get("image")
+        name: service.image for name, service in model.services.items() if service.build is None and service.image
     }
     asked = await _ask(engine, set(wanted.values()))
     missing, unknown = [], []

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Any
 
 from ikoma.apps.app import App, can_be_a_path
-from ikoma.apps.compose.mounts import bind_mounts
+from ikoma.apps.compose.model import ComposeModel, Mount
 from ikoma.apps.host_facts import locate
 from ikoma.apps.rollouts.injection import is_missing_clock
 from ikoma.apps.validation.finding import Finding
@@ -30,18 +29,18 @@ _NAMES = re.compile(
 )
 
 
-def find_missing_files(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+def find_missing_files(app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
     """Mounted files, and files of configs and secrets, that are not there."""
-    for name, service in (model.get("services") or {}).items():
-        for index, mount in enumerate(service.get("volumes") or []):
-            if mount.get("type") == "bind" and _is_missing_file(app, mount):
-                shown = os.path.relpath(mount["source"], app.path)
-                problem = f"There is no file {shown}: an empty folder would be mounted at {mount['target']}."
+    for name, service in model.services.items():
+        for index, mount in enumerate(service.mounts):
+            if mount.is_bind and _is_missing_file(app, mount):
+                shown = os.path.relpath(mount.source, app.path)
+                problem = f"There is no file {shown}: an empty folder would be mounted at {mount.target}."
                 fix = f"Write {shown}, or correct its path; if it is to be a folder, make it."
                 yield Finding(*source.at("services", name, "volumes", index), problem, fix)
-    for kind in ("configs", "secrets"):
-        for key, item in (model.get(kind) or {}).items():
-            file = str((item or {}).get("file") or "")
+    for kind, items in model.contents.items():
+        for key, item in items.items():
+            file = str(item.get("file") or "")
             if file and can_be_a_path(file) and _is_own(app, file) and not os.path.lexists(locate(file).path):
                 shown = os.path.relpath(file, app.path)
                 problem = f"There is no file {shown}, which {kind} {key} is made of."
@@ -49,30 +48,30 @@ def find_missing_files(app: App, source: Source, model: Mapping[str, Any]) -> It
                 yield Finding(*source.at(kind, key, "file"), problem, fix)
 
 
-def find_empty_mounts(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+def find_empty_mounts(app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
     """Mounts that hold nothing and that no container fills, and ones that are left out."""
-    written = {mount["source"] for mount in bind_mounts(model) if not mount.get("read_only")}
-    for name, service in (model.get("services") or {}).items():
-        for index, mount in enumerate(service.get("volumes") or []):
-            if mount.get("type") != "bind":
+    written = {mount.source for mount in model.binds if not mount.read_only}
+    for name, service in model.services.items():
+        for index, mount in enumerate(service.mounts):
+            if not mount.is_bind:
                 continue
-            place, path = source.at("services", name, "volumes", index), Path(mount["source"])
+            place, path = source.at("services", name, "volumes", index), Path(mount.source)
             shown = os.path.relpath(path, app.path)
             if is_missing_clock(mount):
                 fix = "Set the variable TZ of the service, such as TZ: Europe/Berlin, and leave the mount out."
                 yield Finding(*place, f"{path} is not on this server: the mount is left out.", fix)
             elif not can_be_a_path(str(path)) or not _is_own(app, str(path)) or _is_missing_file(app, mount):
                 continue
-            elif mount.get("read_only") and mount["source"] not in written and not path.exists():
+            elif mount.read_only and mount.source not in written and not path.exists():
                 fix = f"Put there what it is to hold, or correct the path {shown}."
                 yield Finding(*place, f"There is no folder {shown}: an empty one is mounted read-only.", fix)
-            elif _is_file_like(path, PurePath(mount["target"])) and path.is_dir() and not any(path.iterdir()):
+            elif _is_file_like(path, PurePath(mount.target)) and path.is_dir() and not any(path.iterdir()):
                 fix = f"If it is to be a file, remove the folder {shown} and write the file."
                 yield Finding(*place, f"{shown} is an empty folder, and its name is one of a file.", fix)
 
 
-def _is_missing_file(app: App, mount: Mapping[str, Any]) -> bool:
-    source, target = str(mount["source"]), PurePath(str(mount.get("target")))
+def _is_missing_file(app: App, mount: Mount) -> bool:
+    source, target = mount.source, PurePath(mount.target)
     if not can_be_a_path(source) or not _is_own(app, source) or os.path.lexists(locate(source).path):
         return False
     return _is_file_like(PurePath(source), target)

@@ -7,10 +7,10 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.dockerfiles import read_dockerfiles, stage_of
+from ikoma.apps.compose.model import ComposeModel, Mount, Service
 from ikoma.apps.host_facts import locate, name_image
 from ikoma.apps.rollouts.new_folders import is_to_be_handed_over
 from ikoma.apps.validation.finding import Finding
@@ -24,7 +24,7 @@ _New = tuple[str, str]
 
 
 async def find_unwritable(
-    engine: Engine, app: App, source: Source, model: Mapping[str, Any], existing: Collection[str]
+    engine: Engine, app: App, source: Source, model: ComposeModel, existing: Collection[str]
 ) -> list[Finding]:
     """What is there and belongs to somebody else, and what is new and for two; nothing of whom is not known.
 
@@ -33,33 +33,33 @@ async def find_unwritable(
     """
     found, wanted = [], dict[_New, dict[str, tuple[str, int]]]()
     dockerfiles = await asyncio.to_thread(read_dockerfiles, app, model)
-    for name, service in (model.get("services") or {}).items():
-        mounts = [(index, mount) for index, mount in enumerate(service.get("volumes") or []) if _is_written(mount)]
+    for name, service in model.services.items():
+        mounts = [(index, mount) for index, mount in enumerate(service.mounts) if _is_written(mount)]
         if not mounts:
             continue
-        user = str(service.get("user") or await _user_of_image(engine, app, name, service, dockerfiles.get(name, "")))
+        user = service.user or await _user_of_image(engine, app, service, dockerfiles.get(name, ""))
         if user.partition(":")[0] in _ROOT:
             continue
         for index, mount in mounts:
             if (new := _new(app, model, mount, existing)) is not None:
                 wanted.setdefault(new, {}).setdefault(name, (user, index))
-            elif mount["type"] == "bind" and (said := _unwritable(app, str(mount["source"]), user)) is not None:
+            elif mount.is_bind and (said := _unwritable(app, mount.source, user)) is not None:
                 problem, fix = said
                 found.append(Finding(*source.at("services", name, "volumes", index), f"{name} {problem}", fix))
     return [*found, *(item for new, users in wanted.items() for item in _for_two(source, new, users))]
 
 
-def _is_written(mount: Mapping[str, Any]) -> bool:
-    return mount.get("type") in ("bind", "volume") and not mount.get("read_only") and bool(mount.get("source"))
+def _is_written(mount: Mount) -> bool:
+    return (mount.is_bind or mount.is_volume) and not mount.read_only and bool(mount.source)
 
 
-def _new(app: App, model: Mapping[str, Any], mount: Mapping[str, Any], existing: Collection[str]) -> _New | None:
+def _new(app: App, model: ComposeModel, mount: Mount, existing: Collection[str]) -> _New | None:
     """The folder or volume of a mount, where the deploy makes it."""
-    if mount["type"] == "volume":
-        volume = (model.get("volumes") or {}).get(mount["source"]) or {}
-        name = str(volume.get("name") or f"{app.name.project}_{mount['source']}")
-        return None if name in existing or volume.get("external") else ("volume", str(mount["source"]))
-    path = locate(str(mount["source"])).path
+    if mount.is_volume:
+        volume = model.volumes.get(mount.source, {})
+        name = str(volume.get("name") or f"{app.name.project}_{mount.source}")
+        return None if name in existing or volume.get("external") else ("volume", mount.source)
+    path = locate(mount.source).path
     root = Path(os.path.realpath(app.path))
     return None if os.path.lexists(path) or root not in path.parents else ("folder", str(path.relative_to(root)))
 
@@ -77,17 +77,17 @@ def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) ->
     yield Finding(*source.at("services", name, "volumes", index), problem, fix)
 
 
-async def _user_of_image(engine: Engine, app: App, name: str, service: Mapping[str, Any], dockerfile: str) -> str:
+async def _user_of_image(engine: Engine, app: App, service: Service, dockerfile: str) -> str:
     """Whom an image runs as, if it is here; one that is built: as its Dockerfile says, or as it was built last."""
-    if "build" not in service:
-        image = await engine.find_image(str(service.get("image")))
+    if service.build is None:
+        image = await engine.find_image(service.image)
         return image.user if image else ""
-    stage = stage_of(service["build"], dockerfile)
+    stage = stage_of(service.build, dockerfile)
     if stage.user:
         return stage.user
     if stage.base and stage.base != "scratch" and (image := await engine.find_image(stage.base)) is not None:
         return image.user
-    built = await engine.list_images(f"{name_image(app.name, name)}:")
+    built = await engine.list_images(f"{name_image(app.name, service.name)}:")
     image = await engine.find_image(built[-1]) if built else None
     return image.user if image else ""
 

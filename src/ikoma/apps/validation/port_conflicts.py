@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from ikoma.apps.compose.host_ports import taken_ports
+from ikoma.apps.compose.model import ComposeModel, Service
 from ikoma.apps.resolution.unsupported_features import Impossible
 from ikoma.model import AppName
 from ikoma.ports.engine import Engine
@@ -15,7 +15,7 @@ _ANOTHER_PORT = "Publish another host port, or none: IKOMA reaches the app on it
 
 
 async def occupied(
-    app: AppName, model: Mapping[str, Any], engine: Engine, is_platform: Callable[[int], bool]
+    app: AppName, model: ComposeModel, engine: Engine, is_platform: Callable[[int], bool]
 ) -> list[Impossible]:
     """All of it that a resolved model wants.
 
@@ -32,12 +32,12 @@ async def occupied(
     ]
     owners = await engine.map_container_owners()
     others = {name: project for name, project in owners.items() if project != app.project}
-    return [*ports, *_names(app, model.get("services") or {}, others)]
+    return [*ports, *_names(app, model.services, others)]
 
 
-def _names(app: AppName, services: Mapping[str, Any], others: Mapping[str, str]) -> Iterator[Impossible]:
+def _names(app: AppName, services: Mapping[str, Service], others: Mapping[str, str]) -> Iterator[Impossible]:
     for service, described in services.items():
-        chosen = str(described.get("container_name") or "")
+        chosen = described.container_name
         if chosen in others:
             fix = "Choose another, or leave it out: services find each other by the names of services."
             problem = f"The container name {chosen} is taken by {_said(others[chosen])}."

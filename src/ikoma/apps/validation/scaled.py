@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import orjson
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.strategy.scaling import too_many
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 
 
-def find_scaled(app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+def find_scaled(app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
     """Services that were scaled and now cannot run twice."""
     for name, reason in too_many(app, model).items():
         problem = f"{name} was scaled to {read_scale(app)[name]} containers, and gets one: {reason}."

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, Service
 from ikoma.apps.templates.python.config import start as python
 from ikoma.apps.validation.finding import Finding
 from ikoma.errors import IkomaError
@@ -55,29 +56,29 @@ class _Files:
         return Finding(f"{self.shown}/{name}" if name else self.shown, None, problem, fix)
 
 
-def find_starts(app: App, model: Mapping[str, Any]) -> list[Finding]:
+def find_starts(app: App, model: ComposeModel) -> list[Finding]:
     """What of the source of services that a template starts is not understood."""
     return list(_of_services(app, model))
 
 
-def _of_services(app: App, model: Mapping[str, Any]) -> Iterator[Finding]:
-    for service in (model.get("services") or {}).values():
-        build = service.get("build") or {}
-        context = Path(str(build.get("context") or ""))
-        dockerfile = Path(os.path.normpath(context / str(build.get("dockerfile") or "Dockerfile")))
-        if service.get("command") or service.get("entrypoint") or dockerfile != app.path / _DOCKERFILE:
+def _of_services(app: App, model: ComposeModel) -> Iterator[Finding]:
+    for service in model.services.values():
+        if service.build is None or service.command or service.entrypoint:
+            continue
+        context = Path(service.build.context)
+        dockerfile = Path(os.path.normpath(context / service.build.dockerfile))
+        if dockerfile != app.path / _DOCKERFILE:
             continue
         text = _text(app, dockerfile)
         if _PYTHON_CMD in text and _mounts_starter(app, service):
             yield from _of_python(_read(app, context, _PYTHON_READ))
         elif _NODE_CMD in text:
-            port = str((service.get("environment") or {}).get("PORT") or "3000")
+            port = str(service.environment.get("PORT") or "3000")
             yield from _of_node(_read(app, context, _NODE_READ), port)
 
 
-def _mounts_starter(app: App, service: Mapping[str, Any]) -> bool:
-    mounts = service.get("volumes") or []
-    return any(str(mount.get("source")) == str(app.path / _STARTER) for mount in mounts)
+def _mounts_starter(app: App, service: Service) -> bool:
+    return any(mount.source == str(app.path / _STARTER) for mount in service.mounts)
 
 
 def _of_python(files: _Files) -> Iterator[Finding]:

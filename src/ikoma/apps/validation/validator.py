@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
 
 from ikoma.apps.app import App
-from ikoma.apps.compose import x_ikoma
 from ikoma.apps.compose.dockerfiles import with_dockerfiles
+from ikoma.apps.compose.model import EMPTY, ComposeModel
 from ikoma.apps.compose.web_service import Choice
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution.data_or_source import list_kinds
@@ -96,18 +95,16 @@ class Validator:
         if not resolution.faults:
             report.warnings += find_missing_names(app, written)
         with suppress(InvalidCompose):  # said already
-            report.kinds = await asyncio.to_thread(list_kinds, app, model or {})
+            report.kinds = await asyncio.to_thread(list_kinds, app, model or EMPTY)
         if not report.errors and model is not None:
             report.warnings += await asyncio.to_thread(find_left_out, app, source, model)
             report.warnings += find_scaled(app, source, model)
             report.warnings += await asyncio.to_thread(find_starts, app, model)
-        whole = await asyncio.to_thread(with_dockerfiles, app, model or {})
+        whole = await asyncio.to_thread(with_dockerfiles, app, model or EMPTY)
         report.warnings += find_database_variables(app, source, whole, written, self._databases)
         return report
 
-    async def _look_at(
-        self, app: App, report: Report, source: Source, model: Mapping[str, Any], *, images: bool
-    ) -> Settled:
+    async def _look_at(self, app: App, report: Report, source: Source, model: ComposeModel, *, images: bool) -> Settled:
         """Report what is wrong with a resolved model; what of it is routed."""
         settled = await self._web_services.settle(app, model)
         report.own_proxies = settled.own_proxies
@@ -149,16 +146,16 @@ class Validator:
             return
         model = found.model
         if not found.is_whole:  # what the block names may have gone with it
-            model = {key: value for key, value in model.items() if key != "x-ikoma"}
+            model = model.without_block()
         await self._look_at(app, report, found.source, model, images=images)
 
-    async def model(self, app: App) -> Mapping[str, Any]:
+    async def model(self, app: App) -> ComposeModel:
         """The app's resolved model as its files are now, Dockerfiles a part of it; an empty one where there is none."""
         try:
             model = (await self._resolutions.resolve(app)).model
         except IkomaError:
-            return {}
-        return {} if model is None else await asyncio.to_thread(with_dockerfiles, app, model)
+            return EMPTY
+        return EMPTY if model is None else await asyncio.to_thread(with_dockerfiles, app, model)
 
     async def texts(self, app: App) -> Mapping[str, str]:
         """The app's compose files as they are written: path → text, the one that the others are merged over first."""
@@ -170,16 +167,15 @@ class Validator:
         model = (await self._resolutions.resolve(app)).model
         return None if model is None else (await self._web_services.settle(app, model)).choice
 
-    async def occupied(self, app: App, model: Mapping[str, Any]) -> list[Impossible]:
+    async def occupied(self, app: App, model: ComposeModel) -> list[Impossible]:
         """What a resolved model wants of this machine and another has."""
         return await occupied(app.name, model, self._engine, self._policy.is_platform)
 
-    def taken_domains(self, app: App, model: Mapping[str, Any]) -> list[str]:
+    def taken_domains(self, app: App, model: ComposeModel) -> list[str]:
         """Domains of a model's x-ikoma block that another app has."""
-        wishes = x_ikoma.read(model)
-        return self._traffic.list_taken(app, (*wishes.domains, *wishes.redirects))
+        return self._traffic.list_taken(app, (*model.x_ikoma.domains, *model.x_ikoma.redirects))
 
-    def _taken(self, app: App, source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+    def _taken(self, app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:
         try:
             domains = self.taken_domains(app, model)
         except InvalidCompose:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import EMPTY, ComposeModel
 from ikoma.apps.database import credentials
 from ikoma.apps.database.variables import (
     DatabaseVariables,
@@ -60,9 +60,9 @@ def find_blank(resolution: Resolution) -> tuple[list[Finding], list[Finding]]:
 
 def _blank_contents(resolution: Resolution) -> Iterator[Finding]:
     """Configs and secrets that are the value of a variable which is not set."""
-    for kind in ("configs", "secrets"):
-        for name, item in ((resolution.model or {}).get(kind) or {}).items():
-            variable = (item or {}).get("environment")
+    for kind, items in (resolution.model or EMPTY).contents.items():
+        for name, item in items.items():
+            variable = item.get("environment")
             if variable and variable not in resolution.variables.values:
                 at = resolution.source.at(kind, name, "environment")
                 problem = f"The {kind[:-1]} {name} is the value of {variable}, which is not set: it is empty."
@@ -108,7 +108,7 @@ def find_missing_names(app: App, written: Mapping[str, str]) -> Iterator[Finding
 
 
 def find_database_variables(
-    app: App, source: Source, model: Mapping[str, Any], written: Mapping[str, str], databases: Databases
+    app: App, source: Source, model: ComposeModel, written: Mapping[str, str], databases: Databases
 ) -> list[Finding]:
     """What is said of a database that the containers will not see, and which services keep one of their own."""
     owned = credentials.find(app)

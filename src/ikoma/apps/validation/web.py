@@ -6,7 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.compose import web_service, x_ikoma
+from ikoma.apps.compose.model import ComposeModel
+from ikoma.apps.compose.web_service import choose
+from ikoma.apps.compose.x_ikoma import KEYS
+from ikoma.apps.compose.x_ikoma_check import check
 from ikoma.apps.resolution.routed_service import Settled
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
@@ -18,7 +21,7 @@ _MOST_PARTS = 100
 _WRONG_KEY = re.compile(r"x-ikoma: ([^\s:]+)")
 
 
-def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
+def find_web(source: Source, model: ComposeModel) -> Iterator[Finding]:
     """Errors of the x-ikoma block, all of them."""
     for problem in dict.fromkeys(_problems(model)):
         key = _key(problem)
@@ -26,32 +29,31 @@ def find_web(source: Source, model: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(*at, problem, _fix(problem, key, model))
 
 
-def _problems(model: Mapping[str, Any]) -> Iterator[str]:
+def _problems(model: ComposeModel) -> Iterator[str]:
     """What is wrong with the block: each look finds one fault, and the next is at the block without its key."""
     told: set[str | None] = set()
-    for look in (x_ikoma.check, web_service.choose):
+    for look in (check, choose):
         while (problem := _problem(look, model)) is not None:
             key = _key(problem)
             if key in told:  # it is for want of what was taken out
                 break
             told.add(key)
             yield from _of_parts(model, key) or (problem,)
-            block = model["x-ikoma"]
-            if key is None or key not in block:
+            if key is None or key not in model.said:
                 break
-            model = {**model, "x-ikoma": {name: value for name, value in block.items() if name != key}}
+            model = model.with_block({name: value for name, value in model.said.items() if name != key})
 
 
-def _of_parts(model: Mapping[str, Any], key: str | None) -> list[str]:
+def _of_parts(model: ComposeModel, key: str | None) -> list[str]:
     """What is wrong with the parts of a key's value, each looked at alone."""
-    value = model["x-ikoma"].get(key) if key in _OF_PARTS else None
+    value = model.said.get(key) if key in _OF_PARTS else None
     parts: list[Any] = [[item] for item in value] if isinstance(value, list) else []
     parts += [{name: item} for name, item in value.items()] if isinstance(value, Mapping) else []
-    alone = ({**model, "x-ikoma": {key: part}} for part in parts[:_MOST_PARTS])
-    return [found for part in alone if (found := _problem(x_ikoma.check, part)) is not None]
+    alone = (model.with_block({str(key): part}) for part in parts[:_MOST_PARTS])
+    return [found for part in alone if (found := _problem(check, part)) is not None]
 
 
-def _problem(look: Callable[[Mapping[str, Any]], object], model: Mapping[str, Any]) -> str | None:
+def _problem(look: Callable[[ComposeModel], object], model: ComposeModel) -> str | None:
     try:
         look(model)
     except InvalidCompose as error:
@@ -64,14 +66,14 @@ def _key(problem: str) -> str | None:
     return found[1] if found else None
 
 
-def _fix(problem: str, key: str | None, model: Mapping[str, Any]) -> str:
+def _fix(problem: str, key: str | None, model: ComposeModel) -> str:
     """The smallest change to the x-ikoma block."""
     if key is None:
-        return f"The block takes {', '.join(x_ikoma.KEYS)}."
+        return f"The block takes {', '.join(KEYS)}."
     if "is unknown; it takes" in problem:
         return "Correct the key's name, or remove it."
-    if "there is no service" in problem and (services := model.get("services")):
-        return f"Name one that is there: {', '.join(services)}."
+    if "there is no service" in problem and model.services:
+        return f"Name one that is there: {', '.join(model.services)}."
     return f"Correct the value of {key}, or remove it."
 
 

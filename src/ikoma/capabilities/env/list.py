@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from ikoma.apps.compose.model import EMPTY
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
 from ikoma.kernel.page import Page
@@ -40,11 +41,10 @@ async def list_names(call: Call, request: EnvListRequest) -> EnvListResult:
     app = call.app(request.app_name)
     names = await call.env_file(app.name).list_names()
     try:
-        model = (await call.platform.resolutions.resolve(app)).model or {}
+        model = (await call.platform.resolutions.resolve(app)).model or EMPTY
     except IkomaError:  # without a compose file, or without Docker, there are variables too
-        model = {}
-    services = (model.get("services") or {}).items()
-    given = {name: sorted(service.get("environment") or {}) for name, service in services}
+        model = EMPTY
+    given = {name: sorted(service.environment) for name, service in model.services.items()}
     return EnvListResult(
         names=names[: request.limit],
         services={name: of_it[: request.limit] for name, of_it in given.items()},

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.compose_file import one_shot_services, uses_database
+from ikoma.apps.compose.compose_file import uses_database
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.yaml.lines import Source
 
 
@@ -34,16 +35,11 @@ def test_an_alias_bomb_is_walked_once(tmp_path: Path) -> None:
     assert source(tmp_path, text).line("a29") == 30
 
 
-def model(block: Any = None, **services: Any) -> dict[str, Any]:
-    return {"services": services or {"web": {}}, **({"x-ikoma": block} if block is not None else {})}
-
-
-def test_services_that_others_wait_for_run_once() -> None:
-    done = {"depends_on": {"init": {"condition": "service_completed_successfully"}}}
-    assert one_shot_services(model(None, init={}, web=done)) == {"init"}
+def model(block: Any) -> ComposeModel:
+    return parse_model({"services": {"web": {}}, "x-ikoma": block})
 
 
 def test_the_database_is_for_all_services_or_those_listed() -> None:
-    assert uses_database(model(), "web")
+    assert uses_database(model(None), "web")
     assert not uses_database(model({"database": ["api"]}), "web")
     assert not uses_database(model({"database": False}), "web")

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.jobs import jobs
+from ikoma.apps.compose.jobs import find_jobs
+from ikoma.apps.compose.model import parse_model
 
 WEB = {"image": "app", "ports": [{"target": 3000, "published": "3000"}]}
 
 
 def of(**services: dict[str, Any]) -> set[str]:
-    return jobs({"services": services})
+    return find_jobs(parse_model({"services": services}))
 
 
 @pytest.mark.parametrize("restart", ["no", "on-failure", "on-failure:3", False, None, ""])
@@ -41,7 +42,7 @@ def test_the_policy_of_deploy_wins_as_compose_has_it(policy: dict[str, Any], is_
 def test_the_service_that_answers_requests_is_never_a_job(restart: str | None) -> None:
     assert of(web={**WEB, "restart": restart}) == set()
     named = {"services": {"api": {"image": "app", "restart": restart}}, "x-ikoma": {"service": "api", "port": 80}}
-    assert jobs(named) == set()
+    assert find_jobs(parse_model(named)) == set()
 
 
 def test_what_others_need_healthy_or_wait_for_is_no_job_of_this_kind() -> None:

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
 
 from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.compose.web_service import Candidate, choose, pinned, web
 from ikoma.errors import InvalidCompose
 
 LOOPBACK = {"host_ip": "127.0.0.1"}
 
 
-def model(block: Any = None, **services: Any) -> dict[str, Any]:
-    return {"services": services or {"web": {}}, **({"x-ikoma": block} if block is not None else {})}
+def model(block: Any = None, **services: Any) -> ComposeModel:
+    return parse_model({"services": services or {"web": {}}, "x-ikoma": block})
 
 
 def port(target: int, published: str = "", **more: Any) -> dict[str, Any]:
@@ -253,11 +253,10 @@ def test_a_database_under_another_name_is_known_by_where_its_data_lies() -> None
     ],
 )
 def test_what_an_image_is_built_on_tells_whether_it_is_a_database(dockerfile: str, is_database: bool) -> None:
-    services = model(None, data={"build": {"context": "/x"}, "image": "shop", "ports": [port(8123)]})
+    data = {"build": {"context": "/x"}, "image": "shop", "ports": [port(8123)]}
     expected = None if is_database else Web("data", 8123, None)
-    assert choose(services, {"data": dockerfile}).web == expected
-    services["services"]["data"]["build"]["dockerfile_inline"] = dockerfile
-    assert web(services) == expected
+    assert choose(model(None, data=data), {"data": dockerfile}).web == expected
+    assert web(model(None, data={**data, "build": {"context": "/x", "dockerfile_inline": dockerfile}})) == expected
 
 
 def test_a_stage_that_is_asked_for_is_the_one_that_counts() -> None:
@@ -376,11 +375,10 @@ def test_an_app_of_workers_is_told_how_to_say_which_service_answers() -> None:
 def test_what_was_chosen_is_chosen_again_when_the_ports_are_gone(services: Any, block: Any) -> None:
     before = model(block, **services)
     found = web(before)
-    after = copy.deepcopy(pinned(before, found))
-    for described in after["services"].values():
-        described.pop("ports")
-    assert web(after) == found
-    assert after["x-ikoma"].get("drain") == (block or {}).get("drain")
+    after = pinned(before, found)
+    bare = {name: {**described.raw, "ports": None} for name, described in after.services.items()}
+    assert web(after.with_services(bare)) == found
+    assert after.said.get("drain") == (block or {}).get("drain")
 
 
 # --- what speaks no HTTP, and what is nobody's business

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.x_ikoma import KEYS, Extension, check, read
+from ikoma.apps.compose.model import EMPTY, ComposeModel, parse_model
+from ikoma.apps.compose.x_ikoma import KEYS, Extension
+from ikoma.apps.compose.x_ikoma_check import check
 from ikoma.errors import InvalidCompose
 
 
-def model(**block: Any) -> dict[str, Any]:
-    return {"services": {"web": {}, "db": {}}, "x-ikoma": block}
+def model(**block: Any) -> ComposeModel:
+    return parse_model({"services": {"web": {}, "db": {}}, "x-ikoma": block})
 
 
 def test_without_a_block_all_is_as_by_default() -> None:
-    assert read({"services": {}}) == read(model()) == read(model(watch=None)) == Extension()
+    assert EMPTY.x_ikoma == model().x_ikoma == model(watch=None).x_ikoma == Extension()
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_without_a_block_all_is_as_by_default() -> None:
     ],
 )
 def test_each_key_has_its_form(key: str, given: Any, read_as: Any) -> None:
-    assert getattr(read(model(**{key: given})), key) == read_as
+    assert getattr(model(**{key: given}).x_ikoma, key) == read_as
 
 
 @pytest.mark.parametrize(
@@ -61,8 +63,9 @@ def test_each_key_has_its_form(key: str, given: Any, read_as: Any) -> None:
     ],
 )
 def test_what_is_not_of_that_form_is_refused_with_what_it_takes(block: Any, says: str) -> None:
+    found = parse_model({"services": {"web": {}}, "x-ikoma": block})
     with pytest.raises(InvalidCompose, match=says):
-        read({"services": {"web": {}}, "x-ikoma": block})
+        _ = found.x_ikoma
 
 
 def test_the_keys_are_those_of_the_documentation() -> None:
@@ -122,12 +125,12 @@ def test_a_new_release_must_not_say_what_is_not_there(block: dict[str, Any], say
 
 
 def test_a_release_that_says_so_since_earlier_is_still_read() -> None:
-    assert read(model(database=["gone"], data=["uploads"])).data == ("uploads",)
+    assert model(database=["gone"], data=["uploads"]).x_ikoma.data == ("uploads",)
 
 
 def test_a_strategy_is_for_all_services_or_for_those_that_are_named() -> None:
-    assert read(model(strategy="recreate")).strategy_of("db") == "recreate"
-    named = read(model(strategy={"db": "recreate"}))
+    assert model(strategy="recreate").x_ikoma.strategy_of("db") == "recreate"
+    named = model(strategy={"db": "recreate"}).x_ikoma
     assert (named.strategy_of("db"), named.strategy_of("web")) == ("recreate", None)
 
 

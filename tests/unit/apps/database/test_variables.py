@@ -9,6 +9,7 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.dockerfiles import with_dockerfiles
+from ikoma.apps.compose.model import ComposeModel, parse_model, parse_service
 from ikoma.apps.database import credentials
 from ikoma.apps.database.images import is_database, keeps_rows
 from ikoma.apps.database.own_database import explain_backup, explain_create
@@ -29,7 +30,7 @@ def given(
     model: dict[str, Any] = {"services": {"web": {"image": "shop:1", **web}, **others}}
     if wish is not None:
         model["x-ikoma"] = {"database": wish}
-    return dict(assign_database_variables(model, written or {})["web"].names)
+    return dict(assign_database_variables(parse_model(model), written or {})["web"].names)
 
 
 def env(**values: str | None) -> dict[str, Any]:
@@ -60,14 +61,14 @@ def env(**values: str | None) -> dict[str, Any]:
     ],
 )
 def test_a_database_is_known_by_its_image(image: str) -> None:
-    assert keeps_rows({"image": image})
+    assert keeps_rows(parse_service("x", {"image": image}))
 
 
 @pytest.mark.parametrize("image", ["redis:7-alpine", "valkey/valkey:8", "mongo:7", "clickhouse/clickhouse-server:24"])
 def test_other_databases_get_none_but_are_not_those_of_the_variables(image: str) -> None:
-    assert is_database({"image": image})
-    assert not keeps_rows({"image": image})
-    assert assign_database_variables({"services": {"x": {"image": image}}}, {})["x"].names == {}
+    assert is_database(parse_service("x", {"image": image}))
+    assert not keeps_rows(parse_service("x", {"image": image}))
+    assert assign_database_variables(parse_model({"services": {"x": {"image": image}}}), {})["x"].names == {}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_other_databases_get_none_but_are_not_those_of_the_variables(image: str)
     ],
 )
 def test_what_only_works_with_a_database_is_none(image: str) -> None:
-    assert not is_database({"image": image})
+    assert not is_database(parse_service("x", {"image": image}))
 
 
 @pytest.mark.parametrize(
@@ -99,13 +100,12 @@ def test_what_only_works_with_a_database_is_none(image: str) -> None:
     ],
 )
 def test_a_database_is_known_by_where_it_keeps_rows_and_what_it_is_built_from(service: dict[str, Any]) -> None:
-    assert keeps_rows(service)
+    assert keeps_rows(parse_service("x", service))
 
 
 def test_what_is_built_beside_a_database_is_none() -> None:
-    assert not is_database(
-        {"build": {"dockerfile_inline": "FROM postgres:16 AS tools\nFROM node:22\nCOPY --from=tools /x /"}}
-    )
+    build = {"dockerfile_inline": "FROM postgres:16 AS tools\nFROM node:22\nCOPY --from=tools /x /"}
+    assert not is_database(parse_service("x", {"build": build}))
 
 
 # --- who has a database of the app's own -------------------------------------------------------------------
@@ -205,7 +205,8 @@ def test_a_port_alone_says_nothing_of_another_database() -> None:
 def test_names_can_be_mapped_for_each_service() -> None:
     names = {"DBUSER": "user", "DBPASS": "password", "DBHOST": "host", "DBNAME": "name", "DBPORT": "port", "URL": "url"}
     assert given(env(DBUSER="wiki", DB_HOST="db"), RUNBOOK, {"web": names}, db=DB) == names
-    model = {"services": {"web": env(DBUSER="wiki", DBPASS="", PORT="80")}, "x-ikoma": {"database": {"web": names}}}
+    services = {"web": env(DBUSER="wiki", DBPASS="", PORT="80")}
+    model = parse_model({"services": services, "x-ikoma": {"database": {"web": names}}})
     assert assign_database_variables(model, {})["web"].replaced == ("DBUSER",)
     assert given({}, RUNBOOK, {"worker": names}, worker={}) == {}
     assert given({}, RUNBOOK, {"web": {"X": "nonsense", "Y": []}}) == {}  # said as an error
@@ -218,7 +219,7 @@ def test_who_is_not_named_gets_none(wish: Any) -> None:
 
 @pytest.mark.parametrize("wish", [True, ["db", "web"], {"db": {"POSTGRES_USER": "user"}}])
 def test_a_database_gets_none_even_where_it_is_named(wish: Any) -> None:
-    model = {"services": {"web": {}, "db": DB}, "x-ikoma": {"database": wish}}
+    model = parse_model({"services": {"web": {}, "db": DB}, "x-ikoma": {"database": wish}})
     assert assign_database_variables(model, {})["db"].names == {}
     assert find_own_databases(model) == ["db"]
 
@@ -233,15 +234,15 @@ def app(tmp_path: Path) -> App:
     return made
 
 
-def run_again(app: App, model: dict[str, Any]) -> dict[str, Any]:
-    services: dict[str, Any] = injection.with_database(app, model, Endpoint("ikoma-postgres", 5432, True))["services"]
-    return services
+def run_again(app: App, model: ComposeModel) -> dict[str, Any]:
+    found = injection.with_database(app, model, Endpoint("ikoma-postgres", 5432, True))
+    return {name: service.raw for name, service in found.services.items()}
 
 
 def test_a_release_gets_what_was_decided_when_it_was_made(app: App) -> None:
     web = {"image": "shop:1", "environment": {"POSTGRES_USER": "ikoma"}}
     (app.path / ".env").write_text("POSTGRES_USER=ikoma\n")
-    made = injection.frozen(app, {"services": {"web": web, "db": DB}}, env={}, memory=1 << 20)
+    made = injection.frozen(app, parse_model({"services": {"web": web, "db": DB}}), env={}, memory=1 << 20)
     (app.path / ".env").write_text("POSTGRES_USER=another\n")
     services = run_again(app, made)
     assert services["web"]["environment"]["POSTGRES_USER"] == "shop"
@@ -252,7 +253,7 @@ def test_a_release_gets_what_was_decided_when_it_was_made(app: App) -> None:
 
 def test_a_release_of_an_earlier_version_keeps_its_own_database_too(app: App) -> None:
     web = {"image": "shop:1", "environment": {"DATABASE_URL": "postgres://app:pw@db/app"}}
-    services = run_again(app, {"services": {"web": web, "db": DB, "api": {"environment": {}}}})
+    services = run_again(app, parse_model({"services": {"web": web, "db": DB, "api": {"environment": {}}}}))
     assert services["web"]["environment"] == web["environment"]
     assert services["db"]["environment"] == DB["environment"]
     assert services["api"]["environment"]["PGUSER"] == "shop"
@@ -260,7 +261,8 @@ def test_a_release_of_an_earlier_version_keeps_its_own_database_too(app: App) ->
 
 def test_mapped_names_hold_the_parts_of_the_database(app: App) -> None:
     names = {"DBUSER": "user", "DBPASS": "password", "DBHOST": "host", "DBNAME": "name", "DBPORT": "port", "URL": "url"}
-    model = {"services": {"web": {"environment": {"DBUSER": "wiki"}}}, "x-ikoma": {"database": {"web": names}}}
+    services = {"web": {"environment": {"DBUSER": "wiki"}}}
+    model = parse_model({"services": services, "x-ikoma": {"database": {"web": names}}})
     found = run_again(app, injection.frozen(app, model, env={}, memory=1 << 20))["web"]["environment"]
     password = credentials.require(app).password.reveal()
     assert found == {
@@ -275,10 +277,10 @@ def test_mapped_names_hold_the_parts_of_the_database(app: App) -> None:
 
 def test_what_tls_takes_can_be_told_under_any_name(app: App) -> None:
     names = {"DB": "tls_url", "DB_PORT": "tls_port", "DB_CA": "ca"}
-    model = {"services": {"web": {}}, "x-ikoma": {"database": {"web": names}}}
+    model = parse_model({"services": {"web": {}}, "x-ikoma": {"database": {"web": names}}})
     frozen = injection.frozen(app, model, env={}, memory=1 << 20)
     endpoint = Endpoint("ikoma-postgres", 5432, True, tls_port=5433, certificate="-----BEGIN\n")
-    found = injection.with_database(app, frozen, endpoint)["services"]["web"]["environment"]
+    found = injection.with_database(app, frozen, endpoint).services["web"].environment
     password = credentials.require(app).password.reveal()
     assert found == {
         "DB": f"postgresql://shop:{password}@ikoma-postgres:5433/shop?sslmode=require",
@@ -290,14 +292,14 @@ def test_what_tls_takes_can_be_told_under_any_name(app: App) -> None:
 # --- what is built from a Dockerfile that is a file ----------------------------------------------------------
 
 
-def built(tmp_path: Path, text: str, **build: Any) -> dict[str, Any]:
+def built(tmp_path: Path, text: str, **build: Any) -> ComposeModel:
     """A model whose `data` is built from this file, and whose `web` depends on nothing."""
     app = App(AppName("shop"), tmp_path)
     place = tmp_path / str(build.get("dockerfile", "Dockerfile"))
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text)
     data = {"build": {"context": str(tmp_path), **build}}
-    return with_dockerfiles(app, {"services": {"data": data, "web": {"image": "shop:1"}}})
+    return with_dockerfiles(app, parse_model({"services": {"data": data, "web": {"image": "shop:1"}}}))
 
 
 @pytest.mark.parametrize(
@@ -345,23 +347,24 @@ def test_what_is_built_on_no_database_gets_the_variables(tmp_path: Path, dockerf
 
 def test_a_service_that_runs_what_another_builds_is_the_same_database(tmp_path: Path) -> None:
     model = built(tmp_path, "FROM postgres:16\n")
-    model["services"]["data"]["image"] = "acme/rows"
-    model["services"]["second"] = {"image": "acme/rows"}
+    data = {**model.services["data"].raw, "image": "acme/rows"}
+    model = model.with_services({"data": data, "second": {"image": "acme/rows"}})
     assert find_own_databases(model) == ["data", "second"]
 
 
 def test_a_release_gives_nothing_to_what_only_its_own_name_tells_is_a_database(tmp_path: Path) -> None:
     model = built(tmp_path, "FROM acme/base\n")
-    model["services"]["data"]["image"] = "acme/postgres"
-    model["services"]["postgres"] = {"build": {"context": str(tmp_path)}}  # its image's name is IKOMA's
+    data = {**model.services["data"].raw, "image": "acme/postgres"}
+    postgres = {"build": {"context": str(tmp_path)}}  # its image's name is IKOMA's
+    model = model.with_services({"data": data, "postgres": postgres})
     kept = injection.frozen(App(AppName("shop"), tmp_path), model, env={}, memory=1 << 20, variables={})
-    assert kept["services"]["data"]["x-ikoma-database"] == {}
-    assert kept["services"]["postgres"]["x-ikoma-database"] == ALL
+    assert kept.services["data"].raw["x-ikoma-database"] == {}
+    assert kept.services["postgres"].raw["x-ikoma-database"] == ALL
 
 
 def test_a_database_that_the_app_names_to_get_variables_gets_none_and_is_told(tmp_path: Path) -> None:
     model = built(tmp_path, "FROM postgres:16\n")
-    model["x-ikoma"] = {"database": ["data", "web"]}
+    model = model.with_block({"database": ["data", "web"]})
     found = assign_database_variables(model, {})
     assert (found["data"].names, dict(found["web"].names)) == ({}, ALL)
     assert "Take data out of `x-ikoma: database`." in " ".join(explain_create(model, {}))

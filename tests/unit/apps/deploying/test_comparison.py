@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.deploying.comparison import compare_rest, compare_services, compare_source
 from ikoma.apps.snapshots.manifest import Snapshot, SnapshotEntry
 from ikoma.model import Secret
 
 
 def lines(before: dict[str, Any], after: dict[str, Any], *secrets: str) -> tuple[str, ...]:
-    def model(service: dict[str, Any]) -> dict[str, Any]:
-        return {"services": {"web": service}}
+    def model(service: dict[str, Any]) -> ComposeModel:
+        return parse_model({"services": {"web": service}})
 
     found = compare_services(model(before), model(after), [Secret(text) for text in secrets])
     return found.changed[0].lines if found.changed else ()
@@ -65,8 +66,9 @@ def test_a_secret_in_what_is_shown_is_hidden_also_as_compose_spells_it_and_where
 
 
 def test_services_and_what_stands_beside_them_come_and_go() -> None:
-    before = {"services": {"a": {}, "b": {}}, "x-ikoma": {"port": 1}, "volumes": {"old": {}}}
-    after = {"services": {"b": {}, "c": {}}, "x-ikoma": {"port": 2, "drain": "5s"}, "networks": {"inner": None}}
+    before = parse_model({"services": {"a": {}, "b": {}}, "x-ikoma": {"port": 1}, "volumes": {"old": {}}})
+    block = {"port": 2, "drain": "5s"}
+    after = parse_model({"services": {"b": {}, "c": {}}, "x-ikoma": block, "networks": {"inner": None}})
     found = compare_services(before, after, [])
     assert (found.added, found.removed, found.changed) == (("c",), ("a",), ())
     assert compare_rest(before, after, []) == (

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import EMPTY
 from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.deploying.written_files import continue_files, find_not_taken, keep_written
 from ikoma.apps.releases.release import Release, Releases
@@ -31,7 +32,7 @@ def app(tmp_path: Path) -> App:
 def deploy(app: App, identity: str, *, in_place: bool = False) -> Path:
     """A release with the file as it stands in the folder now; where its containers have it."""
     releases, snapshots = Releases(app), Snapshots(app)
-    folder = releases.open(Release(identity, "test", "2026-11-25T17:38:55Z"), {"services": {}}, {}, {})
+    folder = releases.open(Release(identity, "test", "2026-11-25T17:38:55Z"), EMPTY, {}, {})
     root = Path(os.path.realpath(app.path))
     taken = snapshots.take([] if in_place else [root / "app.db"], folder / MANIFEST)
     serving = RolloutState(app).serving()

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import parse_model
 from ikoma.apps.deploying.written_folders import adopt_folders, find_copies_in_use, resume_adoptions
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
@@ -49,7 +50,7 @@ def old_release(app: App, identity: str = FIRST, folder: str = "src", **more: An
     """A release that serves, as an earlier version made it; its copy of the folder, which containers write."""
     releases, services = Releases(app), {"web": ServiceRecord(one_shot=False, configuration="c")}
     release = Release(identity, "test", "2026-11-25T17:38:55Z", served_at="2026-11-25", services=services, **more)
-    made = releases.open(release, {"services": {"web": {}}}, {}, {})
+    made = releases.open(release, parse_model({"services": {"web": {}}}), {}, {})
     snapshots = Snapshots(app)
     taken = snapshots.take([Path(os.path.realpath(app.path)) / folder], made / MANIFEST)
     snapshots.materialise(taken, made / TREE, writable=[taken.root / folder])

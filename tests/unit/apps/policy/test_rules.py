@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import parse_model
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model
 from ikoma.apps.policy.rules import RULES, fix_of
@@ -26,6 +27,6 @@ def test_a_folder_outside_that_a_waiver_gives_leads_no_further(running: bool, tm
         for source in ([media / "x"] if running else [media, media / "x"])
     ]
     facts = HostFacts(App(AppName("shop"), tmp_path / "shop"), writable=(media,) if running else ())
-    found = model.check({"services": {"web": {"image": "nginx:1", "volumes": mounts}}}, facts)
+    found = model.check(parse_model({"services": {"web": {"image": "nginx:1", "volumes": mounts}}}), facts)
     assert [item.rule for item in found if item.rule != "bind-outside"] == ["bind-nested"]
     assert not RULES["bind-nested"].waivable

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.environment import dotenv
 from ikoma.apps.host_facts import HostFacts, locate
 from ikoma.apps.policy import dockerfile, model
@@ -54,21 +55,22 @@ def test_deep_paths_are_refused(facts: HostFacts) -> None:
     mounts = [{"type": "bind", "source": source, "target": "/d"} for source in (folder("a"), folder("b"))]
     web = {"image": "nginx:1", "volumes": mounts}
     built = {"build": {"context": folder("c"), "additional_contexts": {"more": folder("d")}}}
-    found = model.check({"services": {"web": web, "built": built}, "configs": {"c": {"file": folder("e")}}}, facts)
+    services = {"web": web, "built": built}
+    found = model.check(parse_model({"services": services, "configs": {"c": {"file": folder("e")}}}), facts)
     assert {item.rule for item in found} == {"too-large"}
     assert len(found) == 5
 
 
 def test_a_deep_dockerfile_is_outside(facts: HostFacts) -> None:
     build = {"context": str(facts.app.path), "dockerfile": "a/" * 100_000}
-    found = model.check({"services": {"web": {"build": build}}}, facts)
+    found = model.check(parse_model({"services": {"web": {"build": build}}}), facts)
     assert {item.rule for item in found} == {"build-outside"}
 
 
 def test_many_mounts_are_compared_in_time(facts: HostFacts) -> None:
-    def services(count: int, mounts: int) -> dict[str, object]:
+    def services(count: int, mounts: int) -> ComposeModel:
         folder = f"{facts.app.path}/SERVICE/NUMBER/a/b/c/d/e/f"
-        return {
+        made = {
             f"s{service}": {
                 "image": "nginx:1",
                 "volumes": [
@@ -82,10 +84,11 @@ def test_many_mounts_are_compared_in_time(facts: HostFacts) -> None:
             }
             for service in range(count)
         }
+        return parse_model({"services": made})
 
-    assert model.check({"services": services(5, 200)}, facts) == []
+    assert model.check(services(5, 200), facts) == []
     for count, mounts in ((1, 201), (1, 100_000), (6, 200)):
-        assert {item.rule for item in model.check({"services": services(count, mounts)}, facts)} == {"too-large"}
+        assert {item.rule for item in model.check(services(count, mounts), facts)} == {"too-large"}
 
 
 def test_a_way_of_links_ends(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from ikoma.apps.app import App
 from ikoma.apps.compose.compose_file import Web
+from ikoma.apps.compose.model import parse_model
 from ikoma.apps.compose.web_service import web
-from ikoma.apps.resolution.preview_files import adapted, name_of, read
+from ikoma.apps.resolution.preview_files import for_preview, name_of, read
 from ikoma.errors import NameTooLong
 from ikoma.model import AppName
 
@@ -72,7 +73,7 @@ def test_what_only_one_can_have_is_left_out() -> None:
         "x-ikoma": {"service": "web", "port": 80, "domains": ["shop.example.com"], "redirects": {"a.de": "b.de"}},
     }
     name = name_of(APP, "main")
-    assert adapted(name, model) == {
+    assert for_preview(name, parse_model(model)).raw == {
         "services": {
             "web": {"image": "web", "networks": {"default": {"aliases": ["www"]}, "theirs": None}},
             "job": {"network_mode": "none"},
@@ -81,12 +82,13 @@ def test_what_only_one_can_have_is_left_out() -> None:
         "networks": {"default": {"name": "shop--main_default"}, "theirs": theirs},
         "x-ikoma": {"service": "web", "port": 80},
     }
-    assert adapted(APP, model) is model
+    own = parse_model(model)
+    assert for_preview(APP, own) is own
 
 
 def test_a_preview_is_routed_as_its_app_though_its_ports_are_left_out() -> None:
     ports = [{"target": 3000, "published": "3000", "protocol": "tcp"}]
-    model = {"services": {"web": {"image": "a", "ports": ports}, "worker": {"image": "b"}}}
-    assert web(adapted(name_of(APP, "main"), model)) == web(model) == Web("web", 3000, None)
-    both = {"services": {"a": {"ports": ports}, "b": {"ports": ports}, "c": {"expose": ["80"]}}}
-    assert web(adapted(name_of(APP, "main"), both)) is web(both) is None
+    model = parse_model({"services": {"web": {"image": "a", "ports": ports}, "worker": {"image": "b"}}})
+    assert web(for_preview(name_of(APP, "main"), model)) == web(model) == Web("web", 3000, None)
+    both = parse_model({"services": {"a": {"ports": ports}, "b": {"ports": ports}, "c": {"expose": ["80"]}}})
+    assert web(for_preview(name_of(APP, "main"), both)) is web(both) is None

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, Mount, parse_model
 from ikoma.apps.rollouts.new_folders import forget_list, hand_over, make_folders
 from ikoma.model import AppName
 from ikoma.ports.engine import Owner
@@ -21,12 +23,13 @@ def app(tmp_path: Path) -> App:
     return App(AppName("shop"), tmp_path / "shop")
 
 
-def mounts(app: App, *paths: str, **more: Any) -> list[dict[str, Any]]:
-    return [{"type": "bind", "source": str(app.path / path), "target": "/x", **more} for path in paths]
+def mounts(app: App, *paths: str, **more: Any) -> Sequence[Mount]:
+    return model(app, *paths, **more).services["web"].mounts
 
 
-def model(app: App, *paths: str) -> dict[str, Any]:
-    return {"services": {"web": {"volumes": mounts(app, *paths)}}}
+def model(app: App, *paths: str, **more: Any) -> ComposeModel:
+    mounts = [{"type": "bind", "source": str(app.path / path), "target": "/x", **more} for path in paths]
+    return parse_model({"services": {"web": {"volumes": mounts}}})
 
 
 def shown(path: Path) -> tuple[int, int, int]:

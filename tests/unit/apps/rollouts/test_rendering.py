@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ikoma.apps.compose.model import parse_model
 from ikoma.apps.compose.mounts import Sources
-from ikoma.apps.compose.services import scale_of, waits_for
 from ikoma.apps.rollouts.rendering import Placement, builds, placed
 from ikoma.model import AppName
 from ikoma.ports.engine import AnonymousVolume
@@ -27,7 +27,8 @@ PLACE = Placement(
 
 def placed_model(model: dict[str, Any], **carried: list[AnonymousVolume]) -> dict[str, Any]:
     names = dict.fromkeys(model["services"], "c")
-    return placed({"name": "shop", **model}, PLACE, rollout="42", configurations=names, carried=carried).model
+    whole = parse_model({"name": "shop", **model})
+    return placed(whole, PLACE, rollout="42", configurations=names, carried=carried).model.copy_raw()
 
 
 def bind(path: Path) -> dict[str, Any]:
@@ -63,9 +64,9 @@ def test_containers_run_the_images_of_the_release_and_say_what_made_them() -> No
 def test_networks_of_the_apps_own_are_made_anew_for_each_rollout(network: Any, renamed: bool) -> None:
     service = {"networks": {"inner": {"aliases": ["door"]}}}
     model = {"name": "shop", "services": {"web": service}, "networks": {"inner": network}}
-    found = placed(model, PLACE, rollout="42", configurations={"web": "c"}, carried={})
-    [key] = found.model["networks"]
-    assert list(found.model["services"]["web"]["networks"]) == [key]
+    found = placed(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, carried={})
+    [key] = found.model.networks
+    assert list(found.model.services["web"].networks) == [key]
     assert (key == "inner-42") is renamed
     assert found.networks == (frozenset({"shop_inner-42"}) if renamed else frozenset())
     assert list(found.joined["web"].values()) == [["web", "door"]]
@@ -140,17 +141,17 @@ def changed(**service: Any) -> dict[str, Any]:
 def test_a_configuration_is_all_that_a_container_is_made_of(
     model: dict[str, Any], place: Placement, same: bool
 ) -> None:
-    assert (place.configurations(model) == PLACE.configurations(BASE)) is same
+    assert (place.configurations(parse_model(model)) == PLACE.configurations(parse_model(BASE))) is same
 
 
 def test_secrets_from_variables_become_files_that_one_service_mounts() -> None:
     secrets = [{"source": "token", "target": "key", "mode": "0400", "uid": "7"}]
     model = {"name": "shop", "services": {"web": {"secrets": secrets}}, "secrets": {"token": {"environment": "TOKEN"}}}
-    found = placed(model, PLACE, rollout="42", configurations={"web": "c"}, carried={})
+    found = placed(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, carried={})
     path, given = next(iter(found.files.items()))
     assert (given.content, given.mode, given.owner) == ("hunter2", 0o400, (7, 0))
-    assert found.model["services"]["web"]["secrets"] == [{"source": path.name, "target": "/run/secrets/key"}]
-    assert found.model["secrets"][path.name]["file"] == str(path)
+    assert list(found.model.services["web"].secrets) == [{"source": path.name, "target": "/run/secrets/key"}]
+    assert found.model.secrets[path.name]["file"] == str(path)
 
 
 def test_an_image_of_the_whole_folder_is_built_from_the_copy_and_data_in_it_mounted_from_where_it_is() -> None:
@@ -159,10 +160,9 @@ def test_an_image_of_the_whole_folder_is_built_from_the_copy_and_data_in_it_moun
     service = {"build": build, "volumes": [bind(ROOT / "data"), bind(ROOT / "www")]}
     model = {"name": "shop", "services": {"web": service}}
     copied = {"context": str(TREE), "additional_contexts": {"all": str(TREE)}}
-    assert builds(model, place)["services"]["web"]["build"] == copied
-    found = placed(model, place, rollout="42", configurations={"web": "c"}, carried={}).model
-    mounts = found["services"]["web"]["volumes"]
-    assert [mount["source"] for mount in mounts] == [str(ROOT / "data"), str(TREE / "www")]
+    assert builds(parse_model(model), place)["services"]["web"]["build"] == copied
+    found = placed(parse_model(model), place, rollout="42", configurations={"web": "c"}, carried={}).model
+    assert [mount.source for mount in found.services["web"].mounts] == [str(ROOT / "data"), str(TREE / "www")]
 
 
 def test_images_are_built_from_the_copy_of_the_source() -> None:
@@ -170,7 +170,7 @@ def test_images_are_built_from_the_copy_of_the_source() -> None:
         "context": str(ROOT / "src"),
         "additional_contexts": {"more": str(ROOT / "config"), "b": "docker-image://b"},
     }
-    found = builds({"name": "shop", "services": {"web": {"build": build}, "db": {"image": "x"}}}, PLACE)
+    found = builds(parse_model({"name": "shop", "services": {"web": {"build": build}, "db": {"image": "x"}}}), PLACE)
     assert found["services"] == {
         "web": {
             "build": {
@@ -179,12 +179,4 @@ def test_images_are_built_from_the_copy_of_the_source() -> None:
             },
             "image": "ikoma-app/shop/web:r1",
         }
-    }
-
-
-def test_what_a_service_has_and_needs() -> None:
-    assert [scale_of(item) for item in ({}, {"scale": 2}, {"deploy": {"replicas": 0}})] == [1, 2, 0]
-    assert waits_for({"depends_on": {"db": {"condition": "service_healthy"}, "job": {}}}) == {
-        "db": "service_healthy",
-        "job": "service_started",
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ikoma.apps.compose.model import parse_model
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.secrets.app_secrets import is_secret
 
@@ -119,4 +120,8 @@ def test_what_is_written_is_known_also_where_the_file_is_malformed() -> None:
 
 def test_a_model_gives_what_containers_and_builds_get(tmp_path: Path) -> None:
     web = {"environment": {"A_TOKEN": "a$$b!", "PORT": "3000", "NONE": None}, "build": {"args": {"NPM_TOKEN": "c!dd"}}}
-    assert {secret.reveal() for secret in app_secrets.of_model({"services": {"web": web}})} == {"a$b!", "c!dd"}
+    model = parse_model({"services": {"web": web}})
+    assert {secret.reveal() for secret in app_secrets.of_model(model)} == {
+        "a$b!",
+        "c!dd",
+    }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.compose.services import in_order
 from ikoma.apps.compose.x_ikoma import Extension
@@ -39,14 +40,14 @@ MODEL = {
     ],
 )
 def test_what_runs_once_shares_a_namespace_or_has_a_name_has_one_container(service: str, reason: str | None) -> None:
-    assert why_single(MODEL, service) == reason
+    assert why_single(parse_model(MODEL), service) == reason
 
 
 def wanted(services: dict[str, Any], **more: Any) -> Wanted:
     app = App(AppName("shop"), Path("/srv/apps/shop"))
     configurations = {name: f"{name}-new" for name in services}
     fields = {"extension": Extension(), "sources": Sources((Path("/srv/apps/shop/src"),), ()), "scale": {}}
-    return Wanted(app=app, model={"services": services}, configurations=configurations, **(fields | more))
+    return Wanted(app=app, model=parse_model({"services": services}), configurations=configurations, **(fields | more))
 
 
 def as_wanted(identity: str, service: str = "web", **more: Any) -> Container:
@@ -135,7 +136,7 @@ def test_what_two_containers_cannot_share_makes_one_wait_for_the_other(
 )
 def test_only_what_the_containers_of_before_have_is_waited_for(has: dict[str, Any]) -> None:
     for before, waits in (({}, False), (has, True)):
-        found = decide(wanted({"web": has}, before={"services": {"web": before}}), [other("a")])
+        found = decide(wanted({"web": has}, before=parse_model({"services": {"web": before}})), [other("a")])
         assert bool(found[0].alone) is waits
         assert [item.id for item in found[0].first] == ["a"] * waits
 
@@ -179,8 +180,9 @@ def test_services_come_after_those_they_need_also_in_a_circle() -> None:
         "db": {},
         "side": {"pid": "service:api"},
     }
-    assert in_order(services) == ["db", "api", "web", "side"]
-    assert sorted(in_order({"a": {"depends_on": {"b": {}}}, "b": {"depends_on": {"a": {}}}})) == ["a", "b"]
+    circle = {"a": {"depends_on": {"b": {}}}, "b": {"depends_on": {"a": {}}}}
+    assert in_order(parse_model({"services": services}).services) == ["db", "api", "web", "side"]
+    assert sorted(in_order(parse_model({"services": circle}).services)) == ["a", "b"]
 
 
 STORE = {"volumes": [{"type": "volume", "source": "store"}]}
@@ -207,7 +209,7 @@ def test_what_gives_something_up_to_another_service_stops_before_that_one_starts
     before: dict[str, Any], after: dict[str, Any], strategy: str | None, displaced: dict[str, str]
 ) -> None:
     there = [other("a"), *([other("b", "front")] if "front" in before else [])]
-    made = wanted(after, before={"services": before}, extension=Extension(strategy=strategy))
+    made = wanted(after, before=parse_model({"services": before}), extension=Extension(strategy=strategy))
     decision = next(item for item in decide(made, there) if item.service == "front")
     assert decision.displaces == displaced
     assert ("a" in [item.id for item in decision.first]) == bool(displaced)
@@ -215,8 +217,9 @@ def test_what_gives_something_up_to_another_service_stops_before_that_one_starts
 
 
 def test_a_volume_is_known_by_its_own_name() -> None:
-    def model(key: str, volume: str) -> dict[str, Any]:
-        return {"services": {key: {"volumes": [{"type": "volume", "source": key}]}}, "volumes": {key: {"name": volume}}}
+    def model(key: str, volume: str) -> ComposeModel:
+        services = {key: {"volumes": [{"type": "volume", "source": key}]}}
+        return parse_model({"services": services, "volumes": {key: {"name": volume}}})
 
     for volume, expected in (("kept", {"web": "volume web"}), ("other", {})):
         made = replace(wanted({"front": {}}, before=model("web", "kept")), model=model("front", volume))

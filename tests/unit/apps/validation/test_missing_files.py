@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.validation.missing_files import find_empty_mounts, find_missing_files
 from ikoma.apps.yaml.lines import Source
@@ -19,10 +19,10 @@ def app(tmp_path: Path) -> App:
     return App(AppName("shop"), tmp_path / "shop")
 
 
-def mounted(app: App, source: str, target: str, *, read_only: bool = True) -> tuple[Source, dict[str, Any]]:
+def mounted(app: App, source: str, target: str, *, read_only: bool = True) -> tuple[Source, ComposeModel]:
     text = f"services:\n  web:\n    volumes:\n      - {source}:{target}\n"
     mount = {"type": "bind", "source": str(app.path / source), "target": target, "read_only": read_only}
-    return Source("docker-compose.yml", text.encode()), {"services": {"web": {"volumes": [mount]}}}
+    return Source("docker-compose.yml", text.encode()), parse_model({"services": {"web": {"volumes": [mount]}}})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_files_of_configs_and_secrets_are_errors_with_their_line(app: App) -> No
         "configs": {"page": {"file": str(app.path / "there.sql")}, "more": {"content": "x"}},
     }
     problem = "There is no file token, which secrets token is made of."
-    found = list(find_missing_files(app, Source("docker-compose.yml", text.encode()), model))
+    found = list(find_missing_files(app, Source("docker-compose.yml", text.encode()), parse_model(model)))
     assert found == [Finding("docker-compose.yml", 3, problem, "Write token, or correct its path.")]
 
 
@@ -92,6 +92,6 @@ def test_a_clock_that_the_server_has_not_is_left_out_with_a_warning(app: App) ->
     text = "services:\n  web:\n    volumes:\n      - /usr/share/zoneinfo/No/Where:/clock:ro\n"
     mount = {"type": "bind", "source": "/usr/share/zoneinfo/No/Where", "target": "/clock", "read_only": True}
     model = {"services": {"web": {"volumes": [mount]}}}
-    [found] = find_empty_mounts(app, Source("docker-compose.yml", text.encode()), model)
+    [found] = find_empty_mounts(app, Source("docker-compose.yml", text.encode()), parse_model(model))
     assert "TZ" in found.fix
     assert found.line == 4

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.source import template
 from ikoma.apps.validation.starts import find_starts
 from ikoma.model import AppName
@@ -26,11 +27,12 @@ def made(folder: Path, kind: str, files: dict[str, str]) -> App:
     return app
 
 
-def model(app: App, **more: Any) -> dict[str, Any]:
+def model(app: App, **more: Any) -> ComposeModel:
     """The web service of a template, resolved as Compose does it."""
     build = {"context": str(app.path / "src"), "dockerfile": "../config/Dockerfile"}
     mount = {"type": "bind", "source": str(app.path / "config/start.py"), "target": "/opt/start.py", "read_only": True}
-    return {"services": {"web": {"build": build, "volumes": [mount], "environment": {"PORT": "3000"}, **more}}}
+    web = {"build": build, "volumes": [mount], "environment": {"PORT": "3000"}, **more}
+    return parse_model({"services": {"web": web}})
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from ikoma.apps.compose.model import parse_model
 from ikoma.apps.validation.web import find_web
 from ikoma.apps.yaml.lines import Source
 
 
 def found(**block: Any) -> list[str]:
     model = {"services": {"web": {"image": "x"}, "db": {"image": "y"}}, "x-ikoma": block}
-    return [finding.problem for finding in find_web(Source("docker-compose.yml", b"services:\n"), model)]
+    return [finding.problem for finding in find_web(Source("docker-compose.yml", b"services:\n"), parse_model(model))]
 
 
 def test_every_fault_is_told_at_once_and_once() -> None:
@@ -46,4 +47,4 @@ def test_what_comes_of_a_fault_alone_is_not_told(block: dict[str, Any], parts: l
 def test_a_block_that_is_none_and_a_right_one() -> None:
     assert found(service="web", port=3000, watch="0s") == []
     model = {"services": {"web": {}}, "x-ikoma": ["text"]}
-    assert len(list(find_web(Source("docker-compose.yml", b""), model))) == 1
+    assert len(list(find_web(Source("docker-compose.yml", b""), parse_model(model)))) == 1

@@ -1,0 +1,350 @@
+"""The resolved compose file as plain data: parsed here once from what Compose made of it, and read everywhere else.
+
+`raw` is the same file as Compose wrote it. Only two read it: the policy, whose list of allowed keys must see every key,
+and what makes the file that runs. Both get at parts of it through the model, so that nothing is looked for twice.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ikoma.apps.compose import x_ikoma
+from ikoma.apps.compose.x_ikoma import Extension
+
+SHARED_NAMESPACES = ("network_mode", "ipc", "pid")
+"""Keys by which a service runs in the namespace of another."""
+_RESTARTS = {"none": "no", "on-failure": "on-failure"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One of a service's `volumes`. `source` is "" where it has none, as an anonymous volume."""
+
+    kind: str
+    source: str
+    target: str
+    read_only: bool
+    raw: Mapping[str, Any]
+
+    @property
+    def is_bind(self) -> bool:
+        return self.kind == "bind"
+
+    @property
+    def is_volume(self) -> bool:
+        return self.kind == "volume"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One of a service's `ports`, as text: both ends can be ranges, and `published` is "" where none is said."""
+
+    target: str
+    published: str
+    protocol: str
+    host_ip: str
+    raw: Mapping[str, Any]
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the file chooses the host port: with 0 the engine takes a free one."""
+        return self.published not in ("", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How an image is built. `inline` is the text of its Dockerfile where that is a part of the model."""
+
+    context: str
+    dockerfile: str
+    inline: str | None
+    target: str
+    args: Mapping[str, Any]
+    additional_contexts: Mapping[str, str]
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Healthcheck:
+    """The command by which a service says that it is well."""
+
+    test: tuple[str, ...]
+    disabled: bool
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.test) and self.test != ("NONE",) and not self.disabled
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.test)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service. What the file does not say is "", empty or None."""
+
+    name: str
+    image: str
+    build: Build | None
+    mounts: tuple[Mount, ...]
+    mounts_from: Mapping[str, bool]
+    """Services whose mounts this one has too (`volumes_from`), and whether it may write what they may."""
+    ports: tuple[Port, ...]
+    expose: tuple[str, ...]
+    networks: Mapping[str, Mapping[str, Any]]
+    network_mode: str
+    shares_with: str | None
+    """The service in whose namespace this one runs."""
+    environment: Mapping[str, Any]
+    labels: Mapping[str, Any]
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    healthcheck: Healthcheck
+    depends_on: Mapping[str, str]
+    """Services that it waits for before it starts, each with the condition."""
+    restart: str | None
+    """When Docker starts its containers again: no, on-failure, always, unless-stopped; None where nothing is said."""
+    scale: int
+    """How many containers it is to have."""
+    container_name: str
+    hostname: str
+    user: str
+    privileged: bool
+    configs: tuple[Mapping[str, Any], ...]
+    secrets: tuple[Mapping[str, Any], ...]
+    raw: Mapping[str, Any]
+
+    @property
+    def binds(self) -> list[Mount]:
+        return [mount for mount in self.mounts if mount.is_bind]
+
+    @property
+    def contents(self) -> Mapping[str, tuple[Mapping[str, Any], ...]]:
+        """The configs and secrets that it is given, by these words."""
+        return {"configs": self.configs, "secrets": self.secrets}
+
+    @property
+    def has_address(self) -> bool:
+        """Whether its containers are in networks of their own, not in another's, the server's or in none."""
+        mode = self.network_mode
+        return mode not in ("none", "host") and not mode.startswith(("service:", "container:"))
+
+
+@dataclass(frozen=True)
+class ComposeModel:
+    """An app as Compose understands it."""
+
+    services: Mapping[str, Service]
+    volumes: Mapping[str, Mapping[str, Any]]
+    networks: Mapping[str, Mapping[str, Any]]
+    configs: Mapping[str, Mapping[str, Any]]
+    secrets: Mapping[str, Mapping[str, Any]]
+    block: Any
+    """The `x-ikoma` block as it is written, which may be of any form."""
+    raw: Mapping[str, Any]
+
+    @cached_property
+    def x_ikoma(self) -> Extension:
+        """What the `x-ikoma` block says.
+
+        Raises:
+            InvalidCompose: a key is unknown, or its value is not of its form.
+        """
+        return x_ikoma.parse(self.block, self.services)
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        """The `x-ikoma` block where it has the form of one, not checked any further; else an empty one."""
+        return _mapping(self.block)
+
+    @property
+    def top(self) -> Mapping[str, Any]:
+        """All of the file but its services, as it is written."""
+        return {key: value for key, value in self.raw.items() if key != "services"}
+
+    @property
+    def contents(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """Its configs and secrets, by these words."""
+        return {"configs": self.configs, "secrets": self.secrets}
+
+    def copy_raw(self) -> dict[str, Any]:
+        """A copy of all of it that may be changed."""
+        return copy.deepcopy(dict(self.raw))
+
+    @property
+    def binds(self) -> Iterator[Mount]:
+        """Every bind mount of every service."""
+        return (mount for service in self.services.values() for mount in service.binds)
+
+    @property
+    def builds(self) -> list[Build]:
+        return [service.build for service in self.services.values() if service.build is not None]
+
+    @property
+    def one_shot(self) -> frozenset[str]:
+        """Services that run once: others wait for them with service_completed_successfully."""
+        return self._awaited("service_completed_successfully")
+
+    @property
+    def needed_healthy(self) -> frozenset[str]:
+        """Services that others wait for until they are healthy."""
+        return self._awaited("service_healthy")
+
+    def content_of(self, kind: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The config or secret that a service is given."""
+        return self.contents[kind].get(str(given.get("source")), {})
+
+    def with_services(self, changed: Mapping[str, Mapping[str, Any]]) -> ComposeModel:
+        """The model with these services in place of those of their names."""
+        return parse_model({**self.raw, "services": {**(self.raw.get("services") or {}), **changed}})
+
+    def without_services(self, names: Collection[str]) -> ComposeModel:
+        """The model without some of its services."""
+        return parse_model({**self.raw, "services": {k: s.raw for k, s in self.services.items() if k not in names}})
+
+    def with_block(self, block: Mapping[str, Any]) -> ComposeModel:
+        """The model with another `x-ikoma` block."""
+        return parse_model({**self.raw, "x-ikoma": dict(block)})
+
+    def without_block(self) -> ComposeModel:
+        return parse_model({key: value for key, value in self.raw.items() if key != "x-ikoma"})
+
+    def _awaited(self, condition: str) -> frozenset[str]:
+        needs = (need for service in self.services.values() for need in service.depends_on.items())
+        return frozenset(name for name, wanted in needs if wanted == condition)
+
+
+def parse_model(raw: Mapping[str, Any]) -> ComposeModel:
+    """The model of a resolved compose file, as Compose writes it in JSON and a release keeps it."""
+    return ComposeModel(
+        services={name: parse_service(name, service or {}) for name, service in _mapping(raw.get("services")).items()},
+        volumes=_mappings(raw.get("volumes")),
+        networks=_mappings(raw.get("networks")),
+        configs=_mappings(raw.get("configs")),
+        secrets=_mappings(raw.get("secrets")),
+        block=raw.get("x-ikoma"),
+        raw=raw,
+    )
+
+
+def parse_service(name: str, raw: Mapping[str, Any]) -> Service:
+    deploy = _mapping(raw.get("deploy"))
+    check = _mapping(raw.get("healthcheck"))
+    return Service(
+        name=name,
+        image=_text(raw.get("image")),
+        build=None if raw.get("build") is None else _build(raw["build"]),
+        mounts=tuple(map(parse_mount, raw.get("volumes") or ())),
+        mounts_from=_mounts_from(raw.get("volumes_from") or ()),
+        ports=tuple(map(_port, raw.get("ports") or ())),
+        expose=tuple(map(str, raw.get("expose") or ())),
+        networks=_mappings(raw.get("networks")),
+        network_mode=_text(raw.get("network_mode")),
+        shares_with=_shares_with(raw),
+        environment=_mapping(raw.get("environment")),
+        labels=_mapping(raw.get("labels")),
+        command=_words(raw.get("command")),
+        entrypoint=_words(raw.get("entrypoint")),
+        healthcheck=Healthcheck(_words(check.get("test")), bool(check.get("disable"))),
+        depends_on={
+            key: _text(need.get("condition")) or "service_started"
+            for key, need in _mappings(raw.get("depends_on")).items()
+        },
+        restart=_restart(raw, deploy),
+        scale=_scale(raw, deploy),
+        container_name=_text(raw.get("container_name")),
+        hostname=_text(raw.get("hostname")),
+        user=_text(raw.get("user")),
+        privileged=bool(raw.get("privileged")),
+        configs=tuple(raw.get("configs") or ()),
+        secrets=tuple(raw.get("secrets") or ()),
+        raw=raw,
+    )
+
+
+def parse_mount(raw: Mapping[str, Any]) -> Mount:
+    return Mount(
+        kind=_text(raw.get("type")),
+        source=_text(raw.get("source")),
+        target=_text(raw.get("target")),
+        read_only=bool(raw.get("read_only")),
+        raw=raw,
+    )
+
+
+def _port(raw: Mapping[str, Any]) -> Port:
+    return Port(
+        target=_text(raw.get("target")),
+        published=_text(raw.get("published")),
+        protocol=_text(raw.get("protocol")) or "tcp",
+        host_ip=_text(raw.get("host_ip")),
+        raw=raw,
+    )
+
+
+def _build(raw: Mapping[str, Any]) -> Build:
+    inline = raw.get("dockerfile_inline")
+    return Build(
+        context=_text(raw.get("context")),
+        dockerfile=_text(raw.get("dockerfile")) or "Dockerfile",
+        inline=None if inline is None else str(inline),
+        target=_text(raw.get("target")),
+        args=_mapping(raw.get("args")),
+        additional_contexts={key: str(path) for key, path in _mapping(raw.get("additional_contexts")).items()},
+        raw=raw,
+    )
+
+
+def _mounts_from(given: Collection[Any]) -> dict[str, bool]:
+    words = [str(item).split(":") for item in given]
+    return {parts[0]: parts[-1] != "ro" for parts in words if parts[0] != "container"}
+
+
+def _shares_with(raw: Mapping[str, Any]) -> str | None:
+    for key in SHARED_NAMESPACES:
+        kind, _, name = _text(raw.get(key)).partition(":")
+        if kind == "service":
+            return name
+    return None
+
+
+def _restart(raw: Mapping[str, Any], deploy: Mapping[str, Any]) -> str | None:
+    policy = deploy.get("restart_policy")
+    if policy is not None:  # it wins, as Compose has it
+        return _RESTARTS.get(str(policy.get("condition")), "always")
+    said = raw.get("restart")
+    if said is None or said == "":
+        return None
+    return "no" if said is False else str(said).partition(":")[0]
+
+
+def _scale(raw: Mapping[str, Any], deploy: Mapping[str, Any]) -> int:
+    given = raw.get("scale")
+    given = deploy.get("replicas") if given is None else given
+    return 1 if given is None else int(given)
+
+
+def _words(given: Any) -> tuple[str, ...]:
+    return tuple(map(str, given)) if isinstance(given, list) else tuple(_text(given).split())
+
+
+def _text(given: Any) -> str:
+    return "" if given is None else str(given)
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else {}
+
+
+def _mappings(given: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Items by key; of one about which nothing is said, an empty one."""
+    return {key: item or {} for key, item in _mapping(given).items()}
+
+
+EMPTY = parse_model({})
+"""The model where there is none: nothing serves, or nothing can be resolved."""
