@@ -93,7 +93,7 @@ def commands_page(page: str) -> str:
 
 
 def _usages(group: click.Group, name: str) -> Iterator[str]:
-    """What is typed to call a command, or each command of a group: `logs APP [SERVICE]`."""
+    """The words to type to call a command, or each command of a group: `logs APP [SERVICE]`."""
     context = click.Context(group)
     command = group.get_command(context, name)
     assert command is not None
@@ -166,7 +166,7 @@ def _section(item: Capability) -> str:
 
 
 def _controls(item: Capability) -> str:
-    """What it takes besides, as everything that changes something does."""
+    """The controls that everything that changes something takes besides its arguments."""
     model = controls.find_model(item)
     names = [f"`{field.alias}?`" for field in model.model_fields.values()] if model else []
     return f"And {', '.join(names)}: [long calls](http.md#long-calls).\n\n" if names else ""

@@ -76,7 +76,7 @@ def make_folder(path: Path, mode: int) -> bool:
 
 
 def write_at(folder: int, name: str, content: bytes, *, mode: int) -> None:
-    """The same promise as `write_file` for a name in a folder that is open: what its path leads to does not matter."""
+    """Write like `write_file`, for a name in a folder that is open: what its path leads to does not matter."""
     with open_whole_file_at(folder, name, mode=mode) as stream:
         stream.write(content)
 

@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Role(IntEnum):
-    """What a caller may do; each role includes the ones before it."""
+    """A caller's rights; each role includes the ones before it."""
 
     OBSERVER = 1
     OPERATOR = 2
@@ -58,7 +58,7 @@ class Role(IntEnum):
 
 
 class Effect(Enum):
-    """What a capability does to the world."""
+    """The effect of a capability on the world."""
 
     READS = "reads"
     CHANGES = "changes"
@@ -215,7 +215,7 @@ class FilePath(str):
 
 
 class RequestPath(str):
-    """What an HTTP request asks a site for: `/search?q=shoes`. No more than that: it names no other host."""
+    """A path that an HTTP request asks a site for: `/search?q=shoes`. No more than that: it names no other host."""
 
     example = "/"
     advice = "the path on the site, such as /search?q=shoes: it begins with a slash, and holds no scheme, host or #"
@@ -352,7 +352,7 @@ def make_printable(text: str) -> str:
 
 
 def quote_name(text: object) -> str:
-    """What others named, for a sentence of IKOMA's own: in quotes, unless it is one word such as a plain path.
+    """A name that others gave, for a sentence of IKOMA's own: in quotes, unless it is one word such as a plain path.
 
     Whoever reads the sentence can tell the two apart, and a door marks what stands in quotes. A word that names a call
     too, such as a domain `apps.run`, stands in quotes as well: doors say names of calls in their own words.

@@ -63,7 +63,7 @@ from ikoma.kernel.answers.server_paths import ServerPaths
 from ikoma.kernel.audit.anchors import Anchors, Place, append_to_file, post_to_webhook, send_to_syslog
 from ikoma.kernel.audit.log import AuditLog
 from ikoma.kernel.call import Attempt
-from ikoma.kernel.events import Event, Events, Kind, Severity
+from ikoma.kernel.events import Event, EventKind, Events, Severity
 from ikoma.kernel.journal import Journal, Record
 from ikoma.kernel.locks import Holder, Locks
 from ikoma.kernel.operations import Operations
@@ -99,7 +99,7 @@ class RunningPlatform:
     proxy: Proxy
 
     async def summarise(self) -> Mapping[str, Any]:
-        """What GET /health tells anyone."""
+        """The facts that GET /health tells anyone."""
         apps = [self.platform.apps.at(name) for name in self.platform.apps.list_names()]
         try:
             seen = [
@@ -295,7 +295,7 @@ def prepare(settings: Settings) -> bool:
 def _cut_off(record: Record) -> Event:
     """The event of an operation whose server was stopped or killed in the middle."""
     message = "The server was stopped or killed before this was done."
-    return Event(Kind.FAILED, Severity.ERROR, record.app, record.id, record.capability, message)
+    return Event(EventKind.FAILED, Severity.ERROR, record.app, record.id, record.capability, message)
 
 
 async def _sweep(databases: Databases) -> None:
@@ -387,7 +387,7 @@ def _make_folder(folder: Path, mode: int) -> None:
 
 
 def _list_folders(settings: Settings) -> Sequence[Path]:
-    """What is the platform's own on this machine, and no app's to mount."""
+    """Folders that are the platform's own on this machine, and no app's to mount."""
     kind, _, socket = settings.docker_host.partition("://")
     return (
         settings.ikoma_home,

@@ -42,7 +42,7 @@ class OutputTooLong(Exception):
 
 
 def make_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a child may know: where programs are, whose home it is, and what `extra` says."""
+    """The variables that a child may know: where programs are, whose home it is, and what `extra` says."""
     home = pwd.getpwuid(os.geteuid()).pw_dir
     return {"PATH": _PATH, "HOME": home, "LANG": "C.UTF-8", **(extra or {})}
 
@@ -223,7 +223,7 @@ def _locate(argv: Sequence[str]) -> list[str]:
 
 
 def _wrap_privileged(argv: Sequence[str], user: str | int | None, *options: str) -> list[str]:
-    """The same command by way of setpriv, which sets the signal on the parent's death and the user."""
+    """The command by way of setpriv, which sets the signal on the parent's death and the user."""
     if user is not None:
         ids = (user, user) if isinstance(user, int) else pwd.getpwnam(user)[2:4]
         options = (*options, f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups")

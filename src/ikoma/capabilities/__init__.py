@@ -1,4 +1,4 @@
-"""What IKOMA can do. A capability's name is its path: `db.backup` is capabilities/db/backup.py.
+"""All that IKOMA can do. A capability's name is its path: `db.backup` is capabilities/db/backup.py.
 
 Importing this package fills the registry; a new capability is one new file here.
 """

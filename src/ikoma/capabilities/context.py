@@ -1,4 +1,4 @@
-"""What a capability works with: the call, and through it the parts of the platform."""
+"""The call that a capability works with, and through it the parts of the platform."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Call:
             raise
 
     def kept_of_database(self, app: App) -> tuple[str]:
-        """What remains of an app's database whatever becomes of it, for a person who is asked."""
+        """The parts of an app's database that remain whatever becomes of it, for a person who is asked."""
         latest = self.platform.backups.find_latest(app.name)
         return (
             f"the last backup, {latest.name} of {latest.created_at}" if latest else "no backup: none was ever made",

@@ -1,4 +1,4 @@
-"""What a page of the command line is made of, and how it is laid out: for a person within the width of the
+"""The parts of a page of the command line, and how they are laid out: for a person within the width of the
 terminal, for a program in lines that are whole.
 
 A view answers with blocks and knows no terminal; `Paper` lays them out and knows no capability.
@@ -71,7 +71,7 @@ class ItemList:
 
 @dataclass(frozen=True, slots=True)
 class CheckList:
-    """What was looked at: well or not, its name, what was seen, and where it is not well what to do."""
+    """Things that were looked at: well or not, the name, what was seen, and where it is not well what to do."""
 
     rows: Sequence[tuple[bool | None, str, Any, str]]
 
@@ -101,7 +101,7 @@ Block = Message | LabelledSentence | FactList | Table | ItemList | CheckList | F
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """What is written on.
+    """The terminal, file or pipe that blocks are written on.
 
     Args:
         people: whether a person reads it: then sizes and times are in words, and lines fit the width.

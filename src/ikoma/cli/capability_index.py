@@ -1,4 +1,4 @@
-"""What the command line knows of each capability, from a file that is made of the registry.
+"""Facts of each capability for the command line, from a file that is made of the registry.
 
 To load the registry takes longer than most calls, so `make docs` writes down what commands are made of, and a test
 fails when that is stale.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma.kernel.listing import Listing
-from ikoma.kernel.page import Column, Fact, Page
+from ikoma.kernel.page import Column, Fact, ResultPage
 
 FILE = Path(__file__).with_name("commands.json")
 
@@ -39,7 +39,7 @@ class Command:
     rare: bool
     """Whether few need it."""
     listing: Listing
-    page: Page | None
+    page: ResultPage | None
     """What a person is shown of its result, where it has no view of its own."""
 
     @property
@@ -64,5 +64,7 @@ def _command(*, sentences: Any, listing: Any, page: Any, **described: Any) -> Co
     return Command(sentences=places, listing=Listing(**listing), page=_page(**page) if page else None, **described)
 
 
-def _page(*, facts: Sequence[Any] = (), columns: Sequence[Any] = (), **described: Any) -> Page:
-    return Page(facts=[Fact(**fact) for fact in facts], columns=[Column(**column) for column in columns], **described)
+def _page(*, facts: Sequence[Any] = (), columns: Sequence[Any] = (), **described: Any) -> ResultPage:
+    return ResultPage(
+        facts=[Fact(**fact) for fact in facts], columns=[Column(**column) for column in columns], **described
+    )

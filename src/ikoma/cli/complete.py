@@ -1,4 +1,4 @@
-"""What the shell offers for an argument: apps, services, releases, operations, keys, files … as the server knows them.
+"""Values that the shell offers for an argument: apps, releases, keys, files … as the server knows them.
 
 It is silent where there is no server, or where the key may not ask.
 """

@@ -102,5 +102,5 @@ YES = click.option("--yes", is_flag=True, help=_YES)
 
 
 def yes_option() -> click.Option:
-    """The same for a command that is made of its parts."""
+    """Add the option --yes to a command that is made of its parts."""
     return click.Option(["--yes"], is_flag=True, help=_YES)

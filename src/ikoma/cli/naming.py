@@ -43,7 +43,7 @@ def command_line(capability: str, arguments: Mapping[str, Any]) -> str:
 
 
 def said(capability: str) -> str:
-    """What was called, as it is called here; as it is where that is nothing that can be called."""
+    """The called capability as it is called here; unchanged where nothing of that name can be called."""
     return shlex.join(command_words(capability)) if capability in read_commands() else capability
 
 
@@ -105,7 +105,7 @@ class AnswerWording:
 
 
 def _led(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with the call that leads on as a command."""
+    """The answer with the call that leads on as a command."""
     lead = told.get("next")
     if not isinstance(lead, dict) or lead.keys() != {"capability", "arguments"}:
         return dict(told)
@@ -156,7 +156,7 @@ def _names() -> CapabilityNames:
 
 
 def _given(words: list[str], arguments: Mapping[str, Any]) -> list[str] | None:
-    """What follows the command's words; None where it has no place for one of the arguments."""
+    """Words that follow the command's; None where it has no place for one of the arguments."""
     parameters: dict[str, click.Parameter] = {}
     for parameter in _command(words).params:  # what has a place needs no option
         parameters.setdefault(_argument_of(parameter), parameter)

@@ -24,7 +24,7 @@ _WIDEST = 160
 
 
 def paper(stream: TextIO | None) -> Paper:
-    """What is written on there."""
+    """The paper for stdout or stderr."""
     people = stream is not None and stream.isatty()
     colour = people and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return Paper(people, min(shutil.get_terminal_size().columns, _WIDEST) if people else 0, colour)
@@ -109,7 +109,7 @@ def failure_blocks(
 
 
 def _quote(value: Any) -> list[str]:
-    """What the failure was about, as it was said: a statement, the last lines of a log."""
+    """The text that the failure is about, quoted: a statement, the last lines of a log."""
     return value.splitlines()[:12] if isinstance(value, str) else [str(line) for line in value or ()]
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, ItemList, Message, Raw, Table
 from ikoma.cli.words import Size, State, Time
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 
 
-def lay_out(page: Page, result: Mapping[str, Any], say: Callable[[str], str]) -> Sequence[Block]:
+def lay_out(page: ResultPage, result: Mapping[str, Any], say: Callable[[str], str]) -> Sequence[Block]:
     """The blocks of a page.
 
     Args:

@@ -168,7 +168,7 @@ def arguments_of(name: str, pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def read_file(path: str) -> str:
-    """What a file of this machine holds, or stdin for `-`."""
+    """The content of a file of this machine, or of stdin for `-`."""
     try:
         return _stdin() if path == "-" else Path(path).read_bytes().decode()
     except OSError as error:
@@ -241,7 +241,7 @@ def _from_file(name: str, flag: str, described: dict[str, Any]) -> click.Option:
 
 
 def _help(described: dict[str, Any]) -> str | None:
-    """What an option is, and what it is where it is not given."""
+    """The help of an option, with its default."""
     said, default = described.get("description"), described.get("default")
     if default in (None, False, ""):
         return said
@@ -249,7 +249,7 @@ def _help(described: dict[str, Any]) -> str | None:
 
 
 def _read(name: str, value: Any, described: Command) -> Any:
-    """What an option was given: a file's text where it names a file."""
+    """The value given to an option: a file's text where it names a file."""
     if hasattr(value, "read"):
         try:
             return value.read()

@@ -24,7 +24,7 @@ ReadArguments = Callable[[int], Awaitable[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a door hands to the pipeline: nothing in it is checked yet."""
+    """A request as a door hands it to the pipeline: nothing in it is checked yet."""
 
     capability: str
     key: str | None
@@ -46,7 +46,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class CallAnswer:
-    """What a call came to: JSON. `operation` is set when the work goes on as that operation."""
+    """The outcome of a call: JSON. `operation` is set when the work goes on as that operation."""
 
     body: bytes
     operation: str | None = None

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from ikoma.errors import DiskFull
 from ikoma.kernel.redaction.redaction import withhold_if_long
-from ikoma.kernel.store import Codec, Store, Table
+from ikoma.kernel.store import Codec, Store, StoreTable
 
 log = logging.getLogger("ikoma")
 
@@ -28,8 +28,8 @@ _LOOK_SECONDS = 1.0
 _LONGEST = 1000
 
 
-class Kind(StrEnum):
-    """What an event tells."""
+class EventKind(StrEnum):
+    """The kind of an event."""
 
     SUCCEEDED = "operation.succeeded"
     FAILED = "operation.failed"
@@ -54,7 +54,7 @@ class Event:
     `message` is one sentence or less, without secrets.
     """
 
-    kind: Kind
+    kind: EventKind
     severity: Severity = Severity.INFO
     app: str | None = None
     operation: str | None = None
@@ -64,7 +64,7 @@ class Event:
 
 
 _CODECS = {
-    "kind": Codec(str, Kind),
+    "kind": Codec(str, EventKind),
     "severity": Codec(str, Severity),
     "message": Codec(lambda text: withhold_if_long(text, _LONGEST), str),
 }
@@ -75,7 +75,7 @@ class Events:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._table = Table(store, "events", Event, _CODECS)
+        self._table = StoreTable(store, "events", Event, _CODECS)
         self._origin = secrets.token_hex(8)
         self._queues: set[asyncio.Queue[Event]] = set()
         self._unkept: deque[Event] = deque(maxlen=_BACKLOG)

@@ -19,7 +19,7 @@ import orjson
 import psutil
 
 from ikoma.errors import IdempotencyMismatch
-from ikoma.kernel.store import JSON, Codec, Store, Table
+from ikoma.kernel.store import JSON, Codec, Store, StoreTable
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED, INTERRUPTED = "running", "succeeded", "failed", "cancelled", "interrupted"
 
@@ -39,7 +39,7 @@ class OperationStep:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of an operation. `arguments` are masked, `result` and `failure` are JSON without secrets."""
+    """The record of an operation. `arguments` are masked, `result` and `failure` are JSON without secrets."""
 
     id: str
     capability: str
@@ -76,7 +76,7 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._operations = Table(store, "operations", Record, _CODECS)
+        self._operations = StoreTable(store, "operations", Record, _CODECS)
 
     async def change(self, work: Callable[[], T]) -> T:
         """Do work that writes to the journal, once no other process writes.

@@ -76,6 +76,6 @@ def listed(task: Task, verb: str = "", summary: str = "", **more: Any) -> Callab
 
 
 def read_listing(run: Callable[[Any, Any], Awaitable[Any]]) -> Listing:
-    """What `@listed` has said of it."""
+    """The listing that `@listed` gave it."""
     found: Listing = vars(run).get("listing", Listing())
     return found

@@ -93,7 +93,7 @@ def _is_taken(descriptor: int) -> bool:
 
 
 def _read(descriptor: int) -> Holder | None:
-    """Who holds it; None in the moment before that is written."""
+    """The holder of the lock; None in the moment before that is written."""
     try:
         return Holder(**orjson.loads(os.pread(descriptor, 4096, 0)))
     except (orjson.JSONDecodeError, TypeError):  # or another version has written it

@@ -185,7 +185,7 @@ class Operations:
             self._forget_old(identity)
 
     async def await_outcome(self, operation: Operation, seconds: float | None) -> bytes | None:
-        """What it came to: the result, its error raised, or None when it has not ended within that time.
+        """Wait for the outcome: the result, its error raised, or None when it has not ended within that time.
 
         What the result shows once is in the first answer only; a retry with the same idempotency key gets the rest.
         """

@@ -1,4 +1,4 @@
-"""What a person is shown of a result, said beside the result: a sentence, facts, a table.
+"""The parts of a page that shows a person a result, said beside the result: a sentence, facts, a table.
 
 Plain data, which the command line lays out. A result that needs a layout of its own has a view in cli/views instead.
 """
@@ -42,7 +42,7 @@ class Column(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ResultPage:
     """One result, from its first line to its last; what has no value is not shown."""
 
     says: str = ""

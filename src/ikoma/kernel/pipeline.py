@@ -50,7 +50,7 @@ from ikoma.kernel.audit.log import ERROR, STARTED, SUCCESS, AuditEntry, AuditLog
 from ikoma.kernel.audit.masking import mask_arguments, mask_result
 from ikoma.kernel.audit.refusals import Refusals
 from ikoma.kernel.call import LOCAL, Attempt, CallAnswer, CallContext, Emit
-from ikoma.kernel.events import Event, Events, Kind, Severity
+from ikoma.kernel.events import Event, EventKind, Events, Severity
 from ikoma.kernel.journal import Record
 from ikoma.kernel.locks import PATIENCE, Holder, Locks
 from ikoma.kernel.operations import Operation, Operations
@@ -159,7 +159,7 @@ class Pipeline:
         return CallAnswer(body)
 
     async def identify_key(self, key: str | None, address: str = LOCAL) -> Caller:
-        """Whose key or token this is; Unauthenticated where it is nobody's, TooManyFailures after many of those."""
+        """The caller whose key or token this is; Unauthenticated where it is nobody's, TooManyFailures after many."""
         self._throttle.check(address, key)
         try:
             caller = await self.reidentify_key(key)
@@ -202,7 +202,7 @@ class Pipeline:
     async def identify(
         self, key: str | None, role: str | None, *, what: str, address: str = LOCAL, counts: bool = True
     ) -> Caller:
-        """Who asks, for a door that answers some things before anything is called; a refusal is on record.
+        """The caller, for a door that answers some things before anything is called; a refusal is on record.
 
         Args:
             what: the name under which the audit log has it.
@@ -357,7 +357,7 @@ class Pipeline:
             raise self._confirmations.ask(caller, capability.name, admitted.digest, loss)
 
     async def _find_loss(self, admitted: _Admitted) -> Loss | None:
-        """What this call would lose for good."""
+        """The things that this call would lose for good."""
         loses = admitted.capability.loses
         if loses is None:
             return None
@@ -383,13 +383,13 @@ class Pipeline:
                 answer = await self._run(admitted, progress)
         except BaseException as error:
             failure = self._record_failure(entry, since, error, admitted.caller, admitted)
-            self._tell(admitted, Kind.FAILED, severity, entry.error or "")
+            self._tell(admitted, EventKind.FAILED, severity, entry.error or "")
             raise failure from _find_cause(failure, error)
         self._settle(entry, since)
-        self._tell(admitted, Kind.SUCCEEDED, Severity.INFO)
+        self._tell(admitted, EventKind.SUCCEEDED, Severity.INFO)
         return answer
 
-    def _tell(self, admitted: _Admitted, kind: Kind, severity: Severity, message: str = "") -> None:
+    def _tell(self, admitted: _Admitted, kind: EventKind, severity: Severity, message: str = "") -> None:
         """Tell all who follow events how an operation has ended."""
         operation, capability = admitted.attempt.request_id, admitted.capability.name
         self.events.publish(Event(kind, severity, admitted.app, operation, capability, message))
@@ -456,7 +456,7 @@ class Pipeline:
         return CallAnswer(self._describe_going_on(operation.read_record(), admitted), operation=operation.record.id)
 
     def _describe_going_on(self, record: Record, admitted: _Admitted) -> bytes:
-        """What a caller is told whose call goes on as an operation."""
+        """The answer to a caller whose call goes on as an operation."""
         identity = {"operationId": record.id}
         said = f"{record.capability} goes on; operations.cancel {orjson.dumps(identity).decode()} stops it."
         told = {
@@ -534,7 +534,7 @@ def _show_secrets(capability: Capability, answer: bytes, scrubbed: bytes) -> byt
 
 
 def _check_writable(sent: Mapping[str, Any]) -> None:
-    """What some parsers take, such as half of a surrogate pair, can be written down by none."""
+    """Refuse text that cannot be written down, such as half of a surrogate pair, which some parsers take."""
     try:
         orjson.dumps(sent)
     except TypeError as error:
@@ -577,7 +577,7 @@ def _join_loss(loss: Loss) -> str:
 
 
 def _translate_failure(error: BaseException, entry: AuditEntry) -> BaseException:
-    """What the caller sees of a failure; the audit entry is filled to match."""
+    """The failure as its caller sees it; the audit entry is filled to match."""
     if isinstance(error, IkomaError):
         entry.error, entry.code = error.audit_message, error.code
         return error

@@ -24,7 +24,7 @@ from pydantic_core import PydanticSerializationError
 
 from ikoma.errors import InvalidArguments, Next, UnknownCapability
 from ikoma.kernel.listing import Listing, listed, read_listing
-from ikoma.kernel.page import Page
+from ikoma.kernel.page import ResultPage
 from ikoma.kernel.redaction.places import Path
 from ikoma.kernel.redaction.redaction import redact_all, withhold_if_long
 from ikoma.kernel.words import RESULT_FIELDS
@@ -86,10 +86,10 @@ class AppRequest(Request):
 
 
 class Result(BaseModel):
-    """What a capability answers: camelCase."""
+    """The answer of a capability: camelCase."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
-    page: ClassVar[Page | None] = None
+    page: ClassVar[ResultPage | None] = None
     """What a person is shown of it."""
 
 
@@ -124,7 +124,7 @@ class StoredFailure(Untrusted):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What a destroying call would take away, exactly: one line for each thing, and what of it remains."""
+    """Things that a destroying call would take away, exactly: one line for each, and what of it remains."""
 
     summary: str
     lost: tuple[str, ...]

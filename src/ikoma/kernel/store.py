@@ -175,7 +175,7 @@ NAMES = Codec(lambda value: orjson.dumps(list(value)).decode(), lambda text: tup
 FLAG = Codec(int, bool)
 
 
-class Table(Generic[T]):
+class StoreTable(Generic[T]):
     """The rows of a table, each as a dataclass whose fields are columns.
 
     Args:

@@ -69,7 +69,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class QueryRows:
-    """What a query gave: values as JSON has them, and as text, as psql shows it, where JSON has nothing like it."""
+    """The rows of a query: values as JSON has them, and as text, as psql shows it, where JSON has nothing like it."""
 
     columns: tuple[str, ...]
     types: tuple[str, ...]

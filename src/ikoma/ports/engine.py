@@ -84,7 +84,7 @@ class ListeningPort:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUsage:
-    """What a running container takes of the machine. CPU is in percent of one core."""
+    """The resources that a running container takes of the machine. CPU is in percent of one core."""
 
     cpu_percent: float
     memory_bytes: int
@@ -93,7 +93,7 @@ class ContainerUsage:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What the real Compose parser made of an app's files."""
+    """The model that the real Compose parser made of an app's files."""
 
     model: Mapping[str, Any] | None
     """The canonical model; None when `error` is set."""
@@ -116,7 +116,7 @@ class ServiceStart:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whom a process runs as, or whom a folder belongs to."""
+    """The user that a process runs as, or that a folder belongs to."""
 
     uid: int
     gid: int
@@ -165,7 +165,7 @@ class ContainerNotStarted(Exception):
 
 
 class ContainerWatch(Protocol):
-    """What happens to an app's containers from a moment on."""
+    """A record of what happens to an app's containers from a moment on."""
 
     def measure_downtime_ms(self, after: Sequence[Container]) -> int:
         """The longest time any service that served before and is there after had no container that serves."""
@@ -232,7 +232,7 @@ class Engine(Protocol):
         """On which TCP ports a container that runs listens; None where that cannot be seen from here."""
 
     async def measure_usage(self, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
-        """What these containers take of the machine now, by id; those that do not run are left out."""
+        """The usage of these containers now, by id; those that do not run are left out."""
 
     async def watch(self, on_change: OnEngineEvent) -> None:
         """Tell of each container that starts, ends or changes its health. Never returns.
@@ -343,7 +343,7 @@ class Engine(Protocol):
         """The volumes without a name that a container has its data in."""
 
     async def find_user(self, container: str) -> Owner | None:
-        """Whom a container's processes run as; None where its image does not say who that is."""
+        """The user that a container's processes run as; None where its image does not say who that is."""
 
     async def own_volumes(self, container: str, owner: Owner) -> None:
         """Give the volumes of a container that are empty and root's to an owner, before it is started."""

@@ -76,7 +76,7 @@ def said(text: str | None) -> str | None:
 
 
 def unavailable(error: BaseException) -> DatabasesUnavailable:
-    """What a person should know of it: the server's last word, without addresses or advice."""
+    """The failure in a person's words: the server's last word, without addresses or advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line.split("FATAL:", 1)[1].strip() for line in lines if "FATAL:" in line), "")
     return DatabasesUnavailable(

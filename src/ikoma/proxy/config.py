@@ -28,7 +28,7 @@ _ROLL = {"roll_size_mb": 10, "roll_gzip": True, "mode": "0640"}
 
 @dataclass(frozen=True, slots=True)
 class ProxySetup:
-    """What does not depend on routes: the settings, and where files are."""
+    """The settings and places that do not depend on routes."""
 
     root: Path
     host: str

@@ -23,7 +23,7 @@ _STREAM_CLOSE_DELAY = "168h"
 
 
 def build_app_routes(route: Route) -> Routes:
-    """What answers the app's requests: the side that serves, or the page that says why none does."""
+    """Routes that answer the app's requests: the side that serves, or the page that says why none does."""
     # The file is read once for each request: read again, it could have been switched in between and match nothing.
     return [
         {"handle": [{"handler": "vars", _SIDE: make_side_template(route.app)}]},
@@ -38,7 +38,7 @@ def build_app_routes(route: Route) -> Routes:
 
 
 def build_error_routes() -> Routes:
-    """What answers when passing on has failed."""
+    """Routes that answer when passing on has failed."""
     return [
         _build_error_handler(["413"], pages.TOO_LARGE),
         _build_error_handler(["502", "503", "504"], pages.SILENT),

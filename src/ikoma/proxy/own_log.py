@@ -1,4 +1,4 @@
-"""What the proxy's own log says of certificates."""
+"""The proxy's own log, read for what it says of certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and programs read when no app answers. Each page is whole in itself: it loads nothing.
+"""Pages that people and programs read when no app answers. Each page is whole in itself: it loads nothing.
 
 Nothing of a request gets onto a page, and no page says more than that it is not the reader's fault. Their texts are
 files, which Caddy reads when they are needed: in its configuration each would be there once for every app.

@@ -27,12 +27,12 @@ _ADDRESS = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 def make_side_template(app: AppName) -> str:
-    """What Caddy replaces with the side that serves. Paths are relative to the folder that Caddy runs in."""
+    """The text that Caddy replaces with the side that serves. Paths are relative to the folder that Caddy runs in."""
     return f"{{file.{FOLDER}/{app}/side}}"
 
 
 def make_slot_template(app: AppName, side: Side, slot: int) -> str:
-    """What Caddy replaces with the address of a slot, and what it counts the slot's requests by."""
+    """The text that Caddy replaces with the address of a slot, and counts the slot's requests by."""
     return f"{{file.{FOLDER}/{app}/{side.value}.{slot}}}"
 
 

@@ -1,4 +1,4 @@
-"""What stands at the server's address: the HTTP door, the MCP door or both, as SERVER_MODE says."""
+"""The doors at the server's address: the HTTP door, the MCP door or both, as SERVER_MODE says."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Door:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """It answers inside the block."""
+        """Open the door for the block: inside it answers."""
         if self._mcp is None:
             yield
             return

@@ -1,4 +1,4 @@
-"""What every answer tells a browser, whichever door or error it comes from: keep this to yourself.
+"""Headers by which every answer tells a browser, whichever door or error it comes from: keep this to yourself.
 
 An answer of the API is never shown as a page, framed, sniffed, cached or read by another site's page. A page of ours
 says itself, in its own Content-Security-Policy, what it holds. What fails unforeseen gets the envelope as well.
@@ -29,7 +29,7 @@ _NO_STORE_STREAM: Pair = (b"cache-control", b"no-store, no-transform")
 
 
 def hardened(app: ASGIApp) -> ASGIApp:
-    """The same application with these headers on every answer, and an answer to every failure."""
+    """Wrap an application: these headers on every answer, and an answer to every failure."""
 
     async def harden(scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False

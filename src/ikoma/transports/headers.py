@@ -1,4 +1,4 @@
-"""What the HTTP door reads from headers, and the checks that hold for every request, whatever its path.
+"""Headers that the HTTP door reads, and the checks that hold for every request, whatever its path.
 
 A page that a browser has loaded from elsewhere must not reach a server on the loopback address by making its own
 name point there: a Host that is a name is taken only when it is known, and an Origin only when it is this server's.
@@ -60,7 +60,7 @@ def base_url(scope: Scope) -> str:
 
 
 def guarded(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
-    """The same application for known names of this server only."""
+    """Wrap an application so that it answers for known names of this server only."""
     allowed = frozenset(name.lower() for name in allowed_hosts)
     known: set[tuple[bytes | None, bytes | None]] = set()
 

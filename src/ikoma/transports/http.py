@@ -43,7 +43,7 @@ _STREAM = b"application/x-ndjson"
 
 
 class Summary(Protocol):
-    """What GET /health tells anyone: version, and how many apps are healthy."""
+    """The facts that GET /health tells anyone: version, and how many apps are healthy."""
 
     async def __call__(self) -> Mapping[str, Any]: ...
 

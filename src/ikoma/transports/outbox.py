@@ -1,4 +1,4 @@
-"""What a call says while it goes on, until its client takes it: so much and no more, however slow the client is."""
+"""Lines of a call that goes on, until its client takes them: so much and no more, however slow the client is."""
 
 from __future__ import annotations
 

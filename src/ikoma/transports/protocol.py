@@ -62,7 +62,7 @@ class ConnectionLimits:
 
 
 class _AwaitedPart(enum.Enum):
-    """What the client is to send next."""
+    """The part that the client is to send next."""
 
     REQUEST = enum.auto()
     HEAD = enum.auto()

@@ -1,4 +1,4 @@
-"""What the deliveries of git hosts say: which branches and tags were pushed, and which went.
+"""Deliveries of git hosts: which branches and tags were pushed, and which went.
 
 Each host has a form of its own. What is no push (a ping, an issue, a build) is told as such.
 """
@@ -33,14 +33,14 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """What a delivery comes to for one branch: a push that deploys it, or why it deploys nothing."""
+    """The meaning of a delivery for one branch: a push that deploys it, or why it deploys nothing."""
 
     push: Push | None
     reason: str | None = None
 
 
 def told(host: str, event: str, body: Mapping[str, Any], ref: str) -> DeliveryOutcome:
-    """What a delivery says of a branch.
+    """The meaning of a delivery for a branch.
 
     Raises:
         InvalidArguments: it names a branch, tag or commit that can be none.

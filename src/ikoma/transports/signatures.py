@@ -1,4 +1,4 @@
-"""What a webhook's delivery is proven with: the forms of GitHub, Gitea, Forgejo, Bitbucket and GitLab, and our own.
+"""Signatures of webhooks' deliveries: the forms of GitHub, Gitea, Forgejo, Bitbucket and GitLab, and our own.
 
 All but one are HMAC-SHA256 with the hook's secret: over the body alone, or over an id, a time and the body (Standard
 Webhooks, which GitLab's signing token makes; and our own). GitLab's older token is the secret itself, sent along with

@@ -24,7 +24,7 @@ _ELSEWHERE = re.compile(r"https?://")
 
 @cache
 def names() -> tuple[str, ...]:
-    """What they are called: their paths, without `.md`."""
+    """Names of the guides: their paths, without `.md`."""
     return tuple(sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.md")))
 
 

@@ -66,7 +66,7 @@ def meaning(kind: type[IkomaError]) -> str:
 
 
 def _of(task: Task, registry: Registry) -> list[Capability]:
-    """What belongs to a task, the usual before the rare."""
+    """The capabilities of a task, the usual before the rare."""
     return sorted((item for item in registry if item.listing.task == task.word), key=lambda item: item.rare)
 
 

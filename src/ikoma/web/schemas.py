@@ -133,5 +133,5 @@ def _between(least: Any, most: Any, unit: str) -> str:
 
 
 def _about(schema: Schema, whole: Schema) -> str:
-    """What is said of this use of a type; of the type itself where nothing is."""
+    """The description of this use of a type; of the type itself where nothing is said."""
     return str(schema.get("description") or _resolved(schema, whole).get("description") or "")

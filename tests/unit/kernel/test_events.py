@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from ikoma.kernel import events as module
-from ikoma.kernel.events import Event, Events, Kind, Severity
+from ikoma.kernel.events import Event, EventKind, Events, Severity
 from ikoma.kernel.store import Store
 from tests.unit.kernel.test_waits import STATE, kept_by_another
 
 ELSEWHERE = """
 import sys
 from pathlib import Path
-from ikoma.kernel.events import Event, Events, Kind, Severity
+from ikoma.kernel.events import Event, Events, EventKind, Severity
 from ikoma.kernel.store import Store
 events = Events(Store(Path(sys.argv[1])))
 for number in range(int(sys.argv[2])):
-    events.publish(Event(Kind.FAILED, Severity.ERROR, "shop", f"o{number}", "deploy.up", "It failed."))
+    events.publish(Event(EventKind.FAILED, Severity.ERROR, "shop", f"o{number}", "deploy.up", "It failed."))
 """
 
 
@@ -52,7 +52,7 @@ async def elsewhere(store: Store, number: int = 1) -> None:
 
 
 def health(message: str) -> Event:
-    return Event(Kind.HEALTH, Severity.INFO, "shop", message=message)
+    return Event(EventKind.HEALTH, Severity.INFO, "shop", message=message)
 
 
 def test_what_another_process_tells_is_heard_here_whole_and_once(store: Store) -> None:
@@ -72,7 +72,7 @@ def test_what_another_process_tells_is_heard_here_whole_and_once(store: Store) -
                 return heard
 
     heard = asyncio.run(scenario())
-    theirs = [event for event in heard if event.kind is Kind.FAILED]
+    theirs = [event for event in heard if event.kind is EventKind.FAILED]
     assert [event.operation for event in theirs] == ["o0", "o1"]
     assert (theirs[0].severity, theirs[0].app) == (Severity.ERROR, "shop")
     assert (theirs[0].capability, theirs[0].message) == ("deploy.up", "It failed.")
@@ -102,7 +102,7 @@ def test_only_the_last_events_are_kept_and_the_newest_is_read_first(
     monkeypatch.setattr(module, "_KEEP", 3)
     events = Events(store)
     for number in range(10):
-        events.publish(Event(Kind.FAILED, operation=f"{number}", message="x" * 3000))
+        events.publish(Event(EventKind.FAILED, operation=f"{number}", message="x" * 3000))
     assert [event.operation for event in events.recent(100)] == ["9", "8", "7"]
     assert all(len(event.message) <= 1000 for event in events.recent(100))
 

@@ -28,7 +28,7 @@ from ikoma.errors import (
 from ikoma.kernel import operations
 from ikoma.kernel.access import key_guard
 from ikoma.kernel.audit.chain import verify
-from ikoma.kernel.events import Event, Kind, Severity
+from ikoma.kernel.events import Event, EventKind, Severity
 from ikoma.kernel.locks import Holder
 from ikoma.model import AppName, Role
 from tests.unit.kernel.house import DONE, OWN, SECRET, House, house, refused
@@ -167,22 +167,26 @@ def test_a_change_is_told_to_those_who_follow(house: House) -> None:
             return await asyncio.wait_for(anext(events), 5)
 
     event = asyncio.run(scenario())
-    assert (event.kind, event.severity, event.app, event.capability) == (Kind.SUCCEEDED, Severity.INFO, *SHOP_WRITE)
+    assert (event.kind, event.severity, event.app, event.capability) == (
+        EventKind.SUCCEEDED,
+        Severity.INFO,
+        *SHOP_WRITE,
+    )
     assert (event.operation, event.message) == ("request-1", "")
 
 
 def test_a_failure_is_told_with_what_it_was_and_how_far_it_went(house: House) -> None:
     key = house.key(Role.ADMIN)
     failed = told_of(house, "test.full", key=key)
-    assert (failed.kind, failed.severity, failed.capability) == (Kind.FAILED, Severity.ERROR, "test.full")
+    assert (failed.kind, failed.severity, failed.capability) == (EventKind.FAILED, Severity.ERROR, "test.full")
     assert (failed.operation, failed.message) == ("request-1", house.entries()[-1]["error"])
     busy = told_of(house, "test.write", key=key, holds=True)
-    assert (busy.kind, busy.severity, busy.app, busy.capability) == (Kind.FAILED, Severity.WARNING, *SHOP_WRITE)
+    assert (busy.kind, busy.severity, busy.app, busy.capability) == (EventKind.FAILED, Severity.WARNING, *SHOP_WRITE)
 
 
 def test_what_is_told_of_a_failure_holds_no_secret(house: House) -> None:
     event = told_of(house, "test.break", key=house.key(Role.ADMIN))
-    assert event.kind is Kind.FAILED
+    assert event.kind is EventKind.FAILED
     assert "***" in event.message
     assert SECRET not in event.message
     assert OWN not in event.message

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from ikoma.apps.yaml.violation import quoted
 from ikoma.errors import Next, NotFound
-from ikoma.kernel.store import Store, Table
+from ikoma.kernel.store import Store, StoreTable
 from ikoma.model import AppName
 
 
@@ -38,7 +38,7 @@ class Waivers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.change = store.change
-        self._waivers = Table(store, "waivers", Waiver)
+        self._waivers = StoreTable(store, "waivers", Waiver)
 
     def grant(self, app: AppName, rule: str, reason: str, *, caller: str, expires_at: str) -> Waiver:
         waiver = Waiver(f"waiver_{secrets.token_hex(6)}", app, rule, reason, caller, _now(), expires_at)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ikoma.apps.app import App
 from ikoma.apps.observation.health import HEALTHY, STARTING, UNHEALTHY, UNKNOWN, HealthObserver
-from ikoma.kernel.events import Event, Kind, Severity
+from ikoma.kernel.events import Event, EventKind, Severity
 
 _AGAIN_SECONDS = 15.0
 _SEVERITIES = {UNHEALTHY: Severity.ERROR, UNKNOWN: Severity.WARNING}
@@ -48,7 +48,7 @@ class HealthTransitions:
         if before not in (None, seen.health):
             severity = _SEVERITIES.get(seen.health, Severity.INFO)
             message = f"{app.name} was {before} and is {seen.health}."
-            self._publish(Event(Kind.HEALTH, severity, app.name, message=message))
+            self._publish(Event(EventKind.HEALTH, severity, app.name, message=message))
 
     def is_due(self, app: str) -> bool:
         """Whether an app that was not well may have become so."""

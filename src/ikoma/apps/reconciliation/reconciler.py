@@ -25,7 +25,7 @@ from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.routing.routes import Routes
 from ikoma.errors import AppBusy, IkomaError, StateUnreadable
-from ikoma.kernel.events import Event, Kind, Severity
+from ikoma.kernel.events import Event, EventKind, Severity
 from ikoma.model import AppName
 from ikoma.ports.engine import Container, Engine, EngineEvent
 from ikoma.ports.progress import Progress
@@ -210,7 +210,9 @@ class Reconciler:
         try:
             await self._go_back(app, standby.release, f"{serving.release} turned unhealthy: {trouble}")
             said = f"{serving.release} turned unhealthy ({trouble}), and {standby.release} serves again."
-            self._publish(Event(Kind.ROLLED_BACK, Severity.ERROR, app.name, capability="deploy.rollback", message=said))
+            self._publish(
+                Event(EventKind.ROLLED_BACK, Severity.ERROR, app.name, capability="deploy.rollback", message=said)
+            )
         except AppBusy:  # somebody was quicker: if the release serves after that, it is looked at again
             self._left.discard(serving.rollout)
         except IkomaError as error:

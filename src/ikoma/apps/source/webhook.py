@@ -24,7 +24,7 @@ from ikoma.apps.app import App, Apps
 from ikoma.apps.releases.release import format_now
 from ikoma.durable import write_file
 from ikoma.errors import HookReplayed, HookWornOut, IkomaError, Next, NotFound, StateUnreadable
-from ikoma.kernel.store import Store, Table
+from ikoma.kernel.store import Store, StoreTable
 from ikoma.model import AppName, Secret
 
 log = logging.getLogger("ikoma")
@@ -133,7 +133,7 @@ class Webhooks:
 
     def __init__(self, store: Store, apps: Apps) -> None:
         self._store = store
-        self._deliveries = Table(store, "hook_deliveries", Delivery)
+        self._deliveries = StoreTable(store, "hook_deliveries", Delivery)
         self.change = store.change
         self._apps = apps
         self._unproven: dict[str, UnprovenDeliveries] = {}

@@ -12,7 +12,7 @@ from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.apps.source import access
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
 from ikoma.model import Effect, Role, quote_name
 
@@ -23,7 +23,7 @@ class AppsRemoveDetails(Result):
 
 
 class AppsRemoveResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         says="{message}", facts=(Fact("kept in", "details.trash"), Fact("its database", "details.backup"))
     )
     success: bool

@@ -7,13 +7,13 @@ from typing import ClassVar
 from ikoma.apps.database import credentials, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import DatabaseForeign, Next
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 
 class DbCreateResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         says="The database is there.",
         facts=(Fact("database", "name"), Fact("role"), Fact("size", kind="size"), Fact("tables", empty="none")),
     )

@@ -105,7 +105,7 @@ class DeployPlanResult(Result):
 @capability("deploy.plan", role=Role.OBSERVER, effect=Effect.READS)
 @listed("deploy", "plan", "Show what a deploy or a rollback would do.", well=("valid", True))
 async def plan(call: Call, request: DeployPlanRequest) -> DeployPlanResult:
-    """What deploy.up would do, or with `rollback` deploy.rollback: services, migrations, downtime, rows lost.
+    """Show what deploy.up would do, or with `rollback` deploy.rollback: services, migrations, downtime, rows lost.
 
     Use it before a deploy that matters. Next: deploy.up with `plan`.
     """

@@ -10,7 +10,7 @@ from pydantic import Field
 from ikoma.apps.environment import variable_history
 from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
-from ikoma.kernel.page import Column, Page
+from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
@@ -29,7 +29,7 @@ class EnvHistoryVersion(Result):
 
 
 class EnvHistoryResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         rows="versions",
         columns=(Column("version"), Column("replaced", "until", "time"), Column("variables", "names", cut=True)),
         empty="No value was changed in the last 30 days.",

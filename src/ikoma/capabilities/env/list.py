@@ -9,7 +9,7 @@ from pydantic import Field
 from ikoma.apps.compose.model import EMPTY
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
-from ikoma.kernel.page import Page
+from ikoma.kernel.page import ResultPage
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
@@ -19,7 +19,7 @@ class EnvListRequest(AppRequest):
 
 
 class EnvNames(Result):
-    page: ClassVar = Page(says="It is done; the next deploy takes it.", text="names")
+    page: ClassVar = ResultPage(says="It is done; the next deploy takes it.", text="names")
     names: list[str]
     """Names of the variables in the app's .env, as Compose reads them."""
     next: Next | None = Next("apps.validate")

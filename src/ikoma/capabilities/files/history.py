@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ikoma.apps.files import file_history
 from ikoma.capabilities.context import Call
-from ikoma.kernel.page import Column, Page
+from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, FilePath, Role
 
@@ -33,7 +33,7 @@ class FilesHistoryVersion(Result):
 
 
 class FilesHistoryResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         rows="versions",
         columns=(
             Column("version"),

@@ -11,7 +11,7 @@ from pydantic import Field
 from ikoma.apps.files import files
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments, Next
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability, listed
 from ikoma.model import Effect, FilePath, Role
 
@@ -25,7 +25,7 @@ class FilesWriteRequest(AppRequest):
     executable: bool | None = None
 
 
-WRITTEN = Page(says="{path} is written.", facts=(Fact("size", kind="size"), Fact("SHA-256", "sha256")))
+WRITTEN = ResultPage(says="{path} is written.", facts=(Fact("size", kind="size"), Fact("SHA-256", "sha256")))
 
 
 class FilesWriteResult(Result):

@@ -11,7 +11,7 @@ from ikoma.apps.source import checkout, webhook
 from ikoma.apps.source.webhook import StatusTarget
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.hook.remove import secret_lost
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
 from ikoma.model import Effect, GitRef, Role, Secret
 
@@ -41,7 +41,7 @@ class HookCreateRequest(AppRequest):
 
 
 class HookCreateResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         says="Pushes to {branch} deploy it, once the git host knows this address and this secret.",
         facts=(Fact("address", "url"), Fact("secret")),
         warning="The secret is shown this once: give it to the git host now.",

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from ikoma.capabilities.context import Call
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import Request, Result, Sensitive, capability, listed
 from ikoma.model import Effect, FutureTime, Role
 
@@ -41,7 +41,7 @@ SHOWN_ONCE = "The key is shown this once, and kept nowhere: copy it now."
 
 
 class KeysCreateResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         says="A key for {name} is made.",
         facts=(Fact("ID", "id"), Fact("name"), Fact("role"), Fact("key")),
         warning=SHOWN_ONCE,

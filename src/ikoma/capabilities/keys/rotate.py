@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.keys.create import SHOWN_ONCE
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import Loss, Request, Result, Sensitive, capability, listed
 from ikoma.model import Effect, Role
 
@@ -21,7 +21,7 @@ class KeysRotateRequest(Request):
 
 
 class KeysRotateResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         says="{name} has a new key.",
         facts=(Fact("ID", "id"), Fact("key"), Fact("the former ends", "previousUntil", "time")),
         warning=SHOWN_ONCE,

@@ -75,7 +75,7 @@ class OperationsGetResult(Result):
 
 
 def _next(record: Record) -> Next | None:
-    """What to do now; how a call ended that was made says that itself, in its result or its failure."""
+    """The call to make now; a call that has ended says its own next one, in its result or its failure."""
     if record.state == RUNNING:
         return Next("operations.wait", {"operationId": record.id})
     return Next("apps.status", {"appName": record.app}) if record.state == CANCELLED and record.app else None
@@ -92,7 +92,7 @@ async def get(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
 
 
 def _result_of(record: Record, call: Call) -> dict[str, Any] | None:
-    """What it came to; what leads on is for those who may call it."""
+    """The result of the work; calls that lead on are for those who may make them."""
     if record.result is None:
         return None
     body, made = record.result, _made(record)

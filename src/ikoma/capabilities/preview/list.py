@@ -14,7 +14,7 @@ from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.source import checkout
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable
-from ikoma.kernel.page import Column, Page
+from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
@@ -38,7 +38,7 @@ class PreviewListItem(Result):
 
 
 class PreviewListResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         rows="previews",
         columns=(
             Column("preview"),

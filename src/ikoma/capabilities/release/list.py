@@ -9,7 +9,7 @@ from pydantic import Field
 from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
-from ikoma.kernel.page import Column, Page
+from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
@@ -19,7 +19,7 @@ class ReleaseListRequest(AppRequest):
 
 
 class ReleaseListRelease(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         says="The release {id} {pinned}.",
         either={"pinned": ("is kept whatever its age", "is let go of when it is old enough")},
     )
@@ -47,7 +47,7 @@ class ReleaseListRelease(Result):
 
 
 class ReleaseListResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         rows="releases",
         columns=(
             Column("release", "id"),
@@ -80,7 +80,7 @@ async def list_releases(call: Call, request: ReleaseListRequest) -> ReleaseListR
 
 
 def facts(release: records.Release, current: records.Release | None) -> dict[str, Any]:
-    """What a list says of a release."""
+    """The facts that a list shows of a release."""
     return {
         "id": release.id,
         "state": release.state,

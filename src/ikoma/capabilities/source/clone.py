@@ -11,7 +11,7 @@ from ikoma.apps.source import checkout
 from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, Sensitive, capability, listed
 from ikoma.model import Effect, FilePath, GitRef, Role, Secret, make_printable
 
@@ -36,7 +36,7 @@ class SourceCloneRequest(AppRequest):
 
 
 class SourceCloneResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         says="{ref} is in {into}.",
         facts=(Fact("commit"), Fact("repository", "url"), Fact("what was there", "kept")),
         lists={"files": "entries", "left out": "left"},

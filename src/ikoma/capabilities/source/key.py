@@ -10,7 +10,7 @@ from ikoma.apps.source.access import SourcePlace
 from ikoma.apps.source.url import SourceUrl
 from ikoma.capabilities.context import Call
 from ikoma.errors import InvalidArguments
-from ikoma.kernel.page import Page
+from ikoma.kernel.page import ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed
 from ikoma.model import Effect, Role
 
@@ -23,7 +23,7 @@ class SourceKeyRequest(AppRequest):
 
 
 class SourceKeyResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         says="The deploy key for {host} ({created}); add it there as a read-only key:",
         either={"created": ("made", "the one it has")},
         is_plain=True,

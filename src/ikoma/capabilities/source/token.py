@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ikoma.apps.source import access
 from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.capabilities.context import Call
-from ikoma.kernel.page import Fact, Page
+from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
 from ikoma.model import Effect, Role, Secret
 
@@ -30,7 +30,7 @@ class SourceTokenRequest(AppRequest):
 
 
 class SourceTokenResult(Result):
-    page: ClassVar = Page(says="It is done.", facts=(Fact("it has tokens for", "hosts", empty="nothing"),))
+    page: ClassVar = ResultPage(says="It is done.", facts=(Fact("it has tokens for", "hosts", empty="nothing"),))
     hosts: list[str]
     """What the app has tokens for. The tokens are never shown."""
 

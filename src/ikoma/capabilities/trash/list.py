@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ikoma.apps.trash import TrashEntry
 from ikoma.capabilities.context import Call
-from ikoma.kernel.page import Column, Page
+from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import Request, Result, capability, listed
 from ikoma.model import Effect, Role
 
@@ -30,7 +30,7 @@ class TrashListEntry(Result):
 
 
 class TrashListResult(Result):
-    page: ClassVar = Page(
+    page: ClassVar = ResultPage(
         rows="entries",
         columns=(
             Column("id"),

@@ -78,7 +78,7 @@ class _OutputPrinter:
         self._stopped = True
 
     def rest(self, lines: list[str], count: int) -> None:
-        """What was not printed yet, of the last lines of so many."""
+        """Lines that were not printed yet, of the last lines of so many."""
         first = count - len(lines)
         if self._printed < first:
             click.echo(f"[{first - self._printed} lines were left out]", err=True)

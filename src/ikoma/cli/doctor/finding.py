@@ -1,4 +1,4 @@
-"""What `ikoma doctor` found of one thing."""
+"""One finding of `ikoma doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ikoma doctor` looks at around this machine: who holds the ports of the proxy, names, certificates."""
+"""Checks of `ikoma doctor` around this machine: who holds the ports of the proxy, names, certificates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_NAMES = (".localhost", ".local", ".internal", ".test", ".example")
 
 
 def ports(settings: Settings) -> Iterator[DoctorFinding]:
-    """Who listens where the proxy does, or would."""
+    """Say who listens where the proxy does, or would."""
     for name, number in (("HTTP", settings.proxy_http_port), ("HTTPS", settings.proxy_https_port)):
         setting = f"PROXY_{name}_PORT"
         if number == 0:
@@ -38,7 +38,7 @@ def resolver(settings: Settings) -> DoctorFinding:
 
 
 def domains(settings: Settings) -> Iterator[DoctorFinding]:
-    """Of each domain of an app: where it points, and until when its certificate is good."""
+    """Say of each domain of an app where it points, and until when its certificate is good."""
     try:
         apps = [app["name"] for app in client.call("apps.list", {}, timeout=_SECONDS)["apps"]]
         names = [

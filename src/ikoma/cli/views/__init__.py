@@ -1,4 +1,4 @@
-"""What a person is shown of each capability's result: `db.status` is shown by views/db.py.
+"""Views of each capability's result for a person: `db.status` is shown by views/db.py.
 
 A result without a view of its own is shown by the page that stands beside it in the capability's file, or else by its
 fields' names; `--json` has all of any. Views ask for nothing but what they show, so that a result may get more fields.

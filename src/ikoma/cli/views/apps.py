@@ -105,7 +105,7 @@ def validated(result: Mapping[str, Any]) -> Sequence[Block]:
 
 
 def adapted(result: Mapping[str, Any]) -> Sequence[Block]:
-    """What was done, or is to be done now, before what it is about."""
+    """Show what was done, or is to be done now, before the files it is about."""
     if result.get("written"):
         head = Message("It is written.", "good")
     elif result.get("sha256"):

@@ -53,7 +53,7 @@ def _seen(facts: Mapping[str, Any]) -> Any:
 
 
 def _names(values: Mapping[str, Any]) -> list[Any]:
-    """What of it is so, or how each is."""
+    """Names that hold, or each name with its value."""
     return [name if value is True else Phrase((name, value)) for name, value in values.items() if value]
 
 

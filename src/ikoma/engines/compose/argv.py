@@ -124,7 +124,7 @@ def _compose(
 
 
 def _variables(compose_file: Path) -> Path:
-    """What configs and secrets are made of; releases of before there were such files have none."""
+    """The file of variables that configs and secrets are made of; releases from before have none."""
     beside = compose_file.with_name(VARIABLES_FILE)
     return beside if beside.is_file() else _NOWHERE
 

@@ -1,4 +1,4 @@
-"""What Compose says while it works, as short messages for people; and the reason when it gives up.
+"""Compose's own output while it works, as short messages for people; and the reason when it gives up.
 
 Compose speaks JSON events on one stream; the classic builder speaks plain text on the other, BuildKit JSON again.
 """
@@ -135,7 +135,7 @@ class ComposeOutput:
             self._pulled(image, percent)
 
     def _pulled(self, image: str, percent: int) -> None:
-        """What is said never goes back, though the sizes of further layers may become known."""
+        """Say how much is pulled. The figure never goes back, though the sizes of further layers may become known."""
         if percent > self._percent.get(image, -1):
             self._percent[image] = percent
             self._say(f"pulling {image}: {percent}%", percent / 100)

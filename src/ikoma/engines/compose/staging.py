@@ -51,5 +51,5 @@ def sweep() -> None:
 
 
 def without_root(root: Path, said: bytes) -> bytes:
-    """What Compose said, with paths as they are on the server."""
+    """Compose's words with paths as they are on the server."""
     return said.replace(os.fsencode(root) + b"/", b"/").replace(os.fsencode(root), b"/")

@@ -20,7 +20,7 @@ _CRASHES_OF_A_JOB = 6
 
 @dataclass(frozen=True, slots=True)
 class ContainerEvent:
-    """What happened to a container; `at` is nanoseconds of the engine's clock."""
+    """An event of a container; `at` is nanoseconds of the engine's clock."""
 
     at: int
     container: str

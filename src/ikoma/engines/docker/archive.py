@@ -95,7 +95,7 @@ async def _remove(docker: aiodocker.Docker, identity: str) -> None:
 
 
 async def _remove_leftovers(docker: aiodocker.Docker, project: str) -> None:
-    """What a killed process could not remove would keep the volume in use."""
+    """Remove what a killed process could not: it would keep the volume in use."""
     filters = json.dumps({"label": [f"{_LABEL}={project}"]})
     for item in await docker._query_json("containers/json", params={"all": "1", "filters": filters}):
         await _remove(docker, item["Id"])

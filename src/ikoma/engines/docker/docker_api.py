@@ -50,7 +50,7 @@ COULD_NOT_CONNECT = 900  # aiodocker's own status
 
 @dataclass(slots=True)
 class _Patience:
-    """What was found out while an answer was waited for."""
+    """Facts that were found out while an answer was waited for."""
 
     there: bool = False
 
@@ -154,7 +154,7 @@ class DockerApi:
             return False
 
     async def read_version(self) -> EngineVersion:
-        """What the engine is; an answer is kept for a few seconds, a failure is not."""
+        """The engine's version; an answer is kept for a few seconds, a failure is not."""
         if self._version is None or time.monotonic() - self._version_at > _VERSION_KEPT:
             self._version = None
             self._version = await self._ask_version()
@@ -193,7 +193,7 @@ class DockerApi:
         }
 
     async def read_last_check(self, identity: str) -> str | None:
-        """What the last run of a container's healthcheck said."""
+        """The output of the last run of a container's healthcheck."""
         checks = ((await self._read_state(identity)).get("Health") or {}).get("Log") or []
         said = str(checks[-1].get("Output", "")).strip() if checks else ""
         return " ".join(make_readable(line) for line in said.splitlines()) or None
@@ -203,7 +203,7 @@ class DockerApi:
         return bool((await self._read_state(identity)).get("OOMKilled"))
 
     async def _read_state(self, identity: str) -> Mapping[str, Any]:
-        """What the engine says of a container; nothing where it is gone."""
+        """The engine's account of a container's state; nothing where it is gone."""
         async with self.connect() as docker:
             try:
                 shown = await docker._query_json(f"containers/{identity}/json")

@@ -84,7 +84,7 @@ def _registry(reference: str) -> str:
 
 
 def _logins() -> Mapping[str, Any]:
-    """What `docker login` wrote for the user who runs this."""
+    """The logins that `docker login` wrote for the user who runs this."""
     try:
         logins = json.loads((Path("~").expanduser() / ".docker" / "config.json").read_bytes())
     except (OSError, ValueError, RuntimeError):

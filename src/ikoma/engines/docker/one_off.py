@@ -91,7 +91,7 @@ async def _make(api: DockerApi, project: str, like: str, command: Sequence[str],
 
 
 def _labels(labels: Mapping[str, str], project: str) -> dict[str, str]:
-    """Who it belongs to. As what Compose itself runs once, it is none of the service's containers."""
+    """Labels that say whose the container is: as what Compose itself runs once, it is none of the service's."""
     kept = ("com.docker.compose.project.working_dir", "com.docker.compose.service")
     return {
         PROJECT: project,

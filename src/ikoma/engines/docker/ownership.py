@@ -1,4 +1,4 @@
-"""Whom a container's processes run as, and empty volumes that belong to nobody who could write them.
+"""Users that containers' processes run as, and empty volumes that belong to nobody who could write them.
 
 Docker gives files of containers that were never started, as tar files: so a name of a user is looked up in the image's
 own /etc/passwd, and a volume is handed over without a process that would do it. What has content stays as it is.
@@ -29,7 +29,7 @@ _FEW = 64 << 10
 
 
 async def find_user(api: DockerApi, identity: str) -> Owner | None:
-    """Whom a container's processes run as; None where its image does not say who that is."""
+    """The user that a container's processes run as; None where its image does not say who that is."""
     async with api.connect(_SECONDS) as docker:
         shown = await docker._query_json(f"containers/{identity}/json")
         name, _, group = str((shown["Config"] or {}).get("User") or "0").partition(":")

@@ -20,7 +20,7 @@ _ONE_LOOK = {"stream": "0", "one-shot": "1"}
 
 
 async def read_usage(api: DockerApi, containers: Sequence[str]) -> Mapping[str, ContainerUsage]:
-    """What each of these containers takes now; those that do not run are left out."""
+    """The usage of each of these containers now; those that do not run are left out."""
     first = await _look(api, containers)
     await asyncio.sleep(_APART)
     second = await _look(api, list(first))

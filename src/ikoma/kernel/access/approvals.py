@@ -15,7 +15,7 @@ from typing import Any
 
 from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, Next, NotFound
 from ikoma.kernel.access.callers import Caller
-from ikoma.kernel.store import JSON, Store, Table
+from ikoma.kernel.store import JSON, Store, StoreTable
 
 PENDING, APPROVED, DENIED, USED, EXPIRED = "pending", "approved", "denied", "used", "expired"
 
@@ -53,7 +53,7 @@ class Approvals:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.change = store.change
-        self._approvals = Table(store, "approvals", Approval, {"arguments": JSON})
+        self._approvals = StoreTable(store, "approvals", Approval, {"arguments": JSON})
 
     def allows(
         self, caller: Caller, capability: str, digest: str, *, has_ended: Callable[[str], bool], take: bool

@@ -1,4 +1,4 @@
-"""Who calls: API keys, each with a highest role and a scope.
+"""Callers: API keys, each with a highest role and a scope.
 
 Keys are stored as SHA-256 and compared in constant time. The admin key is the API_KEY_HASH of the settings, read
 again when the file changes; all others live in state.db, and a change made by any process counts at once.
@@ -22,7 +22,7 @@ from pathlib import Path
 from ikoma.errors import DiskFull, InvalidArguments, Next, NotFound, OutOfScope, RoleTooLow, Unauthenticated
 from ikoma.kernel.redaction.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
-from ikoma.kernel.store import FLAG, NAMES, Codec, Store, Table
+from ikoma.kernel.store import FLAG, NAMES, Codec, Store, StoreTable
 from ikoma.model import AppName, Effect, Role
 from ikoma.settings import read_api_key_hash
 
@@ -198,7 +198,7 @@ class Callers:
     def __init__(self, store: Store, env_file: Path, api_key_hash: str | None) -> None:
         self._store = store
         self.change = store.change
-        self._keys = Table(store, "keys", _Row, _CODECS)
+        self._keys = StoreTable(store, "keys", _Row, _CODECS)
         self._env_file = env_file
         self._given_hash = api_key_hash
         self._env_stamp: tuple[int, int, int] | None = None

@@ -1,4 +1,4 @@
-"""What any changing call may carry besides its own arguments, whatever the door.
+"""Controls that any changing call may carry besides its own arguments, whatever the door.
 
 How long to wait before the work goes on as an operation, the key that makes a retry harmless, and a person's word.
 """

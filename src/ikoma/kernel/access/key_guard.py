@@ -1,4 +1,4 @@
-"""What takes long ends with the key that it was asked for with: revoked is revoked, on open streams too."""
+"""The guard of long work: it ends with the key that it was asked for with. Revoked is revoked, on open streams too."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Tokens:
         return key.count(".") == 2 and key.startswith("ey")
 
     def identify_caller(self, token: str) -> Caller:
-        """Whose token it is. May ask the issuer for its keys: call it in a thread.
+        """The caller whose token this is. May ask the issuer for its keys: call it in a thread.
 
         Raises:
             Unauthenticated: without saying what is wrong with it.

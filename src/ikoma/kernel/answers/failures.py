@@ -9,7 +9,7 @@ from ikoma.kernel.answers.leading import dump_next
 
 
 def describe_failure(error: IkomaError) -> dict[str, Any]:
-    """What is told of a failure, on every door. `plain` is there where `error` quotes what others wrote."""
+    """The facts of a failure that every door tells. `plain` is there where `error` quotes what others wrote."""
     told: dict[str, Any] = {"error": error.message, "code": error.code, "hint": error.hint}
     if error.audit_message != error.message:
         told["plain"] = error.audit_message

@@ -33,7 +33,7 @@ class Leading:
         self._registry = registry
 
     def complete(self, known: Iterable[Next], made: Capability, given: Mapping[str, Any]) -> tuple[Next, ...]:
-        """Those that can be made after a call that failed, with all that they need; not that very call again.
+        """Calls that can be made after one that failed, with all that they need; not that very call again.
 
         Args:
             made: the capability that was called.

@@ -30,7 +30,7 @@ _NO_VERBS = frozenset({"a", "all", "calls", "the", "version", "what", "where", "
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads, and what of its own may stand in the sentences."""
+    """The reader of an answer, and what of its own may stand in the sentences."""
 
     caller: Caller
     role: Role
@@ -102,7 +102,7 @@ class Telling:
         return "".join(fitted).strip(" ")
 
     def _find_unreachable(self, text: str, reader: Reader) -> list[Capability]:
-        """What a text names that its reader cannot call."""
+        """Capabilities that a text names and its reader cannot call."""
         named = (self._registry.get(name) for name in self._names.find(text, reader.data))
         return [item for item in named if not may_call(item, reader.caller, reader.role)]
 

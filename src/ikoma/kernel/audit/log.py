@@ -61,7 +61,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(slots=True)
 class AuditEntry:
-    """What one call leaves behind. `arguments` are already masked; `duration` is milliseconds."""
+    """The record that one call leaves behind. `arguments` are already masked; `duration` is milliseconds."""
 
     request_id: str
     capability: str
@@ -104,7 +104,7 @@ class AuditEntry:
 
     @property
     def kind(self) -> str:
-        """What is remembered of an entry that is lost; of a stranger's not the name, which could be any."""
+        """The facts that are remembered of a lost entry; of a stranger's not the name, which could be any."""
         came_to = self.code or self.result
         return came_to if self.caller is None else f"{self.capability} {came_to}"
 
@@ -116,7 +116,7 @@ def _encode(fields: Mapping[str, Any]) -> bytes:
 
 
 def _keep_app_name(arguments: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Of arguments that take too much room, the app's name: by it the entry is found."""
+    """The app's name alone, of arguments that take too much room: by it the entry is found."""
     app = arguments.get("appName")
     named = {"appName": withhold_if_long(app, _LONGEST)} if isinstance(app, str) else {}
     return {**named, "[arguments]": f"[too long: {size} bytes]"}

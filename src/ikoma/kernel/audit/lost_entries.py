@@ -12,7 +12,7 @@ _OTHERS = "others"
 
 @dataclass(slots=True)
 class LostEntries:
-    """What was lost since the log last said so. It takes the same room however much that is."""
+    """Entries lost since the log last said so. They take the same room however many they are."""
 
     count: int = 0
     since: str = ""

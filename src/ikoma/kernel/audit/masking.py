@@ -1,4 +1,4 @@
-"""What the audit log says of a call's arguments: enough to know what was asked, never a secret.
+"""A call's arguments as the audit log keeps them: enough to know what was asked, never a secret.
 
 SQL and environment values are described, not quoted; of an unknown argument only the name is kept.
 """

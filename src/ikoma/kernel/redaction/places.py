@@ -23,7 +23,7 @@ def change_at(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
 
 
 def find_at(value: Any, path: Path) -> Iterator[Any]:
-    """What stands at a path in JSON-ready facts: nothing, one thing, or one for each item."""
+    """The values at a path in JSON-ready facts: nothing, one thing, or one for each item."""
     if not path:
         yield value
     elif path[0] == "*":

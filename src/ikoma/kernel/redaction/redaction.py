@@ -63,7 +63,7 @@ def is_plain(text: str) -> bool:
 
 
 def select_certain(texts: Iterable[str]) -> tuple[str, ...]:
-    """Those of the forms that are hidden also where names and IKOMA's own words stand."""
+    """The encodings that are hidden also where names and IKOMA's own words stand."""
     return tuple(text for text in texts if not is_plain(text))
 
 
@@ -93,7 +93,7 @@ class KnownSecrets:
 
     @cached_property
     def certain(self) -> tuple[str, ...]:
-        """Those that can be nothing but secrets: they are hidden everywhere."""
+        """Texts that can be nothing but secrets: they are hidden everywhere."""
         return tuple(text for text in select_certain(self.texts) if text not in self.names)
 
     @classmethod
@@ -203,7 +203,7 @@ def _encode_in_json(text: str) -> bytes:
 
 
 def redact_keys(line: bytes) -> bytes:
-    """The same bytes without what looks like one of our API keys."""
+    """Hide in these bytes all that looks like one of our API keys."""
     return _KEY_IN_BYTES.sub(HIDDEN.encode(), line) if _KEY_BYTES in line else line
 
 

@@ -160,11 +160,11 @@ class _DumpReader:
         self.size += len(footer)
 
     def dump(self, path: Path) -> Dump:
-        """What is known of it once it is finished."""
+        """The facts of the dump once it is finished."""
         return Dump(path, self.size, self.digest.hexdigest(), self.content.tables())
 
     def _opened(self) -> FileIO:
-        """The same file a second time: pg_dump has the first only append, wherever one writes."""
+        """Open the file a second time: pg_dump has the first only append, wherever one writes."""
         return FileIO(f"/proc/self/fd/{self._stream.fileno()}", "r+")
 
     def _take(self, piece: bytes) -> None:

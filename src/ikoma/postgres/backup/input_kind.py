@@ -1,4 +1,4 @@
-"""What kind of file somebody gives to psql, by its first bytes, and what to use where psql is not it.
+"""The kind of file that somebody gives to psql, by its first bytes, and what to use where psql is not it.
 
 psql goes on after an error unless it is told otherwise, and does as the file says: a dump of elsewhere gives tables to
 other roles, and can connect to other databases.

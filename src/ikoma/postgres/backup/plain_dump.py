@@ -91,7 +91,7 @@ class PlainDump:
         return out[0] if len(out) == 1 else b"".join(out)
 
     def end(self) -> bytes:
-        """What was held back: it might have been the beginning of something."""
+        """The bytes that were held back: they might have been the beginning of something."""
         rest = b"".join(self._pending) + self._rest
         self._pending, self._rest = [], b""
         return rest

@@ -149,7 +149,7 @@ async def _run(
 
 
 class _PsqlOutput:
-    """What psql said: the first error with what follows it, such as the whole statement, or else the last lines."""
+    """psql's output: the first error with what follows it, such as the whole statement, or else the last lines."""
 
     def __init__(self) -> None:
         self.error: str | None = None

@@ -1,4 +1,4 @@
-"""What an app's SQL runs in besides its text: the settings of its database and of its role.
+"""Surroundings that an app's SQL runs in besides its text: the settings of its database and of its role.
 
 Whoever else runs code of the app (a restore does) must let it find what it finds in the app's own sessions.
 """
@@ -37,7 +37,7 @@ class Surroundings:
 
 
 async def surroundings_of(server: PostgresServer, app: AppName) -> Surroundings:
-    """What holds in a session of the app's role in its database now."""
+    """The settings that hold in a session of the app's role in its database now."""
     async with connected(server.admin(app.database)) as connection:
         entries = await (await connection.execute(_SETTINGS, (app.role,))).fetchall()
         given = _latest(entry for (entry,) in entries)

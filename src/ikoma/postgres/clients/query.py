@@ -51,7 +51,7 @@ class Queries:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def ask(self, credentials: Credentials, sql: str, *, limit: int, timeout: float) -> QueryRows:
-        """What the statement gives: at most `limit` rows, and no more than one answer holds.
+        """Run the statement: at most `limit` rows, and no more than one answer holds.
 
         Raises:
             NotAQuery: it is not one statement that reads.

@@ -42,7 +42,7 @@ class Relay:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The same connection by this way. The host stays: certificates are for its name."""
+        """The connection's parameters by this way. The host stays: certificates are for its name."""
         assert self._server is not None
         return {**self._parameters, "hostaddr": "127.0.0.1", "port": self._server.sockets[0].getsockname()[1]}
 

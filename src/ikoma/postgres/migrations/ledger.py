@@ -40,7 +40,7 @@ FROM ONLY ikoma.migrations ORDER BY applied_at, name LIMIT {_MOST + 1}
 
 
 async def ledger(server: PostgresServer, credentials: Credentials) -> list[LedgerEntry]:
-    """What has been applied, in order.
+    """The migrations that were applied, in order.
 
     Raises:
         LedgerSpoiled: the table is not IKOMA's, or cannot be read within five seconds.
@@ -59,7 +59,7 @@ async def ledger(server: PostgresServer, credentials: Credentials) -> list[Ledge
 
 
 async def entries(connection: Connection) -> list[LedgerEntry]:
-    """The same in a transaction that has begun."""
+    """The entries, read in a transaction that has begun."""
     ((table,),) = await _rows(connection, _FIND)
     if table is None:
         return []

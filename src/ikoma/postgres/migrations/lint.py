@@ -36,7 +36,7 @@ _TOO_LONG = LintFinding("begins what is too long to be judged", "look at it your
 
 @dataclass(frozen=True, slots=True)
 class MigrationVerdict:
-    """What is known of one migration before it runs."""
+    """Judgement of one migration before it runs."""
 
     name: str
     compatible: bool
@@ -156,7 +156,7 @@ def _sentence(line: int, finding: LintFinding) -> str:
 
 
 def _markers(sql: str) -> Iterator[str]:
-    """What comments of the form `-- ikoma: …` say; what looks like one inside a text or a body is none."""
+    """Markers in comments of the form `-- ikoma: …`; what looks like one inside a text or a body is none."""
     begin, in_texts = 0, 0
     for found in _MARKER.finditer(sql):
         if statements.is_outside(sql, begin, found.start()):

@@ -31,7 +31,7 @@ class Lock(IntEnum):
 
     @property
     def blocks(self) -> str:
-        """Who has to wait while it is held: "reads and writes", "writes", or "" where neither has."""
+        """The work that has to wait while it is held: "reads and writes", "writes", or "" where neither has."""
         if self is Lock.ACCESS_EXCLUSIVE:
             return "reads and writes"
         return "writes" if self >= Lock.SHARE else ""
@@ -93,7 +93,7 @@ def merged(locks: Iterator[TableLock]) -> tuple[TableLock, ...]:
 
 
 def locks_of(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
-    """What one statement, or one command of an ALTER TABLE, locks of what was there before."""
+    """The locks that one statement, or one command of an ALTER TABLE, takes on what was there before."""
     for lock in _all(node, command, schema):
         if not schema.is_new(lock.table) and not schema.made_here("VIEW", lock.table):
             yield lock

@@ -1,4 +1,4 @@
-"""What is gone once some SQL has run, as far as its text tells: tables, columns and rows."""
+"""Losses of some SQL, as far as its text tells: tables, columns and rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rules and the schema read out of the parser's nodes, which are known by the names of their classes only.
+"""Readers of the parser's nodes for the rules and the schema. Nodes are known by the names of their classes only.
 
 So pglast is loaded when the first migration is looked at, and not when the server starts.
 """

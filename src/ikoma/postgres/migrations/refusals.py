@@ -1,4 +1,4 @@
-"""What in a migration the server will refuse whatever its tables hold, seen in the text before anything is stopped.
+"""Statements that the server will refuse whatever the tables hold, seen in the text before anything is stopped.
 
 Syntax that it cannot read, statements that have no place in a transaction, and those that take more rights than an
 app's role has. A text is a migration of one app: its role is known. What a DO block or a procedure does is not seen.

@@ -1,4 +1,4 @@
-"""What in a migration the release before cannot live with.
+"""Statements of a migration that the release before cannot live with.
 
 While a deploy goes on, and after a rollback, the previous release runs on the new tables. Each rule names what it finds
 and the safer way, which mostly is the same in two releases. A rule that knows too little says that it does not know.

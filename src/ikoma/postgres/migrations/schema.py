@@ -1,4 +1,4 @@
-"""What an app's migrations say about its tables, as far as that can be read from their text.
+"""The schema that an app's migrations describe, as far as that can be read from their text.
 
 Applied migrations tell what the previous release knows; what pending ones make is new, and nothing of that release can
 depend on it. Names are as SQL would write them: with their schema in front when it is not public.
@@ -145,7 +145,7 @@ class KnownSchema:
                 self._path = next((name for name in named if name and name != "$user"), "public")
 
     def creates(self, node: Any) -> Iterator[tuple[str, str]]:
-        """What a statement makes: kind and name of each."""
+        """Kind and name of each thing that a statement makes."""
         match type(node).__name__:
             case "CreateStmt" | "ViewStmt" | "CreateSeqStmt" | "CreateForeignTableStmt":
                 node = getattr(node, "base", None) or node
@@ -249,7 +249,7 @@ class KnownSchema:
 
 
 def kind_of(word: str) -> str:
-    """What shares its names: a view can be dropped only as a view, but no table can have its name."""
+    """The kind that shares its names: a view can be dropped only as a view, but no table can have its name."""
     return _KINDS.get(word, word)
 
 

@@ -1,4 +1,4 @@
-"""What in one command of an ALTER TABLE the release before cannot live with."""
+"""Commands of an ALTER TABLE that the release before cannot live with."""
 
 from __future__ import annotations
 

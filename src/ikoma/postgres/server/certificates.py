@@ -31,7 +31,7 @@ class Authority:
 
     @property
     def certificate(self) -> str | None:
-        """What apps verify by, as PEM text; None before it was made."""
+        """The certificate that apps verify by, as PEM text; None before it was made."""
         path = self._folder / "ca.crt"
         return path.read_text() if path.is_file() else None
 
@@ -53,7 +53,7 @@ class Authority:
         return context
 
     def _obtain(self) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-        """Its key and certificate, made now where there are none: the certificate is written last."""
+        """Read the key and certificate, made now where there are none: the certificate is written last."""
         path = self._folder / "ca.crt"
         if not path.is_file():
             self._folder.mkdir(mode=0o711, exist_ok=True)

@@ -70,7 +70,7 @@ log_line_prefix = '%m [%p] %q%u@%d '
 
 
 def system_user() -> str | None:
-    """Whom the server runs as; None for this process's own user, when that is not root."""
+    """The user that the server runs as; None for this process's own user, when that is not root."""
     return use_when_root(_USER)
 
 

@@ -1,4 +1,4 @@
-"""What the rest of the package needs to know of a PostgreSQL server, embedded or external."""
+"""The Protocol of a PostgreSQL server, embedded or external, for the rest of the package."""
 
 from __future__ import annotations
 

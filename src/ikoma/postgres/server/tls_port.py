@@ -64,7 +64,7 @@ class TlsDoor:
 
     @property
     def certificate(self) -> str | None:
-        """What clients verify it by."""
+        """The certificate that clients verify it by."""
         return self._authority.certificate
 
     async def open(self) -> None:
@@ -185,7 +185,7 @@ class TlsDoor:
 
 
 class _Greeting(asyncio.Protocol):
-    """What a client says before TLS. Nothing that came unenciphered is ever taken for what came by TLS."""
+    """A client's words before TLS. Nothing that came unenciphered is ever taken for what came by TLS."""
 
     def __init__(self, door: TlsDoor, context: ssl.SSLContext) -> None:
         self._door = door

@@ -81,6 +81,6 @@ def _title(pid: int | str) -> bytes:
 
 
 def _with_addresses(waiting: dict[int, str]) -> dict[int, str]:
-    """Those that are still connected, each with its client's address."""
+    """Connections that are still there, each with its client's address."""
     known = {item.pid: item.raddr.ip for item in psutil.net_connections("tcp") if item.raddr}
     return {pid: known[pid] for pid in waiting if pid in known}

@@ -293,7 +293,7 @@ def _semicolons(sql: str) -> list[int]:
 
 
 def _complaint(sql: str, error: _Unreadable) -> str:
-    """What the parser said, of the file's own letters."""
+    """The parser's complaint, of the file's own letters."""
     from pglast import split as split_sql
     from pglast.parser import ParseError
 

@@ -308,7 +308,7 @@ class McpAdapter:
         return EmptyResult()
 
     async def _check_readable(self, ctx: Context, uris: Sequence[str]) -> None:
-        """Who follows a resource learns when it changes: only those who may read it."""
+        """Check that a client may read a resource: who follows one learns when it changes."""
         for uri in uris:
             await self._read(ctx, ReadResourceRequestParams(uri=uri))
 
@@ -363,7 +363,7 @@ UNDERSTOOD = "ikoma.understood"
 
 @contextmanager
 def serving(who: McpConnection) -> Iterator[None]:
-    """What is received in the block, on a stream that has one client, is from this one."""
+    """Take all that is received in the block, on a stream that has one client, as this one's."""
     token = _LINE.set(who)
     try:
         yield
@@ -372,7 +372,7 @@ def serving(who: McpConnection) -> Iterator[None]:
 
 
 def connection_of(ctx: Context) -> McpConnection:
-    """Who sent a request: what the HTTP endpoint found out about it, or the one client of a stream."""
+    """The sender of a request: what the HTTP endpoint found out about it, or the one client of a stream."""
     if ctx.request is None:
         return _LINE.get()
     connection: McpConnection = ctx.request.scope[SCOPE_KEY]

@@ -29,7 +29,7 @@ WAIT_SECONDS = 45.0
 
 @dataclass(frozen=True, slots=True)
 class McpConnection:
-    """Who is at the other end, and what of the tools it wants to see.
+    """The client at the other end, and what of the tools it wants to see.
 
     `session` tells apart the requests of two clients, whose ids may be the same. `caller` is whose key it is, where
     that was found out for this very request. `size` is the most bytes this request came in.
@@ -96,7 +96,7 @@ class Calls:
         return replace(answer, body=self._speech.body(ask.capability, answer.body, ask.arguments))
 
     async def visible(self, who: McpConnection, *, counts: bool = True) -> Sequence[Capability]:
-        """What this caller may call now; a request of its own, unless it is looked up on the way."""
+        """The capabilities that this caller may call now; a request of its own, unless it is looked up on the way."""
         return await self._pipeline.list_visible(who.key, who.role, counts=counts)
 
     def while_valid(self, who: McpConnection) -> KeyGuard:

@@ -69,7 +69,7 @@ def _agreed(answer: ElicitResult) -> bool:
 
 
 def _question(plan: ConfirmationNeeded, wrapper: Wrapper) -> str:
-    """What would be lost, a line for each thing: a name that others gave makes no lines of its own."""
+    """The question to a person: a line for each thing lost. A name that others gave makes no lines of its own."""
     parts = [[plan.details["summary"]]]
     for title, items in (("Lost:", plan.details["lost"]), ("Kept:", plan.details["kept"])):
         parts += [[title, *(f"- {wrapper.sentence(' '.join(item.split()))}" for item in items)]] if items else []

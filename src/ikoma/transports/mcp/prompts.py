@@ -102,7 +102,7 @@ class Prompts:
         return GetPromptResult(description=procedure.description, messages=[message])
 
     async def _may_call(self, who: McpConnection) -> dict[str, Capability]:
-        """What the key may call, by name; refuses a key that is no longer valid."""
+        """The capabilities that the key may call, by name; refuses a key that is no longer valid."""
         return {item.name: item for item in await self._calls.visible(who)}
 
     async def complete(self, who: McpConnection, params: CompleteRequestParams) -> Sequence[str]:

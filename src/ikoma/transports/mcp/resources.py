@@ -1,4 +1,4 @@
-"""What can be read without choosing a tool: each app from several sides, and the platform's health.
+"""Resources that can be read without choosing a tool: each app from several sides, and the platform's health.
 
 A resource is a reading capability under an address. Who may not call the one does not see the other.
 """

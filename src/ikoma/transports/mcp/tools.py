@@ -25,7 +25,7 @@ def tool_name(capability: str) -> str:
 
 
 def names(capabilities: Iterable[Capability]) -> Mapping[str, str]:
-    """What tools/call takes → the capability: a tool's name, and the capability's own."""
+    """The names that tools/call takes → the capability: a tool's name, and the capability's own."""
     found: dict[str, str] = {}
     for item in capabilities:
         for name in (tool_name(item.name), item.name):
@@ -70,7 +70,7 @@ _WITHOUT_WORDS = frozenset({"timeout", "reason"})
 
 
 def named_as_tools(text: str) -> str:
-    """The same text with capabilities named as a model calls them."""
+    """Name capabilities in a text as a model calls them."""
     return _capabilities(len(registry)).sub(lambda found: tool_name(found[0]), text)
 
 
@@ -152,7 +152,7 @@ def _compact(schema: Mapping[str, Any], *, has_words: bool = True) -> dict[str, 
 
 
 def _bare(schema: Any) -> Any:
-    """The same schema without what only a person or a form needs."""
+    """The schema without what only a person or a form needs."""
     if isinstance(schema, list):
         return [_bare(item) for item in schema]
     if not isinstance(schema, dict):

@@ -10,7 +10,7 @@ import pytest
 from ikoma.apps.app import App
 from ikoma.apps.observation.health import HealthObserver
 from ikoma.apps.reconciliation.health_transitions import HealthTransitions
-from ikoma.kernel.events import Event, Kind, Severity
+from ikoma.kernel.events import Event, EventKind, Severity
 from ikoma.model import AppName
 
 
@@ -50,7 +50,7 @@ def test_a_transition_is_told_once_and_the_first_look_is_none(world: World) -> N
     assert world.look("healthy") is None
     event = world.look("unhealthy")
     assert event is not None
-    assert (event.kind, event.severity, event.app) == (Kind.HEALTH, Severity.ERROR, "shop")
+    assert (event.kind, event.severity, event.app) == (EventKind.HEALTH, Severity.ERROR, "shop")
     assert event.message == "shop was healthy and is unhealthy."
     assert world.look("unhealthy") is None
     back = world.look("healthy")

@@ -25,7 +25,7 @@ from mcp.server.subscriptions import (
 )
 from mcp_types import ResourceListChangedNotification, ServerNotification, ToolListChangedNotification
 
-from ikoma.kernel.events import Event, Kind
+from ikoma.kernel.events import Event, EventKind
 from ikoma.transports.mcp.resources import Resources
 
 log = logging.getLogger("ikoma.mcp")
@@ -99,8 +99,8 @@ class Notifier:
 
 
 def _told(event: Event) -> list[ServerEvent]:
-    """What clients are told of an event: that their lists or resources are others now."""
-    if event.kind is not Kind.SUCCEEDED or event.capability is None:
+    """Notifications for an event: that clients' lists or resources are others now."""
+    if event.kind is not EventKind.SUCCEEDED or event.capability is None:
         return []
     told: list[ServerEvent] = [ResourceUpdated(uri) for uri in Resources.touched(event)]
     if event.capability in ("apps.init", "apps.remove"):

@@ -1,4 +1,4 @@
-"""What older sessions were sent lately, so that a client whose connection broke can take it up where it was.
+"""Messages that older sessions were sent lately, so that a client whose connection broke can take it up where it was.
 
 Each session has a store of its own: the SDK names a stream by the request's id, which two clients may share. Answers
 may hold what is shown once, so they are kept for minutes, and no longer than their session.

@@ -29,7 +29,7 @@ def success(
     known: Mapping[str, Capability] | None = None,
     wrapper: Wrapper | None = None,
 ) -> dict[str, Any]:
-    """What a call came to as a tools/call result on the wire; or, `pending`, the operation that it goes on as.
+    """The outcome of a call as a tools/call result on the wire; or, `pending`, the operation that it goes on as.
 
     The text and the fields say the same in two ways, since a host shows a model the one, the other or both: see
     docs/mcp.md. What others wrote stands apart in both, once for all of it.
@@ -55,7 +55,7 @@ def success(
 
 
 def document(capability: Capability, body: bytes, field: str | None) -> str:
-    """What a call came to as a document: one text of it, or all of its fields."""
+    """The outcome of a call as a document: one text of it, or all of its fields."""
     wrapper = Wrapper()
     fields = _fields(capability, body, wrapper, pending=False)
     planted = _planted(capability, fields, {})
@@ -95,7 +95,7 @@ def _told_again(failed: Any, wrapper: Wrapper) -> Any:
 
 
 def _given(value: Any) -> Any:
-    """The same facts without names that have no value: a schema that every host takes knows no null."""
+    """The facts without names that have no value: a schema that every host takes knows no null."""
     if isinstance(value, dict):
         return {name: _given(item) for name, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -205,7 +205,7 @@ def told(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = 
 
 
 def _of_argument(item: Mapping[str, Any], wrapper: Wrapper, given: Collection[str]) -> dict[str, Any]:
-    """What is wrong with an argument, in IKOMA's own words; its name is the caller's where nothing is called so."""
+    """The problem of an argument, in IKOMA's own words; its name is the caller's where nothing is called so."""
     own = {"problem": lambda text: wrapper.sentence(text, given), "argument": wrapper.unless_name}
     return {name: own[name](value) if name in own else value for name, value in item.items()}
 

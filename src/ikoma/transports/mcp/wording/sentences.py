@@ -86,7 +86,7 @@ def left_out_of(capability: str) -> frozenset[str]:
 
 
 def plain(value: Any) -> str:
-    """What others wrote, as lines: a text as it is, lists a line for each item."""
+    """Text that others wrote, as lines: a text as it is, lists a line for each item."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -95,7 +95,7 @@ def plain(value: Any) -> str:
 
 
 def without_passed(value: Any) -> Any:
-    """Of the lines of a checklist those that did not pass: that the others did is the sum."""
+    """The lines of a checklist that did not pass: that the others did is the sum."""
     if isinstance(value, list) and any(isinstance(item, dict) and "passed" in item for item in value):
         return [{name: part for name, part in item.items() if name != "passed"} for item in value if not item["passed"]]
     return value
@@ -110,7 +110,7 @@ def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def following(fields: Fields) -> list[str]:
-    """What to do now, as lines: how to see the rest, and the next call, which stands in the fields too."""
+    """The next steps as lines: how to see the rest, and the next call, which stands in the fields too."""
     more = ["There is more: a larger limit or tail, an offset or a filter shows it."] if fields.get("truncated") else []
     return more + _next(fields.get("next"))
 
