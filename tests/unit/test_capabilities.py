@@ -56,13 +56,13 @@ LAMP = '''
 from typing import ClassVar
 
 from ikoma.capabilities.context import Call
-from ikoma.kernel.page import Page
+from ikoma.kernel.page import ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role
 
 
 class Lamp(Result):
-    page: ClassVar = Page(says="The lamp is {bright}.", either={"bright": ("on", "off")})
+    page: ClassVar = ResultPage(says="The lamp is {bright}.", either={"bright": ("on", "off")})
     bright: bool
     """Whether it shines."""
 
