@@ -208,10 +208,10 @@ class Deployer:
         model = with_image(app.name, releases.model(earlier), service, image)
         runs = await self._check(app, model, judged=f"{image[:80]} is not allowed")
         in_use = await self._adopt(app, model, options.progress)
-        given = releases.given(earlier)
+        given = releases.read_variables(earlier)
         secrets = [*app_secrets.of_app(app), *app_secrets.of_release(app, earlier)]
         release = replace(_begin_release(app, model, options), commit=earlier.commit)
-        folder = releases.open(release, model, given, releases.texts(earlier))
+        folder = releases.open(release, model, given, releases.read_texts(earlier))
         async with self._history.record_failure(app, release, secrets):
             kept = earlier.images
             share_source(app, earlier, folder)

@@ -172,7 +172,7 @@ class Planner:
         files = comparison.compare_source(*(read_snapshot(app, item) for item in (left, release)))
         changes = SourceChanges(files.added, files.changed, files.removed)
         secrets = [*_collect_secrets(app, left), *_collect_secrets(app, release)]
-        given, contents = Releases(app).given(release), read_snapshot(app, release).compute_digest
+        given, contents = Releases(app).read_variables(release), read_snapshot(app, release).compute_digest
         found = await _find_sources(app, after)
         step = await self._gather_changes(
             app, before, after, found, changes, secrets, release.images, given, contents, stops

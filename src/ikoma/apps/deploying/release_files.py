@@ -53,7 +53,7 @@ class ReleaseFiles:
     def __init__(self, app: App, release: Release) -> None:
         self._app = app
         self._release = release
-        self.texts = {path: text.encode() for path, text in Releases(app).texts(release).items()}
+        self.texts = {path: text.encode() for path, text in Releases(app).read_texts(release).items()}
         """The release's compose files."""
 
     @property

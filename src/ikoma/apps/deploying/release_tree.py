@@ -124,7 +124,7 @@ def _place(app: App, release: Release, taken: Snapshot, found: Sources, in_use: 
         tree,
         found,
         {},
-        Releases(app).given(release),
+        Releases(app).read_variables(release),
         taken.compute_digest,
         read_kept_dotenv(app, release),
         read_kept_marks(app, release),

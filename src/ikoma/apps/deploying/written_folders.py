@@ -84,7 +84,7 @@ def _list_releases_with_containers(releases: Releases, current: Release) -> Iter
 
 def _find_written(releases: Releases, release: Release, named: Sequence[str]) -> list[Path]:
     """Folders of a release's copy that containers wrote and are data now, relative to it."""
-    model = releases.rendered(release)
+    model = releases.read_rendered(release)
     if model is None:
         return []
     tree = releases.folder(release.id) / TREE

@@ -138,7 +138,7 @@ class HealthObserver:
             database=exists,
             maintenance=self._routes.is_in_maintenance(app),
             checks=checks,
-            starting=[(name, item) for item in there if (name := state.starts(item))],
+            starting=[(name, item) for item in there if (name := state.find_starting(item))],
             standby=state.standby,
         )
 

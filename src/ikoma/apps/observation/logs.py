@@ -134,12 +134,12 @@ class AppLogs:
         service = query.service
         there = await self._engine.list_containers(app.name)
         state = RolloutState(app).view()
-        coming = [item for item in there if state.starts(item)]
-        starting = state.starts(coming[0]) if coming else None
+        coming = [item for item in there if state.find_starting(item)]
+        starting = state.find_starting(coming[0]) if coming else None
         if query.release is not None:
             if not known:
                 Releases(app).find(query.release)
-            containers, starting = [item for item in there if query.release in state.releases_of(item)], None
+            containers, starting = [item for item in there if query.release in state.list_releases_of(item)], None
         elif containers := [item for item in there if state.serves(item)]:
             pass
         else:

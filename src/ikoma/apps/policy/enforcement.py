@@ -144,7 +144,7 @@ def _writable(app: App) -> tuple[Path, ...]:
     """What containers that may be running now can write: those of the release that serves, and of the latest."""
     releases = Releases(app)
     found: set[Path] = set()
-    for release in releases.recent():
-        if (rendered := releases.rendered(release)) is not None:
+    for release in releases.list_recent():
+        if (rendered := releases.read_rendered(release)) is not None:
             found |= set(writable_folders(rendered))
     return tuple(sorted(found))

@@ -221,8 +221,8 @@ class Releases:
         """The resolved compose file that runs."""
         return self._folder / release.id / _RENDERED
 
-    def rendered(self, release: Release) -> ComposeModel | None:
-        """The resolved compose file that runs; None where the release never came to have one."""
+    def read_rendered(self, release: Release) -> ComposeModel | None:
+        """Read the resolved compose file that runs; None where the release never came to have one."""
         return self._app.read_state(f"releases/{release.id}/{_RENDERED}", parse_model)
 
     def model(self, release: Release) -> ComposeModel:
@@ -232,15 +232,15 @@ class Releases:
             raise ReleaseNotFound(f"The release {release.id} is not complete: it never came to run.")
         return model
 
-    def given(self, release: Release) -> dict[str, str]:
-        """The values of .env and of the call that a release was made with."""
+    def read_variables(self, release: Release) -> dict[str, str]:
+        """Read the values of .env and of the call that a release was made with."""
         return self._app.read_state(f"releases/{release.id}/{_GIVEN}", dict[str, str]) or {}
 
-    def texts(self, release: Release) -> dict[str, str]:
-        """The compose files as they were written, by path; none of a release that an earlier version made."""
+    def read_texts(self, release: Release) -> dict[str, str]:
+        """Read the compose files as they were written, by path; none of a release that an earlier version made."""
         return self._app.read_state(f"releases/{release.id}/{_TEXTS}", dict[str, str]) or {}
 
-    def recent(self) -> list[Release]:
+    def list_recent(self) -> list[Release]:
         """List the releases whose containers may be running: the one that serves, and the newest."""
         return list({release.id: release for release in (self.current(), self.latest()) if release}.values())
 

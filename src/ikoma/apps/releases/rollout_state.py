@@ -92,15 +92,15 @@ class RolloutView:
             return False
         return self.serving.rollout == self.underway.rollout
 
-    def starts(self, container: Container) -> str | None:
-        """The release that a container is of, where a rollout has made it and it does not serve yet; else None."""
+    def find_starting(self, container: Container) -> str | None:
+        """Find the release that a container is of, where a rollout has made it and it does not serve yet; else None."""
         if self.underway is None or self._has_taken_over:
             return None
         return self.underway.release if self.underway.brings(container) else None
 
-    def releases_of(self, container: Container) -> set[str]:
+    def list_releases_of(self, container: Container) -> set[str]:
         """The releases of a container: the one that made it, and those it serves, is to serve or could serve."""
-        found = {container.release, self.starts(container)}
+        found = {container.release, self.find_starting(container)}
         if self.serving is not None and self.serves(container):
             found.add(self.serving.release)
         if self.standby is not None and container.id in (*self.standby.containers, *self.standby.kept):

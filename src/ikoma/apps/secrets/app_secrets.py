@@ -160,7 +160,7 @@ def of_app(app: App) -> list[Secret]:
 def of_release(app: App, release: Any) -> list[Secret]:
     """The secrets that a release was made with."""
     releases = Releases(app)
-    found = of_variables(releases.given(release))
+    found = of_variables(releases.read_variables(release))
     with suppress(IkomaError):
         found += of_model(releases.model(release))
     return found
@@ -193,7 +193,7 @@ def _of_former(path: Path) -> tuple[Secret, ...]:
 
 
 def _of_releases(app: App) -> Iterator[Secret]:
-    for release in Releases(app).recent():
+    for release in Releases(app).list_recent():
         yield from of_release(app, release)
 
 

@@ -80,7 +80,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
         migrations=list(release.migrations),
         applied=list(release.applied),
         domains=[*release.extension.get("domains", ()), *release.extension.get("redirects", ())],
-        environment=sorted(releases.given(release)),
+        environment=sorted(releases.read_variables(release)),
         source=await asyncio.to_thread(_source, app, release),
     )
 

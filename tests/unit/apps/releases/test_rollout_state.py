@@ -97,17 +97,17 @@ def test_a_container_is_of_the_release_that_made_it_serves_with_it_or_could_agai
     made = {name: replace(item, release="a" if item.rollout == OLD else "b") for name, item in CONTAINERS.items()}
     state.write(SERVING["old"])
     state.write(UNDERWAY)
-    assert {name: state.view().releases_of(item) for name, item in made.items()} == {
+    assert {name: state.view().list_releases_of(item) for name, item in made.items()} == {
         "kept": {"a"},
         "stopped": {"a"},
         "back": {"a", "b"},  # it is started again for that one
         "fresh": {"b"},
         "waiting": {"a"},
     }
-    assert (state.view().starts(made["fresh"]), state.view().starts(made["kept"])) == ("b", None)
+    assert (state.view().find_starting(made["fresh"]), state.view().find_starting(made["kept"])) == ("b", None)
     state.write(SERVING["new"])
     state.finish()
     state.write(Standby("a", OLD, ("waiting",), 3.0, kept=("kept",)))
-    assert state.view().releases_of(made["waiting"]) == {"a"}
-    assert state.view().releases_of(made["kept"]) == {"a", "b"}
-    assert state.view().starts(made["fresh"]) is None
+    assert state.view().list_releases_of(made["waiting"]) == {"a"}
+    assert state.view().list_releases_of(made["kept"]) == {"a", "b"}
+    assert state.view().find_starting(made["fresh"]) is None
