@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from ikoma.apps.app import Apps
+from ikoma.apps.compose.model import parse_model
 from ikoma.apps.database.credentials import obtain
 from ikoma.apps.observation.health import HEALTHY, HealthObserver, Observation
 from ikoma.apps.observation.restarts import Restarts
@@ -80,7 +81,7 @@ def test_a_look_opens_no_file_of_the_app_twice(tmp_path: Path) -> None:
         web = {"service": "web", "port": 3000, "path": "/"}
         services = {"web": ServiceRecord(one_shot=False, scale=3)}
         release = Release(name, "a key", "2026-01-01T00:00:00Z", web=web, services=services)
-        Releases(app).open(release, {"services": {"web": {"image": "busybox"}}}, {}, {})
+        Releases(app).open(release, parse_model({"services": {"web": {"image": "busybox"}}}), {}, {})
         Releases(app).succeed(release)
     RolloutState(app).write(Serving(NEW, "2", 1.0))
     RolloutState(app).write(Standby(OLD, "1", ("gone",), 9.0))
