@@ -40,7 +40,7 @@ class Command:
     """Whether few need it."""
     listing: Listing
     page: ResultPage | None
-    """What a person is shown of its result, where it has no view of its own."""
+    """Its result as a person sees it, where it has no view of its own."""
 
     @property
     def summary(self) -> str:

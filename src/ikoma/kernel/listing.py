@@ -25,7 +25,7 @@ Task = Literal[
     "operations",
     "server",
 ]
-"""What a person is about: the sections of `ikoma --help` and of the reference. web/tasks.py has a sentence for each."""
+"""Tasks of people: the sections of `ikoma --help` and of the reference. web/tasks.py has a sentence for each."""
 
 Run = TypeVar("Run", bound=Callable[[Any, Any], Awaitable[Any]])
 

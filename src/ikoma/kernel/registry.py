@@ -90,7 +90,7 @@ class Result(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
     page: ClassVar[ResultPage | None] = None
-    """What a person is shown of it."""
+    """The result as a person sees it."""
 
 
 def optional(empty: Any = None) -> Any:
