@@ -13,6 +13,7 @@ import random
 import re
 import secrets
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol
 
 import orjson
@@ -165,10 +166,13 @@ def _status(answer: CallAnswer) -> int:
 
 
 def _docs(pipeline: Pipeline) -> Any:
-    page = reference_page(pipeline.registry, guides.names())
-    policy = {"Content-Security-Policy": content_security_policy(page)}
+    @cache  # made when someone asks for it, in a thread: few do, and each start would pay for it
+    def made() -> tuple[str, dict[str, str]]:
+        page = reference_page(pipeline.registry, guides.names())
+        return page, {"Content-Security-Policy": content_security_policy(page)}
 
     def shown(request: Request) -> Response:
+        page, policy = made()
         here = html.escape(headers.base_url(request.scope))  # a name that it is known by: the guard has seen to it
         return HTMLResponse(page.replace(HERE, here), headers=policy)
 
@@ -183,8 +187,11 @@ def _guide(request: Request) -> Response:
 
 
 def _openapi(pipeline: Pipeline) -> Any:
-    content = orjson.dumps(openapi.document(pipeline.registry))
-    return lambda request: Response(content, media_type="application/json")
+    @cache
+    def made() -> bytes:
+        return orjson.dumps(openapi.document(pipeline.registry))
+
+    return lambda request: Response(made(), media_type="application/json")
 
 
 def _capabilities(pipeline: Pipeline) -> Any:
