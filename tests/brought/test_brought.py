@@ -68,7 +68,7 @@ class EveryImage(ComposeEngine):
     async def has_image(self, reference: str) -> bool:
         return False
 
-    async def image_obtainable(self, reference: str) -> str | None:
+    async def check_image_obtainable(self, reference: str) -> str | None:
         return None
 
 
