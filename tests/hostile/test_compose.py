@@ -24,7 +24,7 @@ from ikoma.apps.resolution.substitutes import substitute
 from ikoma.apps.resolution.unsupported_features import impossible
 from ikoma.apps.rollouts import injection
 from ikoma.apps.rollouts.new_rollout import told
-from ikoma.apps.rollouts.rendering import Placement, placed
+from ikoma.apps.rollouts.rendering import Placement, render
 from ikoma.apps.yaml.violation import Violation
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
@@ -70,10 +70,10 @@ def test_what_passes_can_be_run_once_all_is_filled_in(case: Case, tmp_path: Path
     violations, _, model = asyncio.run(judged(app, facts))
     assert model is not None
     assert list(impossible(model)) == []
-    runs = injection.frozen(app, model, env={}, memory=1 << 30)
+    runs = injection.freeze(app, model, env={}, memory=1 << 30)
     assert {item.rule for item in policy.check(runs, facts)} == {item.rule for item in violations}
     place = Placement(app.name, "r1", facts.root, app.state / "tree", sources(app, runs), {}, {}, str)
-    made = placed(runs, place, rollout="1", configurations=dict.fromkeys(runs.services, "c"), carried={}).model
+    made = render(runs, place, rollout="1", configurations=dict.fromkeys(runs.services, "c"), carried={}).model
     first = {name: service.raw for name, service in made.services.items() if not service.shares_with}
     inside = {name: service.raw for name, service in made.services.items() if name not in first}
     created(app, made, first)

@@ -14,7 +14,6 @@ from functools import partial
 
 from ikoma.apps.app import App
 from ikoma.apps.compose import web_service, x_ikoma
-from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.jobs import find_jobs
 from ikoma.apps.compose.model import EMPTY, ComposeModel
 from ikoma.apps.compose.mounts import sources
@@ -131,7 +130,7 @@ class Deployer:
         """
         await self._recovery.settle(app, options.progress)
         await asyncio.to_thread(variable_history.keep_present, app)
-        frozen = injection.frozen(app, model, env=env, memory=self._memory, variables=variables)
+        frozen = injection.freeze(app, model, env=env, memory=self._memory, variables=variables)
         runs = await self._check(app, frozen)
         in_use = await self._adopt(app, frozen, options.progress)
         given = {**variables, **env}
@@ -235,7 +234,7 @@ class Deployer:
         await self._recovery.settle(app)
         release = self._require_serving(app)
         model = Releases(app).model(release)
-        await self._policy.require(app, injection.equipped(app, model, self._databases.find_endpoint()))
+        await self._policy.require(app, injection.inject(app, model, self._databases.find_endpoint()))
         return release
 
     async def take_down(self, app: App, progress: Progress) -> None:
@@ -270,7 +269,7 @@ class Deployer:
         """Refuse a number of containers that a service cannot have."""
         model = Releases(app).model(release)
         find_service(app.name, model, service)
-        extension = x_ikoma.Extension(**release.extension)
+        extension = release.x_ikoma
         if replicas == 0 and release.web and release.web["service"] == service:
             raise WebNeeded(f"{service} answers the requests of {app.name}: it needs a container.")
         if replicas < 2:
@@ -305,7 +304,7 @@ class Deployer:
         Args:
             judged: how a refusal begins, where what is refused was not deployed before.
         """
-        runs = injection.equipped(app, frozen, self._databases.find_endpoint())
+        runs = injection.inject(app, frozen, self._databases.find_endpoint())
         await self._policy.require(app, runs, judged=judged)
         self._routes.check_domains(app, (*frozen.x_ikoma.domains, *frozen.x_ikoma.redirects))
         return runs
@@ -336,19 +335,19 @@ class Deployer:
         again: bool = False,
         change: DatabaseChange | None = None,
     ) -> RolloutResult:
-        web = Web(**release.web) if release.web else None
+        web = release.routed
         target = Target(
             release=release.id,
             model=runs,
             place=place,
-            extension=x_ikoma.Extension(**release.extension),
+            extension=release.x_ikoma,
             web=web,
             files=Releases(app).folder(release.id),
             check=partial(self._policy.require_fixed, app),
             answers=partial(self._answering.wait, app, web, options.timeout, secrets),
             change=change,
             again=again,
-            watch=0.0 if options.final else x_ikoma.Extension(**release.extension).watch,
+            watch=0.0 if options.final else release.x_ikoma.watch,
             scale=fitting_scale(app, runs),
             before=Releases(app).model(current) if (current := Releases(app).current()) else EMPTY,
         )

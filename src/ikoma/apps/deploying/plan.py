@@ -112,7 +112,7 @@ class Planner:
         identity = await self._compute_hash(app, report)
         if report.model is None or report.errors:
             return DeployPlan(identity, errors, warnings)
-        frozen = injection.frozen(app, report.model, env={}, memory=self._memory, variables=report.variables)
+        frozen = injection.freeze(app, report.model, env={}, memory=self._memory, variables=report.variables)
         current = Releases(app).current()
         before = Releases(app).model(current) if current else EMPTY
         found = await _find_sources(app, frozen)
@@ -188,7 +188,7 @@ class Planner:
             ports=tuple(_list_ports(after)),
             kinds=await asyncio.to_thread(list_kinds, app, after),
             rollback=RollbackEffect(release.id, way, tuple(lost), *await self._split_migrations(app, release, way)),
-            route=_describe_route(Web(**release.web)) if release.web else None,
+            route=_describe_route(release.routed),
         )
 
     async def require(self, app: App, report: Report, expected: str) -> None:

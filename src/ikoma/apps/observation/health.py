@@ -147,7 +147,7 @@ class HealthObserver:
         there = await self._engine.list_containers(app.name)
         state = RolloutState(app).view()
         release = Releases(app).find_serving(state.serving)
-        web = Web(**release.web) if release and release.web else None
+        web = release.routed if release else None
         return there, state, release, await self._probe(app, web, [item for item in there if state.serves(item)])
 
     async def _find_loops(self, containers: Sequence[Container]) -> dict[str, str]:

@@ -10,7 +10,6 @@ import asyncio
 from dataclasses import dataclass
 
 from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.web_service import Choice
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.database.backups import Backups
@@ -159,8 +158,7 @@ def _make_item(name: str, seen: Observation) -> ChecklistItem:
 
 def _check_route(seen: Observation, choice: Choice | None) -> ChecklistItem:
     """Tell which service gets the requests, as the release that serves has it."""
-    if seen.release is not None and seen.release.web is not None:
-        web = Web(**seen.release.web)
+    if seen.release is not None and (web := seen.release.routed) is not None:
         reason = f": {choice.reason}" if choice is not None and choice.web == web and choice.reason else ""
         return ChecklistItem("route", True, False, f"Requests go to {web.service}, port {web.port}{reason}.")
     if choice is None or choice.declined:

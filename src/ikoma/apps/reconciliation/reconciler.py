@@ -14,7 +14,6 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from ikoma.apps.app import App, Apps, log_failures
-from ikoma.apps.compose.x_ikoma import Extension
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.previews.previews import Previews
@@ -222,7 +221,7 @@ class Reconciler:
 def _read_watch_seconds(app: App) -> float:
     """Read for how long the release that serves is watched."""
     release = Releases(app).current()
-    return Extension(**release.extension).watch if release else 0.0
+    return release.x_ikoma.watch if release else 0.0
 
 
 def _is_unsettled(app: App) -> bool:

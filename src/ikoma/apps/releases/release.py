@@ -19,7 +19,9 @@ from typing import Any, TypeVar
 import orjson
 
 from ikoma.apps.app import App
+from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.compose.model import ComposeModel, parse_model
+from ikoma.apps.compose.x_ikoma import Extension
 from ikoma.apps.environment import editor
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.durable import translate_disk_full, write_file
@@ -94,6 +96,16 @@ class Release:
     def migrations(self) -> list[str]:
         """Names of the migrations that its database had."""
         return [entry["name"] for entry in self.ledger]
+
+    @property
+    def routed(self) -> Web | None:
+        """The service that answers its requests; None where none does."""
+        return Web(**self.web) if self.web else None
+
+    @property
+    def x_ikoma(self) -> Extension:
+        """The wishes of its x-ikoma block."""
+        return Extension(**self.extension)
 
     @property
     def images(self) -> dict[str, str]:

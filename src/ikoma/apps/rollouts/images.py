@@ -19,7 +19,7 @@ from ikoma.apps.compose.model import ComposeModel, Service
 from ikoma.apps.host_facts import name_image, name_images_prefix
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.rollouts.injection import with_dockerfiles_in
-from ikoma.apps.rollouts.rendering import Placement, builds, release_image
+from ikoma.apps.rollouts.rendering import Placement, release_image, render_builds
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, ImageGone
 from ikoma.model import AppName, Secret
@@ -47,7 +47,7 @@ async def provide(
     Raises:
         DeployFailed: an image could not be built or pulled; what was named is forgotten again.
     """
-    described = builds(model, place)
+    described = render_builds(model, place)
     makers = _makers(described["services"], model)
     built = {name: service for name, service in described["services"].items() if makers[name] == name}
     await _vet_bases(engine, model, built, place, folder, progress=progress, secrets=secrets)
@@ -160,7 +160,7 @@ def _makers(described: Mapping[str, Any], model: ComposeModel) -> dict[str, str]
 
 
 def _bases(build: Mapping[str, Any]) -> set[str]:
-    """The images that a build names, in a Dockerfile as `frozen` left it."""
+    """The images that a build names, in a Dockerfile as `freeze` left it."""
     args = {name: str(value).replace("$$", "$") for name, value in (build.get("args") or {}).items()}
     named = {image for *_, image in dockerfile.problems(build["dockerfile_inline"].replace("$$", "$"), args) if image}
     contexts = {name: str(context) for name, context in (build.get("additional_contexts") or {}).items()}

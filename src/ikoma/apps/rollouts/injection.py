@@ -33,7 +33,7 @@ _CACHES = "BUILDKIT_CACHE_MOUNT_NS"
 _IGNORE = "x-ikoma-dockerignore"
 
 
-def frozen(
+def freeze(
     app: App,
     model: ComposeModel,
     *,
@@ -83,11 +83,11 @@ def is_missing_clock(mount: Mount) -> bool:
     return mount.is_bind and is_clock(mount.source) and not Path(mount.source).exists()
 
 
-def equipped(app: App, model: ComposeModel, endpoint: Endpoint) -> ComposeModel:
+def inject(app: App, model: ComposeModel, endpoint: Endpoint) -> ComposeModel:
     """The model that runs: that of a release, with what its containers need here and now.
 
     Args:
-        model: a model that `frozen` made.
+        model: a model that `freeze` made.
         endpoint: where containers reach PostgreSQL.
     """
     make_folders(app, model)

@@ -24,7 +24,7 @@ from ikoma.apps.releases.rollout_state import RolloutState, Serving, Underway, p
 from ikoma.apps.rollouts import one_off_commands
 from ikoma.apps.rollouts.drift import require_alike, with_existing
 from ikoma.apps.rollouts.new_folders import forget_list, hand_over
-from ikoma.apps.rollouts.rendering import Placement, placed
+from ikoma.apps.rollouts.rendering import Placement, render
 from ikoma.apps.routing.probe import find_other_ports
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
@@ -138,7 +138,7 @@ class Successor:
             ),
             there,
         )
-        self._placed = placed(
+        self._rendered = render(
             target.model, target.place, rollout=rollout, configurations=configurations, carried=carried
         )
         self._new: list[Container] = []
@@ -179,10 +179,10 @@ class Successor:
     async def make_containers(self, progress: Progress, secrets: Sequence[Secret]) -> None:
         """Make the new containers beside the old ones."""
         require_alike(self._app.name, self._target.model, await self._engine.list_resources())
-        await self._target.check(self._placed.model)
+        await self._target.check(self._rendered.model)
         self._note()
-        write_file(self._target.compose_file, encoded(self._placed.model.raw), mode=0o600)
-        for path, given in self._placed.files.items():
+        write_file(self._target.compose_file, encoded(self._rendered.model.raw), mode=0o600)
+        for path, given in self._rendered.files.items():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_file(path, given.content, mode=given.mode)
             if os.geteuid() == 0:
@@ -204,14 +204,14 @@ class Successor:
         # What runs in another service's namespace is made when that one is there, and told which container it is.
         dependent = {name: shared for name in scale if (shared := services[name].shares_with)}
         first = {name: number for name, number in scale.items() if name not in dependent}
-        await self._create(self._placed.model, first, progress, secrets)
+        await self._create(self._rendered.model, first, progress, secrets)
         if dependent:
             await self._create(self._told(dependent), {name: scale[name] for name in dependent}, progress, secrets)
         reached("created")
         await self._hand_over()
-        made = {network for name in scale for network in self._placed.joined[name]} & self._placed.networks
+        made = {network for name in scale for network in self._rendered.joined[name]} & self._rendered.networks
         for item in self.kept:
-            for network, aliases in self._placed.joined.get(item.service, {}).items():
+            for network, aliases in self._rendered.joined.get(item.service, {}).items():
                 if network in made:
                     await self._engine.connect(network, item.id, aliases)
         reached("connected")
@@ -222,7 +222,7 @@ class Successor:
             owner = await self._engine.find_user(item.id)
             if owner is not None and owner.uid != 0:
                 await self._engine.own_volumes(item.id, owner)
-                hand_over(self._app, self._placed.model.services[item.service].mounts, owner)
+                hand_over(self._app, self._rendered.model.services[item.service].mounts, owner)
         forget_list(self._app)
         reached("handed over")
 
@@ -364,7 +364,7 @@ class Successor:
 
     def _told(self, dependent: Mapping[str, str]) -> ComposeModel:
         """The compose file with services that others are made with named by the containers that they have."""
-        model = self._placed.model
+        model = self._rendered.model
         hosts = {item.service: item.id for item in (*self.kept, *self._new) if item.service not in dependent}
         return model.with_services({name: told(model.services[name].raw, hosts) for name in dependent})
 
@@ -402,7 +402,7 @@ class Successor:
         await self._engine.stop_containers([item.id for item in running])
 
     def _aliases(self, service: str) -> list[str]:
-        return list(dict.fromkeys(alias for names in self._placed.joined[service].values() for alias in names))
+        return list(dict.fromkeys(alias for names in self._rendered.joined[service].values() for alias in names))
 
 
 def told(service: Mapping[str, Any], hosts: Mapping[str, str]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class GivenFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Rendered:
     """A compose file that can run, and the names of its networks: service → network → aliases there."""
 
     model: ComposeModel
@@ -130,14 +130,14 @@ class Placed:
     """What has to be written before containers are made."""
 
 
-def placed(
+def render(
     model: ComposeModel,
     place: Placement,
     *,
     rollout: str,
     configurations: Mapping[str, str],
     carried: Mapping[str, Sequence[AnonymousVolume]],
-) -> Placed:
+) -> Rendered:
     """The compose file of one rollout.
 
     Args:
@@ -163,7 +163,7 @@ def placed(
     _links_as_aliases(result)
     joined = {name: _joined(result, name, service) for name, service in result["services"].items()}
     _free_container_names(result)
-    return Placed(parse_model(result), joined, frozenset(renamed), files)
+    return Rendered(parse_model(result), joined, frozenset(renamed), files)
 
 
 def release_image(app: AppName, service: str, release: str) -> str:
@@ -171,7 +171,7 @@ def release_image(app: AppName, service: str, release: str) -> str:
     return f"{name_image(app, service)}:{release}"
 
 
-def builds(model: ComposeModel, place: Placement) -> dict[str, Any]:
+def render_builds(model: ComposeModel, place: Placement) -> dict[str, Any]:
     """The compose file that the images of a release are built with: from its own copy of the source."""
     services = {}
     for name, service in model.services.items():

@@ -254,7 +254,7 @@ class Routes:
         """List the addresses of the app while a release serves; none before it is first deployed."""
         if release is None or release.web is None:
             return ()
-        route = self._make_route(app, Extension(**release.extension), slots=1)
+        route = self._make_route(app, release.x_ikoma, slots=1)
         # Browsers and curl know that *.localhost is this machine; many programs do not, so theirs comes before it.
         return tuple(sorted(self._proxy.list_urls(route), key=lambda url: ".localhost" in url))
 
@@ -275,9 +275,10 @@ class Routes:
     async def _find_serving(self, app: App) -> tuple[Web | None, list[Container]]:
         """Find how the release that serves answers HTTP, and which containers do so now."""
         release = Releases(app).current()
-        if release is None or release.web is None:
+        web = release.routed if release else None
+        if web is None:
             return None, []
-        web, state = Web(**release.web), RolloutState(app)
+        state = RolloutState(app)
         there = await self._engine.list_containers(app.name)
         return web, [item for item in state.select_serving(there) if web.addresses([item])]
 
@@ -318,7 +319,7 @@ class Routes:
             return None
         service = release.web["service"]
         slots = fitting_scale(app, Releases(app).model(release)).get(service, release.replicas(service))
-        return self._make_route(app, Extension(**release.extension), slots)
+        return self._make_route(app, release.x_ikoma, slots)
 
     def _make_route(self, app: App, extension: Extension, slots: int) -> Route:
         names = dict.fromkeys((*extension.domains, *read_domains(app)))
@@ -337,4 +338,4 @@ class Routes:
 def _read_drain_seconds(app: App) -> float:
     """Read how long requests to what is replaced may go on: as the release that serves says."""
     release = Releases(app).current()
-    return Extension(**release.extension).drain if release else 0.0
+    return release.x_ikoma.drain if release else 0.0

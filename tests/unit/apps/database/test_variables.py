@@ -242,7 +242,7 @@ def run_again(app: App, model: ComposeModel) -> dict[str, Any]:
 def test_a_release_gets_what_was_decided_when_it_was_made(app: App) -> None:
     web = {"image": "shop:1", "environment": {"POSTGRES_USER": "ikoma"}}
     (app.path / ".env").write_text("POSTGRES_USER=ikoma\n")
-    made = injection.frozen(app, parse_model({"services": {"web": web, "db": DB}}), env={}, memory=1 << 20)
+    made = injection.freeze(app, parse_model({"services": {"web": web, "db": DB}}), env={}, memory=1 << 20)
     (app.path / ".env").write_text("POSTGRES_USER=another\n")
     services = run_again(app, made)
     assert services["web"]["environment"]["POSTGRES_USER"] == "shop"
@@ -263,7 +263,7 @@ def test_mapped_names_hold_the_parts_of_the_database(app: App) -> None:
     names = {"DBUSER": "user", "DBPASS": "password", "DBHOST": "host", "DBNAME": "name", "DBPORT": "port", "URL": "url"}
     services = {"web": {"environment": {"DBUSER": "wiki"}}}
     model = parse_model({"services": services, "x-ikoma": {"database": {"web": names}}})
-    found = run_again(app, injection.frozen(app, model, env={}, memory=1 << 20))["web"]["environment"]
+    found = run_again(app, injection.freeze(app, model, env={}, memory=1 << 20))["web"]["environment"]
     password = credentials.require(app).password.reveal()
     assert found == {
         "DBUSER": "shop",
@@ -278,7 +278,7 @@ def test_mapped_names_hold_the_parts_of_the_database(app: App) -> None:
 def test_what_tls_takes_can_be_told_under_any_name(app: App) -> None:
     names = {"DB": "tls_url", "DB_PORT": "tls_port", "DB_CA": "ca"}
     model = parse_model({"services": {"web": {}}, "x-ikoma": {"database": {"web": names}}})
-    frozen = injection.frozen(app, model, env={}, memory=1 << 20)
+    frozen = injection.freeze(app, model, env={}, memory=1 << 20)
     endpoint = Endpoint("ikoma-postgres", 5432, True, tls_port=5433, certificate="-----BEGIN\n")
     found = injection.with_database(app, frozen, endpoint).services["web"].environment
     password = credentials.require(app).password.reveal()
@@ -357,7 +357,7 @@ def test_a_release_gives_nothing_to_what_only_its_own_name_tells_is_a_database(t
     data = {**model.services["data"].raw, "image": "acme/postgres"}
     postgres = {"build": {"context": str(tmp_path)}}  # its image's name is IKOMA's
     model = model.with_services({"data": data, "postgres": postgres})
-    kept = injection.frozen(App(AppName("shop"), tmp_path), model, env={}, memory=1 << 20, variables={})
+    kept = injection.freeze(App(AppName("shop"), tmp_path), model, env={}, memory=1 << 20, variables={})
     assert kept.services["data"].raw["x-ikoma-database"] == {}
     assert kept.services["postgres"].raw["x-ikoma-database"] == ALL
 

@@ -20,7 +20,7 @@ def test_what_a_build_keeps_for_the_next_is_the_apps_own(args: dict[str, str] | 
     app = App(AppName("shop"), tmp_path)
     build = {"context": str(tmp_path), "dockerfile_inline": "FROM scratch", **({"args": args} if args else {})}
     model = {"services": {"web": {"build": build}}}
-    made = injection.frozen(app, parse_model(model), env={}, memory=1 << 20)
+    made = injection.freeze(app, parse_model(model), env={}, memory=1 << 20)
     assert made.services["web"].raw["build"]["args"] == {**(args or {}), "BUILDKIT_CACHE_MOUNT_NS": "shop"}
 
 
@@ -40,6 +40,6 @@ def test_limits_that_are_missing_are_filled_in_where_compose_reads_them(
 ) -> None:
     model = {"services": {"web": {"image": "busybox", **service}}}
     made = (
-        injection.frozen(App(AppName("shop"), tmp_path), parse_model(model), env={}, memory=1 << 20).services["web"].raw
+        injection.freeze(App(AppName("shop"), tmp_path), parse_model(model), env={}, memory=1 << 20).services["web"].raw
     )
     assert {key: made[key] for key in ("mem_limit", "pids_limit", "deploy") if key in made} == limited

@@ -8,7 +8,7 @@ import pytest
 
 from ikoma.apps.compose.model import parse_model
 from ikoma.apps.compose.mounts import Sources
-from ikoma.apps.rollouts.rendering import Placement, builds, placed
+from ikoma.apps.rollouts.rendering import Placement, render, render_builds
 from ikoma.model import AppName
 from ikoma.ports.engine import AnonymousVolume
 
@@ -28,7 +28,7 @@ PLACE = Placement(
 def placed_model(model: dict[str, Any], **carried: list[AnonymousVolume]) -> dict[str, Any]:
     names = dict.fromkeys(model["services"], "c")
     whole = parse_model({"name": "shop", **model})
-    return placed(whole, PLACE, rollout="42", configurations=names, carried=carried).model.copy_raw()
+    return render(whole, PLACE, rollout="42", configurations=names, carried=carried).model.copy_raw()
 
 
 def bind(path: Path) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def test_containers_run_the_images_of_the_release_and_say_what_made_them() -> No
 def test_networks_of_the_apps_own_are_made_anew_for_each_rollout(network: Any, renamed: bool) -> None:
     service = {"networks": {"inner": {"aliases": ["door"]}}}
     model = {"name": "shop", "services": {"web": service}, "networks": {"inner": network}}
-    found = placed(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, carried={})
+    found = render(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, carried={})
     [key] = found.model.networks
     assert list(found.model.services["web"].networks) == [key]
     assert (key == "inner-42") is renamed
@@ -147,7 +147,7 @@ def test_a_configuration_is_all_that_a_container_is_made_of(
 def test_secrets_from_variables_become_files_that_one_service_mounts() -> None:
     secrets = [{"source": "token", "target": "key", "mode": "0400", "uid": "7"}]
     model = {"name": "shop", "services": {"web": {"secrets": secrets}}, "secrets": {"token": {"environment": "TOKEN"}}}
-    found = placed(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, carried={})
+    found = render(parse_model(model), PLACE, rollout="42", configurations={"web": "c"}, carried={})
     path, given = next(iter(found.files.items()))
     assert (given.content, given.mode, given.owner) == ("hunter2", 0o400, (7, 0))
     assert list(found.model.services["web"].secrets) == [{"source": path.name, "target": "/run/secrets/key"}]
@@ -160,8 +160,8 @@ def test_an_image_of_the_whole_folder_is_built_from_the_copy_and_data_in_it_moun
     service = {"build": build, "volumes": [bind(ROOT / "data"), bind(ROOT / "www")]}
     model = {"name": "shop", "services": {"web": service}}
     copied = {"context": str(TREE), "additional_contexts": {"all": str(TREE)}}
-    assert builds(parse_model(model), place)["services"]["web"]["build"] == copied
-    found = placed(parse_model(model), place, rollout="42", configurations={"web": "c"}, carried={}).model
+    assert render_builds(parse_model(model), place)["services"]["web"]["build"] == copied
+    found = render(parse_model(model), place, rollout="42", configurations={"web": "c"}, carried={}).model
     assert [mount.source for mount in found.services["web"].mounts] == [str(ROOT / "data"), str(TREE / "www")]
 
 
@@ -170,7 +170,9 @@ def test_images_are_built_from_the_copy_of_the_source() -> None:
         "context": str(ROOT / "src"),
         "additional_contexts": {"more": str(ROOT / "config"), "b": "docker-image://b"},
     }
-    found = builds(parse_model({"name": "shop", "services": {"web": {"build": build}, "db": {"image": "x"}}}), PLACE)
+    found = render_builds(
+        parse_model({"name": "shop", "services": {"web": {"build": build}, "db": {"image": "x"}}}), PLACE
+    )
     assert found["services"] == {
         "web": {
             "build": {
