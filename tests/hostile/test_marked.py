@@ -31,6 +31,8 @@ APP = "planted"
 _SPAN = re.compile(r"<(untrusted-[0-9a-f]{12}) what=(?:'[^']*'|\"[^\"]*\")>\n.*?\n</\1>", re.DOTALL)
 _SENTENCE = re.compile(r"ignore[ _-]previous[ _-]instructions", re.IGNORECASE)
 _MARKER = re.compile(r"</?(untrusted-[0-9a-f]{12})")
+_MARKED_CALL = re.compile(r'(?:Next: \w+ |next\\*": ?\{[^{}]*)\{[^{}]*untrusted-')
+"""A call that leads on and cannot be made as it stands."""
 
 WRONG: list[str] = []
 """What was found, all of it before anything fails."""
@@ -82,6 +84,8 @@ def plant(server: Server, host: GitHost) -> None:
     server.do("db.backup", {"appName": APP})
     server.call("db.seed", {"appName": APP, "sql": f"DO $$ BEGIN RAISE EXCEPTION '{EVIL}'; END $$"})
     server.do("files.delete", {"appName": APP, "path": f"src/{EVIL}/{EVIL}.txt"})
+    (folder / "seeds" / f"1_{EVIL}.sql").write_text("SELECT 1;\n")
+    (folder / "seeds" / f"2_{EVIL}.sql").write_text("SELEC 1;\n")
     (folder / "migrations" / "002_more.sql").write_text(f'ALTER TABLE "{EVIL}" DROP COLUMN "{EVIL}"; -- {EVIL}\n')
     server.do("apps.run", {"appName": APP, "service": "web", "command": ["echo", EVIL]})
     server.do("keys.create", {"name": EVIL, "role": "observer"})
@@ -101,6 +105,7 @@ def check(answer: Any, where: str) -> None:
     left = [text for text in outside(answer) if _SENTENCE.search(_SPAN.sub("", text))]
     WRONG.extend(f"{where[:90]}: {text[:300]}" for text in left)
     WRONG.extend([f"{where}: {markers}"] if len(markers) > 1 else [])
+    WRONG.extend(f"{where[:90]}: {call}" for call in _MARKED_CALL.findall(json.dumps(answer)))
 
 
 def outside(value: Any) -> Iterator[str]:
@@ -183,6 +188,13 @@ def provoking(host: GitHost) -> list[tuple[str, dict[str, Any]]]:
         ("db.query", {**app, "sql": f'SELECT * FROM "no {EVIL}"'}),
         ("db.migrate", {**app, "sql": f'CREATE TABLE "{EVIL}" (a int)'}),
         ("db.migrate", {**app, "file": "002_more.sql"}),
+        ("db.seed", {**app, "file": f"1_{EVIL}.sql"}),
+        ("db.seed", {**app, "file": f"2_{EVIL}.sql"}),
+        ("files.write", {**app, "path": f"migrations/009_{EVIL}.sql", "content": "SELEC 1;\n"}),
+        ("apps.validate", app),
+        ("deploy.up", app),
+        ("db.migrate", {**app, "file": f"009_{EVIL}.sql"}),
+        ("files.delete", {**app, "path": f"migrations/009_{EVIL}.sql"}),
         ("db.seed", {**app, "sql": f"DO $$ BEGIN RAISE EXCEPTION '{EVIL}'; END $$"}),
         ("db.seed", {**app, "sql": f'DELETE FROM "{EVIL}"'}),
         ("apps.run", {**app, "service": "web", "command": ["echo", EVIL]}),

@@ -175,3 +175,20 @@ def test_paths_on_the_server_are_told_to_who_is_there_and_to_admins(
         [IKOMA, "validate", "words", "--json"], env=here, capture_output=True, text=True, check=False
     )
     assert str(house.apps) in validated.stdout
+
+
+@pytest.mark.parametrize(
+    ("tool", "wrong"),
+    [("apps_logs", {"tail": "some"}), ("deploy_up", {"wait": "soon"}), ("deploy_up", {"timeout": "long"})],
+)
+def test_a_refused_argument_is_answered_with_those_that_the_tool_lists(
+    house: Server, tool: str, wrong: dict[str, str]
+) -> None:
+    async def conversation(client: Client) -> tuple[str, list[str]]:
+        listed = next(item for item in (await client.list_tools()).tools if item.name == tool)
+        result = await client.call_tool(tool, {"appName": "words", **wrong})
+        assert isinstance(result.content[0], TextContent)
+        return str(json.loads(result.content[0].text)["hint"]), list(listed.input_schema["properties"])
+
+    hint, properties = talk(over_http(house), conversation)
+    assert re.findall(r"\w+", hint.removeprefix(f"{tool} takes ")) == properties

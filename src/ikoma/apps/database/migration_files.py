@@ -41,7 +41,8 @@ def read_migrations(app: App) -> tuple[list[Migration], list[tuple[str, IkomaErr
 def find_migration(app: App, name: SqlFileName) -> Migration:
     if name.endswith(_DOWN):
         raise SqlFailed(
-            f"{name} undoes a migration and is not one.", hint=f"Give {name.removesuffix(_DOWN)}.sql, or no file."
+            f"{quote_name(name)} undoes a migration and is not one.",
+            hint=f"Give {quote_name(name.removesuffix(_DOWN) + '.sql')}, or no file.",
         )
     return _read(app, app.migrations / name)
 

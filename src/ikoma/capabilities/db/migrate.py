@@ -11,7 +11,7 @@ from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
-from ikoma.model import Effect, Role, SqlFileName
+from ikoma.model import Effect, Role, SqlFileName, quote_name
 from ikoma.ports.databases import Migration
 
 
@@ -46,7 +46,7 @@ async def losses(call: Call, request: DbMigrateRequest) -> Loss | None:
     migrator = call.platform.migrator
     wanted = migration_files.select_pending(_wanted(app, request), await migrator.read_ledger(app))
     lost = await migrator.count_sql_losses(app, wanted)
-    names = ", ".join(item.name for item in wanted)
+    names = ", ".join(quote_name(item.name) for item in wanted)
     return (
         Loss(f"Apply {names} to the database of {app.name}.", tuple(lost), call.kept_of_database(app)) if lost else None
     )
@@ -75,9 +75,9 @@ async def migrate(call: Call, request: DbMigrateRequest) -> DbMigrateResult:
         except IkomaError as error:
             if applied:
                 error.details["migrationsApplied"] = applied
-                error.hint = f"Applied before it, and staying so: {', '.join(applied)}. {error.hint}"
+                error.hint = f"Applied before it, and staying so: {', '.join(map(quote_name, applied))}. {error.hint}"
             raise
-    message = f"Applied {', '.join(applied)}." if applied else "Nothing to apply."
+    message = f"Applied {', '.join(map(quote_name, applied))}." if applied else "Nothing to apply."
     return DbMigrateResult(success=True, message=message, applied=applied)
 
 

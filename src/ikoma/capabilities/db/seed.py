@@ -11,7 +11,7 @@ from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import FileMissing
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
-from ikoma.model import Effect, Role, SqlFileName
+from ikoma.model import Effect, Role, SqlFileName, quote_name
 from ikoma.ports.databases import Migration
 
 
@@ -39,7 +39,7 @@ async def losses(call: Call, request: DbSeedRequest) -> Loss | None:
     app = call.app(request.app_name)
     wanted = _wanted(app, request)
     lost = await call.platform.migrator.count_sql_losses(app, wanted)
-    names = ", ".join(item.name for item in wanted) if request.sql is None else "the given SQL"
+    names = ", ".join(quote_name(item.name) for item in wanted) if request.sql is None else "the given SQL"
     return (
         Loss(f"Run {names} in the database of {app.name}.", tuple(lost), call.kept_of_database(app)) if lost else None
     )
@@ -60,7 +60,7 @@ async def seed(call: Call, request: DbSeedRequest) -> DbSeedResult:
     for number, item in enumerate(wanted):
         call.progress(f"seed {item.name}", number / len(wanted))
         await call.platform.databases.run_sql(owned, item.name, item.sql, timeout=request.timeout)
-    return DbSeedResult(success=True, message=f"Ran {', '.join(item.name for item in wanted)}.")
+    return DbSeedResult(success=True, message=f"Ran {', '.join(quote_name(item.name) for item in wanted)}.")
 
 
 def _wanted(app: App, request: DbSeedRequest) -> list[Migration]:

@@ -17,6 +17,7 @@ from psycopg.abc import PQGen
 from psycopg.generators import fetch, send
 
 from ikoma.errors import CannotRevert, MigrationChanged, SqlFailed
+from ikoma.model import quote_name
 from ikoma.ports.databases import Credentials, Migration
 from ikoma.postgres.clients.relay import Relay
 from ikoma.postgres.connect import Connection, connected, is_lost, said
@@ -115,7 +116,7 @@ async def _transaction(
 async def _applied(connection: Connection, migration: Migration) -> bool:
     known = {entry.name: entry.checksum for entry in await ledger.entries(connection)}
     if known.get(migration.name, migration.checksum) != migration.checksum:
-        raise MigrationChanged(f"{migration.name} was applied before, and has been changed since.")
+        raise MigrationChanged(f"{quote_name(migration.name)} was applied before, and has been changed since.")
     return migration.name in known
 
 
@@ -123,11 +124,13 @@ async def _refuse_all_but_the_newest(connection: Connection, name: str) -> None:
     await connection.execute(ledger.MAKE.encode())
     known = [entry.name for entry in reversed(await ledger.entries(connection))]
     if name not in known:
-        raise CannotRevert(f"{name} is not applied, so there is nothing to undo.", hint="db.status shows what is.")
-    if name != known[0]:
-        later = known[: known.index(name)]
         raise CannotRevert(
-            f"{name} is not the newest migration: {', '.join(reversed(later))} came after it.",
+            f"{quote_name(name)} is not applied, so there is nothing to undo.", hint="db.status shows what is."
+        )
+    if name != known[0]:
+        later = list(map(quote_name, known[: known.index(name)]))
+        raise CannotRevert(
+            f"{quote_name(name)} is not the newest migration: {', '.join(reversed(later))} came after it.",
             hint=f"Undo {', then '.join(later)} first.",
         )
 
@@ -144,7 +147,7 @@ async def _leave(connection: Connection, name: str, down: Migration) -> None:
 
 
 async def _record(connection: Connection, file: str, change: LiteralString, values: tuple[str, ...]) -> None:
-    problem = f"{file} changes IKOMA's ledger, or the role that writes it, so it could not be recorded."
+    problem = f"{quote_name(file)} changes IKOMA's ledger, or the role that writes it, so it could not be recorded."
     hint = "Leave the schema ikoma alone, and end with RESET ROLE where the file uses SET ROLE."
     try:
         cursor = await connection.execute(change, values)
@@ -171,17 +174,17 @@ async def _run(connection: Connection, relay: Relay, name: str, sql: str) -> Non
             raise
         if relay.exhausted:
             raise SqlFailed(
-                f"{name}: a row or an error has more than {_MOST_BYTES >> 20} MiB.",
+                f"{quote_name(name)}: a row or an error has more than {_MOST_BYTES >> 20} MiB.",
                 hint="Nothing reads the rows of a file: leave the SELECT out, or take less.",
                 file=name,
             ) from None
         raise SqlFailed(
-            f"{name}: the session was ended while the file ran.",
+            f"{quote_name(name)}: the session was ended while the file ran.",
             hint="A statement may have ended it, or PostgreSQL was restarted; nothing of the file was kept.",
             file=name,
         ) from error
     if connection.pgconn.transaction_status != pq.TransactionStatus.INTRANS:
-        raise SqlFailed(f"{name} ended its transaction itself.", hint="Remove what does.", file=name)
+        raise SqlFailed(f"{quote_name(name)} ended its transaction itself.", hint="Remove what does.", file=name)
 
 
 def _send(pgconn: pq.abc.PGconn, relay: Relay, name: str, sql: str) -> PQGen[tuple[pq.abc.PGresult, int] | None]:
@@ -199,7 +202,9 @@ def _send(pgconn: pq.abc.PGconn, relay: Relay, name: str, sql: str) -> PQGen[tup
         if result.status == pq.ExecStatus.FATAL_ERROR:
             failed = failed or result
         elif result.status in _COPYING:
-            raise SqlFailed(f"{name}: COPY cannot use the client here.", hint="Write INSERT statements.", file=name)
+            raise SqlFailed(
+                f"{quote_name(name)}: COPY cannot use the client here.", hint="Write INSERT statements.", file=name
+            )
         elif result.command_status:  # a piece of a statement's rows has none
             number += 1
     return None if failed is None else (failed, number)
@@ -232,9 +237,9 @@ def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int) -> SqlFa
     }
     message = told(pq.DiagnosticField.MESSAGE_PRIMARY) or "the statement failed"
     return SqlFailed(
-        f"{name}, line {line}: {message}.",
+        f"{quote_name(name)}, line {line}: {message}.",
         # The server's message quotes the statement's own values: the audit log gets the condition's name.
-        audit_message=f"{name}, line {line}: {_condition(sqlstate)}.",
+        audit_message=f"{quote_name(name)}, line {line}: {_condition(sqlstate)}.",
         hint=_EXTENSION_HINT if _is_of_extensions(sqlstate, message) else _HINTS.get(sqlstate),
         **{key: value for key, value in details.items() if key != "hint"},
         serverHint=details["hint"],
@@ -245,8 +250,8 @@ def _refused(name: str, error: psycopg.Error) -> SqlFailed:
     """An error outside the statements themselves: while waiting for another run, or when deferred checks ran."""
     sqlstate = error.sqlstate or ""
     return SqlFailed(
-        f"{name}: {said(error.diag.message_primary) or 'PostgreSQL refused it'}.",
-        audit_message=f"{name}: {_condition(sqlstate)}.",
+        f"{quote_name(name)}: {said(error.diag.message_primary) or 'PostgreSQL refused it'}.",
+        audit_message=f"{quote_name(name)}: {_condition(sqlstate)}.",
         hint=_HINTS.get(sqlstate),
         file=name,
         sqlstate=sqlstate,

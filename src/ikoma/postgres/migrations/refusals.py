@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ikoma.errors import SqlFailed
+from ikoma.model import quote_name
 from ikoma.ports.databases import Migration
 from ikoma.postgres.sql import parser, statements
 
@@ -95,7 +96,7 @@ def needs_no_transaction(node: Any, command: Any) -> bool:
 
 def _unreadable(name: str, error: SqlFailed) -> MigrationRefusal:
     line = error.details.get("line")
-    said = error.message.removeprefix(f"{name}, line {line}: ").removeprefix(f"{name} ")
+    said = error.message.removeprefix(f"{quote_name(name)}, line {line}: ").removeprefix(f"{quote_name(name)} ")
     said = _QUOTED.sub("", said.removesuffix(".")) + "."
     fix = "Correct it: a migration is SQL of PostgreSQL." if error.hint == SqlFailed.default_hint else error.hint
     return MigrationRefusal(line, said[:1].upper() + said[1:], fix)

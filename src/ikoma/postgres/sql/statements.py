@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ikoma.errors import SqlFailed
+from ikoma.model import quote_name
 from ikoma.postgres.sql import parser
 
 _LONGEST_SHOWN = 500
@@ -81,11 +82,13 @@ def check(name: str, sql: str) -> None:
         SqlFailed: names the line and what to do instead.
     """
     if "\0" in sql:
-        raise SqlFailed(f"{name} holds a NUL character.", hint="Remove it: PostgreSQL takes none in SQL.", file=name)
+        raise SqlFailed(
+            f"{quote_name(name)} holds a NUL character.", hint="Remove it: PostgreSQL takes none in SQL.", file=name
+        )
     if found := parser.excess(sql):
         offset, problem, hint = found
         line = line_of(sql, offset)
-        raise SqlFailed(f"{name}, line {line}: {problem}.", hint=hint, file=name, line=line)
+        raise SqlFailed(f"{quote_name(name)}, line {line}: {problem}.", hint=hint, file=name, line=line)
     number = 0
     try:
         for statement in _split(sql, True):
@@ -232,11 +235,11 @@ def _unreadable(name: str, sql: str, error: _Unreadable, number: int) -> SqlFail
         return _copy_refusal(name, copying)
     line = line_of(sql, offset)
     if found := _META.match(sql, sql.rfind("\n", 0, offset + 1) + 1):
-        shown = Statement(statement.number, line, offset, found[0])
-        return _refusal(name, shown, f"{found[0]} is a command of psql, not SQL.", "Remove it.")
+        command = Statement(statement.number, line, offset, found[0])
+        return _refusal(name, command, f"{found[0]} is a command of psql, not SQL.", "Remove it.")
     return SqlFailed(
-        f"{name}, line {line}: {_complaint(sql, error)}.",
-        audit_message=f"{name}, line {line}: SyntaxError (42601).",
+        f"{quote_name(name)}, line {line}: {_complaint(sql, error)}.",
+        audit_message=f"{quote_name(name)}, line {line}: SyntaxError (42601).",
         file=name,
         line=line,
         statement=statement.number,
@@ -314,7 +317,7 @@ def _copy_refusal(name: str, statement: Statement) -> SqlFailed:
 
 def _refusal(name: str, statement: Statement, problem: str, hint: str) -> SqlFailed:
     return SqlFailed(
-        f"{name}, line {statement.line}: {problem}",
+        f"{quote_name(name)}, line {statement.line}: {problem}",
         hint=hint,
         file=name,
         line=statement.line,

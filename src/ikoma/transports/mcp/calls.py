@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ikoma.errors import BodyTooLarge, IkomaError
+from ikoma.errors import BodyTooLarge, IkomaError, InvalidArguments
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.access.key_guard import KeyGuard
 from ikoma.kernel.call import LOCAL, Attempt, CallAnswer
@@ -20,7 +20,7 @@ from ikoma.kernel.events import Event
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
 from ikoma.ports.progress import Progress, ignore_progress
-from ikoma.transports.mcp.tools import is_chosen
+from ikoma.transports.mcp.tools import describe_arguments, is_chosen, tool_name
 from ikoma.transports.mcp.wording.speech import Speech
 
 WAIT_SECONDS = 45.0
@@ -92,6 +92,8 @@ class Calls:
             answer = await self._pipeline.execute(attempt, tell)
         except IkomaError as error:
             self._speech.error(error, ask.arguments)
+            if isinstance(error, InvalidArguments) and error.hint.startswith(f"{tool_name(ask.capability)} takes "):
+                error.hint = describe_arguments(self._pipeline.registry.get(ask.capability))
             raise
         return replace(answer, body=self._speech.body(ask.capability, answer.body, ask.arguments))
 

@@ -108,6 +108,14 @@ def input_schema(item: Capability) -> dict[str, Any]:
     return compact
 
 
+def describe_arguments(item: Capability) -> str:
+    """Say which arguments a tool takes, for a call that has others."""
+    schema = input_schema(item)
+    needed = schema.get("required", [])
+    named = ", ".join(name if name in needed else f"{name}?" for name in schema["properties"])
+    return f"{tool_name(item.name)} takes {named or 'nothing'}."
+
+
 def output_schema(item: Capability) -> dict[str, Any] | None:
     """That fields come of what is read; None where the answer is a text alone.
 

@@ -159,9 +159,11 @@ def _text_of(
 
 
 def as_tool_call(lead: Any) -> Any:
-    """A call that leads on, as a model makes it."""
+    """A call that leads on, as a model makes it; none where its arguments would have to be marked as data."""
     if not isinstance(lead, dict) or lead.keys() != {"capability", "arguments"}:
         return lead
+    if is_foreign(lead["arguments"]):
+        return None
     return {"tool": tool_name(lead["capability"]), "arguments": lead["arguments"]}
 
 
@@ -194,8 +196,8 @@ def told(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = 
         quoted = {"message": failure["error"], **quoted}
     said = {name: failure[name] for name in ("code", "error", "hint")} | ({"error": plain} if plain else {})
     said = {name: wrapper.sentence(text, given) for name, text in said.items()}
-    if failure.get("next"):
-        said["next"] = as_tool_call(wrapper.rest(failure["next"]))
+    if failure.get("next") and (lead := as_tool_call(failure["next"])):
+        said["next"] = lead
     said |= {key: wrapper.rest(value, key) for key, value in details.items() if key in _OURS}
     if "arguments" in details:
         said["arguments"] = [_of_argument(item, wrapper, given) for item in details["arguments"]]
