@@ -17,7 +17,7 @@ class AppBusy(IkomaError):
     """Another operation is working on this app."""
 
     code, status = "app_busy", 409
-    default_hint = "Wait until it has ended (operations.wait with the operationId of details), then try again."
+    default_hint = "Wait until it has ended, then try again."
     default_next = (Next("operations.list"),)
 
 

@@ -105,6 +105,7 @@ def _describe_busy(holder: Holder | None, app: AppName) -> AppBusy:
         return AppBusy(f"Another operation is working on {app}.")
     return AppBusy(
         f"{holder.capability} (operation {holder.operation}) has been working on {app} since {holder.since}.",
+        hint=f'Wait until it has ended (operations.wait {{"operationId": "{holder.operation}"}}), then try again.',
         next=[Next("operations.wait", {"operationId": holder.operation})],
         operationId=holder.operation,
         capability=holder.capability,

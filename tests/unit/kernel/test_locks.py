@@ -44,6 +44,7 @@ def test_a_busy_app_is_refused_and_the_holder_is_named(holder, tmp_path: Path) -
         asyncio.run(take(tmp_path))
     assert refused.value.details["operationId"] == "r1"
     assert refused.value.details["capability"] == "deploy.up"
+    assert '(operations.wait {"operationId": "r1"})' in refused.value.hint
 
 
 def test_other_apps_are_free_meanwhile(holder, tmp_path: Path) -> None:

@@ -69,9 +69,9 @@ class Caller:
     def check_capability(self, name: str, effect: Effect) -> None:
         """Raises OutOfScope where this key does not reach the capability."""
         if self.read_only and effect is not Effect.READS:
-            raise OutOfScope("This key may only read.")
+            raise OutOfScope("This key may only read.", next=())
         if not _matches(name, self.capabilities):
-            raise OutOfScope("This key does not reach this capability.")
+            raise OutOfScope("This key does not reach this capability.", next=())
 
     def reaches_capability(self, item: Capability) -> bool:
         return not (self.read_only and item.effect is not Effect.READS) and self.reaches_name(item.name)

@@ -10,7 +10,7 @@ import pytest
 from ikoma.errors import InvalidArguments, NotFound, OutOfScope, Unauthenticated
 from ikoma.kernel.access.callers import Caller, Callers
 from ikoma.kernel.store import Store
-from ikoma.model import Role
+from ikoma.model import Effect, Role
 
 
 def hashed(key: str) -> str:
@@ -163,3 +163,11 @@ def test_nobody_gives_more_than_they_have(mine: dict[str, Any], theirs: dict[str
 
 def test_a_key_with_a_rate_ends_one_without() -> None:
     Caller("key_1", "giver", Role.ADMIN, rate=10).check_covers(Caller("key_2", "taker", Role.BUILDER), given=False)
+
+
+def test_a_key_that_lacks_a_right_is_led_nowhere() -> None:
+    """Another call would not get it any further."""
+    for caller in (Caller("k", "k", Role.ADMIN, read_only=True), Caller("k", "k", Role.ADMIN, capabilities=("db.*",))):
+        with pytest.raises(OutOfScope) as refused:
+            caller.check_capability("deploy.up", Effect.CHANGES)
+        assert refused.value.next == ()
