@@ -150,7 +150,7 @@ class ComposeModel:
 
     @cached_property
     def x_ikoma(self) -> Extension:
-        """What the `x-ikoma` block says.
+        """Parse the `x-ikoma` block.
 
         Raises:
             InvalidCompose: a key is unknown, or its value is not of its form.
@@ -169,7 +169,7 @@ class ComposeModel:
 
     @property
     def contents(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        """Its configs and secrets, by these words."""
+        """All configs and secrets, by these words."""
         return {"configs": self.configs, "secrets": self.secrets}
 
     def copy_raw(self) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def sources(app: App, model: ComposeModel, *, besides: Sequence[str] = ()) -> So
 
 
 def _named_folders(root: Path, model: ComposeModel) -> dict[Path, bool]:
-    """What the app's own x-ikoma block says of paths: whether they are source."""
+    """Read from the x-ikoma block which paths are source and which are data."""
     source, data = model.x_ikoma.source, model.x_ikoma.data
     return {root / name: True for name in source} | {root / name: False for name in data}
 
@@ -125,7 +125,7 @@ def _is_copied(path: Path, named: Mapping[Path, bool], written: Set[Path]) -> bo
 
 
 def _nearest(path: Path, named: Mapping[Path, bool]) -> bool | None:
-    """What is said of a path, or of the nearest folder above it of which something is said."""
+    """Find what is said of a path, or of the nearest folder above it of which something is said."""
     return next((named[step] for step in (path, *path.parents) if step in named), None)
 
 

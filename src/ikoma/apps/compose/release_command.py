@@ -33,7 +33,7 @@ class ReleaseCommand:
 
     @property
     def verdict(self) -> MigrationVerdict:
-        """What a plan says of it."""
+        """The line of a plan about it."""
         said = "It is marked `breaking`: what serves is stopped first." if self.breaking else None
         return MigrationVerdict(
             f"release command of {self.service}: {' '.join(self.command)}",

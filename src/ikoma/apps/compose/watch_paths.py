@@ -53,7 +53,7 @@ def _in_file(content: bytes) -> tuple[str, ...] | None:
 
 
 def touched(globs: Sequence[str], changed: Sequence[str], folder: str | None = None) -> list[str]:
-    """Those of the changed paths that the globs watch.
+    """Select the changed paths that the globs watch.
 
     Args:
         folder: the app's folder in the repository.

@@ -164,7 +164,7 @@ def find_port(service: Service) -> int | None:
 
 
 def _as_said(model: ComposeModel, block: Mapping[str, Any], dockerfiles: Mapping[str, str] | None) -> Web:
-    """What a block says that has a port or a health path."""
+    """Read a block that has a port or a health path."""
     services = model.services
     service = block.get("service") or _usual(services) or _guessed(model, dockerfiles) or "web"
     if not isinstance(service, str) or service not in services:
@@ -209,7 +209,7 @@ def _of_one(service: Service) -> Choice:
 
 
 def _guess(model: ComposeModel, dockerfiles: Mapping[str, str] | None, without: Collection[str] = ()) -> Choice:
-    """What the file tells without a block."""
+    """Guess from the file alone, without a block."""
     services = model.services
     possible = {
         name: service

@@ -31,7 +31,7 @@ _PATH = re.compile(r"(\./)?[^/\0][^\0]*")
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What the block says beside service, port, health and database. Durations are seconds, sizes bytes."""
+    """The block beside service, port, health and database. Durations are seconds, sizes bytes."""
 
     domains: tuple[str, ...] = ()
     redirects: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +75,7 @@ KEYS = (
 
 
 def parse(block: Any, services: Collection[str]) -> Extension:
-    """What a block says in a file with these services.
+    """Parse a block of a file with these services.
 
     Raises:
         InvalidCompose: a key is unknown, or its value is not of its form.

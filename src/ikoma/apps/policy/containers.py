@@ -1,4 +1,4 @@
-"""What a service asks of the machine: rights, namespaces, devices, limits."""
+"""Rules on what a service asks of the machine: rights, namespaces, devices, limits."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _processes(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation
 
 
 def ulimits(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
-    """Of a container or a build: `nice` and `rtprio` let it put itself before all that runs on the server."""
+    """Check the limits of a container or a build: `nice` and `rtprio` let it put itself before all."""
     for name in value:
         if name not in _ULIMITS:
             yield Violation("limits", (*place, name), f"{name} can put its processes before all others.")

@@ -1,4 +1,4 @@
-"""What a Dockerfile builds on: every image it names, and what it fetches with the engine's own network.
+"""Find what a Dockerfile builds on: every image it names, and what it fetches with the engine's own network.
 
 It is read more broadly than an engine reads it: each line by itself, and joined with the next ones in each way that
 lines can be joined. What may be an instruction counts as one, and a name that quotes, escapes or variables could make
@@ -58,7 +58,7 @@ Problem = tuple[str, int, str, str | None]
 
 
 def problems(text: str, args: Mapping[str, str]) -> Iterator[Problem]:
-    """What is to be checked or refused.
+    """List what is to be checked or refused.
 
     Args:
         args: the build's own arguments.
@@ -154,7 +154,7 @@ def _labels(words: list[str]) -> Iterator[_Found]:
 
 
 def _sources(rest: str) -> list[str]:
-    """What stands before the last word of COPY or ADD, in either form."""
+    """List what stands before the last word of COPY or ADD, in either form."""
     return [word for word in re.split(r"[\s,\[\]]+", rest) if word and not word.startswith("--")][:-1]
 
 
@@ -178,7 +178,7 @@ def _image(text: str, values: _Values, stages: _Stages, number: int) -> Iterator
 
 
 def _choices(found: re.Match[str], values: _Values) -> list[str]:
-    """What a variable may stand for where it is used."""
+    """List what a variable may stand for where it is used."""
     known = set(itertools.islice(values.get(found[1] or found[4], {""}), _MOST_CHOICES + 2))  # all, or too many
     if found[2] is None:
         return sorted(known)

@@ -31,7 +31,7 @@ _USUAL = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is refused, and which waivers let something pass."""
+    """The violations that are refused, and the waivers that let something pass."""
 
     refused: tuple[Violation, ...]
     used: tuple[Waiver, ...] = ()
@@ -70,7 +70,7 @@ class Policy:
         self._hosts = hosts
 
     async def judge(self, app: App, model: ComposeModel) -> Verdict:
-        """What a resolved compose file does that it must not."""
+        """Find what a resolved compose file does that it must not."""
         facts = await self._facts(app)
         return self.less_waived(app, await asyncio.to_thread(policy.check, model, facts))
 
@@ -116,7 +116,7 @@ class Policy:
         return frozenset(waiver.rule for waiver in self._waivers.live(app.name))
 
     def waivers(self, app: App) -> Sequence[Waiver]:
-        """Those that hold for this app now, used or not."""
+        """List the waivers that hold for this app now, used or not."""
         return self._waivers.live(app.name)
 
     async def _facts(self, app: App) -> HostFacts:
@@ -141,7 +141,7 @@ def _resolved(paths: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _writable(app: App) -> tuple[Path, ...]:
-    """What containers that may be running now can write: those of the release that serves, and of the latest."""
+    """List what containers that may be running can write: those of the release that serves, and of the latest."""
     releases = Releases(app)
     found: set[Path] = set()
     for release in releases.list_recent():

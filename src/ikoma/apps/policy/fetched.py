@@ -46,7 +46,7 @@ class Fetch:
 
 
 def fetches(text: str, args: Mapping[str, str]) -> list[Fetch]:
-    """Those of a Dockerfile.
+    """List the fetches of a Dockerfile.
 
     Args:
         args: the build's own arguments.

@@ -99,7 +99,7 @@ def _caches(facts: HostFacts, place: Place, value: Mapping[str, Any]) -> Iterato
 
 
 def _cache_of(text: str) -> Mapping[str, str]:
-    """What a cache is said to be; nothing where BuildKit, which takes quotes and capitals, could read it otherwise."""
+    """Read the options of a cache; none where BuildKit, which takes quotes and capitals, could read it otherwise."""
     parts = [part.partition("=")[::2] for part in text.split(",")]
     plain = all(_CACHE.fullmatch(name) and '"' not in value for name, value in parts)
     return dict(parts) if plain and len(dict(parts)) == len(parts) else {}

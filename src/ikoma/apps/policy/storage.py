@@ -1,4 +1,4 @@
-"""What a service mounts, and the volumes, configs and secrets it mounts them from."""
+"""Rules on what a service mounts, and on the volumes, configs and secrets it mounts them from."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _mounts(facts: HostFacts, place: Place, value: Any) -> Iterator[Violation]:
 
 
 def _bind_options(place: Place, options: Mapping[str, Any]) -> Iterator[Violation]:
-    """Of any mount: Compose hands them on for volumes as well."""
+    """Check the bind options of any mount: Compose hands them on for volumes as well."""
     if options.get("propagation", "") not in _PRIVATE:
         yield Violation("bind-propagation", place, f"The mount is {options['propagation']}.")
     for name in options:
@@ -116,7 +116,7 @@ def _is_special(path: Path) -> bool:
 
 
 def read_files(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
-    """What Compose reads and a container writes, by its mounts or as it runs: it would have a say in what runs next.
+    """Find what Compose reads and a container writes: the container would have a say in what runs next.
 
     What is mounted from a copy of the release's own changes nothing in the folder.
     """
@@ -159,7 +159,7 @@ def swapped(model: ComposeModel, facts: HostFacts) -> Iterator[Violation]:
 
 
 def _below_written(model: ComposeModel, facts: HostFacts) -> Iterator[tuple[Violation, Path, set[Path]]]:
-    """What lies below folders that containers may write, with where it leads and these folders."""
+    """Find what lies below folders that containers may write, with where it leads and these folders."""
     writable = {*writable_folders(model), *facts.writable} - {facts.root}
     for place, source in _sources(model):
         located = locate(source)
@@ -169,7 +169,7 @@ def _below_written(model: ComposeModel, facts: HostFacts) -> Iterator[tuple[Viol
 
 
 def _copied(model: ComposeModel, facts: HostFacts) -> Sources:
-    """What a release has copies of; nothing where the file says nonsense, which is refused by itself."""
+    """Find what a release has copies of; nothing where the file says nonsense, which is refused by itself."""
     try:
         return sources(facts.app, model)
     except InvalidCompose:
@@ -224,7 +224,7 @@ def _binds(model: ComposeModel) -> Iterator[tuple[Place, str, bool]]:
 
 
 def writable_folders(model: ComposeModel) -> tuple[Path, ...]:
-    """What the containers of a deployed model may write."""
+    """List what the containers of a deployed model may write."""
     return tuple(locate(source).path for _, source, writable in _binds(model) if writable)
 
 

@@ -60,7 +60,7 @@ class Waivers:
         return found
 
     def live(self, app: AppName) -> Sequence[Waiver]:
-        """Those that hold now, oldest first."""
+        """List the waivers that hold now, oldest first."""
         return self._waivers.select("app = ? AND expires_at > ? ORDER BY created_at, id", (app, _now()))
 
     def forget(self, app: AppName) -> None:

@@ -1,4 +1,4 @@
-"""What Compose refuses: each of its messages by itself, and the parts of the files that one is about.
+"""Take apart what Compose refuses: each message by itself, and the parts of the files that one is about.
 
 Compose stops at what it cannot take. Without those parts it goes on, and tells what else there is.
 """
@@ -48,7 +48,7 @@ class Part:
 
 
 def messages(error: str) -> list[str]:
-    """What Compose said, message by message."""
+    """Split what Compose said into its messages."""
     text = _DECODING.sub("", error.strip())
     found = [part.strip() for part in _SEVERAL.split(text)]
     return [part for part in found if part] or [error]

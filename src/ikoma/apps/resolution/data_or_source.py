@@ -17,7 +17,7 @@ SOURCE, DATA = "source", "data"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a path in the app's folder is. One that images are built from and containers write is both."""
+    """The kind of a path in the app's folder. One that images are built from and containers write is both."""
 
     path: str
     kind: str

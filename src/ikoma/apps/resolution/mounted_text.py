@@ -1,4 +1,4 @@
-"""What a service is configured with: text files of the app's folder that it mounts, and configs that the file holds."""
+"""Read the configuration of a service: text files of the app's folder that it mounts, and configs in the file."""
 
 from __future__ import annotations
 

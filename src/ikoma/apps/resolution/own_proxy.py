@@ -114,7 +114,7 @@ class OwnProxy:
 
     @property
     def by_hand(self) -> str:
-        """What its own configuration is to be changed to where it stays; nobody but its author can."""
+        """The change of its own configuration where it stays; nobody but its author can."""
         return f"Let {self.service} listen on `:80` for all names, without certificates, and redirect nobody to HTTPS."
 
     @property
@@ -177,7 +177,7 @@ def sends_to_https(text: str) -> bool:
 
 
 def kind_of(service: Service, dockerfile: str) -> str | None:
-    """What kind of reverse proxy a service may be, by its image; None where it is none."""
+    """Tell what kind of reverse proxy a service may be, by its image; None where it is none."""
     image = stage_of(service.build, dockerfile).base if service.build else service.image
     last = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
     return next((kind for word, kind in _KINDS.items() if re.search(rf"(?:^|[-_.]){word}(?:$|[-_.])", last)), None)

@@ -31,7 +31,7 @@ _MARK = 6
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What is known of a preview. Times are RFC 3339 in UTC."""
+    """The record of a preview. Times are RFC 3339 in UTC."""
 
     name: str
     of: str
@@ -51,7 +51,7 @@ class Preview:
 
 
 def read(preview: App) -> Preview | None:
-    """What is known of an app as a preview; None where it is not one, or nothing can be made of its record."""
+    """Read the record of an app as a preview; None where it is not one, or nothing can be made of its record."""
     if preview.name.previewed is None:
         return None
     try:

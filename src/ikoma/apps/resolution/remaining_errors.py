@@ -42,7 +42,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Remainder:
-    """What is wrong, and what is left without it; `model` is None where nothing could be made of the rest."""
+    """All that is wrong, and what is left without it; `model` is None where nothing could be made of the rest."""
 
     source: Source
     violations: list[Violation] = field(default_factory=list)
@@ -155,7 +155,7 @@ def _causes(refusals: Sequence[Refusal]) -> list[Refusal]:
 
 
 def _kind(part: Part) -> str:
-    """What is missing where this part is: something of the top level, or what makes a service."""
+    """Tell what is missing where this part is: something of the top level, or what makes a service."""
     if part.place[0] != "services" or len(part.place) <= 2:
         return str(part.place[0])
     return f"{part.place[2]}" if part.place[2] in _MADE_OF else ""

@@ -1,4 +1,4 @@
-"""What Compose makes of an app's files, and what the policy says before Compose reads them.
+"""Lets Compose resolve an app's files, once the policy has judged how they are read.
 
 The files are read at each question, from inside the app's folder only, and Compose gets what was read. Resolving is a
 pure function of those bytes: for as long as they are the same, only the child process is saved.
@@ -60,7 +60,7 @@ class Resolution:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What Compose said besides."""
+        """The warnings of Compose."""
         return () if self.resolved is None else self.resolved.warnings
 
     @property
@@ -75,7 +75,7 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What Compose made of the bytes of an app's files."""
+    """The result of Compose for the bytes of an app's files."""
 
     resolved: Resolved | None
     model: ComposeModel | None
@@ -86,7 +86,7 @@ class _Read:
 
 
 class Resolutions:
-    """What Compose made of each app's files, the latest of them remembered.
+    """Resolves the files of apps, and remembers the latest result for each.
 
     Args:
         waived: the rules of the policy that are waived for an app.
@@ -192,7 +192,7 @@ class Resolutions:
         return found
 
     async def _ask(self, app: App, gathered: Gathered) -> Resolved:
-        """What Compose says of files whose variables can be read."""
+        """Ask Compose about files whose variables can be read."""
         variables = await self._variables(app, gathered)
         resolved = await self._engine.resolve(app.name, app.path, gathered.merged, gathered.for_compose)
         if resolved.model is not None:
@@ -205,7 +205,7 @@ class Resolutions:
         return resolved
 
     async def _variables(self, app: App, gathered: Gathered) -> Variables:
-        """What is set for the compose files: by .env, and by the one beside them."""
+        """Read what is set for the compose files: by .env, and by the one beside them."""
         own = await self.reader.read(app, gathered.files.get(ENV, b""))
         if gathered.beside is None:
             return own
@@ -249,7 +249,7 @@ def _beside(gathered: Gathered) -> bytes:
 
 
 def _secrets(gathered: Gathered, variables: Variables, resolved: Resolved | None) -> list[Secret]:
-    """What is secret in the files of variables, as it is written, and in what Compose made of it."""
+    """Collect what is secret in the files of variables, as it is written, and in what Compose made of it."""
     files = {ENV, *(file.path for file in find_variables_files(gathered))}
     found = [
         secret

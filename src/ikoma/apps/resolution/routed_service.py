@@ -121,7 +121,7 @@ class WebServices:
         return sends_to_https(await asyncio.to_thread(mounted_text, app, model, name))
 
     async def _own_proxies(self, app: App, model: ComposeModel, dockerfiles: Mapping[str, str]) -> tuple[OwnProxy, ...]:
-        """Those whose ports cannot be had: one that an admin lets have them is nobody's concern."""
+        """Find the proxies whose ports cannot be had: one that an admin lets have them is nobody's concern."""
         names = [name for name, service in model.services.items() if kind_of(service, dockerfiles.get(name, ""))]
         if not names:
             return ()

@@ -1,4 +1,4 @@
-"""What an app gets in place of what its compose file names and no app gets here.
+"""Substitutes for what a compose file names and no app gets here.
 
 A network that is shared with others, or named as only one on the machine can be, becomes one of the app's own, and so
 does a volume with such a name where there is none yet. A build that would be fetched becomes the image beside it.

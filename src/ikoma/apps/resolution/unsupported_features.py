@@ -1,4 +1,4 @@
-"""What Compose takes in a file though no container can be made of it, or nothing here does it: else a deploy tells."""
+"""Find what Compose takes though no container can be made of it, or nothing here does it: else a deploy tells."""
 
 from __future__ import annotations
 

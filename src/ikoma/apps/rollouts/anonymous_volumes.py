@@ -41,7 +41,7 @@ def note(app: App, found: Mapping[str, Sequence[AnonymousVolume]]) -> None:
 
 
 async def last_of(engine: Engine, app: App, services: Sequence[str]) -> dict[str, list[AnonymousVolume]]:
-    """Of services that have no container now, the volumes that they had last and that are still there."""
+    """Find, for services without a container, the volumes that they had last and that are still there."""
     known = {service: volumes for service, volumes in noted(app).items() if service in services}
     present = await engine.map_owners() if known else {}
     last = {

@@ -101,7 +101,7 @@ class Answering:
 
 
 def _hint(web: Web, check: ProbeResult, timeout: float | None) -> str | None:
-    """What mends it, where that is known.
+    """Tell what mends it, where that is known.
 
     Args:
         timeout: the seconds that were not enough; None where time was not what it lacked.

@@ -81,7 +81,7 @@ def with_existing(model: Mapping[str, Any], existing: ResourceInventory) -> dict
 
 
 def differences(app: AppName, model: ComposeModel, existing: ResourceInventory) -> Iterator[Difference]:
-    """What is there of an app's own volumes and networks, and is not as its model says."""
+    """Find volumes and networks of an app that are not as its model says."""
     for key, wanted in model.volumes.items():
         made = existing.volumes.get(str(wanted.get("name") or f"{app.project}_{key}"))
         if made is not None and made.project == app.project and not wanted.get("external"):

@@ -1,4 +1,4 @@
-"""What a resolved compose file gets besides what it says: names, limits, labels, and the app's own variables.
+"""Adds to a resolved compose file what it does not say: names, limits, labels, and the app's own variables.
 
 Nothing that was checked is read again when it runs: Dockerfiles become a part of the file.
 """

@@ -39,7 +39,7 @@ log = logging.getLogger("ikoma")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to run: a release whose model was checked.
+    """The release to run, whose model was checked.
 
     Args:
         model: what was checked, with all that containers get.
@@ -81,12 +81,12 @@ class Target:
         return self.files / "compose.json"
 
     def of_web(self, containers: Sequence[Container]) -> list[Container]:
-        """Those of the service that answers HTTP; none where no service does."""
+        """Select the containers of the service that answers HTTP; none where no service does."""
         return [item for item in containers if self.web is not None and item.service == self.web.service]
 
     @property
     def creation_file(self) -> Path:
-        """What Compose makes containers of."""
+        """The file that Compose makes containers of."""
         return self.files / "create.json"
 
 

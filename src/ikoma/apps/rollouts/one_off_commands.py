@@ -34,7 +34,7 @@ _FILE = "command.json"
 
 @dataclass(slots=True)
 class Output:
-    """What a command said: its last lines, and how many there were."""
+    """The output of a command: its last lines, and how many there were."""
 
     last: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
     count: int = 0

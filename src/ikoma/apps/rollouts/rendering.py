@@ -58,7 +58,7 @@ class Placement:
         return self.tree / real.relative_to(self.root) if self.sources.keeps(real) else None
 
     def mounted(self, path: str) -> Path | None:
-        """What is mounted in place of a path in the app's folder; None where that is data."""
+        """Find what is mounted in place of a path in the app's folder; None where that is data."""
         way = locate(path)
         if way.path == self.root / ".env":
             return self.files / ".env"
@@ -111,7 +111,7 @@ _NO_PART = ("image", "build", "depends_on", "scale", "pull_policy", "profiles")
 
 @dataclass(frozen=True, slots=True)
 class GivenFile:
-    """What a config or secret holds, or .env, as the file that a service mounts."""
+    """The file that a service mounts for a config, a secret or .env."""
 
     content: str | bytes
     mode: int

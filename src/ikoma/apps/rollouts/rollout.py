@@ -129,7 +129,7 @@ class Rollouts:
     async def _carried(
         self, app: App, target: Target, containers: Sequence[Container]
     ) -> dict[str, Sequence[AnonymousVolume]]:
-        """Of each service the volumes without a name that its data is in: the last container's, else those it had."""
+        """Find each service's volumes without a name: the last container's, else those it had."""
         gone = sorted(set(target.model.services) - {item.service for item in containers})
         return {**await anonymous_volumes.last_of(self._engine, app, gone), **await self._held(containers)}
 
@@ -161,7 +161,7 @@ class Rollouts:
         *,
         made: bool = False,
     ) -> RolloutResult:
-        """What follows once others serve. Where Docker is away or busy by now, that is done later, and nothing failed.
+        """Do what follows once others serve. Where Docker is away or busy, that is done later, and nothing failed.
 
         Args:
             made: whether the containers are new, and not those of standby.

@@ -19,7 +19,7 @@ _MOST_ROLLOUTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a rollout does with one service."""
+    """The choice of a rollout for one service."""
 
     service: str
     kept: tuple[Container, ...] = ()
@@ -42,7 +42,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to run, and what there is."""
+    """All that a decision depends on: what is to run, and what there is."""
 
     app: App
     model: ComposeModel

@@ -1,4 +1,4 @@
-"""What only one service at a time may have: a host port, a fixed address, a volume or a folder that it writes.
+"""Resources that only one service at a time may have: a host port, an address, a volume or a folder it writes.
 
 A release may give such a thing to another service than the one before, as when a service gets another name. What has
 it stops before the other one starts: a database server that two run is broken.
@@ -70,7 +70,7 @@ def find_claims(app: App, model: ComposeModel, service: str, source: Sources) ->
 
 
 def find_conflicts(app: App, model: ComposeModel, service: str, source: Sources, before: ComposeModel) -> list[Claim]:
-    """What a service has for itself that its containers of before may have too: all of it where nothing is known."""
+    """Find what a service has for itself that its earlier containers may have too: all of it where nothing is known."""
     found = list(find_claims(app, model, service, source))
     if service not in before.services:
         return found

@@ -41,7 +41,7 @@ class AdaptedFile:
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """What would become of an app's compose files.
+    """The compose files of an app as they would become.
 
     Args:
         changes: what is changed, in words.
@@ -107,7 +107,7 @@ class Adapter:
 
 
 def _take_out_proxies(report: Report, edited: Mapping[str, ComposeText]) -> tuple[list[str], set[str]]:
-    """What is changed of proxies of the app's own, and the problems that are mended with it."""
+    """Take out proxies of the app's own; tells what is changed, and the problems that are mended with it."""
     changes: list[str] = []
     mended: set[str] = set()
     for proxy in report.own_proxies:

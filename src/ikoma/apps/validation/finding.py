@@ -33,7 +33,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Report:
-    """What was found, and the resolved model where Compose could make one."""
+    """All findings, and the resolved model where Compose could make one."""
 
     model: ComposeModel | None = None
     choice: Choice | None = None
@@ -76,7 +76,7 @@ class Report:
         return "There is 1 error" if len(self.errors) == 1 else f"There are {len(self.errors)} errors"
 
     def _kind(self, rules: Sequence[str]) -> type[IkomaError]:
-        """What the errors are called together."""
+        """Choose the kind of error that stands for all of them."""
         if rules:
             return PolicyViolation
         for kind, found in ((DomainTaken, self.taken), (SqlFailed, self.sql)):

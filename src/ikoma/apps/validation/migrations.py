@@ -19,7 +19,7 @@ from ikoma.postgres.sql.parser import read
 
 
 async def find_migrations(databases: Databases, app: App) -> list[Finding]:
-    """What would make the migrations of a deploy fail, as far as it is known before."""
+    """Find what would make the migrations of a deploy fail, as far as it is known before."""
     if (owned := credentials.find(app)) is None:
         return []
     known, wrong = await asyncio.to_thread(migration_files.read_migrations, app)

@@ -26,7 +26,7 @@ _New = tuple[str, str]
 async def find_unwritable(
     engine: Engine, app: App, source: Source, model: ComposeModel, existing: Collection[str]
 ) -> list[Finding]:
-    """What is there and belongs to somebody else, and what is new and for two; nothing of whom is not known.
+    """Find mounts that belong to somebody else, and new ones for two users; nothing where the user is not known.
 
     Args:
         existing: names of all volumes that are there.
@@ -65,7 +65,7 @@ def _new(app: App, model: ComposeModel, mount: Mount, existing: Collection[str])
 
 
 def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) -> Iterator[Finding]:
-    """What is said where services of more than one user write what is made for the first of them."""
+    """Warn where services of more than one user write what is made for the first of them."""
     kind, place = new
     if len({user.partition(":")[0] for user, _ in users.values()}) < 2:
         return
@@ -78,7 +78,7 @@ def _for_two(source: Source, new: _New, users: Mapping[str, tuple[str, int]]) ->
 
 
 async def _user_of_image(engine: Engine, app: App, service: Service, dockerfile: str) -> str:
-    """Whom an image runs as, if it is here; one that is built: as its Dockerfile says, or as it was built last."""
+    """Tell whom an image runs as, if it is here; one that is built: by its Dockerfile, or as it was built last."""
     if service.build is None:
         image = await engine.find_image(service.image)
         return image.user if image else ""

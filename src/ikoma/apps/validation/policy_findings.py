@@ -57,7 +57,7 @@ def find_violations(source: Source, violations: Iterable[Violation]) -> Iterator
 
 
 def _keys(violation: Violation) -> Iterator[tuple[object, ...]]:
-    """What a violation has in common with those that one change mends."""
+    """List what a violation has in common with those that one change mends."""
     if violation.because:
         yield "because", violation.because
     yield "what", violation.rule, fix_of(violation), violation.what

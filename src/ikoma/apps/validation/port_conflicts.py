@@ -1,4 +1,4 @@
-"""What an app wants of this machine for itself and another has: host ports, and names of containers."""
+"""Find what an app wants of this machine and another has: host ports, and names of containers."""
 
 from __future__ import annotations
 

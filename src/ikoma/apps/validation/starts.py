@@ -57,7 +57,7 @@ class _Files:
 
 
 def find_starts(app: App, model: ComposeModel) -> list[Finding]:
-    """What of the source of services that a template starts is not understood."""
+    """Find what is not understood of the source of services that a template starts."""
     return list(_of_services(app, model))
 
 

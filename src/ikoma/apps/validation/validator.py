@@ -137,7 +137,7 @@ class Validator:
         return settled
 
     async def _look_at_remainder(self, app: App, report: Report, resolution: Resolution, *, images: bool) -> None:
-        """What is wrong with files that are refused while they are read, and with the rest of them."""
+        """Report what is wrong with files that are refused while they are read, and with the rest of them."""
         found = await self._resolutions.remainder(app, resolution)
         refused = self._policy.less_waived(app, found.violations).refused
         report.errors += find_violations(resolution.source, refused)
@@ -163,12 +163,12 @@ class Validator:
         return {name: text for name, text in source.texts.items() if name.endswith(_YAML)}
 
     async def routing(self, app: App) -> Choice | None:
-        """What the app's files as they are now would have routed; None where that cannot be told."""
+        """Tell what the app's files as they are now would have routed; None where that cannot be told."""
         model = (await self._resolutions.resolve(app)).model
         return None if model is None else (await self._web_services.settle(app, model)).choice
 
     async def occupied(self, app: App, model: ComposeModel) -> list[Impossible]:
-        """What a resolved model wants of this machine and another has."""
+        """Find what a resolved model wants of this machine and another has."""
         return await occupied(app.name, model, self._engine, self._policy.is_platform)
 
     def taken_domains(self, app: App, model: ComposeModel) -> list[str]:

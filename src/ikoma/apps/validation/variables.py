@@ -77,7 +77,7 @@ def _is_needed(place: Place) -> bool:
 
 
 def _piece(source: Source, use: Use) -> Finding:
-    """What is said of a $ that may stand for itself. It quotes nothing that follows it."""
+    """Warn of a $ that may stand for itself. The warning quotes nothing that follows it."""
     problem = f"{'.'.join(map(str, use.place))} holds a $, and what follows it is read as the name of a variable."
     fix = "If it is meant as it stands, write $$ for each $; if a variable is meant, write ${NAME} and set it in .env."
     return _finding(source, use, problem, fix)
@@ -110,7 +110,7 @@ def find_missing_names(app: App, written: Mapping[str, str]) -> Iterator[Finding
 def find_database_variables(
     app: App, source: Source, model: ComposeModel, written: Mapping[str, str], databases: Databases
 ) -> list[Finding]:
-    """What is said of a database that the containers will not see, and which services keep one of their own."""
+    """Warn of a database that the containers will not see, and of services that keep one of their own."""
     owned = credentials.find(app)
     found = assign_database_variables(model, written)
     if owned is None:

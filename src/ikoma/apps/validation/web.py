@@ -30,7 +30,7 @@ def find_web(source: Source, model: ComposeModel) -> Iterator[Finding]:
 
 
 def _problems(model: ComposeModel) -> Iterator[str]:
-    """What is wrong with the block: each look finds one fault, and the next is at the block without its key."""
+    """Find what is wrong with the block: each look finds one fault, and the next is at the block without its key."""
     told: set[str | None] = set()
     for look in (check, choose):
         while (problem := _problem(look, model)) is not None:
@@ -45,7 +45,7 @@ def _problems(model: ComposeModel) -> Iterator[str]:
 
 
 def _of_parts(model: ComposeModel, key: str | None) -> list[str]:
-    """What is wrong with the parts of a key's value, each looked at alone."""
+    """Find what is wrong with the parts of a key's value, each looked at alone."""
     value = model.said.get(key) if key in _OF_PARTS else None
     parts: list[Any] = [[item] for item in value] if isinstance(value, list) else []
     parts += [{name: item} for name, item in value.items()] if isinstance(value, Mapping) else []

@@ -1,4 +1,4 @@
-"""What counts otherwise here than the compose files say, and what is taken from included ones. Nothing here refuses."""
+"""Tell what counts otherwise here than the compose files say, and what included ones give. Nothing is refused."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def _check_keys(text: str) -> None:
 
 
 class _Size(NamedTuple):
-    """Of a node when its aliases are written out. `characters` are those of its texts."""
+    """The size of a node when its aliases are written out. `characters` are those of its texts."""
 
     nodes: int
     depth: int
@@ -189,7 +189,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
-    """What a node says.
+    """Read the plain value of a node.
 
     Args:
         is_plain: whether it stands below one of Compose's own tags, where Compose looks for no further ones.
@@ -209,7 +209,7 @@ def _plain(node: yaml.Node, place: Place, *, is_plain: bool = False) -> Any:
 
 
 def _pairs(node: yaml.MappingNode, place: Place = ()) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-    """What a mapping says, merged ones included: name → its key and its value."""
+    """Read a mapping, merged ones included: name → its key and its value."""
     own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     merges = False

@@ -189,7 +189,7 @@ class Source:
         return found
 
     def _extended(self, file: str, place: Place) -> Iterator[tuple[str, Place]]:
-        """What the service of a place extends, with the place in it."""
+        """Find what the service of a place extends, with the place in it."""
         if len(place) < 3 or place[0] != "services":
             return
         own = self._own(file, (*place[:2], "extends"))
@@ -228,7 +228,7 @@ class Source:
         return next(((item, item) for item in named), None)
 
     def _pairs(self, node: yaml.Node) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """What a mapping says, merged ones included."""
+        """Read a mapping, merged ones included."""
         if id(node) in self._known or not isinstance(node, yaml.MappingNode):
             return self._known.get(id(node), {})
         self._known[id(node)] = {}  # one that merges itself has nothing more
@@ -264,7 +264,7 @@ def _names(item: str, step: str) -> bool:
 
 
 def _sameness(key: str | int, node: yaml.Node) -> str:
-    """What makes two items of such a list one, of which the later counts."""
+    """Tell what makes two items of such a list one, of which the later counts."""
     if key == "volumes":
         if isinstance(node, yaml.MappingNode):
             said = {name.value: value.value for name, value in node.value if isinstance(name, yaml.ScalarNode)}

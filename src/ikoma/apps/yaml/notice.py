@@ -1,4 +1,4 @@
-"""What works otherwise here than a compose file says: nothing has to change for the app to run."""
+"""Notices of what works otherwise here than a compose file says: nothing has to change for the app to run."""
 
 from __future__ import annotations
 

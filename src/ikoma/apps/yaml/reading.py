@@ -50,7 +50,7 @@ _COMPOSE_SAYS = frozenset({"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"})
 
 @dataclass(slots=True)
 class Gathered:
-    """What was read. `files` are paths relative to the app's folder → content."""
+    """The files that were read. `files` are paths relative to the app's folder → content."""
 
     paths: Mapping[str, str] | None = None
     """What paths that name variables come to; None where none may."""
@@ -92,7 +92,7 @@ class Gathered:
 
     @property
     def notices(self) -> list[Notice]:
-        """What works differently here."""
+        """List what works differently here."""
         read = differences.passed_over(self.chosen) if self.chosen else ()
         unread = differences.not_counting(self.blocks, self.compose_file)
         return [*read, *differences.misnamed(self.project, self.names), *unread]
@@ -241,7 +241,7 @@ class _Reference:
 
 
 def _references(document: Mapping[str, Any]) -> Iterator[tuple[Place, _Reference | None]]:
-    """What a compose file reads; None where it cannot be said what that is."""
+    """List what a compose file reads; None where that cannot be told."""
     for index, entry in enumerate(_listed(document.get("include"))):
         yield from ((("include", index), item) for item in _included(entry))
     services = document.get("services")
