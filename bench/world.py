@@ -16,7 +16,7 @@ from ikoma.apps.database import credentials
 from ikoma.engines.compose.argv import find_compose_program
 from ikoma.model import AppName
 from ikoma.ports.databases import Credentials
-from ikoma.postgres.server.tools import bundled
+from ikoma.postgres.server.tools import find_bundled
 from tests.apps import make_app
 from tests.support import Server
 from tests.support import server as started_server
@@ -82,7 +82,7 @@ def world(*, quick: bool) -> Iterator[World]:
 
 def postgres_program(name: str) -> str:
     """One of PostgreSQL's own programs, of the server's version."""
-    return str(bundled() / "bin" / name)
+    return str(find_bundled() / "bin" / name)
 
 
 def compose(*arguments: str) -> list[str]:

@@ -8,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from ikoma.postgres.server.tools import bundled
+from ikoma.postgres.server.tools import find_bundled
 
 TAG = "ikoma-test-busybox:1"
 POSTGRES_TAG = "ikoma-test-postgres:18"
@@ -51,10 +51,12 @@ def postgres_image() -> str:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder) / "files"
             for part in ("bin", "lib", "share"):
-                shutil.copytree(bundled() / part, root / "pg" / part, ignore=shutil.ignore_patterns("pgxs", "*.a"))
-            for library in _libraries(bundled() / "bin" / "postgres") | _libraries(bundled() / "bin" / "psql"):
+                shutil.copytree(find_bundled() / part, root / "pg" / part, ignore=shutil.ignore_patterns("pgxs", "*.a"))
+            for library in _libraries(find_bundled() / "bin" / "postgres") | _libraries(
+                find_bundled() / "bin" / "psql"
+            ):
                 place = root / library.relative_to("/")
-                if bundled().parent.parent in library.resolve().parents:
+                if find_bundled().parent.parent in library.resolve().parents:
                     place = root / "pg" / "lib" / library.name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(library, place)

@@ -10,7 +10,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from ikoma.cli import main
-from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.tools import make_tool_name
 from tests.mcp.client import post
 from tests.support import Server
 
@@ -46,7 +46,7 @@ def mcp(
         "id": 1,
         "method": "tools/call",
         "params": {
-            "name": tool_name(capability),
+            "name": make_tool_name(capability),
             "arguments": dict(arguments),
             "_meta": {
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -55,7 +55,7 @@ def mcp(
             },
         },
     }
-    headers = {"Mcp_Method": "tools/call", "Mcp_Name": tool_name(capability), "X_Api_Key": key or server.key}
+    headers = {"Mcp_Method": "tools/call", "Mcp_Name": make_tool_name(capability), "X_Api_Key": key or server.key}
     if key is None:
         headers["X_Api_Key"] = ""
     answer = post(server, json.dumps(message).encode(), **headers, **({"X_Role": role} if role else {}))

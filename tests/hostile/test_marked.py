@@ -17,7 +17,7 @@ from mcp_types import ElicitResult
 from ikoma import capabilities
 from ikoma.kernel.registry import AppRequest, make_example
 from ikoma.model import Effect
-from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.tools import make_tool_name
 from tests.githost import GitHost
 from tests.images import busybox_image
 from tests.mcp.client import LEGACY, MODERN, over_http, talk
@@ -234,9 +234,9 @@ def test_every_answer_marks_what_others_wrote(house: Server, host: GitHost) -> N
 
     async def conversation(client: Client) -> None:
         for name, arguments in (*readings(), *provoking(host)):
-            await ask(client, tool_name(name), arguments)
+            await ask(client, make_tool_name(name), arguments)
         for name, arguments in (*readings(), ("deploy.up", {"appName": APP, "timeout": 30})):
-            await ask(client, tool_name(name), arguments)  # what was done meanwhile is in logs and records now
+            await ask(client, make_tool_name(name), arguments)  # what was done meanwhile is in logs and records now
         operations = house.do("operations.list", {"limit": 100})["operations"]
         assert len(operations) > 10
         for operation in operations:
@@ -269,7 +269,7 @@ def test_what_was_planted_is_seen_at_all(house: Server) -> None:
     async def conversation(client: Client) -> list[str]:
         seen = []
         for name, arguments in readings():
-            result = await client.call_tool(tool_name(name), arguments)
+            result = await client.call_tool(make_tool_name(name), arguments)
             if "IGNORE PREVIOUS" in json.dumps(result.model_dump(mode="json")):
                 seen.append(name)
         return seen

@@ -36,7 +36,7 @@ from ikoma.kernel.registry import Capability, Registry, Request, Result, capabil
 from ikoma.kernel.store import Store
 from ikoma.model import Effect, Role
 from ikoma.transports import headers
-from ikoma.transports.mcp.adapter import McpAdapter, connection_of, exchange
+from ikoma.transports.mcp.adapter import McpAdapter, exchange, find_connection
 from ikoma.transports.mcp.calls import Calls
 from ikoma.transports.mcp.streams.http import McpEndpoint
 from tests.mcp.fixtures import TOOLS, Fixture, FixturePrompts, FixtureResources, Tasks, change_tools
@@ -152,7 +152,7 @@ def endpoint(folder: Path) -> tuple[McpEndpoint, str]:
     adapter = FixtureAdapter(
         registry,
         Calls(pipeline),
-        connection_of,
+        find_connection,
         resources=MountedResources(),  # type: ignore[arg-type]
         prompts=MountedPrompts(),  # type: ignore[arg-type]
     )
@@ -164,7 +164,7 @@ def endpoint(folder: Path) -> tuple[McpEndpoint, str]:
 async def serve(port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="ikoma-mounted-") as folder:
         mounted, key = endpoint(Path(folder))
-        app = with_key(headers.guarded(mounted, ()), key)
+        app = with_key(headers.guard_app(mounted, ()), key)
         config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", http="httptools", lifespan="off")
         async with mounted.running():
             await uvicorn.Server(config).serve()

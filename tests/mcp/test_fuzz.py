@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ikoma import capabilities
 from ikoma.kernel.registry import Capability
-from ikoma.transports.mcp.tools import input_schema, tool_name
+from ikoma.transports.mcp.tools import make_input_schema, make_tool_name
 from tests.fuzzing import APP, JUNK, SECONDS, TEXT, fitting, role_for, secrets_of
 from tests.mcp.client import MODERN
 from tests.support import Server
@@ -163,11 +163,13 @@ def test_a_method_takes_any_parameters_for_what_they_are(door: Door, era: str, m
 
 @pytest.mark.parametrize("item", TOOLS, ids=lambda item: item.name)
 def test_a_tool_takes_any_arguments_for_what_they_are(door: Door, item: Capability) -> None:
-    arguments = fitting(input_schema(item))
+    arguments = fitting(make_input_schema(item))
     broken = st.builds(lambda good, bad: good | bad, arguments, st.dictionaries(TEXT, JUNK, max_size=2))
-    off = st.fixed_dictionaries(dict.fromkeys(input_schema(item)["properties"], JUNK))
+    off = st.fixed_dictionaries(dict.fromkeys(make_input_schema(item)["properties"], JUNK))
 
-    @given(era=ERAS, name=st.sampled_from([tool_name(item.name), item.name]), given=st.one_of(arguments, broken, off))
+    @given(
+        era=ERAS, name=st.sampled_from([make_tool_name(item.name), item.name]), given=st.one_of(arguments, broken, off)
+    )
     @few(10)
     def called(era: str, name: str, given: dict[str, Any]) -> None:
         door.ask(era, "tools/call", {"name": name, "arguments": given}, role_for(item.name))

@@ -107,14 +107,14 @@ def parts(schema: Mapping[str, Any], depth: int = 1) -> Iterator[tuple[int, Mapp
 
 def test_no_host_refuses_a_tool() -> None:
     for item in capabilities.load():
-        tool = tools.tool(item)
+        tool = tools.make_tool(item)
         found = list(complaints(tool.name, tool.description, (tool.input_schema, tool.output_schema)))
         assert not found, (tool.name, found)
 
 
 def test_no_host_refuses_the_number_of_tools() -> None:
     every = list(capabilities.load())
-    assert len(tools.chosen(every, ())) <= MOST_TOOLS
+    assert len(tools.choose(every, ())) <= MOST_TOOLS
     assert len(every) <= MOST_TOOLS_AT_ALL
 
 

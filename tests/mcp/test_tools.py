@@ -13,7 +13,7 @@ from ikoma import capabilities
 from ikoma.kernel.registry import Registry, Request, Result, capability
 from ikoma.model import Effect, Role
 from ikoma.transports.mcp import tools
-from ikoma.transports.mcp.prompts import fitted, procedures
+from ikoma.transports.mcp.prompts import fit_text, read_procedures
 
 GOLDEN = Path(__file__).with_name("tools.golden")
 MOST_TOKENS = 4000
@@ -21,7 +21,7 @@ MOST_OF_ALL = 7500
 
 
 def everything() -> list[tools.Tool]:
-    return [tools.tool(item) for item in capabilities.load()]
+    return [tools.make_tool(item) for item in capabilities.load()]
 
 
 def cost(tool: tools.Tool) -> int:
@@ -31,7 +31,7 @@ def cost(tool: tools.Tool) -> int:
 
 
 def test_the_whole_list_costs_a_model_little(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = [tools.tool(item) for item in tools.chosen(list(capabilities.load()), ())]
+    listed = [tools.make_tool(item) for item in tools.choose(list(capabilities.load()), ())]
     lines = [f"{cost(tool):5}  {tool.name}" for tool in listed]
     total = sum(cost(tool) for tool in listed)
     with capsys.disabled():
@@ -54,19 +54,19 @@ def test_the_list_is_the_golden_one() -> None:
 
 def test_what_is_rare_is_listed_where_its_toolset_is_chosen() -> None:
     every = list(capabilities.load())
-    assert not any(item.name.startswith("hook.") for item in tools.chosen(every, ()))
-    assert {"hook.create", "hook.show"} <= {item.name for item in tools.chosen(every, ("hook",))}
+    assert not any(item.name.startswith("hook.") for item in tools.choose(every, ()))
+    assert {"hook.create", "hook.show"} <= {item.name for item in tools.choose(every, ("hook",))}
 
 
 def test_names_are_injective_and_every_host_takes_them() -> None:
     known = capabilities.load().list_names()
-    assert len({tools.tool_name(name) for name in known}) == len(known)
+    assert len({tools.make_tool_name(name) for name in known}) == len(known)
     for tool in everything():
         assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", tool.name)
         assert tool.title in known
-    taken = tools.names(capabilities.load())
+    taken = tools.map_names(capabilities.load())
     for name in known:
-        assert taken[name] == taken[tools.tool_name(name)] == name
+        assert taken[name] == taken[tools.make_tool_name(name)] == name
 
 
 def test_two_capabilities_of_one_tool_name_are_refused() -> None:
@@ -79,7 +79,7 @@ def test_two_capabilities_of_one_tool_name_are_refused() -> None:
             return Result()
 
     with pytest.raises(ValueError, match="cannot both"):
-        tools.names(registry)
+        tools.map_names(registry)
 
 
 def test_annotations_say_what_the_capabilities_do() -> None:
@@ -105,8 +105,8 @@ NAMED = re.compile(r"`([a-z]+(?:_[a-z]+)+)`")
 
 def test_every_tool_that_prompts_name_exists_and_prompts_need_what_exists() -> None:
     known = capabilities.load().list_names()
-    for procedure in procedures().values():
-        assert set(NAMED.findall(procedure.text)) <= {tools.tool_name(name) for name in known}, procedure.name
+    for procedure in read_procedures().values():
+        assert set(NAMED.findall(procedure.text)) <= {tools.make_tool_name(name) for name in known}, procedure.name
         assert procedure.needs <= set(known)
         assert procedure.needs
 
@@ -120,11 +120,11 @@ def test_what_takes_a_limit_says_whether_there_is_more() -> None:
 def test_a_plan_names_what_the_key_may_call_and_how_to_reach_what_is_not_listed() -> None:
     every = capabilities.load().list_names()
     text = "Do it.\n\n1. `apps_list` first.\n2. `db_status` then.\n3. `keys_list`.\n4. Report.\n"
-    assert fitted(text, every, every) == text
-    assert fitted(text, {"apps.list", "keys.list"}, {"apps.list", "keys.list"}) == (
+    assert fit_text(text, every, every) == text
+    assert fit_text(text, {"apps.list", "keys.list"}, {"apps.list", "keys.list"}) == (
         "Do it.\n\n1. `apps_list` first.\n2. `keys_list`.\n3. Report.\n"
     )
-    rare = fitted(text, every, {"apps.list", "db.status"})
+    rare = fit_text(text, every, {"apps.list", "db.status"})
     assert rare.startswith(text)
     assert "callable: `keys_list`. Call them all the same" in rare
     assert "toolsets=all" in rare
@@ -133,7 +133,7 @@ def test_a_plan_names_what_the_key_may_call_and_how_to_reach_what_is_not_listed(
 def test_the_instructions_name_no_tool_since_a_key_may_not_have_it() -> None:
     text = files("ikoma.transports.mcp").joinpath("instructions.md").read_text()
     known = capabilities.load().list_names()
-    assert not [name for name in known if re.search(rf"\b{re.escape(name)}\b|\b{tools.tool_name(name)}\b", text)]
+    assert not [name for name in known if re.search(rf"\b{re.escape(name)}\b|\b{tools.make_tool_name(name)}\b", text)]
 
 
 def test_the_instructions_are_short() -> None:

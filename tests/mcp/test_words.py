@@ -16,7 +16,7 @@ from ikoma import capabilities
 from ikoma.cli import main
 from ikoma.kernel.registry import Registry
 from ikoma.model import Role
-from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.tools import make_tool_name
 from tests.mcp.client import over_http, talk
 from tests.support import IKOMA, Server
 
@@ -88,13 +88,13 @@ def _said(value: Any) -> Iterator[str]:
 def test_over_mcp_nothing_is_named_but_tools_of_the_key(house: Server, keys: dict[Role, str], role: Role) -> None:
     async def conversation(client: Client) -> None:
         for capability, arguments in CALLS:
-            result = await client.call_tool(tool_name(capability), arguments)
+            result = await client.call_tool(make_tool_name(capability), arguments)
             assert isinstance(result.content[0], TextContent)
             texts = [text.replace("apps.run", "").replace("db.query", "") for text in _answer(result)]
             for text in texts:
                 assert not DOTTED.search(text), (capability, text)
                 named = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", text))
-                beyond = {item.name for item in REGISTRY if tool_name(item.name) in named and item.role > role}
+                beyond = {item.name for item in REGISTRY if make_tool_name(item.name) in named and item.role > role}
                 assert not beyond or capability == "operations.list", (capability, text)  # what was done is a fact
             lead = (_parsed(result.content[0].text) or {}).get("next") if result.is_error else None
             if lead:
@@ -163,7 +163,7 @@ def test_paths_on_the_server_are_told_to_who_is_there_and_to_admins(
     house: Server, keys: dict[Role, str], role: Role
 ) -> None:
     async def over(client: Client) -> str:
-        parts = [await client.call_tool(tool_name(name), arguments) for name, arguments in CALLS]
+        parts = [await client.call_tool(make_tool_name(name), arguments) for name, arguments in CALLS]
         return "".join(str(part.structured_content) + str(part.content) for part in parts)
 
     remote = [json.dumps(house.call(name, arguments, key=keys[role]).body) for name, arguments in CALLS]

@@ -101,8 +101,8 @@ assert "Usage: lamp [OPTIONS] APP" in main.get_command(context, "lamp").get_help
 assert command_line("trash.lamp", {"appName": "shop"}) == "ikoma lamp shop"
 assert not views.is_well("trash.lamp", {"bright": False})
 assert [block.text for block in views.blocks_of("trash.lamp", {"bright": False}, {})] == ["The lamp is off."]
-assert [tools.tool(found).name for found in tools.chosen([*registry], ["trash"])].count("trash_lamp") == 1
-assert "trash_lamp" in tools.names(registry)
+assert [tools.make_tool(found).name for found in tools.choose([*registry], ["trash"])].count("trash_lamp") == 1
+assert "trash_lamp" in tools.map_names(registry)
 assert "## trash" in docs.capabilities_page(registry) and "### trash.lamp" in docs.capabilities_page(registry)
 assert "`lamp APP`" in docs.commands_page("| task | commands |\\n| --- | --- |\\n")
 assert "ikoma lamp myapp" in reference.reference_page(registry)

@@ -144,12 +144,12 @@ class Paper:
 
     def _message(self, text: str, kind: str) -> Iterator[str]:
         mark, colour = _MARKS[kind]
-        for number, line in enumerate(self._wrapped(text, len(mark) + 1 if mark else 0)):
+        for number, line in enumerate(self._wrap(text, len(mark) + 1 if mark else 0)):
             head = (self._paint(mark, colour) if number == 0 else " ") + " " if mark else ""
             yield head + line
 
     def _said(self, word: str, text: str) -> Iterator[str]:
-        first, *rest = [text] if word == "next" else self._wrapped(text, 7)  # a command is pasted as a whole
+        first, *rest = [text] if word == "next" else self._wrap(text, 7)  # a command is pasted as a whole
         head = self._paint("error:", "red") if word == "error" else self._dim(f"{word}:")
         yield f"{head}{' ' * (6 - len(word))}{first}"
         yield from (f"       {line}" for line in rest)
@@ -160,9 +160,9 @@ class Paper:
             return
         if title:
             yield self._title(title)
-        margin = max(width(name) for name, _ in shown) + _GAP
+        margin = max(measure_width(name) for name, _ in shown) + _GAP
         for name, value in shown:
-            head = self._dim(name) + " " * (margin - width(name))
+            head = self._dim(name) + " " * (margin - measure_width(name))
             lines = self._value_lines(value, margin)
             yield head + self._paint(lines[0], colour_of(value))
             yield from (" " * margin + self._paint(line, colour_of(value)) for line in lines[1:])
@@ -170,16 +170,16 @@ class Paper:
     def _value_lines(self, value: Any, margin: int) -> list[str]:
         """A list has a line for each where it does not fit one; a word that is longer than the line stays whole."""
         text = text_of(value, people=self.people)
-        if not self.people or margin + width(text) <= self.width:
+        if not self.people or margin + measure_width(text) <= self.width:
             return [text]
         if isinstance(value, (list, tuple)):
             return [line for item in value for line in self._value_lines(item, margin)]
-        return self._wrapped(text, margin)
+        return self._wrap(text, margin)
 
     def _table(self, table: Table) -> Iterator[str]:
         if not table.rows:
             if table.empty:
-                yield from self._wrapped(table.empty, 0)
+                yield from self._wrap(table.empty, 0)
             return
         if table.title:
             yield self._title(table.title)
@@ -190,41 +190,40 @@ class Paper:
             return
         columns = [table.columns[index] for index in shown]
         names = [column.name.upper() for column in columns]
-        yield self._dim(_joined(_aligned(names, widths, columns)))
+        yield self._dim(_join(_align(names, widths, columns)))
         for row, texts in zip(table.rows, cells, strict=True):
             placed = [
                 _cut(texts[index] or ("" if self.people else "-"), size)
                 for index, size in zip(shown, widths, strict=True)
             ]
-            aligned = _aligned(placed, widths, columns)
-            yield _joined(
-                [self._paint(text, colour_of(row[index])) for text, index in zip(aligned, shown, strict=True)]
-            )
+            aligned = _align(placed, widths, columns)
+            yield _join([self._paint(text, colour_of(row[index])) for text, index in zip(aligned, shown, strict=True)])
         left = [column.name for index, column in enumerate(table.columns) if index not in shown and _any(cells, index)]
         if left and self.people:
-            yield from (self._dim(line) for line in self._wrapped(f"Not shown: {', '.join(left)}; {table.narrow}.", 0))
+            yield from (self._dim(line) for line in self._wrap(f"Not shown: {', '.join(left)}; {table.narrow}.", 0))
 
     def _fit(self, table: Table, cells: list[list[str]]) -> tuple[list[int] | None, list[int]]:
         """Which columns are shown and how wide each is; None where even the few that must be whole do not fit."""
         natural = [
-            max(width(column.name), *(width(row[index]) for row in cells)) for index, column in enumerate(table.columns)
+            max(measure_width(column.name), *(measure_width(row[index]) for row in cells))
+            for index, column in enumerate(table.columns)
         ]
         everything = list(range(len(table.columns)))
         if not self.people:
             return everything, natural
         shown = [index for index in everything if _any(cells, index)]
         while True:
-            widths = self._shrunk(table, shown, natural, _COMFORT)
+            widths = self._shrink(table, shown, natural, _COMFORT)
             if widths is not None:
                 return shown, widths
             spare = [index for index in shown if table.columns[index].spare]
             if not spare:
                 break
             shown.remove(spare[-1])
-        widths = self._shrunk(table, shown, natural, _LEAST)
+        widths = self._shrink(table, shown, natural, _LEAST)
         return (None, []) if widths is None else (shown, widths)
 
-    def _shrunk(self, table: Table, shown: list[int], natural: list[int], least: int) -> list[int] | None:
+    def _shrink(self, table: Table, shown: list[int], natural: list[int], least: int) -> list[int] | None:
         """Widths at which the columns fit, the widest that may be cut shrunk first; None where they cannot."""
         widths = {index: natural[index] for index in shown}
         room = self.width - _GAP * (len(shown) - 1)
@@ -250,20 +249,20 @@ class Paper:
             yield self._title(title)
         mark, colour = _MARKS[kind] if kind else ("-", None)
         for item in items:
-            first, *rest = self._wrapped(item, 4)
+            first, *rest = self._wrap(item, 4)
             yield f"  {self._paint(mark, colour)} {first}"
             yield from (f"    {line}" for line in rest)
 
     def _checks(self, rows: Sequence[tuple[bool | None, str, Any, str]]) -> Iterator[str]:
-        margin = max((width(name) for _, name, _, _ in rows), default=0) + 2 + _GAP
+        margin = max((measure_width(name) for _, name, _, _ in rows), default=0) + 2 + _GAP
         for well, name, seen, remedy in rows:
             mark = {True: "✓", False: "✗", None: "–"}[well]
             head = f"{self._paint(mark, colour_of(YesNo(well)))} {name.ljust(margin - 2)}"
             said = seen if isinstance(seen, str) else text_of(seen, people=self.people)
-            first, *rest = self._wrapped(said, margin) or [""]
+            first, *rest = self._wrap(said, margin) or [""]
             yield (head + first).rstrip()
             yield from (" " * margin + line for line in rest)
-            for number, line in enumerate(self._wrapped(remedy, margin + 2) if remedy else []):
+            for number, line in enumerate(self._wrap(remedy, margin + 2) if remedy else []):
                 yield f"{' ' * margin}{' ' if number else self._paint('→', 'yellow')} {line}"
 
     def _findings(self, word: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -271,11 +270,11 @@ class Paper:
         for row in rows:
             place = f"{row.get('file') or ''}:{row['line']}" if row.get("line") else str(row.get("file") or "")
             head = f"{word}: {place}: " if place else f"{word}: "
-            lines = self._wrapped(head + str(row.get("problem") or ""), 2)
+            lines = self._wrap(head + str(row.get("problem") or ""), 2)
             yield self._paint(lines[0][: len(word) + 1], colour) + lines[0][len(word) + 1 :]
             yield from (f"  {line}" for line in lines[1:])
             if row.get("fix"):
-                lines = self._wrapped(f"fix: {row['fix']}", 4)
+                lines = self._wrap(f"fix: {row['fix']}", 4)
                 yield f"  {self._dim('fix:')}{lines[0][4:]}"
                 yield from (f"  {line}" for line in lines[1:])
 
@@ -291,7 +290,7 @@ class Paper:
         colours = {"+": "green", "-": "red", "@": "cyan"}
         return self._paint(line, colours.get(line[:1])) if not line.startswith(("+++", "---")) else self._dim(line)
 
-    def _wrapped(self, text: str, margin: int) -> list[str]:
+    def _wrap(self, text: str, margin: int) -> list[str]:
         """The lines of a text, beside a margin; a word that is longer than a line stays whole, to be copied."""
         if not self.people:
             return clean_lines(text).splitlines() or [""]
@@ -323,29 +322,29 @@ def _stands_apart(block: Block) -> bool:
             return False
 
 
-def width(text: str) -> int:
+def measure_width(text: str) -> int:
     """How many columns of a terminal a text takes."""
     if text.isascii():
         return len(text)
     return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def _aligned(texts: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
-    spaces = [" " * (size - width(text)) for text, size in zip(texts, widths, strict=True)]
+def _align(texts: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    spaces = [" " * (size - measure_width(text)) for text, size in zip(texts, widths, strict=True)]
     return [
         space + text if column.right else text + space
         for text, space, column in zip(texts, spaces, columns, strict=True)
     ]
 
 
-def _joined(cells: Sequence[str]) -> str:
+def _join(cells: Sequence[str]) -> str:
     return (" " * _GAP).join(cells).rstrip()
 
 
 def _cut(text: str, size: int) -> str:
-    if width(text) <= size:
+    if measure_width(text) <= size:
         return text
-    while width(text) > size - 1:
+    while measure_width(text) > size - 1:
         text = text[:-1]
     return f"{text}…"
 

@@ -97,9 +97,9 @@ def call(
                 on_begin(identity)
             answer = _read(response, told, on_line, on_gap)
         except (OSError, http.client.HTTPException) as error:
-            raise CallFailed(_gone(error)) from None
+            raise CallFailed(_report_gone(error)) from None
         except ValueError:
-            raise CallFailed(_stranger(settings)) from None
+            raise CallFailed(_report_stranger(settings)) from None
     finally:
         connection.close()
     if not answer.get("success"):
@@ -164,36 +164,38 @@ def _key(settings: Settings) -> str:
     except OSError:
         said = f"There is no API key: {settings.api_key_file} cannot be read."
         hint = "Set IKOMA_API_KEY, or run as the user who started the server."
-        raise CallFailed(_refusal("unauthenticated", said, hint)) from None
+        raise CallFailed(_report_refusal("unauthenticated", said, hint)) from None
 
 
 def _no_server(settings: Settings, error: Exception) -> Mapping[str, Any]:
     where = os.environ.get("IKOMA_URL") or f"{settings.http_host}:{settings.http_port}"
-    return _refusal(
+    return _report_refusal(
         "no_server",
-        f"No IKOMA server answers at {where} ({_said(error)}).",
+        f"No IKOMA server answers at {where} ({_read_said(error)}).",
         "Start one with `ikoma up`, or set IKOMA_URL to where it is.",
     )
 
 
-def _gone(error: Exception) -> Mapping[str, Any]:
-    return _refusal(
+def _report_gone(error: Exception) -> Mapping[str, Any]:
+    return _report_refusal(
         "server_gone",
-        f"The server went away before its answer was whole ({_said(error)}).",
+        f"The server went away before its answer was whole ({_read_said(error)}).",
         "Where it runs again (`ikoma up`), `ikoma operations` shows what became of the call.",
     )
 
 
-def _said(error: Exception) -> str:
+def _read_said(error: Exception) -> str:
     if isinstance(error, OSError):
         return (error.strerror or str(error) or type(error).__name__).lower()
     return "the connection ended"
 
 
-def _stranger(settings: Settings) -> Mapping[str, Any]:
+def _report_stranger(settings: Settings) -> Mapping[str, Any]:
     where = os.environ.get("IKOMA_URL") or f"{settings.http_host}:{settings.http_port}"
-    return _refusal("no_server", f"What answers at {where} is no IKOMA server.", "Correct IKOMA_URL or HTTP_PORT.")
+    return _report_refusal(
+        "no_server", f"What answers at {where} is no IKOMA server.", "Correct IKOMA_URL or HTTP_PORT."
+    )
 
 
-def _refusal(code: str, error: str, hint: str) -> Mapping[str, Any]:
+def _report_refusal(code: str, error: str, hint: str) -> Mapping[str, Any]:
     return {"success": False, "error": error, "code": code, "hint": hint}

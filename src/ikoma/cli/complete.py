@@ -66,7 +66,7 @@ def completer(argument: str, capability: str = "") -> Completer | None:
             wanted["appName"] = app
             if argument == "path" and "/" in incomplete:
                 wanted["path"] = incomplete.rpartition("/")[0]
-        return [item for item in _offered(source, wanted) if item.value.startswith(incomplete)]
+        return [item for item in _list_offered(source, wanted) if item.value.startswith(incomplete)]
 
     return complete
 
@@ -87,7 +87,7 @@ def capabilities(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     ]
 
 
-def _offered(source: ValueSource, wanted: dict[str, Any]) -> list[CompletionItem]:
+def _list_offered(source: ValueSource, wanted: dict[str, Any]) -> list[CompletionItem]:
     if source.capability not in read_commands():
         return []
     try:
@@ -98,7 +98,7 @@ def _offered(source: ValueSource, wanted: dict[str, Any]) -> list[CompletionItem
         return [CompletionItem(str(item)) for item in found]
     # Each once: a service has several containers.
     offered = {str(item[source.field]): str(item.get(source.said) or "") for item in found}
-    return [CompletionItem(value, help=naming.said(more) or None) for value, more in offered.items()]
+    return [CompletionItem(value, help=naming.word_call(more) or None) for value, more in offered.items()]
 
 
 apps = completer("appName")

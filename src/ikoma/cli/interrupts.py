@@ -21,7 +21,7 @@ _AGAIN_SECONDS = 4.0
 
 
 @contextmanager
-def leaving(capability: str, arguments: Mapping[str, Any]) -> Iterator[Callable[[str], None]]:
+def leave_on_interrupt(capability: str, arguments: Mapping[str, Any]) -> Iterator[Callable[[str], None]]:
     """Around a call that changes something; yields what is told the operation's id once that is known."""
     known: list[str] = []
     try:

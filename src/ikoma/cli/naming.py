@@ -36,13 +36,13 @@ def command_line(capability: str, arguments: Mapping[str, Any]) -> str:
     if not arguments:
         return shlex.join(words)
     if words[1] != "call":
-        given = _given(words, arguments)
+        given = _word_arguments(words, arguments)
         if given is not None:
             return shlex.join([*words, *given])
     return shlex.join(["ikoma", "call", capability, *_as_pairs(arguments)])
 
 
-def said(capability: str) -> str:
+def word_call(capability: str) -> str:
     """The called capability as it is called here; unchanged where nothing of that name can be called."""
     return shlex.join(command_words(capability)) if capability in read_commands() else capability
 
@@ -94,7 +94,7 @@ class AnswerWording:
         known = read_commands().get(self._capability)
         if known is None or found[1] not in known.properties:
             return found[0]
-        return f"`{_typed(self._capability).get(found[1], found[1])}`"
+        return f"`{_type_value(self._capability).get(found[1], found[1])}`"
 
     def _say(self, capability: str, given: Mapping[str, Any]) -> str:
         takes_app = "appName" in read_commands()[capability].properties
@@ -117,7 +117,7 @@ def _of_the_line(capability: str, told: Mapping[str, Any]) -> dict[str, Any]:
     words = command_words(capability)
     if words[1] == "call":
         return dict(told)
-    typed = {"body": "", **_typed(capability)}
+    typed = {"body": "", **_type_value(capability)}
 
     def worded(match: re.Match[str]) -> str:
         word = typed.get(match[2], match[2])
@@ -132,7 +132,7 @@ def _of_the_line(capability: str, told: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _typed(capability: str) -> dict[str, str]:
+def _type_value(capability: str) -> dict[str, str]:
     """Arguments → how each is typed: its place where it has one, else its option."""
     words = command_words(capability)
     if words[1] == "call":
@@ -155,7 +155,7 @@ def _names() -> CapabilityNames:
     return CapabilityNames(read_commands())
 
 
-def _given(words: list[str], arguments: Mapping[str, Any]) -> list[str] | None:
+def _word_arguments(words: list[str], arguments: Mapping[str, Any]) -> list[str] | None:
     """Words that follow the command's; None where it has no place for one of the arguments."""
     parameters: dict[str, click.Parameter] = {}
     for parameter in _command(words).params:  # what has a place needs no option

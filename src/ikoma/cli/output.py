@@ -23,7 +23,7 @@ _OWN = ("next", "retryAfter", "confirmation")
 _WIDEST = 160
 
 
-def paper(stream: TextIO | None) -> Paper:
+def make_paper(stream: TextIO | None) -> Paper:
     """The paper for stdout or stderr."""
     people = stream is not None and stream.isatty()
     colour = people and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -39,7 +39,7 @@ def show(result: Any, as_json: bool, blocks: Sequence[Block] = ()) -> None:
     if as_json:
         click.echo(as_text(result))
         return
-    for line in paper(sys.stdout).lay_out(blocks):
+    for line in make_paper(sys.stdout).lay_out(blocks):
         click.echo(line)
 
 
@@ -49,13 +49,13 @@ def as_text(result: Any) -> str:
 
 def say(*blocks: Block) -> None:
     """Print on stderr, where results of programs do not go."""
-    for line in paper(sys.stderr).lay_out(blocks):
+    for line in make_paper(sys.stderr).lay_out(blocks):
         click.echo(line, err=True)
 
 
 def fail(message: str, code: str, hint: str | None) -> NoReturn:
     """Say what is wrong and what to do next, and end with exit code 1."""
-    say(*failure_blocks(message, code, hint, {}))
+    say(*make_failure_blocks(message, code, hint, {}))
     sys.exit(1)
 
 
@@ -64,17 +64,19 @@ def fail_with(answer: Mapping[str, Any], as_json: bool) -> NoReturn:
     if as_json:
         click.echo(as_text(answer))
     else:
-        say(*failure_of(answer))
+        say(*make_failure(answer))
     sys.exit(1)
 
 
-def failure_of(answer: Mapping[str, Any]) -> list[Block]:
+def make_failure(answer: Mapping[str, Any]) -> list[Block]:
     """The page of a failure, as the server told it."""
     command = (answer.get("next") or {}).get("command")
-    return failure_blocks(answer["error"], answer["code"], answer.get("hint"), answer.get("details") or {}, command)
+    return make_failure_blocks(
+        answer["error"], answer["code"], answer.get("hint"), answer.get("details") or {}, command
+    )
 
 
-def failure_blocks(
+def make_failure_blocks(
     message: str, code: str, hint: str | None, details: Mapping[str, Any], command: str | None = None
 ) -> list[Block]:
     """A failure as a page: the sentence, what it quotes, what to do, the command that leads on, and its code."""

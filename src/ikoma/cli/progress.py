@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import click
 
 from ikoma.cli import output
-from ikoma.cli.blocks import width
+from ikoma.cli.blocks import measure_width
 from ikoma.cli.words import clean
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -92,7 +92,7 @@ class _MovingDisplay(ProgressDisplay):
 @contextmanager
 def progress_bar() -> Iterator[ProgressDisplay]:
     """Shows progress for as long as the block takes."""
-    sheet = output.paper(sys.stderr)
+    sheet = output.make_paper(sys.stderr)
     moves = sheet.people and os.environ.get("TERM", "dumb") != "dumb"
     made = _MovingDisplay(sheet.width, sheet.colour) if moves else ProgressDisplay()
     try:
@@ -107,8 +107,8 @@ def _bar(fraction: float) -> str:
 
 
 def _fit(text: str, columns: int) -> str:
-    if width(text) <= columns:
+    if measure_width(text) <= columns:
         return text
-    while text and width(text) > columns - 1:
+    while text and measure_width(text) > columns - 1:
         text = text[:-1]
     return f"{text}…"

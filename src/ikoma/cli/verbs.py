@@ -145,7 +145,7 @@ def call(name: str, arguments: Mapping[str, Any], as_json: bool, *, yes: bool = 
     def act(arguments: Mapping[str, Any], *, asks: bool) -> Any:
         if not _is_long(name):
             return client.call(name, arguments, asks=asks)
-        with interrupts.leaving(name, arguments) as begun, progress_bar() as progress:
+        with interrupts.leave_on_interrupt(name, arguments) as begun, progress_bar() as progress:
             return client.call(name, arguments, progress, on_begin=begun, asks=asks)
 
     try:

@@ -29,7 +29,7 @@ async def connect(parameters: Mapping[str, Any]) -> Connection:
                 **parameters, autocommit=True, connect_timeout=3, application_name="ikoma", client_encoding="utf8"
             )
     except (psycopg.OperationalError, TimeoutError) as error:
-        raise unavailable(error) from error
+        raise describe_unavailable(error) from error
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def connected(parameters: Mapping[str, Any]) -> AsyncIterator[Connection]:
         yield connection
     except psycopg.Error as error:
         if is_lost(error, connection):
-            raise unavailable(error) from error
+            raise describe_unavailable(error) from error
         raise
     finally:
         await connection.close()
@@ -75,7 +75,7 @@ def said(text: str | None) -> str | None:
     return f"{text[:_LONGEST_SAID].rpartition(chr(10))[0]} …[cut]".lstrip()
 
 
-def unavailable(error: BaseException) -> DatabasesUnavailable:
+def describe_unavailable(error: BaseException) -> DatabasesUnavailable:
     """The failure in a person's words: the server's last word, without addresses or advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line.split("FATAL:", 1)[1].strip() for line in lines if "FATAL:" in line), "")

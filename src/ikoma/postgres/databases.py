@@ -50,19 +50,19 @@ class PostgresDatabases:
         await provision.drop(self._server, app)
 
     async def owns(self, app: AppName) -> bool:
-        return await provision.owns(self._server, app)
+        return await provision.is_owned(self._server, app)
 
     async def read_state(self, app: AppName) -> DatabaseState:
-        return await provision.state(self._server, app)
+        return await provision.read_state(self._server, app)
 
     async def count_rows(self, credentials: Credentials, *, timeout: float = 5) -> Mapping[str, int | None]:
-        return await provision.rows(self._server, credentials, timeout=timeout)
+        return await provision.count_rows(self._server, credentials, timeout=timeout)
 
     async def check_login(self, credentials: Credentials, *, fresh: bool = True) -> None:
         await self._logins.check(credentials, fresh=fresh)
 
     async def read_ledger(self, credentials: Credentials) -> Sequence[LedgerEntry]:
-        return await ledger.ledger(self._server, credentials)
+        return await ledger.read_ledger(self._server, credentials)
 
     async def migrate(
         self, credentials: Credentials, migration: Migration, *, timeout: float, lock_timeout: float
@@ -121,7 +121,7 @@ class PostgresDatabases:
 
     async def _require_room(self, app: AppName) -> None:
         """Refuse a copy that could fill the disk that every app's database is on."""
-        size, free = (await provision.state(self._server, app)).size, self._server.room()
+        size, free = (await provision.read_state(self._server, app)).size, self._server.room()
         needed = 2 * size + _SPARE  # its tables, and the log of writing them
         if free is not None and free < needed:
             raise DiskFull(

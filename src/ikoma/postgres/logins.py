@@ -14,7 +14,7 @@ import psycopg
 
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.databases import Credentials
-from ikoma.postgres.connect import Connection, ask, connect, unavailable
+from ikoma.postgres.connect import Connection, ask, connect, describe_unavailable
 from ikoma.postgres.server.server import PostgresServer
 
 _KEEP_SECONDS = 5.0
@@ -95,7 +95,7 @@ class _Checks:
             await ask(connection, _ANSWER_SECONDS)
         except psycopg.Error as error:
             await connection.close()
-            raise unavailable(error) from error
+            raise describe_unavailable(error) from error
         return connection
 
     async def _alive(self, session: _KeptSession) -> bool:

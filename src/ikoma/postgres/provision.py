@@ -120,13 +120,13 @@ async def sweep(server: PostgresServer) -> None:
                 await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
-async def owns(server: PostgresServer, app: AppName) -> bool:
+async def is_owned(server: PostgresServer, app: AppName) -> bool:
     """Whether there is a database that was made for this app."""
     async with connected(server.admin()) as connection:
         return await _is_ours(connection, app)
 
 
-async def state(server: PostgresServer, app: AppName) -> DatabaseState:
+async def read_state(server: PostgresServer, app: AppName) -> DatabaseState:
     """Whether the app has a database, its size in bytes and its tables."""
     async with connected(server.admin()) as connection:
         if not await _is_ours(connection, app):
@@ -134,11 +134,11 @@ async def state(server: PostgresServer, app: AppName) -> DatabaseState:
     async with connected(server.admin(app.database)) as connection:
         size = await _value(connection, _SIZE)
         cursor = await connection.execute(_TABLES)
-        tables = tuple(_shown(schema, table) for schema, table in await cursor.fetchall())
+        tables = tuple(_show(schema, table) for schema, table in await cursor.fetchall())
     return DatabaseState(exists=True, name=app.database, size=int(size), tables=tables)
 
 
-async def rows(server: PostgresServer, credentials: Credentials, *, timeout: float) -> dict[str, int | None]:
+async def count_rows(server: PostgresServer, credentials: Credentials, *, timeout: float) -> dict[str, int | None]:
     """Rows of each table, counted now in one snapshot; None for those that could not be counted in time (seconds).
 
     As the app's own role: to plan a query can run code that the app has put into an index.
@@ -154,7 +154,7 @@ async def rows(server: PostgresServer, credentials: Credentials, *, timeout: flo
         for schema, table in tables:
             left = 0.0 if connection.closed else deadline - time.monotonic()
             query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
-            counted[_shown(schema, table)] = await _in_time(connection, query, left)
+            counted[_show(schema, table)] = await _in_time(connection, query, left)
     return counted
 
 
@@ -171,7 +171,7 @@ async def _in_time(connection: Connection, query: sql.Composed, seconds: float) 
         return None
 
 
-def _shown(schema: str, table: str) -> str:
+def _show(schema: str, table: str) -> str:
     return table if schema == "public" else f"{schema}.{table}"
 
 

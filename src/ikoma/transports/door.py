@@ -11,10 +11,10 @@ from ikoma.apps.source.webhook import Webhooks
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.settings import Settings
 from ikoma.transports import headers
-from ikoma.transports.hardening import hardened
-from ikoma.transports.http import Summary, http_app
-from ikoma.transports.mcp.streams.http import METADATA, PATH, McpEndpoint, metadata
-from ikoma.transports.mcp.streams.stdio import listening
+from ikoma.transports.hardening import harden_app
+from ikoma.transports.http import Summary, make_http_app
+from ikoma.transports.mcp.streams.http import METADATA, PATH, McpEndpoint, make_metadata
+from ikoma.transports.mcp.streams.stdio import listen_at
 
 
 class Door:
@@ -24,8 +24,8 @@ class Door:
         self._pipeline = pipeline
         self._settings = settings
         self._mcp = McpEndpoint(pipeline) if settings.server_mode != "http" else None
-        self._http = http_app(pipeline, summary, hooks if settings.server_mode != "mcp" else None)
-        self.app = hardened(headers.guarded(self._route, settings.allowed_hosts))
+        self._http = make_http_app(pipeline, summary, hooks if settings.server_mode != "mcp" else None)
+        self.app = harden_app(headers.guard_app(self._route, settings.allowed_hosts))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -34,7 +34,7 @@ class Door:
             yield
             return
         socket = self._settings.mcp_socket_file
-        async with self._mcp.running(), listening(socket, self._mcp.adapter, self._pipeline):
+        async with self._mcp.running(), listen_at(socket, self._mcp.adapter, self._pipeline):
             yield
 
     def close(self) -> None:
@@ -48,6 +48,6 @@ class Door:
         if self._mcp is not None and path == PATH:
             await self._mcp(scope, receive, send)
         elif self._mcp is not None and path in (METADATA, METADATA + PATH):
-            await headers.answer(send, 200, metadata(scope, self._settings.jwt_issuer))
+            await headers.answer(send, 200, make_metadata(scope, self._settings.jwt_issuer))
         else:
             await self._http(scope, receive, send)

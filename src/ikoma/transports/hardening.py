@@ -28,7 +28,7 @@ _NO_STORE: Pair = (b"cache-control", b"no-store")
 _NO_STORE_STREAM: Pair = (b"cache-control", b"no-store, no-transform")
 
 
-def hardened(app: ASGIApp) -> ASGIApp:
+def harden_app(app: ASGIApp) -> ASGIApp:
     """Wrap an application: these headers on every answer, and an answer to every failure."""
 
     async def harden(scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,7 +38,7 @@ def hardened(app: ASGIApp) -> ASGIApp:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
-                message["headers"] = with_ours(message.get("headers", ()))
+                message["headers"] = add_headers(message.get("headers", ()))
             await send(message)
 
         try:
@@ -51,7 +51,7 @@ def hardened(app: ASGIApp) -> ASGIApp:
     return harden
 
 
-def with_ours(given: Iterable[Pair]) -> list[Pair]:
+def add_headers(given: Iterable[Pair]) -> list[Pair]:
     """An answer's headers and ours. Only its own Content-Security-Policy comes before ours."""
     policy, cache = _POLICY, _NO_STORE
     kept = []

@@ -30,36 +30,36 @@ _JSON = b"application/json"
 _MOST_KNOWN = 1000
 
 
-def key(headers: Headers) -> str | None:
+def read_key(headers: Headers) -> str | None:
     """The API key or token: X-Api-Key, or else a bearer token."""
-    given = text(headers.get(b"x-api-key"))
-    bearer = text(headers.get(b"authorization")) or ""
+    given = read_text(headers.get(b"x-api-key"))
+    bearer = read_text(headers.get(b"authorization")) or ""
     return given or (bearer[7:].strip() if bearer[:7].lower() == "bearer " else None)
 
 
-def text(value: bytes | None) -> str | None:
+def read_text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1").strip()
 
 
-def length(headers: Headers) -> int:
+def read_length(headers: Headers) -> int:
     """Content-Length; 0 where the request does not say."""
     declared = headers.get(b"content-length", b"0")
     return int(declared) if declared.isdigit() else 0
 
 
-def address(scope: Scope) -> str:
+def read_address(scope: Scope) -> str:
     """Where the client is: its address, or this machine where it came through a socket file."""
     client = scope.get("client")
     return str(client[0]) if client and client[0] else LOCAL
 
 
-def base_url(scope: Scope) -> str:
+def make_base_url(scope: Scope) -> str:
     """This server as the client knows it."""
-    host = text(dict(scope["headers"]).get(b"host")) or "localhost"
+    host = read_text(dict(scope["headers"]).get(b"host")) or "localhost"
     return f"{scope.get('scheme', 'http')}://{host}"
 
 
-def guarded(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
+def guard_app(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
     """Wrap an application so that it answers for known names of this server only."""
     allowed = frozenset(name.lower() for name in allowed_hosts)
     known: set[tuple[bytes | None, bytes | None]] = set()
@@ -69,7 +69,7 @@ def guarded(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
             headers = dict(scope["headers"])
             pair = headers.get(b"host"), headers.get(b"origin")
             if pair not in known:
-                if (error := _problem(text(pair[0]) or "", text(pair[1]), allowed)) is not None:
+                if (error := _find_problem(read_text(pair[0]) or "", read_text(pair[1]), allowed)) is not None:
                     await refuse(send, error)
                     return
                 if len(known) < _MOST_KNOWN:
@@ -79,7 +79,7 @@ def guarded(app: ASGIApp, allowed_hosts: Sequence[str]) -> ASGIApp:
     return guard
 
 
-def _problem(host: str, origin: str | None, allowed: frozenset[str]) -> IkomaError | None:
+def _find_problem(host: str, origin: str | None, allowed: frozenset[str]) -> IkomaError | None:
     if not _is_known(_name(f"//{host}"), allowed):
         return HostNotAllowed(f"This server is not known as {host[:80]!r}.")
     if origin and not _is_own(origin, host, allowed):
@@ -91,8 +91,8 @@ async def refuse(
     send: Send, error: IkomaError, more: Sequence[tuple[bytes, bytes]] | None = None, *, request_id: str = ""
 ) -> None:
     """Answer with the error's envelope."""
-    body = envelope.failure(request_id or secrets.token_hex(12), error)
-    await answer(send, error.status, body, accompanying(error) if more is None else more)
+    body = envelope.make_failure(request_id or secrets.token_hex(12), error)
+    await answer(send, error.status, body, list_accompanying(error) if more is None else more)
 
 
 async def answer(send: Send, status: int, body: bytes, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
@@ -101,7 +101,7 @@ async def answer(send: Send, status: int, body: bytes, more: Sequence[tuple[byte
     await send({"type": "http.response.body", "body": body})
 
 
-def accompanying(error: IkomaError) -> list[tuple[bytes, bytes]]:
+def list_accompanying(error: IkomaError) -> list[tuple[bytes, bytes]]:
     """The headers that go with a refusal."""
     if isinstance(error, RateLimited | TooManyFailures):
         return [(b"retry-after", str(error.details["retryAfter"]).encode())]

@@ -49,7 +49,7 @@ class Summary(Protocol):
     async def __call__(self) -> Mapping[str, Any]: ...
 
 
-def http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None) -> ASGIApp:
+def make_http_app(pipeline: Pipeline, summary: Summary, hooks: Webhooks | None) -> ASGIApp:
     """The ASGI application; without `hooks` it has no API, only what tells of the server."""
     if hooks is None:
         return Starlette(routes=[Route("/health", _health(summary))], exception_handlers=_HANDLERS)
@@ -93,14 +93,14 @@ class ExecuteEndpoint:
             return
         attempt = Attempt(
             capability=scope["path"].removeprefix(_PREFIX),
-            key=headers.key(given),
-            role=headers.text(given.get(b"x-role")),
+            key=headers.read_key(given),
+            role=headers.read_text(given.get(b"x-role")),
             request_id=request_id,
             read_arguments=lambda limit: read_object(scope, receive, limit),
-            idempotency_key=headers.text(given.get(b"idempotency-key")) or None,
+            idempotency_key=headers.read_text(given.get(b"idempotency-key")) or None,
             wait=_preferred_wait(given),
             asks=given.get(b"x-confirm") == b"ask",
-            address=headers.address(scope),
+            address=headers.read_address(scope),
         )
         if _STREAM in given.get(b"accept", b""):
             await self._stream(attempt, receive, send)
@@ -110,7 +110,7 @@ class ExecuteEndpoint:
         except IkomaError as error:
             await headers.refuse(send, error, request_id=request_id)
         else:
-            await headers.answer(send, _status(answer), envelope.success(request_id, answer.body))
+            await headers.answer(send, _status(answer), envelope.make_success(request_id, answer.body))
 
     async def _stream(self, attempt: Attempt, receive: Receive, send: Send) -> None:
         """Lines from the first one on; a call that has none is answered like any other.
@@ -151,8 +151,8 @@ class ExecuteEndpoint:
         try:
             answer = await self._pipeline.execute(attempt, progress, emit)
         except IkomaError as error:
-            return error.status, envelope.failure(attempt.request_id, error), headers.accompanying(error)
-        return _status(answer), envelope.success(attempt.request_id, answer.body), []
+            return error.status, envelope.make_failure(attempt.request_id, error), headers.list_accompanying(error)
+        return _status(answer), envelope.make_success(attempt.request_id, answer.body), []
 
 
 def _preferred_wait(given: headers.Headers) -> float | None:
@@ -173,7 +173,7 @@ def _docs(pipeline: Pipeline) -> Any:
 
     def shown(request: Request) -> Response:
         page, policy = made()
-        here = html.escape(headers.base_url(request.scope))  # a name that it is known by: the guard has seen to it
+        here = html.escape(headers.make_base_url(request.scope))  # a name that it is known by: the guard has seen to it
         return HTMLResponse(page.replace(HERE, here), headers=policy)
 
     return shown
@@ -189,7 +189,7 @@ def _guide(request: Request) -> Response:
 def _openapi(pipeline: Pipeline) -> Any:
     @cache
     def made() -> bytes:
-        return orjson.dumps(openapi.document(pipeline.registry))
+        return orjson.dumps(openapi.make_document(pipeline.registry))
 
     return lambda request: Response(made(), media_type="application/json")
 
@@ -199,7 +199,7 @@ def _capabilities(pipeline: Pipeline) -> Any:
         given = dict(request.scope["headers"])
         allowed = set(
             await pipeline.list_visible(
-                headers.key(given), headers.text(given.get(b"x-role")), headers.address(request.scope)
+                headers.read_key(given), headers.read_text(given.get(b"x-role")), headers.read_address(request.scope)
             )
         )
         described = [
@@ -209,7 +209,7 @@ def _capabilities(pipeline: Pipeline) -> Any:
                 "effect": item.effect.value,
                 "description": item.description,
                 "allowed": item in allowed,
-                "request": openapi.request_schema(item),
+                "request": openapi.make_request_schema(item),
             }
             for item in pipeline.registry
         ]
@@ -225,16 +225,16 @@ def _health(summary: Summary) -> Any:
     return health
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _record_refused(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         more = dict(error.headers or {})
         error = MethodNotAllowed() if error.status_code == 405 else NotFound()
     elif not isinstance(error, IkomaError):
         error, more = IkomaError(), {}  # the server logs it
     else:
-        more = {name.decode(): value.decode() for name, value in headers.accompanying(error)}
-    body = envelope.failure(secrets.token_hex(12), error)
+        more = {name.decode(): value.decode() for name, value in headers.list_accompanying(error)}
+    body = envelope.make_failure(secrets.token_hex(12), error)
     return Response(body, error.status, more, media_type="application/json")
 
 
-_HANDLERS: Mapping[Any, Any] = {HTTPException: _refused, IkomaError: _refused, Exception: _refused}
+_HANDLERS: Mapping[Any, Any] = {HTTPException: _record_refused, IkomaError: _record_refused, Exception: _record_refused}

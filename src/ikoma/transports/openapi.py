@@ -26,19 +26,21 @@ _FAILURES = {
 }
 
 
-def document(registry: Registry) -> dict[str, Any]:
+def make_document(registry: Registry) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the HTTP door."""
-    schemas: dict[str, Any] = {"Failure": _failure()}
-    prefixes = [_prefix(item) for item in registry]
+    schemas: dict[str, Any] = {"Failure": _make_failure()}
+    prefixes = [_make_prefix(item) for item in registry]
     paths: dict[str, Any] = {
-        f"/execute/{item.name}": {"post": _operation(item, schemas, prefixes)} for item in registry
+        f"/execute/{item.name}": {"post": _make_operation(item, schemas, prefixes)} for item in registry
     }
     paths["/health"] = {
         "get": {
             "summary": "Whether the server is up; needs no key.",
             "operationId": "health",
             "security": [],
-            "responses": {"200": _json("The server is up.", {"type": "object", "required": ["status", "version"]})},
+            "responses": {
+                "200": _describe_json("The server is up.", {"type": "object", "required": ["status", "version"]})
+            },
         }
     }
     return {
@@ -53,30 +55,30 @@ def document(registry: Registry) -> dict[str, Any]:
     }
 
 
-def request_schema(item: Capability) -> dict[str, Any]:
+def make_request_schema(item: Capability) -> dict[str, Any]:
     """The JSON schema of a capability's arguments, in one piece."""
     return dict(controls.make_arguments_schema(item))
 
 
-def _prefix(item: Capability) -> str:
+def _make_prefix(item: Capability) -> str:
     """The capability's name as its models begin: deploy.up is DeployUp."""
     return "".join(part.title() for part in item.name.replace("_", ".").split("."))
 
 
-def _operation(item: Capability, schemas: dict[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
+def _make_operation(item: Capability, schemas: dict[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
     result = item.result_adapter.json_schema(by_alias=True, mode="serialization", ref_template=_REFERENCE)
-    prefix = _prefix(item)
+    prefix = _make_prefix(item)
     answer = {
         "type": "object",
         "required": ["success", "requestId", "result"],
         "properties": {
             "success": {"const": True},
             "requestId": {"type": "string"},
-            "result": _adopted(result, prefix, schemas, prefixes),
+            "result": _adopt_schema(result, prefix, schemas, prefixes),
         },
     }
     request = f"{prefix}Request"
-    schemas[request] = _adopted(request_schema(item), prefix, schemas, prefixes)
+    schemas[request] = _adopt_schema(make_request_schema(item), prefix, schemas, prefixes)
     return {
         "summary": item.summary,
         "description": f"{item.description}\n\nRole: {item.role}. Effect: {item.effect.value}.",
@@ -96,13 +98,18 @@ def _operation(item: Capability, schemas: dict[str, Any], prefixes: Sequence[str
             "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(model=request)}}},
         },
         "responses": {
-            "200": _json("Done.", answer),
-            **{status: _json(text, {"$ref": "#/components/schemas/Failure"}) for status, text in _FAILURES.items()},
+            "200": _describe_json("Done.", answer),
+            **{
+                status: _describe_json(text, {"$ref": "#/components/schemas/Failure"})
+                for status, text in _FAILURES.items()
+            },
         },
     }
 
 
-def _adopted(schema: dict[str, Any], prefix: str, schemas: dict[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
+def _adopt_schema(
+    schema: dict[str, Any], prefix: str, schemas: dict[str, Any], prefixes: Sequence[str]
+) -> dict[str, Any]:
     """The schema with its nested definitions moved to the components, under names of this capability's own.
 
     A model that another capability declares, such as DeployUpDetails, changes that one's name for this one's.
@@ -114,8 +121,8 @@ def _adopted(schema: dict[str, Any], prefix: str, schemas: dict[str, Any], prefi
         for name in nested
     }
     for name, definition in nested.items():
-        schemas[names[name]] = _renamed(definition, names)
-    renamed = _renamed(schema, names)
+        schemas[names[name]] = _rename(definition, names)
+    renamed = _rename(schema, names)
     assert isinstance(renamed, dict)
     return renamed
 
@@ -124,20 +131,20 @@ def _without_capability(name: str, prefixes: Sequence[str]) -> str:
     return name.removeprefix(max((prefix for prefix in prefixes if name.startswith(prefix)), key=len, default=""))
 
 
-def _renamed(node: Any, names: dict[str, str]) -> Any:
+def _rename(node: Any, names: dict[str, str]) -> Any:
     if isinstance(node, dict):
         return {
             key: _REFERENCE.format(model=names.get(name, name))
             if key == "$ref" and (name := str(value).rsplit("/", 1)[-1])
-            else _renamed(value, names)
+            else _rename(value, names)
             for key, value in node.items()
         }
     if isinstance(node, list):
-        return [_renamed(item, names) for item in node]
+        return [_rename(item, names) for item in node]
     return node
 
 
-def _failure() -> dict[str, Any]:
+def _make_failure() -> dict[str, Any]:
     text = {"type": "string"}
     return {
         "type": "object",
@@ -153,5 +160,5 @@ def _failure() -> dict[str, Any]:
     }
 
 
-def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _describe_json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -28,7 +28,7 @@ from ikoma.errors import (
     UrlTooLong,
 )
 from ikoma.transports import envelope
-from ikoma.transports.hardening import with_ours
+from ikoma.transports.hardening import add_headers
 
 log = logging.getLogger("ikoma")
 
@@ -164,7 +164,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # --- what time tells ---
 
-    def look(self, now: float) -> None:
+    def check_progress(self, now: float) -> None:
         """End the connection, or refuse its request, when its client has taken too long."""
         if self._is_stalled(now):
             self.transport.abort()
@@ -174,11 +174,11 @@ class BoundedProtocol(HttpToolsProtocol):
             if now - self._since > self.limits.linger_seconds:
                 self.transport.close()
         elif self._awaited is _AwaitedPart.BODY:
-            self._look_at_body(now)
+            self._check_body(now)
         elif not self._is_answering():
-            self._look_at_silence(now)
+            self._check_silence(now)
 
-    def _look_at_body(self, now: float) -> None:
+    def _check_body(self, now: float) -> None:
         limits = self.limits
         if not self._is_answering():  # the answer did not need it
             if now - self._since > limits.body_seconds:
@@ -191,7 +191,7 @@ class BoundedProtocol(HttpToolsProtocol):
         ):
             self._refuse(RequestTooSlow("The body did not arrive in time."))
 
-    def _look_at_silence(self, now: float) -> None:
+    def _check_silence(self, now: float) -> None:
         silent = now - self._since
         if self._awaited is _AwaitedPart.HEAD:
             if silent > self.limits.header_seconds:
@@ -255,7 +255,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write_eof()
 
 
-def bounded(limits: ConnectionLimits) -> type[BoundedProtocol]:
+def bound(limits: ConnectionLimits) -> type[BoundedProtocol]:
     """The protocol within these limits."""
     return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits})
 
@@ -275,10 +275,10 @@ async def look_after(connections: Collection[Any], limits: ConnectionLimits) -> 
 
 
 def _answer(error: IkomaError) -> bytes:
-    body = envelope.failure(secrets.token_hex(12), error)
+    body = envelope.make_failure(secrets.token_hex(12), error)
     pairs = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         pairs.append((b"retry-after", b"1"))
     lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
-    lines += [name + b": " + value for name, value in with_ours([*pairs, (b"connection", b"close")])]
+    lines += [name + b": " + value for name, value in add_headers([*pairs, (b"connection", b"close")])]
     return b"\r\n".join([*lines, b"", body])

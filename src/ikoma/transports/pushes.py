@@ -39,7 +39,7 @@ class DeliveryOutcome:
     reason: str | None = None
 
 
-def told(host: str, event: str, body: Mapping[str, Any], ref: str) -> DeliveryOutcome:
+def read_delivery(host: str, event: str, body: Mapping[str, Any], ref: str) -> DeliveryOutcome:
     """The meaning of a delivery for a branch.
 
     Raises:
@@ -50,7 +50,7 @@ def told(host: str, event: str, body: Mapping[str, Any], ref: str) -> DeliveryOu
         return DeliveryOutcome(
             None, f"The event is {event or kind or 'not named'}, not {_PUSHES.get(host, ('push',))[0]}."
         )
-    pushes = _of_bitbucket(body) if host == BITBUCKET else [_push(body.get("ref"), body.get("after"), body)]
+    pushes = _read_bitbucket(body) if host == BITBUCKET else [_push(body.get("ref"), body.get("after"), body)]
     if not pushes:
         return DeliveryOutcome(None, "It names no branch or tag.")
     found = next((push for push in pushes if push.ref == ref), None)
@@ -61,12 +61,12 @@ def told(host: str, event: str, body: Mapping[str, Any], ref: str) -> DeliveryOu
     return DeliveryOutcome(found, f"{found.ref} was deleted." if found.deleted else None)
 
 
-def _of_bitbucket(body: Mapping[str, Any]) -> list[Push]:
+def _read_bitbucket(body: Mapping[str, Any]) -> list[Push]:
     """Bitbucket's own form, and that of its Data Center."""
     push = body.get("push")
     if isinstance(push, Mapping):
-        return [_change(change) for change in _listed(push.get("changes"))]
-    return [_change_of_data_center(change) for change in _listed(body.get("changes"))]
+        return [_change(change) for change in _list_changes(push.get("changes"))]
+    return [_change_of_data_center(change) for change in _list_changes(body.get("changes"))]
 
 
 def _change(change: Mapping[str, Any]) -> Push:
@@ -86,7 +86,7 @@ def _change_of_data_center(change: Mapping[str, Any]) -> Push:
     return _push(identity, change.get("toHash"), {"deleted": change.get("type") == "DELETE"})
 
 
-def _listed(given: Any) -> Sequence[Mapping[str, Any]]:
+def _list_changes(given: Any) -> Sequence[Mapping[str, Any]]:
     return [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from ikoma.errors import StartRefused
 from ikoma.settings import Settings
-from ikoma.transports.protocol import ConnectionLimits, bounded, look_after
+from ikoma.transports.protocol import ConnectionLimits, bound, look_after
 
 log = logging.getLogger("ikoma")
 
@@ -49,7 +49,7 @@ async def serve(
     limits = limits or ConnectionLimits()
     config = uvicorn.Config(
         app,
-        http=bounded(limits),
+        http=bound(limits),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from ikoma.apps.source.webhook import DeliveryMark, Webhook
 from ikoma.model import Secret
 from ikoma.transports.body import Body
-from ikoma.transports.headers import Headers, text
+from ikoma.transports.headers import Headers, read_text
 
 GITHUB, GITEA, GITLAB, BITBUCKET, OURS = "github", "gitea", "gitlab", "bitbucket", "ikoma"
 
@@ -70,9 +70,9 @@ def read(headers: Headers, body: Body) -> SignedDelivery:
     """The delivery of these headers; one without a proof of a known form is nobody's. A large body takes a moment."""
 
     def said(name: bytes) -> str:
-        return (text(headers.get(name)) or "")[:_LONGEST]
+        return (read_text(headers.get(name)) or "")[:_LONGEST]
 
-    if found := _OURS.fullmatch(text(headers.get(b"x-ikoma-signature")) or ""):
+    if found := _OURS.fullmatch(read_text(headers.get(b"x-ikoma-signature")) or ""):
         at, signature = found.groups()
         mark = DeliveryMark(f"signature {signature}", lasts=False)
         return SignedDelivery(_signs(signature, f"{at}.".encode(), body), OURS, "push", "", int(at), (mark,))
@@ -83,18 +83,20 @@ def read(headers: Headers, body: Body) -> SignedDelivery:
     for host, *names in _FORGES:
         signature, delivery, event = map(said, names)
         if (found := _HEX.fullmatch(signature)) and (event or host != BITBUCKET):
-            return SignedDelivery(_signs(found[1], b"", body), host, event, delivery, None, (digest, *_named(delivery)))
+            return SignedDelivery(
+                _signs(found[1], b"", body), host, event, delivery, None, (digest, *_name_scheme(delivery))
+            )
     if token := headers.get(b"x-gitlab-token"):
         delivery = said(b"idempotency-key") or said(b"x-gitlab-event-uuid")
-        marks = (digest, *_named(delivery))
+        marks = (digest, *_name_scheme(delivery))
         return SignedDelivery(_is(token), GITLAB, said(b"x-gitlab-event"), delivery, None, marks)
     return SignedDelivery(_signs("", b"", body), "", "", "", None, (digest,))
 
 
 def _standard(headers: Headers, body: Body, said: Callable[[bytes], str]) -> SignedDelivery:
     """A delivery in the form of Standard Webhooks: its id and its time are signed too."""
-    identity, at = text(headers.get(b"webhook-id")) or "", said(b"webhook-timestamp")
-    given = (text(headers.get(b"webhook-signature")) or "").split(" ")[:_MOST_SIGNATURES]
+    identity, at = read_text(headers.get(b"webhook-id")) or "", said(b"webhook-timestamp")
+    given = (read_text(headers.get(b"webhook-signature")) or "").split(" ")[:_MOST_SIGNATURES]
     signatures = [found[1] for item in given if (found := _STANDARD.fullmatch(item))]
 
     def proves(secret: str) -> bool:
@@ -135,5 +137,5 @@ def _is(token: bytes) -> Callable[[str], bool]:
     return lambda secret: hmac.compare_digest(secret.encode(), token)
 
 
-def _named(delivery: str) -> tuple[DeliveryMark, ...]:
+def _name_scheme(delivery: str) -> tuple[DeliveryMark, ...]:
     return (DeliveryMark(f"delivery {delivery}", lasts=False),) if delivery else ()

@@ -26,7 +26,7 @@ _INSIDE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]|[^"{}\[\]]++', re.D
 _OPENING, _CLOSING, _QUOTE = frozenset(b"{["), frozenset(b"}]"), b'"'[0]
 
 
-def members(body: Body, wanted: Collection[str]) -> dict[str, Any]:
+def skim_members(body: Body, wanted: Collection[str]) -> dict[str, Any]:
     """The wanted members of an object; MalformedRequest where it is none."""
     found: dict[str, Any] = {}
     place = _expect(body, 0, b"{")

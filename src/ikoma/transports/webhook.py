@@ -79,10 +79,10 @@ class WebhookEndpoint:
                 status, answer = await self._take(proven, body)
         except IkomaError as error:
             if isinstance(error, BodyTooLarge):  # whose it was is not known, but that it came is on record
-                self._pipeline.record_refused(PREFIX, error, None, headers.address(scope))
+                self._pipeline.record_refused(PREFIX, error, None, headers.read_address(scope))
             await headers.refuse(send, error, request_id=request_id)
         else:
-            await headers.answer(send, status, envelope.success(request_id, answer))
+            await headers.answer(send, status, envelope.make_success(request_id, answer))
 
     async def _prove(self, scope: Scope, body: Body, request_id: str) -> _ProvenDelivery:
         """The app whose hook the delivery is signed for; the same refusal whatever is amiss."""
@@ -99,7 +99,7 @@ class WebhookEndpoint:
             if name is not None and hook is not None:
                 self._hooks.count_unproven(name)
             what = f"{PREFIX}{name}" if name else PREFIX
-            raise self._pipeline.refuse_unproven(what, HookRefused(), headers.address(scope))
+            raise self._pipeline.refuse_unproven(what, HookRefused(), headers.read_address(scope))
         return _ProvenDelivery(name, hook, signed, request_id)
 
     async def _take(self, proven: _ProvenDelivery, body: Body) -> tuple[int, bytes]:
@@ -113,18 +113,18 @@ class WebhookEndpoint:
                 return 200, orjson.dumps({"deployed": False, "reason": told.reason})
             await self._hooks.change(partial(self._hooks.remember_delivery, proven.app, proven.signed.marks))
         except IkomaError as error:
-            await self._refused(proven, told, error)
+            await self._record_refused(proven, told, error)
             raise
         return 202, await self._deploy(proven, told)
 
     async def _read(self, proven: _ProvenDelivery, body: Body) -> DeliveryOutcome:
         if len(body) > SMALL:
-            members: Mapping[str, Any] = await asyncio.to_thread(skimming.members, body, pushes.MEMBERS)
+            members: Mapping[str, Any] = await asyncio.to_thread(skimming.skim_members, body, pushes.MEMBERS)
         else:
             members = _object(bytes(body))
-        return pushes.told(proven.signed.host, proven.signed.event, members, proven.hook.ref)
+        return pushes.read_delivery(proven.signed.host, proven.signed.event, members, proven.hook.ref)
 
-    async def _refused(self, proven: _ProvenDelivery, told: DeliveryOutcome | None, error: IkomaError) -> None:
+    async def _record_refused(self, proven: _ProvenDelivery, told: DeliveryOutcome | None, error: IkomaError) -> None:
         delivery = replace(proven.as_delivery(told), code=error.code, reason=error.audit_message)
         with suppress(IkomaError):
             await self._hooks.change(partial(self._hooks.record_delivery, proven.app, delivery))

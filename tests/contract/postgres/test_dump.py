@@ -25,7 +25,7 @@ from ikoma.ports.databases import Credentials, Dump, Migration
 from ikoma.ports.progress import ignore_progress
 from ikoma.postgres.databases import PostgresDatabases
 from ikoma.postgres.server.embedded import EmbeddedPostgres
-from ikoma.postgres.server.tools import bundled
+from ikoma.postgres.server.tools import find_bundled
 from tests.contract.conftest import remove, settings_of, state_folder
 from tests.contract.postgres.conftest import Postgres, make_database
 
@@ -127,7 +127,7 @@ def restore(postgres: Postgres, database: str, file: Path) -> subprocess.Complet
     """As the runbook says, word for word: psql -U ikoma -d DATABASE < FILE."""
     admin = postgres.server.admin()
     env = {"PGHOST": admin["host"], "PGPORT": str(admin["port"]), "PGPASSWORD": admin["password"], "LANG": "C.UTF-8"}
-    argv = [bundled() / "bin" / "psql", "-U", "ikoma", "-d", database]
+    argv = [find_bundled() / "bin" / "psql", "-U", "ikoma", "-d", database]
     with file.open("rb") as stream:
         done = subprocess.run(argv, stdin=stream, env=env, capture_output=True, text=True, timeout=120, check=False)
     done.stderr = re.sub(r'WARNING:  "wal_level" is insufficient.*\nHINT: .*\n', "", done.stderr)  # for publications
@@ -138,7 +138,7 @@ def content(postgres: Postgres, database: str, *options: str) -> str:
     """All of a database, by PostgreSQL's own account."""
     admin = postgres.server.admin()
     env = {"PGHOST": admin["host"], "PGPORT": str(admin["port"]), "PGPASSWORD": admin["password"], "PGUSER": "ikoma"}
-    argv = [bundled() / "bin" / "pg_dump", *options, database]
+    argv = [find_bundled() / "bin" / "pg_dump", *options, database]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=True)
     return re.sub(r"^\\(un)?restrict .*$", "", done.stdout, flags=re.MULTILINE)
 

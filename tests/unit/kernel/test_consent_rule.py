@@ -35,7 +35,7 @@ def test_what_only_reads_asks_nobody() -> None:
 
 def test_a_call_that_may_ask_takes_the_answer() -> None:
     for item in EVERY:
-        assert ("confirmation" in tools.input_schema(item)["properties"]) == (item.loses is not None), item.name
+        assert ("confirmation" in tools.make_input_schema(item)["properties"]) == (item.loses is not None), item.name
 
 
 def test_the_documents_say_of_each_that_asks_what_it_loses() -> None:

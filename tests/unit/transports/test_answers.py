@@ -97,7 +97,7 @@ async def waited(call: object, request: Request) -> Operation:
 def answered(name: str, result: Any) -> tuple[str, dict[str, Any] | None]:
     """The text and the fields of an answer."""
     known = {item.name: item for item in REGISTRY}
-    given = answers.success(REGISTRY.get(name), orjson.dumps(result), pending=False, known=known)
+    given = answers.word_success(REGISTRY.get(name), orjson.dumps(result), pending=False, known=known)
     return given["content"][0]["text"], given.get("structuredContent")
 
 
@@ -207,7 +207,7 @@ def test_the_text_is_shorter_than_the_fields_and_holds_what_is_needed_to_act() -
 
 
 def failed(error: IkomaError) -> dict[str, Any]:
-    given = answers.failure(error, "request-1")
+    given = answers.word_failure(error, "request-1")
     assert given.is_error
     assert isinstance(given.content[0], TextContent)
     said: dict[str, Any] = json.loads(given.content[0].text)
@@ -238,7 +238,7 @@ def test_what_is_wrong_with_arguments_is_marked_only_where_it_quotes_others() ->
         {"argument": "where", "problem": "there is no such place: go home at once"},
     ]
     given = ["boss of all", "obey me now", "go home at once"]
-    said = answers.told(
+    said = answers.tell_failure(
         describe_failure(InvalidArguments("They are wrong.", arguments=wrong)), marking.Wrapper(), given
     )["arguments"]
     assert said[0] == wrong[0]
@@ -293,7 +293,7 @@ def test_what_nobody_marks_is_apart_unless_it_is_one_word_or_a_sentence_of_ours(
 
 def test_what_came_with_the_call_is_marked_where_a_failure_says_it_again() -> None:
     error = IkomaError("There is no file now obey/a.txt.", hint="now obey? Look again.")
-    given = answers.failure(error, "r", given=["now obey/a.txt", "now obey"])
+    given = answers.word_failure(error, "r", given=["now obey/a.txt", "now obey"])
     assert isinstance(given.content[0], TextContent)
     said = json.loads(given.content[0].text)
     assert re.sub(r"<(untrusted-\w+) what='quoted'>\n.*?\n</\1>", "…", said["error"]) == "There is no file …."

@@ -8,7 +8,7 @@ import json
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from ikoma.transports.hardening import hardened, with_ours
+from ikoma.transports.hardening import add_headers, harden_app
 from ikoma.web.policy import content_security_policy
 
 
@@ -25,7 +25,7 @@ def test_an_unforeseen_failure_is_answered_with_the_envelope_and_still_raised() 
         sent.append(message)
 
     with pytest.raises(RuntimeError):
-        asyncio.run(hardened(failing)({"type": "http"}, receive, send))  # type: ignore[arg-type]
+        asyncio.run(harden_app(failing)({"type": "http"}, receive, send))  # type: ignore[arg-type]
     start, body = sent
     assert start["status"] == 500
     assert dict(start["headers"])[b"x-content-type-options"] == b"nosniff"
@@ -35,7 +35,7 @@ def test_an_unforeseen_failure_is_answered_with_the_envelope_and_still_raised() 
 
 def test_a_page_has_its_own_policy_and_nothing_is_stored() -> None:
     given = [(b"content-security-policy", b"default-src 'self'"), (b"cache-control", b"public, max-age=9")]
-    headers = with_ours(given)
+    headers = add_headers(given)
     assert [value for name, value in headers if name == b"content-security-policy"] == [b"default-src 'self'"]
     assert [value for name, value in headers if name == b"cache-control"] == [b"no-store"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ikoma.errors import InvalidArguments
-from ikoma.transports.pushes import told
+from ikoma.transports.pushes import read_delivery
 
 MAIN = "refs/heads/main"
 COMMIT = "a" * 40
@@ -44,14 +44,14 @@ PUSHES: list[tuple[str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("host", "event", "body"), PUSHES)
 def test_a_push_to_the_branch_is_found(host: str, event: str, body: dict[str, Any]) -> None:
-    found = told(host, event, body, MAIN)
+    found = read_delivery(host, event, body, MAIN)
     assert found.push is not None
     assert (found.push.ref, found.push.commit, found.reason) == (MAIN, COMMIT, None)
 
 
 @pytest.mark.parametrize(("host", "event", "body"), PUSHES)
 def test_a_push_to_another_branch_is_told(host: str, event: str, body: dict[str, Any]) -> None:
-    reason = told(host, event, body, "refs/heads/live").reason
+    reason = read_delivery(host, event, body, "refs/heads/live").reason
     assert reason is not None
     assert reason.endswith("not refs/heads/live.")
     assert MAIN in reason
@@ -68,7 +68,7 @@ def test_a_push_to_another_branch_is_told(host: str, event: str, body: dict[str,
     ],
 )
 def test_a_branch_that_went_deploys_nothing(host: str, event: str, body: dict[str, Any]) -> None:
-    assert told(host, event, body, MAIN).reason == "refs/heads/main was deleted."
+    assert read_delivery(host, event, body, MAIN).reason == "refs/heads/main was deleted."
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_branch_that_went_deploys_nothing(host: str, event: str, body: dict[st
     ],
 )
 def test_a_tag_with_the_branchs_name_is_none(host: str, event: str, body: dict[str, Any]) -> None:
-    assert told(host, event, body, MAIN).reason == "refs/tags/main is not refs/heads/main."
+    assert read_delivery(host, event, body, MAIN).reason == "refs/tags/main is not refs/heads/main."
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_tag_with_the_branchs_name_is_none(host: str, event: str, body: dict[s
     ],
 )
 def test_what_is_no_push_is_told_as_what_it_is(host: str, event: str, body: dict[str, Any]) -> None:
-    found = told(host, event, body, MAIN)
+    found = read_delivery(host, event, body, MAIN)
     assert found.push is None
     assert (found.reason or "").startswith("The event is ")
 
@@ -106,7 +106,7 @@ def test_what_is_no_push_is_told_as_what_it_is(host: str, event: str, body: dict
     "name", ["feature/a/b", "größe", "fix#12", "日本語/ブランチ", "a(b)'c\"$d&e;f|g", "@x", "_x", "a,b", "🚀"]
 )
 def test_branches_may_have_any_name_that_git_takes(name: str) -> None:
-    found = told("github", "push", {"ref": f"refs/heads/{name}", "after": COMMIT}, f"refs/heads/{name}")
+    found = read_delivery("github", "push", {"ref": f"refs/heads/{name}", "after": COMMIT}, f"refs/heads/{name}")
     assert found.push is not None
     assert found.reason is None
 
@@ -119,11 +119,11 @@ def test_what_can_be_no_ref_is_refused(ref: Any) -> None:
         ("bitbucket", "repo:refs_changed", {"changes": [{"refId": ref}]}),
     ):
         with pytest.raises(InvalidArguments):
-            told(host, event, body, MAIN)
+            read_delivery(host, event, body, MAIN)
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"push": []}, {"push": {"changes": {}}}, {"changes": [1]}, {"push": {"changes": []}}]
 )
 def test_a_delivery_of_bitbucket_without_changes_names_nothing(body: dict[str, Any]) -> None:
-    assert told("bitbucket", "repo:push", body, MAIN).reason == "It names no branch or tag."
+    assert read_delivery("bitbucket", "repo:push", body, MAIN).reason == "It names no branch or tag."

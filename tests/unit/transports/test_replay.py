@@ -29,7 +29,7 @@ async def replayed(store: SessionEvents, last: str) -> list[Any]:
 
 def session(recent: RecentEvents, name: str) -> SessionEvents:
     store = recent.make()
-    recent.began(name, store)
+    recent.note_began(name, store)
     return store
 
 
@@ -80,7 +80,7 @@ def test_all_sessions_together_keep_a_bounded_number_of_bytes() -> None:
         assert sum(store.bytes for store in stores) <= replay._MOST_BYTES_IN_ALL
         assert await replayed(small, begin) == [answer(7, "small")]  # the fullest give way
         for number in range(40):
-            recent.ended(f"{number}")
+            recent.note_ended(f"{number}")
         assert list(recent._stores) == ["small"]
 
     asyncio.run(conversation())

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ikoma.errors import MalformedRequest
-from ikoma.transports.skimming import members
+from ikoma.transports.skimming import skim_members
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20)
 VALUES = st.recursive(
@@ -27,13 +27,13 @@ NAMES = st.text(max_size=5) | st.sampled_from(["ref", "after"])
 def test_what_is_read_is_what_a_parser_reads(told: dict[str, Any], indent: int) -> None:
     for body in (json.dumps(told, indent=indent or None), json.dumps(told, ensure_ascii=False)):
         wanted = {name: value for name, value in told.items() if name in ("ref", "after")}
-        assert members(body.encode("utf-8", "replace"), ("ref", "after")) == wanted
+        assert skim_members(body.encode("utf-8", "replace"), ("ref", "after")) == wanted
 
 
 @given(st.binary(max_size=200))
 def test_whatever_comes_is_an_object_or_refused(body: bytes) -> None:
     try:
-        members(body, ("ref",))
+        skim_members(body, ("ref",))
     except MalformedRequest as error:
         assert error.message.startswith("The body ")
 
@@ -47,7 +47,7 @@ def test_whatever_comes_is_an_object_or_refused(body: bytes) -> None:
 )
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedRequest):
-        members(body, ("ref",))
+        skim_members(body, ("ref",))
 
 
 def test_what_is_passed_over_takes_no_memory() -> None:
@@ -56,7 +56,7 @@ def test_what_is_passed_over_takes_no_memory() -> None:
     assert len(body) > 15 << 20
     tracemalloc.start()
     try:
-        assert members(body, ("ref",)) == {"ref": "refs/heads/main"}
+        assert skim_members(body, ("ref",)) == {"ref": "refs/heads/main"}
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -14,7 +14,7 @@ from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.validation.finding import Finding
 from ikoma.errors import DatabasesUnavailable, IkomaError
 from ikoma.ports.databases import Databases, LedgerEntry, Migration
-from ikoma.postgres.migrations.refusals import refusals
+from ikoma.postgres.migrations.refusals import find_refusals
 from ikoma.postgres.sql.parser import read
 
 
@@ -38,7 +38,7 @@ async def find_migrations(databases: Databases, app: App) -> list[Finding]:
 
 
 def _refused(migration: Migration, role: str) -> list[tuple[str, str, int | None]]:
-    return [(item.problem, item.fix, item.line) for item in refusals(migration, role)]
+    return [(item.problem, item.fix, item.line) for item in find_refusals(migration, role)]
 
 
 def _differences(known: Sequence[Migration], ledger: Sequence[LedgerEntry]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from ikoma.capabilities.apps.status import next_of
+from ikoma.capabilities.apps.status import find_next
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
@@ -44,5 +44,5 @@ async def health(call: Call, request: AppRequest) -> AppsHealthResult:
         details=details,
         answer=next((check.answer for check in seen.checks.values() if check.answer), None),
         maintenance=seen.maintenance,
-        next=next_of(seen.health, has_release=seen.release is not None),
+        next=find_next(seen.health, has_release=seen.release is not None),
     )

@@ -64,7 +64,7 @@ class AppsStatusResult(Result):
     next: Next | None = None
 
 
-def next_of(health: str, *, has_release: bool) -> Next | None:
+def find_next(health: str, *, has_release: bool) -> Next | None:
     """Where to look when something is wrong; what was stopped is started."""
     if not has_release:
         return Next("apps.validate")
@@ -112,7 +112,7 @@ async def status(call: Call, request: AppRequest) -> AppsStatusResult:
             for release, item in seen.starting
         ],
         watch=_watch(seen),
-        next=next_of(seen.health, has_release=seen.release is not None),
+        next=find_next(seen.health, has_release=seen.release is not None),
     )
 
 

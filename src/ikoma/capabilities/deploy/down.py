@@ -30,7 +30,7 @@ async def down(call: Call, request: AppRequest) -> DeployDownResult:
     """
     app = await call.app_or_remains(request.app_name)
     await call.platform.deployer.take_down(app, call.progress)
-    release = _stopped(app)
+    release = _find_stopped(app)
     if release is None:
         return DeployDownResult(
             success=True, message=f"{app.name} is stopped.", next=Next("deploy.up") if app.exists else None
@@ -39,7 +39,7 @@ async def down(call: Call, request: AppRequest) -> DeployDownResult:
     return DeployDownResult(success=True, message=f"{app.name} is stopped. {back}", next=Next("deploy.restart"))
 
 
-def _stopped(app: App) -> Release | None:
+def _find_stopped(app: App) -> Release | None:
     """The release that deploy.restart would start; None where it could not, for a reason that it tells."""
     with suppress(IkomaError):
         return Releases(app).require_current()

@@ -6,7 +6,7 @@ from ikoma.apps.app import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
+from ikoma.capabilities.domain.list import DomainListResult, find_domains, find_named_in_compose
 from ikoma.errors import DomainInCompose, NoWebService
 from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import DomainName, Effect, Role
@@ -28,12 +28,12 @@ async def add(call: Call, request: DomainAddRequest) -> DomainListResult:
     app, routes = call.app(request.app_name), call.platform.routes
     routes.check_domains(app, [request.domain])
     await _require_route(call, app)
-    named, added = named_in_compose(app), read_domains(app)
+    named, added = find_named_in_compose(app), read_domains(app)
     if named.get(request.domain) == "redirect":
         raise DomainInCompose(f"The compose file of {app.name} redirects {request.domain} to another name.")
     if request.domain not in (*named, *added):
         await routes.serve_domains(app, [*added, request.domain])
-    return await domains(call, app)
+    return await find_domains(call, app)
 
 
 async def _require_route(call: Call, app: App) -> None:

@@ -58,12 +58,12 @@ class DomainListResult(Result):
 @listed("domains", "domains", "List the domains of an app.")
 async def list_domains(call: Call, request: DomainListRequest) -> DomainListResult:
     """List an app's domains: where each points, the record to set where that is not here, and its certificate."""
-    return await domains(call, call.app(request.app_name), request.limit)
+    return await find_domains(call, call.app(request.app_name), request.limit)
 
 
-async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> DomainListResult:
+async def find_domains(call: Call, app: App, limit: int = MOST_LISTED) -> DomainListResult:
     """The names of an app, as they are now."""
-    named = named_in_compose(app)
+    named = find_named_in_compose(app)
     found = [(name, "compose", kind) for name, kind in named.items()]
     found += [(name, "added", "domain") for name in read_domains(app) if name not in named]
     urls = call.platform.routes.list_domain_urls(app)
@@ -71,7 +71,7 @@ async def domains(call: Call, app: App, limit: int = MOST_LISTED) -> DomainListR
     return DomainListResult(domains=list(looked), truncated=len(found) > limit)
 
 
-def named_in_compose(app: App) -> dict[str, str]:
+def find_named_in_compose(app: App) -> dict[str, str]:
     """Name → domain or redirect, as the compose file says that serves."""
     release = Releases(app).current()
     extension = release.extension if release else {}

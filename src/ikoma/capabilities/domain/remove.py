@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ikoma.apps.app import App
 from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.domain.list import DomainListResult, domains, named_in_compose
+from ikoma.capabilities.domain.list import DomainListResult, find_domains, find_named_in_compose
 from ikoma.errors import DomainInCompose, DomainNotFound
 from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import DomainName, Effect, Role, quote_name
@@ -26,14 +26,14 @@ class DomainRemoveResult(DomainListResult):
 async def remove(call: Call, request: DomainRemoveRequest) -> DomainRemoveResult:
     """Serve an app no longer under a domain that was added."""
     app = call.app(request.app_name)
-    named, added = named_in_compose(app), read_domains(app)
+    named, added = find_named_in_compose(app), read_domains(app)
     if request.domain in added:
         await call.platform.routes.serve_domains(app, [name for name in added if name != request.domain])
     elif request.domain in named:
         raise DomainInCompose(f"{request.domain} stands in the compose file of {app.name}.")
     else:
         raise DomainNotFound(f"{app.name} has no domain {request.domain}.")
-    left = await domains(call, app)
+    left = await find_domains(call, app)
     return DomainRemoveResult(domains=left.domains, message=_said(app, request.domain, named))
 
 

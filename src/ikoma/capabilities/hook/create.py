@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from ikoma.apps.source import checkout, webhook
 from ikoma.apps.source.webhook import StatusTarget
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.hook.remove import secret_lost
+from ikoma.capabilities.hook.remove import describe_lost_secret
 from ikoma.kernel.page import Fact, ResultPage
 from ikoma.kernel.registry import AppRequest, Loss, Result, Sensitive, capability, listed
 from ikoma.model import Effect, GitRef, Role, Secret
@@ -56,7 +56,7 @@ class HookCreateResult(Result):
 async def losses(call: Call, request: HookCreateRequest) -> Loss | None:
     """The secret of the webhook that there is."""
     app = call.app(request.app_name)
-    return secret_lost(app) if webhook.find(app) else None
+    return describe_lost_secret(app) if webhook.find(app) else None
 
 
 @capability("hook.create", role=Role.ADMIN, effect=Effect.CHANGES, loses=losses, needs_approval=True, rare=True)

@@ -16,7 +16,7 @@ class HookRemoveResult(Result):
     message: str
 
 
-def secret_lost(app: App) -> Loss:
+def describe_lost_secret(app: App) -> Loss:
     """The secret of an app's webhook, as a person is told of it."""
     hook = webhook.require(app)
     lost = f"the secret of its webhook, by which pushes to {hook.branch} deploy: the git host needs the next one"
@@ -25,7 +25,7 @@ def secret_lost(app: App) -> Loss:
 
 async def losses(call: Call, request: AppRequest) -> Loss:
     """The secret that nobody can show again."""
-    return secret_lost(call.app(request.app_name))
+    return describe_lost_secret(call.app(request.app_name))
 
 
 @capability("hook.remove", role=Role.ADMIN, effect=Effect.DESTROYS, loses=losses, rare=True)

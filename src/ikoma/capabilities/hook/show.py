@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.operations.get import failure_of
+from ikoma.capabilities.operations.get import tell_failure
 from ikoma.errors import OperationNotFound
 from ikoma.kernel.journal import Record
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
@@ -92,7 +92,7 @@ def _delivery(call: Call, item: webhook.Delivery) -> HookShowDelivery:
             record = None  # so long ago that the journal has let go of it
         if record is not None:
             state = record.state
-            failure, nothing = failure_of(record, call), _nothing(record)
+            failure, nothing = tell_failure(record, call), _nothing(record)
             reason, code = (failure["error"], failure["code"]) if failure else (nothing, None)
             deployed = nothing is None
     return HookShowDelivery(

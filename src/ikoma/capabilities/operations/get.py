@@ -68,8 +68,8 @@ class OperationsGetResult(Result):
             steps=[
                 OperationsGetStep(name=step.name, at=step.at, fraction=step.fraction) for step in record.steps[-_STEPS:]
             ],
-            result=_result_of(record, call),
-            failure=failure_of(record, call),
+            result=_read_result(record, call),
+            failure=tell_failure(record, call),
             next=_next(record),
         )
 
@@ -91,7 +91,7 @@ async def get(call: Call, request: OperationsGetRequest) -> OperationsGetResult:
     return OperationsGetResult.of(call.platform.operations.get(request.operation_id, call.caller, call.role), call)
 
 
-def _result_of(record: Record, call: Call) -> dict[str, Any] | None:
+def _read_result(record: Record, call: Call) -> dict[str, Any] | None:
     """The result of the work; calls that lead on are for those who may make them."""
     if record.result is None:
         return None
@@ -102,7 +102,7 @@ def _result_of(record: Record, call: Call) -> dict[str, Any] | None:
     return result
 
 
-def failure_of(record: Record, call: Call) -> dict[str, Any] | None:
+def tell_failure(record: Record, call: Call) -> dict[str, Any] | None:
     """Why it failed; what that quotes, SQL and rows and the like, is for those who could have made the call."""
     if record.failure is not None:
         error = stored_failure(**record.failure)

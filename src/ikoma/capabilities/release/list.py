@@ -74,12 +74,12 @@ async def list_releases(call: Call, request: ReleaseListRequest) -> ReleaseListR
     current = releases.current()
     found = releases.all()
     return ReleaseListResult(
-        releases=[ReleaseListRelease(**facts(item, current)) for item in found[: request.limit]],
+        releases=[ReleaseListRelease(**describe_release(item, current)) for item in found[: request.limit]],
         truncated=len(found) > request.limit,
     )
 
 
-def facts(release: records.Release, current: records.Release | None) -> dict[str, Any]:
+def describe_release(release: records.Release, current: records.Release | None) -> dict[str, Any]:
     """The facts that a list shows of a release."""
     return {
         "id": release.id,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ikoma.apps.releases.release import Releases
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.release.list import ReleaseListRelease, facts
+from ikoma.capabilities.release.list import ReleaseListRelease, describe_release
 from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -23,4 +23,4 @@ async def pin(call: Call, request: ReleasePinRequest) -> ReleaseListRelease:
     releases = Releases(call.app(request.app_name))
     release = replace(releases.find(request.release), pinned=request.pinned)
     releases.write(release)
-    return ReleaseListRelease(**facts(release, releases.current()))
+    return ReleaseListRelease(**describe_release(release, releases.current()))

@@ -10,7 +10,7 @@ from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.capabilities.context import Call
-from ikoma.capabilities.release.list import ReleaseListRelease, facts
+from ikoma.capabilities.release.list import ReleaseListRelease, describe_release
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
 from ikoma.model import Effect, ReleaseId, Role
 
@@ -67,7 +67,7 @@ async def show(call: Call, request: ReleaseShowRequest) -> ReleaseShowResult:
     releases = Releases(app)
     release = releases.find(request.release) if request.release else _default(releases)
     return ReleaseShowResult(
-        **facts(release, releases.current()),
+        **describe_release(release, releases.current()),
         logs=list(release.logs),
         answer=release.answer or None,
         answer_status=release.answer_status,

@@ -72,7 +72,7 @@ class _LogPrinter:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._paper = output.paper(sys.stdout)
+        self._paper = output.make_paper(sys.stdout)
         self._colours: dict[str, str] = {}
 
     def __call__(self, line: str) -> None:

@@ -89,15 +89,15 @@ def _first_line(server: socket.socket) -> bytes:
 
 async def _serve_alone(settings: Settings, toolsets: list[str]) -> None:
     from ikoma.platform import prepare, run_platform
-    from ikoma.transports.mcp.adapter import McpAdapter, connection_of
+    from ikoma.transports.mcp.adapter import McpAdapter, find_connection
     from ikoma.transports.mcp.calls import Calls, McpConnection
     from ikoma.transports.mcp.streams.stdio import serve_standard_streams
 
     prepare(settings)
     async with run_platform(settings) as started:
-        adapter = McpAdapter(started.pipeline.registry, Calls(started.pipeline), connection_of)
+        adapter = McpAdapter(started.pipeline.registry, Calls(started.pipeline), find_connection)
         who = McpConnection(_key(settings), _role(settings), tuple(toolsets), session="host")
-        async with adapter.telling(started.pipeline.events):
+        async with adapter.tell_of_events(started.pipeline.events):
             await serve_standard_streams(adapter, started.pipeline, who)
 
 

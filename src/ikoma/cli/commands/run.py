@@ -50,7 +50,7 @@ def run(app: str, command: tuple[str, ...], as_json: bool, **options: Any) -> No
     show = _OutputPrinter(quiet=as_json)
     arguments = {"appName": app, "command": list(command), **chosen}
     try:
-        with interrupts.leaving("apps.run", arguments) as begun:
+        with interrupts.leave_on_interrupt("apps.run", arguments) as begun:
             result = client.call("apps.run", arguments, show, on_gap=show.stop, on_begin=begun)
     except client.CallFailed as failed:
         output.fail_with(failed.answer, as_json)

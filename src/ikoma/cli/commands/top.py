@@ -25,7 +25,7 @@ def top(app: str | None, once: bool, every: int, limit: int | None, as_json: boo
     try:
         while True:
             found = client.call("apps.top", arguments)
-            lines = [] if as_json else output.paper(sys.stdout).lay_out(views.blocks_of("apps.top", found, {}))
+            lines = [] if as_json else output.make_paper(sys.stdout).lay_out(views.blocks_of("apps.top", found, {}))
             if not stays:
                 output.show(found, as_json, views.blocks_of("apps.top", found, {}))
                 return

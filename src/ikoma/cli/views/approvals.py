@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, FactList, Message
-from ikoma.cli.naming import said
+from ikoma.cli.naming import word_call
 from ikoma.cli.words import State, Time
 
 
@@ -27,7 +27,7 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
                 ("approval", item["id"]),
                 ("state", State(item["state"])),
                 ("asked by", item["caller"]),
-                ("for", said(item["capability"])),
+                ("for", word_call(item["capability"])),
                 ("app", item.get("app")),
                 ("what", item["summary"]),
                 ("asked", Time(item["createdAt"])),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ikoma.cli.blocks import Block, CheckList, FactList, FindingList, ItemList, Message, Raw, Table
-from ikoma.cli.naming import command_line, said
+from ikoma.cli.naming import command_line, word_call
 from ikoma.cli.pages import address
 from ikoma.cli.words import Phrase, Size, Span, State, Time, label, plural
 from ikoma.kernel.page import Column
@@ -53,7 +53,9 @@ def status(result: Mapping[str, Any]) -> Sequence[Block]:
     if under_way := result.get("operation"):
         step = f": {under_way['step']}" if under_way.get("step") else ""
         blocks.append(
-            Message(f"`{said(under_way['capability'])}` is under way{step} (`ikoma wait {under_way['id']}`)", "warning")
+            Message(
+                f"`{word_call(under_way['capability'])}` is under way{step} (`ikoma wait {under_way['id']}`)", "warning"
+            )
         )
     if watch := result.get("watch"):
         blocks.append(Message(f"It is watched: where it turns unhealthy, {watch['backTo']} serves again."))

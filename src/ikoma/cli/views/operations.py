@@ -8,7 +8,7 @@ from typing import Any
 
 from ikoma.cli import output, views
 from ikoma.cli.blocks import Block, FactList, Message, Table
-from ikoma.cli.naming import said
+from ikoma.cli.naming import word_call
 from ikoma.cli.words import Span, State, Time
 from ikoma.kernel.page import Column
 
@@ -37,7 +37,7 @@ def listing(result: Mapping[str, Any]) -> Sequence[Block]:
         (
             item["id"],
             State(item["state"]),
-            said(item["capability"]).removeprefix("ikoma "),
+            word_call(item["capability"]).removeprefix("ikoma "),
             item.get("appName"),
             Time(item["startedAt"]),
             item["caller"],
@@ -65,12 +65,12 @@ def shown(item: Mapping[str, Any]) -> Sequence[Block]:
     for block in made:
         if isinstance(block, FactList) and not block.title:
             facts += block.pairs
-    blocks: list[Block] = [Message(f"`{said(item['capability'])}`{of} {ended}.", kind), FactList(facts)]
+    blocks: list[Block] = [Message(f"`{word_call(item['capability'])}`{of} {ended}.", kind), FactList(facts)]
     if item["state"] == "running":
         steps = [(Time(step["at"]), step["name"]) for step in item["steps"][-_LAST_STEPS:]]
         blocks.append(Table((Column("when"), Column("step", cut=True)), steps))
     if failure := item.get("failure"):
-        blocks += output.failure_of(failure)
+        blocks += output.make_failure(failure)
     return [*blocks, *(block for block in made if not isinstance(block, (FactList, Message)) or _warns(block))]
 
 

@@ -30,11 +30,11 @@ from ikoma.model import AppName, quote_name
 from ikoma.ports.databases import Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
-from ikoma.postgres.backup.surroundings import Surroundings, surroundings_of
+from ikoma.postgres.backup.surroundings import Surroundings, read_surroundings
 from ikoma.postgres.blockers import watched
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
-from ikoma.postgres.server.tools import tool
+from ikoma.postgres.server.tools import find_tool
 from ikoma.run import ProcessResult, fill
 
 log = logging.getLogger("ikoma.postgres")
@@ -87,8 +87,8 @@ async def dump(
     """
     _refuse_existing(target)
     estimate, version, theirs = await _facts(server, app)
-    program = await tool("pg_dump", version)
-    surroundings = await surroundings_of(server, app)
+    program = await find_tool("pg_dump", version)
+    surroundings = await read_surroundings(server, app)
     await _tell_if_too_large(server, app, progress)
     try:
         with open_whole_file(target, mode=0o600, replace=False) as stream:
@@ -101,7 +101,7 @@ async def dump(
             async with watched(server, parameters["application_name"], app.role, insist=insist) as blockers:
                 finished = await _pg_dump(program, options, parameters, stream.fileno(), reading.follow)
             if finished.code != 0:
-                raise _locked(blockers) if blockers else _failure(finished)
+                raise _report_locked(blockers) if blockers else _failure(finished)
             reading.finish()
             if before is not None:
                 stream.flush()
@@ -130,7 +130,7 @@ class _DumpReader:
 
     def follow(self, ended: threading.Event) -> None:
         """Read until pg_dump has ended, and then to the end."""
-        with self._opened() as file:
+        with self._open_again() as file:
             file.seek(self._header)
             flushed = 0
             while True:
@@ -150,7 +150,7 @@ class _DumpReader:
     def finish(self) -> None:
         """Write over what is to be read otherwise, and write the end."""
         self.digest.update(self.content.end())
-        with self._opened() as file:
+        with self._open_again() as file:
             for start, wanted in self.content.patches:
                 os.pwrite(file.fileno(), wanted, self._header + start)
         footer = _footer(self.content)
@@ -163,7 +163,7 @@ class _DumpReader:
         """The facts of the dump once it is finished."""
         return Dump(path, self.size, self.digest.hexdigest(), self.content.tables())
 
-    def _opened(self) -> FileIO:
+    def _open_again(self) -> FileIO:
         """Open the file a second time: pg_dump has the first only append, wherever one writes."""
         return FileIO(f"/proc/self/fd/{self._stream.fileno()}", "r+")
 
@@ -230,7 +230,7 @@ def _header(app: AppName, version: int, mark: bytes, surroundings: Surroundings)
         "SET client_encoding = 'UTF8';\n"
         "SET standard_conforming_strings = on;\n"
         f"BEGIN;\n{clearing}{running}"
-        f"{_kept(schema, surroundings)}"
+        f"{_list_kept(schema, surroundings)}"
         f"\\set schema {schema}\n"
         f"\\set run 'CALL {schema}.run('\n"
         f"\\set to 'SELECT {schema}.target('\n"
@@ -238,7 +238,7 @@ def _header(app: AppName, version: int, mark: bytes, surroundings: Surroundings)
     ).encode()
 
 
-def _kept(schema: str, surroundings: Surroundings) -> str:
+def _list_kept(schema: str, surroundings: Surroundings) -> str:
     lines = [f"INSERT INTO {schema}.path VALUES ({_literal(surroundings.search_path)});\n"]  # noqa: S608 - literals
     for name, value in surroundings.settings.items():
         lines.append(f"INSERT INTO {schema}.setting VALUES ({_literal(name)}, {_literal(value)});\n")  # noqa: S608
@@ -277,7 +277,7 @@ def _exists(target: Path) -> BackupExists:
     return BackupExists(f"A backup named {target.name} exists already.")
 
 
-def _locked(blockers: Sequence[str]) -> AppBusy:
+def _report_locked(blockers: Sequence[str]) -> AppBusy:
     return AppBusy(
         f"A table stays locked, so there is no backup: {', '.join(map(quote_name, blockers))}.",
         hint="Wait until the transaction there has ended; a person at the server can end it with `ikoma psql --admin` "

@@ -36,7 +36,7 @@ from ikoma.ports.progress import Progress
 from ikoma.postgres import blockers, provision
 from ikoma.postgres.connect import connected
 from ikoma.postgres.server.server import PostgresServer
-from ikoma.postgres.server.tools import tool
+from ikoma.postgres.server.tools import find_tool
 from ikoma.run import follow
 
 _SECONDS = 24 * 3600.0
@@ -68,9 +68,9 @@ async def restore(
     with _opened(path) as file:
         progress(f"restore {path.name}: verify", 0.0)
         await asyncio.to_thread(_check, file, path, credentials.database)
-        if not await provision.owns(server, AppName(credentials.database)):
+        if not await provision.is_owned(server, AppName(credentials.database)):
             raise DatabaseMissing(f"There is no database {credentials.database!r} to restore over.")
-        program = await tool("psql", await _major(server))
+        program = await find_tool("psql", await _major(server))
         await _run(server, into or credentials, [str(program), "--no-psqlrc", "--quiet"], file, progress)
 
 

@@ -36,7 +36,7 @@ class Surroundings:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-async def surroundings_of(server: PostgresServer, app: AppName) -> Surroundings:
+async def read_surroundings(server: PostgresServer, app: AppName) -> Surroundings:
     """The settings that hold in a session of the app's role in its database now."""
     async with connected(server.admin(app.database)) as connection:
         entries = await (await connection.execute(_SETTINGS, (app.role,))).fetchall()

@@ -26,7 +26,7 @@ from ikoma.postgres.clients.relay import Relay
 from ikoma.postgres.connect import Connection, connected, is_lost, said
 from ikoma.postgres.server.server import PostgresServer
 from ikoma.postgres.sql import statements
-from ikoma.postgres.sql.parser import excess, read
+from ikoma.postgres.sql.parser import find_excess, read
 from ikoma.postgres.sql.statements import Statement
 
 _AT_ONCE = 4
@@ -184,7 +184,7 @@ class _QuerySession:
         offset = int(position) - 1
         if self._place is not None and offset > self._place:
             offset = max(offset - len(_CURSOR), self._place)
-        return statements.line_of(self._sql, self._statement.start + offset)
+        return statements.find_line(self._sql, self._statement.start + offset)
 
 
 def _one(sql: str) -> Statement:
@@ -193,10 +193,10 @@ def _one(sql: str) -> Statement:
         raise NotAQuery("There is a NUL character in it.", hint="Remove it: PostgreSQL takes none in SQL.")
     if len(sql) > _LONGEST:
         raise NotAQuery(f"It is longer than {_LONGEST >> 20} MiB.", hint="Put what it compares with into a table.")
-    if found := excess(sql):
+    if found := find_excess(sql):
         offset, problem, hint = found
-        raise NotAQuery(f"Line {statements.line_of(sql, offset)}: {problem}.", hint=hint)
-    known = statements.split(sql) or statements.whole(sql)
+        raise NotAQuery(f"Line {statements.find_line(sql, offset)}: {problem}.", hint=hint)
+    known = statements.split(sql) or statements.join_whole(sql)
     if len(known) != 1:
         raise NotAQuery("There is more than one statement." if known else "There is no statement.")
     _place_of_query(known[0].text)

@@ -9,7 +9,7 @@ from ikoma.model import Secret
 from ikoma.ports.databases import Credentials
 from ikoma.postgres.server import cluster
 from ikoma.postgres.server.server import ADMIN_OPTIONS
-from ikoma.postgres.server.tools import bundled
+from ikoma.postgres.server.tools import find_bundled
 from ikoma.settings import Settings
 
 
@@ -35,7 +35,7 @@ def psql_session(
     }
     if credentials is None:
         variables["PGOPTIONS"] = ADMIN_OPTIONS
-    program: Path = bundled() / "bin" / "psql"
+    program: Path = find_bundled() / "bin" / "psql"
     return [str(program)], variables
 
 
@@ -43,7 +43,7 @@ def _server(settings: Settings) -> tuple[int, Secret]:
     if settings.postgres_host is not None:
         return settings.postgres_port or 5432, settings.postgres_password or Secret("")
     root = settings.ikoma_state / "postgres"
-    port = cluster.remembered_port(root)
+    port = cluster.read_remembered_port(root)
     if port is None:
         raise DatabasesUnavailable("PostgreSQL has not been started yet.", hint="Start it with `ikoma up`.")
     return port, Secret(cluster.password(root))

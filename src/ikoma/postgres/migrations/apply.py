@@ -114,7 +114,7 @@ async def _transaction(
 
 
 async def _applied(connection: Connection, migration: Migration) -> bool:
-    known = {entry.name: entry.checksum for entry in await ledger.entries(connection)}
+    known = {entry.name: entry.checksum for entry in await ledger.read_entries(connection)}
     if known.get(migration.name, migration.checksum) != migration.checksum:
         raise MigrationChanged(f"{quote_name(migration.name)} was applied before, and has been changed since.")
     return migration.name in known
@@ -122,7 +122,7 @@ async def _applied(connection: Connection, migration: Migration) -> bool:
 
 async def _refuse_all_but_the_newest(connection: Connection, name: str) -> None:
     await connection.execute(ledger.MAKE.encode())
-    known = [entry.name for entry in reversed(await ledger.entries(connection))]
+    known = [entry.name for entry in reversed(await ledger.read_entries(connection))]
     if name not in known:
         raise CannotRevert(
             f"{quote_name(name)} is not applied, so there is nothing to undo.", hint="db.status shows what is."
@@ -221,7 +221,7 @@ def _failure(name: str, sql: str, result: pq.abc.PGresult, number: int) -> SqlFa
     known = statements.split(sql)
     if position is not None:
         offset = int(position) - 1
-        statement, line = statements.at(known, offset), statements.line_of(sql, offset)
+        statement, line = statements.at(known, offset), statements.find_line(sql, offset)
     else:
         statement = known[number - 1] if number <= len(known) else None
         line = statement.line if statement else 1

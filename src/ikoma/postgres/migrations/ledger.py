@@ -39,7 +39,7 @@ FROM ONLY ikoma.migrations ORDER BY applied_at, name LIMIT {_MOST + 1}
 """  # noqa: S608 - a number
 
 
-async def ledger(server: PostgresServer, credentials: Credentials) -> list[LedgerEntry]:
+async def read_ledger(server: PostgresServer, credentials: Credentials) -> list[LedgerEntry]:
     """The migrations that were applied, in order.
 
     Raises:
@@ -48,7 +48,7 @@ async def ledger(server: PostgresServer, credentials: Credentials) -> list[Ledge
     async with connected(server.as_app(credentials)) as connection:
         try:
             await connection.execute("SET statement_timeout = '5s'; SET lock_timeout = '4s'; BEGIN READ ONLY")
-            return await entries(connection)
+            return await read_entries(connection)
         except psycopg.Error as error:
             if is_lost(error, connection):
                 raise
@@ -58,7 +58,7 @@ async def ledger(server: PostgresServer, credentials: Credentials) -> list[Ledge
             ) from error
 
 
-async def entries(connection: Connection) -> list[LedgerEntry]:
+async def read_entries(connection: Connection) -> list[LedgerEntry]:
     """The entries, read in a transaction that has begun."""
     ((table,),) = await _rows(connection, _FIND)
     if table is None:

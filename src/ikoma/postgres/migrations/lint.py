@@ -14,7 +14,7 @@ from typing import Any
 
 from ikoma.errors import SqlFailed
 from ikoma.ports.databases import Migration
-from ikoma.postgres.migrations.locks import Lock, TableLock, locks_of, merged
+from ikoma.postgres.migrations.locks import Lock, TableLock, find_locks, merged
 from ikoma.postgres.migrations.rules import judge
 from ikoma.postgres.migrations.schema import KnownSchema
 from ikoma.postgres.migrations.table_rules import LintFinding
@@ -108,11 +108,11 @@ def _lint(migration: Migration, schema: KnownSchema, room: _Room) -> MigrationVe
             parts += [(statement, *part) for part in parts_of(statement)]
         elif not found:
             found.append((statement.line, _TOO_LONG))
-    made = {key for _, node, _ in parts for key in schema.creates(node)}
+    made = {key for _, node, _ in parts for key in schema.list_created(node)}
     locks: list[TableLock] = []
     for statement, node, command in parts:
         found += [(statement.line, finding) for finding in judge(node, command, schema, made)]
-        locks += locks_of(node, command, schema)
+        locks += find_locks(node, command, schema)
         schema.learn(node, command)
     reasons = tuple(_sentence(line, finding) for line, finding in found if finding.breaks)
     warnings = tuple(_sentence(line, finding) for line, finding in found if not finding.breaks)
@@ -138,7 +138,7 @@ def parts_of(statement: Statement) -> Iterator[tuple[Any, Any]]:
     from pglast.parser import ParseError
 
     try:
-        nodes: list[Any] = [raw.stmt for raw in parser.tree(statement.text) or ()]
+        nodes: list[Any] = [raw.stmt for raw in parser.parse_tree(statement.text) or ()]
     except ParseError:  # of an applied file, which may have been written for another version
         return
     for node in nodes:

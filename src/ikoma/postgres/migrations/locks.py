@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from ikoma.postgres.migrations.nodes import Type, keeps_value, walk
-from ikoma.postgres.migrations.schema import KnownSchema, column_of
+from ikoma.postgres.migrations.schema import KnownSchema, make_column
 
 
 class Lock(IntEnum):
@@ -92,7 +92,7 @@ def merged(locks: Iterator[TableLock]) -> tuple[TableLock, ...]:
     return tuple(sorted(found.values(), key=lambda lock: (-lock.mode, lock.table)))
 
 
-def locks_of(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
+def find_locks(node: Any, command: Any, schema: KnownSchema) -> Iterator[TableLock]:
     """The locks that one statement, or one command of an ALTER TABLE, takes on what was there before."""
     for lock in _all(node, command, schema):
         if not schema.is_new(lock.table) and not schema.made_here("VIEW", lock.table):
@@ -259,14 +259,14 @@ def _fills(column: Any) -> bool:
     kinds = {constraint.contype.name: constraint for constraint in column.constraints or ()}
     if generated := kinds.get("CONSTR_GENERATED"):
         return bool(generated.generated_kind == "s")
-    made = column_of(column, is_new=True)
+    made = make_column(column, is_new=True)
     default = kinds.get("CONSTR_DEFAULT")
     calls = [item for item in walk(default) if type(item).__name__ == "FuncCall"] if default else []
     return (made.default and default is None) or any(call.funcname[-1].sval not in _STEADY for call in calls)
 
 
 def _is_checked(column: Any) -> bool:
-    made = column_of(column, is_new=True)
+    made = make_column(column, is_new=True)
     kinds = {constraint.contype.name for constraint in column.constraints or ()}
     return bool(kinds & {"CONSTR_CHECK", "CONSTR_UNIQUE", "CONSTR_PRIMARY"}) or (made.not_null and not made.default)
 

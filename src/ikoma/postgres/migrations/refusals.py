@@ -57,7 +57,7 @@ class MigrationRefusal:
     fix: str
 
 
-def refusals(migration: Migration, role: str) -> list[MigrationRefusal]:
+def find_refusals(migration: Migration, role: str) -> list[MigrationRefusal]:
     """All that is refused in a file; only the first that cannot be read, for nothing behind it is sure.
 
     Args:
@@ -68,7 +68,7 @@ def refusals(migration: Migration, role: str) -> list[MigrationRefusal]:
         statements.check(migration.name, text)
     except SqlFailed as error:
         return [_unreadable(migration.name, error)]
-    return list(_refused(text, role))
+    return list(_refuse(text, role))
 
 
 def needs_no_transaction(node: Any, command: Any) -> bool:
@@ -102,7 +102,7 @@ def _unreadable(name: str, error: SqlFailed) -> MigrationRefusal:
     return MigrationRefusal(line, said[:1].upper() + said[1:], fix)
 
 
-def _refused(text: str, role: str) -> Iterator[MigrationRefusal]:
+def _refuse(text: str, role: str) -> Iterator[MigrationRefusal]:
     room = _MOST_PARSED
     for statement in statements.split(text):
         if not (_FIRST.match(statement.text) and _SUSPECT.search(statement.text)):
@@ -110,14 +110,14 @@ def _refused(text: str, role: str) -> Iterator[MigrationRefusal]:
         room -= len(statement.text)
         if room < 0:
             return
-        for raw in parser.tree(statement.text) or ():
+        for raw in parser.parse_tree(statement.text) or ():
             for command in getattr(raw.stmt, "cmds", None) or (None,):
-                if found := _judged(raw.stmt, command, role):
+                if found := _judge(raw.stmt, command, role):
                     what, fix = found
                     yield MigrationRefusal(statement.line, f"{_begin(statement.text)} {what}.", fix)
 
 
-def _judged(node: Any, command: Any, role: str) -> tuple[str, str] | None:
+def _judge(node: Any, command: Any, role: str) -> tuple[str, str] | None:
     kind = type(node).__name__
     if needs_no_transaction(node, command):
         return _ALONE, _BY_HAND

@@ -11,8 +11,8 @@ from typing import Any
 
 from ikoma.postgres.migrations.nodes import columns_in, walk
 from ikoma.postgres.migrations.refusals import needs_no_transaction
-from ikoma.postgres.migrations.schema import KnownSchema, kind_of
-from ikoma.postgres.migrations.table_rules import FIRST, LATER, LintFinding, altered
+from ikoma.postgres.migrations.schema import KnownSchema, find_kind
+from ikoma.postgres.migrations.table_rules import FIRST, LATER, LintFinding, judge_command
 
 _BOTH = "add the new name beside it, write both for one release, and drop the old one in the next"
 _READ = "read it, and mark the file `-- ikoma: breaking` if the previous release cannot live with it"
@@ -35,7 +35,7 @@ def judge(
         advice = "it will be refused; a person at the server can run it with `ikoma psql`"
         yield LintFinding("cannot run in a migration's transaction", advice, breaks=False)
     if kind == "AlterTableStmt":
-        yield from altered(node, command, schema)
+        yield from judge_command(node, command, schema)
     elif kind == "DropStmt":
         yield from _drop(node, schema, made_again)
     elif kind in _ROWS:
@@ -62,7 +62,7 @@ def _drop(node: Any, schema: KnownSchema, made_again: Collection[tuple[str, str]
             elif kind == "INDEX" and (name not in schema.indexes or schema.indexes[name].unique):
                 advice = "an ON CONFLICT of the previous release fails if it was a unique one that it names"
                 yield LintFinding(f"drops the index {name}", advice, breaks=False)
-        elif kind in _CAN_BE_MADE_AGAIN and (kind_of(kind), name) in made_again:
+        elif kind in _CAN_BE_MADE_AGAIN and (find_kind(kind), name) in made_again:
             advice = "see that all that the previous release uses of it is still there"
             yield LintFinding(f"drops the {word} {name} and makes it again", advice, breaks=False, unknown=True)
         else:

@@ -95,7 +95,7 @@ class KnownSchema:
         """Whether the object was made by a pending migration. `kind` is a word of SQL, such as VIEW."""
         if kind in ("TABLE", "FOREIGN_TABLE") and name in self.tables:
             return self.tables[name].is_new
-        return self._objects.get((kind_of(kind), name), False)
+        return self._objects.get((find_kind(kind), name), False)
 
     def knows_function(self, name: str) -> bool:
         return ("function", name) in self._objects
@@ -119,7 +119,7 @@ class KnownSchema:
 
     def learn(self, node: Any, command: Any = None) -> None:
         """Take in one statement, or one command of an ALTER TABLE."""
-        for key in self.creates(node):
+        for key in self.list_created(node):
             self._objects.setdefault(key, self.pending)
         match type(node).__name__:
             case "CreateStmt" | "CreateForeignTableStmt":
@@ -144,7 +144,7 @@ class KnownSchema:
                 named = [str(getattr(item.val, "sval", "")) for item in node.args or ()]
                 self._path = next((name for name in named if name and name != "$user"), "public")
 
-    def creates(self, node: Any) -> Iterator[tuple[str, str]]:
+    def list_created(self, node: Any) -> Iterator[tuple[str, str]]:
         """Kind and name of each thing that a statement makes."""
         match type(node).__name__:
             case "CreateStmt" | "ViewStmt" | "CreateSeqStmt" | "CreateForeignTableStmt":
@@ -163,7 +163,7 @@ class KnownSchema:
                 yield "function", self.dotted(node.funcname)
             case "DefineStmt":
                 kind = node.kind.name.removeprefix("OBJECT_")
-                yield kind_of(kind), self.dotted(node.defnames)
+                yield find_kind(kind), self.dotted(node.defnames)
             case "CreateSchemaStmt" if node.schemaname:
                 yield "SCHEMA", node.schemaname
             case "CreateExtensionStmt":
@@ -195,7 +195,7 @@ class KnownSchema:
                 self._add_constraint(name, table, element)
 
     def _add_column(self, name: str, table: KnownTable, node: Any) -> None:
-        table.columns.setdefault(node.colname, column_of(node, is_new=self.pending))
+        table.columns.setdefault(node.colname, make_column(node, is_new=self.pending))
         for constraint in node.constraints or ():
             if constraint.contype.name == "CONSTR_FOREIGN":
                 self._add_constraint(name, table, constraint, (node.colname,))
@@ -248,12 +248,12 @@ class KnownSchema:
             table.columns[node.newname] = table.columns.pop(node.subname)
 
 
-def kind_of(word: str) -> str:
+def find_kind(word: str) -> str:
     """The kind that shares its names: a view can be dropped only as a view, but no table can have its name."""
     return _KINDS.get(word, word)
 
 
-def column_of(node: Any, *, is_new: bool) -> KnownColumn:
+def make_column(node: Any, *, is_new: bool) -> KnownColumn:
     """A ColumnDef."""
     kinds = {constraint.contype.name: constraint for constraint in node.constraints or ()}
     own = Type.of(node.typeName)

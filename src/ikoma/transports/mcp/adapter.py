@@ -62,7 +62,7 @@ from ikoma.transports.mcp.resources import Resources
 from ikoma.transports.mcp.streams.notifications import Notifier
 from ikoma.transports.mcp.tasks import MOMENT_SECONDS, Tasks, knows_tasks
 from ikoma.transports.mcp.wording import answers
-from ikoma.transports.mcp.wording.marking import Wrapper, texts
+from ikoma.transports.mcp.wording.marking import Wrapper, collect_texts
 
 Context = ServerRequestContext[Any, Any]
 Outcome = CallToolResult | InputRequiredResult | dict[str, Any]
@@ -122,7 +122,7 @@ class McpAdapter:
         self._calls = calls
         self._identify = identify
         self._capabilities = {item.name: item for item in registry}
-        self._names = tools.names(registry)
+        self._names = tools.map_names(registry)
         self._tools = {item.name: self.tool(item) for item in registry}
         self._resources = resources or Resources(calls)
         self._prompts = prompts or Prompts(calls)
@@ -147,10 +147,10 @@ class McpAdapter:
             },
             get_tool_input_schema=self._input_schema,
             on_list_tools=self.list_tools,
-            on_list_resources=self._on_resources(lambda who, params: self._resources.listing(who, params)),
-            on_list_resource_templates=self._on_resources(lambda who, params: self._resources.templates(who)),
+            on_list_resources=self._on_resources(lambda who, params: self._resources.list_resources(who, params)),
+            on_list_resource_templates=self._on_resources(lambda who, params: self._resources.list_templates(who)),
             on_read_resource=self._read,
-            on_list_prompts=self._on_resources(lambda who, params: self._prompts.listing(who)),
+            on_list_prompts=self._on_resources(lambda who, params: self._prompts.list_prompts(who)),
             on_get_prompt=self._on_resources(lambda who, params: self._prompts.get(who, params)),
             on_completion=self.complete,
             on_subscribe_resource=self._subscribe,
@@ -160,8 +160,8 @@ class McpAdapter:
         server.add_request_handler("tools/call", CallToolRequestParams, self.call_tool)
         # Older clients ask for log messages of a level; there is nothing that progress does not say already.
         server.add_request_handler("logging/setLevel", SetLevelRequestParams, self._set_level)
-        server.add_notification_handler("notifications/initialized", NotificationParams, self._began)
-        server.add_notification_handler("notifications/cancelled", CancelledNotificationParams, self._cancelled)
+        server.add_notification_handler("notifications/initialized", NotificationParams, self._note_began)
+        server.add_notification_handler("notifications/cancelled", CancelledNotificationParams, self._record_cancelled)
         self._tasks.attach(server)
         security = RequestStateSecurity(keys=[os.urandom(32)], bind_principal=self._principal)
         server.middleware.clear()  # of OpenTelemetry's spans: the audit log has every call
@@ -171,10 +171,10 @@ class McpAdapter:
     async def list_tools(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         who = self._identify(ctx)
         try:
-            visible = await self._calls.visible(who)
+            visible = await self._calls.list_visible(who)
         except IkomaError as error:
             raise _protocol_error(error) from error
-        return ListToolsResult(tools=[self._tools[item.name] for item in tools.chosen(visible, who.toolsets)])
+        return ListToolsResult(tools=[self._tools[item.name] for item in tools.choose(visible, who.toolsets)])
 
     async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> Outcome:
         """tools/call: refusals and failures are results that a model can act on; only an unknown tool is not."""
@@ -182,7 +182,7 @@ class McpAdapter:
         exchange.set(under_way)
         who = self._identify(ctx)
         arguments = self._arguments(params)
-        if word := people.answered(params):
+        if word := people.ask_person(params):
             arguments["confirmation"] = word
         if knows_tasks(ctx):
             who = replace(who, patience=MOMENT_SECONDS)
@@ -193,15 +193,17 @@ class McpAdapter:
             except ConfirmationNeeded as plan:
                 answer = await people.ask(ctx, plan, under_way.wrapper)
                 if answer is None or isinstance(answer, InputRequiredResult):
-                    return answer or answers.failure(plan, ask.request_id, under_way.wrapper, texts(arguments))
+                    return answer or answers.word_failure(
+                        plan, ask.request_id, under_way.wrapper, collect_texts(arguments)
+                    )
                 confirmed = ToolCall(who, ask.capability, {**arguments, "confirmation": answer})
                 return await self._perform(ctx, confirmed)
         except UnknownCapability as error:
             unknown = under_way.wrapper.unless_name(params.name[:80])
-            hint = _TOOLS_HINT if error.hint == error.default_hint else tools.named_as_tools(error.hint)
+            hint = _TOOLS_HINT if error.hint == error.default_hint else tools.name_as_tools(error.hint)
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {unknown}. {hint}") from error
         except IkomaError as error:
-            return answers.failure(error, ask.request_id, under_way.wrapper, texts(arguments))
+            return answers.word_failure(error, ask.request_id, under_way.wrapper, collect_texts(arguments))
 
     def _arguments(self, params: CallToolRequestParams) -> dict[str, Any]:
         found = self._capabilities.get(self._names.get(params.name, ""))
@@ -229,11 +231,11 @@ class McpAdapter:
 
     def tool(self, capability: Capability) -> Tool:
         """A capability as it is listed."""
-        return tools.tool(capability)
+        return tools.make_tool(capability)
 
     def present(self, capability: Capability, answer: CallAnswer) -> Outcome:
         """A result as the client gets it."""
-        return answers.success(
+        return answers.word_success(
             capability,
             answer.body,
             pending=answer.operation is not None,
@@ -274,7 +276,7 @@ class McpAdapter:
             raise
         forget()
 
-    async def _cancelled(self, ctx: Context, params: CancelledNotificationParams) -> None:
+    async def _record_cancelled(self, ctx: Context, params: CancelledNotificationParams) -> None:
         """A client takes a request back: the operation it began is stopped. (That it has gone stops nothing.)"""
         ask = self._under_way.get((self._session(ctx), params.request_id or ""))
         capability = self._capabilities.get(ask.capability) if ask else None
@@ -283,9 +285,9 @@ class McpAdapter:
                 ToolCall(self._identify(ctx), "operations.cancel", {"operationId": ask.request_id})
             )
 
-    async def _began(self, ctx: Context, params: NotificationParams) -> None:
+    async def _note_began(self, ctx: Context, params: NotificationParams) -> None:
         who = self._identify(ctx)
-        self.notifier.began(self._session(ctx), ctx, lambda changed: self._calls.sees(who, changed))
+        self.notifier.note_began(self._session(ctx), ctx, lambda changed: self._calls.may_see(who, changed))
 
     async def _subscribe(self, ctx: Context, params: SubscribeRequestParams) -> EmptyResult:
         await self._check_readable(ctx, [str(params.uri)])
@@ -299,7 +301,7 @@ class McpAdapter:
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         await self._check_readable(ctx, params.notifications.resource_subscriptions or [])
         try:
-            async with self._calls.while_valid(self._identify(ctx)):
+            async with self._calls.guard_key(self._identify(ctx)):
                 return await self.notifier.listen(ctx, params)
         except Unauthenticated as error:
             raise _protocol_error(error) from error
@@ -337,7 +339,7 @@ class McpAdapter:
         return str(ctx.request.headers.get("mcp-session-id", ""))
 
     @asynccontextmanager
-    async def telling(self, events: Events) -> AsyncIterator[None]:
+    async def tell_of_events(self, events: Events) -> AsyncIterator[None]:
         """Clients hear of what changes inside the block."""
         with events.following() as followed:
             task = asyncio.ensure_future(self.notifier.pump(followed))
@@ -362,7 +364,7 @@ UNDERSTOOD = "ikoma.understood"
 
 
 @contextmanager
-def serving(who: McpConnection) -> Iterator[None]:
+def serve_stream(who: McpConnection) -> Iterator[None]:
     """Take all that is received in the block, on a stream that has one client, as this one's."""
     token = _LINE.set(who)
     try:
@@ -371,7 +373,7 @@ def serving(who: McpConnection) -> Iterator[None]:
         _LINE.reset(token)
 
 
-def connection_of(ctx: Context) -> McpConnection:
+def find_connection(ctx: Context) -> McpConnection:
     """The sender of a request: what the HTTP endpoint found out about it, or the one client of a stream."""
     if ctx.request is None:
         return _LINE.get()

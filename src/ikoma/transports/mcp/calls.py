@@ -20,7 +20,7 @@ from ikoma.kernel.events import Event
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import Capability
 from ikoma.ports.progress import Progress, ignore_progress
-from ikoma.transports.mcp.tools import describe_arguments, is_chosen, tool_name
+from ikoma.transports.mcp.tools import describe_arguments, is_chosen, make_tool_name
 from ikoma.transports.mcp.wording.speech import Speech
 
 WAIT_SECONDS = 45.0
@@ -92,20 +92,22 @@ class Calls:
             answer = await self._pipeline.execute(attempt, tell)
         except IkomaError as error:
             self._speech.error(error, ask.arguments)
-            if isinstance(error, InvalidArguments) and error.hint.startswith(f"{tool_name(ask.capability)} takes "):
+            if isinstance(error, InvalidArguments) and error.hint.startswith(
+                f"{make_tool_name(ask.capability)} takes "
+            ):
                 error.hint = describe_arguments(self._pipeline.registry.get(ask.capability))
             raise
         return replace(answer, body=self._speech.body(ask.capability, answer.body, ask.arguments))
 
-    async def visible(self, who: McpConnection, *, counts: bool = True) -> Sequence[Capability]:
+    async def list_visible(self, who: McpConnection, *, counts: bool = True) -> Sequence[Capability]:
         """The capabilities that this caller may call now; a request of its own, unless it is looked up on the way."""
         return await self._pipeline.list_visible(who.key, who.role, counts=counts)
 
-    def while_valid(self, who: McpConnection) -> KeyGuard:
+    def guard_key(self, who: McpConnection) -> KeyGuard:
         """Around a stream: it ends with the key."""
         return self._pipeline.guard_key(who.key)
 
-    async def sees(self, who: McpConnection, event: Event) -> bool:
+    async def may_see(self, who: McpConnection, event: Event) -> bool:
         """Whether this caller may hear of an event."""
         try:
             caller = await self._pipeline.reidentify_key(who.key)

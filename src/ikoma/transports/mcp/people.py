@@ -39,12 +39,12 @@ _SCHEMA: dict[str, Any] = {
 }
 
 
-def answered(params: CallToolRequestParams) -> str | None:
+def ask_person(params: CallToolRequestParams) -> str | None:
     """The person's word that came with a repeated call, as the argument `confirmation`; None where none came."""
     answer = (params.input_responses or {}).get(_QUESTION)
     if params.request_state is None or not isinstance(answer, ElicitResult):
         return None
-    return params.request_state if _agreed(answer) else DECLINED
+    return params.request_state if _has_agreed(answer) else DECLINED
 
 
 async def ask(ctx: Context, plan: ConfirmationNeeded, wrapper: Wrapper) -> str | InputRequiredResult | None:
@@ -52,7 +52,7 @@ async def ask(ctx: Context, plan: ConfirmationNeeded, wrapper: Wrapper) -> str |
     capabilities = ctx.session.client_capabilities
     if capabilities is None or capabilities.elicitation is None:
         return None
-    message = _question(plan, wrapper)
+    message = _make_question(plan, wrapper)
     if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
         form = ElicitRequestFormParams(message=message, requested_schema=_SCHEMA)
         return InputRequiredResult(
@@ -61,14 +61,14 @@ async def ask(ctx: Context, plan: ConfirmationNeeded, wrapper: Wrapper) -> str |
     if not ctx.session.can_send_request:
         return None
     answer = await ctx.session.elicit_form(message, _SCHEMA, related_request_id=ctx.request_id)
-    return str(plan.details["confirmation"]) if _agreed(answer) else DECLINED
+    return str(plan.details["confirmation"]) if _has_agreed(answer) else DECLINED
 
 
-def _agreed(answer: ElicitResult) -> bool:
+def _has_agreed(answer: ElicitResult) -> bool:
     return answer.action == "accept" and (answer.content or {}).get("confirm") is True
 
 
-def _question(plan: ConfirmationNeeded, wrapper: Wrapper) -> str:
+def _make_question(plan: ConfirmationNeeded, wrapper: Wrapper) -> str:
     """The question to a person: a line for each thing lost. A name that others gave makes no lines of its own."""
     parts = [[plan.details["summary"]]]
     for title, items in (("Lost:", plan.details["lost"]), ("Kept:", plan.details["kept"])):

@@ -27,7 +27,7 @@ from mcp_types import (
 from ikoma.errors import InvalidArguments, NotFound
 from ikoma.kernel.registry import MOST_LISTED, Capability, registry
 from ikoma.transports.mcp.calls import Calls, McpConnection, ToolCall
-from ikoma.transports.mcp.tools import chosen, tool_name
+from ikoma.transports.mcp.tools import choose, make_tool_name
 
 _TEMPLATES = ("node", "python", "static", "dockerfile")
 _ARGUMENTS = {
@@ -64,7 +64,7 @@ class Prompts:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def listing(self, who: McpConnection) -> ListPromptsResult:
+    async def list_prompts(self, who: McpConnection) -> ListPromptsResult:
         may_call = await self._may_call(who)
         return ListPromptsResult(
             prompts=[
@@ -77,7 +77,7 @@ class Prompts:
                         for name in procedure.arguments
                     ],
                 )
-                for procedure in procedures().values()
+                for procedure in read_procedures().values()
                 if procedure.needs <= may_call.keys()
             ]
         )
@@ -85,7 +85,7 @@ class Prompts:
     async def get(self, who: McpConnection, params: GetPromptRequestParams) -> GetPromptResult:
         """The plan for these arguments; NotFound or InvalidArguments where it can't be made."""
         may_call = await self._may_call(who)
-        procedure = procedures().get(params.name)
+        procedure = read_procedures().get(params.name)
         if procedure is None or not procedure.needs <= may_call.keys():
             raise NotFound(f"There is no prompt {params.name[:80]!r} for this key.", hint="prompts/list shows them.")
         given = {name: value for name, value in (params.arguments or {}).items() if value}
@@ -95,15 +95,15 @@ class Prompts:
             if not re.fullmatch(r"[\w.-]+", value, re.ASCII) or len(value) > _LONGEST:
                 raise InvalidArguments(f"{name[:40]}: {value[:40]!r} is no name.")
         values = {"template": "node", "backupName": "the newest backup"} | given
-        listed = {item.name for item in chosen([*may_call.values()], who.toolsets)}
-        text = fitted(procedure.text, may_call.keys(), listed)
+        listed = {item.name for item in choose([*may_call.values()], who.toolsets)}
+        text = fit_text(procedure.text, may_call.keys(), listed)
         text = re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
         message = PromptMessage(role="user", content=TextContent(text=text))
         return GetPromptResult(description=procedure.description, messages=[message])
 
     async def _may_call(self, who: McpConnection) -> dict[str, Capability]:
         """The capabilities that the key may call, by name; refuses a key that is no longer valid."""
-        return {item.name: item for item in await self._calls.visible(who)}
+        return {item.name: item for item in await self._calls.list_visible(who)}
 
     async def complete(self, who: McpConnection, params: CompleteRequestParams) -> Sequence[str]:
         """Values that begin with what is there."""
@@ -115,12 +115,12 @@ class Prompts:
         return [value for value in values if value.startswith(params.argument.value)]
 
 
-def fitted(text: str, may_call: Collection[str], listed: Collection[str]) -> str:
+def fit_text(text: str, may_call: Collection[str], listed: Collection[str]) -> str:
     """A plan without the steps that the key may not do, and with how to reach the tools that are not listed."""
     lines: list[str] = []
     number, unlisted = 0, dict[str, None]()
     for line in text.splitlines():
-        named = _named(line)
+        named = _name_arguments(line)
         if not named <= set(may_call):
             continue
         if re.match(r"[0-9]+\. ", line):
@@ -129,19 +129,19 @@ def fitted(text: str, may_call: Collection[str], listed: Collection[str]) -> str
         unlisted |= dict.fromkeys(sorted(named - set(listed)))
         lines.append(line)
     if unlisted:
-        names = ", ".join(f"`{tool_name(name)}`" for name in unlisted)
+        names = ", ".join(f"`{make_tool_name(name)}`" for name in unlisted)
         lines += ["", _UNLISTED.format(names=names)]
     return "\n".join(lines) + "\n"
 
 
-def _named(line: str) -> set[str]:
+def _name_arguments(line: str) -> set[str]:
     """The capabilities that a line names as tools."""
-    known = {tool_name(name): name for name in registry.list_names()}
+    known = {make_tool_name(name): name for name in registry.list_names()}
     return {known[word] for word in re.findall(r"`(\w+)`", line) if word in known}
 
 
 @lru_cache(maxsize=1)
-def procedures() -> dict[str, Procedure]:
+def read_procedures() -> dict[str, Procedure]:
     """All of them by name."""
     found = {}
     for file in sorted(files("ikoma.transports.mcp").joinpath("procedures").iterdir(), key=lambda item: item.name):

@@ -63,7 +63,7 @@ class Resources:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def listing(self, who: McpConnection, params: PaginatedRequestParams | None) -> ListResourcesResult:
+    async def list_resources(self, who: McpConnection, params: PaginatedRequestParams | None) -> ListResourcesResult:
         allowed = await self._allowed(who, counts=False)
         found: list[Resource] = []
         if "platform.check" in allowed:
@@ -82,7 +82,7 @@ class Resources:
         more = str(start + _PAGE) if start + _PAGE < len(apps) else None
         return ListResourcesResult(resources=found if start == 0 else found[1:], next_cursor=more)
 
-    async def templates(self, who: McpConnection) -> ListResourceTemplatesResult:
+    async def list_templates(self, who: McpConnection) -> ListResourceTemplatesResult:
         allowed = await self._allowed(who)
         return ListResourceTemplatesResult(
             resource_templates=[
@@ -114,20 +114,20 @@ class Resources:
         return [app for app in await self._apps(who) if app.startswith(params.argument.value)]
 
     @staticmethod
-    def touched(event: Event) -> list[str]:
+    def list_touched(event: Event) -> list[str]:
         """The addresses whose content an event may have changed."""
         return [f"ikoma://apps/{event.app}/{name}" for name in VIEWS] if event.app else []
 
     async def _content(
         self, who: McpConnection, uri: str, view: View, arguments: Mapping[str, Any]
     ) -> ReadResourceResult:
-        allowed = await self._calls.visible(who, counts=False)
+        allowed = await self._calls.list_visible(who, counts=False)
         found = next((item for item in allowed if item.name == view.capability), None)
         answer = await self._calls.execute(
             ToolCall(who, view.capability, arguments)
         )  # says why where the caller may not
         assert found is not None
-        text = answers.document(found, answer.body, view.field)
+        text = answers.word_document(found, answer.body, view.field)
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=view.mime_type, text=text)])
 
     async def _apps(self, who: McpConnection) -> list[str]:
@@ -135,7 +135,7 @@ class Resources:
         return [app["name"] for app in orjson.loads(answer.body)["apps"]]
 
     async def _allowed(self, who: McpConnection, *, counts: bool = True) -> set[str]:
-        return {item.name for item in await self._calls.visible(who, counts=counts)}
+        return {item.name for item in await self._calls.list_visible(who, counts=counts)}
 
 
 def _resource(app: str, name: str, view: View) -> Resource:

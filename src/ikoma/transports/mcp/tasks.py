@@ -71,11 +71,11 @@ class Tasks:
         wrapper = Wrapper()
         if operation["state"] == SUCCEEDED:
             capability = self._capabilities[operation["capability"]]
-            details["result"] = answers.success(
+            details["result"] = answers.word_success(
                 capability, orjson.dumps(operation["result"]), pending=False, wrapper=wrapper, known=self._capabilities
             )
         elif operation["state"] == FAILED:
-            failure = answers.as_failure(operation["failure"], operation["id"], wrapper)
+            failure = answers.make_failure(operation["failure"], operation["id"], wrapper)
             details["result"] = failure.model_dump(by_alias=True, mode="json", exclude_none=True)
         elif _status(operation) == "failed":
             said = wrapper.sentence(operation["failure"].get("plain") or operation["failure"]["error"])

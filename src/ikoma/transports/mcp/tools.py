@@ -20,29 +20,29 @@ from ikoma.model import Effect
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-def tool_name(capability: str) -> str:
+def make_tool_name(capability: str) -> str:
     return capability.replace(".", "_")
 
 
-def names(capabilities: Iterable[Capability]) -> Mapping[str, str]:
+def map_names(capabilities: Iterable[Capability]) -> Mapping[str, str]:
     """The names that tools/call takes → the capability: a tool's name, and the capability's own."""
     found: dict[str, str] = {}
     for item in capabilities:
-        for name in (tool_name(item.name), item.name):
-            if found.setdefault(name, item.name) != item.name or not NAME.fullmatch(tool_name(item.name)):
+        for name in (make_tool_name(item.name), item.name):
+            if found.setdefault(name, item.name) != item.name or not NAME.fullmatch(make_tool_name(item.name)):
                 raise ValueError(f"{item.name} and {found[name]} cannot both be tools of their own name")
     return found
 
 
-def tool(item: Capability) -> Tool:
+def make_tool(item: Capability) -> Tool:
     """The capability as a client lists it."""
     reads, destroys = item.effect is Effect.READS, item.effect is Effect.DESTROYS
     return Tool(
-        name=tool_name(item.name),
+        name=make_tool_name(item.name),
         title=item.name,
         description=_description(item),
-        input_schema=input_schema(item),
-        output_schema=output_schema(item),
+        input_schema=make_input_schema(item),
+        output_schema=make_output_schema(item),
         annotations=ToolAnnotations(
             read_only_hint=reads,
             destructive_hint=destroys,
@@ -69,9 +69,9 @@ _WITHOUT_WORDS = frozenset({"timeout", "reason"})
 """Arguments whose name says all: the instructions have that times are in seconds."""
 
 
-def named_as_tools(text: str) -> str:
+def name_as_tools(text: str) -> str:
     """Name capabilities in a text as a model calls them."""
-    return _capabilities(len(registry)).sub(lambda found: tool_name(found[0]), text)
+    return _capabilities(len(registry)).sub(lambda found: make_tool_name(found[0]), text)
 
 
 @cache
@@ -82,11 +82,11 @@ def _capabilities(_: int) -> re.Pattern[str]:
 
 
 def _description(item: Capability) -> str:
-    text = _NEXT.sub("", named_as_tools(" ".join(item.description.split())))
+    text = _NEXT.sub("", name_as_tools(" ".join(item.description.split())))
     return _USE.sub("", text) if item.rare else text
 
 
-def input_schema(item: Capability) -> dict[str, Any]:
+def make_input_schema(item: Capability) -> dict[str, Any]:
     """The arguments, and for what changes something the controls that go with every such call.
 
     That others are refused is not said in each of them: it is true of all, and the refusal names the nearest one.
@@ -110,13 +110,13 @@ def input_schema(item: Capability) -> dict[str, Any]:
 
 def describe_arguments(item: Capability) -> str:
     """Say which arguments a tool takes, for a call that has others."""
-    schema = input_schema(item)
+    schema = make_input_schema(item)
     needed = schema.get("required", [])
     named = ", ".join(name if name in needed else f"{name}?" for name in schema["properties"])
-    return f"{tool_name(item.name)} takes {named or 'nothing'}."
+    return f"{make_tool_name(item.name)} takes {named or 'nothing'}."
 
 
-def output_schema(item: Capability) -> dict[str, Any] | None:
+def make_output_schema(item: Capability) -> dict[str, Any] | None:
     """That fields come of what is read; None where the answer is a text alone.
 
     Which ones is not said: no host shows it to a model, and several refuse unions, references and `null` in it, some of
@@ -130,7 +130,7 @@ ALL = "all"
 """The toolset of every tool."""
 
 
-def chosen(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capability]:
+def choose(tools: Sequence[Capability], toolsets: Sequence[str]) -> list[Capability]:
     """The capabilities of the chosen toolsets; those that most conversations need where none is chosen.
 
     The platform's own and operations stay. What is not listed can be called all the same.
@@ -150,27 +150,27 @@ def _compact(schema: Mapping[str, Any], *, has_words: bool = True) -> dict[str, 
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) == 1 and schema.get("default", "") is None:
         schema = {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
-    bare: dict[str, Any] = _bare(schema)
+    bare: dict[str, Any] = _strip_schema(schema)
     if bare.get("type") == "object" and not bare.get("properties"):
         # Gemini refuses an object without names, and `additionalProperties`; a text that is JSON is taken as well.
         bare |= {"type": "string", "description": f"{bare.get('description', '')} A JSON object, as text.".strip()}
     if has_words and "description" in bare:
-        return {**bare, "description": named_as_tools(bare["description"])}
+        return {**bare, "description": name_as_tools(bare["description"])}
     return {name: value for name, value in bare.items() if name != "description"}
 
 
-def _bare(schema: Any) -> Any:
+def _strip_schema(schema: Any) -> Any:
     """The schema without what only a person or a form needs."""
     if isinstance(schema, list):
-        return [_bare(item) for item in schema]
+        return [_strip_schema(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     bare = {}
     for key, value in schema.items():
         if key in ("properties", "$defs"):
-            bare[key] = {name: _bare(item) for name, item in value.items()}
+            bare[key] = {name: _strip_schema(item) for name, item in value.items()}
         elif not _is_for_forms(key, value):
-            bare[key] = _bare(value)
+            bare[key] = _strip_schema(value)
     return bare
 
 

@@ -24,13 +24,13 @@ from ikoma.kernel.answers.leading import may_call
 from ikoma.kernel.answers.telling import Reader, Telling
 from ikoma.kernel.words import CapabilityNames, reword_details
 from ikoma.model import Role, quote_name
-from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.tools import make_tool_name
 from ikoma.transports.mcp.wording.speech import Speech
 
 REGISTRY = capabilities.load()
 TELLING, SPEECH = Telling(REGISTRY), Speech(REGISTRY)
 DOTTED = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, REGISTRY.list_names()))})(?!\w|\.\w)")
-TOOLS = {tool_name(item.name): item for item in REGISTRY}
+TOOLS = {make_tool_name(item.name): item for item in REGISTRY}
 
 
 def _documents(tree: ast.AST) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ikoma.ports.databases import Migration
-from ikoma.postgres.migrations.refusals import refusals
+from ikoma.postgres.migrations.refusals import find_refusals
 
 ALONE = "cannot run in a transaction, and each migration is one."
 REFUSED = [
@@ -63,7 +63,7 @@ TAKEN = [
 
 @pytest.mark.parametrize(("sql", "line", "says"), REFUSED)
 def test_what_the_server_is_sure_to_refuse_is_named_with_its_line(sql: str, line: int, says: str) -> None:
-    [found] = refusals(Migration.of("003.sql", sql), "shop")
+    [found] = find_refusals(Migration.of("003.sql", sql), "shop")
     assert (found.line, found.problem) == (line, says)
     assert found.fix
     assert "secret" not in found.problem
@@ -71,9 +71,9 @@ def test_what_the_server_is_sure_to_refuse_is_named_with_its_line(sql: str, line
 
 @pytest.mark.parametrize("sql", TAKEN)
 def test_what_it_may_take_is_not_refused(sql: str) -> None:
-    assert refusals(Migration.of("003.sql", sql), "shop") == []
+    assert find_refusals(Migration.of("003.sql", sql), "shop") == []
 
 
 def test_all_that_is_refused_in_a_file_is_told_at_once() -> None:
-    found = refusals(Migration.of("003.sql", "VACUUM;\nSELECT 1;\nCREATE ROLE a;\nDROP ROLE a;"), "shop")
+    found = find_refusals(Migration.of("003.sql", "VACUUM;\nSELECT 1;\nCREATE ROLE a;\nDROP ROLE a;"), "shop")
     assert [item.line for item in found] == [1, 3, 4]

@@ -21,7 +21,7 @@ from ikoma.errors import BodyTooLarge, IkomaError, MalformedRequest, TooManyConn
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.transports import headers
-from ikoma.transports.mcp.adapter import SCOPE_KEY, UNDERSTOOD, McpAdapter, connection_of
+from ikoma.transports.mcp.adapter import SCOPE_KEY, UNDERSTOOD, McpAdapter, find_connection
 from ikoma.transports.mcp.calls import Calls, McpConnection
 from ikoma.transports.mcp.streams.sessions import Sessions
 
@@ -38,10 +38,10 @@ class McpEndpoint:
 
     def __init__(self, pipeline: Pipeline, *, adapter: McpAdapter | None = None) -> None:
         self._pipeline = pipeline
-        self.adapter = adapter or McpAdapter(pipeline.registry, Calls(pipeline), connection_of)
+        self.adapter = adapter or McpAdapter(pipeline.registry, Calls(pipeline), find_connection)
         self._manager = Sessions(
             self.adapter.server,
-            on_ended=self.adapter.notifier.ended,
+            on_ended=self.adapter.notifier.note_ended,
             retry_interval=1000,
             session_idle_timeout=_IDLE_SECONDS,
             max_sessions=_MOST_SESSIONS,
@@ -52,7 +52,7 @@ class McpEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serves inside the block."""
-        async with self.adapter.telling(self._pipeline.events), self._manager.run():
+        async with self.adapter.tell_of_events(self._pipeline.events), self._manager.run():
             yield
 
     def close(self) -> None:
@@ -66,11 +66,11 @@ class McpEndpoint:
         if any(value.endswith((b" ", b"\t")) for _, value in scope["headers"]):
             scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         given = dict(scope["headers"])
-        key, role = headers.key(given), headers.text(given.get(b"x-role"))
-        size = headers.length(given)
+        key, role = headers.read_key(given), headers.read_text(given.get(b"x-role"))
+        size = headers.read_length(given)
         try:
             caller = await self._pipeline.identify(
-                key, role, what="mcp", address=headers.address(scope), counts=_begins_a_session(scope, given)
+                key, role, what="mcp", address=headers.read_address(scope), counts=_begins_a_session(scope, given)
             )
             if size > _BODY_LIMIT:
                 large = BodyTooLarge(f"The message has {size} bytes; MCP messages have at most {_BODY_LIMIT}.")
@@ -81,11 +81,11 @@ class McpEndpoint:
             return
         scope["user"] = _user(caller.id)
         scope[SCOPE_KEY] = McpConnection(
-            key, role, _toolsets(scope), caller=caller, size=size, address=headers.address(scope)
+            key, role, _toolsets(scope), caller=caller, size=size, address=headers.read_address(scope)
         )
         if scope["method"] != "GET":
             try:
-                await self._manager.handle_request(scope, receive, _recording(self._pipeline, scope, caller.name, send))
+                await self._manager.handle_request(scope, receive, _record(self._pipeline, scope, caller.name, send))
             except TooManyConnections as error:
                 self._pipeline.record_refused("mcp", error, caller.name)
                 await headers.refuse(send, error)
@@ -107,11 +107,11 @@ class McpEndpoint:
             await send({"type": "http.response.body", "body": b""})
 
 
-def metadata(scope: Scope, issuer: str | None) -> bytes:
+def make_metadata(scope: Scope, issuer: str | None) -> bytes:
     """The protected resource metadata (RFC 9728): where a client gets a token, where there is such a place."""
     return orjson.dumps(
         {
-            "resource": f"{headers.base_url(scope)}{PATH}",
+            "resource": f"{headers.make_base_url(scope)}{PATH}",
             "resource_name": "IKOMA",
             "authorization_servers": [issuer] if issuer else [],
             "scopes_supported": ["ikoma:observer", "ikoma:operator", "ikoma:builder", "ikoma:admin"],
@@ -122,18 +122,18 @@ def metadata(scope: Scope, issuer: str | None) -> bytes:
 
 def _begins_a_session(scope: Scope, given: headers.Headers) -> bool:
     """Whether this costs something before anything is called, which counts by itself."""
-    is_older = headers.text(given.get(b"mcp-protocol-version")) not in MODERN_PROTOCOL_VERSIONS
+    is_older = headers.read_text(given.get(b"mcp-protocol-version")) not in MODERN_PROTOCOL_VERSIONS
     return scope["method"] == "POST" and is_older and b"mcp-session-id" not in given
 
 
 def _challenge(scope: Scope, error: IkomaError) -> list[tuple[bytes, bytes]]:
     if not isinstance(error, Unauthenticated):
         return []
-    where = f"{headers.base_url(scope)}{METADATA}{PATH}"
+    where = f"{headers.make_base_url(scope)}{METADATA}{PATH}"
     return [(b"www-authenticate", f'Bearer realm="ikoma", resource_metadata="{where}"'.encode())]
 
 
-def _recording(pipeline: Pipeline, scope: Scope, caller: str, send: Send) -> Send:
+def _record(pipeline: Pipeline, scope: Scope, caller: str, send: Send) -> Send:
     """Passes the answer on; what the SDK refuses as no message of the protocol goes on record."""
 
     async def passing(message: Message) -> None:

@@ -51,13 +51,13 @@ class Notifier:
         self._sessions: OrderedDict[str, _Follower] = OrderedDict()
         self.listen = ListenHandler(self.bus)
 
-    def began(self, session_id: str, ctx: Context, sees: Callable[[Event], Awaitable[bool]]) -> None:
+    def note_began(self, session_id: str, ctx: Context, sees: Callable[[Event], Awaitable[bool]]) -> None:
         """An older client has begun its session; it is told of what it may see."""
         self._sessions[session_id] = _Follower(ctx.session, sees)
         while len(self._sessions) > _MOST_SESSIONS:
             self._sessions.popitem(last=False)
 
-    def ended(self, session_id: str) -> None:
+    def note_ended(self, session_id: str) -> None:
         """A session is over: it makes no room for itself at the cost of others."""
         self._sessions.pop(session_id, None)
 
@@ -72,7 +72,7 @@ class Notifier:
     async def pump(self, events: AsyncIterator[Event]) -> None:
         """Pass on what each event has changed, until cancelled."""
         async for event in events:
-            for told in _told(event):
+            for told in _make_notifications(event):
                 await self.bus.publish(told)
                 for identity, held in list(self._sessions.items()):
                     if await held.sees(event):
@@ -98,11 +98,11 @@ class Notifier:
             self._sessions.pop(identity, None)
 
 
-def _told(event: Event) -> list[ServerEvent]:
+def _make_notifications(event: Event) -> list[ServerEvent]:
     """Notifications for an event: that clients' lists or resources are others now."""
     if event.kind is not EventKind.SUCCEEDED or event.capability is None:
         return []
-    told: list[ServerEvent] = [ResourceUpdated(uri) for uri in Resources.touched(event)]
+    told: list[ServerEvent] = [ResourceUpdated(uri) for uri in Resources.list_touched(event)]
     if event.capability in ("apps.init", "apps.remove"):
         told.append(ResourcesListChanged())
     if event.capability.startswith("keys."):

@@ -116,10 +116,10 @@ class RecentEvents:
     def make(self) -> SessionEvents:
         return SessionEvents(self._make_room)
 
-    def began(self, session: str, store: SessionEvents) -> None:
+    def note_began(self, session: str, store: SessionEvents) -> None:
         self._stores[session] = store
 
-    def ended(self, session: str) -> None:
+    def note_ended(self, session: str) -> None:
         self._stores.pop(session, None)
 
     def _make_room(self) -> None:

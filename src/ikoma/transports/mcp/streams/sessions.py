@@ -36,7 +36,7 @@ class Sessions(StreamableHTTPSessionManager):
         self.event_store = store = self._recent.make()  # the transport that is made now takes it
         transport = super()._admit_session(requestor)
         if transport is not None and transport.mcp_session_id is not None:
-            self._recent.began(transport.mcp_session_id, store)
+            self._recent.note_began(transport.mcp_session_id, store)
         return transport
 
     def _make_room(self, requestor: AuthorizationContext | None) -> None:
@@ -59,7 +59,7 @@ class Sessions(StreamableHTTPSessionManager):
             self._task_group.start_soon(self._discard_session, identity, transport)
 
     async def _discard_session(self, session_id: str, transport: StreamableHTTPServerTransport) -> None:
-        self._recent.ended(session_id)
+        self._recent.note_ended(session_id)
         self._on_ended(session_id)
         await super()._discard_session(session_id, transport)
 

@@ -19,7 +19,7 @@ import orjson
 from ikoma.errors import IkomaError, MalformedRequest
 from ikoma.kernel.pipeline import Pipeline
 from ikoma.transports import envelope
-from ikoma.transports.mcp.adapter import McpAdapter, serving
+from ikoma.transports.mcp.adapter import McpAdapter, serve_stream
 from ikoma.transports.mcp.calls import McpConnection
 from ikoma.transports.mcp.streams.jsonl import LINE_LIMIT, serve_lines
 from ikoma.transports.server import listen_unix
@@ -28,7 +28,7 @@ log = logging.getLogger("ikoma.mcp")
 
 
 @asynccontextmanager
-async def listening(path: Path, adapter: McpAdapter, pipeline: Pipeline) -> AsyncIterator[None]:
+async def listen_at(path: Path, adapter: McpAdapter, pipeline: Pipeline) -> AsyncIterator[None]:
     """Takes the connections of `ikoma mcp` inside the block; where another server of this state does, it stays so."""
     clients: set[asyncio.Task[None]] = set()
 
@@ -67,8 +67,8 @@ async def serve_standard_streams(adapter: McpAdapter, pipeline: Pipeline, who: M
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb", buffering=0))
     transport, protocol = await loop.connect_write_pipe(lambda: asyncio.streams.FlowControlMixin(loop), wire)
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    with serving(who):
-        await serve_lines(adapter.server, reader, writer, on_refused=_recorder(pipeline, None))
+    with serve_stream(who):
+        await serve_lines(adapter.server, reader, writer, on_refused=_make_recorder(pipeline, None))
 
 
 async def _serve(
@@ -80,14 +80,14 @@ async def _serve(
         who = McpConnection(hello["key"], hello["role"], tuple(hello["toolsets"]), session=request_id)
         caller = await pipeline.identify(who.key, who.role, what="mcp")
     except IkomaError as error:
-        writer.write(envelope.failure(request_id, error) + b"\n")
+        writer.write(envelope.make_failure(request_id, error) + b"\n")
         return
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return
     writer.write(b"{}\n")
-    with serving(who):
-        await serve_lines(adapter.server, reader, writer, on_refused=_recorder(pipeline, caller.name))
+    with serve_stream(who):
+        await serve_lines(adapter.server, reader, writer, on_refused=_make_recorder(pipeline, caller.name))
 
 
-def _recorder(pipeline: Pipeline, caller: str | None) -> Callable[[str], None]:
+def _make_recorder(pipeline: Pipeline, caller: str | None) -> Callable[[str], None]:
     return lambda why: pipeline.record_refused("mcp", MalformedRequest(why), caller)

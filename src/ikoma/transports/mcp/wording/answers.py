@@ -13,7 +13,7 @@ from ikoma.errors import IkomaError
 from ikoma.kernel.answers.failures import describe_failure
 from ikoma.kernel.redaction.places import Path, change_at, find_at
 from ikoma.kernel.registry import Capability, StoredFailure, Untrusted
-from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.tools import make_tool_name
 from ikoma.transports.mcp.wording import sentences
 from ikoma.transports.mcp.wording.marking import Wrapper, is_foreign
 
@@ -21,7 +21,7 @@ _STEPS = 6
 """Of an operation's steps, the last: who wants more follows it, or asks over HTTP."""
 
 
-def success(
+def word_success(
     capability: Capability,
     body: bytes,
     *,
@@ -40,12 +40,12 @@ def success(
     """
     wrapper = wrapper or Wrapper()
     fields = _fields(capability, body, wrapper, pending=pending)
-    marked = set() if pending else _marked(capability)
-    planted = {} if pending else _planted(capability, fields, known or {})
+    marked = set() if pending else _mark(capability)
+    planted = {} if pending else _plant(capability, fields, known or {})
     ours, theirs = _apart(fields, planted, wrapper, marked)
     what = ", ".join(dict.fromkeys(planted.values()))
-    shown = {name: value for name, value in theirs.items() if name not in sentences.left_out_of(capability.name)}
-    quoted = wrapper.wrap(_quoted(shown), what) if shown else ""
+    shown = {name: value for name, value in theirs.items() if name not in sentences.describe_left_out(capability.name)}
+    quoted = wrapper.wrap(_quote(shown), what) if shown else ""
     text = _text_of(capability.name, wrapper.rest(fields), ours, quoted, marked)
     # Not as the SDK's models: every call would pay for building and taking them apart again.
     answer: dict[str, Any] = {"content": [{"type": "text", "text": text}], "resultType": "complete"}
@@ -54,11 +54,11 @@ def success(
     return answer
 
 
-def document(capability: Capability, body: bytes, field: str | None) -> str:
+def word_document(capability: Capability, body: bytes, field: str | None) -> str:
     """The outcome of a call as a document: one text of it, or all of its fields."""
     wrapper = Wrapper()
     fields = _fields(capability, body, wrapper, pending=False)
-    planted = _planted(capability, fields, {})
+    planted = _plant(capability, fields, {})
     if field:
         text = str(fields[field])
         return wrapper.wrap(text, planted[field]) if field in planted else text
@@ -75,35 +75,35 @@ def _fields(capability: Capability, body: bytes, wrapper: Wrapper, *, pending: b
         if ended.get("next"):
             result.setdefault("next", ended["next"])  # where it stands in every answer
     for path in [("next",), *([] if pending else [*capability.leads, ("result", "next")])]:
-        result = change_at(result, path, as_tool_call)
+        result = change_at(result, path, make_tool_call)
     for path, mark in () if pending else capability.untrusted:
         if isinstance(mark, StoredFailure):
-            result = change_at(result, path, partial(_told_again, wrapper=wrapper))
-    fields: dict[str, Any] = _given(result if isinstance(result, dict) else {"result": result})
+            result = change_at(result, path, partial(_tell_again, wrapper=wrapper))
+    fields: dict[str, Any] = _drop_empty(result if isinstance(result, dict) else {"result": result})
     if capability.name == "platform.info":
-        fields["capabilities"] = list(map(tool_name, fields["capabilities"]))
+        fields["capabilities"] = list(map(make_tool_name, fields["capabilities"]))
     return fields
 
 
-def _marked(capability: Capability) -> set[str]:
+def _mark(capability: Capability) -> set[str]:
     """The fields that hold a failure: it is told as one that has just happened, with marks of its own."""
     return {str(path[0]) for path, mark in capability.untrusted if isinstance(mark, StoredFailure)}
 
 
-def _told_again(failed: Any, wrapper: Wrapper) -> Any:
-    return failed and told(failed, wrapper)
+def _tell_again(failed: Any, wrapper: Wrapper) -> Any:
+    return failed and tell_failure(failed, wrapper)
 
 
-def _given(value: Any) -> Any:
+def _drop_empty(value: Any) -> Any:
     """The facts without names that have no value: a schema that every host takes knows no null."""
     if isinstance(value, dict):
-        return {name: _given(item) for name, item in value.items() if item is not None}
+        return {name: _drop_empty(item) for name, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [_given(item) for item in value]
+        return [_drop_empty(item) for item in value]
     return value
 
 
-def _planted(capability: Capability, fields: Mapping[str, Any], known: Mapping[str, Capability]) -> dict[str, str]:
+def _plant(capability: Capability, fields: Mapping[str, Any], known: Mapping[str, Capability]) -> dict[str, str]:
     """The fields in which something stands that others wrote, and what that is."""
     found: dict[str, str] = {}
     for path, mark in capability.untrusted:
@@ -118,7 +118,7 @@ def _planted(capability: Capability, fields: Mapping[str, Any], known: Mapping[s
     for name, value in fields.items():  # what nobody marks, and is neither one word nor a sentence of IKOMA's own
         if name != "next" and name not in found and is_foreign(value, name):
             found[name] = "text"
-    marked = _marked(capability)
+    marked = _mark(capability)
     return {name: found[name] for name in fields if name in found and name not in marked}
 
 
@@ -139,13 +139,13 @@ def _apart(
     return ours, {name: fields[name] for name in planted}
 
 
-def _quoted(theirs: Mapping[str, Any]) -> str:
-    theirs = {name: sentences.without_passed(value) for name, value in theirs.items()}
+def _quote(theirs: Mapping[str, Any]) -> str:
+    theirs = {name: sentences.select_failed(value) for name, value in theirs.items()}
     if "rows" in theirs:
         return sentences.table(theirs.get("columns", ()), theirs["rows"])
     if len(theirs) == 1:
-        return sentences.plain(*theirs.values())
-    return "\n".join(f"{name}:\n{sentences.plain(value)}" for name, value in theirs.items())
+        return sentences.list_plain(*theirs.values())
+    return "\n".join(f"{name}:\n{sentences.list_plain(value)}" for name, value in theirs.items())
 
 
 def _text_of(
@@ -154,20 +154,20 @@ def _text_of(
     plain = {name: value for name, value in ours.items() if name not in marked}
     said = [sentences.first_line(capability, fields), *sentences.outline(plain, capability)]
     failures = [_text(ours[name]) for name in sorted(marked) if ours.get(name)]
-    lines = [*said, quoted, *failures, *sentences.following(ours)]
+    lines = [*said, quoted, *failures, *sentences.list_following(ours)]
     return "\n".join(line for line in lines if line) or "Done."
 
 
-def as_tool_call(lead: Any) -> Any:
+def make_tool_call(lead: Any) -> Any:
     """A call that leads on, as a model makes it; none where its arguments would have to be marked as data."""
     if not isinstance(lead, dict) or lead.keys() != {"capability", "arguments"}:
         return lead
     if is_foreign(lead["arguments"]):
         return None
-    return {"tool": tool_name(lead["capability"]), "arguments": lead["arguments"]}
+    return {"tool": make_tool_name(lead["capability"]), "arguments": lead["arguments"]}
 
 
-def failure(
+def word_failure(
     error: IkomaError, request_id: str, wrapper: Wrapper | None = None, given: Collection[str] = ()
 ) -> CallToolResult:
     """A failure that says what to do: code, one sentence, hint and the call that leads on.
@@ -176,18 +176,18 @@ def failure(
         wrapper: marks what others wrote; a new one where nothing else of this answer was marked.
         given: texts that came with the call.
     """
-    return as_failure(describe_failure(error), request_id, wrapper, given)
+    return make_failure(describe_failure(error), request_id, wrapper, given)
 
 
-def as_failure(
+def make_failure(
     failure: Mapping[str, Any], request_id: str, wrapper: Wrapper | None = None, given: Collection[str] = ()
 ) -> CallToolResult:
     """A failure as it was told, for a model."""
-    said = {**told(failure, wrapper or Wrapper(), given), "requestId": request_id}
+    said = {**tell_failure(failure, wrapper or Wrapper(), given), "requestId": request_id}
     return CallToolResult(content=[TextContent(text=_text(said))], is_error=True)
 
 
-def told(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = ()) -> dict[str, Any]:
+def tell_failure(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = ()) -> dict[str, Any]:
     """A failure in IKOMA's own words, with what it quotes as data."""
     details = failure.get("details") or {}
     quoted = {key: value for key, value in details.items() if key not in _OURS}
@@ -196,7 +196,7 @@ def told(failure: Mapping[str, Any], wrapper: Wrapper, given: Collection[str] = 
         quoted = {"message": failure["error"], **quoted}
     said = {name: failure[name] for name in ("code", "error", "hint")} | ({"error": plain} if plain else {})
     said = {name: wrapper.sentence(text, given) for name, text in said.items()}
-    if failure.get("next") and (lead := as_tool_call(failure["next"])):
+    if failure.get("next") and (lead := make_tool_call(failure["next"])):
         said["next"] = lead
     said |= {key: wrapper.rest(value, key) for key, value in details.items() if key in _OURS}
     if "arguments" in details:

@@ -108,7 +108,7 @@ def clean(value: Any) -> Any:
     return value
 
 
-def texts(arguments: Mapping[str, Any]) -> list[str]:
+def collect_texts(arguments: Mapping[str, Any]) -> list[str]:
     """The texts in a call's arguments, names included."""
     found: list[str] = []
     waiting: list[Any] = [dict(arguments)]

@@ -60,7 +60,7 @@ def first_line(capability: str, fields: Fields) -> str:
 def outline(fields: Fields, capability: str = "") -> list[str]:
     """The fields as lines: a name and a value, or a name and a line for each item."""
     lines: list[str] = []
-    left_out = _FOR_PROGRAMS | left_out_of(capability)
+    left_out = _FOR_PROGRAMS | describe_left_out(capability)
     for name, value in fields.items():
         if name in left_out or value in _NOTHING:
             continue
@@ -80,12 +80,12 @@ def outline(fields: Fields, capability: str = "") -> list[str]:
     return lines
 
 
-def left_out_of(capability: str) -> frozenset[str]:
+def describe_left_out(capability: str) -> frozenset[str]:
     """The fields that the text has no need of: its first line has them, or only programs want them."""
     return _LEFT_OUT.get(capability, frozenset())
 
 
-def plain(value: Any) -> str:
+def list_plain(value: Any) -> str:
     """Text that others wrote, as lines: a text as it is, lists a line for each item."""
     if isinstance(value, str):
         return value
@@ -94,7 +94,7 @@ def plain(value: Any) -> str:
     return "\n".join(outline(value)) if isinstance(value, dict) else _short(value)
 
 
-def without_passed(value: Any) -> Any:
+def select_failed(value: Any) -> Any:
     """The lines of a checklist that did not pass: that the others did is the sum."""
     if isinstance(value, list) and any(isinstance(item, dict) and "passed" in item for item in value):
         return [{name: part for name, part in item.items() if name != "passed"} for item in value if not item["passed"]]
@@ -109,7 +109,7 @@ def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
-def following(fields: Fields) -> list[str]:
+def list_following(fields: Fields) -> list[str]:
     """The next steps as lines: how to see the rest, and the next call, which stands in the fields too."""
     more = ["There is more: a larger limit or tail, an offset or a filter shows it."] if fields.get("truncated") else []
     return more + _next(fields.get("next"))

@@ -10,7 +10,7 @@ import orjson
 from ikoma.errors import IkomaError
 from ikoma.kernel.registry import Capability
 from ikoma.kernel.words import CapabilityNames, Change, collect_texts, reword_details, reword_failure, reword_result
-from ikoma.transports.mcp.tools import tool_name
+from ikoma.transports.mcp.tools import make_tool_name
 
 
 class Speech:
@@ -55,4 +55,4 @@ class Speech:
 
 
 def _say(capability: str, given: Mapping[str, Any]) -> str:
-    return f"{tool_name(capability)} {orjson.dumps(given).decode()}" if given else tool_name(capability)
+    return f"{make_tool_name(capability)} {orjson.dumps(given).decode()}" if given else make_tool_name(capability)
