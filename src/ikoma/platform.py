@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
+from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import App, Apps, log_failures
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
@@ -47,7 +48,6 @@ from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.git import SourceReach
 from ikoma.apps.source.webhook import Webhooks
 from ikoma.apps.trash import Trash
-from ikoma.apps.validation.adapter import Adapter
 from ikoma.apps.validation.validator import Validator
 from ikoma.capabilities.context import Platform, make_call
 from ikoma.durable import make_folder, sweep, write_file

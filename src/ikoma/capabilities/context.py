@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from ikoma.apps.adapting.adapter import Adapter
 from ikoma.apps.app import App, Apps
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
@@ -27,7 +28,6 @@ from ikoma.apps.routing.routes import Routes
 from ikoma.apps.source.checkout import Checkouts
 from ikoma.apps.source.webhook import Webhooks
 from ikoma.apps.trash import Trash
-from ikoma.apps.validation.adapter import Adapter
 from ikoma.apps.validation.validator import Validator
 from ikoma.errors import AppNotFound
 from ikoma.kernel.access.approvals import Approvals

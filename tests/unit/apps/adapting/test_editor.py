@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ikoma.apps.validation.editor import ComposeText
+from ikoma.apps.adapting.editor import ComposeText
 from ikoma.errors import NotAdaptable
 
 WEB = "  web:\n    image: a\n"

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ikoma.apps.adapting.editor import ComposeText
 from ikoma.apps.app import App
 from ikoma.apps.compose.web_service import Candidate
 from ikoma.apps.files import files
 from ikoma.apps.resolution.own_proxy import OwnProxy
-from ikoma.apps.validation.editor import ComposeText
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.errors import FileChanged, NotAdaptable, ServiceNotFound
