@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
+from tests.docs.page import PAGES, groups, name_of
 from tests.githost import GitHost, git_host
 
 ROOT = Path(__file__).parent
 
-ALONE = ("contract/test_one_off.py", "demo", "docs", "hostile/test_key_timing.py", "runbook")
+ALONE = ("contract/test_one_off.py", "demo", "hostile/test_key_timing.py", "runbook")
 """Tests on real paths and ports, with names of apps that all use, that see what is in all of Docker, or measure."""
 
 LONG = (
+    "rollouts/test_serving.py",
+    "docs",
     "rollouts",
     "cli/test_golden.py",
     "hostile/test_live.py",
@@ -25,7 +31,10 @@ LONG = (
     "mcp/evaluation",
     "mcp/test_story.py",
 )
-"""What takes minutes begins first, so that no worker is left with it at the end."""
+"""What takes minutes begins first, the longest before others, so that no worker is left with it at the end."""
+
+
+PAGE_GROUPS = {name_of(path): group for path, group in groups(PAGES).items()}
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +45,25 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHost]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (_is_of(item, ALONE), not _is_of(item, LONG)))
+    items.sort(key=lambda item: (_is_of(item, ALONE), *(not _is_of(item, [place]) for place in LONG)))
 
 
 def _is_of(item: pytest.Item, places: Sequence[str]) -> bool:
     return any(item.path.is_relative_to(ROOT / place) for place in places)
+
+
+class FilesAndPages(LoadFileScheduling):  # type: ignore[misc]
+    """Give a worker a whole file; of the pages of the documentation, those that make the same apps."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        page = re.search(r"\[(.+)\]$", test) if file == "tests/docs/test_pages.py" else None
+        return f"{file}::{PAGE_GROUPS[page[1]]}" if page else file
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesAndPages | None:
+    return FilesAndPages(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -92,6 +92,8 @@ class Settings:
     """0: no such listener."""
     proxy_tls: str
     """Who signs certificates of domains: acme, staging, internal; or off."""
+    proxy_process: str
+    """own: this server starts Caddy; given: someone else does, with the configuration that this server writes."""
     public_addresses: tuple[str, ...]
     """By which the internet reaches this server, where its own interfaces do not say."""
     acme_email: str | None
@@ -199,6 +201,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         proxy_http_port=read("PROXY_HTTP_PORT", "80", _integer(0, 65535)),
         proxy_https_port=read("PROXY_HTTPS_PORT", "443", _integer(0, 65535)),
         proxy_tls=read("PROXY_TLS", "acme", _one_of("acme", "staging", "internal", "off")),
+        proxy_process=read("PROXY_PROCESS", "own", _one_of("own", "given")),
         public_addresses=read("PUBLIC_ADDRESS", "", _addresses),
         acme_email=read("ACME_EMAIL", "", _email),
         ikoma_role=_role(values["IKOMA_ROLE"], "IKOMA_ROLE") if values.get("IKOMA_ROLE") else None,

@@ -84,6 +84,6 @@ def test_every_line_of_the_room_is_explained() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 def test_systemd_understands_it(tmp_path: Path) -> None:
     copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/opt/ikoma/app/.venv/bin/ikoma", "/bin/true"))
+    copy.write_text(UNIT.read_text().replace("/opt/ikoma/current/.venv/bin/ikoma", "/bin/true"))
     checked = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")

@@ -6,9 +6,9 @@ import re
 
 NOT_RUN = {
     r"make (setup|test|check|demo|bench|lint)": "the tests themselves run from what it has made",
+    r"sudo ./install.sh": "installs onto the machine itself",
     r"git pull && make setup": "changes the code that is being tested",
     r"(sudo )?systemctl ": "the machine of the tests has no systemd",
-    r".*[ >]/etc/": "writes into /etc",
 }
 
 

@@ -16,12 +16,15 @@ that is shown twice is the same both times, and where a later command names it, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.runbook.document import commands
 
+ROOT = Path(__file__).parents[2]
+FOUND = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*/README.md"))]
+PAGES = [path for path in FOUND if "decisions" not in path.parts]
 PART = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$|^<!-- run:\n(.*?)^-->$", re.MULTILINE | re.DOTALL)
 KINDS = (
     r"\b\d{8}-\d{6}-[0-9a-f]{4}\b",  # a release
@@ -107,6 +110,27 @@ def _console(block: str, line: int) -> Iterator[Step]:
         shown = tuple(part.splitlines()[command.count("\n") + 1 :])
         yield Step(command, shown or None, line)
         line += part.count("\n")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT).with_suffix(""))
+
+
+def apps(path: Path) -> set[str]:
+    """The apps that a page makes."""
+    made = r"\bikoma init ([\w-]+)|/srv/apps/([\w-]+)"
+    return {one or other for step in Page.read(path).steps for one, other in re.findall(made, step.command)}
+
+
+def groups(pages: Iterable[Path]) -> dict[Path, str]:
+    """A name for each page that those which make the same apps have in common: they run one after another."""
+    found: dict[Path, str] = {}
+    of_app: dict[str, str] = {}
+    for page in pages:
+        made = sorted(apps(page))
+        found[page] = next((of_app[app] for app in made if app in of_app), made[0] if made else page.stem)
+        of_app |= dict.fromkeys(made, found[page])
+    return found
 
 
 def differs(shown: tuple[str, ...], printed: str, names: dict[str, str]) -> str:

@@ -20,10 +20,10 @@ from fcntl import ioctl
 from pathlib import Path
 from threading import Thread
 
+from tests.docs.page import ROOT
 from tests.images import busybox_image
 from tests.support import IKOMA, Server
 
-ROOT = Path(__file__).parents[2]
 PATHS = re.compile(r"(?<![\w/])/(?:srv/apps|opt/ikoma|var/lib/ikoma|var/log/ikoma|var/backups/ikoma)\b")
 COLUMNS = 160  # wide enough that no path is broken
 SET_UP = 'set -a; cd "$(cat "$STATE/cwd" 2>/dev/null || pwd)"; [ ! -f "$STATE/env" ] || . "$STATE/env"'

@@ -17,14 +17,12 @@ import pytest
 from ikoma.engines.docker.docker_api import DockerApi
 from scripts.images import ensure
 from tests.docs.not_run import NOT_RUN, reason
-from tests.docs.page import Page, Step, differs, with_names
-from tests.docs.shell import ROOT, Shell
+from tests.docs.page import PAGES, ROOT, Page, Step, apps, differs, groups, name_of, with_names
+from tests.docs.shell import Shell
 from tests.frameworks.packages import npm_registry, write_wheels
 from tests.githost import GitHost, git_host
 from tests.support import DOCKER_HOST, Server, free_port, make_server, remove
 
-FOUND = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*/README.md"))]
-PAGES = [path for path in FOUND if "decisions" not in path.parts]
 OTHERWISE = {"runbook.md": "tests/runbook runs it, on the real paths"}
 IMAGES = ("python:3.13-slim", "node:22-alpine", "caddy:2-alpine")
 WRITES = os.environ.get("IKOMA_WRITE_PAGES")
@@ -74,15 +72,11 @@ def server(host: GitHost) -> Iterator[Server]:
         remove(made)
 
 
-def _name(path: Path) -> str:
-    return str(path.relative_to(ROOT).with_suffix(""))
-
-
 def _runs(path: Path) -> bool:
     return path.name not in OTHERWISE and any(not reason(step.command) for step in Page.read(path).steps)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if _runs(path)], ids=_name)
+@pytest.mark.parametrize("path", [path for path in PAGES if _runs(path)], ids=name_of)
 def test_the_commands_of_a_page_run_and_print_what_it_says(
     path: Path, server: Server, host: GitHost, registry: str, tmp_path: Path
 ) -> None:
@@ -105,7 +99,7 @@ def test_the_commands_of_a_page_run_and_print_what_it_says(
         if WRITES and difference:
             otherwise[number] = printed
             differs(tuple(printed.splitlines()), printed, names)
-            page.write(otherwise, Path(WRITES) / f"{_name(path).replace('/', '-')}.md")
+            page.write(otherwise, Path(WRITES) / f"{name_of(path).replace('/', '-')}.md")
             continue
         assert code == 0 or step.may_fail, f"{where}exit code {code}\n{server.log()[-1500:]}"
         assert difference == "", f"{where}{difference}"
@@ -157,3 +151,12 @@ def test_what_does_not_run_is_on_a_page_and_is_little() -> None:
     left = [step.command for step in steps if reason(step.command)]
     assert len(NOT_RUN) <= 14
     assert len(left) <= len(steps) * 0.15, left
+
+
+def test_pages_that_make_the_same_app_are_of_one_group() -> None:
+    """They would take it from each other: their groups run side by side."""
+    group = groups(PAGES)
+    assert len(set(group.values())) > 5
+    together = [(one, other) for one in PAGES for other in PAGES if apps(one) & apps(other)]
+    assert together
+    assert [pair for pair in together if group[pair[0]] != group[pair[1]]] == []

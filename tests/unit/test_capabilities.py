@@ -106,7 +106,7 @@ assert "trash_lamp" in tools.map_names(registry)
 assert "## trash" in docs.capabilities_page(registry) and "### trash.lamp" in docs.capabilities_page(registry)
 assert "`lamp APP`" in docs.commands_page("| task | commands |\\n| --- | --- |\\n")
 assert "ikoma lamp myapp" in reference.reference_page(registry)
-assert "/execute/trash.lamp" in openapi.document(registry)["paths"]
+assert "/execute/trash.lamp" in openapi.make_document(registry)["paths"]
 """
 
 

@@ -22,7 +22,7 @@ from ikoma.proxy.admin import Admin
 from ikoma.proxy.config import HTTP, HTTPS, ProxySetup, build, format_site
 from ikoma.proxy.listeners import Openings, find_listening, find_obstacle, find_own_address
 from ikoma.proxy.own_log import find_certificate_trouble
-from ikoma.proxy.process import USER, CaddyProcess, give
+from ikoma.proxy.process import USER, CaddyProcess, GivenCaddy, give
 from ikoma.proxy.routes import RouteBook, check, list_local_names, list_public_names
 from ikoma.proxy.sides import SERVING, Sides
 from ikoma.settings import Settings
@@ -50,7 +50,8 @@ class CaddyProxy:
         )
         self._logs = settings.audit_log.parent / "access"
         self._admin = Admin(self._place.socket)
-        self._process = CaddyProcess(self._place, self._admin)
+        process = GivenCaddy if settings.proxy_process == "given" else CaddyProcess
+        self._process = process(self._place, self._admin)
         self._sides = Sides(self._root)
         self._book = RouteBook(self._root / "routes.json")
         self._openings = Openings()

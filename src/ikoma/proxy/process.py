@@ -86,8 +86,7 @@ class CaddyProcess:
     async def launch(self) -> None:
         """Start one that serves nothing yet, in place of one that does not answer."""
         await self.stop()
-        config = self._root / "start.json"
-        write_file(config, json.dumps(build_bare(self._place), indent=1), mode=0o644)
+        config = self._write_first()
         home = str(self._root / "data")
         # GOGC: its memory is small and its garbage much; to collect that seldom saves a tenth of the work.
         await detach(
@@ -98,7 +97,7 @@ class CaddyProcess:
             cwd=self._root,
             low_ports=True,
         )
-        write_file(self._root / "pid", await self._identify(), mode=0o600)
+        await self._note()
 
     async def wait_until_ended(self) -> None:
         """Returns when there is none any more."""
@@ -121,6 +120,16 @@ class CaddyProcess:
                 await wait_until_ended(pid)
         with suppress(FileNotFoundError):
             self._place.socket.unlink()
+
+    def _write_first(self) -> Path:
+        """The configuration that Caddy is started with."""
+        config = self._root / "start.json"
+        write_file(config, json.dumps(build_bare(self._place), indent=1), mode=0o644)
+        return config
+
+    async def _note(self) -> None:
+        """Keep which process it is, for the next IKOMA."""
+        write_file(self._root / "pid", await self._identify(), mode=0o600)
 
     async def _identify(self) -> str:
         """The identity of the process that listens on the admin socket now, which nobody else can."""
@@ -154,6 +163,20 @@ class CaddyProcess:
             fresh.chmod(0o755)
             fresh.rename(copy)
         return copy
+
+
+class GivenCaddy(CaddyProcess):
+    """A Caddy that someone else starts, ends and starts again, such as Docker: it is waited for and taken over."""
+
+    async def launch(self) -> None:
+        self._write_first()
+        await self._note()
+
+    async def stop(self) -> None:
+        return None
+
+    def _read_last_words(self) -> str:
+        return "nobody started it within a minute, or it ended again. With Docker: `docker logs ikoma-proxy`."
 
 
 def give(folder: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pwd
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ikoma.cli import client
 from ikoma.cli.doctor.finding import DoctorFinding
@@ -13,6 +15,7 @@ from ikoma.settings import Settings
 
 _SECONDS = 5.0
 _SOON_DAYS = 14
+_LISTENS = "0A"
 _NO_NAMES = (".localhost", ".local", ".internal", ".test", ".example")
 
 
@@ -71,6 +74,8 @@ def _port(settings: Settings, check: str, number: int, setting: str) -> DoctorFi
         return DoctorFinding(check, True, "free")
     holder = next((item.pid for item in found if item.pid), None)
     if holder is None:
+        if _find_owners(number) == {_find_proxy_user()}:
+            return DoctorFinding(check, True, "held by IKOMA's own proxy")
         return DoctorFinding(check, False, "held by another", f"ss -ltnp 'sport = :{number}', or set {setting}")
     try:
         process = psutil.Process(holder)
@@ -83,6 +88,22 @@ def _port(settings: Settings, check: str, number: int, setting: str) -> DoctorFi
     return DoctorFinding(
         check, False, f"held by {name} (process {holder})", f"{stop}, or set {setting} to another port"
     )
+
+
+def _find_owners(number: int) -> set[int]:
+    """The users who listen at this port, as the kernel lists them; that takes no rights, unlike finding the process."""
+    files = [Path(f"/proc/net/{kind}") for kind in ("tcp", "tcp6")]
+    lines = [line.split() for path in files if path.exists() for line in path.read_text().splitlines()[1:]]
+    return {int(line[7]) for line in lines if line[3] == _LISTENS and int(line[1].rpartition(":")[2], 16) == number}
+
+
+def _find_proxy_user() -> int | None:
+    from ikoma.proxy.process import USER
+
+    try:
+        return pwd.getpwnam(USER).pw_uid
+    except KeyError:
+        return None
 
 
 def _tried(check: str, number: int, setting: str) -> DoctorFinding:

@@ -1,0 +1,62 @@
+# shellcheck shell=bash disable=SC2154 # names that install.sh sets
+# How install.sh tells what it does: a line for each step with its time, everything else in the log.
+
+log=/dev/null
+
+say() { printf '• %s\n' "$*"; }
+fail() { printf '✗ %s\n' "$*" >&2; exit 1; }
+
+# step WORDS DONE DO: do it unless it is done. Both are functions; what DO says goes to the log.
+step() {
+    local words=$1 is_done=$2 action=$3 began=$EPOCHREALTIME
+    if "$is_done" >>"$log" 2>&1; then
+        printf '✓ %-52s there\n' "$words" | tee -a "$log"
+        return
+    fi
+    [ ! -t 1 ] || printf '  %s …\r' "$words"
+    # In a shell of its own, and not as a condition: there `set -e` would not count.
+    set +e
+    (set -e; "$action") >>"$log" 2>&1
+    local code=$?
+    set -e
+    if [ "$code" -ne 0 ]; then
+        tail -n 15 "$log" >&2
+        fail "$words: failed after $(seconds_since "$began") s. Everything it said: $log. Run install.sh again to go on from here."
+    fi
+    printf '✓ %-52s %s s\n' "$words" "$(seconds_since "$began")" | tee -a "$log"
+}
+
+never_done() { return 1; }
+
+seconds_since() {
+    local microseconds=$((${EPOCHREALTIME/[.,]/} - ${1/[.,]/}))
+    printf '%d.%d' $((microseconds / 1000000)) $((microseconds / 100000 % 10))
+}
+
+# write_whole FILE MODE: what is read becomes the file, at once or not at all.
+write_whole() {
+    local fresh
+    fresh=$(mktemp "$1.XXXXXX")
+    cat >"$fresh" && chmod "$2" "$fresh" && sync "$fresh" && mv -f "$fresh" "$1"
+}
+
+random_hex() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
+
+# setting NAME: its value in /opt/ikoma/.env, or nothing.
+setting() { sed -n "s/^$1=//p" "$home/.env" 2>/dev/null | tail -n 1; }
+
+# wanted NAME DEFAULT: what --set says, else the file, else the default.
+wanted() {
+    local words value
+    value=$(setting "$1")
+    for words in "${given[@]}"; do [ "${words%%=*}" != "$1" ] || value=${words#*=}; done
+    printf '%s' "${value:-$2}"
+}
+
+# put_setting NAME VALUE: have this line in /opt/ikoma/.env, in place of those that set the name.
+put_setting() {
+    { sed "/^$1=/d" "$home/.env" 2>/dev/null || true; printf '%s=%s\n' "$1" "$2"; } | write_whole "$home/.env" 600
+}
+
+# keep_setting NAME VALUE: have one, this unless there is one.
+keep_setting() { [ -n "$(setting "$1")" ] || put_setting "$1" "$2"; }

@@ -1,0 +1,150 @@
+"""install.sh --check: each thing in the way is told, with its remedy, and all of them at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+INSTALL = Path(__file__).parents[2] / "install.sh"
+FIT: dict[str, str] = {
+    "docker": 'case "$*" in *APIVersion*) echo 1.41 ;; *Security*) echo "[name=seccomp]" ;; esac',
+    "getent": "true",
+    "getconf": "case $1 in _PHYS_PAGES) echo 262144 ;; *) echo 4096 ;; esac",
+    "uname": "echo x86_64",
+}
+"""Programs that tell of a machine of 1 GB that has nothing in the way."""
+
+
+def check(
+    folder: Path, programs: Mapping[str, str], *options: str, files: Mapping[str, str] | None = None, prepare: str = ":"
+) -> tuple[int, str]:
+    """Look at this machine, with these programs and files in place of its own; exit code and output.
+
+    Args:
+        prepare: shell commands that make the machine what it is.
+
+    It runs in mount and network namespaces of its own, so that the files are another's, and no port is taken.
+    """
+    (folder / "bin").mkdir()
+    for name, script in {**FIT, **programs}.items():
+        place = folder / "bin" / name
+        place.write_text(f"#!/bin/sh\n{script}\n")
+        place.chmod(0o755)
+    script = ["set -e", "mount -t tmpfs none /opt"]
+    given = {"/etc/os-release": 'ID=debian\nVERSION_ID="12"\n', **(files or {})}
+    for number, (place, text) in enumerate(given.items()):
+        (folder / str(number)).write_text(text)
+        script.append(f"mount --bind {folder}/{number} {place}")
+    script += [prepare, "exec 2>&1"]
+    script.append(f'PATH={folder}/bin:$PATH exec {INSTALL} --check "$@"')
+    finished = subprocess.run(
+        ["unshare", "--mount", "--net", "bash", "-c", "\n".join(script), "check", *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"]},
+    )
+    return finished.returncode, finished.stdout + finished.stderr
+
+
+def test_a_fit_machine_has_nothing_in_the_way(tmp_path: Path) -> None:
+    assert check(tmp_path, {}) == (0, "✓ Nothing is in the way\n")
+
+
+LISTEN = (
+    "timeout 20 python3 -c 'import socket, time; s = socket.create_server((\"\", 443)); time.sleep(20)' >/dev/null 2>&1"
+)
+CARD = "ip link add wide type bridge && ip link set wide up"
+OPT = "mkdir -p /opt/ikoma"
+UNFIT = {
+    "no root": ({"id": "echo 1000"}, "You are not root."),
+    "processor": ({"uname": "echo riscv64"}, "The processor is riscv64."),
+    "memory": (
+        {"getconf": "case $1 in _PHYS_PAGES) echo 131072 ;; *) echo 4096 ;; esac"},
+        "There are 512 MB of memory.",
+    ),
+    "disk": ({"df": 'printf "h\\na 9 9 1200 9 /\\n"'}, "/srv has 1200 MB free."),
+    "clock": ({"date": "case $1 in +%s) echo 1 ;; *) echo 1970-01-01 ;; esac"}, "The clock says 1970-01-01"),
+    "old Docker": ({"docker": "echo 1.40"}, "Docker is too old (API 1.40)."),
+    "rootless": (
+        {"docker": 'case "$*" in *API*) echo 1.44 ;; *) echo "[name=rootless]" ;; esac'},
+        "Docker runs rootless",
+    ),
+}
+
+
+@pytest.mark.parametrize(("programs", "said"), UNFIT.values(), ids=UNFIT)
+def test_what_is_in_the_way_is_told_with_its_remedy(tmp_path: Path, programs: dict[str, str], said: str) -> None:
+    code, output = check(tmp_path, programs)
+    assert code == 1
+    assert f"✗ {said}" in output
+    remedy = output.splitlines()[[said in line for line in output.splitlines()].index(True) + 1]
+    assert remedy.startswith("  → ")
+    assert output.endswith("in the way; nothing was changed.\n")
+
+
+def test_everything_is_told_at_once(tmp_path: Path) -> None:
+    programs = {name: script for made, _ in UNFIT.values() for name, script in made.items()}
+    code, output = check(tmp_path, programs)
+    assert code == 1
+    assert output.count("✗ ") >= 7
+
+
+def test_another_system_is_in_the_way_and_an_untried_release_is_only_told(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    code, output = check(tmp_path / "a", {}, files={"/etc/os-release": "ID=fedora\nVERSION_ID=43\n"})
+    assert (code, "✗ This is fedora 43." in output) == (1, True)
+    (tmp_path / "b").mkdir()
+    code, output = check(tmp_path / "b", {}, files={"/etc/os-release": "ID=ubuntu\nVERSION_ID=25.10\n"})
+    assert (code, "! ubuntu 25.10 was not tried." in output) == (0, True)
+
+
+def test_names_that_are_not_resolved_are_told_and_do_not_stop(tmp_path: Path) -> None:
+    code, output = check(tmp_path, {"getent": "false"})
+    assert (code, "! Names are not resolved here" in output) == (0, True)
+
+
+def test_docker_from_snap_is_in_the_way(tmp_path: Path) -> None:
+    code, output = check(tmp_path, {"readlink": "echo /usr/bin/snap"})
+    assert (code, "✗ Docker is the one from snap" in output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "said"),
+    [
+        (f"{LISTEN} & sleep 1", (), "Something listens at port 443."),
+        (
+            f"{LISTEN} & sleep 1",
+            ("--set", "HTTP_PORT=443", "--set", "PROXY_HTTPS_PORT=0"),
+            "Something listens at port 443.",
+        ),
+        ("export DOCKER_HOST=tcp://192.0.2.1:2375", (), "DOCKER_HOST is tcp://192.0.2.1:2375, another machine."),
+        (
+            f"{CARD} && ip addr add 172.17.3.4/24 dev wide",
+            (),
+            "The machine's network at wide has addresses that Docker",
+        ),
+        (
+            f"{CARD} && ip addr add 172.16.0.1/12 dev wide",
+            (),
+            "The machine's network at wide has addresses that Docker",
+        ),
+        (f"{OPT}/versions /opt/ikoma/current", (), "An IKOMA of the other kind (embedded) is installed."),
+        (f"{OPT} && touch /opt/ikoma/docker-compose.yml", ("--embedded",), "An IKOMA of the other kind (compose)"),
+    ],
+    ids=["port", "port that is set", "remote Docker", "in Docker's network", "around it", "embedded", "compose"],
+)
+def test_what_the_machine_has_already_is_in_the_way(
+    tmp_path: Path, prepare: str, options: tuple[str, ...], said: str
+) -> None:
+    code, output = check(tmp_path, {}, *options, prepare=prepare)
+    assert (code, f"✗ {said}" in output, output.count("✗ ")) == (1, True, 2), output
+
+
+def test_networks_beside_those_of_docker_are_not_in_the_way(tmp_path: Path) -> None:
+    code, output = check(tmp_path, {}, prepare=f"{CARD} && ip addr add 10.1.2.3/8 dev wide")
+    assert code == 0, output
