@@ -268,7 +268,7 @@ async def look_after(connections: Collection[Any], limits: ConnectionLimits) -> 
         now = loop.time()
         for connection in list(connections):
             try:
-                connection.look(now)
+                connection.check_progress(now)
             except Exception:  # the others must still be looked at
                 log.exception("a connection is ended")
                 connection.transport.abort()
