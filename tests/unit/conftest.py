@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+FOLDER = Path(__file__).parent
 PROGRAMS = {"docker", "docker-compose", "dockerd", "ikoma", "postgres", "initdb", "pg_ctl", "caddy"}
 SOCKETS = {"/var/run/docker.sock", "/run/docker.sock", os.environ.get("DOCKER_HOST", "").removeprefix("unix://")}
 
@@ -46,8 +47,8 @@ sys.addaudithook(_guard)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Around the fixtures of whole files, too."""
-    _guard.on = item.get_closest_marker("engine") is None
+    """Around the fixtures of whole files, too. Such a hook is called for the tests of other folders as well."""
+    _guard.on = item.path.is_relative_to(FOLDER) and item.get_closest_marker("engine") is None
     try:
         return (yield)
     finally:
