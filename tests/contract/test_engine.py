@@ -290,7 +290,7 @@ def test_down_ends_though_docker_does_not_give_up_a_network(
     said = '{"error": true, "message": "error while removing network: it has active endpoints"}'
     program.write_text(f"#!/bin/sh\n{argv.find_compose_program()} \"$@\"\necho '{said}'\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(argv, "compose_program", lambda: program)
+    monkeypatch.setattr(argv, "find_compose_program", lambda: program)
     try:
         project.do(project.engine.down(project.app, volumes=True, progress=ignore_progress))
         assert project.containers() == {}
