@@ -93,10 +93,10 @@ class MountedResources:
     def __init__(self) -> None:
         self._fixtures = FixtureResources()
 
-    async def listing(self, who: Any, params: Any) -> Any:
+    async def list_resources(self, who: Any, params: Any) -> Any:
         return await self._fixtures.list(None, params)  # type: ignore[arg-type]
 
-    async def templates(self, who: Any) -> Any:
+    async def list_templates(self, who: Any) -> Any:
         return await self._fixtures.templates(None, None)  # type: ignore[arg-type]
 
     async def read(self, who: Any, uri: str) -> Any:
@@ -110,7 +110,7 @@ class MountedPrompts:
     def __init__(self) -> None:
         self._fixtures = FixturePrompts()
 
-    async def listing(self, who: Any) -> Any:
+    async def list_prompts(self, who: Any) -> Any:
         return await self._fixtures.list(None, None)  # type: ignore[arg-type]
 
     async def get(self, who: Any, params: Any) -> Any:
