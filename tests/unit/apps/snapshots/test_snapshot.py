@@ -301,13 +301,13 @@ def test_any_tree_comes_back_and_so_does_the_next_one(first: dict[bytes, Any], s
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Inodes of the files whose content was read, as they are read."""
     found: list[int] = []
-    take = IncomingObjects.store
+    read = IncomingObjects.store
 
     def noted(self: IncomingObjects, source: int, passed: Callable[[int], None]) -> store.StoredFile:
         found.append(os.fstat(source).st_ino)
-        return take(self, source, passed)
+        return read(self, source, passed)
 
-    monkeypatch.setattr(IncomingObjects, "take", noted)
+    monkeypatch.setattr(IncomingObjects, "store", noted)
     return found
 
 
