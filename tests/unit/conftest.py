@@ -38,7 +38,7 @@ def _started(argv: object) -> str:
     """A program of PROGRAMS in this command, behind `setpriv` perhaps; empty where there is none."""
     words = argv if isinstance(argv, (list, tuple)) else [argv]
     names = (os.fsdecode(word) for word in words if isinstance(word, (str, bytes, os.PathLike)))
-    return next((name for name in names if Path(name).name in PROGRAMS and not name.startswith("-")), "")
+    return next((name for name in names if Path(name).name in PROGRAMS and not Path(name).is_dir()), "")
 
 
 _guard = _Guard()
