@@ -245,7 +245,7 @@ class _Moment(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """The moment; one without a zone is UTC. ValueError where it is no time."""
-        return cls(parse_moment(text).isoformat(timespec=cls.precision).replace("+00:00", "Z"))
+        return cls(format_moment(parse_moment(text), cls.precision))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -319,6 +319,15 @@ class ReleaseId(ParsedText):
             return cls(f"{second}-{int(mark, 16) + 1:04x}")
         following = datetime.strptime(second, "%Y%m%d-%H%M%S") + timedelta(seconds=1)
         return cls(f"{following:%Y%m%d-%H%M%S}-0000")
+
+
+def format_moment(moment: datetime, precision: str = "seconds") -> str:
+    """Write a moment of UTC as RFC 3339 has it, ending in Z.
+
+    Args:
+        precision: seconds, milliseconds or microseconds.
+    """
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def parse_moment(text: str) -> datetime:

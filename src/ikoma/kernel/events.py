@@ -19,6 +19,7 @@ from enum import StrEnum
 from ikoma.errors import DiskFull
 from ikoma.kernel.redaction.redaction import withhold_if_long
 from ikoma.kernel.store import Codec, Store, StoreTable
+from ikoma.model import format_moment
 
 log = logging.getLogger("ikoma")
 
@@ -156,4 +157,4 @@ async def _read_events(queue: asyncio.Queue[Event]) -> AsyncIterator[Event]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_moment(datetime.now(UTC), "milliseconds")

@@ -20,6 +20,7 @@ import psutil
 
 from ikoma.errors import IdempotencyMismatch
 from ikoma.kernel.store import JSON, Codec, Store, StoreTable
+from ikoma.model import format_moment
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED, INTERRUPTED = "running", "succeeded", "failed", "cancelled", "interrupted"
 
@@ -169,7 +170,7 @@ class Journal:
 
 
 def make_stamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_moment(datetime.now(UTC), "milliseconds")
 
 
 def _ours() -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from ikoma.errors import AppBusy, Next
-from ikoma.model import AppName
+from ikoma.model import AppName, format_moment
 from ikoma.ports.progress import Progress, ignore_progress
 
 PATIENCE = 2.0
@@ -114,4 +114,4 @@ def _describe_busy(holder: Holder | None, app: AppName) -> AppBusy:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return format_moment(datetime.now(UTC))

@@ -18,7 +18,7 @@ import orjson
 
 from ikoma.durable import sweep, write_file
 from ikoma.errors import BackupExists, BackupForeign
-from ikoma.model import AppName, BackupName
+from ikoma.model import AppName, BackupName, format_moment
 from ikoma.ports.databases import Dump
 
 log = logging.getLogger("ikoma")
@@ -127,7 +127,7 @@ def _read_manifest(path: Path) -> BackupManifest:
 
 
 def _format_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_moment(datetime.now(UTC), "milliseconds")
 
 
 def _is_there(path: Path) -> bool:

@@ -32,7 +32,7 @@ from ikoma.apps.source.changes import find_changes
 from ikoma.apps.yaml import file_choice
 from ikoma.durable import open_whole_file_at, translate_disk_full
 from ikoma.errors import FileMissing, IkomaError, Next, NotAFile
-from ikoma.model import FilePath, make_printable
+from ikoma.model import FilePath, format_moment, make_printable
 
 _COMPOSE_MODE = 0o644
 
@@ -192,7 +192,7 @@ class ReleaseFiles:
     def _format_time(self, entry: SnapshotEntry) -> str:
         if not entry.mtime:
             return f"{self._release.started_at[:19]}Z"
-        return datetime.fromtimestamp(entry.mtime / 1e9, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return format_moment(datetime.fromtimestamp(entry.mtime / 1e9, UTC))
 
 
 def read_snapshot(app: App, release: Release | None) -> Snapshot:

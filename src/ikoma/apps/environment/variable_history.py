@@ -20,6 +20,7 @@ from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.files.file_history import KEPT_DAYS
 from ikoma.durable import make_folder, write_file
 from ikoma.errors import Next, VersionNotFound
+from ikoma.model import format_moment
 
 _MOST, _MOST_BYTES = 500, 64 << 20
 """The most bytes of one app: who writes the same variable without end fills no disk."""
@@ -65,7 +66,7 @@ def list_former(app: App, name: str | None = None) -> list[FormerVariables]:
     now = (f"{datetime.now(UTC):{_MOMENT}}", dotenv.read_bytes(app))
     known = [*_read_contents(app), now]
     found = [
-        FormerVariables(version, _parse_moment(until).isoformat(timespec="seconds").replace("+00:00", "Z"), names)
+        FormerVariables(version, format_moment(_parse_moment(until)), names)
         for (version, content), (until, following) in pairwise(known)
         if (names := tuple(_find_ended(content, following))) and name in (None, *names)
     ]

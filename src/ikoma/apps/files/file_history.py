@@ -25,7 +25,7 @@ from pathlib import Path
 from ikoma.apps.app import App
 from ikoma.durable import open_file, remove_tree, sync_folder, write_file
 from ikoma.errors import Next, VersionNotFound
-from ikoma.model import FilePath, quote_name
+from ikoma.model import FilePath, format_moment, quote_name
 
 KEPT_DAYS = 30
 _MOST_VERSIONS = 100
@@ -154,7 +154,7 @@ def _make_entry(
     entry = history / f"{moment.strftime(_MOMENT)}-{_make_mark(path)}-{secrets.token_hex(3)}"
     entry.mkdir(mode=0o700)
     size, digest = _measure(folder, path, status)
-    at = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    at = format_moment(moment)
     version = FileVersion(entry.name, str(path), kind_of(status.st_mode), happened, at, size, digest)
     write_file(entry / "entry.json", json.dumps(asdict(version)), mode=0o600)
     place = os.open(entry, _DIRECTORY)

@@ -19,7 +19,7 @@ from ikoma.apps.app import App
 from ikoma.apps.files import file_history
 from ikoma.durable import open_file, sweep_at, write_at
 from ikoma.errors import FileChanged, FileMissing, Next, NotAFile, PathOutside, TextNotFound
-from ikoma.model import FilePath, quote_name
+from ikoma.model import FilePath, format_moment, quote_name
 
 MOST_ENTRIES = 1000
 LARGEST_EDITED = 8 << 20
@@ -277,4 +277,4 @@ def _require_file(status: os.stat_result, path: FilePath) -> None:
 
 
 def _format_time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return format_moment(datetime.fromtimestamp(seconds, UTC))

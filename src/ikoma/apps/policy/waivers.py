@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from ikoma.apps.yaml.violation import quoted
 from ikoma.errors import Next, NotFound
 from ikoma.kernel.store import Store, StoreTable
-from ikoma.model import AppName
+from ikoma.model import AppName, format_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +72,4 @@ class Waivers:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_moment(datetime.now(UTC), "milliseconds")

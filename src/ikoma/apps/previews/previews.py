@@ -35,7 +35,7 @@ from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
-from ikoma.model import AppName
+from ikoma.model import AppName, format_moment
 from ikoma.ports.databases import Databases
 from ikoma.ports.progress import Progress
 
@@ -77,7 +77,7 @@ class Previews:
             PreviewNameTaken: a folder stands where the preview's would.
         """
         found = self.apps.at(preview_files.name_of(app.name, ref))
-        ends = (datetime.now(UTC) + timedelta(hours=hours)).isoformat(timespec="seconds").replace("+00:00", "Z")
+        ends = format_moment(datetime.now(UTC) + timedelta(hours=hours))
         if (known := preview_files.read(found)) is not None:
             record = replace(known, expires_at=ends)
             record.write(found)

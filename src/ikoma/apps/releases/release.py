@@ -26,7 +26,7 @@ from ikoma.apps.environment import editor
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.durable import translate_disk_full, write_file
 from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
-from ikoma.model import ReleaseId
+from ikoma.model import ReleaseId, format_moment
 from ikoma.ports.engine import VARIABLES_FILE
 
 T = TypeVar("T")
@@ -335,4 +335,4 @@ def _write_variables(model: ComposeModel, given: Mapping[str, str]) -> str:
 
 
 def format_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_moment(datetime.now(UTC), "milliseconds")

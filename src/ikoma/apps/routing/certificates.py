@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ikoma.apps.routing.request import make_unchecked_context
+from ikoma.model import format_moment
 from ikoma.ports.proxy import Entrance
 
 _OWN = "Caddy Local Authority"
@@ -51,7 +52,7 @@ async def read_certificate(entrance: Entrance, name: str, seconds: float) -> Cer
 
 def _read(encoded: bytes) -> Certificate:
     found = x509.load_der_x509_certificate(encoded)
-    ends = found.not_valid_after_utc.isoformat(timespec="seconds").replace("+00:00", "Z")
+    ends = format_moment(found.not_valid_after_utc)
     parts = [_read_part(found.issuer, kind) for kind in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME)]
     issuer = " ".join(part for part in parts if part) or "an authority without a name"
     return Certificate(issuer, ends, is_own=_OWN in issuer)

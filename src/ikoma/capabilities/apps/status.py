@@ -9,7 +9,7 @@ from ikoma.apps.observation.health import HEALTHY, STOPPED, Observation
 from ikoma.capabilities.context import Call
 from ikoma.errors import Next
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed, optional
-from ikoma.model import AppName, Effect, Role
+from ikoma.model import AppName, Effect, Role, format_moment
 
 
 class AppsStatusService(Result):
@@ -127,5 +127,5 @@ def _under_way(call: Call, app: AppName) -> AppsStatusUnderWay | None:
 def _watch(seen: Observation) -> AppsStatusWatch | None:
     if seen.standby is None or seen.release is None:
         return None
-    until = datetime.fromtimestamp(seen.standby.until, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    until = format_moment(datetime.fromtimestamp(seen.standby.until, UTC))
     return AppsStatusWatch(release=seen.release.id, until=until, back_to=seen.standby.release)

@@ -16,6 +16,7 @@ from typing import Any
 from ikoma.errors import ApprovalClosed, ApprovalDenied, ApprovalNeeded, ApprovalNotYours, ApprovalsFull, Next, NotFound
 from ikoma.kernel.access.callers import Caller
 from ikoma.kernel.store import JSON, Store, StoreTable
+from ikoma.model import format_moment
 
 PENDING, APPROVED, DENIED, USED, EXPIRED = "pending", "approved", "denied", "used", "expired"
 
@@ -210,4 +211,4 @@ def _now() -> str:
 
 
 def _at(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_moment(moment, "milliseconds")

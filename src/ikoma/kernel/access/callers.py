@@ -23,7 +23,7 @@ from ikoma.errors import DiskFull, InvalidArguments, Next, NotFound, OutOfScope,
 from ikoma.kernel.redaction.redaction import KEY_PREFIX
 from ikoma.kernel.registry import Capability
 from ikoma.kernel.store import FLAG, NAMES, Codec, Store, StoreTable
-from ikoma.model import AppName, Effect, Role
+from ikoma.model import AppName, Effect, Role, format_moment
 from ikoma.settings import read_api_key_hash
 
 ADMIN = "admin"
@@ -396,4 +396,4 @@ def _now() -> str:
 
 
 def _stamp(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return format_moment(moment)

@@ -19,6 +19,7 @@ import orjson
 
 from ikoma.errors import IkomaError
 from ikoma.kernel.audit.log import AuditLog
+from ikoma.model import format_moment
 
 log = logging.getLogger("ikoma.audit")
 
@@ -100,7 +101,7 @@ class Anchors:
             return
         if head is None or head.seq == self._latest:
             return
-        time = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        time = format_moment(datetime.now(UTC))
         anchor = orjson.dumps({"time": time, "seq": head.seq, "hash": head.hash})
         done = await asyncio.gather(*(asyncio.to_thread(_put, place, anchor) for place in self._places))
         if all(done):

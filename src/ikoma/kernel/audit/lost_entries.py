@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ikoma.model import format_moment
+
 _MOST_KINDS = 20
 _OTHERS = "others"
 
@@ -34,4 +36,4 @@ class LostEntries:
 
 def make_stamp() -> str:
     """Now, as entries have it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_moment(datetime.now(UTC), "milliseconds")

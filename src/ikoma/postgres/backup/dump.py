@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from ikoma import __version__
 from ikoma.durable import open_whole_file
 from ikoma.errors import AppBusy, BackupExists, BackupFailed, DiskFull, IkomaError
-from ikoma.model import AppName, quote_name
+from ikoma.model import AppName, format_moment, quote_name
 from ikoma.ports.databases import Dump
 from ikoma.ports.progress import Progress
 from ikoma.postgres.backup.plain_dump import PlainDump, UnexpectedDump
@@ -216,7 +216,7 @@ def _header(app: AppName, version: int, mark: bytes, surroundings: Surroundings)
     schema = f"ikoma_restore_{secrets.token_hex(6)}"
     names = {"{role}": f'"{app.role}"', "{schema}": schema}
     clearing, running = (_query(name, names) for name in ("clear_database.sql", "restore_as_app.sql"))
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    now = format_moment(datetime.now(UTC))
     return (
         f"-- IKOMA {__version__}: the database {app.database} of PostgreSQL {version}, {now}.\n"
         f"-- Restores over the existing database: psql -U ikoma -d {app.database} < THIS FILE\n"
