@@ -20,6 +20,7 @@ import orjson
 
 from ikoma.errors import DiskFull, StartRefused
 from ikoma.kernel.state_migrations import MIGRATIONS
+from ikoma.kernel.waiting import runs_loop
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class Store:
         if self._connection.in_transaction:
             yield
             return
-        deadline = time.monotonic() + (0 if _runs_loop() else PATIENCE)
+        deadline = time.monotonic() + (0 if runs_loop() else PATIENCE)
         while not self._begin(durable=True):
             if time.monotonic() >= deadline:
                 raise _report_locked()
@@ -213,14 +214,6 @@ class StoreTable(Generic[T]):
         columns, marks = ", ".join([*self._fields, *more]), ", ".join("?" * (len(values) + len(more)))
         sql = f"INSERT INTO {self._name} ({columns}) VALUES ({marks})"  # noqa: S608 - our own text
         return self._store.execute(sql, [*values, *more.values()]).lastrowid or 0
-
-
-def _runs_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _report_locked() -> DiskFull:

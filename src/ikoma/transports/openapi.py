@@ -115,11 +115,7 @@ def _adopt_schema(
     A model that another capability declares, such as DeployUpDetails, changes that one's name for this one's.
     """
     nested = schema.pop("$defs", {})
-    names = {
-        name: prefix
-        + name.removeprefix(max((other for other in prefixes if name.startswith(other)), key=len, default=""))
-        for name in nested
-    }
+    names = {name: prefix + _without_capability(name, prefixes) for name in nested}
     for name, definition in nested.items():
         schemas[names[name]] = _rename(definition, names)
     renamed = _rename(schema, names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ikoma.apps.app import App
 from ikoma.apps.compose import web_service
 from ikoma.apps.compose.model import ComposeModel
@@ -12,14 +14,19 @@ from ikoma.apps.strategy.decision import why_one
 
 def fitting_scale(app: App, model: ComposeModel) -> dict[str, int]:
     """The number of containers of each service that a model can have; what answers its requests has one at least."""
-    scale = read_scale(app) | dict.fromkeys(too_many(app, model), 1)
+    chosen = read_scale(app)
+    scale = chosen | dict.fromkeys(_explain_too_many(app, model, chosen), 1)
     web = web_service.web(model)
     return scale if web is None or scale.get(web.service) != 0 else {**scale, web.service: 1}
 
 
 def too_many(app: App, model: ComposeModel) -> dict[str, str]:
     """Services of a model that were given more containers than the one that they can have, and why."""
-    chosen = [name for name, number in read_scale(app).items() if number > 1 and name in model.services]
+    return _explain_too_many(app, model, read_scale(app))
+
+
+def _explain_too_many(app: App, model: ComposeModel, scale: Mapping[str, int]) -> dict[str, str]:
+    chosen = [name for name, number in scale.items() if number > 1 and name in model.services]
     if not chosen:  # which is nearly always: folders need not be looked at
         return {}
     found = sources(app, model)

@@ -35,6 +35,7 @@ from ikoma.kernel.audit.head import NOTHING, Head, HeadFile
 from ikoma.kernel.audit.lost_entries import LostEntries, make_stamp
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.kernel.redaction.redaction import redact_keys, withhold_if_long
+from ikoma.kernel.waiting import runs_loop
 
 log = logging.getLogger("ikoma.audit")
 
@@ -186,7 +187,7 @@ class AuditLog:
                 self._write_waiting()
             finally:
                 self._head.release()
-        elif _runs_loop():
+        elif runs_loop():
             self._later = asyncio.ensure_future(self._together.get())
         else:
             self._write_the_rest()
@@ -378,14 +379,6 @@ class AuditLog:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def _runs_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _read_begin(path: Path) -> str:
