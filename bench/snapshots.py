@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.figures import Figure, at_most, seconds
 from bench.world import World, ratio, took
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshots
 from ikoma.model import AppName
 

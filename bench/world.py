@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.engines.compose.argv import find_compose_program
 from ikoma.model import AppName

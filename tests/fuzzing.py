@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.model import AppName
 from tests.hostile.payloads import PAYLOADS

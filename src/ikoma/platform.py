@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ikoma import __version__, capabilities
+from ikoma.app_folder import App
 from ikoma.apps.adapting.adapter import Adapter
-from ikoma.apps.app import App, Apps, log_failures
+from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.deployer import Deployer

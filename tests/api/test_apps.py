@@ -11,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 
-from ikoma.apps.compose.x_ikoma import KEYS
+from ikoma.compose.x_ikoma import KEYS
 from tests.apps import COMPOSE, make_app
 from tests.images import busybox_image
 from tests.support import Server

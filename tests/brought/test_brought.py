@@ -11,7 +11,8 @@ from typing import cast
 
 import pytest
 
-from ikoma.apps.app import App, Apps
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.resolution.resolver import Resolutions

@@ -63,7 +63,11 @@ def modules(server: Server, arguments: list[str], more: dict[str, str]) -> list[
 def check(loaded: list[str]) -> None:
     tops = {name.partition(".")[0] for name in loaded}
     assert not tops & HEAVY, tops & HEAVY
-    ours = {name for name in loaded if name.startswith(("ikoma.kernel.", "ikoma.capabilities", "ikoma.apps"))}
+    ours = {
+        name
+        for name in loaded
+        if name.startswith(("ikoma.kernel.", "ikoma.capabilities", "ikoma.apps", "ikoma.compose"))
+    }
     plain = {
         "ikoma.kernel.words",
         "ikoma.kernel.listing",

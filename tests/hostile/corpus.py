@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, parse_model
+from ikoma.app_folder import App
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.yaml.reading import read_paths
 from ikoma.apps.yaml.violation import Violation
+from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.model import AppName
 from tests.support import DOCKER_HOST

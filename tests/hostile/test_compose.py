@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.app import App, Apps
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.mounts import sources
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.policy.rules import RULES, fix_of, problem_of
@@ -26,6 +25,8 @@ from ikoma.apps.rollouts import injection
 from ikoma.apps.rollouts.new_rollout import told
 from ikoma.apps.rollouts.rendering import Placement, render
 from ikoma.apps.yaml.violation import Violation
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.mounts import sources
 from ikoma.engines.compose import argv
 from ikoma.engines.compose.engine import ComposeEngine
 from ikoma.kernel.store import Store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import os
 import re
@@ -11,82 +10,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
+from ikoma.compose.paths import LocatedPath
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-IMAGES = "ikoma-app"
-"""The name under which all images that are built here stand: ikoma-app/APP/SERVICE."""
 
-_MOST_LINKS = 40
 _OF_PROCESSES = re.compile(r"/proc/([0-9]+|self|thread-self)(/|$)")
 """Folders that lead to all that a process sees."""
-_MOST_STEPS = 500
 _REST = "([-_.][A-Za-z0-9_.-]*)?"
-_COMPONENT = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
-
-
-def name_image(app: str, service: str) -> str:
-    """The name of the image that a service of an app is built as."""
-    return f"{name_images_prefix(app)}{_encode_component(service)}"
-
-
-def name_images_prefix(app: str) -> str:
-    """Make the prefix of the names of all images that are built for an app."""
-    return f"{IMAGES}/{_encode_component(app)}/"
-
-
-def _encode_component(name: str) -> str:
-    """Encode a name as a part of an image's, which takes fewer; two names never become the same."""
-    if _COMPONENT.fullmatch(name) and not name.startswith("x-"):
-        return name
-    return f"x-{hashlib.sha256(name.encode()).hexdigest()[:24]}"
-
-
-@dataclass(frozen=True, slots=True)
-class LocatedPath:
-    """The target of a path, and every folder that was looked into on the way: who may write one can change the way."""
-
-    path: Path
-    through: tuple[Path, ...]
-
-    @property
-    def passed(self) -> set[Path]:
-        """The folders of the way, and all above them."""
-        found: set[Path] = set()
-        for step in self.through:
-            while step not in found:
-                found.add(step)
-                step = step.parent
-        return found
-
-
-def locate(path: str) -> LocatedPath:
-    """Follow an absolute path, link by link, as the kernel would; a way without end leads to `/`, which is nobody's."""
-    here = Path("/")
-    through: list[Path] = []
-    steps = list(reversed(Path(path).parts[1:]))
-    links = 0
-    while steps:
-        step = steps.pop()
-        if step == "..":
-            here = here.parent
-            continue
-        if len(through) == _MOST_STEPS:
-            return LocatedPath(Path("/"), tuple(through))
-        through.append(here)
-        try:
-            target = (here / step).readlink()
-        except (OSError, ValueError):  # no link, nothing there yet, or nothing that can be
-            here /= step
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            return LocatedPath(Path("/"), tuple(through))
-        if target.is_absolute():
-            here = Path("/")
-        steps.extend(reversed(target.parts[1:] if target.is_absolute() else target.parts))
-    return LocatedPath(here, tuple(through))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.durable import sweep, sync_folder, write_file
 
 

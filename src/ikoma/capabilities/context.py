@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from ikoma.app_folder import App
 from ikoma.apps.adapting.adapter import Adapter
-from ikoma.apps.app import App, Apps
+from ikoma.apps.app import Apps
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.deployer import Deployer

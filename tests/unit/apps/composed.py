@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment.editor import EnvFile, ImportedVariables
 from ikoma.apps.environment.variables import VariableReader, Variables
 from ikoma.engines.compose.engine import ComposeEngine

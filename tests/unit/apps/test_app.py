@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App, Apps
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
 from ikoma.errors import AppNotFound, PathOutside
 from ikoma.model import AppName
 

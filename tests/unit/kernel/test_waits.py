@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App, Apps
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
 from ikoma.apps.policy.waivers import Waivers
 from ikoma.apps.source.webhook import Delivery, Webhooks
 from ikoma.errors import ApprovalNeeded, AuditUnavailable, DiskFull

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ikoma.app_folder import App
 from ikoma.apps.adapting.editor import ComposeText
-from ikoma.apps.app import App
-from ikoma.apps.compose.web_service import Candidate
 from ikoma.apps.files import files
 from ikoma.apps.resolution.own_proxy import OwnProxy
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
+from ikoma.compose.web_service import Candidate
 from ikoma.errors import FileChanged, NotAdaptable, ServiceNotFound
 from ikoma.model import FilePath, quote_name
 

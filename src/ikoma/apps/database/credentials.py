@@ -6,7 +6,7 @@ import secrets
 
 import orjson
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.durable import write_file
 from ikoma.errors import DatabaseMissing
 from ikoma.model import Secret

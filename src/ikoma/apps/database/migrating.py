@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.release_command import ReleaseCommand
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.database.down_migrations import DatabaseRollbackPlan, KnownBackup, RollbackMethod, plan_rollback
 from ikoma.apps.releases.release import Release, Releases
+from ikoma.compose.release_command import ReleaseCommand
 from ikoma.errors import BackupMissing, CannotGoBack, DatabasesUnavailable, SqlFailed
 from ikoma.model import BackupName, quote_name
 from ikoma.ports.databases import Credentials, Databases, LedgerEntry, Migration

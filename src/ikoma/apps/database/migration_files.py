@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.errors import FileMissing, IkomaError, NotAFile, SqlFailed
 from ikoma.kernel.registry import SQL_BODY_LIMIT
 from ikoma.model import SqlFileName, make_printable, quote_name

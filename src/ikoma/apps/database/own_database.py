@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.variables import (
     assign_database_variables,
@@ -13,6 +12,7 @@ from ikoma.apps.database.variables import (
     find_other_stores,
     find_own_databases,
 )
+from ikoma.compose.model import ComposeModel
 from ikoma.errors import DatabaseMissing
 from ikoma.ports.databases import Credentials
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from ikoma.apps.compose.compose_file import uses_database
-from ikoma.apps.compose.model import ComposeModel, Service
-from ikoma.apps.compose.x_ikoma import PARTS
 from ikoma.apps.database.images import fill_in_builds, is_database, keeps_rows
-from ikoma.apps.environment.dotenv import DATABASE_PARTS, TLS_PARTS
+from ikoma.apps.environment.dotenv import DATABASE_PARTS
+from ikoma.compose.compose_file import uses_database
+from ikoma.compose.model import ComposeModel, Service
+from ikoma.compose.variable_names import TLS_PARTS
+from ikoma.compose.x_ikoma import PARTS
 from ikoma.postgres.server.server import HOST_NAME
 
 KEPT_AS = "x-ikoma-database"

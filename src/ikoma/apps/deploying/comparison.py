@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.snapshots.manifest import Snapshot
+from ikoma.compose.model import ComposeModel
 from ikoma.kernel.redaction.redaction import list_encodings, redact, select_certain
 from ikoma.model import Secret, make_printable
 

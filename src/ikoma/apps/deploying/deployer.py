@@ -12,12 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from ikoma.apps.app import App
-from ikoma.apps.compose import web_service, x_ikoma
-from ikoma.apps.compose.jobs import find_jobs
-from ikoma.apps.compose.model import EMPTY, ComposeModel
-from ikoma.apps.compose.mounts import sources
-from ikoma.apps.compose.services import find_service, with_image
+from ikoma.app_folder import App
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan
 from ikoma.apps.database.migrating import DatabaseChange, DatabaseMigrator
 from ikoma.apps.deploying.recovery import Recovery
@@ -43,6 +38,11 @@ from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import checkout
 from ikoma.apps.strategy.decision import why_one
 from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.compose import web_service, x_ikoma
+from ikoma.compose.jobs import find_jobs
+from ikoma.compose.model import EMPTY, ComposeModel
+from ikoma.compose.mounts import sources
+from ikoma.compose.services import find_service, with_image
 from ikoma.errors import (
     CannotRunTwice,
     EngineUnavailable,

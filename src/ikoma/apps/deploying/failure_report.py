@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator, is_command
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState

@@ -15,10 +15,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.compose.model import EMPTY, ComposeModel
-from ikoma.apps.compose.mounts import Sources, sources
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.down_migrations import STAYS, DatabaseRollbackPlan, RollbackMethod
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback
@@ -43,6 +40,10 @@ from ikoma.apps.source.changes import SourceChanges, compute_marks, find_changes
 from ikoma.apps.validation.finding import Report
 from ikoma.apps.validation.validator import Validator
 from ikoma.apps.yaml import file_choice
+from ikoma.compose.compose_file import Web
+from ikoma.compose.model import EMPTY, ComposeModel
+from ikoma.compose.mounts import Sources, sources
+from ikoma.compose.release_command import ReleaseCommand
 from ikoma.errors import CannotGoBack, DatabaseAhead, IkomaError, ImageGone, Next, PlanDrifted, PolicyViolation
 from ikoma.model import Secret
 from ikoma.ports.databases import Databases
@@ -120,7 +121,7 @@ class Planner:
         changes = await asyncio.to_thread(find_changes, _resolve_root(app), found, kept)
         verdicts = await self._migrator.lint_pending(app)
         if (command := frozen.x_ikoma.release_command) is not None:
-            verdicts.append(command.verdict)
+            verdicts.append(_judge_command(command))
         breaking = [verdict.name for verdict in verdicts if not verdict.compatible]
         stops = f"it cannot run with {', '.join(breaking)}" if breaking else None
         given = report.variables
@@ -332,3 +333,18 @@ def _list_ports(model: ComposeModel) -> list[str]:
 
 def _resolve_root(app: App) -> Path:
     return Path(os.path.realpath(app.path))
+
+
+def _judge_command(command: ReleaseCommand) -> MigrationVerdict:
+    """Judge a release command as the migration that it is to the database."""
+    said = "It is marked `breaking`: what serves is stopped first." if command.breaking else None
+    unknown = (
+        "What it does to the database cannot be judged: say `breaking: true` where what serves cannot live with it."
+    )
+    return MigrationVerdict(
+        f"release command of {command.service}: {' '.join(command.command)}",
+        compatible=not command.breaking,
+        reasons=(said,) if said else (),
+        warnings=() if said else (unknown,),
+        unknown=True,
+    )

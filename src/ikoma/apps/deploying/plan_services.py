@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, Service
-from ikoma.apps.compose.mounts import Sources
+from ikoma.app_folder import App
 from ikoma.apps.database.variables import KEPT_AS
 from ikoma.apps.deploying import comparison
-from ikoma.apps.host_facts import name_image
 from ikoma.apps.releases.release import Release
 from ikoma.apps.rollouts.rendering import Placement
 from ikoma.apps.source.changes import SourceChanges
 from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
 from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.compose.image_names import name_image
+from ikoma.compose.model import ComposeModel, Service
+from ikoma.compose.mounts import Sources
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine
 

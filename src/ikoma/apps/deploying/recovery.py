@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.deploying.release_history import ReleaseHistory
 from ikoma.apps.deploying.written_folders import resume_adoptions
 from ikoma.apps.releases.rollout_state import Underway

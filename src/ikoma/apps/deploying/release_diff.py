@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.deploying.release_files import ReleaseFiles, is_below
 from ikoma.apps.readable import decode_text
 from ikoma.apps.releases.release import Release, Releases

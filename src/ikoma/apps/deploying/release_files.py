@@ -21,8 +21,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.mounts import sources
+from ikoma.app_folder import App
 from ikoma.apps.deploying.release_tree import SQL
 from ikoma.apps.files import file_history, files
 from ikoma.apps.releases.release import Release, Releases
@@ -30,6 +29,7 @@ from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.snapshot import Snapshots
 from ikoma.apps.source.changes import find_changes
 from ikoma.apps.yaml import file_choice
+from ikoma.compose.mounts import sources
 from ikoma.durable import open_whole_file_at, translate_disk_full
 from ikoma.errors import FileMissing, IkomaError, Next, NotAFile
 from ikoma.model import FilePath, format_moment, make_printable

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.deploying.failure_report import FailureReport
 from ikoma.apps.deploying.written_files import keep_written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator, DatabaseRollback
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState

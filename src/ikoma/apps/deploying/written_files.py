@@ -14,12 +14,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.mounts import Sources
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, compute_file_digest
 from ikoma.apps.snapshots.snapshot import TREE
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.mounts import Sources
 
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM)
 

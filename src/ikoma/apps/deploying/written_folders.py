@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry, compute_file_digest
 from ikoma.apps.snapshots.snapshot import TREE

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment.entries import parse_entries
+from ikoma.compose.variable_names import NAME
 from ikoma.errors import EnvUnreadable, FileMissing, NotAFile
 
 DATABASE_PARTS = {
@@ -20,11 +21,6 @@ DATABASE_PARTS = {
 }
 """The variables through which an app's containers learn of their database, and what each says."""
 DATABASE_NAMES = tuple(DATABASE_PARTS)
-TLS_PARTS = {"port": "tls_port", "url": "tls_url"}
-"""The text in place of a part, for a service that insists on TLS."""
-
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
 # ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?error}, ${NAME:+other} and $NAME; $$ is a plain dollar sign.
 # No part of it is read twice: one without end takes the rest of the line with it.
 _REFERENCE = re.compile(

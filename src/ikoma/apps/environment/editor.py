@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv, variable_history
 from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.environment.variables import VariableReader, Variables

@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.errors import StartRefused
 from ikoma.settings import Settings
 

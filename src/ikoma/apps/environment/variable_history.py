@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.files.file_history import KEPT_DAYS

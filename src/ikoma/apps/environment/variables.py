@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv, nesting
 from ikoma.apps.environment.entries import DotenvEntry, find_too_deep, parse_entries
 from ikoma.errors import EnvUnreadable

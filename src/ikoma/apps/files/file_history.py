@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.durable import open_file, remove_tree, sync_folder, write_file
 from ikoma.errors import Next, VersionNotFound
 from ikoma.model import FilePath, format_moment, quote_name

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.files import file_history
 from ikoma.durable import open_file, sweep_at, write_at
 from ikoma.errors import FileChanged, FileMissing, Next, NotAFile, PathOutside, TextNotFound

@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.durable import remove_tree
 
 ASIDE_DAYS, FETCHED_DAYS = 90, 30

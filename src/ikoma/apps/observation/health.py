@@ -14,8 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.releases.release import Release, Releases
@@ -24,6 +23,7 @@ from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.secrets import app_secrets
+from ikoma.compose.compose_file import Web
 from ikoma.errors import IkomaError, StateUnreadable
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.databases import Databases

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.services import no_service
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.rollouts.kept_logs import read_logs
 from ikoma.apps.secrets import app_secrets
+from ikoma.compose.services import no_service
 from ikoma.errors import InvalidArguments, ServiceNotFound
 from ikoma.kernel.redaction.redaction import list_encodings, redact
 from ikoma.model import parse_moment

@@ -6,13 +6,14 @@ it, only their names.
 
 from __future__ import annotations
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import BackupManifest, Backups
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.observation.health import HealthObserver, Observation
 from ikoma.apps.yaml import file_choice
+from ikoma.compose.variable_names import NAME
 from ikoma.durable import write_file
 from ikoma.errors import IkomaError
 from ikoma.settings import Settings
@@ -119,7 +120,7 @@ def _render_curl(app: App, capability: str, settings: Settings) -> str:
 
 def _render_variables(app: App) -> str:
     written = parse_entries(dotenv.read_bytes(app).decode(errors="replace"))
-    names = sorted({entry.name for entry in written if dotenv.NAME.fullmatch(entry.name)})
+    names = sorted({entry.name for entry in written if NAME.fullmatch(entry.name)})
     if credentials.find(app):
         names += [name for name in dotenv.DATABASE_NAMES if name not in names]
     listed = "\n".join(f"- `{name}`" for name in names)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.web_service import Choice
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.observation.health import HealthObserver, Observation
@@ -21,6 +20,7 @@ from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.resolution.routed_service import WebServices
 from ikoma.apps.yaml import file_choice
+from ikoma.compose.web_service import Choice
 from ikoma.errors import IkomaError
 from ikoma.kernel.coalesce import Coalesced
 from ikoma.ports.databases import Databases

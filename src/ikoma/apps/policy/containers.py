@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.compose.model import Service
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy.rules import RESERVED_LABEL
 from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.compose.model import Service
 
 _CAPABILITIES = frozenset(
     (

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.app import App, Apps
-from ikoma.apps.compose.model import ComposeModel
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy
 from ikoma.apps.policy.addresses import used_by_the_server
@@ -19,6 +19,7 @@ from ikoma.apps.policy.waivers import Waiver, Waivers
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.yaml.reading import read_paths
 from ikoma.apps.yaml.violation import Violation
+from ikoma.compose.model import ComposeModel
 from ikoma.errors import PolicyViolation
 from ikoma.ports.engine import Engine
 

@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.host_facts import IMAGES, HostFacts, locate, name_images_prefix
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.policy.containers import labels, ulimits
 from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.compose.image_names import IMAGES, name_images_prefix
+from ikoma.compose.paths import locate
 from ikoma.errors import IkomaError
 
 _HEX = re.compile(r"[0-9a-f]+")

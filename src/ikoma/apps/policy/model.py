@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.host_facts import HostFacts, name_image
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import containers, images, network, storage
 from ikoma.apps.yaml.violation import Place, Violation
+from ikoma.compose.image_names import name_image
+from ikoma.compose.model import ComposeModel
 
 Check = Callable[[HostFacts, Place, Any], Iterator[Violation]]
 

@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.compose.host_ports import published_range
 from ikoma.apps.host_facts import HostFacts, IpNetwork
 from ikoma.apps.policy.containers import labels
 from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.compose.model import published_range
 
 _OPTIONS = frozenset(("com.docker.network.driver.mtu", "com.docker.network.bridge.enable_icc"))
 _NETWORK = frozenset(

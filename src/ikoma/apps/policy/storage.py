@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.mounts import Sources, sources
-from ikoma.apps.compose.x_ikoma import SOURCE
-from ikoma.apps.host_facts import HostFacts, locate
+from ikoma.app_folder import COMPOSE_NAMES, OVERRIDE_NAMES
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy.containers import HARMLESS_DEVICES, labels
 from ikoma.apps.policy.images import outside, reference
 from ikoma.apps.yaml.violation import Place, Violation
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.mounts import Sources, sources
+from ikoma.compose.paths import locate
+from ikoma.compose.x_ikoma import SOURCE
 from ikoma.errors import InvalidCompose
 
 _SOCKETS = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock", "dockershim.sock", "buildkitd.sock")

@@ -19,9 +19,8 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.apps.app import App, Apps
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.mounts import deployed_data, find_dockerfiles, sources
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
 from ikoma.apps.database import credentials
 from ikoma.apps.database.backups import Backups
 from ikoma.apps.deploying.release_tree import SQL
@@ -33,6 +32,8 @@ from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.resolution.resolver import Resolutions
 from ikoma.apps.snapshots.manifest import SnapshotEntry
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.mounts import deployed_data, find_dockerfiles, sources
 from ikoma.durable import make_folder, remove_tree, sync_folder, write_file
 from ikoma.errors import FileMissing, PathOutside, PreviewNameTaken, TooManyPreviews
 from ikoma.model import AppName, format_moment

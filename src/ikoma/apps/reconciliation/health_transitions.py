@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.observation.health import HEALTHY, STARTING, UNHEALTHY, UNKNOWN, HealthObserver
 from ikoma.kernel.events import Event, EventKind, Severity
 

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-from ikoma.apps.app import App, Apps, log_failures
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.deploying.recovery import Recovery
 from ikoma.apps.observation.restarts import Restarts
 from ikoma.apps.previews.previews import Previews

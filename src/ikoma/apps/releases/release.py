@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 
 import orjson
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.compose.model import ComposeModel, parse_model
-from ikoma.apps.compose.x_ikoma import Extension
+from ikoma.app_folder import App
 from ikoma.apps.environment import editor
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
+from ikoma.compose.compose_file import Web
+from ikoma.compose.model import ComposeModel, parse_model
+from ikoma.compose.x_ikoma import Extension
 from ikoma.durable import translate_disk_full, write_file
 from ikoma.errors import DiskFull, NotDeployed, ReleaseNotFound
 from ikoma.model import ReleaseId, format_moment

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import orjson
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.durable import write_file
 from ikoma.ports.engine import Container
 

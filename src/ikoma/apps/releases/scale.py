@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import orjson
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.durable import write_file
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.mounts import Sources, sources
-from ikoma.apps.host_facts import locate
+from ikoma.app_folder import App
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.mounts import Sources, sources
+from ikoma.compose.paths import locate
 
 SOURCE, DATA = "source", "data"
 

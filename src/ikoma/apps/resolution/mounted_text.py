@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel
+from ikoma.app_folder import App
+from ikoma.compose.model import ComposeModel
 from ikoma.errors import IkomaError
 
 _SUFFIXES = (".conf", ".cfg", ".yml", ".yaml", ".toml", ".template", ".caddy", "caddyfile")

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ikoma.apps.compose.backing_services import is_backing_service
-from ikoma.apps.compose.dockerfiles import stage_of
-from ikoma.apps.compose.host_ports import published_range
-from ikoma.apps.compose.model import ComposeModel, Port, Service
-from ikoma.apps.compose.web_service import Candidate, find_port, is_loopback
+from ikoma.compose.backing_services import is_backing_service
+from ikoma.compose.dockerfiles import stage_of
+from ikoma.compose.model import ComposeModel, Port, Service, published_range
+from ikoma.compose.web_service import Candidate, find_port, is_loopback
 from ikoma.model import DomainName
 
 _KINDS = {

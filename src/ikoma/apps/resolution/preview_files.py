@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 
 import orjson
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, parse_model
-from ikoma.apps.compose.web_service import pinned, web
+from ikoma.app_folder import App
+from ikoma.compose.model import ComposeModel, parse_model
+from ikoma.compose.web_service import pinned, web
 from ikoma.durable import write_file
 from ikoma.errors import InvalidCompose, NameTooLong
 from ikoma.model import AppName

@@ -13,12 +13,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.resolution.compose_errors import IMAGE, Part, messages, parts, places
 from ikoma.apps.yaml import form
 from ikoma.apps.yaml.lines import Source
 from ikoma.apps.yaml.reading import Gathered
 from ikoma.apps.yaml.violation import Violation
+from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.ports.engine import Resolved
 
 _MOST_ROUNDS, _MOST_SECONDS = 12, 20

@@ -12,8 +12,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, parse_model
+from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.variables import ENV, VariableFault, VariableReader, Variables
 from ikoma.apps.policy.rules import problem_of
@@ -26,6 +25,7 @@ from ikoma.apps.yaml.lines import Source
 from ikoma.apps.yaml.notice import Notice
 from ikoma.apps.yaml.reading import Gathered, gather
 from ikoma.apps.yaml.violation import Violation
+from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import HIDDEN, list_encodings
 from ikoma.model import Secret

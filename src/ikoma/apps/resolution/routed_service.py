@@ -11,16 +11,16 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.compose.dockerfiles import read_dockerfiles
-from ikoma.apps.compose.host_ports import published_range, taken_ports
-from ikoma.apps.compose.model import ComposeModel, Port
-from ikoma.apps.compose.web_service import Choice, choose, pinned
+from ikoma.app_folder import App
+from ikoma.apps.host_ports import taken_ports
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution.mounted_text import mounted_text
 from ikoma.apps.resolution.own_proxy import OwnProxy, kind_of, own_proxies, sends_to_https
 from ikoma.apps.yaml.violation import Place, Violation
+from ikoma.compose.compose_file import Web
+from ikoma.compose.dockerfiles import read_dockerfiles
+from ikoma.compose.model import ComposeModel, Port, published_range
+from ikoma.compose.web_service import Choice, choose, pinned
 from ikoma.errors import InvalidCompose
 from ikoma.ports.engine import Engine
 

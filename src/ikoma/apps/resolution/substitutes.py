@@ -11,9 +11,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.compose.model import ComposeModel, Service, parse_model
 from ikoma.apps.policy.images import REMOTE
 from ikoma.apps.yaml.notice import Notice
+from ikoma.compose.model import ComposeModel, Service, parse_model
 from ikoma.model import AppName
 from ikoma.ports.engine import Engine
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ikoma.apps.app import can_be_a_path
-from ikoma.apps.compose import web_service
-from ikoma.apps.compose.model import SHARED_NAMESPACES, ComposeModel
+from ikoma.app_folder import can_be_a_path
 from ikoma.apps.yaml.violation import Place, quoted
+from ikoma.compose import web_service
+from ikoma.compose.model import SHARED_NAMESPACES, ComposeModel
 from ikoma.errors import InvalidCompose
 
 _LONGEST_NAME = 63

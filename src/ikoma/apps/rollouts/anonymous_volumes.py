@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.durable import write_file
 from ikoma.ports.engine import AnonymousVolume, Engine
 from ikoma.ports.progress import Progress

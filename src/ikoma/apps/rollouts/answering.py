@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web
+from ikoma.app_folder import App
 from ikoma.apps.routing.probe import ON_NO_PORT, Probe, ProbeResult, find_other_ports
+from ikoma.compose.compose_file import Web
 from ikoma.errors import DeployFailed
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.compose.model import ComposeModel
+from ikoma.compose.model import ComposeModel
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName
 from ikoma.ports.engine import ResourceInfo, ResourceInventory

@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.compose.compose_file import encoded
-from ikoma.apps.compose.model import ComposeModel, Service
-from ikoma.apps.host_facts import name_image, name_images_prefix
 from ikoma.apps.policy import dockerfile
 from ikoma.apps.rollouts.injection import with_dockerfiles_in
 from ikoma.apps.rollouts.rendering import Placement, release_image, render_builds
+from ikoma.compose.compose_file import encoded
+from ikoma.compose.image_names import name_image, name_images_prefix
+from ikoma.compose.model import ComposeModel, Service
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, ImageGone
 from ikoma.model import AppName, Secret

@@ -11,17 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.jobs import find_jobs
-from ikoma.apps.compose.model import ComposeModel, Mount, parse_model
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.variables import KEPT_AS, assign_database_variables
 from ikoma.apps.environment import dotenv
-from ikoma.apps.host_facts import name_image
 from ikoma.apps.policy import fetched
 from ikoma.apps.policy.images import arguments
 from ikoma.apps.policy.storage import is_clock
 from ikoma.apps.rollouts.new_folders import make_folders
+from ikoma.compose.image_names import name_image
+from ikoma.compose.jobs import find_jobs
+from ikoma.compose.model import ComposeModel, Mount, parse_model
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
 from ikoma.ports.databases import Endpoint

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import KEPT_LOGS, Releases
 from ikoma.apps.secrets import app_secrets
 from ikoma.durable import write_file

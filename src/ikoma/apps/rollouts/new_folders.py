@@ -14,9 +14,9 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, Mount
-from ikoma.apps.host_facts import locate
+from ikoma.app_folder import App
+from ikoma.compose.model import ComposeModel, Mount
+from ikoma.compose.paths import locate
 from ikoma.durable import write_file
 from ikoma.errors import PathOutside
 from ikoma.ports.engine import Owner

@@ -13,12 +13,7 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web, encoded
-from ikoma.apps.compose.model import EMPTY, SHARED_NAMESPACES, ComposeModel
-from ikoma.apps.compose.release_command import ReleaseCommand, needed_by
-from ikoma.apps.compose.web_service import web
-from ikoma.apps.compose.x_ikoma import Extension
+from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseChange
 from ikoma.apps.releases.rollout_state import RolloutState, Serving, Underway, parse_rollout
 from ikoma.apps.rollouts import one_off_commands
@@ -28,6 +23,11 @@ from ikoma.apps.rollouts.rendering import Placement, render
 from ikoma.apps.routing.probe import find_other_ports
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.strategy.decision import Decision, Wanted, decide, is_active
+from ikoma.compose.compose_file import Web, encoded
+from ikoma.compose.model import EMPTY, SHARED_NAMESPACES, ComposeModel
+from ikoma.compose.release_command import ReleaseCommand, needed_by
+from ikoma.compose.web_service import web
+from ikoma.compose.x_ikoma import Extension
 from ikoma.durable import write_file
 from ikoma.errors import DeployFailed, IkomaError, Next
 from ikoma.model import Secret

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.services import find_service
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.compose.services import find_service
 from ikoma.durable import write_file
 from ikoma.errors import CommandNotStarted, CommandTimedOut, EngineUnavailable, NotDeployed
 from ikoma.kernel.redaction.redaction import list_encodings, redact

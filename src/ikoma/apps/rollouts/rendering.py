@@ -17,10 +17,11 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.compose.model import ComposeModel, parse_model
-from ikoma.apps.compose.mounts import Sources, strays
-from ikoma.apps.host_facts import locate, name_image
 from ikoma.apps.rollouts.drift import lasting_key, lasting_name
+from ikoma.compose.image_names import name_image
+from ikoma.compose.model import ComposeModel, parse_model
+from ikoma.compose.mounts import Sources, strays
+from ikoma.compose.paths import locate
 from ikoma.model import AppName
 from ikoma.ports.engine import AnonymousVolume
 

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database.migrating import DatabaseMigrator
 from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, name_rollout, parse_rollout
 from ikoma.apps.rollouts import anonymous_volumes, one_off_commands

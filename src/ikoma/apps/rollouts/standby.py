@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.services import in_order
+from ikoma.app_folder import App
 from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, Underway
 from ikoma.apps.rollouts.new_rollout import Target, reached
 from ikoma.apps.routing.routes import Routes
 from ikoma.apps.strategy.decision import is_active, why_alone
 from ikoma.apps.strategy.exclusive_resources import find_preempted
+from ikoma.compose.services import in_order
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, ContainerWatch, Engine, ServiceStart
 from ikoma.ports.progress import Progress

@@ -6,7 +6,7 @@ next is told why the release failed, why the database could not be taken back, a
 
 from __future__ import annotations
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import FAILED, Releases
 from ikoma.apps.releases.rollout_state import RolloutState, Underway
 from ikoma.errors import DatabasesUnavailable, IkomaError, NothingToAbandon

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.durable import write_file
 from ikoma.errors import StateUnreadable
 from ikoma.model import DomainName

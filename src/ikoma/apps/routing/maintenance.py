@@ -5,7 +5,7 @@ Maintenance ends with what the file says. A deploy meanwhile changes the file, a
 
 from __future__ import annotations
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.durable import write_file
 from ikoma.ports.proxy import Side
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.readable import decode_text
+from ikoma.apps.routing.addresses import list_addresses
+from ikoma.compose.compose_file import Web
 from ikoma.engines.docker.readable import make_readable
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import list_encodings, redact
@@ -97,7 +98,7 @@ class Probe:
             return ProbeResult(
                 False, f"{web.service} has no address." if runs else f"No container of {web.service} runs."
             )
-        [address] = web.addresses([item])
+        [address] = list_addresses(web, [item])
         return await (self._connect(web, address) if web.path is None else self._get(web, address, most))
 
     async def _get(self, web: Web, address: str, most: int) -> ProbeResult:
@@ -148,7 +149,7 @@ async def find_other_ports(engine: Engine, web: Web, containers: Sequence[Contai
 
 
 def _select_container(web: Web, containers: Sequence[Container]) -> Container | None:
-    return next((item for item in containers if web.addresses([item])), None)
+    return next((item for item in containers if list_addresses(web, [item])), None)
 
 
 async def _read_beginning(content: aiohttp.StreamReader, most: int) -> bytes:

@@ -15,15 +15,17 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ikoma.apps.app import App, Apps, log_failures
-from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.compose.x_ikoma import Extension
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps, log_failures
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState
+from ikoma.apps.routing.addresses import list_addresses
 from ikoma.apps.routing.domains import read_domains, read_others_domains, write_domains
 from ikoma.apps.routing.maintenance import forget_side_after, read_side_after, write_side_after
 from ikoma.apps.routing.ports import choose_port, wait_until_connected
 from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.compose.compose_file import Web
+from ikoma.compose.x_ikoma import Extension
 from ikoma.errors import DomainNotFound, DomainTaken, IkomaError, NoWebService, ProxyUnavailable
 from ikoma.model import quote_name
 from ikoma.ports.engine import Container, Engine
@@ -103,7 +105,7 @@ class Routes:
             return
         self._ahead.discard(app)
         web, containers = await self._find_serving(app)
-        if web is not None and (addresses := web.addresses(containers)):
+        if web is not None and (addresses := list_addresses(web, containers)):
             await wait_until_connected(addresses, _LONGEST_WAIT)
             await asyncio.sleep(_HELD_GO_ON)
         with suppress(ProxyUnavailable):  # it is told when it is back
@@ -114,7 +116,7 @@ class Routes:
         if web is None:
             return
         self._ahead.discard(app)
-        addresses = web.addresses(containers)
+        addresses = list_addresses(web, containers)
         side = self._read_side(app).other
         self._proxy.set_upstreams(app.name, side, addresses)
         self._set_side(app, side)
@@ -166,7 +168,7 @@ class Routes:
     async def refresh(self, app: App) -> None:
         """Let the route lead to where the containers that serve are now."""
         web, containers = await self._find_serving(app)
-        if web is None or not (addresses := web.addresses(containers)):
+        if web is None or not (addresses := list_addresses(web, containers)):
             return  # it comes back, or goes down with a word
         state = RolloutState(app)
         side = self._read_side(app)
@@ -280,7 +282,7 @@ class Routes:
             return None, []
         state = RolloutState(app)
         there = await self._engine.list_containers(app.name)
-        return web, [item for item in state.select_serving(there) if web.addresses([item])]
+        return web, [item for item in state.select_serving(there) if list_addresses(web, [item])]
 
     def _read_side(self, app: App) -> Side:
         """Read the side that serves, or that would if there were no maintenance."""

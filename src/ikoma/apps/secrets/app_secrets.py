@@ -15,13 +15,13 @@ from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.environment import dotenv, variable_history
 from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.source import access, webhook
+from ikoma.compose.model import ComposeModel
 from ikoma.errors import IkomaError
 from ikoma.kernel.redaction.redaction import is_plain
 from ikoma.model import Secret

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App, Apps
+from ikoma.app_folder import COMPOSE_NAMES, OVERRIDE_NAMES, App
+from ikoma.apps.app import Apps
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.source import access, webhook
 from ikoma.kernel.access.callers import reaches

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.store import ObjectStore
 from ikoma.apps.snapshots.taking import Parts, Progress, SnapshotProgress, Taking, open_root

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.source.url import SourceUrl
 from ikoma.durable import make_folder, remove_tree, write_file
 from ikoma.model import ParsedText, Secret

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.app import can_be_a_path
-from ikoma.apps.compose.mounts import Sources
+from ikoma.app_folder import can_be_a_path
 from ikoma.apps.snapshots.manifest import Snapshot, SnapshotEntry
 from ikoma.apps.snapshots.taking import NEVER
+from ikoma.compose.mounts import Sources
 from ikoma.durable import open_file
 
 _READ = 1 << 20

@@ -20,8 +20,7 @@ from pathlib import Path
 
 import orjson
 
-from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App
-from ikoma.apps.compose import mounts, watch_paths
+from ikoma.app_folder import COMPOSE_NAMES, OVERRIDE_NAMES, App
 from ikoma.apps.environment import dotenv
 from ikoma.apps.files import retention
 from ikoma.apps.releases.release import Releases, format_now
@@ -38,7 +37,8 @@ from ikoma.apps.source.placing import (
 )
 from ikoma.apps.source.submodules import CheckoutWriter
 from ikoma.apps.source.url import SourceReach, SourceUrl
-from ikoma.apps.yaml import file_choice
+from ikoma.apps.yaml import file_choice, watched
+from ikoma.compose import mounts, watch_paths
 from ikoma.durable import make_folder, remove_tree, sync_filesystem, write_file
 from ikoma.errors import IkomaError, SourceChanged, SourceMissing, SourceTooLarge, SourceUnsafe
 from ikoma.model import FilePath, Secret, make_printable, quote_name
@@ -202,7 +202,7 @@ async def _read_globs(app: App, repository: Repository, commit: str, above: str)
             if content is not None:
                 found.append(content)
                 break
-    return await asyncio.to_thread(watch_paths.in_files, found)
+    return await asyncio.to_thread(watched.find_globs, found)
 
 
 def _take_over(app: App, request: CheckoutRequest, commit: str, caller: str, staged: Path) -> CheckoutResult:

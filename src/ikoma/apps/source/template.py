@@ -6,7 +6,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.yaml import file_choice
 from ikoma.durable import make_folder, write_file
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.app import App, Apps
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
 from ikoma.apps.releases.release import format_now
 from ikoma.durable import write_file
 from ikoma.errors import HookReplayed, HookWornOut, IkomaError, Next, NotFound, StateUnreadable

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import EMPTY, ComposeModel
-from ikoma.apps.compose.mounts import Sources
-from ikoma.apps.compose.services import in_order
-from ikoma.apps.compose.x_ikoma import RECREATE, ROLLING, Extension
+from ikoma.app_folder import App
 from ikoma.apps.strategy.exclusive_resources import find_conflicts, find_preempted
+from ikoma.compose.model import EMPTY, ComposeModel
+from ikoma.compose.mounts import Sources
+from ikoma.compose.services import in_order
+from ikoma.compose.x_ikoma import RECREATE, ROLLING, Extension
 from ikoma.ports.engine import Container
 
 _MOST_ROLLOUTS = 3

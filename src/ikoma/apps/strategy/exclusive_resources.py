@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.mounts import Sources, find_written, sources
-from ikoma.apps.compose.x_ikoma import ROLLING
+from ikoma.app_folder import App
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.mounts import Sources, find_written, sources
+from ikoma.compose.x_ikoma import ROLLING
 
 _PORT, _ADDRESS, _VOLUME, _FOLDER = "host port", "address", "volume", "folder"
 _DATA = (_VOLUME, _FOLDER)

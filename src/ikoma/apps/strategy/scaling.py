@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ikoma.apps.app import App
-from ikoma.apps.compose import web_service
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.mounts import sources
+from ikoma.app_folder import App
 from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.strategy.decision import why_one
+from ikoma.compose import web_service
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.mounts import sources
 
 
 def fitting_scale(app: App, model: ComposeModel) -> dict[str, int]:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ikoma.apps.app import App, can_be_a_path
-from ikoma.apps.compose.model import ComposeModel
+from ikoma.app_folder import App, can_be_a_path
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.model import ComposeModel
 
 
 def find_builds(app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.validation.finding import Finding, Report
 from ikoma.ports.engine import Engine
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.web_service import Choice
 from ikoma.apps.policy.waivers import Waiver
 from ikoma.apps.resolution.data_or_source import Kind
 from ikoma.apps.resolution.own_proxy import OwnProxy
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.web_service import Choice
 from ikoma.errors import DomainTaken, IkomaError, InvalidCompose, PolicyViolation, SqlFailed
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.mounts import sources
+from ikoma.app_folder import App
 from ikoma.apps.releases.rollout_state import RolloutState
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.mounts import sources
 
 
 def find_left_out(app: App, source: Source, model: ComposeModel) -> list[Finding]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from ikoma.apps.compose.model import ComposeModel
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.model import ComposeModel
 from ikoma.ports.engine import Engine
 
 _SECONDS = 15.0

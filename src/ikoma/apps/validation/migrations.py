@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials, migration_files
 from ikoma.apps.validation.finding import Finding
 from ikoma.errors import DatabasesUnavailable, IkomaError

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from ikoma.apps.app import App, can_be_a_path
-from ikoma.apps.compose.model import ComposeModel, Mount
-from ikoma.apps.host_facts import locate
+from ikoma.app_folder import App, can_be_a_path
 from ikoma.apps.rollouts.injection import is_missing_clock
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.model import ComposeModel, Mount
+from ikoma.compose.paths import locate
 
 _SUFFIXES = re.compile(
     r"\.(acl|allow|ba(k|sh)|bin|ce?rt?|cf|cfg|cjs|cnf|conf|config|css|csr|csv|cue|db|de[br]|dump|env|exs?|gif|gpg|gz|hcl"

@@ -8,13 +8,14 @@ import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.dockerfiles import read_dockerfiles, stage_of
-from ikoma.apps.compose.model import ComposeModel, Mount, Service
-from ikoma.apps.host_facts import locate, name_image
+from ikoma.app_folder import App
 from ikoma.apps.rollouts.new_folders import is_to_be_handed_over
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.dockerfiles import read_dockerfiles, stage_of
+from ikoma.compose.image_names import name_image
+from ikoma.compose.model import ComposeModel, Mount, Service
+from ikoma.compose.paths import locate
 from ikoma.ports.engine import Engine
 
 _ROOT = ("", "0", "root")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from ikoma.apps.compose.host_ports import taken_ports
-from ikoma.apps.compose.model import ComposeModel, Service
+from ikoma.apps.host_ports import taken_ports
 from ikoma.apps.resolution.unsupported_features import Impossible
+from ikoma.compose.model import ComposeModel, Service
 from ikoma.model import AppName
 from ikoma.ports.engine import Engine
 

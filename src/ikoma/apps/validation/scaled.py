@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import orjson
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel
+from ikoma.app_folder import App
 from ikoma.apps.releases.scale import read_scale
 from ikoma.apps.strategy.scaling import too_many
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.model import ComposeModel
 
 
 def find_scaled(app: App, source: Source, model: ComposeModel) -> Iterator[Finding]:

@@ -16,10 +16,10 @@ from typing import Any
 
 import orjson
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, Service
+from ikoma.app_folder import App
 from ikoma.apps.templates.python.config import start as python
 from ikoma.apps.validation.finding import Finding
+from ikoma.compose.model import ComposeModel, Service
 from ikoma.errors import IkomaError
 
 _DOCKERFILE = Path("config/Dockerfile")

@@ -10,10 +10,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.dockerfiles import with_dockerfiles
-from ikoma.apps.compose.model import EMPTY, ComposeModel
-from ikoma.apps.compose.web_service import Choice
+from ikoma.app_folder import App
 from ikoma.apps.policy.enforcement import Policy
 from ikoma.apps.resolution.data_or_source import list_kinds
 from ikoma.apps.resolution.resolver import Resolution, Resolutions
@@ -37,6 +34,9 @@ from ikoma.apps.validation.starts import find_starts
 from ikoma.apps.validation.variables import find_blank, find_database_variables, find_faults, find_missing_names
 from ikoma.apps.validation.web import find_own_proxies, find_routing, find_web
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.dockerfiles import with_dockerfiles
+from ikoma.compose.model import EMPTY, ComposeModel
+from ikoma.compose.web_service import Choice
 from ikoma.errors import IkomaError, InvalidCompose
 from ikoma.model import quote_name
 from ikoma.ports.databases import Databases

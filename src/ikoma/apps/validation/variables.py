@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import EMPTY, ComposeModel
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.variables import (
     DatabaseVariables,
@@ -21,6 +20,7 @@ from ikoma.apps.resolution.variable_uses import Use
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
 from ikoma.apps.yaml.violation import Place
+from ikoma.compose.model import EMPTY, ComposeModel
 from ikoma.ports.databases import Databases
 
 _NOT_SET = re.compile(r'The "(\w+)" variable is not set')

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.apps.compose.web_service import choose
-from ikoma.apps.compose.x_ikoma import KEYS
-from ikoma.apps.compose.x_ikoma_check import check
 from ikoma.apps.resolution.routed_service import Settled
 from ikoma.apps.validation.finding import Finding
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.model import ComposeModel
+from ikoma.compose.web_service import choose
+from ikoma.compose.x_ikoma import KEYS
+from ikoma.compose.x_ikoma_check import check
 from ikoma.errors import InvalidCompose
 
 _OF_PARTS = ("domains", "redirects", "data", "source", "database", "strategy", "watch_paths")

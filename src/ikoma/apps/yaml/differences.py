@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ikoma.apps.app import COMPOSE_NAMES
+from ikoma.app_folder import COMPOSE_NAMES
 from ikoma.apps.yaml import form
 from ikoma.apps.yaml.file_choice import Chosen
 from ikoma.apps.yaml.notice import Notice

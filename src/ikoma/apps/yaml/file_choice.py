@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ikoma.apps.app import COMPOSE_NAMES, OVERRIDE_NAMES, App
+from ikoma.app_folder import COMPOSE_NAMES, OVERRIDE_NAMES, App
 from ikoma.apps.environment import dotenv
 from ikoma.errors import FileMissing
 

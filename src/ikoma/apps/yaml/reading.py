@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv, nesting
 from ikoma.apps.environment.entries import find_too_deep
-from ikoma.apps.host_facts import LocatedPath, locate
 from ikoma.apps.yaml import differences, form
 from ikoma.apps.yaml.file_choice import Chosen, choose, read_chosen
 from ikoma.apps.yaml.lines import Parts, Source
 from ikoma.apps.yaml.notice import Notice
 from ikoma.apps.yaml.violation import Place, Violation, quoted
+from ikoma.compose.paths import LocatedPath, locate
 from ikoma.errors import FileMissing, IkomaError, PathOutside
 
 _MOST_BYTES = 1 << 20

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.files import files
 from ikoma.apps.source import template
 from ikoma.capabilities.context import Call

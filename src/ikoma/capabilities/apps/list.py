@@ -6,7 +6,7 @@ import asyncio
 
 from pydantic import Field
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.observation.health import UNKNOWN
 from ikoma.capabilities.context import Call
 from ikoma.errors import EngineUnavailable

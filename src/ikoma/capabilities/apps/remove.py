@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.releases.release import format_now
 from ikoma.apps.rollouts import anonymous_volumes

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from ikoma.apps.compose.release_command import bad_command
 from ikoma.apps.rollouts import one_off_commands
 from ikoma.apps.rollouts.one_off_commands import Output
 from ikoma.apps.secrets import app_secrets
 from ikoma.capabilities.context import Call
+from ikoma.compose.release_command import bad_command
 from ikoma.kernel.registry import AppRequest, Result, Untrusted, capability, listed
 from ikoma.model import Effect, Role
 

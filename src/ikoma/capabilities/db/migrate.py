@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.database import migration_files, own_database
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.capabilities.context import Call
 from ikoma.errors import IkomaError, Next

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.resolution import preview_files as previews
 from ikoma.apps.resolution.preview_files import Preview
 from ikoma.apps.source import checkout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.routing import certificates
 from ikoma.apps.routing.certificates import Certificate

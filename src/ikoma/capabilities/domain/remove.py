@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.routing.domains import read_domains
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.domain.list import DomainListResult, find_domains, find_named_in_compose

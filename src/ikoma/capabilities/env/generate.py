@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
+from ikoma.compose.variable_names import NAME
 from ikoma.errors import VariableExists
 from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, Role

@@ -8,8 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from ikoma.apps.environment import variable_history
-from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
+from ikoma.compose.variable_names import NAME
 from ikoma.kernel.page import Column, ResultPage
 from ikoma.kernel.registry import AppRequest, Result, capability, listed
 from ikoma.model import Effect, Role

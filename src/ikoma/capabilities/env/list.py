@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ikoma.apps.compose.model import EMPTY
 from ikoma.capabilities.context import Call
+from ikoma.compose.model import EMPTY
 from ikoma.errors import IkomaError, Next
 from ikoma.kernel.page import ResultPage
 from ikoma.kernel.registry import MOST_LISTED, AppRequest, Result, capability, listed

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
+from ikoma.compose.variable_names import NAME
 from ikoma.kernel.registry import AppRequest, Sensitive, capability, listed
 from ikoma.model import Effect, Role
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ikoma.apps.environment.dotenv import NAME
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.env.list import EnvNames
+from ikoma.compose.variable_names import NAME
 from ikoma.kernel.registry import AppRequest, capability, listed
 from ikoma.model import Effect, Role
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.deploying.release_files import ReleaseFiles
 from ikoma.apps.files import file_history, files
 from ikoma.apps.releases.release import Releases

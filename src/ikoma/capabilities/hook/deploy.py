@@ -13,14 +13,13 @@ from functools import partial
 
 from pydantic import Field
 
-from ikoma.apps.app import App
-from ikoma.apps.compose import watch_paths
+from ikoma.app_folder import App
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.source import checkout, commit_statuses, webhook
 from ikoma.apps.source.checkout import CheckoutRequest, NothingWatched
 from ikoma.apps.source.commit_statuses import FAILURE, PENDING, SUCCESS, CommitStatus
 from ikoma.apps.source.url import SourceUrl
-from ikoma.apps.yaml import file_choice
+from ikoma.apps.yaml import file_choice, watched
 from ikoma.capabilities.context import Call
 from ikoma.capabilities.deploy.up import DeployUpDetails, DeployUpRequest, up
 from ikoma.errors import IkomaError
@@ -140,7 +139,7 @@ def _watched(app: App) -> tuple[str, tuple[str, ...]] | None:
     if serving is None or serving.commit is None:
         return None
     files = [path for path in file_choice.paths(app) if path.is_file()]
-    globs = watch_paths.in_files([app.read_inside(path, _LARGEST_COMPOSE) for path in files])
+    globs = watched.find_globs([app.read_inside(path, _LARGEST_COMPOSE) for path in files])
     return serving.commit, tuple(serving.extension.get("watch_paths") or ()) if globs is None else globs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.source import webhook
 from ikoma.capabilities.context import Call
 from ikoma.kernel.registry import AppRequest, Loss, Result, capability, listed

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.observation.health import UNKNOWN
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.resolution.preview_files import Preview

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.resolution import preview_files
 from ikoma.apps.rollouts import anonymous_volumes
 from ikoma.capabilities.context import Call

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.deploying import comparison, release_diff
 from ikoma.apps.deploying.release_files import read_snapshot
 from ikoma.apps.releases import release as records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases import release as records
 from ikoma.apps.releases.release import Releases
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.source import checkout
 from ikoma.apps.source.checkout import CheckoutRequest
 from ikoma.apps.source.url import SourceUrl

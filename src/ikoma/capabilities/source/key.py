@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.source import access, checkout
 from ikoma.apps.source.access import SourcePlace
 from ikoma.apps.source.url import SourceUrl

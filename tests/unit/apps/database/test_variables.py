@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.dockerfiles import with_dockerfiles
-from ikoma.apps.compose.model import ComposeModel, parse_model, parse_service
+from ikoma.app_folder import App
 from ikoma.apps.database import credentials
 from ikoma.apps.database.images import is_database, keeps_rows
 from ikoma.apps.database.own_database import explain_backup, explain_create
 from ikoma.apps.database.variables import assign_database_variables, find_own_databases
 from ikoma.apps.environment.dotenv import DATABASE_PARTS
 from ikoma.apps.rollouts import injection
+from ikoma.compose.dockerfiles import with_dockerfiles
+from ikoma.compose.model import ComposeModel, parse_model, parse_service
 from ikoma.model import AppName
 from ikoma.ports.databases import Endpoint
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.deploying.comparison import compare_rest, compare_services, compare_source
 from ikoma.apps.snapshots.manifest import Snapshot, SnapshotEntry
+from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.model import Secret
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv
 from ikoma.apps.environment.entries import parse_entries
 from ikoma.apps.snapshots.manifest import SnapshotEntry

@@ -8,14 +8,14 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import EMPTY
-from ikoma.apps.compose.mounts import Sources
+from ikoma.app_folder import App
 from ikoma.apps.deploying.written_files import continue_files, find_not_taken, keep_written
 from ikoma.apps.releases.release import Release, Releases
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.apps.snapshots.manifest import MANIFEST, Snapshot
 from ikoma.apps.snapshots.snapshot import TREE, Snapshots
+from ikoma.compose.model import EMPTY
+from ikoma.compose.mounts import Sources
 from ikoma.model import AppName
 
 FIRST, SECOND, THIRD = (f"2026112{number}-173855-1841" for number in range(3))

@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import parse_model
+from ikoma.app_folder import App
 from ikoma.apps.deploying.written_folders import adopt_folders, find_copies_in_use, resume_adoptions
 from ikoma.apps.releases.release import Release, Releases, ServiceRecord
 from ikoma.apps.releases.rollout_state import RolloutState, Serving
 from ikoma.apps.snapshots.manifest import MANIFEST
 from ikoma.apps.snapshots.snapshot import TREE, Snapshots
+from ikoma.compose.model import parse_model
 from ikoma.model import AppName
 
 FIRST = "20261125-173855-1841"

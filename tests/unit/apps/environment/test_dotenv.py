@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv
 from ikoma.model import AppName
 from tests.unit.apps import composed

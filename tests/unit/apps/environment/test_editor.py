@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import editor
 from ikoma.engines.compose.argv import find_compose_program
 from ikoma.errors import EnvUnreadable, UnrepresentableValue, VariableMissing

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import variable_history
 from ikoma.apps.secrets import app_secrets
 from ikoma.durable import write_file

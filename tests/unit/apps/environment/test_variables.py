@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.model import AppName
 from tests.unit.apps import composed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.files import file_history, files
 from ikoma.errors import FileChanged, NotAFile, TextNotFound, VersionNotFound
 from ikoma.model import AppName, FilePath

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.files import file_history, files
 from ikoma.errors import FileChanged, FileMissing, IkomaError, NotAFile, PathOutside
 from ikoma.model import AppName, FilePath

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.files.retention import ASIDE_DAYS, FETCHED_DAYS, tidy
 from ikoma.model import AppName
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import cast
 
 from ikoma.apps.app import Apps
-from ikoma.apps.compose.model import parse_model
 from ikoma.apps.database.credentials import obtain
 from ikoma.apps.observation.health import HEALTHY, HealthObserver, Observation
 from ikoma.apps.observation.restarts import Restarts
@@ -20,6 +19,7 @@ from ikoma.apps.releases.release import Release, Releases, ServiceRecord
 from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby
 from ikoma.apps.routing.probe import Probe, ProbeResult
 from ikoma.apps.routing.routes import Routes
+from ikoma.compose.model import parse_model
 from ikoma.model import AppName
 from ikoma.ports.databases import Databases
 from ikoma.ports.engine import Container, Engine

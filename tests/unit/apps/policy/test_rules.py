@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import parse_model
+from ikoma.app_folder import App
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model
 from ikoma.apps.policy.rules import RULES, fix_of
 from ikoma.apps.yaml.violation import Violation
+from ikoma.compose.model import parse_model
 from ikoma.model import AppName
 
 

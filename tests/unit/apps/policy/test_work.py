@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, parse_model
+from ikoma.app_folder import App
 from ikoma.apps.environment import dotenv
-from ikoma.apps.host_facts import HostFacts, locate
+from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import dockerfile, model
+from ikoma.compose.model import ComposeModel, parse_model
+from ikoma.compose.paths import locate
 from ikoma.model import AppName
 
 _LARGE = 1_000_000

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.observation.health import HealthObserver
 from ikoma.apps.reconciliation.health_transitions import HealthTransitions
 from ikoma.kernel.events import Event, EventKind, Severity

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.releases.rollout_state import RolloutState, Serving, Standby, Underway, name_rollout, parse_rollout
 from ikoma.model import AppName
 from tests.unit.apps.containers import container

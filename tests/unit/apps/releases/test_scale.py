@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import parse_model
+from ikoma.app_folder import App
 from ikoma.apps.strategy.scaling import fitting_scale
+from ikoma.compose.model import parse_model
 from ikoma.model import AppName
 
 MODEL = {

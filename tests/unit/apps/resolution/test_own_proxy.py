@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.model import parse_model
-from ikoma.apps.compose.web_service import Candidate
 from ikoma.apps.resolution.own_proxy import OwnProxy, own_proxies, sends_to_https
+from ikoma.compose.model import parse_model
+from ikoma.compose.web_service import Candidate
 
 WEB = {"image": "app", "expose": ["3000"]}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.compose.model import parse_model
-from ikoma.apps.compose.web_service import web
+from ikoma.app_folder import App
 from ikoma.apps.resolution.preview_files import for_preview, name_of, read
+from ikoma.compose.compose_file import Web
+from ikoma.compose.model import parse_model
+from ikoma.compose.web_service import web
 from ikoma.errors import NameTooLong
 from ikoma.model import AppName
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.environment import nesting
 from ikoma.apps.host_facts import HostFacts
 from ikoma.apps.policy import model as policy

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.model import parse_model
 from ikoma.apps.resolution.unsupported_features import impossible
+from ikoma.compose.model import parse_model
 
 
 @pytest.mark.parametrize(

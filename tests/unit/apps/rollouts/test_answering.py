@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.compose_file import Web
+from ikoma.app_folder import App
 from ikoma.apps.rollouts.answering import Answering
 from ikoma.apps.routing.probe import Probe, ProbeResult
+from ikoma.compose.compose_file import Web
 from ikoma.errors import DeployFailed
 from ikoma.model import AppName, Secret
 from ikoma.ports.engine import Container, Engine, ListeningPort, RestartHistory

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import parse_model
+from ikoma.app_folder import App
 from ikoma.apps.rollouts import injection
+from ikoma.compose.model import parse_model
 from ikoma.model import AppName
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, Mount, parse_model
+from ikoma.app_folder import App
 from ikoma.apps.rollouts.new_folders import forget_list, hand_over, make_folders
+from ikoma.compose.model import ComposeModel, Mount, parse_model
 from ikoma.model import AppName
 from ikoma.ports.engine import Owner
 

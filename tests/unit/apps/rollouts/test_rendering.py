@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.model import parse_model
-from ikoma.apps.compose.mounts import Sources
 from ikoma.apps.rollouts.rendering import Placement, render, render_builds
+from ikoma.compose.model import parse_model
+from ikoma.compose.mounts import Sources
 from ikoma.model import AppName
 from ikoma.ports.engine import AnonymousVolume
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from ikoma.apps.compose.compose_file import Web
 from ikoma.apps.routing.probe import Probe, ProbeResult
+from ikoma.compose.compose_file import Web
 from ikoma.model import Secret
 from ikoma.ports.engine import Container, Engine, ListeningPort
 from tests.unit.apps.containers import container

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.compose.model import parse_model
 from ikoma.apps.secrets import app_secrets
 from ikoma.apps.secrets.app_secrets import is_secret
+from ikoma.compose.model import parse_model
 
 
 def test_a_value_is_looked_at_once_for_each_way_to_read_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.mounts import Sources
+from ikoma.app_folder import App
 from ikoma.apps.snapshots import store
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshot, Snapshots
 from ikoma.apps.snapshots.store import IncomingObjects
 from ikoma.apps.source.changes import SourceChanges, compute_marks, find_changes
+from ikoma.compose.mounts import Sources
 from ikoma.errors import FileMissing, OperationCancelled, PathOutside, SourceTooLarge
 from ikoma.model import AppName
 
@@ -496,7 +496,7 @@ def test_progress_tells_files_and_bytes(shop: Shop) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.snapshots.snapshot import MANIFEST, TREE, Snapshots
 from ikoma.model import AppName
 

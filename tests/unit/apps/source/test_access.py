@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.source import access as source_access
 from ikoma.apps.source.access import SourcePlace, SourceToken
 from ikoma.apps.source.url import SourceUrl

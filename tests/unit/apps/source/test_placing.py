@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.source import checkout
 from ikoma.apps.source.checkout import APP, SRC, CheckoutRequest
 from ikoma.apps.source.placing import CheckoutFiles, compare, compute_digests, list_files

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App, Apps
+from ikoma.app_folder import App
+from ikoma.apps.app import Apps
 from ikoma.apps.source import webhook
 from ikoma.apps.source.webhook import DeliveryMark, Webhooks
 from ikoma.errors import HookReplayed, HookWornOut

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, parse_model
-from ikoma.apps.compose.mounts import Sources
-from ikoma.apps.compose.services import in_order
-from ikoma.apps.compose.x_ikoma import Extension
+from ikoma.app_folder import App
 from ikoma.apps.strategy.decision import Wanted, decide, why_single
+from ikoma.compose.model import ComposeModel, parse_model
+from ikoma.compose.mounts import Sources
+from ikoma.compose.services import in_order
+from ikoma.compose.x_ikoma import Extension
 from ikoma.model import AppName
 from ikoma.ports.engine import Container
 from tests.unit.apps.containers import container

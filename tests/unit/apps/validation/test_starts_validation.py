@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import ComposeModel, parse_model
+from ikoma.app_folder import App
 from ikoma.apps.source import template
 from ikoma.apps.validation.starts import find_starts
+from ikoma.compose.model import ComposeModel, parse_model
 from ikoma.model import AppName
 
 FASTAPI = "from fastapi import FastAPI\napp = FastAPI()\n"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.model import parse_model
 from ikoma.apps.validation.web import find_web
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.model import parse_model
 
 
 def found(**block: Any) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ikoma.apps.app import App
+from ikoma.app_folder import App
 from ikoma.apps.yaml.file_choice import choose
 from ikoma.apps.yaml.reading import gather
 from ikoma.errors import FileMissing

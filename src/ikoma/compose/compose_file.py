@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from ikoma.apps.compose.model import ComposeModel
-from ikoma.ports.engine import Container
+from ikoma.compose.model import ComposeModel
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
@@ -25,14 +24,6 @@ class Web:
     """None where no path is known: then the port must take connections."""
     named: bool = True
     """Whether the app itself names the path; where not, any answer counts that is no failure of the server."""
-
-    def addresses(self, containers: Iterable[Container]) -> list[str]:
-        """Where this machine reaches those containers of the service that run: host:port."""
-        return [
-            f"{item.addresses[0]}:{self.port}"
-            for item in containers
-            if item.service == self.service and item.state == "running" and item.addresses
-        ]
 
 
 def encoded(model: Mapping[str, Any]) -> bytes:

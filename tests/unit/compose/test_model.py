@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.model import EMPTY, Build, Mount, Port, Service, parse_model, parse_service
+from ikoma.compose.model import EMPTY, Build, Mount, Port, Service, parse_model, parse_service
 from ikoma.errors import InvalidCompose
 
 

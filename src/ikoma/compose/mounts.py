@@ -17,10 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import Build, ComposeModel, Mount
-from ikoma.apps.compose.x_ikoma import SOURCE
-from ikoma.apps.host_facts import LocatedPath, locate
+from ikoma.app_folder import App
+from ikoma.compose.model import Build, ComposeModel, Mount
+from ikoma.compose.paths import LocatedPath, locate
+from ikoma.compose.x_ikoma import SOURCE
 from ikoma.errors import IkomaError
 
 _MOST_WORDS = 1000

@@ -1,4 +1,4 @@
-"""The release command of an app: what its x-ikoma block says, and what a plan says of it.
+"""The release command of an app: what its x-ikoma block says.
 
 It runs once for each release, on the new release's code: after the backup, before requests are switched. To the
 database it is a migration that nobody can judge; where it is said to be breaking, what serves is stopped first.
@@ -13,7 +13,6 @@ from typing import Any
 
 from ikoma.errors import InvalidCompose
 from ikoma.model import quote_name
-from ikoma.postgres.migrations.lint import MigrationVerdict
 
 _KEYS = ("service", "command", "timeout", "breaking")
 _TAKES = "it takes service, command (a list such as [python, manage.py, migrate]), timeout and breaking"
@@ -30,23 +29,6 @@ class ReleaseCommand:
     timeout: float = _SECONDS
     breaking: bool = False
     """Whether what serves cannot run with the database as it will be."""
-
-    @property
-    def verdict(self) -> MigrationVerdict:
-        """The line of a plan about it."""
-        said = "It is marked `breaking`: what serves is stopped first." if self.breaking else None
-        return MigrationVerdict(
-            f"release command of {self.service}: {' '.join(self.command)}",
-            compatible=not self.breaking,
-            reasons=(said,) if said else (),
-            warnings=(
-                "What it does to the database cannot be judged: say `breaking: true` where what serves"
-                " cannot live with it.",
-            )
-            if not said
-            else (),
-            unknown=True,
-        )
 
 
 def parse(name: str, given: Any, duration: Callable[[str, Any], float]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ one that is seen to be meant to go on: it has a healthcheck or a published port,
 
 from __future__ import annotations
 
-from ikoma.apps.compose.backing_services import is_backing_service
-from ikoma.apps.compose.model import ComposeModel, Service
-from ikoma.apps.compose.web_service import web
+from ikoma.compose.backing_services import is_backing_service
+from ikoma.compose.model import ComposeModel, Service
+from ikoma.compose.web_service import web
 from ikoma.errors import InvalidCompose
 
 _RESTS = ("no", "on-failure")

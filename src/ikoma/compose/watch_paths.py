@@ -7,12 +7,11 @@ repository's root, and from the app's folder in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from ikoma.apps.yaml import form
 from ikoma.errors import InvalidCompose
 
 MOST = 100
@@ -30,26 +29,6 @@ def parse(given: Any) -> tuple[str, ...]:
     if len(globs) > MOST:
         raise InvalidCompose(f"x-ikoma: watch_paths takes at most {MOST} globs.")
     return tuple(globs)
-
-
-def in_files(contents: Sequence[bytes]) -> tuple[str, ...] | None:
-    """The globs of an app's compose files, the later before the earlier, before Compose reads them.
-
-    None where it cannot be told from them alone.
-    """
-    found = [_in_file(content) for content in contents]
-    return next((globs for globs in reversed(found) if globs), None if None in found or not found else ())
-
-
-def _in_file(content: bytes) -> tuple[str, ...] | None:
-    document = form.read(content, "").value
-    block = document.get("x-ikoma") if isinstance(document, Mapping) else None
-    if not isinstance(block, Mapping) or block.get("watch_paths") is None:
-        return () if isinstance(document, Mapping) and "include" not in document else None
-    try:
-        return parse(block["watch_paths"])
-    except InvalidCompose:
-        return None
 
 
 def touched(globs: Sequence[str], changed: Sequence[str], folder: str | None = None) -> list[str]:

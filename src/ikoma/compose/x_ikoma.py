@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ikoma.apps.compose import release_command, watch_paths
-from ikoma.apps.compose.release_command import ReleaseCommand
-from ikoma.apps.environment.dotenv import TLS_PARTS
+from ikoma.compose import release_command, watch_paths
+from ikoma.compose.release_command import ReleaseCommand
+from ikoma.compose.variable_names import TLS_PARTS
 from ikoma.errors import InvalidCompose
 from ikoma.model import DomainName, quote_name
 

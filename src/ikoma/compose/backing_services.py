@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ikoma.apps.compose.dockerfiles import stage_of
-from ikoma.apps.compose.model import ComposeModel, Service
+from ikoma.compose.dockerfiles import stage_of
+from ikoma.compose.model import ComposeModel, Service
 
 _DATABASES = re.compile(
     r"postgres|postgresql|pg|postgis|timescaledb|timescale|pgvector|pgvecto|pgbouncer|pgpool|pgcat|"

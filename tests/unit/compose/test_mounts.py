@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import EMPTY, parse_model
-from ikoma.apps.compose.mounts import find_written, sources
+from ikoma.app_folder import App
+from ikoma.compose.model import EMPTY, parse_model
+from ikoma.compose.mounts import find_written, sources
 from ikoma.model import AppName
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.model import EMPTY, ComposeModel, parse_model
-from ikoma.apps.compose.x_ikoma import KEYS, Extension
-from ikoma.apps.compose.x_ikoma_check import check
+from ikoma.compose.model import EMPTY, ComposeModel, parse_model
+from ikoma.compose.x_ikoma import KEYS, Extension
+from ikoma.compose.x_ikoma_check import check
 from ikoma.errors import InvalidCompose
 
 
@@ -69,7 +69,7 @@ def test_what_is_not_of_that_form_is_refused_with_what_it_takes(block: Any, says
 
 
 def test_the_keys_are_those_of_the_documentation() -> None:
-    page = (Path(__file__).parents[4] / "docs" / "releases.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "releases.md").read_text()
     block = page[page.index("## x-ikoma") :]
     assert set(re.findall(r"^  ([a-z_]+):", block, re.MULTILINE)) == set(KEYS)
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ikoma.apps.app import App
-from ikoma.apps.compose.model import Build, ComposeModel
+from ikoma.app_folder import App
+from ikoma.compose.model import Build, ComposeModel
 from ikoma.errors import IkomaError
 
 _LARGEST = 1 << 20

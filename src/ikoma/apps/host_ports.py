@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -11,11 +10,10 @@ from typing import NamedTuple
 
 import psutil
 
-from ikoma.apps.compose.model import ComposeModel
+from ikoma.compose.model import ComposeModel, published_range
 from ikoma.model import AppName
 from ikoma.ports.engine import Container, Engine
 
-_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _MOST = 10_000
 """Ports that are looked for: the policy says where a range has too many."""
 
@@ -73,12 +71,6 @@ async def taken_ports(
         if holder:
             taken.append(Taken(service, index, port, holder, same))
     return taken
-
-
-def published_range(text: str) -> range | None:
-    """The host ports that a published port such as 8080 or 8000-8010 is; None where that cannot be told."""
-    found = _RANGE.fullmatch(text)
-    return None if found is None else range(int(found[1]), int(found[2] or found[1]) + 1)
 
 
 def _published(model: ComposeModel) -> Iterator[tuple[str, int, HostPort]]:

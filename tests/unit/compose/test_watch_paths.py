@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from ikoma.apps.compose.watch_paths import in_files, parse, touched
+from ikoma.apps.yaml.watched import find_globs
+from ikoma.compose.watch_paths import parse, touched
 from ikoma.errors import InvalidCompose
 
 
@@ -52,10 +53,10 @@ def test_what_is_no_list_of_globs_is_refused(given: object) -> None:
 
 def test_the_later_compose_file_says_what_is_watched() -> None:
     one, two = b"x-ikoma: {watch_paths: [a]}\n", b"x-ikoma: {watch_paths: b}\n"
-    assert in_files([one]) == ("a",)
-    assert in_files([one, two]) == ("b",)
-    assert in_files([one, b"services: {}\n"]) == ("a",)
-    assert in_files([b"services: {}\n"]) == ()
-    assert in_files([b"include: [other.yml]\n"]) is None
-    assert in_files([b"a: [\n"]) is None
-    assert in_files([]) is None
+    assert find_globs([one]) == ("a",)
+    assert find_globs([one, two]) == ("b",)
+    assert find_globs([one, b"services: {}\n"]) == ("a",)
+    assert find_globs([b"services: {}\n"]) == ()
+    assert find_globs([b"include: [other.yml]\n"]) is None
+    assert find_globs([b"a: [\n"]) is None
+    assert find_globs([]) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ikoma.apps.compose.dockerfiles import last_stage
+from ikoma.compose.dockerfiles import last_stage
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.jobs import find_jobs
-from ikoma.apps.compose.model import parse_model
+from ikoma.compose.jobs import find_jobs
+from ikoma.compose.model import parse_model
 
 WEB = {"image": "app", "ports": [{"target": 3000, "published": "3000"}]}
 

@@ -7,16 +7,18 @@ and what makes the file that runs. Both get at parts of it through the model, so
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ikoma.apps.compose import x_ikoma
-from ikoma.apps.compose.x_ikoma import Extension
+from ikoma.compose import x_ikoma
+from ikoma.compose.x_ikoma import Extension
 
 SHARED_NAMESPACES = ("network_mode", "ipc", "pid")
 """Keys by which a service runs in the namespace of another."""
+_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _RESTARTS = {"none": "no", "on-failure": "on-failure"}
 
 
@@ -348,3 +350,9 @@ def _mappings(given: Any) -> Mapping[str, Mapping[str, Any]]:
 
 EMPTY = parse_model({})
 """The model where there is none: nothing serves, or nothing can be resolved."""
+
+
+def published_range(text: str) -> range | None:
+    """The host ports that a published port such as 8080 or 8000-8010 is; None where that cannot be told."""
+    found = _RANGE.fullmatch(text)
+    return None if found is None else range(int(found[1]), int(found[2] or found[1]) + 1)

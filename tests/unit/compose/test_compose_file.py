@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.compose_file import uses_database
-from ikoma.apps.compose.model import ComposeModel, parse_model
 from ikoma.apps.yaml.lines import Source
+from ikoma.compose.compose_file import uses_database
+from ikoma.compose.model import ComposeModel, parse_model
 
 
 def source(tmp_path: Path, text: str) -> Source:

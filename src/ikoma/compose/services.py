@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-from ikoma.apps.compose.model import ComposeModel, Service
+from ikoma.compose.model import ComposeModel, Service
 from ikoma.errors import ServiceIsBuilt, ServiceNotFound
 from ikoma.model import AppName
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ikoma.apps.compose.model import ComposeModel, Service
-from ikoma.apps.compose.release_command import ReleaseCommand
-from ikoma.apps.compose.x_ikoma import PARTS, SOURCE
-from ikoma.apps.environment.dotenv import NAME
+from ikoma.compose.model import ComposeModel, Service
+from ikoma.compose.release_command import ReleaseCommand
+from ikoma.compose.variable_names import NAME
+from ikoma.compose.x_ikoma import PARTS, SOURCE
 from ikoma.errors import InvalidCompose
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from ikoma.apps.compose.compose_file import Web
-from ikoma.apps.compose.model import ComposeModel, parse_model
-from ikoma.apps.compose.web_service import Candidate, choose, pinned, web
+from ikoma.compose.compose_file import Web
+from ikoma.compose.model import ComposeModel, parse_model
+from ikoma.compose.web_service import Candidate, choose, pinned, web
 from ikoma.errors import InvalidCompose
 
 LOOPBACK = {"host_ip": "127.0.0.1"}
