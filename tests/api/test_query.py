@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -54,6 +55,13 @@ def test_an_operator_may_ask_and_an_observer_may_not(server: Server, app: str) -
 )
 def test_what_is_refused_says_why(server: Server, app: str, arguments: dict[str, object], code: str) -> None:
     assert server.call("db.query", {"appName": app, **arguments}).code == code
+
+
+def test_waiting_for_other_queries_of_the_app_is_no_part_of_a_querys_time(server: Server, app: str) -> None:
+    asked = {"appName": app, "sql": "SELECT pg_sleep(0.7)", "timeout": 1}
+    with ThreadPoolExecutor(16) as pool:  # four at once, and the last ones wait for longer than they may take
+        answers = list(pool.map(lambda _: server.call("db.query", asked).status, range(16)))
+    assert answers == [200] * 16
 
 
 def test_an_app_without_a_database_is_told(server: Server) -> None:

@@ -86,6 +86,16 @@ def test_a_job_that_fails_fails_the_deploy(server: Server) -> None:
     assert "job exited with code 3" in str(failed.body)
 
 
+def test_a_job_that_shares_the_healthcheck_of_the_web_service_is_judged_by_its_exit_code(server: Server) -> None:
+    check = "healthcheck: {test: [CMD, 'false'], interval: 0.3s, retries: 1}"
+    services = WEB + "  job:\n" + service("sleep 3", "restart: 'no'", check)
+    write(server, "job-check", services)
+    deploy(server, "job-check")
+    until(lambda: "unhealthy" in state_of("job-check", "job")["Status"])
+    assert health(server, "job-check")["health"] == "healthy"
+    until(lambda: "job has ended well" in str(health(server, "job-check")))
+
+
 def test_a_job_may_need_a_few_attempts(server: Server) -> None:
     script = "echo x >> /data/tries; test $(wc -l < /data/tries) -ge 4"
     job = service(script, "restart: on-failure", "volumes: ['./data:/data']")

@@ -3,6 +3,10 @@
 A job is done with exit code 0 where its restart policy lets it rest then: `no`, which is Compose's own default, or
 `on-failure`. The service that answers the app's requests is never a job. Where nobody has said `restart`, neither is
 one that is seen to be meant to go on: it has a healthcheck or a published port, or is a database.
+
+A healthcheck tells whether a service answers, and jobs often have that of the service whose image or anchor they
+share. So it counts for no job with `restart: no`, and for no other one that has it from its image and runs a command
+of its own: what such a job comes to is told by its exit code alone.
 """
 
 from __future__ import annotations
@@ -27,6 +31,13 @@ def find_jobs(model: ComposeModel) -> set[str]:
         routed = None
     lasting = {*model.needed_healthy, *model.one_shot, *([routed.service] if routed else [])}
     return {name for name in model.services if name not in lasting and _may_rest(model, name)}
+
+
+def is_judged_by_exit(service: Service) -> bool:
+    """Whether a job's healthcheck, if it has one, says nothing of it."""
+    if service.restart == "no":
+        return True
+    return not service.healthcheck.text and bool(service.command or service.entrypoint)
 
 
 def _may_rest(model: ComposeModel, name: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ikoma.compose.jobs import find_jobs
+from ikoma.compose.jobs import find_jobs, is_judged_by_exit
 from ikoma.compose.model import parse_model
 
 WEB = {"image": "app", "ports": [{"target": 3000, "published": "3000"}]}
@@ -77,3 +77,20 @@ def test_what_is_seen_to_go_on_is_a_job_only_where_its_file_says_so(service: dic
 )
 def test_a_database_image_that_runs_a_client_may_end(service: dict[str, Any]) -> None:
     assert of(other=service, web=WEB) == {"other"}
+
+
+@pytest.mark.parametrize(
+    ("service", "by_exit"),
+    [
+        ({"restart": "no", "healthcheck": {"test": ["CMD", "false"]}}, True),
+        ({"restart": "no"}, True),
+        ({"restart": "on-failure", "command": ["migrate"]}, True),
+        ({"entrypoint": ["migrate"]}, True),
+        ({"restart": "on-failure", "healthcheck": {"test": ["CMD", "false"]}, "command": ["work"]}, False),
+        ({"restart": "on-failure"}, False),
+    ],
+)
+def test_the_healthcheck_of_a_job_counts_where_it_is_its_own(service: dict[str, Any], by_exit: bool) -> None:
+    model = parse_model({"services": {"job": {"image": "app", **service}, "web": WEB}})
+    assert find_jobs(model) == {"job"}
+    assert is_judged_by_exit(model.services["job"]) is by_exit

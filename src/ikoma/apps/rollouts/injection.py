@@ -20,7 +20,7 @@ from ikoma.apps.policy.images import arguments
 from ikoma.apps.policy.storage import is_clock
 from ikoma.apps.rollouts.new_folders import make_folders
 from ikoma.compose.image_names import name_image
-from ikoma.compose.jobs import find_jobs
+from ikoma.compose.jobs import find_jobs, is_judged_by_exit
 from ikoma.compose.model import ComposeModel, Mount, parse_model
 from ikoma.durable import write_file
 from ikoma.errors import FileMissing
@@ -54,7 +54,9 @@ def freeze(
     variables = dotenv.read_written(app) if variables is None else variables
     result = model.copy_raw()
     result["name"] = app.name.project
-    kinds = dict.fromkeys(model.one_shot, "true") | dict.fromkeys(find_jobs(model), "job")
+    kinds = dict.fromkeys(model.one_shot, "true")
+    for name in find_jobs(model):
+        kinds[name] = "task" if is_judged_by_exit(model.services[name]) else "job"
     for name, service in result["services"].items():
         for read_already in ("env_file", "label_file"):
             service.pop(read_already, None)

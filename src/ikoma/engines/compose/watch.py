@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ikoma.engines.docker.docker_api import DockerApi
+from ikoma.engines.docker.docker_api import JOBS, KIND, DockerApi
 from ikoma.ports.engine import Container
 
 _CRASHES = 3
@@ -90,7 +90,7 @@ class DowntimeWatch:
         elif event.action == "oom":
             self.out_of_memory.add(event.container)
         elif event.action == "die":
-            self._note_death(event, _CRASHES_OF_A_JOB if attributes.get("ikoma.one-shot") == "job" else _CRASHES)
+            self._note_death(event, _CRASHES_OF_A_JOB if attributes.get(KIND) in JOBS else _CRASHES)
 
     def _note_death(self, event: ContainerEvent, most: int) -> None:
         """Count a death: one container that dies so often does not do so because Compose stopped it."""

@@ -37,6 +37,9 @@ _LOOKUPS = 4
 _VERSION_KEPT = 5.0
 PROJECT = "com.docker.compose.project"
 _NO_SERVICE = ("com.docker.compose.oneoff", "com.docker.compose.hook")
+KIND, ONE_SHOT, TASK = "ikoma.one-shot", "true", "task"
+"""The label that tells how a service ends. Of a task only the exit code counts, whatever its healthcheck says."""
+JOBS = ("job", TASK)
 _BY_ID = "sha256:"
 _EVENTS = ("start", "die", "stop", "oom", "health_status", "destroy")
 _GONE = 404
@@ -325,7 +328,7 @@ def _container(item: Mapping[str, Any]) -> Container:
         name=item["Names"][0].lstrip("/") if item["Names"] else item["Id"][:12],
         service=labels.get("com.docker.compose.service", ""),
         state=state,
-        health=health[1] if health else None,
+        health=health[1] if health and labels.get(KIND) != TASK else None,
         exit_code=int(exited[1]) if exited else None,
         image=item["Image"],
         created_at=datetime.fromtimestamp(item["Created"], UTC).isoformat().replace("+00:00", "Z"),
@@ -338,8 +341,8 @@ def _container(item: Mapping[str, Any]) -> Container:
                 if port.get("PublicPort") and port.get("Type") == "tcp"
             )
         ),
-        one_shot=labels.get("ikoma.one-shot") == "true",
-        is_job=labels.get("ikoma.one-shot") == "job",
+        one_shot=labels.get(KIND) == ONE_SHOT,
+        is_job=labels.get(KIND) in JOBS,
         configuration=labels.get("ikoma.configuration"),
         rollout=labels.get("ikoma.rollout"),
         release=labels.get("ikoma.release"),

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
@@ -30,6 +30,8 @@ from ikoma.postgres.sql.parser import find_excess, read
 from ikoma.postgres.sql.statements import Statement
 
 _AT_ONCE = 4
+_TURN_SECONDS = 60.0
+"""How long a query waits for others of its app, besides the time that it may take: as long as one of them may."""
 _MOST_BYTES = 16 * results.MOST_BYTES
 """Of all that one session says: text that JSON escapes is shorter there, but rows have headers and bytea is in hex."""
 _LONGEST = 1 << 20
@@ -59,18 +61,32 @@ class Queries:
             QueryTimeout: it took longer than `timeout` seconds.
             QueryTooLarge: its first row alone is more than one answer holds.
         """
-        try:
+        with _told_as(f"The query took longer than {timeout:g} seconds."):
             async with asyncio.timeout(timeout + _GRACE_SECONDS):
                 statement = await read(_one, sql)
-            async with (
-                asyncio.timeout(timeout + _GRACE_SECONDS),
-                self._turns[credentials.database],
-                Relay(self._server.as_app(credentials), _MOST_BYTES) as relay,
-                self._session(relay, credentials.role, timeout) as connection,
-            ):
-                return await _QuerySession(connection, relay, statement, sql).rows(limit)
-        except TimeoutError:
-            raise QueryTimeout(f"The query took longer than {timeout:g} seconds.") from None
+        async with (
+            self._turn(credentials.database),
+            Relay(self._server.as_app(credentials), _MOST_BYTES) as relay,
+            self._session(relay, credentials.role, timeout) as connection,
+        ):
+            with _told_as(f"The query took longer than {timeout:g} seconds."):
+                async with asyncio.timeout(timeout + _GRACE_SECONDS):
+                    return await _QuerySession(connection, relay, statement, sql).rows(limit)
+
+    @asynccontextmanager
+    async def _turn(self, database: str) -> AsyncIterator[None]:
+        """Wait for one of the few places that queries of an app have. That is no part of their own time."""
+        places = self._turns[database]
+        with _told_as(
+            f"The {_AT_ONCE} queries that an app may have at once had not ended after {_TURN_SECONDS:g} seconds.",
+            "Try again when they have ended.",
+        ):
+            async with asyncio.timeout(_TURN_SECONDS):
+                await places.acquire()
+        try:
+            yield
+        finally:
+            places.release()
 
     @asynccontextmanager
     async def _session(self, relay: Relay, role: str, timeout: float) -> AsyncIterator[Connection]:
@@ -100,6 +116,14 @@ class Queries:
         """Wait until sessions that are being ended have ended."""
         if self._ending:
             await asyncio.wait(self._ending)
+
+
+@contextmanager
+def _told_as(message: str, hint: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise QueryTimeout(message, hint=hint) from None
 
 
 class _QuerySession:
